@@ -1,0 +1,18 @@
+package node
+
+import "errors"
+
+// Errors of Propose and ReadIndex. With each of them this node certainly did not log the command; another node that
+// got a copy of the request may have, so whoever answers clients must first show that this node led (design section 4).
+var (
+	// ErrNotLeader: another node leads, or none. Ask again; 'no responders' on the bus means none.
+	ErrNotLeader = errors.New("this node does not lead")
+	// ErrBusy: as much waits as may wait. Try again after a pause.
+	ErrBusy = errors.New("too much is waiting already")
+	// ErrTooLarge: the command does not fit in a message of the bus.
+	ErrTooLarge = errors.New("command too large for the bus")
+	// ErrFull: the disk has no room for more log or state. Reads go on.
+	ErrFull = errors.New("no disk space left for writes")
+	// ErrStopped: the node is stopping or has stopped.
+	ErrStopped = errors.New("node stopped")
+)

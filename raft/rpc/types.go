@@ -1,0 +1,125 @@
+package rpc
+
+import (
+	"encoding/hex"
+	"fmt"
+)
+
+// NodeID names a member of the cluster, and so the subjects it listens on: [A-Za-z0-9_-]+, not starting with '_'.
+type NodeID string
+
+// Term numbers the periods between elections (thesis section 3.3). It never goes back on a node.
+type Term uint64
+
+// Index is a position in the log. The first entry has index 1; index 0 is the configuration table (design: Identity).
+type Index uint64
+
+// EntryID identifies an entry: two logs that hold the same EntryID are identical up to there (Log Matching, thesis 3.5).
+type EntryID struct {
+	Term  Term
+	Index Index
+}
+
+// Less orders entry ids as the election restriction does: by term, then by index (thesis 3.6.1; K8).
+func (id EntryID) Less(other EntryID) bool {
+	if id.Term != other.Term {
+		return id.Term < other.Term
+	}
+	return id.Index < other.Index
+}
+
+func (id EntryID) String() string { return fmt.Sprintf("%d/%d", id.Term, id.Index) }
+
+// EntryKind says who reads an entry's Data. A node that meets a kind it does not know stops: it never skips one (F28).
+type EntryKind uint8
+
+const (
+	// EntryNoop is the entry a new leader begins its term with, so that it can commit what came before (thesis 3.6.2).
+	EntryNoop EntryKind = 1
+	// EntryCommand carries a command of the state machine.
+	EntryCommand EntryKind = 2
+)
+
+// Known reports whether this build understands the kind.
+func (k EntryKind) Known() bool { return k == EntryNoop || k == EntryCommand }
+
+// Entry is one slot of the log. Its Data is shared, never copied: nobody writes to it once the entry is made.
+type Entry struct {
+	Index Index
+	Term  Term
+	Kind  EntryKind
+	// Time is the entry's time in nanoseconds since 1970 UTC, given by the leader that appended it: never lower than
+	// that of the entry before. It is the only clock the state machine reads (design section 6).
+	Time int64
+	Data []byte
+}
+
+// ID returns the entry's identity.
+func (e *Entry) ID() EntryID { return EntryID{Term: e.Term, Index: e.Index} }
+
+// Size is what the entry weighs in batches and bounds: its data and a fixed allowance for the rest, in bytes.
+func (e *Entry) Size() int { return len(e.Data) + EntryOverheadBytes }
+
+// EntryOverheadBytes bounds what an entry costs on the wire beside its data.
+const EntryOverheadBytes = 48
+
+// HardState is what a node must remember to keep one vote per term (thesis figure 3.1): one record, one write.
+type HardState struct {
+	Term Term
+	Vote NodeID // whom this node voted for in Term; empty: nobody yet
+}
+
+// InstanceID names the life of one data directory: random, made when the directory is. A node that lost its disk comes
+// back under its old NodeID as another instance, and must not vote again (D3).
+type InstanceID [16]byte
+
+func (i InstanceID) String() string { return hex.EncodeToString(i[:]) }
+
+// ClusterID is the hash of the first configuration table; zero while a node has no table.
+type ClusterID [16]byte
+
+func (c ClusterID) String() string { return hex.EncodeToString(c[:]) }
+
+// BootEpoch names one start of an instance: the count of its starts in the upper 32 bits, a random nonce in the lower. A
+// lower count is an earlier life; the same count with another nonce is a copied data directory (I12).
+type BootEpoch uint64
+
+// Count is how often the instance has been started.
+func (b BootEpoch) Count() uint32 { return uint32(b >> 32) }
+
+// Member is one node of a configuration: who it is, and which data directory it is known by.
+type Member struct {
+	ID       NodeID
+	Instance InstanceID
+}
+
+// Header says whom a message is from and for, and in which life and term it was sent. What does not fit is dropped.
+type Header struct {
+	Cluster  ClusterID
+	From, To NodeID
+	Instance InstanceID // the sender's
+	Boot     BootEpoch  // the sender's
+	Term     Term
+	Round    uint64 // ties a return to the one command it answers; unique per sender and boot
+}
+
+// Message is a Raft message as the core sees it: one command, or one return.
+type Message struct {
+	From, To NodeID
+	Term     Term
+	// Call is the way back of a command received: the bus fills it in, the core copies it to the return, unread.
+	Call Call
+	Body Body
+}
+
+// Call is where a return goes, opaque to all but the bus.
+type Call struct {
+	Round uint64
+	Inbox string
+}
+
+// Body is what a message says: one of the command and return types of this package.
+type Body interface {
+	Method() Method
+	IsReturn() bool
+}
