@@ -78,7 +78,7 @@ type RequestVoteReturn struct {
 type PingCommand struct {
 	SenderID  NodeID
 	Timestamp int64 // the sender's clock, nanoseconds since 1970 UTC
-	// Table asks for the configuration table: set by a node that has none yet.
+	// WantTable asks for the configuration table: set by a node that has none yet.
 	WantTable bool
 }
 
@@ -90,6 +90,9 @@ type PingReturn struct {
 	Leader NodeID
 	// Table is the configuration table (index 0), when it was asked for and the answering node has one.
 	Table []Member
+	// Refusal says why the answering node takes no Raft message from the asking one, and what to do about it: another
+	// cluster, another instance under a known id, a second process with one id. Empty: it is known.
+	Refusal string
 }
 
 func (*HeartbeatCommand) Method() Method   { return MethodHeartbeat }

@@ -93,6 +93,15 @@ type Member struct {
 	Instance InstanceID
 }
 
+// Configuration says who belongs to the cluster, from some index of the log on. Its first form is the table at index 0:
+// voters only, in order of id. Outgoing is the other voter set while a joint change is under way (thesis 4.3), Learners
+// receive entries and never count; both are empty until membership changes exist, and quorums honour them already.
+type Configuration struct {
+	Voters   []Member
+	Outgoing []Member
+	Learners []Member
+}
+
 // Header says whom a message is from and for, and in which life and term it was sent. What does not fit is dropped.
 type Header struct {
 	Cluster  ClusterID
