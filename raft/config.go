@@ -1,0 +1,67 @@
+package raft
+
+import "github.com/raftbus/raftbus/raft/rpc"
+
+// Config is what a core starts from: its place in the cluster, what its disk remembers, its periods and bounds.
+type Config struct {
+	ID            rpc.NodeID
+	Configuration rpc.Configuration
+
+	// What the disk remembers.
+	HardState rpc.HardState
+	Base      rpc.EntryID // the entry before the log's first
+	Terms     []TermRun   // of the log's entries
+	Last      rpc.EntryID
+	LastTime  int64     // the time of the last entry
+	Applied   rpc.Index // by the state machine
+
+	Ticks  Ticks
+	Limits Limits
+	Random Random
+}
+
+// Random is the source of the core's dice: seeded in the simulator, so that a run can be replayed.
+type Random interface {
+	// IntN returns a number in [0, n).
+	IntN(n int) int
+}
+
+// Ticks are the core's periods, in ticks. Liveness rests on them, safety does not.
+type Ticks struct {
+	Heartbeat                int // between heartbeats (H)
+	ElectionMin, ElectionMax int // a random election timeout is in [ElectionMin, ElectionMax)
+	Ping                     int // between two pings of a silent leader, or of all peers while no leader is known
+	QuickMin, QuickMax       int // before a campaign once it is known that nobody leads
+}
+
+// DefaultTicks fits a tick of 10 ms.
+func DefaultTicks() Ticks {
+	return Ticks{Heartbeat: 10, ElectionMin: 100, ElectionMax: 200, Ping: 5, QuickMin: 5, QuickMax: 20}
+}
+
+// Limits bound what the core keeps and sends.
+type Limits struct {
+	AppendBytesMax   int // entries per AppendLog; one larger entry goes alone
+	FlyingMax        int // AppendLogs unanswered per peer
+	FlyingBytesMax   int // their size
+	CacheBytesMax    int // entries kept in memory, beside what is not durable yet
+	ApplyBytesMax    int // entries per Apply
+	ProposedBytesMax int // proposals logged and not yet applied
+	ReadsMax         int // reads that wait
+}
+
+// DefaultLimits suits a bus with messages of up to 1 MiB.
+func DefaultLimits() Limits {
+	return Limits{
+		AppendBytesMax:   256 << 10,
+		FlyingMax:        64,
+		FlyingBytesMax:   4 << 20,
+		CacheBytesMax:    32 << 20,
+		ApplyBytesMax:    1 << 20,
+		ProposedBytesMax: 64 << 20,
+		ReadsMax:         16 << 10,
+	}
+}
+
+// maxEntriesPerMessage bounds an AppendLog by count, as the decoder does.
+const maxEntriesPerMessage = 4096

@@ -1,0 +1,321 @@
+package raft
+
+import (
+	"slices"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Core is one node's part in consensus. It is owned by one goroutine. Step it with all that waits, then take Effects.
+type Core struct {
+	id     rpc.NodeID
+	conf   rpc.Configuration
+	quorum quorum
+	peers  []rpc.NodeID // all others that receive entries, in order of id
+	ticks  Ticks
+	limits Limits
+	random Random
+
+	hard      rpc.HardState
+	hardDirty bool   // not yet given to the disk
+	hardSeq   uint64 // the write that carries it
+
+	log      raftLog
+	commit   rpc.Index
+	applying rpc.Index // handed to the state machine up to here
+	applied  rpc.Index
+
+	role    Role
+	leader  rpc.NodeID
+	now     uint64 // ticks since the start
+	clock   int64  // the cluster's time, for entries
+	busUp   bool
+	matched rpc.Index // follower: known equal to the log of this term's leader, up to here
+
+	election election
+	office   office
+	reads    reads
+
+	out Effects
+}
+
+// New makes the core of a node that starts, from what its disk remembers. It begins as a follower that knows no leader.
+func New(c Config) *Core {
+	core := &Core{
+		id: c.ID, conf: c.Configuration, quorum: newQuorum(&c.Configuration),
+		ticks: c.Ticks, limits: c.Limits, random: c.Random,
+		hard: c.HardState, commit: c.Applied, applying: c.Applied, applied: c.Applied,
+	}
+	core.log = raftLog{
+		base: c.Base, runs: slices.Clone(c.Terms), last: c.Last.Index, time: c.LastTime,
+		submitted: c.Last.Index, synced: c.Last.Index,
+	}
+	for _, set := range [][]rpc.Member{c.Configuration.Voters, c.Configuration.Outgoing, c.Configuration.Learners} {
+		for _, m := range set {
+			if m.ID != c.ID && !slices.Contains(core.peers, m.ID) {
+				core.peers = append(core.peers, m.ID)
+			}
+		}
+	}
+	slices.Sort(core.peers)
+	core.must(core.log.base.Index <= c.Applied && c.Applied <= c.Last.Index,
+		"the state machine has applied %d, the log holds (%d, %d]", c.Applied, c.Base.Index, c.Last.Index)
+	core.must(c.Last.Term <= c.HardState.Term, "the log's last entry %v is of a later term than %d", c.Last, c.HardState.Term)
+	core.election.links = map[rpc.NodeID]bool{}
+	core.election.leaderless = map[rpc.NodeID]uint64{}
+	core.restartTimer()
+	return core
+}
+
+// Step takes one event. What follows from it is in the next Effects.
+func (c *Core) Step(e Event) {
+	switch e := e.(type) {
+	case Received:
+		c.receive(e.Message)
+	case Tick:
+		c.now++
+		c.clock = e.Clock
+		c.tick()
+	case Propose:
+		c.clock = max(c.clock, e.Clock)
+		c.propose(e.Proposals)
+	case ReadIndex:
+		c.readIndex(e.Ticket)
+	case DiskDone:
+		c.diskDone(e.Seq)
+	case ApplyDone:
+		c.applyDone(e.Index)
+	case Failed:
+		c.failed(e)
+	case LinkChanged:
+		c.linkChanged(e)
+	case BusChanged:
+		c.busChanged(e.Up)
+	case Pinged:
+		c.pinged(e)
+	case Loaded:
+		c.loaded(e)
+	case Resign:
+		if c.role == Leader {
+			c.follow(c.hard.Term, "", "asked to step down")
+		}
+	}
+}
+
+// Effects ends a turn: it adds what depends on all events of the turn together (what to replicate, write and apply) and
+// hands everything out. The result is valid until the next call.
+func (c *Core) Effects() *Effects {
+	if c.role == Leader {
+		c.startReadRound()
+		c.replicate()
+	}
+	c.out.Write = c.log.submit(c.dirtyHardState(), c.now)
+	if c.out.Write.HardState != nil {
+		c.hardSeq = c.out.Write.Seq
+	}
+	c.apply()
+	c.releaseReads()
+	c.log.evict(c.limits.CacheBytesMax)
+	c.check()
+	out := c.out
+	c.out = Effects{}
+	return &out
+}
+
+func (c *Core) dirtyHardState() *rpc.HardState {
+	if !c.hardDirty {
+		return nil
+	}
+	c.hardDirty = false
+	hs := c.hard
+	return &hs
+}
+
+// receive sorts a message by term (thesis 3.3), before it is looked at by kind.
+func (c *Core) receive(m rpc.Message) {
+	if m.From == c.id || !slices.Contains(c.peers, m.From) {
+		return // not of this configuration: it neither counts nor disturbs (K9, K40)
+	}
+	switch body := m.Body.(type) {
+	case *rpc.RequestVoteCommand:
+		c.requestVote(m, body)
+	case *rpc.RequestVoteReturn:
+		c.voteReturned(m, body)
+	default:
+		c.receiveInTerm(m)
+	}
+}
+
+func (c *Core) receiveInTerm(m rpc.Message) {
+	switch {
+	case m.Term > c.hard.Term && m.Body.IsReturn():
+		c.follow(m.Term, "", "a peer is in a later term")
+		return
+	case m.Term > c.hard.Term:
+		c.follow(m.Term, m.From, "a leader of a later term spoke")
+	case m.Term < c.hard.Term && m.Body.IsReturn():
+		return // an answer of an earlier term counts for nothing (I6, K18)
+	case m.Term < c.hard.Term:
+		c.refuseOldLeader(m)
+		return
+	}
+	if m.Body.IsReturn() {
+		c.returned(m)
+		return
+	}
+	c.hearLeader(m.From)
+	c.obey(m)
+}
+
+// obey carries out a command of the leader of this term.
+func (c *Core) obey(m rpc.Message) {
+	switch body := m.Body.(type) {
+	case *rpc.AppendLogCommand:
+		c.appendLog(m, body)
+	case *rpc.HeartbeatCommand:
+		c.learnCommit(body.Commit)
+		c.answer(m, &rpc.HeartbeatReturn{Read: body.Read, Last: c.log.last}, 0)
+	case *rpc.CommitLogCommand:
+		c.learnCommit(body.Commit)
+		c.answer(m, &rpc.CommitLogReturn{Commit: c.commit}, 0)
+	}
+}
+
+// refuseOldLeader answers a command of an earlier term, so that whoever sent it learns of the later one.
+func (c *Core) refuseOldLeader(m rpc.Message) {
+	switch body := m.Body.(type) {
+	case *rpc.AppendLogCommand:
+		c.answer(m, &rpc.AppendLogReturn{Prev: body.Prev.Index, Hint: c.log.base}, 0)
+	case *rpc.HeartbeatCommand:
+		c.answer(m, &rpc.HeartbeatReturn{}, 0)
+	case *rpc.CommitLogCommand:
+		c.answer(m, &rpc.CommitLogReturn{}, 0)
+	}
+}
+
+// answer sends a return in the current term. It attests the term, the vote and the log up to 'attests': it leaves at
+// once only if all of that is durable (I10, K1, K49).
+func (c *Core) answer(command rpc.Message, body rpc.Body, attests rpc.Index) {
+	m := rpc.Message{From: c.id, To: command.From, Term: c.hard.Term, Call: command.Call, Body: body}
+	if attests <= c.log.synced && c.hardDurable() {
+		c.out.Send = append(c.out.Send, m)
+		return
+	}
+	c.out.SendAfterSync = append(c.out.SendAfterSync, m)
+}
+
+func (c *Core) hardDurable() bool { return !c.hardDirty && c.hardSeq <= c.log.done }
+
+func (c *Core) send(to rpc.NodeID, body rpc.Body) {
+	c.out.Send = append(c.out.Send, rpc.Message{From: c.id, To: to, Term: c.hard.Term, Body: body})
+}
+
+func (c *Core) fact(f Fact) { c.out.Facts = append(c.out.Facts, f) }
+
+// setTerm moves to a later term, with no vote in it yet, or votes in the current one. Neither is ever taken back (I7, K2, K5).
+func (c *Core) setTerm(term rpc.Term, vote rpc.NodeID) {
+	c.must(term >= c.hard.Term, "term %d after %d", term, c.hard.Term)
+	c.must(term > c.hard.Term || c.hard.Vote == "" || c.hard.Vote == vote, "vote for %q after %q in term %d", vote, c.hard.Vote, term)
+	if c.hard != (rpc.HardState{Term: term, Vote: vote}) {
+		c.hard = rpc.HardState{Term: term, Vote: vote}
+		c.hardDirty = true
+	}
+}
+
+// follow makes this node a follower in a term, of a leader or of nobody yet.
+func (c *Core) follow(term rpc.Term, leader rpc.NodeID, reason string) {
+	if term > c.hard.Term {
+		c.setTerm(term, "")
+		c.matched = 0 // what matched an earlier leader says nothing of this one
+	}
+	wasFollower := c.role == Follower
+	if c.role == Leader {
+		c.leaveOffice()
+	}
+	c.setRole(Follower, reason)
+	c.setLeader(leader, reason)
+	if leader != "" || !wasFollower {
+		c.restartTimer() // but not for a later term alone: a refused candidate must delay nobody (K7)
+	}
+}
+
+func (c *Core) setRole(r Role, reason string) {
+	if c.role == r {
+		return
+	}
+	c.role = r
+	c.fact(RoleChanged{Role: r, Term: c.hard.Term, Reason: reason})
+}
+
+func (c *Core) setLeader(id rpc.NodeID, reason string) {
+	if c.leader == id {
+		return
+	}
+	c.leader = id
+	c.fact(LeaderChanged{Leader: id, Term: c.hard.Term, Reason: reason})
+}
+
+// diskDone: more of what this node holds is durable.
+func (c *Core) diskDone(seq uint64) {
+	c.log.complete(seq)
+	switch c.role {
+	case Candidate:
+		c.countVotes() // its own vote may count now
+	case Leader:
+		c.advanceCommit() // as may its own copy: also a leader's entry commits only where it is synced (K55)
+	}
+}
+
+// apply hands the next run of committed entries to the state machine, one at a time, and only what is durable here: so
+// the state never gets ahead of the log (design section 5).
+func (c *Core) apply() {
+	to := min(c.commit, c.log.synced)
+	if c.applying > c.applied || to <= c.applied {
+		return
+	}
+	from := c.applied + 1
+	entries := c.log.cached(from, to+1, c.limits.ApplyBytesMax)
+	if entries != nil {
+		to = from + rpc.Index(len(entries)) - 1
+	} else {
+		to = min(to, from+maxEntriesPerMessage-1)
+	}
+	c.applying = to
+	c.out.Apply = Apply{From: from, To: to, Entries: entries}
+}
+
+func (c *Core) applyDone(i rpc.Index) {
+	c.must(i > c.applied && i <= c.applying, "applied %d, was handed (%d, %d]", i, c.applied, c.applying)
+	c.applied, c.applying = i, i
+	c.office.settle(i)
+}
+
+// setCommit moves the commit index, never back (I8).
+func (c *Core) setCommit(i rpc.Index) {
+	c.must(i >= c.commit && i <= c.log.last, "commit %d after %d, last entry %d", i, c.commit, c.log.last)
+	c.commit = i
+}
+
+func (c *Core) busChanged(up bool) {
+	c.busUp = up
+	if up && c.role != Leader {
+		c.restartTimer() // who was away gives the others time to be heard first (F5)
+	}
+}
+
+func (c *Core) linkChanged(e LinkChanged) {
+	c.election.links[e.Peer] = e.Connected
+	if p := c.office.peers[e.Peer]; c.role == Leader && p != nil {
+		p.connected = e.Connected
+		p.probe()
+	}
+}
+
+func (c *Core) tick() {
+	switch c.role {
+	case Leader:
+		c.leaderTick()
+	default:
+		c.electionTick()
+	}
+}

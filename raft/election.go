@@ -1,0 +1,214 @@
+package raft
+
+import "github.com/raftbus/raftbus/raft/rpc"
+
+// Elections: pre-vote, then vote (thesis 3.4, 9.6). Votes are durable before they are given, also a candidate's own; a
+// voter that hears a leader gives none (thesis 4.2.3).
+
+// election is what a node keeps while it does not lead.
+type election struct {
+	heard   uint64 // tick of the leader's last valid message, or of the last reason to wait as long
+	timeout uint64 // ticks of silence after which to campaign
+	quickAt uint64 // tick of a campaign because nobody leads; 0: none is due
+
+	early   bool // the campaign under way began because the leader is lost
+	began   uint64
+	patient uint64              // ticks after which the campaign under way is given up
+	votes   map[rpc.NodeID]bool // answers to it, one per peer (K4)
+
+	misses     int    // pings of the silent leader that found nobody
+	missedAt   uint64 // tick at which the last of them was sent
+	pingedAt   uint64
+	lost       bool                  // the last leader was lost, not followed by another yet
+	tries      int                   // early campaigns since then
+	leaderless map[rpc.NodeID]uint64 // peers that said they know no leader, and when
+	links      map[rpc.NodeID]bool
+}
+
+// earlyTriesMax bounds how often a lost leader is answered by an early campaign; then the ordinary timeout rules.
+const earlyTriesMax = 20
+
+// restartTimer begins a full election timeout, newly drawn, and forgets signs that the leader might be gone.
+func (c *Core) restartTimer() {
+	e := &c.election
+	e.heard = c.now
+	e.timeout = uint64(c.dice(c.ticks.ElectionMin, c.ticks.ElectionMax))
+	e.quickAt, e.misses = 0, 0
+	if c.leader != "" {
+		e.lost, e.tries = false, 0
+	}
+}
+
+func (c *Core) dice(from, to int) int { return from + c.random.IntN(to-from) }
+
+func (c *Core) silence() uint64 { return c.now - c.election.heard }
+
+// electionTick is a tick of a node that does not lead.
+func (c *Core) electionTick() {
+	e := &c.election
+	if c.role != Follower && c.now-e.began >= e.patient {
+		c.giveUp("no majority answered in time")
+	}
+	c.watchForLeader()
+	if c.role == Follower && c.mayCampaign() && (c.silence() >= e.timeout || e.quickAt != 0 && c.now >= e.quickAt) {
+		c.campaign(e.lost && c.leader == "" && c.silence() < e.timeout)
+	}
+}
+
+// mayCampaign: a voter, on the bus (F5), whose disk is not stuck (K61).
+func (c *Core) mayCampaign() bool {
+	return c.busUp && c.quorum.voter(c.id) && !c.diskStalled()
+}
+
+// diskStalled reports whether a write has waited for two election timeouts (L5, K60).
+func (c *Core) diskStalled() bool {
+	since, waits := c.log.stalledSince()
+	return waits && c.now-since >= 2*uint64(c.ticks.ElectionMax)
+}
+
+// campaign begins with a pre-vote, which changes nothing anywhere.
+func (c *Core) campaign(early bool) {
+	c.setRole(PreCandidate, "no leader is heard")
+	c.setLeader("", "no message in time")
+	c.startRound(early)
+	if c.countVotes() {
+		return
+	}
+	request := &rpc.RequestVoteCommand{Last: c.log.lastID(), PreVote: true, Early: early}
+	for _, id := range c.peers {
+		m := rpc.Message{From: c.id, To: id, Term: c.hard.Term + 1, Body: request}
+		c.out.Send = append(c.out.Send, m)
+	}
+}
+
+// stand asks for real votes, in a new term. The requests wait for the sync of the candidate's own vote.
+func (c *Core) stand() {
+	early := c.election.early
+	c.setTerm(c.hard.Term+1, c.id)
+	c.matched = 0
+	c.setRole(Candidate, "a majority would vote for it")
+	c.startRound(early)
+	request := &rpc.RequestVoteCommand{Last: c.log.lastID(), Early: early}
+	for _, id := range c.peers {
+		m := rpc.Message{From: c.id, To: id, Term: c.hard.Term, Body: request}
+		c.out.SendAfterSync = append(c.out.SendAfterSync, m)
+	}
+}
+
+func (c *Core) startRound(early bool) {
+	e := &c.election
+	e.early, e.began, e.votes, e.quickAt = early, c.now, map[rpc.NodeID]bool{}, 0
+	e.patient = uint64(c.dice(c.ticks.ElectionMin, c.ticks.ElectionMax))
+	if early {
+		e.tries++
+		e.patient = uint64(c.ticks.QuickMax)
+	}
+}
+
+// giveUp ends a campaign. The next one is soon if the leader is lost, else after a full timeout.
+func (c *Core) giveUp(reason string) {
+	c.setRole(Follower, reason)
+	early := c.election.early
+	c.restartTimer()
+	if early && c.election.tries < earlyTriesMax {
+		c.campaignSoon(1, c.ticks.QuickMin+1)
+	}
+}
+
+// campaignSoon sets a campaign for a moment from now, unless one is due already.
+func (c *Core) campaignSoon(from, to int) {
+	if c.election.quickAt == 0 {
+		c.election.quickAt = c.now + uint64(c.dice(from, to))
+	}
+}
+
+// requestVote answers a candidate.
+func (c *Core) requestVote(m rpc.Message, cmd *rpc.RequestVoteCommand) {
+	if m.Term > c.hard.Term && !cmd.PreVote && !c.sticks(cmd) {
+		c.follow(m.Term, "", "a candidate asked for a vote in a later term")
+	}
+	if !c.grants(m, cmd) {
+		c.answer(m, &rpc.RequestVoteReturn{PreVote: cmd.PreVote}, 0)
+		return
+	}
+	if cmd.PreVote {
+		c.out.Send = append(c.out.Send, rpc.Message{
+			From: c.id, To: m.From, Term: m.Term, Call: m.Call,
+			Body: &rpc.RequestVoteReturn{PreVote: true, Granted: true},
+		})
+		return
+	}
+	c.setTerm(m.Term, m.From)
+	c.restartTimer()
+	c.answer(m, &rpc.RequestVoteReturn{Granted: true}, 0)
+}
+
+// grants decides a vote: none while a leader is heard, none for a log behind its own (thesis 3.6.1; K8, K11), one per
+// term (I7), the same one again for the same candidate (K3).
+func (c *Core) grants(m rpc.Message, cmd *rpc.RequestVoteCommand) bool {
+	if c.sticks(cmd) || cmd.Last.Less(c.log.lastID()) {
+		return false
+	}
+	if cmd.PreVote {
+		return m.Term > c.hard.Term
+	}
+	return m.Term == c.hard.Term && (c.hard.Vote == "" || c.hard.Vote == m.From)
+}
+
+// sticks reports whether this node stays with its leader: while it heard it within the election timeout, and for an
+// early candidate until it has lost that leader itself (design section 4).
+func (c *Core) sticks(cmd *rpc.RequestVoteCommand) bool {
+	if c.role == Leader {
+		return true // it ceases to lead by itself once it has no quorum
+	}
+	return c.leader != "" && (cmd.Early || c.silence() < uint64(c.ticks.ElectionMin))
+}
+
+// voteReturned counts an answer to the campaign under way, once per peer and only of its term and kind (K4, K6).
+func (c *Core) voteReturned(m rpc.Message, ret *rpc.RequestVoteReturn) {
+	asked := c.hard.Term
+	if ret.PreVote && ret.Granted {
+		asked++ // a pre-vote is given in the term it would be for
+	} else if m.Term > c.hard.Term {
+		c.follow(m.Term, "", "a voter is in a later term")
+		return
+	}
+	running := c.role == Candidate && !ret.PreVote || c.role == PreCandidate && ret.PreVote
+	if _, twice := c.election.votes[m.From]; !running || twice || ret.Granted && m.Term != asked {
+		return
+	}
+	c.election.votes[m.From] = ret.Granted
+	c.countVotes()
+}
+
+// countVotes moves on when a majority said yes, or gives up when it cannot any more. It reports whether it did.
+func (c *Core) countVotes() bool {
+	switch {
+	case c.role != PreCandidate && c.role != Candidate:
+		return false
+	case !c.quorum.have(c.votedYes):
+		if !c.quorum.have(func(id rpc.NodeID) bool { return !c.votedNo(id) }) {
+			c.giveUp("a majority refused")
+			return true
+		}
+		return false
+	case c.role == PreCandidate:
+		c.stand()
+	default:
+		c.takeOffice()
+	}
+	return true
+}
+
+// votedYes: a candidate's vote for itself counts when it is durable; a pre-vote needs none.
+func (c *Core) votedYes(id rpc.NodeID) bool {
+	if id == c.id {
+		return c.role == PreCandidate || c.hardDurable()
+	}
+	return c.election.votes[id]
+}
+
+func (c *Core) votedNo(id rpc.NodeID) bool {
+	yes, answered := c.election.votes[id]
+	return answered && !yes
+}

@@ -1,0 +1,288 @@
+package raft
+
+import "github.com/raftbus/raftbus/raft/rpc"
+
+// What a leader does: replicate, commit entries of its own term by counting (thesis 3.6.2), tell followers, and step
+// down when it makes no progress.
+
+// office is what a node keeps while it leads.
+type office struct {
+	peers     map[rpc.NodeID]*progress
+	beat      uint64    // tick of the last heartbeat
+	moved     uint64    // last tick at which the commit index moved, or nothing waited for it
+	first     rpc.Index // the entry this term began with
+	proposals []proposed
+	bytes     int // of the proposals logged and not yet applied
+}
+
+type proposed struct {
+	index rpc.Index
+	bytes int
+}
+
+// takeOffice begins a term: with an entry of its own, because entries of earlier terms commit only behind one (K14).
+func (c *Core) takeOffice() {
+	c.office = office{peers: map[rpc.NodeID]*progress{}, beat: c.now, moved: c.now, first: c.log.last + 1}
+	for _, id := range c.peers {
+		c.office.peers[id] = &progress{next: c.log.last + 1, connected: c.election.links[id], heard: c.now, acked: c.now}
+	}
+	c.setRole(Leader, "a majority voted for it")
+	c.setLeader(c.id, "elected")
+	c.election.lost, c.election.tries = false, 0
+	c.logEntry(rpc.EntryNoop, nil)
+	c.heartbeat()
+}
+
+// leaveOffice ends a term of office. What was proposed may still commit; what waits to be read cannot be confirmed.
+func (c *Core) leaveOffice() {
+	c.office = office{}
+	c.refuseReads()
+}
+
+// logEntry appends to a leader's own log. Nothing in it is ever rewritten by this leader (I2).
+func (c *Core) logEntry(kind rpc.EntryKind, data []byte) rpc.EntryID {
+	e := rpc.Entry{Index: c.log.last + 1, Term: c.hard.Term, Kind: kind, Time: max(c.clock, c.log.time), Data: data}
+	if c.log.last == c.commit {
+		c.office.moved = c.now
+	}
+	c.log.append([]rpc.Entry{e})
+	return e.ID()
+}
+
+// propose logs commands, or refuses them. A proposal of an earlier office is never carried into this one: the driver
+// hands over only what it got since (K25).
+func (c *Core) propose(list []Proposal) {
+	for _, p := range list {
+		size := len(p.Data) + rpc.EntryOverheadBytes
+		switch {
+		case c.role != Leader:
+			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, Refusal: RefusedNotLeader})
+		case c.office.bytes+size > c.limits.ProposedBytesMax:
+			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, Refusal: RefusedBusy})
+		default:
+			id := c.logEntry(rpc.EntryCommand, p.Data)
+			c.office.bytes += size
+			c.office.proposals = append(c.office.proposals, proposed{id.Index, size})
+			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, ID: id})
+		}
+	}
+}
+
+// settle forgets proposals that were applied.
+func (o *office) settle(applied rpc.Index) {
+	n := 0
+	for n < len(o.proposals) && o.proposals[n].index <= applied {
+		o.bytes -= o.proposals[n].bytes
+		n++
+	}
+	o.proposals = o.proposals[n:]
+}
+
+// replicate ends a leader's turn: to each peer what is new, in as few messages as fit, or else the commit index.
+func (c *Core) replicate() {
+	for _, id := range c.peers {
+		p := c.office.peers[id]
+		for p.ready(&c.limits) && (p.next <= c.log.last || !p.replicating) {
+			if !c.sendAppend(id, p) {
+				break
+			}
+		}
+		c.tellCommit(id, p)
+	}
+}
+
+// sendAppend sends one AppendLog, with as many entries as fit. It reports whether it did: entries that are no longer in
+// memory are asked of the disk first.
+func (c *Core) sendAppend(id rpc.NodeID, p *progress) bool {
+	prevTerm, ok := c.log.term(p.next - 1)
+	if !ok {
+		c.strand(id, p)
+		return false
+	}
+	entries := c.log.cached(p.next, c.log.last+1, c.limits.AppendBytesMax)
+	if entries == nil && p.next <= c.log.last {
+		p.loading = true
+		c.out.Loads = append(c.out.Loads, Load{Peer: id, Term: c.hard.Term, From: p.next, To: c.log.last + 1, MaxBytes: c.limits.AppendBytesMax})
+		return false
+	}
+	c.sendEntries(id, p, rpc.EntryID{Term: prevTerm, Index: p.next - 1}, entries)
+	return true
+}
+
+func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries []rpc.Entry) {
+	last := prev.Index + rpc.Index(len(entries))
+	c.send(id, &rpc.AppendLogCommand{Prev: prev, Commit: c.commit, Entries: entries})
+	p.sent = c.now
+	if !p.replicating {
+		p.waiting = true
+		return
+	}
+	bytes := 0
+	for i := range entries {
+		bytes += entries[i].Size()
+	}
+	p.flying = append(p.flying, flight{last, bytes})
+	p.flyingBytes += bytes
+	p.next = last + 1
+	p.told = max(p.told, min(c.commit, last))
+}
+
+// tellCommit sends CommitLog when the commit index moved and no AppendLog said so (design section 3).
+func (c *Core) tellCommit(id rpc.NodeID, p *progress) {
+	if to := min(c.commit, p.match); p.connected && p.replicating && to > p.told {
+		p.told = to
+		c.send(id, &rpc.CommitLogCommand{Commit: to})
+	}
+}
+
+// strand notes a peer whose next entry is no longer in the log.
+func (c *Core) strand(id rpc.NodeID, p *progress) {
+	if !p.stuck {
+		p.stuck = true
+		c.fact(PeerStuck{Peer: id, Next: p.next})
+	}
+}
+
+// loaded sends entries that were read from the disk, if they are still what comes next in this term.
+func (c *Core) loaded(l Loaded) {
+	p := c.office.peers[l.Peer]
+	if c.role != Leader || l.Term != c.hard.Term || p == nil || !p.loading || p.next != l.From {
+		return
+	}
+	p.loading = false
+	if l.Compacted {
+		c.strand(l.Peer, p)
+		return
+	}
+	prevTerm, ok := c.log.term(l.From - 1)
+	if !ok || len(l.Entries) == 0 || !c.log.has(l.Entries[len(l.Entries)-1].ID()) || !p.ready(&c.limits) {
+		return
+	}
+	c.sendEntries(l.Peer, p, rpc.EntryID{Term: prevTerm, Index: l.From - 1}, l.Entries)
+}
+
+// returned takes an answer of this term.
+func (c *Core) returned(m rpc.Message) {
+	p := c.office.peers[m.From]
+	if c.role != Leader || p == nil {
+		return
+	}
+	p.heard = c.now
+	switch ret := m.Body.(type) {
+	case *rpc.AppendLogReturn:
+		c.appendReturned(p, ret)
+	case *rpc.HeartbeatReturn:
+		p.read = max(p.read, ret.Read)
+		c.confirmReads()
+		c.noticeLoss(p, ret.Last)
+	}
+}
+
+func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
+	if ret.Accepted {
+		c.must(ret.Match <= c.log.last, "a peer matches up to %d, the log ends at %d", ret.Match, c.log.last)
+		p.acked = c.now
+		p.landed(ret.Match)
+		c.advanceCommit()
+		return
+	}
+	if ret.Prev < p.match || !p.replicating && ret.Prev != p.next-1 {
+		return // late: since then more was found to match, or another place is being probed
+	}
+	next := c.log.mayMatch(ret.Hint).Index + 1
+	p.probe()
+	p.next = max(p.match+1, min(next, ret.Prev))
+}
+
+// noticeLoss: an AppendLog sent some time ago is not in the peer's log, so it was lost on the way.
+func (c *Core) noticeLoss(p *progress, last rpc.Index) {
+	if p.replicating && last < p.next-1 && c.now-p.sent > 2*uint64(c.ticks.Heartbeat) {
+		p.probe()
+	}
+}
+
+// failed: a call got no answer. A lost AppendLog means that what was sent after it will not fit either.
+func (c *Core) failed(f Failed) {
+	p := c.office.peers[f.Peer]
+	if c.role != Leader || p == nil || f.Method != rpc.MethodAppendLog {
+		return
+	}
+	if p.replicating {
+		p.probe()
+	}
+	p.waiting = true // until the next heartbeat is due: no busy loop
+}
+
+// advanceCommit commits what a majority holds durably, of this term only (I6, K14). Its own copy counts where synced.
+func (c *Core) advanceCommit() {
+	to := c.quorum.reached(func(id rpc.NodeID) rpc.Index {
+		if id == c.id {
+			return c.log.synced
+		}
+		if p := c.office.peers[id]; p != nil {
+			return p.match
+		}
+		return 0
+	})
+	if t, ok := c.log.term(to); to > c.commit && ok && t == c.hard.Term {
+		c.setCommit(to)
+		c.office.moved = c.now
+	}
+}
+
+// leaderTick keeps the office: heartbeats, repairs, and the tests of whether to stay.
+func (c *Core) leaderTick() {
+	if reason := c.unfit(); reason != "" {
+		c.follow(c.hard.Term, "", reason)
+		return
+	}
+	if c.now-c.office.beat >= uint64(c.ticks.Heartbeat) {
+		c.heartbeat()
+	}
+}
+
+// heartbeat speaks to every peer, with what it may commit and the read round under way, and lets probes go on.
+func (c *Core) heartbeat() {
+	c.office.beat = c.now
+	for _, id := range c.peers {
+		p := c.office.peers[id]
+		c.beatOne(id, p)
+		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent) >= uint64(c.ticks.ElectionMin)/2
+		if stalled {
+			p.probe() // the answers were lost, or the disk is slow: ask again, one message at a time
+		}
+		if !p.replicating && c.now-p.sent >= uint64(c.ticks.Heartbeat) {
+			p.waiting = false
+		}
+	}
+}
+
+func (c *Core) beatOne(id rpc.NodeID, p *progress) {
+	c.send(id, &rpc.HeartbeatCommand{Commit: min(c.commit, p.match), Read: c.reads.round})
+}
+
+// unfit says why a leader must not stay: no quorum answers; or entries wait and no quorum acknowledges any; or its own
+// disk hangs (K47, K60, K63). Heartbeat answers do not keep a leader that makes no progress.
+func (c *Core) unfit() string {
+	if c.log.last == c.commit {
+		c.office.moved = c.now
+	}
+	slow := uint64(c.ticks.ElectionMax)
+	switch {
+	case !c.quorum.have(c.within(uint64(c.ticks.ElectionMin), func(p *progress) uint64 { return p.heard })):
+		return "no quorum answers"
+	case c.now-c.office.moved >= slow && !c.quorum.have(c.within(slow, func(p *progress) uint64 { return p.acked })):
+		return "entries wait and no quorum acknowledges any"
+	case c.diskStalled():
+		return "its own log write hangs"
+	}
+	return ""
+}
+
+// within makes a test of who was active in the last so many ticks.
+func (c *Core) within(ticks uint64, last func(*progress) uint64) func(rpc.NodeID) bool {
+	return func(id rpc.NodeID) bool {
+		p := c.office.peers[id]
+		return id == c.id || p != nil && c.now-last(p) < ticks
+	}
+}

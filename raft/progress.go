@@ -1,0 +1,63 @@
+package raft
+
+import "github.com/raftbus/raftbus/raft/rpc"
+
+// progress is what a leader knows of one peer's log, and how it sends to it.
+//
+// probing: one AppendLog at a time, until it is known where the logs match. replicating: many in flight, sent ahead of
+// their answers. Whether the link is connected is another matter: a broken link only stops the sending.
+type progress struct {
+	match, next rpc.Index
+	replicating bool
+	waiting     bool // probing: an AppendLog is unanswered
+	loading     bool // entries are being read from the disk for it
+	stuck       bool // the log no longer holds what it needs
+	connected   bool
+
+	flying      []flight // replicating: AppendLogs unanswered, oldest first
+	flyingBytes int
+
+	told  rpc.Index // the highest commit index it was told, as far as it can have used it
+	read  uint64    // the highest ReadIndex round it confirmed
+	sent  uint64    // tick of the last AppendLog
+	heard uint64    // tick of its last return of any kind
+	acked uint64    // tick of its last accepted AppendLog
+}
+
+// flight is an AppendLog on its way: its last index and its size.
+type flight struct {
+	last  rpc.Index
+	bytes int
+}
+
+// probe forgets what was sent ahead, and begins again behind what is known to match.
+func (p *progress) probe() {
+	p.replicating, p.waiting, p.loading = false, false, false
+	p.next = p.match + 1
+	p.flying, p.flyingBytes = p.flying[:0], 0
+	p.told = min(p.told, p.match)
+}
+
+// landed notes an accepted AppendLog that reached up to match.
+func (p *progress) landed(match rpc.Index) {
+	n := 0
+	for n < len(p.flying) && p.flying[n].last <= match {
+		p.flyingBytes -= p.flying[n].bytes
+		n++
+	}
+	p.flying = append(p.flying[:0], p.flying[n:]...)
+	p.match = max(p.match, match)
+	p.next = max(p.next, match+1)
+	p.replicating, p.waiting = true, false
+}
+
+// ready reports whether another AppendLog may leave now.
+func (p *progress) ready(lim *Limits) bool {
+	switch {
+	case !p.connected || p.loading || p.stuck:
+		return false
+	case !p.replicating:
+		return !p.waiting
+	}
+	return len(p.flying) < lim.FlyingMax && p.flyingBytes < lim.FlyingBytesMax
+}
