@@ -1,0 +1,46 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// clock is the cluster's time: the median of the voters' clocks, as pings report them (design section 6). No single clock
+// that is wrong can move it far (F24). Owned by the loop.
+type clock struct {
+	now     func() time.Time
+	offsets map[rpc.NodeID]heardClock
+	sorted  []time.Duration // reused
+}
+
+type heardClock struct {
+	offset time.Duration // the peer's clock less this node's
+	at     time.Time
+}
+
+// clockFresh is how long a peer's clock counts after it was last heard.
+const clockFresh = 10 * time.Second
+
+func newClock(now func() time.Time) *clock {
+	return &clock{now: now, offsets: map[rpc.NodeID]heardClock{}}
+}
+
+func (c *clock) hear(peer rpc.NodeID, offset time.Duration) {
+	c.offsets[peer] = heardClock{offset, c.now()}
+}
+
+// median is the cluster's time now, in nanoseconds since 1970 UTC. Of an even number of clocks the earlier middle one
+// counts: so that nothing expires too soon.
+func (c *clock) median() int64 {
+	now := c.now()
+	c.sorted = append(c.sorted[:0], 0)
+	for _, h := range c.offsets {
+		if now.Sub(h.at) < clockFresh {
+			c.sorted = append(c.sorted, h.offset)
+		}
+	}
+	slices.Sort(c.sorted)
+	return now.Add(c.sorted[(len(c.sorted)-1)/2]).UnixNano()
+}

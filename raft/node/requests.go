@@ -1,0 +1,138 @@
+package node
+
+import (
+	"errors"
+	"time"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// The doors of the node: what services ask (Proposer), and what the bus tells (busclient.Owner). All may be called by any
+// goroutine, and only put something into the inbox.
+
+// Propose implements Proposer.
+func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {
+	size := len(data) + rpc.EntryOverheadBytes
+	switch {
+	case len(data) > n.MaxCommandBytes():
+		return ErrTooLarge
+	case !n.leads.Load():
+		return ErrNotLeader
+	case n.o.Log.Room() != nil:
+		return ErrFull
+	case !n.waiters.reserve(size):
+		return ErrBusy
+	}
+	if !n.inbox.propose(proposal{data, done}) {
+		n.waiters.release(size)
+		return ErrStopped
+	}
+	return nil
+}
+
+// ReadIndex implements Proposer.
+func (n *Node) ReadIndex(done func(error)) error {
+	if !n.leads.Load() {
+		return ErrNotLeader
+	}
+	if n.reads.Add(1) > readsMax {
+		n.reads.Add(-1)
+		return ErrBusy
+	}
+	if !n.inbox.read(done) {
+		n.reads.Add(-1)
+		return ErrStopped
+	}
+	return nil
+}
+
+// Leadership implements Proposer.
+func (n *Node) Leadership(changed func(bool)) { n.observers = append(n.observers, changed) }
+
+// MaxCommandBytes implements Proposer: what fits in one entry. The bus splits what does not fit in one of its messages.
+func (n *Node) MaxCommandBytes() int { return commandBytesMax }
+
+// commandBytesMax bounds one command, whatever the bus could carry.
+const commandBytesMax = 16 << 20
+
+// readTicket remembers who waits for a read.
+func (n *Node) readTicket(done func(error)) uint64 {
+	n.nextRead++
+	n.readers[n.nextRead] = done
+	return n.nextRead
+}
+
+// answerReads answers reads that the core has decided.
+func (n *Node) answerReads(list []raft.Read) {
+	for _, r := range list {
+		done := n.readers[r.Ticket]
+		delete(n.readers, r.Ticket)
+		n.reads.Add(-1)
+		switch r.Refusal {
+		case raft.RefusedNot:
+			done(nil)
+		case raft.RefusedBusy:
+			done(ErrBusy)
+		default:
+			done(ErrNotLeader)
+		}
+	}
+}
+
+// endReads answers the reads that the core still held when the loop ended.
+func (n *Node) endReads() {
+	for ticket, done := range n.readers {
+		delete(n.readers, ticket)
+		done(ErrStopped)
+	}
+}
+
+// ping is the outcome of one ping of this node.
+type ping struct {
+	peer     rpc.NodeID
+	err      error
+	steady   bool
+	leader   rpc.NodeID
+	term     rpc.Term
+	instance rpc.InstanceID
+	cluster  rpc.ClusterID
+	table    []rpc.Member
+	refusal  string
+	offset   time.Duration
+}
+
+// outcome is what a ping means for the failure detector: 'no responders' counts only on a steady connection (K75).
+func (p *ping) outcome() raft.PingOutcome {
+	switch {
+	case p.err == nil && p.refusal == "":
+		return raft.PingOK
+	case errors.Is(p.err, busclient.ErrNoResponders) && p.steady:
+		return raft.PingNobody
+	}
+	return raft.PingUnclear
+}
+
+// Receive implements busclient.Owner.
+func (n *Node) Receive(m rpc.Message) { n.inbox.message(m) }
+
+// Pinged implements busclient.Owner.
+func (n *Node) Pinged(p busclient.Pinged) {
+	n.inbox.ping(ping{
+		peer: p.Peer, err: p.Err, steady: p.Steady, leader: p.Leader, term: p.Term,
+		instance: p.Instance, cluster: p.Cluster, table: p.Table, refusal: p.Refusal, offset: p.Offset,
+	})
+}
+
+// Link implements busclient.Owner.
+func (n *Node) Link(peer rpc.NodeID, connected bool, reason error) {
+	n.logger.Info("link changed", "peer", peer, "connected", connected, "reason", reason)
+	n.inbox.state(raft.LinkChanged{Peer: peer, Connected: connected})
+}
+
+// Bus implements busclient.Owner.
+func (n *Node) Bus(up bool) {
+	n.logger.Info("bus changed", "up", up)
+	n.inbox.state(raft.BusChanged{Up: up})
+}
