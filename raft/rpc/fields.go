@@ -1,0 +1,281 @@
+package rpc
+
+// The field lists of all messages, as raftbus.proto numbers them, and the bounds on what a reader takes. walk.go says how
+// a list is walked. A number here is never changed and never used again for something else.
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Bounds of what Decode takes. A sender keeps to them: it is not refused when it writes, but when it is read.
+const (
+	// MaxIDBytes bounds a node id.
+	MaxIDBytes = 64
+	// MaxEntries bounds the entries of one AppendLog. Beyond SmallEntries they must be worth it: a slice of n entries takes
+	// 56n bytes, and may take no more than 56 KiB and twice the bytes it was read from. Entries of 28 bytes or more on the wire
+	// always are, that is with 10 bytes of data or more.
+	MaxEntries = 4096
+	// SmallEntries is how many entries one AppendLog may have however small they are: 56 KiB of them.
+	SmallEntries = 1024
+	// MaxMembers bounds a configuration table and each list of a Configuration.
+	MaxMembers = 64
+	// MaxRefusalBytes bounds PingReturn.Refusal.
+	MaxRefusalBytes = 1024
+)
+
+// Fields of Message. Bodies have the numbers from firstBody to lastBody, known or not.
+const (
+	fieldVersion protowire.Number = 1
+	fieldMAC     protowire.Number = 15
+	firstBody    protowire.Number = 16
+	lastBody     protowire.Number = 63
+)
+
+const (
+	bodyHeartbeatCommand = firstBody + iota
+	bodyHeartbeatReturn
+	bodyAppendLogCommand
+	bodyAppendLogReturn
+	bodyCommitLogCommand
+	bodyCommitLogReturn
+	bodyRequestVoteCommand
+	bodyRequestVoteReturn
+	bodyPingCommand
+	bodyPingReturn
+)
+
+// newBody makes the body of that number, or nil when there is none.
+func newBody(num protowire.Number) Body {
+	switch num {
+	case bodyHeartbeatCommand:
+		return new(HeartbeatCommand)
+	case bodyHeartbeatReturn:
+		return new(HeartbeatReturn)
+	case bodyAppendLogCommand:
+		return new(AppendLogCommand)
+	case bodyAppendLogReturn:
+		return new(AppendLogReturn)
+	case bodyCommitLogCommand:
+		return new(CommitLogCommand)
+	case bodyCommitLogReturn:
+		return new(CommitLogReturn)
+	case bodyRequestVoteCommand:
+		return new(RequestVoteCommand)
+	case bodyRequestVoteReturn:
+		return new(RequestVoteReturn)
+	case bodyPingCommand:
+		return new(PingCommand)
+	case bodyPingReturn:
+		return new(PingReturn)
+	}
+	return nil
+}
+
+// body walks the fields of a body and returns its number. The calls are direct, not by interface: so the walk stays on
+// the stack.
+func body(w *walk, b Body) protowire.Number {
+	switch b := b.(type) {
+	case *HeartbeatCommand:
+		b.fields(w)
+		return bodyHeartbeatCommand
+	case *HeartbeatReturn:
+		b.fields(w)
+		return bodyHeartbeatReturn
+	case *AppendLogCommand:
+		b.fields(w)
+		return bodyAppendLogCommand
+	case *AppendLogReturn:
+		b.fields(w)
+		return bodyAppendLogReturn
+	case *CommitLogCommand:
+		b.fields(w)
+		return bodyCommitLogCommand
+	case *CommitLogReturn:
+		b.fields(w)
+		return bodyCommitLogReturn
+	case *RequestVoteCommand:
+		b.fields(w)
+		return bodyRequestVoteCommand
+	case *RequestVoteReturn:
+		b.fields(w)
+		return bodyRequestVoteReturn
+	case *PingCommand:
+		b.fields(w)
+		return bodyPingCommand
+	case *PingReturn:
+		b.fields(w)
+		return bodyPingReturn
+	}
+	panic(fmt.Sprintf("rpc: %T is no body of a message: add it to fields.go and raftbus.proto", b))
+}
+
+func (h *Header) fields(w *walk) {
+	sixteen(w, 2, &h.Cluster)
+	id(w, 3, &h.From)
+	id(w, 4, &h.To)
+	sixteen(w, 5, &h.Instance)
+	fixed(w, 6, &h.Boot)
+	varint(w, 7, &h.Term)
+	varint(w, 8, &h.Round)
+}
+
+func (c *HeartbeatCommand) fields(w *walk) {
+	varint(w, 1, &c.Commit)
+	varint(w, 2, &c.Read)
+}
+
+func (r *HeartbeatReturn) fields(w *walk) {
+	varint(w, 1, &r.Read)
+	varint(w, 2, &r.Last)
+}
+
+func (c *AppendLogCommand) fields(w *walk) {
+	varint(w, 1, &c.Prev.Term)
+	varint(w, 2, &c.Prev.Index)
+	varint(w, 3, &c.Commit)
+	entries(w, 4, &c.Entries)
+}
+
+func (r *AppendLogReturn) fields(w *walk) {
+	varint(w, 1, &r.Prev)
+	boolean(w, 2, &r.Accepted)
+	varint(w, 3, &r.Match)
+	varint(w, 4, &r.Hint.Term)
+	varint(w, 5, &r.Hint.Index)
+}
+
+func (c *CommitLogCommand) fields(w *walk) { varint(w, 1, &c.Commit) }
+
+func (r *CommitLogReturn) fields(w *walk) { varint(w, 1, &r.Commit) }
+
+func (c *RequestVoteCommand) fields(w *walk) {
+	varint(w, 1, &c.Last.Term)
+	varint(w, 2, &c.Last.Index)
+	boolean(w, 3, &c.PreVote)
+	boolean(w, 4, &c.Early)
+}
+
+func (r *RequestVoteReturn) fields(w *walk) {
+	boolean(w, 1, &r.Granted)
+	boolean(w, 2, &r.PreVote)
+}
+
+func (c *PingCommand) fields(w *walk) {
+	id(w, 1, &c.SenderID)
+	fixed(w, 2, &c.Timestamp)
+	boolean(w, 3, &c.WantTable)
+}
+
+func (r *PingReturn) fields(w *walk) {
+	id(w, 1, &r.SenderID)
+	fixed(w, 2, &r.Timestamp)
+	id(w, 3, &r.Leader)
+	members(w, 4, &r.Table)
+	text(w, 5, &r.Refusal, MaxRefusalBytes)
+}
+
+func (e *Entry) fields(w *walk) {
+	varint(w, 1, &e.Index)
+	varint(w, 2, &e.Term)
+	varint(w, 3, &e.Kind)
+	fixed(w, 4, &e.Time)
+	shared(w, 5, &e.Data)
+}
+
+func (m *Member) fields(w *walk) {
+	id(w, 1, &m.ID)
+	sixteen(w, 2, &m.Instance)
+}
+
+func (c *Configuration) fields(w *walk) {
+	members(w, 1, &c.Voters)
+	members(w, 2, &c.Outgoing)
+	members(w, 3, &c.Learners)
+}
+
+// id is a node id: short, and of the characters of a subject token, since ids go into subjects and into logs.
+func id(w *walk, num protowire.Number, v *NodeID) {
+	text(w, num, v, MaxIDBytes)
+	if w.mode == reading && w.num == num && !isToken(*v) {
+		w.fail("an id is 1 to 64 of A-Z a-z 0-9 _ -")
+	}
+}
+
+func isToken(s NodeID) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// entryBytesMin is what an entry beyond SmallEntries takes on the wire: half of what it takes in memory.
+const entryBytesMin = 56 / 2
+
+// entries is a repeated Entry. The slice read is allocated once, in full.
+func entries(w *walk, num protowire.Number, v *[]Entry) {
+	if w.mode != reading {
+		for i := range *v {
+			e := &(*v)[i]
+			w.open(num, EntrySize(e))
+			if w.mode == writing {
+				e.fields(w)
+			}
+		}
+		return
+	}
+	if !w.at(num, protowire.BytesType) {
+		return
+	}
+	if *v == nil && !makeRoom(w, v, min(MaxEntries, SmallEntries+w.ahead()/entryBytesMin)) {
+		return
+	}
+	e, err := DecodeEntry(w.bytes)
+	if err != nil {
+		w.err = err
+		return
+	}
+	*v = append(*v, e)
+}
+
+// members is a repeated Member.
+func members(w *walk, num protowire.Number, v *[]Member) {
+	if w.mode != reading {
+		for i := range *v {
+			m := &(*v)[i]
+			count := walk{mode: counting}
+			m.fields(&count)
+			w.open(num, count.size)
+			if w.mode == writing {
+				m.fields(w)
+			}
+		}
+		return
+	}
+	if !w.at(num, protowire.BytesType) {
+		return
+	}
+	if *v == nil && !makeRoom(w, v, MaxMembers) {
+		return
+	}
+	m, err := decodeMember(w.bytes)
+	if err != nil {
+		w.err = err
+		return
+	}
+	*v = append(*v, m)
+}
+
+// makeRoom allocates for all items that are still to come, if they are not too many.
+func makeRoom[T any](w *walk, v *[]T, limit int) bool {
+	n := w.rest(limit)
+	if n > limit {
+		w.fail(fmt.Sprintf("more than %d items in %d bytes", limit, w.ahead()))
+		return false
+	}
+	*v = make([]T, 0, n)
+	return true
+}

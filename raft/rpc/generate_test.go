@@ -1,0 +1,108 @@
+package rpc_test
+
+// Arbitrary messages, within the bounds that readers keep to.
+
+import (
+	"pgregory.net/rapid"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+var (
+	nodeIDs   = rapid.Map(rapid.StringMatching(`[A-Za-z0-9_-]{1,64}`), func(s string) rpc.NodeID { return rpc.NodeID(s) })
+	noNodeIDs = rapid.OneOf(rapid.Just(rpc.NodeID("")), nodeIDs)
+	sixteens  = rapid.OneOf(rapid.Just([16]byte{}), rapid.Map(rapid.SliceOfN(rapid.Byte(), 16, 16), func(b []byte) [16]byte { return [16]byte(b) }))
+	indexes   = rapid.Map(rapid.Uint64(), func(n uint64) rpc.Index { return rpc.Index(n) })
+	terms     = rapid.Map(rapid.Uint64(), func(n uint64) rpc.Term { return rpc.Term(n) })
+
+	headers = rapid.Custom(func(t *rapid.T) *rpc.Header {
+		return &rpc.Header{
+			Cluster:  sixteens.Draw(t, "cluster"),
+			From:     nodeIDs.Draw(t, "from"),
+			To:       nodeIDs.Draw(t, "to"),
+			Instance: sixteens.Draw(t, "instance"),
+			Boot:     rpc.BootEpoch(rapid.Uint64().Draw(t, "boot")),
+			Term:     terms.Draw(t, "term"),
+			Round:    rapid.Uint64().Draw(t, "round"),
+		}
+	})
+
+	members = rapid.Custom(func(t *rapid.T) rpc.Member {
+		return rpc.Member{ID: nodeIDs.Draw(t, "id"), Instance: sixteens.Draw(t, "instance")}
+	})
+	tables = rapid.Map(rapid.SliceOfNDistinct(members, 0, 8, func(m rpc.Member) rpc.NodeID { return m.ID }), nilIfEmpty)
+
+	configurations = rapid.Custom(func(t *rapid.T) *rpc.Configuration {
+		return &rpc.Configuration{Voters: tables.Draw(t, "voters"), Outgoing: tables.Draw(t, "outgoing"), Learners: tables.Draw(t, "learners")}
+	})
+
+	entries = rapid.Custom(func(t *rapid.T) rpc.Entry {
+		return rpc.Entry{
+			Index: max(1, indexes.Draw(t, "index")),
+			Term:  max(1, terms.Draw(t, "term")),
+			Kind:  rpc.EntryKind(rapid.Uint8().Draw(t, "kind")),
+			Time:  rapid.Int64().Draw(t, "time"),
+			Data:  nilIfEmpty(rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "data")),
+		}
+	})
+
+	appendLogs = rapid.Custom(func(t *rapid.T) *rpc.AppendLogCommand {
+		batch := nilIfEmpty(rapid.SliceOfN(entries, 0, 8).Draw(t, "entries"))
+		prev := rpc.EntryID{
+			Term:  rpc.Term(rapid.Uint64Range(0, 1<<62).Draw(t, "prev term")),
+			Index: rpc.Index(rapid.Uint64Range(0, 1<<62).Draw(t, "prev index")),
+		}
+		last := max(1, prev.Term)
+		for i := range batch {
+			last = max(last, batch[i].Term)
+			batch[i].Term, batch[i].Index = last, prev.Index+1+rpc.Index(i)
+		}
+		return &rpc.AppendLogCommand{Prev: prev, Commit: indexes.Draw(t, "commit"), Entries: batch}
+	})
+
+	bodies = rapid.OneOf(
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.HeartbeatCommand{Commit: indexes.Draw(t, "commit"), Read: rapid.Uint64().Draw(t, "read")}
+		}),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.HeartbeatReturn{Read: rapid.Uint64().Draw(t, "read"), Last: indexes.Draw(t, "last")}
+		}),
+		rapid.Custom(func(t *rapid.T) rpc.Body { return appendLogs.Draw(t, "append log") }),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.AppendLogReturn{
+				Prev: indexes.Draw(t, "prev"), Accepted: rapid.Bool().Draw(t, "accepted"), Match: indexes.Draw(t, "match"),
+				Hint: rpc.EntryID{Term: terms.Draw(t, "hint term"), Index: indexes.Draw(t, "hint index")},
+			}
+		}),
+		rapid.Custom(func(t *rapid.T) rpc.Body { return &rpc.CommitLogCommand{Commit: indexes.Draw(t, "commit")} }),
+		rapid.Custom(func(t *rapid.T) rpc.Body { return &rpc.CommitLogReturn{Commit: indexes.Draw(t, "commit")} }),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.RequestVoteCommand{
+				Last:    rpc.EntryID{Term: terms.Draw(t, "last term"), Index: indexes.Draw(t, "last index")},
+				PreVote: rapid.Bool().Draw(t, "pre-vote"), Early: rapid.Bool().Draw(t, "early"),
+			}
+		}),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.RequestVoteReturn{Granted: rapid.Bool().Draw(t, "granted"), PreVote: rapid.Bool().Draw(t, "pre-vote")}
+		}),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.PingCommand{
+				SenderID: noNodeIDs.Draw(t, "sender"), Timestamp: rapid.Int64().Draw(t, "timestamp"), WantTable: rapid.Bool().Draw(t, "want table"),
+			}
+		}),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.PingReturn{
+				SenderID: noNodeIDs.Draw(t, "sender"), Timestamp: rapid.Int64().Draw(t, "timestamp"), Leader: noNodeIDs.Draw(t, "leader"),
+				Table: tables.Draw(t, "table"), Refusal: rapid.StringN(0, -1, rpc.MaxRefusalBytes).Draw(t, "refusal"),
+			}
+		}),
+	)
+)
+
+// nilIfEmpty is how an empty list comes back from the wire.
+func nilIfEmpty[T any](s []T) []T {
+	if len(s) == 0 {
+		return nil
+	}
+	return s
+}
