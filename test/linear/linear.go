@@ -1,0 +1,191 @@
+// Package linear records what concurrent clients of a key-value store saw, and has Porcupine judge whether one order of
+// the operations explains it all (C1, C2, C3, C5). An operation whose outcome the client did not learn may have happened at
+// any time after it was sent, or never.
+package linear
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// Kind is what a client asked for.
+type Kind uint8
+
+const (
+	Put    Kind = iota // write whatever is there
+	Update             // write if the revision is the expected one
+	Delete
+	Get
+)
+
+func (k Kind) String() string { return [...]string{"put", "update", "delete", "get"}[k] }
+
+// Input is one request for one key.
+type Input struct {
+	Kind     Kind
+	Key      string
+	Value    string // unique per write, so that a read names the write it saw
+	Expected uint64 // Update: the revision it must find
+}
+
+// Outcome is what a client heard.
+type Outcome uint8
+
+const (
+	Done    Outcome = iota
+	Refused         // wrong revision, or key not found: certainly not applied
+	Unknown         // may have been applied, or may yet be
+)
+
+// Output is the answer to an Input.
+type Output struct {
+	Outcome  Outcome
+	Found    bool   // Get: there is such a key
+	Value    string // Get
+	Revision uint64 // of the write, or of what was read; of an Update refused: the one found, if it was told
+}
+
+// History is a record of operations. Safe for use by several clients at once.
+type History struct {
+	mu    sync.Mutex
+	start time.Time
+	ops   []porcupine.Operation
+}
+
+// NewHistory begins a record.
+func NewHistory() *History { return &History{start: time.Now()} }
+
+// Record runs one operation of a client and records it.
+func (h *History) Record(client int, in Input, do func() Output) Output {
+	call := time.Since(h.start).Nanoseconds()
+	out := do()
+	end := time.Since(h.start).Nanoseconds()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: end})
+	return out
+}
+
+// Count is the number of operations recorded, and how many of them ended unknown.
+func (h *History) Count() (all, unknown int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.ops {
+		if h.ops[i].Output.(Output).Outcome == Unknown {
+			unknown++
+		}
+	}
+	return len(h.ops), unknown
+}
+
+// Check judges the history. A checker that runs out of time has not shown anything, so that is an error too.
+func (h *History) Check(timeout time.Duration) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	result, info := porcupine.CheckOperationsVerbose(model, h.closed(), timeout)
+	switch result {
+	case porcupine.Ok:
+		return nil
+	case porcupine.Unknown:
+		return fmt.Errorf("the checker ran out of time (%v) over %d operations: it has shown nothing", timeout, len(h.ops))
+	}
+	return fmt.Errorf("not linearizable: %s", h.explain(info))
+}
+
+// closed is the history with unknown operations open to its end; reads that were not answered say nothing.
+func (h *History) closed() []porcupine.Operation {
+	end := time.Since(h.start).Nanoseconds()
+	var ops []porcupine.Operation
+	for _, op := range h.ops {
+		if op.Output.(Output).Outcome == Unknown {
+			if op.Input.(Input).Kind == Get {
+				continue
+			}
+			op.Return = end
+		}
+		ops = append(ops, op)
+	}
+	return ops
+}
+
+// explain writes the drawing of the failed history to a file and names it.
+func (h *History) explain(info porcupine.LinearizationInfo) string {
+	path := fmt.Sprintf("%s/raftbus-history-%d.html", tempDir(), time.Now().UnixNano())
+	if err := porcupine.VisualizePath(model, info, path); err != nil {
+		return err.Error()
+	}
+	return "see " + path
+}
+
+// register is the state of one key. A revision of 0 with a value means that it is not known: the write's answer was lost.
+type register struct {
+	found    bool
+	value    string
+	revision uint64 // of the last write, also of a delete
+	known    bool   // the revision is known
+}
+
+var model = porcupine.Model{
+	Partition:         byKey,
+	Init:              func() any { return register{known: true} },
+	Step:              func(state, in, out any) (bool, any) { return step(state.(register), in.(Input), out.(Output)) },
+	DescribeOperation: func(in, out any) string { return fmt.Sprintf("%+v -> %+v", in, out) },
+}
+
+func byKey(history []porcupine.Operation) [][]porcupine.Operation {
+	keys := map[string][]porcupine.Operation{}
+	for _, op := range history {
+		k := op.Input.(Input).Key
+		keys[k] = append(keys[k], op)
+	}
+	var list [][]porcupine.Operation
+	for _, ops := range keys {
+		list = append(list, ops)
+	}
+	return list
+}
+
+// step says whether an answer is possible in a state, and what the state is then.
+func step(s register, in Input, out Output) (bool, register) {
+	switch {
+	case in.Kind == Get:
+		return read(s, out)
+	case out.Outcome == Refused:
+		return refused(s, in, out)
+	case in.Kind == Update && s.known && s.revision != in.Expected:
+		// Its turn may come where it does nothing, if nobody heard otherwise.
+		return out.Outcome == Unknown, s
+	case in.Kind == Delete && !s.found:
+		return out.Outcome == Unknown, s
+	case out.Outcome == Done && s.known && out.Revision <= s.revision:
+		return false, s // revisions rise (C6)
+	}
+	return true, register{found: in.Kind != Delete, value: in.Value, revision: out.Revision, known: out.Outcome == Done}
+}
+
+func read(s register, out Output) (bool, register) {
+	if out.Found != s.found {
+		return false, s
+	}
+	if !s.found {
+		return true, s
+	}
+	if out.Value != s.value || s.known && out.Revision != s.revision {
+		return false, s
+	}
+	s.revision, s.known = out.Revision, true
+	return true, s
+}
+
+func refused(s register, in Input, out Output) (bool, register) {
+	switch in.Kind {
+	case Delete:
+		return !s.found, s
+	case Update:
+		return !s.known || s.revision != in.Expected, s
+	}
+	return false, s // a put has no reason to be refused
+}
