@@ -4,6 +4,7 @@ package rpc
 // who has the key, and for whom; that it is not an old one is said by boot epoch, term and round, which it covers.
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"hash"
@@ -67,18 +68,24 @@ func (k *Keys) open(frame []byte) ([]byte, error) {
 // hasher keeps hashes that have taken in one key, since that costs as much as hashing a small message.
 type hasher struct{ pool sync.Pool }
 
-func newHasher(key []byte) *hasher {
-	key = append([]byte(nil), key...)
-	return &hasher{sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+// keyedHash has room for its sum, which is therefore not allocated for each message.
+type keyedHash struct {
+	hash.Hash
+	sum [sha256.Size]byte
 }
 
-func (h *hasher) sum(message []byte) (sum [sha256.Size]byte) {
-	mac := h.pool.Get().(hash.Hash)
+func newHasher(key []byte) *hasher {
+	key = bytes.Clone(key)
+	return &hasher{sync.Pool{New: func() any { return &keyedHash{Hash: hmac.New(sha256.New, key)} }}}
+}
+
+func (h *hasher) sum(message []byte) [sha256.Size]byte {
+	mac := h.pool.Get().(*keyedHash)
+	defer h.pool.Put(mac)
 	mac.Reset()
 	mac.Write(message)
-	mac.Sum(sum[:0])
-	h.pool.Put(mac)
-	return sum
+	mac.Sum(mac.sum[:0])
+	return mac.sum
 }
 
 func (h *hasher) matches(message, mac []byte) bool {
