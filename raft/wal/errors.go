@@ -1,0 +1,58 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+var (
+	// ErrFull: there is no disk space for another segment. Nothing was written and the log stays usable: free some space,
+	// and the log takes it by itself.
+	ErrFull = errors.New("wal: no disk space for the log: free some space on its disk, writes resume by themselves")
+
+	// ErrFailed: a write or a sync of the log failed, now or before. What was being appended is durable or not, nobody
+	// knows: the process must stop, and a restart will tell (D5). The log never syncs again what failed to sync (K53).
+	ErrFailed = errors.New("wal: a write to the log failed: stop this process, check the disk, then restart it")
+
+	// ErrCompacted: the entries asked for are at or below the base, and gone. A snapshot covers them.
+	ErrCompacted = errors.New("wal: entries were compacted away: use a snapshot")
+
+	// ErrClosed: the log was closed.
+	ErrClosed = errors.New("wal: log is closed")
+
+	// ErrInvalid: what was to be appended contradicts the log: a gap, an index at or below the base, a term or a vote that
+	// goes back, a size over its bound. It is a programming error of the caller. Nothing was written.
+	ErrInvalid = errors.New("wal: append contradicts the log")
+)
+
+// CorruptError says that bytes which were once synced are not what was written, or are gone. The log deletes and changes
+// nothing then (D4): what can be repaired needs to see it.
+type CorruptError struct {
+	Segment string      // file name within the log's folder
+	Offset  int64       // where the damage was noticed, in bytes from the start of the file
+	Group   GroupID     // of the damaged record, when its header is intact
+	Entry   rpc.EntryID // of the damaged record, when it is an entry and its header is intact; else zero
+	Reason  string
+}
+
+func (e *CorruptError) Error() string {
+	what := ""
+	if e.Entry != (rpc.EntryID{}) {
+		what = fmt.Sprintf(" (group %d, entry %v)", e.Group, e.Entry)
+	}
+	return fmt.Sprintf("wal: segment %s is damaged at offset %d%s: %s. Nothing was changed or deleted: keep the folder, "+
+		"check the disk, and replace this node by a new instance; the other nodes hold what was acknowledged",
+		e.Segment, e.Offset, what, e.Reason)
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// isFull reports whether err means that the disk, or this user's share of it, has no space left.
+func isFull(err error) bool {
+	return errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

@@ -1,0 +1,124 @@
+package wal
+
+// What the log knows of one group without its entries' data: base, hard state, last entry, where the terms change. The
+// same steps lead there when a batch is appended and when it is read again at recovery.
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// ledger is the state of one group.
+type ledger struct {
+	base    Base
+	hasBase bool
+	hard    rpc.HardState
+	last    rpc.EntryID
+	terms   []TermRun
+	// missing is the highest index of which only a checkpoint spoke: its entry was in a segment that is gone. That is as it
+	// should be once the base has passed it, and damage otherwise.
+	missing rpc.Index
+}
+
+// group is a ledger as it is on disk, the same as it will be once the running Append is durable, and where the entries are.
+type group struct {
+	durable ledger // guarded by Log.mu
+	staged  ledger // the appender's own; equals durable between two appends
+	index   index  // guarded by Log.mu
+}
+
+// copyFrom makes m equal to o without sharing memory that changes.
+func (m *ledger) copyFrom(o *ledger) {
+	terms := append(m.terms[:0], o.terms...)
+	*m = *o
+	m.terms = terms
+}
+
+// termAt is the term of the entry at i, which is the base or above it.
+func (m *ledger) termAt(i rpc.Index) (rpc.Term, bool) {
+	if i == m.base.ID.Index {
+		return m.base.ID.Term, true
+	}
+	n := sort.Search(len(m.terms), func(k int) bool { return m.terms[k].First > i })
+	if n == 0 || i > m.last.Index {
+		return 0, false
+	}
+	return m.terms[n-1].Term, true
+}
+
+// append takes in one entry. One at or below the last replaces the log from there on (thesis 3.5).
+func (m *ledger) append(id rpc.EntryID) error {
+	if id.Index <= m.base.ID.Index || id.Index > m.last.Index+1 {
+		return invalid("entry %v does not continue a log of entries %d to %d", id, m.base.ID.Index+1, m.last.Index)
+	}
+	before, known := m.termAt(id.Index - 1)
+	if known && id.Term < before || id.Term == 0 {
+		return invalid("entry %v after one of term %d", id, before)
+	}
+	for n := len(m.terms); n > 0 && m.terms[n-1].First >= id.Index; n-- {
+		m.terms = m.terms[:n-1]
+	}
+	m.missing = min(m.missing, id.Index-1)
+	if n := len(m.terms); n == 0 || m.terms[n-1].Term != id.Term {
+		m.terms = append(m.terms, TermRun{First: id.Index, Term: id.Term})
+	}
+	m.last = id
+	return nil
+}
+
+// setHardState takes in a term and vote. Neither a lower term nor a second vote in one term is ever written (I7, K2, K5).
+func (m *ledger) setHardState(h rpc.HardState) error {
+	if len(h.Vote) > VoteBytesMax {
+		return invalid("vote of %d bytes: at most %d", len(h.Vote), VoteBytesMax)
+	}
+	if h.Term < m.hard.Term || h.Term == m.hard.Term && m.hard.Vote != "" && h.Vote != m.hard.Vote {
+		return invalid("hard state term %d vote %q after term %d vote %q", h.Term, h.Vote, m.hard.Term, m.hard.Vote)
+	}
+	m.hard = h
+	return nil
+}
+
+// resets reports whether a base at id leaves nothing of the log: it does not hold that entry (thesis 7, K27).
+func (m *ledger) resets(id rpc.EntryID) bool {
+	term, ok := m.termAt(id.Index)
+	return !ok || term != id.Term
+}
+
+// setBase forgets the entries up to b.ID, or with reset all of them. b's Configuration must not change afterwards.
+func (m *ledger) setBase(b Base, reset bool) error {
+	if len(b.Configuration) > ConfigurationBytesMax {
+		return invalid("configuration of %d bytes: at most %d", len(b.Configuration), ConfigurationBytesMax)
+	}
+	if old := m.base.ID; m.hasBase && (b.ID.Index < old.Index || b.ID.Index == old.Index && b.ID != old) {
+		return invalid("base %v after base %v", b.ID, old)
+	}
+	if !reset && b.ID.Index > m.last.Index {
+		return invalid("base %v beyond the last entry %v", b.ID, m.last)
+	}
+	if reset || b.ID.Index == m.last.Index {
+		m.last, m.terms, m.missing = b.ID, m.terms[:0], 0
+	}
+	m.trimTerms(b.ID.Index + 1)
+	m.base, m.hasBase = b, true
+	return nil
+}
+
+// trimTerms makes the runs begin at first.
+func (m *ledger) trimTerms(first rpc.Index) {
+	n := sort.Search(len(m.terms), func(k int) bool { return m.terms[k].First > first })
+	if n > 1 {
+		m.terms = slices.Delete(m.terms, 0, n-1)
+	}
+	if n > 0 {
+		m.terms[0].First = first
+	}
+}
+
+// incomplete reports whether entries above the base are in segments that are gone.
+func (m *ledger) incomplete() bool { return m.missing > m.base.ID.Index }
+
+func (m *ledger) state() State {
+	return State{Base: m.base, HasBase: m.hasBase, HardState: m.hard, Last: m.last, Terms: slices.Clone(m.terms)}
+}

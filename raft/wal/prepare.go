@@ -1,0 +1,158 @@
+package wal
+
+// The preparer: one goroutine, owned by the Log, that has the next segment ready before the appender needs it. It is the
+// only part of the log that meets a full disk in normal life, and then it tries again until there is space.
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// prepareRetryMin and prepareRetryMax bound the pause between two attempts on a full disk.
+	prepareRetryMin = 50 * time.Millisecond
+	prepareRetryMax = 2 * time.Second
+)
+
+// preparer holds at most one prepared segment.
+type preparer struct {
+	folder   folder
+	requests chan request // holds the newest request
+	stop     chan struct{}
+	done     chan struct{}
+
+	mu      sync.Mutex
+	changed sync.Cond
+	ready   *segment
+	taken   uint64 // the number of the last segment taken
+	err     error  // why there is none: ErrFull while the disk is full, else final
+}
+
+// request asks for a segment of at least so many bytes.
+type request struct {
+	place place
+	size  int64
+}
+
+func startPreparer(f folder) *preparer {
+	p := &preparer{folder: f, requests: make(chan request, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	p.changed.L = &p.mu
+	go p.run()
+	return p
+}
+
+// close ends the goroutine and closes what it prepared.
+func (p *preparer) close() error {
+	close(p.stop)
+	<-p.done
+	if p.ready == nil {
+		return nil
+	}
+	return p.ready.file.Close()
+}
+
+// ask requests a segment, in place of what was requested before. Only the appender asks.
+func (p *preparer) ask(r request) {
+	select {
+	case <-p.requests:
+	default:
+	}
+	p.requests <- r
+}
+
+// take returns a segment as asked for, waiting while it is being made, but not for a full disk. A ready one that is too
+// small is made anew.
+func (p *preparer) take(r request) (*segment, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil && p.ready != nil && p.ready.size < r.size {
+		p.ask(r)
+	}
+	for p.err == nil && (p.ready == nil || p.ready.size < r.size) {
+		p.changed.Wait()
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	s := p.ready
+	p.ready, p.taken = nil, s.segment
+	return s, nil
+}
+
+// begin reports whether r is still to be made. While it is being made nothing is ready, so that a file is never replaced
+// under a segment in use.
+func (p *preparer) begin(r request) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.place.segment <= p.taken || p.ready != nil && p.ready.size >= r.size {
+		return false, nil
+	}
+	if p.ready == nil {
+		return true, nil
+	}
+	small := p.ready
+	p.ready = nil
+	return true, small.file.Close()
+}
+
+// status is nil, or why no segment can be had.
+func (p *preparer) status() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+func (p *preparer) set(s *segment, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready, p.err = s, err
+	p.changed.Broadcast()
+}
+
+func (p *preparer) run() {
+	defer close(p.done)
+	for {
+		select {
+		case <-p.stop:
+			return
+		case r := <-p.requests:
+			if !p.serve(r) {
+				return
+			}
+		}
+	}
+}
+
+// serve makes the segment, trying again while the disk is full. It reports false when the preparer is to end.
+func (p *preparer) serve(r request) bool {
+	for pause := prepareRetryMin; ; pause = min(2*pause, prepareRetryMax) {
+		switch s, err := p.make(r); {
+		case err == nil && s == nil:
+			return true
+		case err == nil:
+			p.set(s, nil)
+			return true
+		case isFull(err):
+			p.set(nil, ErrFull)
+		default:
+			// On a failing disk the log stops as a whole: the next segment is not worth a second opinion (D5).
+			p.set(nil, fmt.Errorf("prepare segment %s: %w", segmentName(r.place.segment), err))
+			return false
+		}
+		select {
+		case <-p.stop:
+			return false
+		case r = <-p.requests:
+		case <-time.After(pause):
+		}
+	}
+}
+
+// make returns nil if there is nothing to be made any more.
+func (p *preparer) make(r request) (*segment, error) {
+	if wanted, err := p.begin(r); !wanted || err != nil {
+		return nil, err
+	}
+	return p.folder.makeSegment(r.place, r.size, p.stop)
+}

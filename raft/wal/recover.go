@@ -1,0 +1,152 @@
+package wal
+
+// Open: make a new log, or find out what an old one holds. Every byte that counts is checked before it is believed (D1).
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Open opens the log in dir, or makes one if there is none. The folder must be this process's own: the caller holds a
+// lock. A *CorruptError means that something once synced is damaged or gone; nothing was changed then.
+func Open(fs vfs.FS, dir string, o Options) (*Log, error) {
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = SegmentBytesDefault
+	}
+	if o.SegmentBytes < segmentBytesMin || o.SegmentBytes > 1<<30 {
+		return nil, fmt.Errorf("wal: segments of %d bytes: use %d to %d", o.SegmentBytes, segmentBytesMin, 1<<30)
+	}
+	o.SegmentBytes = sectorsUp(o.SegmentBytes)
+	l := &Log{folder: folder{fs, dir}, options: o, groups: map[GroupID]*group{}, sequence: 1}
+	err := l.recover()
+	if err != nil {
+		return nil, errors.Join(err, l.closeSegments())
+	}
+	return l, nil
+}
+
+func (l *Log) closeSegments() error {
+	files := l.retire(len(l.segments))
+	return closeAll(files)
+}
+
+// recover finds the segments, reads them, cuts what is torn, and starts the preparer.
+func (l *Log) recover() error {
+	if err := makeDir(l.folder.fs, l.folder.dir); err != nil {
+		return err
+	}
+	// A rename that a crashed process did not get to sync must not be built upon.
+	if err := l.folder.sync(); err != nil {
+		return err
+	}
+	numbers, temps, err := l.folder.list()
+	if err != nil {
+		return err
+	}
+	if len(numbers) == 0 {
+		return l.create(temps)
+	}
+	s := survey{log: l}
+	if err := s.read(numbers); err != nil {
+		return err
+	}
+	if err := s.mend(); err != nil {
+		return err
+	}
+	return l.start(s.spare, temps)
+}
+
+// create makes the first segment of a new log.
+func (l *Log) create(temps []string) error {
+	l.logID = l.options.LogID
+	if l.logID == 0 {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails
+		l.logID = binary.LittleEndian.Uint64(b[:])
+	}
+	size := min(l.options.SegmentBytes, firstSegmentBytes)
+	s, err := l.folder.makeSegment(place{l.logID, 1}, size, nil)
+	if err != nil {
+		return fullOr(err)
+	}
+	l.active, l.segments = s, []*segment{s}
+	return l.start(nil, temps)
+}
+
+// fullOr names a full disk as such.
+func fullOr(err error) error {
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// start removes what half-made segments left, and has the next segment made if it is not there.
+func (l *Log) start(spare *segment, temps []string) error {
+	for _, name := range temps {
+		if err := l.folder.removeIfThere(l.folder.path(name)); err != nil {
+			if spare != nil {
+				err = errors.Join(err, spare.file.Close())
+			}
+			return err
+		}
+	}
+	for _, g := range l.groups {
+		g.staged.copyFrom(&g.durable)
+	}
+	l.prep = startPreparer(l.folder)
+	if spare != nil {
+		l.prep.set(spare, nil)
+		return nil
+	}
+	l.askNext()
+	return nil
+}
+
+// makeDir makes dir and what is missing above it, durably (K54).
+func makeDir(fs vfs.FS, dir string) error {
+	var made []string
+	for d := dir; ; d = fs.PathDir(d) {
+		if _, err := fs.Stat(d); err == nil || d == fs.PathDir(d) {
+			made = append(made, d)
+			break
+		}
+		made = append(made, d)
+	}
+	if len(made) == 1 {
+		return nil
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range made[1:] {
+		if err := syncDir(fs, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list returns the numbers of the segments, rising, and the names of temporary files. Other files are left alone.
+func (f folder) list() (numbers []uint64, temps []string, err error) {
+	names, err := f.fs.List(f.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range names {
+		if number, ok := parseSegmentName(name); ok {
+			numbers = append(numbers, number)
+		} else if _, ok := parseSegmentName(strings.TrimSuffix(name, tempSuffix)); ok {
+			temps = append(temps, name)
+		}
+	}
+	slices.SortFunc(numbers, cmp.Compare[uint64])
+	return numbers, temps, nil
+}

@@ -1,0 +1,192 @@
+package wal
+
+// The survey of a log's segments at Open: which one is active, whether all are there, what they say of each group.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// survey reads all segments in order.
+type survey struct {
+	log    *Log
+	image  image    // of the segment being read; its memory is used again
+	active *segment // the first that is not sealed
+	tail   tail     // the active segment's
+	spare  *segment // the one prepared after it, if any
+
+	lastBatch batchPlace
+}
+
+// batchPlace is where the log's last intact batch is, and its bytes.
+type batchPlace struct {
+	segment *segment
+	offset  int64
+	bytes   []byte
+}
+
+func (s *survey) read(numbers []uint64) error {
+	s.log.sequence = 0
+	if numbers[0] == 1 {
+		s.log.sequence = 1
+	}
+	for i, number := range numbers {
+		if i > 0 && number != numbers[i-1]+1 {
+			return missing(numbers[i-1]+1, "there is %s but not the segment before it", segmentName(number))
+		}
+		if err := s.segment(number, i == 0); err != nil {
+			return err
+		}
+	}
+	last := numbers[len(numbers)-1]
+	if s.active == nil {
+		return missing(last+1, "segment %s is sealed, and the log goes on in one that is not there", segmentName(last))
+	}
+	return s.complete(numbers[0])
+}
+
+func missing(number uint64, format string, args ...any) error {
+	return &CorruptError{Segment: segmentName(number), Reason: "the file is missing: " + fmt.Sprintf(format, args...)}
+}
+
+// complete checks that no entry above a base was in a segment before the first one.
+func (s *survey) complete(first uint64) error {
+	for _, id := range s.log.order {
+		if m := &s.log.groups[id].durable; m.incomplete() {
+			err := &CorruptError{Segment: segmentName(first - 1), Group: id, Reason: fmt.Sprintf(
+				"the file is missing: entries %d to %d of group %d were in it or before", m.base.ID.Index+1, m.missing, id)}
+			return err
+		}
+	}
+	return nil
+}
+
+// segment reads one segment.
+func (s *survey) segment(number uint64, first bool) error {
+	seg, err := s.load(number, first)
+	if err != nil {
+		return err
+	}
+	if s.active != nil {
+		return s.keepSpare(seg)
+	}
+	s.log.segments = append(s.log.segments, seg)
+	r := replayer{log: s.log, segment: seg, adopt: first}
+	t, err := s.image.scan(&s.log.sequence, r.batch)
+	if err != nil {
+		return err
+	}
+	if t.last != 0 {
+		s.lastBatch = batchPlace{seg, t.last, append(s.lastBatch.bytes[:0], s.image.data[t.last:t.end]...)}
+	} else if first && number != 1 {
+		return s.image.corrupt(sectorBytes, "the log's first segment is empty, and the ones before it are gone")
+	}
+	seg.end = t.end
+	if !t.sealed {
+		s.active, s.tail = seg, t
+	}
+	return nil
+}
+
+// keepSpare checks that a segment after the active one was never written to.
+func (s *survey) keepSpare(seg *segment) error {
+	if s.spare != nil {
+		return errors.Join(s.image.corrupt(0, "a second unused segment"), seg.file.Close())
+	}
+	if dirty := s.image.patternFrom(sectorBytes); dirty != sectorBytes {
+		err := s.image.corrupt(dirty-sectorBytes, "this segment was written to, but segment %s before it was not sealed", s.active.name)
+		return errors.Join(err, seg.file.Close())
+	}
+	s.spare = seg
+	return nil
+}
+
+func (im *image) size() int64 { return int64(len(im.data)) }
+
+// load reads a segment into memory and checks its header and size. A segment had its whole size, synced, before it had its
+// name: a shorter file was cut by something else than a crash.
+func (s *survey) load(number uint64, first bool) (*segment, error) {
+	l := s.log
+	seg, err := l.folder.openSegment(place{l.logID, number}, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.readImage(seg); err == nil {
+		err = s.checkHeader(seg, first)
+	}
+	if err != nil {
+		return nil, errors.Join(err, seg.file.Close())
+	}
+	return seg, nil
+}
+
+func (s *survey) readImage(seg *segment) error {
+	info, err := seg.file.Stat()
+	if err != nil {
+		return err
+	}
+	if int64(cap(s.image.data)) < info.Size() {
+		s.image.data = make([]byte, info.Size())
+	}
+	s.image = image{place: seg.place, name: seg.name, data: s.image.data[:info.Size()]}
+	if len(s.image.data) < sectorBytes {
+		return s.image.corrupt(0, "the file has %d bytes: it was cut", info.Size())
+	}
+	if n, err := seg.file.ReadAt(s.image.data, 0); n != len(s.image.data) {
+		return fmt.Errorf("wal: read segment %s: %w", seg.name, shortRead(err))
+	}
+	return nil
+}
+
+func shortRead(err error) error {
+	if err == nil {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (s *survey) checkHeader(seg *segment, first bool) error {
+	p, size, reason := parseSegmentHeader(s.image.data)
+	if first {
+		s.log.logID = p.log
+		seg.log, s.image.log = p.log, p.log
+	}
+	switch {
+	case reason != "":
+		return s.image.corrupt(0, "%s", reason)
+	case p != seg.place:
+		return s.image.corrupt(0, "the header is that of segment %s of another place or log", segmentName(p.segment))
+	case size != s.image.size() || size%sectorBytes != 0 || size < segmentBytesMin:
+		return s.image.corrupt(min(size, s.image.size()), "the file has %d bytes and should have %d", s.image.size(), size)
+	}
+	seg.size = size
+	return nil
+}
+
+// mend makes sure that what was read is what a power loss would leave. The process before this one may have died between
+// write and sync, or have stopped because a sync failed, which leaves pages that look clean and never reached the disk
+// (K53): so the last batch, the only one in doubt, is written again. What is torn is overwritten with the pattern, so that
+// the next crash is told from this one. A crash in here leaves a log that reads the same.
+func (s *survey) mend() error {
+	l := s.log
+	l.active = s.active
+	if last := s.lastBatch; last.segment != nil {
+		if err := rewrite(last.segment, last.bytes, last.offset); err != nil {
+			return err
+		}
+	}
+	if s.tail.dirty == s.tail.end {
+		return nil
+	}
+	torn := make([]byte, s.tail.dirty-s.tail.end)
+	s.active.fillPattern(torn, s.tail.end)
+	return rewrite(s.active, torn, s.tail.end)
+}
+
+func rewrite(seg *segment, b []byte, offset int64) error {
+	if n, err := seg.file.WriteAt(b, offset); err != nil || n != len(b) {
+		return shortWrite(err)
+	}
+	return seg.file.SyncData()
+}
