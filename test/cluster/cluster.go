@@ -1,0 +1,191 @@
+// Package cluster runs whole raftbus clusters in one process for tests: an embedded NATS server and replicas on real
+// files, whose wires to NATS can be cut and clogged.
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+)
+
+// Cluster is a NATS server and the nodes on it.
+type Cluster struct {
+	t       testing.TB
+	NATS    *embedded.Server
+	Members []string
+	Nodes   map[string]*replica.Replica // those that run
+	Wires   map[string]*Wire
+	dirs    map[string]string
+	change  func(*replica.Options)
+}
+
+// New starts NATS and prepares n nodes n1, n2, ... without starting them. change may alter their options.
+func New(t testing.TB, n int, change ...func(*replica.Options)) *Cluster {
+	c := &Cluster{
+		t: t, Nodes: map[string]*replica.Replica{}, Wires: map[string]*Wire{}, dirs: map[string]string{},
+		change: func(o *replica.Options) {
+			for _, f := range change {
+				f(o)
+			}
+		},
+	}
+	root := t.TempDir()
+	for i := range n {
+		id := fmt.Sprintf("n%d", i+1)
+		c.Members = append(c.Members, id)
+		c.Wires[id] = NewWire()
+		c.dirs[id] = filepath.Join(root, id)
+	}
+	c.StartNATS(-1)
+	t.Cleanup(c.close)
+	return c
+}
+
+// Started is New, with all nodes started and a leader that serves.
+func Started(t testing.TB, n int, change ...func(*replica.Options)) *Cluster {
+	c := New(t, n, change...)
+	for _, id := range c.Members {
+		c.Start(id)
+	}
+	c.Leader()
+	return c
+}
+
+// StartNATS starts the server on a port; -1: a free one.
+func (c *Cluster) StartNATS(port int) {
+	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: port})
+	require.NoError(c.t, err)
+	c.NATS = server
+}
+
+func (c *Cluster) close() {
+	for _, w := range c.Wires {
+		w.Heal()
+	}
+	for id := range c.Nodes {
+		c.Stop(id)
+	}
+	c.NATS.Shutdown()
+}
+
+// Start starts a node.
+func (c *Cluster) Start(id string) {
+	r, err := c.TryStart(id)
+	require.NoError(c.t, err)
+	c.Nodes[id] = r
+}
+
+// TryStart starts a node that may be refused.
+func (c *Cluster) TryStart(id string) (*replica.Replica, error) {
+	o := replica.Options{
+		ID: id, Members: c.Members, Dir: c.dirs[id], Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)),
+		NATS: replica.NATSOptions{URLs: []string{c.NATS.URL()}, Options: []nats.Option{nats.SetCustomDialer(c.Wires[id])}},
+	}
+	c.change(&o)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return replica.Start(ctx, o)
+}
+
+// Stop stops a node gracefully.
+func (c *Cluster) Stop(id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	require.NoError(c.t, c.Nodes[id].Stop(ctx))
+	delete(c.Nodes, id)
+}
+
+// Leader waits until a majority of the running nodes that can talk agree on a leader that serves, none of those excluded.
+func (c *Cluster) Leader(not ...string) string {
+	var leader string
+	require.Eventually(c.t, func() bool {
+		votes := map[string]int{}
+		for _, n := range c.Nodes {
+			if s := n.Status(); s.Ready {
+				votes[s.Leader]++
+			}
+		}
+		for _, id := range not {
+			delete(votes, id)
+		}
+		for id, n := range votes {
+			if serving := c.Nodes[id] != nil && c.Nodes[id].Status().Role == "leader"; serving && n > len(c.Members)/2 {
+				leader = id
+				return true
+			}
+		}
+		return false
+	}, 15*time.Second, 5*time.Millisecond, "no leader")
+	return leader
+}
+
+// Connect opens a client's connection.
+func (c *Cluster) Connect() *nats.Conn {
+	nc, err := nats.Connect(c.NATS.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.ReconnectBufSize(-1))
+	require.NoError(c.t, err)
+	c.t.Cleanup(nc.Close)
+	return nc
+}
+
+// Reply is what the native API answers.
+type Reply struct {
+	Bucket          string `json:"bucket"`
+	Key             string `json:"key"`
+	Revision        uint64 `json:"revision"`
+	ClusterRevision uint64 `json:"cluster_revision"`
+	Value           string `json:"value"`
+	Error           *Error `json:"error"`
+}
+
+// Error is how it answers errors.
+type Error struct {
+	Code    int    `json:"code"`
+	ErrCode int    `json:"err_code"`
+	Text    string `json:"description"`
+}
+
+// Ask sends one request. The error is the bus's: 'no responders', or no answer within a second: unknown.
+func Ask(nc *nats.Conn, subject, body string) (Reply, error) {
+	m, err := nc.Request(subject, []byte(body), time.Second)
+	if err != nil {
+		return Reply{}, err
+	}
+	var r Reply
+	return r, json.Unmarshal(m.Data, &r)
+}
+
+// Must sends a request until it is answered, and requires an answer without an error.
+func (c *Cluster) Must(nc *nats.Conn, subject, body string) Reply {
+	var r Reply
+	require.Eventually(c.t, func() bool {
+		var err error
+		r, err = Ask(nc, subject, body)
+		return err == nil
+	}, 15*time.Second, 5*time.Millisecond, "%s is not answered", subject)
+	require.Nil(c.t, r.Error, "%s: %+v", subject, r.Error)
+	return r
+}
+
+// Applied waits until a node has applied all that the leader has committed by now.
+func (c *Cluster) Applied(id string) {
+	target := c.Nodes[c.Leader()].Status().Commit
+	require.Eventually(c.t, func() bool { return c.Nodes[id].Status().Applied >= target }, 15*time.Second, 5*time.Millisecond,
+		"%s does not reach %d", id, target)
+}
+
+// NoResponders reports whether a request finds nobody.
+func NoResponders(nc *nats.Conn, subject string) bool {
+	_, err := Ask(nc, subject, "")
+	return errors.Is(err, nats.ErrNoResponders)
+}

@@ -1,0 +1,235 @@
+// Package integration tests whole clusters in one process, with an embedded NATS server and real files: what a client
+// sees while nodes come and go, wires are cut, and NATS restarts.
+package integration
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/raftbus/raftbus/test/cluster"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	add = "raftbus.bucket.add.app"
+	put = "raftbus.kv.put.app."
+	get = "raftbus.kv.get.app."
+)
+
+// Three nodes elect one leader, and answer through it (issue: election).
+func TestElectsAndServes(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	r := c.Must(nc, put+"color", "blue")
+	require.Equal(t, uint64(1), r.Revision)
+	require.Equal(t, "blue", c.Must(nc, get+"color", "").Value)
+	leader := c.Leader()
+	for id, n := range c.Nodes {
+		c.Applied(id)
+		require.Equal(t, leader, n.Status().Leader)
+	}
+}
+
+// One, two and five nodes work too: a quorum is whatever the members say.
+func TestOtherSizes(t *testing.T) {
+	for _, n := range []int{1, 2, 5} {
+		t.Run(strconv.Itoa(n), func(t *testing.T) {
+			c := cluster.Started(t, n)
+			nc := c.Connect()
+			c.Must(nc, add, "")
+			c.Must(nc, put+"k", "v")
+			require.Equal(t, "v", c.Must(nc, get+"k", "").Value)
+		})
+	}
+}
+
+// A leader that stops is followed by another; what was acknowledged is there; the one that comes back catches up.
+func TestFailoverAndCatchUp(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	c.Must(nc, put+"a", "1")
+	old := c.Leader()
+	c.Stop(old)
+	require.NotEqual(t, old, c.Leader(old))
+	require.Equal(t, "1", c.Must(nc, get+"a", "").Value)
+	for i := range 200 {
+		c.Must(nc, put+"b", strconv.Itoa(i))
+	}
+	c.Start(old)
+	c.Applied(old)
+	require.Equal(t, "199", c.Must(nc, get+"b", "").Value)
+}
+
+// A leader whose wire is cut, or clogged (half-open, F10), is followed by another; it serves nothing meanwhile, and follows
+// when it is healed, without another election (F2, L3).
+func TestLeaderCutOff(t *testing.T) {
+	for name, fault := range map[string]func(*cluster.Wire){"cut": (*cluster.Wire).Cut, "clogged": (*cluster.Wire).Clog} {
+		t.Run(name, func(t *testing.T) {
+			c := cluster.Started(t, 3)
+			nc := c.Connect()
+			c.Must(nc, add, "")
+			c.Must(nc, put+"k", "old")
+			old := c.Leader()
+			fault(c.Wires[old])
+			began := time.Now()
+			next := c.Leader(old)
+			t.Logf("%s leads after %v", next, time.Since(began))
+			c.Must(nc, put+"k", "new")
+			require.Eventually(t, func() bool { return c.Nodes[old].Status().Role != "leader" }, 3*time.Second, 5*time.Millisecond, "a leader cut off goes on leading")
+			term := c.Nodes[next].Status().Term
+			c.Wires[old].Heal()
+			c.Applied(old)
+			require.Equal(t, "new", c.Must(nc, get+"k", "").Value)
+			require.Equal(t, next, c.Leader())
+			require.Equal(t, term, c.Nodes[next].Status().Term, "a node that came back caused an election")
+		})
+	}
+}
+
+// An isolated follower comes back without an election or a new term (L3).
+func TestIsolatedFollowerRejoins(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	leader := c.Leader()
+	follower := "n1"
+	if leader == follower {
+		follower = "n2"
+	}
+	term := c.Nodes[leader].Status().Term
+	c.Wires[follower].Cut()
+	for i := range 50 {
+		c.Must(nc, put+"k", strconv.Itoa(i))
+	}
+	require.Eventually(t, func() bool { return c.Nodes[follower].Status().Leader == "" }, 5*time.Second, 5*time.Millisecond)
+	c.Wires[follower].Heal()
+	c.Applied(follower)
+	require.Equal(t, leader, c.Leader())
+	require.Equal(t, term, c.Nodes[follower].Status().Term)
+}
+
+// With a majority away nothing is acknowledged; with all back everything goes on.
+func TestNoMajorityNoAck(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	leader := c.Leader()
+	for _, id := range c.Members {
+		if id != leader {
+			c.Wires[id].Cut()
+		}
+	}
+	_, err := cluster.Ask(nc, put+"k", "v")
+	require.Error(t, err, "a write was answered without a majority")
+	require.Eventually(t, func() bool { return cluster.NoResponders(nc, get+"k") }, 5*time.Second, 10*time.Millisecond, "somebody serves without a majority")
+	for _, id := range c.Members {
+		c.Wires[id].Heal()
+	}
+	c.Must(nc, put+"k", "w")
+	require.Equal(t, "w", c.Must(nc, get+"k", "").Value)
+}
+
+// The whole cluster stops and starts: the data is there, also what was not flushed.
+func TestAllRestart(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	for i := range 100 {
+		c.Must(nc, put+"k"+strconv.Itoa(i), strconv.Itoa(i))
+	}
+	for _, id := range c.Members {
+		c.Stop(id)
+	}
+	require.True(t, cluster.NoResponders(nc, get+"k0"), "with no leader the answer is 'no responders', at once")
+	for _, id := range c.Members {
+		c.Start(id)
+	}
+	for i := range 100 {
+		require.Equal(t, strconv.Itoa(i), c.Must(nc, get+"k"+strconv.Itoa(i), "").Value)
+	}
+	r := c.Must(nc, put+"k0", "again")
+	require.Equal(t, uint64(101), r.Revision, "revisions go on where they were (C6)")
+}
+
+// NATS restarts: writes are back within 3 s, the term rises by 2 at most (F5).
+func TestNATSRestarts(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	for _, down := range []time.Duration{0, 2 * time.Second} {
+		term := c.Nodes[c.Leader()].Status().Term
+		port := c.NATS.Port()
+		c.NATS.Shutdown()
+		time.Sleep(down) // the time it is away is what is tested
+		c.StartNATS(port)
+		back := time.Now()
+		c.Must(nc, put+"k", "v")
+		t.Logf("NATS away for %v, writes back after %v", down, time.Since(back))
+		require.Less(t, time.Since(back), 3*time.Second)
+		require.LessOrEqual(t, c.Nodes[c.Leader()].Status().Term, term+2)
+	}
+}
+
+// NATS may start last: nodes wait for it.
+func TestNATSStartsLast(t *testing.T) {
+	c := cluster.New(t, 3)
+	port := c.NATS.Port()
+	url := c.NATS.URL()
+	c.NATS.Shutdown()
+	for _, id := range c.Members {
+		c.Start(id)
+	}
+	c.StartNATS(port)
+	require.Equal(t, url, c.NATS.URL())
+	c.Leader()
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	c.Must(nc, put+"k", "v")
+}
+
+// Bad requests get clear errors with their stable codes, at once, and the cluster goes on.
+func TestErrors(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	require.Eventually(t, func() bool { _, err := cluster.Ask(nc, "raftbus.bucket.ls", ""); return err == nil }, 5*time.Second, 5*time.Millisecond)
+	c.Must(nc, add, "")
+	c.Must(nc, put+"k", "v")
+	limit := int(nc.MaxPayload()) - 8<<10
+	for name, ask := range map[string]struct {
+		subject, body, expected string
+		code                    int
+	}{
+		"no bucket":      {subject: "raftbus.kv.put.none.k", body: "v", code: 404},
+		"bucket exists":  {subject: add, code: 409},
+		"key not found":  {subject: get + "none", code: 404},
+		"key exists":     {subject: "raftbus.kv.create.app.k", body: "v", code: 409},
+		"wrong revision": {subject: "raftbus.kv.update.app.k", body: "v", expected: "99", code: 409},
+		"too large":      {subject: put + "k", body: strings.Repeat("x", limit+1), code: 413},
+		"bad key":        {subject: put + "k!", body: "v", code: 400},
+		"bad request":    {subject: "raftbus.kv.update.app.k", body: "v", expected: "soon", code: 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			began := time.Now()
+			m := &nats.Msg{Subject: ask.subject, Data: []byte(ask.body), Header: nats.Header{}}
+			if ask.expected != "" {
+				m.Header.Set("Nats-Expected-Last-Subject-Sequence", ask.expected)
+			}
+			answer, err := nc.RequestMsg(m, 2*time.Second)
+			require.NoError(t, err)
+			require.Equal(t, strconv.Itoa(ask.code), answer.Header.Get("Nats-Service-Error-Code"))
+			require.Contains(t, string(answer.Data), `"err_code":30`)
+			require.Less(t, time.Since(began), time.Second)
+		})
+	}
+	c.Must(nc, put+"large", strings.Repeat("x", limit))
+	require.Len(t, c.Must(nc, "raftbus.kv.get.app.large", "").Value, limit)
+}

@@ -1,0 +1,193 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/test/linear"
+)
+
+// load is concurrent clients that write, update, delete and read a few keys, at once again after every answer, and record what
+// they see; and one that writes new keys only, so that availability can be measured and nothing acknowledged may be missed.
+type load struct {
+	c       *cluster
+	history *linear.History
+	stop    chan struct{}
+	group   sync.WaitGroup
+
+	mu    sync.Mutex
+	acked []ack // of the writer, in order
+	lost  int   // its requests that got no answer in time: neither an answer nor 'no responders'
+}
+
+type ack struct {
+	key string
+	at  time.Time
+}
+
+// startLoad begins; readers and writers share n keys.
+func startLoad(c *cluster, clients, keys int) *load {
+	l := &load{c: c, history: linear.NewHistory(), stop: make(chan struct{})}
+	for i := range clients {
+		nc := c.connect()
+		l.group.Go(func() { l.client(nc, i, keys) })
+	}
+	nc := c.connect()
+	l.group.Go(func() { l.writer(nc) })
+	return l
+}
+
+func (l *load) stopped() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// writer puts new keys, one after the other, each until it is acknowledged.
+func (l *load) writer(nc *nats.Conn) {
+	for i := 0; !l.stopped(); i++ {
+		key := "w" + strconv.Itoa(i)
+		for !l.stopped() {
+			r, err := request(nc, "raftbus.kv.put.app."+key, key, nil)
+			if err == nil && r.Error == nil {
+				l.mu.Lock()
+				l.acked = append(l.acked, ack{key, time.Now()})
+				l.mu.Unlock()
+				break
+			}
+			l.pause(err)
+		}
+	}
+}
+
+// pause waits a moment where asking at once again would only spin, and counts requests that got no answer at all.
+func (l *load) pause(err error) {
+	if err != nil && !errors.Is(err, nats.ErrNoResponders) {
+		l.mu.Lock()
+		l.lost++
+		l.mu.Unlock()
+	}
+	time.Sleep(2 * time.Millisecond)
+}
+
+// client does random operations on shared keys.
+func (l *load) client(nc *nats.Conn, id, keys int) {
+	revisions := map[string]uint64{}
+	for i := 0; !l.stopped(); i++ {
+		in := linear.Input{Key: "k" + strconv.Itoa(rand.IntN(keys)), Value: fmt.Sprintf("%d.%d", id, i)}
+		switch n := rand.IntN(10); {
+		case n < 5:
+			in.Kind = linear.Get
+		case n < 7:
+			in.Kind = linear.Put
+		case n < 9:
+			in.Kind, in.Expected = linear.Update, revisions[in.Key]
+		default:
+			in.Kind = linear.Delete
+		}
+		if in.Kind == linear.Update && in.Expected == 0 {
+			in.Kind = linear.Get
+		}
+		out := l.history.Record(id, in, func() linear.Output { return do(nc, in) })
+		revisions[in.Key] = out.Revision
+		if out.Outcome == linear.Unknown {
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+}
+
+// stable codes of the native API's errors.
+const (
+	codeKeyNotFound   = 30003
+	codeWrongRevision = 30005
+)
+
+// do carries out one operation through the native API.
+func do(nc *nats.Conn, in linear.Input) linear.Output {
+	var header nats.Header
+	if in.Kind == linear.Update {
+		header = nats.Header{"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(in.Expected, 10)}}
+	}
+	body := in.Value
+	if in.Kind == linear.Get || in.Kind == linear.Delete {
+		body = ""
+	}
+	r, err := request(nc, "raftbus.kv."+in.Kind.String()+".app."+in.Key, body, header)
+	switch {
+	case err != nil:
+		return linear.Output{Outcome: linear.Unknown}
+	case r.Error == nil:
+		return linear.Output{Outcome: linear.Done, Found: in.Kind == linear.Get, Value: r.Value, Revision: r.Revision}
+	case r.Error.ErrCode == codeKeyNotFound && in.Kind == linear.Get:
+		return linear.Output{Outcome: linear.Done}
+	case r.Error.ErrCode == codeKeyNotFound, r.Error.ErrCode == codeWrongRevision:
+		return linear.Output{Outcome: linear.Refused}
+	}
+	return linear.Output{Outcome: linear.Unknown}
+}
+
+// acks is what the writer got acknowledged so far.
+func (l *load) acks() []ack {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.acked)
+}
+
+// waitAck waits for a write acknowledged after a moment, and returns how long after it that was.
+func (l *load) waitAck(since time.Time, within time.Duration) time.Duration {
+	var gap time.Duration
+	require.Eventually(l.c.t, func() bool {
+		all := l.acks()
+		if len(all) == 0 || !all[len(all)-1].at.After(since) {
+			return false
+		}
+		first := slices.IndexFunc(all, func(a ack) bool { return a.at.After(since) })
+		gap = all[first].at.Sub(since)
+		return true
+	}, within, time.Millisecond, "no write was acknowledged")
+	return gap
+}
+
+// finish stops the load, and holds what the cluster has against what was acknowledged and seen.
+func (l *load) finish(nc *nats.Conn) {
+	close(l.stop)
+	l.group.Wait()
+	checkAcked(l.c.t, nc, l.acks())
+	all, unknown := l.history.Count()
+	l.c.t.Logf("%d operations on shared keys, %d unknown; %d acknowledged new keys; %d unanswered", all, unknown, len(l.acks()), l.lost)
+	require.NoError(l.c.t, l.history.Check(2*time.Minute))
+}
+
+// checkAcked reads every acknowledged key back.
+func checkAcked(t *testing.T, nc *nats.Conn, acked []ack) {
+	require.NotEmpty(t, acked)
+	for _, a := range acked {
+		var r reply
+		require.Eventually(t, func() bool {
+			var err error
+			r, err = request(nc, "raftbus.kv.get.app."+a.key, "", nil)
+			return err == nil
+		}, 15*time.Second, 20*time.Millisecond, "%s cannot be read", a.key)
+		require.Nil(t, r.Error, "acknowledged write of %s is lost: %+v", a.key, r.Error)
+		require.Equal(t, a.key, r.Value)
+	}
+}
+
+// median of some durations.
+func median(list []time.Duration) time.Duration {
+	sorted := slices.Clone(list)
+	slices.Sort(sorted)
+	return sorted[len(sorted)/2]
+}
