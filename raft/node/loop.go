@@ -211,13 +211,16 @@ func (n *Node) takePing(p *ping) {
 	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(), Leader: p.leader, Term: p.term})
 }
 
+// waitingText is what the operator of a first boot reads.
+const waitingText = "first boot: waiting for members, nobody votes before all were heard from"
+
 // hearGathering takes a ping during the first boot, and tells the operator what is awaited, whenever that changes.
 func (n *Node) hearGathering(p ping) {
 	g := n.gathering
 	before, refused := join(g.waitingFor()), g.refused[p.peer]
 	g.hear(p)
 	if now := join(g.waitingFor()); now != before && now != "" {
-		n.logger.Info("first boot: waiting for members, nobody votes before all were heard from", "waiting_for", now)
+		n.logger.Info(waitingText, "waiting_for", now)
 	}
 	if now := g.refused[p.peer]; now != "" && now != refused {
 		n.logger.Error("refused by a member", "peer", p.peer, "reason", now)

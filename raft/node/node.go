@@ -121,6 +121,7 @@ func (n *Node) begin() error {
 	state := n.o.Log.State(n.o.Group)
 	if !state.HasBase {
 		n.gathering = newGathering(rpc.Member{ID: n.id(), Instance: n.o.Instance}, n.o.Config.Members())
+		n.logger.Info(waitingText, "waiting_for", join(n.gathering.waitingFor()))
 		n.tryTable()
 		return nil
 	}
@@ -235,6 +236,9 @@ func (n *Node) fail(err error) {
 		close(n.stop)
 	})
 }
+
+// Abort stops a node from outside, for a reason that Err then gives: such as another process with its id.
+func (n *Node) Abort(err error) { n.fail(err) }
 
 // Done is closed when the node has stopped, by Stop or by itself.
 func (n *Node) Done() <-chan struct{} { return n.done }

@@ -1,0 +1,94 @@
+package node
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+func openClose(t *testing.T, fs vfs.FS, dir string) *Folder {
+	f, err := OpenFolder(fs, dir, "n1")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	return f
+}
+
+// The instance is for the folder's life, the boot epoch for one start (I12).
+func TestFolderKeepsItsInstance(t *testing.T) {
+	fs := vfs.NewMem()
+	first, second := openClose(t, fs, "/data/n1"), openClose(t, fs, "/data/n1")
+	require.Equal(t, first.Instance, second.Instance)
+	require.NotZero(t, first.Instance)
+	require.Equal(t, uint32(1), first.Boot.Count())
+	require.Equal(t, uint32(2), second.Boot.Count())
+	require.NotEqual(t, first.Instance, openClose(t, fs, "/data/n2").Instance)
+}
+
+// One process at a time (F13).
+func TestFolderInUse(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "n1")
+	f, err := OpenFolder(vfs.Default, dir, "n1")
+	require.NoError(t, err)
+	_, err = OpenFolder(vfs.Default, dir, "n1")
+	require.ErrorIs(t, err, ErrFolderInUse)
+	require.NoError(t, f.Close())
+	openClose(t, vfs.Default, dir)
+}
+
+func TestFolderOfAnotherNode(t *testing.T) {
+	fs := vfs.NewMem()
+	openClose(t, fs, "/d")
+	_, err := OpenFolder(fs, "/d", "n2")
+	require.ErrorContains(t, err, "belongs to node n1")
+}
+
+// A folder that has lost its identity must not come back as a new one (D3).
+func TestFolderWithoutIdentity(t *testing.T) {
+	fs := vfs.NewMem()
+	openClose(t, fs, "/d")
+	require.NoError(t, fs.MkdirAll("/d/wal", 0o700))
+	require.NoError(t, fs.Remove("/d/identity"))
+	_, err := OpenFolder(fs, "/d", "n1")
+	require.ErrorContains(t, err, "no identity")
+}
+
+// Every flipped bit of the identity is noticed (D1).
+func TestFolderIdentityDamage(t *testing.T) {
+	fs := vfs.NewMem()
+	openClose(t, fs, "/d")
+	raw := readFile(t, fs, "/d/identity")
+	for bit := range len(raw) * 8 {
+		damaged := append([]byte(nil), raw...)
+		damaged[bit/8] ^= 1 << (bit % 8)
+		_, err := parseIdentity(damaged)
+		require.Error(t, err, "bit %d", bit)
+	}
+	for cut := range raw {
+		_, err := parseIdentity(raw[:cut])
+		require.Error(t, err, "cut at %d", cut)
+	}
+}
+
+func readFile(t *testing.T, fs vfs.FS, path string) []byte {
+	f, err := fs.Open(path)
+	require.NoError(t, err)
+	defer f.Close()
+	stat, err := f.Stat()
+	require.NoError(t, err)
+	raw := make([]byte, stat.Size())
+	_, err = f.ReadAt(raw, 0)
+	require.NoError(t, err)
+	return raw
+}
+
+// After a power loss the folder is as it was before the start, or after it: never without its identity (F17, K33, K54).
+func TestFolderSurvivesPowerLoss(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	before := openClose(t, fs, "/d")
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+	after := openClose(t, crashed, "/d")
+	require.Equal(t, before.Instance, after.Instance)
+	require.Equal(t, before.Boot.Count()+1, after.Boot.Count(), "a start that was counted is forgotten")
+}

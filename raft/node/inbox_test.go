@@ -1,0 +1,91 @@
+package node
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// What peers send beyond the bound is dropped and counted; what the node itself completes never is.
+func TestInboxBounds(t *testing.T) {
+	b := newInbox()
+	for range messagesMax + 10 {
+		b.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
+	}
+	b.completed(raft.DiskDone{Seq: 1})
+	got := b.take(batch{})
+	require.Len(t, got.events, messagesMax)
+	require.Len(t, got.completions, 1)
+	require.Equal(t, uint64(10), b.dropped)
+	b.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
+	got = b.take(got)
+	require.Len(t, got.events, 1, "a bound is on what waits, not on what ever came")
+}
+
+// Entries are bounded by their size; one that exceeds the bound alone still passes.
+func TestInboxBytes(t *testing.T) {
+	b := newInbox()
+	large := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Data: make([]byte, messageBytesMax)}}}
+	b.message(rpc.Message{Body: large})
+	b.message(rpc.Message{Body: large})
+	require.Len(t, b.take(batch{}).events, 1)
+}
+
+// A closed inbox takes nothing, and hands out what still waited.
+func TestInboxClosed(t *testing.T) {
+	b := newInbox()
+	require.True(t, b.read(func(error) {}))
+	require.Len(t, b.close().reads, 1)
+	require.False(t, b.read(func(error) {}))
+	require.False(t, b.propose(proposal{}))
+}
+
+func waitersOf(ids ...rpc.EntryID) (*waiters, map[rpc.EntryID]any) {
+	w, got := &waiters{}, map[rpc.EntryID]any{}
+	for _, id := range ids {
+		w.reserve(1)
+		w.add(id, 1, func(r any, at rpc.EntryID) { got[at] = r })
+	}
+	return w, got
+}
+
+func entries(term rpc.Term, from, to rpc.Index) []rpc.Entry {
+	var list []rpc.Entry
+	for i := from; i <= to; i++ {
+		list = append(list, rpc.Entry{Index: i, Term: term})
+	}
+	return list
+}
+
+// Who proposed an entry hears of that entry only: another one at its index leaves him without an answer (design section 4).
+func TestWaitersHearOfTheirEntryOnly(t *testing.T) {
+	w, got := waitersOf(rpc.EntryID{Term: 1, Index: 5}, rpc.EntryID{Term: 1, Index: 6}, rpc.EntryID{Term: 1, Index: 7})
+	w.settle(entries(1, 5, 5), []any{"five"})
+	w.settle(entries(2, 6, 6), []any{"of another leader"})
+	require.Equal(t, map[rpc.EntryID]any{{Term: 1, Index: 5}: "five"}, got)
+	require.Equal(t, 1, w.count)
+	w.settle(entries(1, 7, 7), []any{"seven"})
+	require.Equal(t, "seven", got[rpc.EntryID{Term: 1, Index: 7}])
+	require.Zero(t, w.count)
+	require.Zero(t, w.bytes)
+}
+
+// A leader again in a later term displaces its own older entries, and those who waited for them.
+func TestWaitersAreDisplaced(t *testing.T) {
+	w, got := waitersOf(rpc.EntryID{Term: 1, Index: 5}, rpc.EntryID{Term: 1, Index: 6}, rpc.EntryID{Term: 3, Index: 5})
+	require.Equal(t, 1, w.count)
+	w.settle(entries(3, 5, 5), []any{"three"})
+	require.Equal(t, map[rpc.EntryID]any{{Term: 3, Index: 5}: "three"}, got)
+}
+
+// The bound counts proposals until they are settled or displaced.
+func TestWaitersAreBounded(t *testing.T) {
+	w := &waiters{}
+	require.True(t, w.reserve(proposalBytesMax+1), "one alone may exceed the bound")
+	require.False(t, w.reserve(1))
+	w.release(proposalBytesMax + 1)
+	require.True(t, w.reserve(1))
+}
