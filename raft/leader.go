@@ -154,8 +154,13 @@ func (c *Core) loaded(l Loaded) {
 		c.strand(l.Peer, p)
 		return
 	}
+	if len(l.Entries) == 0 {
+		p.probe()
+		p.waiting = true // the log could not be read now: again when the next heartbeat is due, no busy loop
+		return
+	}
 	prevTerm, ok := c.log.term(l.From - 1)
-	if !ok || len(l.Entries) == 0 || !c.log.has(l.Entries[len(l.Entries)-1].ID()) || !p.ready(&c.limits) {
+	if !ok || !c.log.has(l.Entries[len(l.Entries)-1].ID()) || !p.ready(&c.limits) {
 		return
 	}
 	c.sendEntries(l.Peer, p, rpc.EntryID{Term: prevTerm, Index: l.From - 1}, l.Entries)

@@ -47,7 +47,9 @@ func (p *progress) landed(match rpc.Index) {
 	}
 	p.flying = append(p.flying[:0], p.flying[n:]...)
 	p.match = max(p.match, match)
-	p.next = max(p.next, match+1)
+	if p.next <= match {
+		p.next, p.loading = match+1, false // what is being loaded is behind that: its Loaded will be ignored (K62)
+	}
 	p.replicating, p.waiting = true, false
 }
 

@@ -1,0 +1,80 @@
+package raft
+
+import (
+	"testing"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/stretchr/testify/require"
+)
+
+// What a leader does for a peer that is behind: nothing that was lost, late or answered twice may end replication (K62).
+
+// behind is a leader of eight entries that keeps none of the first seven in memory, probing n2 at entry 3.
+func behind(t *testing.T) *solo {
+	s := lead(t, start(rpc.HardState{Term: 1}, 1, 1, 1, 1, 1, 1, 1))
+	out := s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 7, Hint: rpc.EntryID{Term: 1, Index: 2}})
+	require.Equal(t, []Load{{Peer: "n2", Term: 2, From: 3, To: 9, MaxBytes: s.limits.AppendBytesMax}}, out.Loads)
+	return s
+}
+
+func TestK62LoadOvertakenByAnAckIsAskedAgain(t *testing.T) {
+	s := behind(t)
+	out := s.ack("n2", 5)
+	require.Len(t, out.Loads, 1)
+	require.Equal(t, rpc.Index(6), out.Loads[0].From)
+	again := out.Loads[0]
+
+	old := s.turn(Loaded{Load: Load{Peer: "n2", Term: 2, From: 3}, Entries: run(3, 1, 1, 1, 1, 1)})
+	require.Empty(t, only[*rpc.AppendLogCommand](old.Send), "what was loaded for the old place is of no use")
+	out = s.turn(Loaded{Load: again, Entries: run(6, 1, 1)})
+	sent := only[*rpc.AppendLogCommand](out.Send)
+	require.Len(t, sent, 2, "the loaded entries, then what is in memory")
+	require.Equal(t, rpc.EntryID{Term: 1, Index: 5}, sent[0].Prev)
+	require.Equal(t, rpc.EntryID{Term: 1, Index: 7}, sent[1].Prev)
+}
+
+func TestK62EmptyLoadIsAskedAgainAtTheNextHeartbeat(t *testing.T) {
+	s := behind(t)
+	load := s.out.Loads[0]
+	require.Empty(t, s.turn(Loaded{Load: load}).Loads, "asked again at once: the loop would spin")
+	loads := 0
+	for range 2 * s.Core.ticks.Heartbeat {
+		loads += len(s.turn(Tick{}).Loads)
+	}
+	require.Equal(t, 1, loads)
+}
+
+// A follower that restarts forgets how far it matched its leader. If nothing is written it must learn it nevertheless, or it
+// never applies what it missed.
+func TestRestartedFollowerOfAnIdleLeaderLearnsTheCommit(t *testing.T) {
+	leader := established(t, 5)
+	c := start(rpc.HardState{Term: 2}, 1, 1, 1, 1, 2)
+	c.ID = "n2"
+	follower := newSolo(t, c)
+	for range 6 * leader.Core.ticks.Heartbeat {
+		leader.turn(Tick{})
+		for _, m := range leader.out.Send {
+			if m.To != "n2" {
+				leader.turn(from2(m.To, "n1", 2, &rpc.HeartbeatReturn{Last: 5}))
+				continue
+			}
+			for _, answer := range follower.turn(Received{m}).Send {
+				answer.To, answer.From = "n1", "n2"
+				leader.Step(Received{answer})
+			}
+		}
+	}
+	require.Equal(t, rpc.Index(5), follower.commit)
+}
+
+func TestProgressOfADisconnectedPeerWaitsForItsLink(t *testing.T) {
+	s := established(t, 5)
+	s.turn(LinkChanged{"n2", false})
+	out := s.turn(Propose{Proposals: []Proposal{{Ticket: 1, Data: []byte("x")}}})
+	require.Empty(t, to("n2", out.Send))
+	require.Len(t, to("n3", out.Send), 1)
+	out = s.turn(LinkChanged{"n2", true})
+	sent := only[*rpc.AppendLogCommand](out.Send)
+	require.Len(t, sent, 1)
+	require.Equal(t, rpc.EntryID{Term: 2, Index: 5}, sent[0].Prev)
+}
