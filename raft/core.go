@@ -141,9 +141,11 @@ func (c *Core) receive(m rpc.Message) {
 		c.requestVote(m, body)
 	case *rpc.RequestVoteReturn:
 		c.voteReturned(m, body)
-	default:
+	case *rpc.AppendLogCommand, *rpc.HeartbeatCommand, *rpc.CommitLogCommand,
+		*rpc.AppendLogReturn, *rpc.HeartbeatReturn, *rpc.CommitLogReturn:
 		c.receiveInTerm(m)
 	}
+	// Anything else is no business of consensus: above all a ping, which changes no term and no timer.
 }
 
 func (c *Core) receiveInTerm(m rpc.Message) {
@@ -174,7 +176,9 @@ func (c *Core) obey(m rpc.Message) {
 		c.appendLog(m, body)
 	case *rpc.HeartbeatCommand:
 		c.learnCommit(body.Commit)
-		c.answer(m, &rpc.HeartbeatReturn{Read: body.Read, Last: c.log.last}, 0)
+		// Last is what this leader's log is known to match, not the last entry: a follower that restarted, or holds entries
+		// of an old leader, must be probed even if nothing is written any more, or it never learns the commit index.
+		c.answer(m, &rpc.HeartbeatReturn{Read: body.Read, Last: c.matched}, 0)
 	case *rpc.CommitLogCommand:
 		c.learnCommit(body.Commit)
 		c.answer(m, &rpc.CommitLogReturn{Commit: c.commit}, 0)
