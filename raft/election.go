@@ -39,7 +39,8 @@ func (c *Core) restartTimer() {
 	}
 }
 
-func (c *Core) dice(from, to int) int { return from + c.random.IntN(to-from) }
+// dice draws from [from, to), or is from if that range is empty: with coarse ticks it may be.
+func (c *Core) dice(from, to int) int { return from + c.random.IntN(max(to-from, 1)) }
 
 func (c *Core) silence() uint64 { return c.now - c.election.heard }
 
@@ -174,10 +175,11 @@ func (c *Core) voteReturned(m rpc.Message, ret *rpc.RequestVoteReturn) {
 		return
 	}
 	running := c.role == Candidate && !ret.PreVote || c.role == PreCandidate && ret.PreVote
-	if _, twice := c.election.votes[m.From]; !running || twice || ret.Granted && m.Term != asked {
+	if !running || ret.Granted && m.Term != asked {
 		return
 	}
-	c.election.votes[m.From] = ret.Granted
+	// A refusal may answer an earlier campaign, a grant in this term cannot: it stands, whichever comes first.
+	c.election.votes[m.From] = ret.Granted || c.election.votes[m.From]
 	c.countVotes()
 }
 

@@ -1,0 +1,38 @@
+package raft
+
+import (
+	"testing"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/stretchr/testify/require"
+)
+
+// Elections, where the thesis does not say it (what it says is in paper_test.go).
+
+func TestCoarseTicksLeaveNoRangeToDrawFrom(t *testing.T) {
+	c := start(rpc.HardState{Term: 1})
+	c.Ticks = Ticks{Heartbeat: 1, ElectionMin: 5, ElectionMax: 8, Ping: 1, QuickMin: 1, QuickMax: 1}
+	s := newSolo(t, c)
+	s.hear("n2", 1, &rpc.HeartbeatCommand{})
+	s.tickFor(3)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Leader: "n3", Term: 1}) // panicked: no number is in [1, 1)
+	s.tickFor(1)
+	require.Equal(t, PreCandidate, s.role)
+}
+
+func TestOnlyALeadersCommandsMakeALeader(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.hear("n2", 7, &rpc.PingCommand{SenderID: "n2"})
+	s.hear("n2", 7, &rpc.PingReturn{SenderID: "n2", Leader: "n2"})
+	require.Equal(t, rpc.Term(1), s.hard.Term, "a ping changes no term (design section 3)")
+	require.Empty(t, s.leader)
+}
+
+func TestLateRefusalDoesNotHideAGrant(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.tickFor(s.Core.ticks.ElectionMin)
+	require.Equal(t, PreCandidate, s.role)
+	s.hear("n2", 1, &rpc.RequestVoteReturn{PreVote: true})
+	s.hear("n2", 2, &rpc.RequestVoteReturn{PreVote: true, Granted: true})
+	require.Equal(t, Candidate, s.role, "the refusal answered an earlier campaign")
+}
