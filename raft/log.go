@@ -143,7 +143,9 @@ func (l *raftLog) evict(maxBytes int) {
 		l.bytes -= l.cache[n].Size()
 		n++
 	}
-	l.cache = append([]rpc.Entry(nil), l.cache[n:]...) // so that the evicted ones can be freed
+	if n > 0 {
+		l.cache = append([]rpc.Entry(nil), l.cache[n:]...) // so that the evicted ones can be freed
+	}
 }
 
 // submit takes what the disk has not been given, as one write.
