@@ -67,15 +67,13 @@ func (w *walk) next() bool {
 }
 
 // at reports whether the field at hand is the one asked for, which must then be of the type given.
-func (w *walk) at(num protowire.Number, typ protowire.Type) bool {
-	if w.num != num || w.err != nil {
-		return false
-	}
+func (w *walk) at(num protowire.Number, typ protowire.Type) bool { return w.num == num && w.is(typ) }
+
+func (w *walk) is(typ protowire.Type) bool {
 	if w.typ != typ {
 		w.fail("it has another type here")
-		return false
 	}
-	return true
+	return w.err == nil
 }
 
 // fail keeps the first thing that is wrong with the field at hand.
