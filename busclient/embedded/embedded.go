@@ -1,0 +1,223 @@
+// Package embedded runs a NATS server inside this process: for `raftbus dev`, and for tests. It is the only place outside
+// of tests that knows nats-server. It prints nothing, handles no signals, and needs no configuration file.
+package embedded
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// How long a server may take to listen, and to say who it is.
+const (
+	startTimeout = 5 * time.Second
+	greetTimeout = 2 * time.Second
+	greetMax     = 64 << 10 // bytes of the first line that a server says
+)
+
+// Random makes the server choose a free port.
+const Random = -1
+
+// Options describe the server. The zero value listens for clients on a free port of 127.0.0.1, and on nothing else.
+type Options struct {
+	Host        string // empty: 127.0.0.1
+	Port        int    // for clients; 0 or Random: a free one
+	LeafPort    int    // for leaf nodes; 0: none
+	ClusterPort int    // for other servers of one cluster; 0: none
+	ClusterName string // the same for all servers of a cluster
+	Routes      []string
+	ServerName  string       // empty: NATS makes one up
+	StoreDir    string       // where JetStream keeps its files; empty: JetStream is off
+	MaxPayload  int          // bytes; 0: 1 MiB
+	ConfigFile  string       // in NATS's own syntax, for accounts and permissions; what is set here wins
+	Users       []User       // empty: everybody may do everything
+	Logger      *slog.Logger // nil: silent
+}
+
+// User may connect with name and password, and publish and subscribe what is listed; empty lists allow everything.
+type User struct {
+	Name, Password     string
+	Publish, Subscribe []string
+}
+
+// Server is a running server.
+type Server struct {
+	server *server.Server
+	log    *serverLog
+}
+
+// Start starts a server, and returns when it takes connections. The error names a port that is in use.
+func Start(o Options) (*Server, error) {
+	opts, err := o.server()
+	if err != nil {
+		return nil, err
+	}
+	if err := free(opts.Host, opts.Port); err != nil {
+		return nil, err
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("embedded NATS server: %w", err)
+	}
+	run := &Server{server: s, log: newServerLog(o.Logger)}
+	s.SetLoggerV2(run.log, false, false, false)
+	s.Start()
+	if err := run.check(); err != nil {
+		run.Shutdown()
+		return nil, err
+	}
+	return run, nil
+}
+
+func (o *Options) server() (*server.Options, error) {
+	opts := &server.Options{}
+	if o.ConfigFile != "" {
+		var err error
+		if opts, err = server.ProcessConfigFile(o.ConfigFile); err != nil {
+			return nil, fmt.Errorf("embedded NATS server: configuration: %w", err)
+		}
+	}
+	opts.Host, opts.Port = or(o.Host, or(opts.Host, "127.0.0.1")), or(o.Port, or(opts.Port, Random))
+	opts.NoSigs = true
+	opts.ServerName = or(o.ServerName, opts.ServerName)
+	opts.MaxPayload = or(int32(o.MaxPayload), opts.MaxPayload)
+	opts.JetStream, opts.StoreDir = opts.JetStream || o.StoreDir != "", or(o.StoreDir, opts.StoreDir)
+	if o.LeafPort != 0 {
+		opts.LeafNode.Host, opts.LeafNode.Port = opts.Host, o.LeafPort
+	}
+	if o.ClusterPort != 0 {
+		opts.Cluster.Host, opts.Cluster.Port = opts.Host, o.ClusterPort
+		opts.Cluster.Name = o.ClusterName
+	}
+	for _, u := range o.Users {
+		opts.Users = append(opts.Users, u.server())
+	}
+	return opts, o.routes(opts)
+}
+
+func (o *Options) routes(opts *server.Options) error {
+	for _, route := range o.Routes {
+		u, err := url.Parse(route)
+		if err != nil {
+			return fmt.Errorf("embedded NATS server: route %q: %w", route, err)
+		}
+		opts.Routes = append(opts.Routes, u)
+	}
+	return nil
+}
+
+func (u User) server() *server.User {
+	p := &server.Permissions{}
+	if len(u.Publish) > 0 {
+		p.Publish = &server.SubjectPermission{Allow: u.Publish}
+	}
+	if len(u.Subscribe) > 0 {
+		p.Subscribe = &server.SubjectPermission{Allow: u.Subscribe}
+	}
+	return &server.User{Username: u.Name, Password: u.Password, Permissions: p}
+}
+
+func or[T comparable](value, fallback T) T {
+	var none T
+	if value != none {
+		return value
+	}
+	return fallback
+}
+
+// free looks whether a fixed port can be had, because the server itself would only log that it cannot.
+func free(host string, port int) error {
+	if port == Random {
+		return nil
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return inUse(host, port, err)
+	}
+	return l.Close()
+}
+
+func inUse(host string, port int, err error) error {
+	return fmt.Errorf("embedded NATS server: cannot listen on %s:%d: %w: stop what listens there, or choose another port", host, port, err)
+}
+
+// check waits until the server listens, and makes sure that who answers there is this server: one that could not bind
+// would otherwise leave its clients talking to whoever has the port.
+func (s *Server) check() error {
+	if !s.server.ReadyForConnections(startTimeout) {
+		return fmt.Errorf("embedded NATS server: not ready after %v: %w", startTimeout, s.log.failure())
+	}
+	id, err := greeting(s.server.Addr().String())
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	if id != s.server.ID() {
+		return fmt.Errorf("embedded NATS server: another server answers on %s: choose another port", s.server.Addr())
+	}
+	return nil
+}
+
+// greeting returns the id that the server at an address gives before anything else is said.
+func greeting(address string) (id string, err error) {
+	c, err := net.DialTimeout("tcp", address, greetTimeout)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(greetTimeout)); err != nil {
+		return "", err
+	}
+	line, err := bufio.NewReaderSize(c, greetMax).ReadSlice('\n')
+	if err != nil {
+		return "", fmt.Errorf("%s answers unlike a NATS server: %w", address, err)
+	}
+	said, ok := strings.CutPrefix(string(line), "INFO ")
+	if !ok {
+		return "", fmt.Errorf("%s answers unlike a NATS server", address)
+	}
+	var info struct {
+		ID string `json:"server_id"`
+	}
+	err = json.Unmarshal([]byte(said), &info)
+	return info.ID, err
+}
+
+// URL is where clients connect.
+func (s *Server) URL() string { return s.server.ClientURL() }
+
+// Port is the port that clients connect to.
+func (s *Server) Port() int { return s.server.Addr().(*net.TCPAddr).Port }
+
+// LeafURL is where leaf nodes connect; empty without a leaf port.
+func (s *Server) LeafURL() string {
+	vars, err := s.server.Varz(nil)
+	if err != nil || vars.LeafNode.Port == 0 {
+		return ""
+	}
+	return "nats://" + net.JoinHostPort(vars.LeafNode.Host, strconv.Itoa(vars.LeafNode.Port))
+}
+
+// RouteURL is where other servers of the cluster connect; empty without a cluster port.
+func (s *Server) RouteURL() string {
+	if a := s.server.ClusterAddr(); a != nil {
+		return "nats://" + a.String()
+	}
+	return ""
+}
+
+// Name is the server's name.
+func (s *Server) Name() string { return s.server.Name() }
+
+// Shutdown stops the server and returns when it has ended. It may be called again.
+func (s *Server) Shutdown() {
+	s.server.Shutdown()
+	s.server.WaitForShutdown()
+}

@@ -1,0 +1,278 @@
+package busclient
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// soon is how long tests wait for what must happen, tick how often they look.
+const (
+	soon = 10 * time.Second
+	tick = 2 * time.Millisecond
+)
+
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	require.Eventually(t, condition, soon, tick, what)
+}
+
+// startNATS runs a server for the length of the test.
+func startNATS(t testing.TB, change ...func(*embedded.Options)) *embedded.Server {
+	o := embedded.Options{}
+	for _, c := range change {
+		c(&o)
+	}
+	s, err := embedded.Start(o)
+	require.NoError(t, err)
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+// restart starts a server anew on the port of one that was shut down.
+func restart(t testing.TB, s *embedded.Server, change ...func(*embedded.Options)) *embedded.Server {
+	return startNATS(t, append(change, func(o *embedded.Options) { o.Port = s.Port() })...)
+}
+
+// recorder is an Owner that keeps what it is told, and answers commands as its test wants.
+type recorder struct {
+	mu       sync.Mutex
+	received []rpc.Message
+	pinged   []Pinged
+	links    []linkChange
+	bus      []bool
+	onCall   func(rpc.Message)
+}
+
+type linkChange struct {
+	peer      rpc.NodeID
+	connected bool
+	reason    error
+}
+
+func (r *recorder) Receive(m rpc.Message) {
+	r.mu.Lock()
+	r.received = append(r.received, m)
+	onCall := r.onCall
+	r.mu.Unlock()
+	if onCall != nil {
+		onCall(m)
+	}
+}
+
+func (r *recorder) Pinged(p Pinged) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pinged = append(r.pinged, p)
+}
+
+func (r *recorder) Link(peer rpc.NodeID, connected bool, reason error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.links = append(r.links, linkChange{peer, connected, reason})
+}
+
+func (r *recorder) Bus(up bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bus = append(r.bus, up)
+}
+
+func (r *recorder) answer(f func(rpc.Message)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onCall = f
+}
+
+func (r *recorder) messages() []rpc.Message {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]rpc.Message{}, r.received...)
+}
+
+func (r *recorder) pings() []Pinged {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Pinged{}, r.pinged...)
+}
+
+func (r *recorder) changes() []linkChange {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]linkChange{}, r.links...)
+}
+
+func (r *recorder) busChanges() []bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]bool{}, r.bus...)
+}
+
+// peer is one node of a test: a service on two connections, and its owner.
+type peer struct {
+	*Service
+	*recorder
+	t             testing.TB
+	control, bulk *Conn
+}
+
+// instanceOf makes ids that differ.
+func instanceOf(id rpc.NodeID) (i rpc.InstanceID) {
+	copy(i[:], "instance of "+string(id))
+	return i
+}
+
+func epoch(count uint32, nonce uint32) rpc.BootEpoch {
+	return rpc.BootEpoch(uint64(count)<<32 | uint64(nonce))
+}
+
+func tableOf(ids ...rpc.NodeID) []rpc.Member {
+	var table []rpc.Member
+	for _, id := range ids {
+		table = append(table, rpc.Member{ID: id, Instance: instanceOf(id)})
+	}
+	return table
+}
+
+// members of most tests.
+var members = []rpc.NodeID{"n1", "n2", "n3"}
+
+type peerOptions struct {
+	service *Options
+	nats    []nats.Option
+	key     []byte
+}
+
+func configOf(t testing.TB, id rpc.NodeID, key []byte) config.IRaftConfig {
+	cfg, err := config.Validate(config.Config{NodeID: id, MemberIDs: members, Key: key})
+	require.NoError(t, err)
+	return cfg
+}
+
+func dial(t testing.TB, url string, id rpc.NodeID, role Role, o ...nats.Option) *Conn {
+	conn, err := Dial(context.Background(), ConnOptions{
+		URLs: []string{url}, Prefix: "raftbus", Node: string(id), Role: role, Options: o, Logger: testLog(t),
+	})
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	return conn
+}
+
+func testLog(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// newPeer makes a node that is not started.
+func newPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOptions)) *peer {
+	p := &peer{t: t, recorder: &recorder{}}
+	o := peerOptions{service: &Options{
+		Identity: Identity{ID: id, Instance: instanceOf(id), Boot: epoch(1, 7)}, Owner: p.recorder, Logger: testLog(t),
+	}}
+	for _, c := range change {
+		c(&o)
+	}
+	p.control, p.bulk = dial(t, url, id, RoleControl, o.nats...), dial(t, url, id, RoleBulk, o.nats...)
+	o.service.Config, o.service.Control, o.service.Bulk = configOf(t, id, o.key), p.control, p.bulk
+	s, err := NewService(*o.service)
+	require.NoError(t, err)
+	p.Service = s
+	t.Cleanup(s.Close)
+	return p
+}
+
+// startPeer makes a node that is started and has the table of all members.
+func startPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOptions)) *peer {
+	p := newPeer(t, url, id, change...)
+	p.start()
+	p.admit()
+	return p
+}
+
+func (p *peer) start() {
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	require.NoError(p.t, p.Start(ctx))
+}
+
+func (p *peer) admit() {
+	table := tableOf(members...)
+	p.Admit(rpc.ClusterIDOf(table), table)
+}
+
+func (p *peer) to(id rpc.NodeID) IRaftClient {
+	var client IRaftClient
+	require.NoError(p.t, p.Using(id, func(c IRaftClient) { client = c }))
+	return client
+}
+
+func (p *peer) awaitLink(id rpc.NodeID, state string) {
+	p.t.Helper()
+	eventually(p.t, string(p.self.ID)+": link to "+string(id)+" becomes "+state, func() bool { return p.link(id).State == state })
+}
+
+func (p *peer) link(id rpc.NodeID) LinkStatus {
+	for _, l := range p.Links() {
+		if l.Peer == id {
+			return l
+		}
+	}
+	return LinkStatus{}
+}
+
+// echo answers each command as a peer would that agrees to everything.
+func (p *peer) echo() {
+	p.answer(func(m rpc.Message) { require.NoError(p.t, p.Answer(returnFor(m))) })
+}
+
+func returnFor(m rpc.Message) rpc.Message {
+	back := rpc.Message{From: m.To, To: m.From, Term: m.Term, Call: m.Call}
+	switch cmd := m.Body.(type) {
+	case *rpc.HeartbeatCommand:
+		back.Body = &rpc.HeartbeatReturn{Read: cmd.Read}
+	case *rpc.AppendLogCommand:
+		back.Body = &rpc.AppendLogReturn{Prev: cmd.Prev.Index, Accepted: true, Match: cmd.Prev.Index + rpc.Index(len(cmd.Entries))}
+	case *rpc.CommitLogCommand:
+		back.Body = &rpc.CommitLogReturn{Commit: cmd.Commit}
+	case *rpc.RequestVoteCommand:
+		back.Body = &rpc.RequestVoteReturn{Granted: true, PreVote: cmd.PreVote}
+	}
+	return back
+}
+
+// pair starts n1 and n2, connected.
+func pair(t testing.TB, url string) (n1, n2 *peer) {
+	n1, n2 = startPeer(t, url, "n1"), startPeer(t, url, "n2")
+	n1.awaitLink("n2", "connected")
+	n2.awaitLink("n1", "connected")
+	return n1, n2
+}
+
+// heartbeat calls and returns the channel that the reply goes to.
+func heartbeat(t testing.TB, c IRaftClient, read uint64) <-chan rpc.Reply[*rpc.HeartbeatReturn] {
+	replies := make(chan rpc.Reply[*rpc.HeartbeatReturn], 2)
+	require.NoError(t, c.Heartbeat(3, &rpc.HeartbeatCommand{Read: read}, func(r rpc.Reply[*rpc.HeartbeatReturn]) { replies <- r }))
+	return replies
+}
+
+func await[T any](t testing.TB, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(soon):
+		require.FailNow(t, "nothing came")
+		panic("unreachable")
+	}
+}

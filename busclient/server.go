@@ -1,0 +1,301 @@
+package busclient
+
+// The receiving side: callbacks of the bus decode, check, and hand over. They never wait, for the disk least of all: a
+// callback that waits stops all that comes after it.
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// bufferKeptMax bounds the buffers that are kept for the messages to come, in bytes.
+const bufferKeptMax = 1 << 20
+
+// Listen subscribes to all that a node listens for, without starting a goroutine: see Turn. Start calls it.
+func (s *Service) Listen() error {
+	for p := range paths {
+		if err := s.listen(p, inboxSubject(s.prefix, s.self.ID, s.nonces[p]), s.receiveReturn); err != nil {
+			return err
+		}
+		for _, m := range served[p] {
+			if err := s.listen(p, requestSubject(s.prefix, s.self.ID, "*", m), s.receive); err != nil {
+				return err
+			}
+		}
+		s.buses[p].OnStatus(func(bool) { s.events.ring() })
+	}
+	s.alone.serve()
+	s.mu.RLock()
+	peers := s.peers()
+	s.mu.RUnlock()
+	s.ensureClients(peers)
+	return nil
+}
+
+// listen subscribes, unless that was done before.
+func (s *Service) listen(p path, subject string, h func(path, Delivery)) error {
+	s.mu.Lock()
+	known, closed := s.listening[subject], s.closed
+	s.listening[subject] = true
+	s.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	if known {
+		return nil
+	}
+	unsubscribe, err := s.buses[p].Subscribe(subject, func(d Delivery) { h(p, d) })
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.ended = append(s.ended, unsubscribe)
+	s.mu.Unlock()
+	return nil
+}
+
+// receive takes a command.
+func (s *Service) receive(p path, d Delivery) {
+	from, method, ok := parseRequest(s.own, d.Subject)
+	if !ok {
+		s.drop(from, misaddressed, nil)
+		return
+	}
+	if from == s.self.ID {
+		s.receiveOwn(p, d)
+		return
+	}
+	c, err := s.client(from)
+	if err != nil {
+		s.drop(from, unknownSender, nil)
+		return
+	}
+	if !strings.HasPrefix(d.Reply, c.routes.inbox) {
+		s.drop(from, misaddressed, nil)
+		return
+	}
+	if h, body, ok := s.open(c, p, method, d); ok {
+		s.accept(c, p, h, body, d.Reply)
+	}
+}
+
+// open reads a command, which may come in parts, and checks what the subject says of it. ok is false when there is none,
+// or none yet.
+func (s *Service) open(c *client, p path, method rpc.Method, d Delivery) (*rpc.Header, rpc.Body, bool) {
+	frame := d.Data
+	if isPart(frame) {
+		whole, fits := []byte(nil), false
+		if method == rpc.MethodAppendLog {
+			whole, fits = c.parts.add(frame)
+		}
+		if !fits {
+			s.drop(c.peer, brokenParts, nil)
+		}
+		if whole == nil {
+			return nil, nil, false
+		}
+		frame = whole
+	}
+	h, body, why := s.decode(c.peer, frame)
+	if why == noFault && (body.IsReturn() || body.Method() != plain(method)) {
+		why = malformed
+	}
+	if why != noFault {
+		s.drop(c.peer, why, nil)
+		return nil, nil, false
+	}
+	return h, body, true
+}
+
+// plain is the method that a body of that subject says of itself.
+func plain(m rpc.Method) rpc.Method {
+	if m == rpc.MethodPingBulk {
+		return rpc.MethodPing
+	}
+	return m
+}
+
+// decode reads a message and checks its address: the header's sender must be the subject's, which NATS vouches for.
+func (s *Service) decode(from rpc.NodeID, frame []byte) (*rpc.Header, rpc.Body, fault) {
+	h, body, err := rpc.Decode(frame, s.keys)
+	switch {
+	case err != nil:
+		s.log.Debug("message cannot be read", "peer", from, "err", err)
+		return nil, nil, malformed
+	case h.From != from:
+		return nil, nil, forgedSender
+	case h.To != s.self.ID:
+		return nil, nil, misaddressed
+	}
+	return &h, body, noFault
+}
+
+// accept lets a command in if its sender may speak. A ping is answered here, refusals too.
+func (s *Service) accept(c *client, p path, h *rpc.Header, body rpc.Body, reply string) {
+	ping, isPing := body.(*rpc.PingCommand)
+	why := s.judge(h, isPing)
+	if why != noFault {
+		s.drop(c.peer, why, h)
+	} else {
+		c.heard()
+	}
+	switch {
+	case isPing && why != unknownSender:
+		s.answerPing(c.peer, p, h, ping, why, reply)
+	case !isPing && why == noFault:
+		s.owner.Receive(rpc.Message{From: h.From, To: h.To, Term: h.Term, Body: body, Call: rpc.Call{Round: h.Round, Inbox: reply}})
+	}
+}
+
+// judge says whether a sender may speak. Before there is a table, every peer of the configuration may ping.
+func (s *Service) judge(h *rpc.Header, ping bool) fault {
+	r := s.roster.Load()
+	switch {
+	case r != nil:
+		return r.judge(h, ping)
+	case ping:
+		return noFault
+	}
+	return notAdmitted
+}
+
+func (s *Service) answerPing(peer rpc.NodeID, p path, h *rpc.Header, ping *rpc.PingCommand, why fault, reply string) {
+	leader, term, table := s.content()
+	pong := &rpc.PingReturn{SenderID: s.self.ID, Timestamp: s.now().UnixNano(), Leader: leader}
+	if ping.WantTable {
+		pong.Table = table
+	}
+	if why != noFault {
+		pong.Refusal = clip(s.roster.Load().explain(why, h))
+	}
+	back := s.header(peer, term, h.Round)
+	if err := s.publish(p, reply, "", &back, pong); err != nil {
+		s.log.Debug("ping not answered", "peer", peer, "err", err)
+	}
+}
+
+// clip keeps a refusal within what a decoder takes.
+func clip(text string) string { return text[:min(len(text), rpc.MaxRefusalBytes)] }
+
+// receiveReturn takes what comes to a connection's inbox.
+func (s *Service) receiveReturn(p path, d Delivery) {
+	from, id, ok := parseReturn(s.own, d.Subject)
+	if !ok {
+		s.drop(from, misaddressed, nil)
+		return
+	}
+	if from == s.self.ID {
+		s.receiveOwnReturn(d)
+		return
+	}
+	c, err := s.client(from)
+	if err != nil {
+		s.drop(from, unknownSender, nil)
+		return
+	}
+	if d.NoResponders {
+		c.unheard(p, id)
+		return
+	}
+	h, body, why := s.decode(from, d.Data)
+	if why == noFault && h.Round != id {
+		why = misaddressed
+	}
+	if why != noFault {
+		s.drop(from, why, nil)
+		return
+	}
+	s.finish(c, p, h, body)
+}
+
+// finish ends the round that a return answers, if it is the answer of the very peer. What a peer says wrongly of itself
+// ends a ping too, as a failure with a reason; but of two processes with one start the second is not listened to.
+func (s *Service) finish(c *client, p path, h *rpc.Header, body rpc.Body) {
+	_, isPong := body.(*rpc.PingReturn)
+	var why fault
+	if s.roster.Load() != nil || !isPong {
+		why = s.judge(h, isPong)
+	}
+	if why != noFault {
+		s.drop(c.peer, why, h)
+		if !isPong || why == copiedFolder {
+			return
+		}
+	}
+	r, open := c.rounds.end(h.Round, func(r round) bool { return r.fits(p, body) })
+	if !open {
+		s.drops.count(lateReturn)
+		return
+	}
+	o := outcome{header: h, body: body}
+	if why != noFault {
+		o.err = fmt.Errorf("%w: %s", ErrRefused, s.roster.Load().explain(why, h))
+	}
+	r.done(o)
+}
+
+// unheard ends a round that NATS found no listener for, and tells the link when it was a call: a ping tells by itself.
+func (c *client) unheard(p path, id uint64) {
+	r, open := c.rounds.end(id, func(r round) bool { return r.path == p })
+	if !open {
+		c.service.drops.count(lateReturn)
+		return
+	}
+	if !r.ping {
+		c.postOnce(&c.goneWaits, evGone)
+	}
+	r.done(outcome{err: ErrNoResponders})
+}
+
+// Answer sends a return to where its command came from. An error means that it was not sent; the asker finds out by
+// itself. Safe for use by several goroutines.
+func (s *Service) Answer(m rpc.Message) error {
+	if m.Body == nil || !m.Body.IsReturn() || !strings.HasPrefix(m.Call.Inbox, returnsTo(s.prefix, m.To, s.self.ID)) {
+		return errors.New("answer: not a return to a call of its receiver: copy Call from the command")
+	}
+	h := s.header(m.To, m.Term, m.Call.Round)
+	return s.publish(pathOf(m.Body.Method()), m.Call.Inbox, "", &h, m.Body)
+}
+
+func (s *Service) header(to rpc.NodeID, term rpc.Term, round uint64) rpc.Header {
+	h := rpc.Header{From: s.self.ID, To: to, Instance: s.self.Instance, Boot: s.self.Boot, Term: term, Round: round}
+	if r := s.roster.Load(); r != nil {
+		h.Cluster = r.cluster
+	}
+	return h
+}
+
+// publish writes a message and sends it, in parts if the bus takes no message of that size.
+func (s *Service) publish(p path, subject, reply string, h *rpc.Header, body rpc.Body) error {
+	bus := s.buses[p]
+	if up, _ := bus.Up(); !up {
+		return ErrBusDown
+	}
+	buffer := s.buffers.Get().(*[]byte)
+	defer s.recycle(buffer)
+	*buffer = rpc.Append((*buffer)[:0], h, body, s.keys)
+	limit := bus.MaxPayload()
+	if int64(len(*buffer)) <= limit {
+		return bus.Publish(subject, reply, *buffer)
+	}
+	return split(*buffer, h.Round, limit, func(part []byte) error { return bus.Publish(subject, reply, part) })
+}
+
+func (s *Service) recycle(buffer *[]byte) {
+	if cap(*buffer) <= bufferKeptMax {
+		s.buffers.Put(buffer)
+	}
+}
+
+// drop counts and tells; h is the header when the fault is in who sent it.
+func (s *Service) drop(peer rpc.NodeID, why fault, h *rpc.Header) {
+	s.drops.drop(peer, why, func() string {
+		if r := s.roster.Load(); r != nil && h != nil {
+			return r.explain(why, h)
+		}
+		return remedies[why]
+	})
+}

@@ -1,0 +1,307 @@
+package busclient
+
+// The service: it owns one client per peer, creates, finds and closes them. What it does with messages is in server.go,
+// with links and time in turn.go.
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nuid"
+
+	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// IRaftClientService is how a node finds its peers.
+type IRaftClientService interface {
+	// Using calls action with the client of a peer, which it creates when there is none yet, and returns when action
+	// has. No lock is held meanwhile. Whoever is no peer is ErrUnknownPeer; after Close it is ErrClosed.
+	Using(peerID rpc.NodeID, action func(IRaftClient)) error
+}
+
+// Owner is what the bus tells the node. Its methods are called on goroutines of the bus: they must not block, and must
+// not call Close. Pinged, Link and Bus are called by one goroutine, in the order of what happened.
+type Owner interface {
+	// Receive is given a command of a known peer: Heartbeat, AppendLog, CommitLog or RequestVote. Its Call leads back, by
+	// Answer. Several goroutines may call it at once.
+	Receive(rpc.Message)
+	// Pinged is given the outcome of each of this node's pings on the control connection.
+	Pinged(Pinged)
+	// Link says that the link to a peer is connected now, or broken and why. All links begin broken, unsaid.
+	Link(peer rpc.NodeID, connected bool, reason error)
+	// Bus says whether this node's control and bulk connections both stand. It begins as false, unsaid.
+	Bus(up bool)
+}
+
+// Options makes a Service. Config, Control, Bulk and Owner must be given.
+type Options struct {
+	Config        config.IRaftConfig
+	Identity      Identity // its ID is Config's
+	Control, Bulk Bus      // stay the caller's, to be closed after the service
+	Owner         Owner
+	// PingContent is what this node says about itself when it is pinged: the leader it knows (empty: none) in its term, and
+	// its table (nil: none yet). It is asked on goroutines of the bus: it must not block. Nil: there is nothing to say.
+	PingContent func() (leader rpc.NodeID, term rpc.Term, table []rpc.Member)
+	PreviousKey []byte           // during a rotation of the cluster key: the key before, still accepted (Q3)
+	Logger      *slog.Logger     // nil: silent
+	Now         func() time.Time // nil: time.Now
+	Seed        uint64           // of the jitter of probes; 0: the boot epoch
+}
+
+// LinkStatus is the state of one link.
+type LinkStatus struct {
+	Peer   rpc.NodeID
+	State  string        // "connected" or "broken"
+	RTT    time.Duration // of the last good ping on the control connection; 0: none yet
+	Since  time.Time     // when the link came into its state
+	Reason string        // why it is broken
+	// Refusal is why the peer takes nothing from this node, or this node nothing from it, and what to do; empty: no such thing.
+	Refusal string
+}
+
+// Service is the IRaftClientService, and the RPC server side on the node's own subjects. Safe for use by several
+// goroutines.
+type Service struct {
+	prefix  string
+	own     string // "<prefix>.rpc.<self>.": what the subjects that this node listens on begin with
+	self    Identity
+	nonces  [paths]string
+	buses   [paths]Bus
+	keys    *rpc.Keys
+	owner   Owner
+	content func() (rpc.NodeID, rpc.Term, []rpc.Member)
+	log     *slog.Logger
+	now     func() time.Time
+	seed    uint64
+
+	drops     drops
+	alone     alone
+	lastRound atomic.Uint64
+	roster    atomic.Pointer[roster] // nil before Admit
+	buffers   sync.Pool              // of *[]byte, for messages that leave
+
+	mu        sync.RWMutex // guards what follows; nothing is called and nothing waits under it
+	configure []rpc.NodeID // the peers by configuration, until Admit
+	clients   map[rpc.NodeID]*client
+	ended     []func() // the subscriptions' unsubscribes
+	listening map[string]bool
+	closed    bool
+
+	events events
+	turns  turns
+	stop   chan struct{}
+	loop   sync.WaitGroup
+}
+
+var _ IRaftClientService = (*Service)(nil)
+
+// NewService makes a service that neither sends nor listens yet: Start it.
+func NewService(o Options) (*Service, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	s := &Service{
+		prefix:    o.Config.Prefix(),
+		own:       family(o.Config.Prefix()) + string(o.Identity.ID) + ".",
+		self:      o.Identity,
+		nonces:    [paths]string{nuid.Next(), nuid.Next()},
+		buses:     [paths]Bus{control: o.Control, bulk: o.Bulk},
+		keys:      rpc.NewKeys(o.Config.ClusterKey(), o.PreviousKey),
+		owner:     o.Owner,
+		content:   o.PingContent,
+		log:       logger(o.Logger).With("node", o.Identity.ID),
+		now:       o.Now,
+		seed:      cmp.Or(o.Seed, uint64(o.Identity.Boot)),
+		clients:   map[rpc.NodeID]*client{},
+		listening: map[string]bool{},
+		stop:      make(chan struct{}),
+	}
+	s.drops = drops{log: s.log, told: map[toldKey]bool{}}
+	s.alone = alone{self: s.self, answers: make(chan selfAnswer, selfAnswersMax)}
+	s.events.bell = make(chan struct{}, 1)
+	s.buffers.New = func() any { return new([]byte) }
+	s.fillIn(o.Config.Members())
+	return s, nil
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Config == nil || o.Control == nil || o.Bulk == nil || o.Owner == nil:
+		return errors.New("bus service: Config, Control, Bulk and Owner must be given")
+	case o.Identity.ID != o.Config.Self().ID():
+		return fmt.Errorf("bus service: identity %q is not the node %q of the configuration: give both the same id", o.Identity.ID, o.Config.Self().ID())
+	case o.Identity.Boot.Count() == 0:
+		return errors.New("bus service: boot epoch without a count: starts are counted from 1")
+	}
+	return nil
+}
+
+func (s *Service) fillIn(members []config.IRaftNodeConfig) {
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.content == nil {
+		s.content = func() (rpc.NodeID, rpc.Term, []rpc.Member) { return "", 0, nil }
+	}
+	for _, m := range members {
+		if m.ID() != s.self.ID {
+			s.configure = append(s.configure, m.ID())
+		}
+	}
+}
+
+// Using calls action with the client of a peer: see IRaftClientService.
+func (s *Service) Using(peerID rpc.NodeID, action func(IRaftClient)) error {
+	c, err := s.client(peerID)
+	if err != nil {
+		return err
+	}
+	action(c)
+	return nil
+}
+
+// client finds the client of a peer, or creates it.
+func (s *Service) client(peer rpc.NodeID) (*client, error) {
+	s.mu.RLock()
+	c, closed := s.clients[peer], s.closed
+	s.mu.RUnlock()
+	switch {
+	case closed:
+		return nil, ErrClosed
+	case c != nil:
+		return c, nil
+	}
+	return s.create(peer)
+}
+
+func (s *Service) create(peer rpc.NodeID) (*client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, ErrClosed
+	}
+	if !slices.Contains(s.peers(), peer) {
+		return nil, fmt.Errorf("%q: %w", peer, ErrUnknownPeer)
+	}
+	if s.clients[peer] == nil { // another caller may have been faster
+		s.clients[peer] = newClient(s, peer)
+		s.events.ring()
+	}
+	return s.clients[peer], nil
+}
+
+// peers are the ids that this node may talk to: the table's, or while there is none the configuration's.
+func (s *Service) peers() []rpc.NodeID {
+	r := s.roster.Load()
+	if r == nil {
+		return s.configure
+	}
+	var ids []rpc.NodeID
+	for id := range r.members {
+		if id != s.self.ID {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Admit says who the members are. Before it only pings pass; from then on whatever comes from a member, and from the very
+// instance that the table knows it by. It may be called again with another table of the same cluster: the clients of
+// those who left are closed.
+func (s *Service) Admit(cluster rpc.ClusterID, members []rpc.Member) {
+	s.mu.Lock()
+	s.roster.Store(newRoster(cluster, members, s.roster.Load()))
+	peers := s.peers()
+	var left []*client
+	for id, c := range s.clients {
+		if !slices.Contains(peers, id) {
+			delete(s.clients, id)
+			left = append(left, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range left {
+		c.retire(ErrUnknownPeer)
+	}
+	s.ensureClients(peers)
+}
+
+// ensureClients makes links of all peers live: a link nobody uses is watched too, for status and for the answer to come.
+func (s *Service) ensureClients(peers []rpc.NodeID) {
+	for _, id := range peers {
+		_, _ = s.client(id) // fails only after Close
+	}
+}
+
+func (c *client) retire(reason error) {
+	c.retired.Store(true)
+	c.rounds.close(reason)
+}
+
+// Links returns the state of all links, in order of peer.
+func (s *Service) Links() []LinkStatus {
+	var all []LinkStatus
+	for _, c := range s.sorted() {
+		all = append(all, *c.status.Load())
+	}
+	return all
+}
+
+// sorted returns the clients in order of peer: a simulated run must not depend on the order of a map.
+func (s *Service) sorted() []*client {
+	s.mu.RLock()
+	all := make([]*client, 0, len(s.clients))
+	for _, c := range s.clients {
+		all = append(all, c)
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *client) int { return cmp.Compare(a.peer, b.peer) })
+	return all
+}
+
+// Drops counts the messages that were dropped, by reason.
+func (s *Service) Drops() map[string]uint64 { return s.drops.byName() }
+
+// Start makes sure that this process has its name for itself (see CheckAlone: it waits for NATS, as long as ctx lets it),
+// then listens, and drives the links until Close.
+func (s *Service) Start(ctx context.Context) error {
+	if err := s.CheckAlone(ctx); err != nil {
+		return err
+	}
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	s.loop.Add(1)
+	go s.run()
+	return nil
+}
+
+// Close stops listening, ends each open call with ErrClosed, and returns when no goroutine of the bus is in the owner or
+// in a done any more. The connections stay open. It may be called again, but not from a callback of the service.
+func (s *Service) Close() {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	ended := s.ended
+	s.ended = nil
+	s.mu.Unlock()
+	if first {
+		close(s.stop)
+	}
+	s.loop.Wait()
+	for _, unsubscribe := range ended {
+		unsubscribe()
+	}
+	for _, c := range s.sorted() {
+		c.retire(ErrClosed)
+	}
+}

@@ -1,0 +1,127 @@
+package busclient
+
+// All subjects of raftbus, and nothing else (design section 4). Subjects are built when a peer becomes known, not per
+// message; only the round's token of a reply subject differs from message to message.
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// The second tokens of the subjects under a cluster's prefix: families that permissions speak of.
+const (
+	FamilyRPC    = "rpc"    // <prefix>.rpc.<to>.<from>.<method>: Raft, nodes only
+	FamilyBucket = "bucket" // <prefix>.bucket.<op>[.<bucket>]: the native API for buckets
+	FamilyKV     = "kv"     // <prefix>.kv.<op>.<bucket>[.<key...>]: the native API for keys
+	FamilyNode   = "node"   // <prefix>.node.<id>.<op>: a node's status
+	FamilyAdmin  = "admin"  // <prefix>.admin.<op>: administration
+	FamilyEvent  = "event"  // <prefix>.event.<kind>: what happened, for whoever listens
+)
+
+// AllNodes takes the place of a node's id in subjects that every node listens on; no id starts with '_'.
+const AllNodes = "_all"
+
+// StatusSubject is where a node, or with AllNodes every node, is asked for its status.
+func StatusSubject(prefix, node string) string {
+	return prefix + "." + FamilyNode + "." + node + ".status"
+}
+
+// methodReturn is the method's token in the subject of a return. The asker names it, with the peer as the sender:
+//
+//	<prefix>.rpc.<asker>.<peer>.Return.<nonce>.<round>
+//
+// so that the permission which lets a node speak only as itself covers its answers too, and nobody but the peer asked can
+// answer (K77); the nonce, random per service and connection, keeps answers to an earlier process of that name away.
+const methodReturn = "Return"
+
+// path is one of the two connections between nodes.
+type path uint8
+
+const (
+	control path = iota
+	bulk
+	paths // how many there are
+)
+
+func (p path) String() string { return [...]string{"control", "bulk"}[p] }
+
+// pathOf is the connection a method travels on, at both ends.
+func pathOf(m rpc.Method) path {
+	if m.Bulk() {
+		return bulk
+	}
+	return control
+}
+
+// served are the methods that a node listens for on each connection.
+var served = [paths][]rpc.Method{
+	control: {rpc.MethodPing, rpc.MethodHeartbeat, rpc.MethodCommitLog, rpc.MethodRequestVote},
+	bulk:    {rpc.MethodPingBulk, rpc.MethodAppendLog},
+}
+
+// pingMethod is the method's token of a ping on a connection.
+var pingMethod = [paths]rpc.Method{control: rpc.MethodPing, bulk: rpc.MethodPingBulk}
+
+// family is "<prefix>.rpc.".
+func family(prefix string) string { return prefix + "." + FamilyRPC + "." }
+
+// requestSubject is where `to` hears method from `from`; from may be the wildcard "*".
+func requestSubject(prefix string, to, from rpc.NodeID, method rpc.Method) string {
+	return family(prefix) + string(to) + "." + string(from) + "." + string(method)
+}
+
+// inboxSubject is what a connection subscribes to for the returns of all peers.
+func inboxSubject(prefix string, self rpc.NodeID, nonce string) string {
+	return family(prefix) + string(self) + ".*." + methodReturn + "." + nonce + ".*"
+}
+
+// returnsTo is what the reply subjects of asker begin with when it asks peer.
+func returnsTo(prefix string, asker, peer rpc.NodeID) string {
+	return family(prefix) + string(asker) + "." + string(peer) + "." + methodReturn + "."
+}
+
+// routes are the subjects between this node and one peer.
+type routes struct {
+	requests map[rpc.Method]string // where the peer listens
+	returns  [paths]string         // what this node's reply subjects begin with; the round follows
+	inbox    string                // what the reply subjects of the peer must begin with
+}
+
+func newRoutes(prefix string, self, peer rpc.NodeID, nonces [paths]string) routes {
+	r := routes{requests: map[rpc.Method]string{}, inbox: returnsTo(prefix, peer, self)}
+	for p := range paths {
+		for _, m := range served[p] {
+			r.requests[m] = requestSubject(prefix, peer, self, m)
+		}
+		r.returns[p] = returnsTo(prefix, self, peer) + nonces[p] + "."
+	}
+	return r
+}
+
+// reply is the subject on which the return of a round is awaited.
+func (r *routes) reply(p path, round uint64) string {
+	return r.returns[p] + strconv.FormatUint(round, 10)
+}
+
+// parseRequest takes the sender and the method from a subject that starts with own, "<prefix>.rpc.<self>.".
+func parseRequest(own, subject string) (from rpc.NodeID, method rpc.Method, ok bool) {
+	rest, ok := strings.CutPrefix(subject, own)
+	if !ok {
+		return "", "", false
+	}
+	sender, name, ok := strings.Cut(rest, ".")
+	return rpc.NodeID(sender), rpc.Method(name), ok
+}
+
+// parseReturn takes the answering peer and the round from a subject that the inbox of a connection received.
+func parseReturn(own, subject string) (from rpc.NodeID, round uint64, ok bool) {
+	rest, ok := strings.CutPrefix(subject, own)
+	if !ok {
+		return "", 0, false
+	}
+	sender, rest, _ := strings.Cut(rest, ".")
+	round, err := strconv.ParseUint(rest[strings.LastIndexByte(rest, '.')+1:], 10, 64)
+	return rpc.NodeID(sender), round, err == nil
+}
