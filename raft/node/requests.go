@@ -121,7 +121,7 @@ func (n *Node) Receive(m rpc.Message) { n.inbox.message(m) }
 func (n *Node) Pinged(p busclient.Pinged) {
 	n.inbox.ping(ping{
 		peer: p.Peer, err: p.Err, steady: p.Steady, leader: p.Leader, term: p.Term,
-		instance: p.Instance, cluster: p.Cluster, table: p.Table, refusal: p.Refusal, offset: p.Clock,
+		instance: p.Instance, cluster: p.Cluster, table: p.Table, refusal: p.Refusal, offset: p.Offset,
 	})
 }
 

@@ -49,8 +49,8 @@ func copyOf(m map[rpc.NodeID]string) map[rpc.NodeID]string {
 
 // PingContent is what this node says of itself when it is pinged: the leader it knows in its term, and the configuration
 // table once it has one. Safe for use by several goroutines.
-func (n *Node) PingContent() busclient.PingContent {
+func (n *Node) PingContent() (leader rpc.NodeID, term rpc.Term, table []rpc.Member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Table: n.members}
+	return n.status.Leader, n.status.Term, n.members
 }

@@ -1,0 +1,243 @@
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+)
+
+// hub is a message bus in memory for the tests of this package. A node that is down hears and says nothing.
+type hub struct {
+	mu    sync.Mutex
+	nodes map[rpc.NodeID]*Node
+	down  map[rpc.NodeID]bool
+	open  map[uint64]func(rpc.Message)
+	round uint64
+}
+
+func newHub() *hub {
+	return &hub{nodes: map[rpc.NodeID]*Node{}, down: map[rpc.NodeID]bool{}, open: map[uint64]func(rpc.Message){}}
+}
+
+// port is one node's Bus on a hub.
+type port struct {
+	hub  *hub
+	self rpc.NodeID
+}
+
+func (p port) Using(peer rpc.NodeID, action func(busclient.IRaftClient)) error {
+	action(client{port: p, peer: peer})
+	return nil
+}
+
+func (p port) Admit(rpc.ClusterID, []rpc.Member) {}
+func (p port) Links() []busclient.LinkStatus     { return nil }
+
+func (p port) Answer(m rpc.Message) error {
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	if done := p.hub.open[m.Call.Round]; done != nil && !p.hub.down[p.self] && !p.hub.down[m.To] {
+		delete(p.hub.open, m.Call.Round)
+		done(m)
+	}
+	return nil
+}
+
+// client is a peer on the hub.
+type client struct {
+	busclient.IRaftClient
+	port port
+	peer rpc.NodeID
+}
+
+func (c client) Ping() error {
+	h := c.port.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	asking, asked := h.nodes[c.port.self], h.nodes[c.peer]
+	if asked == nil || h.down[c.peer] || h.down[c.port.self] {
+		asking.Pinged(busclient.Pinged{Peer: c.peer, Err: busclient.ErrNoResponders, Steady: true})
+		return nil
+	}
+	leader, term, table := asked.PingContent()
+	asking.Pinged(busclient.Pinged{Peer: c.peer, Leader: leader, Term: term, Table: table, Instance: asked.o.Instance})
+	return nil
+}
+
+func ask[R rpc.Body](c client, term rpc.Term, cmd rpc.Body, done rpc.Done[R]) error {
+	h := c.port.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.nodes[c.peer] == nil || h.down[c.peer] || h.down[c.port.self] {
+		return busclient.ErrConnectionBroken
+	}
+	h.round++
+	h.open[h.round] = func(m rpc.Message) {
+		done(rpc.Reply[R]{From: m.From, Term: m.Term, Return: m.Body.(R)})
+	}
+	h.nodes[c.peer].Receive(rpc.Message{From: c.port.self, To: c.peer, Term: term, Call: rpc.Call{Round: h.round}, Body: cmd})
+	return nil
+}
+
+func (c client) Heartbeat(t rpc.Term, cmd *rpc.HeartbeatCommand, done rpc.Done[*rpc.HeartbeatReturn]) error {
+	return ask(c, t, cmd, done)
+}
+
+func (c client) AppendLog(t rpc.Term, cmd *rpc.AppendLogCommand, done rpc.Done[*rpc.AppendLogReturn]) error {
+	return ask(c, t, cmd, done)
+}
+
+func (c client) CommitLog(t rpc.Term, cmd *rpc.CommitLogCommand, done rpc.Done[*rpc.CommitLogReturn]) error {
+	return ask(c, t, cmd, done)
+}
+
+func (c client) RequestVote(t rpc.Term, cmd *rpc.RequestVoteCommand, done rpc.Done[*rpc.RequestVoteReturn]) error {
+	return ask(c, t, cmd, done)
+}
+
+// sum is a state machine that adds numbers up. It keeps nothing on disk, so a restart replays the log.
+type sum struct {
+	mu      sync.Mutex
+	total   uint64
+	applied rpc.EntryID
+}
+
+func (s *sum) Apply(entries []rpc.Entry) ([]any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	results := make([]any, len(entries))
+	for i, e := range entries {
+		if e.Kind == rpc.EntryCommand {
+			s.total += binary.BigEndian.Uint64(e.Data)
+		}
+		results[i], s.applied = s.total, e.ID()
+	}
+	return results, nil
+}
+
+func (s *sum) Applied() rpc.EntryID        { s.mu.Lock(); defer s.mu.Unlock(); return s.applied }
+func (s *sum) Durable() rpc.Index          { return 0 }
+func (s *sum) Snapshot() (Snapshot, error) { return nil, io.EOF }
+func (s *sum) Restore(io.Reader) error     { return io.EOF }
+func (s *sum) Close() error                { return nil }
+
+func (s *sum) value() uint64 { s.mu.Lock(); defer s.mu.Unlock(); return s.total }
+
+// group is nodes on a hub, each with a disk that forgets what was not synced when its power fails.
+type group struct {
+	t        *testing.T
+	hub      *hub
+	ids      []rpc.NodeID
+	disks    map[rpc.NodeID]*vfs.MemFS
+	logs     map[rpc.NodeID]*wal.Log
+	machines map[rpc.NodeID]*sum
+}
+
+func newGroup(t *testing.T, ids ...rpc.NodeID) *group {
+	g := &group{t: t, hub: newHub(), ids: ids, disks: map[rpc.NodeID]*vfs.MemFS{}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}
+	for _, id := range ids {
+		g.disks[id] = vfs.NewCrashableMem()
+		g.start(id)
+	}
+	t.Cleanup(func() {
+		for _, id := range ids {
+			g.stop(id)
+		}
+	})
+	return g
+}
+
+func (g *group) start(id rpc.NodeID) {
+	conf, err := config.Validate(config.Config{NodeID: id, MemberIDs: g.ids})
+	require.NoError(g.t, err)
+	g.logs[id], err = wal.Open(g.disks[id], "wal", wal.Options{})
+	require.NoError(g.t, err)
+	g.machines[id] = &sum{}
+	n := New(Options{Config: conf, Instance: instance(id), Log: g.logs[id], Machine: g.machines[id], Logger: slog.New(slog.NewTextHandler(g.t.Output(), nil)).With("node", id)})
+	g.hub.mu.Lock()
+	g.hub.nodes[id] = n
+	delete(g.hub.down, id)
+	g.hub.mu.Unlock()
+	require.NoError(g.t, n.Start(port{g.hub, id}))
+	g.greet()
+}
+
+// greet has all nodes see each other, as pings and links of a bus would.
+func (g *group) greet() {
+	for _, a := range g.ids {
+		if g.hub.nodes[a] == nil {
+			continue
+		}
+		g.hub.nodes[a].Bus(true)
+		for _, b := range g.ids {
+			if a != b && g.hub.nodes[b] != nil {
+				g.hub.nodes[a].Link(b, true, nil)
+				_ = client{port: port{g.hub, a}, peer: b}.Ping()
+			}
+		}
+	}
+}
+
+func (g *group) stop(id rpc.NodeID) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	require.NoError(g.t, g.hub.nodes[id].Stop(ctx))
+	require.NoError(g.t, g.logs[id].Close())
+}
+
+// crash takes a node's power away: what its disk had not synced is gone. The process that was there talks to nobody any more.
+func (g *group) crash(id rpc.NodeID) {
+	g.hub.mu.Lock()
+	g.hub.down[id] = true
+	clone := g.disks[id].CrashClone(vfs.CrashCloneCfg{})
+	g.hub.mu.Unlock()
+	g.stop(id)
+	g.disks[id] = clone
+}
+
+// leader waits for a node that leads.
+func (g *group) leader() *Node {
+	var leader *Node
+	require.Eventually(g.t, func() bool {
+		g.hub.mu.Lock()
+		defer g.hub.mu.Unlock()
+		for id, n := range g.hub.nodes {
+			if !g.hub.down[id] && n.Status().Serving {
+				leader = n
+				return true
+			}
+		}
+		return false
+	}, 10*time.Second, time.Millisecond, "no leader")
+	return leader
+}
+
+// add proposes a number until it is acknowledged, and returns the sum it was told.
+func (g *group) add(x uint64) uint64 {
+	answer := make(chan any, 1)
+	data := binary.BigEndian.AppendUint64(nil, x)
+	require.Eventually(g.t, func() bool {
+		return g.leader().Propose(data, func(r any, _ rpc.EntryID) { answer <- r }) == nil
+	}, 10*time.Second, time.Millisecond)
+	select {
+	case r := <-answer:
+		return r.(uint64)
+	case <-time.After(10 * time.Second):
+		g.t.Fatal("a proposal was not answered")
+		return 0
+	}
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

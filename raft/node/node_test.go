@@ -1,0 +1,137 @@
+package node
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A state machine of one's own, replicated by three nodes: all apply the same.
+func TestReplicates(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	for i := range uint64(100) {
+		g.add(i)
+	}
+	for _, id := range g.ids {
+		require.Eventually(t, func() bool { return g.machines[id].value() == 4950 }, 5*time.Second, time.Millisecond, id)
+	}
+}
+
+// What was acknowledged survives the loss of power of all nodes at once (C2, I9).
+func TestAcknowledgedSurvivesPowerLossOfAll(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	var want uint64
+	for round := range uint64(5) {
+		for i := range uint64(20) {
+			want += i + round
+			require.Equal(t, want, g.add(i+round))
+		}
+		for _, id := range g.ids {
+			g.crash(id)
+		}
+		for _, id := range g.ids {
+			g.start(id)
+		}
+	}
+	require.Equal(t, want, g.add(0))
+}
+
+// One node alone commits what it has synced itself, not before (K55).
+func TestSingleNodeSurvivesPowerLoss(t *testing.T) {
+	g := newGroup(t, "n1")
+	want := g.add(7)
+	g.crash("n1")
+	g.start("n1")
+	require.Equal(t, want, g.add(0))
+}
+
+// A leader that is gone is followed by another, which has all that was acknowledged (I4).
+func TestFailover(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	want := g.add(1)
+	old := g.leader().id()
+	g.crash(old)
+	want += 2
+	require.Equal(t, want, g.add(2))
+	g.start(old)
+	require.Eventually(t, func() bool { return g.machines[old].value() == want }, 5*time.Second, time.Millisecond)
+}
+
+// A read is confirmed by the leader and refused by the others; with nobody to confirm it, it is refused when the leader
+// steps down (C3, L9).
+func TestReadIndex(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	g.add(1)
+	leader := g.leader()
+	answer := make(chan error, 1)
+	require.NoError(t, leader.ReadIndex(func(err error) { answer <- err }))
+	require.NoError(t, <-answer)
+	for _, id := range g.ids {
+		if n := g.hub.nodes[id]; n != leader {
+			require.ErrorIs(t, n.ReadIndex(func(error) {}), ErrNotLeader)
+			require.ErrorIs(t, n.Propose(nil, nil), ErrNotLeader)
+		}
+	}
+	g.hub.mu.Lock()
+	for _, id := range g.ids {
+		g.hub.down[id] = id != leader.id()
+	}
+	g.hub.mu.Unlock()
+	require.NoError(t, leader.ReadIndex(func(err error) { answer <- err }))
+	require.ErrorIs(t, <-answer, ErrNotLeader, "a leader without a quorum confirmed a read")
+}
+
+// Leadership is told once per change, and ends with the node.
+func TestLeadershipIsTold(t *testing.T) {
+	g := &group{t: t, hub: newHub(), ids: []rpc.NodeID{"n1"}, disks: map[rpc.NodeID]*vfs.MemFS{"n1": vfs.NewCrashableMem()}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}
+	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: g.ids})
+	require.NoError(t, err)
+	log, err := wal.Open(g.disks["n1"], "wal", wal.Options{})
+	require.NoError(t, err)
+	g.logs["n1"] = log
+	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: &sum{}, Logger: quiet()})
+	var mu sync.Mutex
+	var told []bool
+	n.Leadership(func(leading bool) { mu.Lock(); told = append(told, leading); mu.Unlock() })
+	require.NoError(t, n.Start(port{g.hub, "n1"}))
+	g.hub.nodes["n1"] = n
+	n.Bus(true)
+	g.leader()
+	g.stop("n1")
+	require.Equal(t, []bool{true, false}, told)
+	require.NoError(t, n.Err())
+	require.ErrorIs(t, n.Propose(nil, nil), ErrNotLeader)
+}
+
+// A broken state machine stops the node, with the reason: it never goes on with a state it cannot trust.
+func TestApplyErrorStopsTheNode(t *testing.T) {
+	log, err := wal.Open(vfs.NewMem(), "wal", wal.Options{})
+	require.NoError(t, err)
+	defer log.Close()
+	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
+	require.NoError(t, err)
+	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: broken{&sum{}}, Logger: quiet()})
+	hub := newHub()
+	hub.nodes["n1"] = n
+	require.NoError(t, n.Start(port{hub, "n1"}))
+	n.Bus(true)
+	<-n.Done()
+	require.ErrorIs(t, n.Err(), errBroken)
+}
+
+type broken struct{ *sum }
+
+var errBroken = errors.New("the state cannot be trusted")
+
+func (broken) Apply([]rpc.Entry) ([]any, error) { return nil, errBroken }
