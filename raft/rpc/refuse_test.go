@@ -66,6 +66,7 @@ func TestDecodeRefuses(t *testing.T) {
 	_, _, err = rpc.Decode(manyEntries(rpc.SmallEntries), nil)
 	require.NoError(t, err)
 
+	group := protowire.AppendTag(protowire.AppendTag(nil, fieldUnknown, protowire.StartGroupType), fieldUnknown, protowire.EndGroupType)
 	for name, c := range map[string]struct {
 		frame  []byte
 		reason string
@@ -85,11 +86,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"sender is a number":       {message(varint(fieldFrom, 1), commit), "another type"},
 		"term is text":             {message(field(fieldTerm, []byte("7")), commit), "another type"},
 		"instance too short":       {message(field(fieldInstance, make([]byte, 15)), commit), "15 bytes where 16"},
+		"instance too long":        {message(field(fieldInstance, make([]byte, 17)), commit), "17 bytes where 16"},
 		"instance empty":           {message(field(fieldInstance), commit), "0 bytes where 16"},
 		"cut in a tag":             {append(message(commit), 0x80), "tag is broken"},
 		"cut in a length":          {append(message(commit), protowire.AppendTag(nil, fieldFrom, protowire.BytesType)...), "cut off"},
 		"longer than it is":        {append(message(commit), 0x1a, 0xff, 0xff, 0xff, 0xff, 0x0f), "cut off"},
-		"group":                    {append(message(commit), protowire.AppendTag(nil, fieldUnknown, protowire.StartGroupType)...), "cut off"},
+		"group":                    {append(message(commit), group...), "broken or cut off"},
 		"broken in the body":       {message(field(bodyCommitLog, []byte{0x08})), "cut off"},
 		"entry after a gap":        {message(field(bodyAppendLog, varint(2, 7), field(fieldEntries, entry(9, 1)))), "entry 1/9 does not follow 0/7"},
 		"entry twice":              {message(field(bodyAppendLog, field(fieldEntries, entry(1, 1)), field(fieldEntries, entry(1, 1)))), "entry 1/1 does not follow 1/1"},
