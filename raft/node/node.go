@@ -218,8 +218,12 @@ func (n *Node) spawn(name string, run func(stop <-chan struct{}) error) {
 	go func() {
 		defer n.group.Done()
 		defer func() {
-			if broken, ok := recover().(*raft.InvariantError); ok {
+			switch broken := recover().(type) {
+			case nil:
+			case *raft.InvariantError:
 				n.fail(broken)
+			default:
+				panic(broken)
 			}
 		}()
 		if err := run(n.stop); err != nil {
