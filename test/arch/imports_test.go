@@ -1,0 +1,212 @@
+package arch
+
+// Who may import whom. Imports run one way: cmd, then kv, then the node, then bus, log and core, then the messages.
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// room is what a folder, and each folder under it that is no room itself, may import.
+type room struct {
+	folder string
+	ours   []string // packages of this module; "kv/..." is kv and all under it
+	pure   bool     // nothing from outside the standard library, and of it nothing in impure
+	why    string
+}
+
+var rooms = []room{
+	{"raft", []string{"raft/rpc"}, true, "the core is events in, effects out: clock, disk, bus and chance are the driver's, in raft/node"},
+	{"raft/rpc", nil, false, "the messages stand under everything else: move what needs more to where it is used"},
+	{"raft/model", nil, true, "the model knows no user of it: pass in what it needs"},
+	{"raft/config", []string{"raft/rpc"}, false, "the configuration is plain values: what acts on them lives elsewhere"},
+	{"raft/wal", []string{"raft/rpc"}, false, "the log stores entries and asks nobody: let the node tell it"},
+	{"raft/wal/waltest", []string{"raft/rpc", "raft/wal"}, false, "file systems for tests of the log, and nothing more"},
+	{"raft/node", []string{"raft", "raft/rpc", "raft/wal", "raft/config", "raft/model", "busclient"}, false,
+		"the node drives core, log and bus; the state machine comes in by its interface, and cmd wires"},
+	{"busclient", []string{"raft/rpc", "raft/model", "raft/config"}, false, "the bus carries messages and knows neither the core nor kv: hand them to its Owner"},
+	{"busclient/embedded", nil, false, "the embedded server is NATS and nothing of ours"},
+	{"kv", []string{"raft/node", "raft/rpc", "raft/config", "kv/..."}, false, "kv knows the node by its interface, never the core nor Raft's bus"},
+	{"kv/store", []string{"raft/node", "raft/rpc", "kv/command", "kv/internal/..."}, false, "the store is a state machine: it is called, by the node and by kv"},
+	{"kv/command", []string{"raft/rpc", "kv/internal/..."}, false, "commands are plain values with an encoding"},
+	{"kv/internal", []string{"raft/rpc", "kv/internal/..."}, false, "what kv's packages share stands under them"},
+	{"cmd", []string{"raft", "raft/rpc", "raft/wal", "raft/node", "raft/model", "raft/config", "busclient/...", "kv/...", "cmd/..."}, false,
+		"cmd wires the product: what tests need stays with the tests"},
+	{"test", []string{"raft/...", "busclient/...", "kv/...", "cmd/raftbus/replica", "test/..."}, false,
+		"tests use the packages, a whole node by cmd/raftbus/replica, or the built binary"},
+}
+
+// impure is what of the standard library would make a pure package depend on more than its inputs.
+var impure = []string{"time", "os", "io/fs", "net", "sync", "context", "log", "math/rand", "crypto/rand", "runtime", "syscall"}
+
+// reserved says which rooms may import a module from outside. What is not listed is everybody's.
+var reserved = []struct {
+	path    string
+	folders []string
+	why     string
+}{
+	{"github.com/nats-io/nats-server/v2", []string{"busclient/embedded", "cmd", "test"}, "start a server by busclient/embedded, so that a library user does not link one"},
+	{"github.com/nats-io/nats.go", []string{"busclient", "kv", "cmd", "test"}, "the rest talks to the bus by busclient"},
+	{"github.com/cockroachdb/pebble/v2/vfs", []string{"raft/wal", "raft/node", "kv/store", "cmd", "test"}, "files are for the log, the store and the data folder"},
+	{"github.com/cockroachdb/pebble/v2", []string{"kv/store", "raft/wal", "raft/node", "test"}, "the state's engine is the store's own; the log takes its file system only"},
+	{"google.golang.org/protobuf", []string{"raft/rpc", "kv/command", "kv/internal", "kv/store", "kv"}, "what goes on the wire is encoded in raft/rpc, what goes into the state under kv"},
+}
+
+// topFolders are the only ones with Go source, fixed by the design.
+var topFolders = []string{"cmd", "raft", "busclient", "kv", "test"}
+
+// roomOf is the innermost room that holds the folder.
+func roomOf(folder string) (found room, ok bool) {
+	for _, r := range rooms {
+		if within(folder, r.folder) && len(r.folder) >= len(found.folder) {
+			found, ok = r, true
+		}
+	}
+	return found, ok
+}
+
+func (r room) allows(folder string) bool {
+	return slices.ContainsFunc(r.ours, func(pattern string) bool {
+		parent, all := strings.CutSuffix(pattern, "/...")
+		return folder == pattern || all && within(folder, parent)
+	})
+}
+
+func checkImports(s *source) (problems []problem) {
+	top, _, _ := strings.Cut(s.path, "/")
+	r, ok := roomOf(s.folder())
+	if !slices.Contains(topFolders, top) || !ok {
+		return []problem{s.problem(s.syntax.Pos(), "put it under one of cmd, raft, busclient, kv, test", "Go source outside the plan of the house")}
+	}
+	for _, spec := range s.syntax.Imports {
+		name := strings.Trim(spec.Path.Value, "\"`")
+		if what, remedy := r.objection(s, name); what != "" {
+			problems = append(problems, s.problem(spec.Pos(), remedy, "%s", what))
+		}
+	}
+	return problems
+}
+
+// objection says what is wrong with an import of a file in the room, and what to do instead. Test files may reach further:
+// into any package, but not into cmd and test.
+func (r room) objection(s *source, name string) (what, remedy string) {
+	folder, ours := strings.CutPrefix(name, module+"/")
+	forbidden := fmt.Sprintf("%s may not import %s", r.folder, name)
+	switch {
+	case ours && s.isTest() && !within(s.folder(), "test"):
+		if (within(folder, "cmd") || within(folder, "test")) && !within(folder, r.folder) {
+			return forbidden, "what needs a whole node or cluster is a test under test"
+		}
+	case ours:
+		if !r.allows(folder) {
+			return forbidden, r.why
+		}
+	case s.isTest():
+	case r.pure && (strings.Contains(name, ".") || isImpure(name)):
+		return forbidden, r.why
+	default:
+		return reservedFor(s.folder(), name)
+	}
+	return "", ""
+}
+
+func isImpure(name string) bool {
+	return slices.ContainsFunc(impure, func(banned string) bool { return within(name, banned) })
+}
+
+// reservedFor says what is wrong with an import from outside, by the first line of reserved that names it.
+func reservedFor(folder, name string) (what, remedy string) {
+	for _, r := range reserved {
+		if !within(name, r.path) {
+			continue
+		}
+		if slices.ContainsFunc(r.folders, func(allowed string) bool { return within(folder, allowed) }) {
+			return "", ""
+		}
+		return fmt.Sprintf("%s may not import %s", folder, name), r.why
+	}
+	return "", ""
+}
+
+func TestImportsRunOneWay(t *testing.T) {
+	for _, s := range repository(t) {
+		requireNone(t, checkImports(s))
+	}
+}
+
+func TestImportRulesFire(t *testing.T) {
+	const ours = module + "/"
+	for _, c := range []struct{ path, imports, want string }{
+		{"raft/core.go", ours + "raft/rpc", ""},
+		{"raft/core.go", "slices", ""},
+		{"raft/core.go", "time", "raft may not import time"},
+		{"raft/core.go", "os", "raft may not import os"},
+		{"raft/core.go", "io/fs", "raft may not import io/fs"},
+		{"raft/core.go", "net/http", "raft may not import net/http"},
+		{"raft/core.go", "sync", "raft may not import sync"},
+		{"raft/core.go", "sync/atomic", "raft may not import sync/atomic"},
+		{"raft/core.go", "context", "raft may not import context"},
+		{"raft/core.go", "log", "raft may not import log"},
+		{"raft/core.go", "log/slog", "raft may not import log/slog"},
+		{"raft/core.go", "math/rand", "raft may not import math/rand"},
+		{"raft/core.go", "math/rand/v2", "raft may not import math/rand/v2"},
+		{"raft/core.go", "crypto/rand", "raft may not import crypto/rand"},
+		{"raft/core.go", "math/bits", ""},
+		{"raft/core.go", "github.com/nats-io/nats.go", "raft may not import github.com"},
+		{"raft/core.go", ours + "raft/wal", "raft may not import"},
+		{"raft/quorum/quorum.go", "time", "raft may not import time"},
+		{"raft/core_test.go", "time", ""},
+		{"raft/core_test.go", ours + "raft/wal", ""},
+		{"raft/core_test.go", ours + "cmd/raftbus/replica", "a test under test"},
+		{"raft/core_test.go", ours + "test/cluster", "a test under test"},
+		{"raft/rpc/codec.go", "google.golang.org/protobuf/encoding/protowire", ""},
+		{"raft/rpc/codec.go", ours + "raft/config", "raft/rpc may not import"},
+		{"raft/rpc/codec.go", "github.com/nats-io/nats.go", "raft/rpc may not import"},
+		{"raft/model/model.go", ours + "raft/rpc", "raft/model may not import"},
+		{"raft/model/model.go", "time", "raft/model may not import time"},
+		{"raft/config/config.go", ours + "raft/rpc", ""},
+		{"raft/config/config.go", ours + "raft", "raft/config may not import"},
+		{"raft/wal/wal.go", "github.com/cockroachdb/pebble/v2/vfs", ""},
+		{"raft/wal/wal.go", ours + "raft", "raft/wal may not import"},
+		{"raft/node/node.go", ours + "busclient", ""},
+		{"raft/node/node.go", ours + "raft/wal/waltest", "raft/node may not import"},
+		{"raft/node/node.go", ours + "kv", "raft/node may not import"},
+		{"raft/node/node.go", "github.com/nats-io/nats.go", "raft/node may not import"},
+		{"raft/node/node.go", "google.golang.org/protobuf/proto", "raft/node may not import"},
+		{"busclient/service.go", "github.com/nats-io/nats.go", ""},
+		{"busclient/service.go", ours + "raft/model", ""},
+		{"busclient/service.go", ours + "raft", "busclient may not import"},
+		{"busclient/service.go", ours + "kv", "busclient may not import"},
+		{"busclient/service.go", ours + "busclient/embedded", "busclient may not import"},
+		{"busclient/service.go", "github.com/nats-io/nats-server/v2/server", "link one"},
+		{"busclient/service_test.go", "github.com/nats-io/nats-server/v2/server", ""},
+		{"busclient/embedded/server.go", "github.com/nats-io/nats-server/v2/server", ""},
+		{"busclient/embedded/server.go", ours + "busclient", "busclient/embedded may not import"},
+		{"kv/service.go", ours + "kv/store", ""},
+		{"kv/service.go", ours + "raft/node", ""},
+		{"kv/service.go", ours + "busclient", "kv may not import"},
+		{"kv/service.go", ours + "raft", "kv may not import"},
+		{"kv/service.go", "github.com/cockroachdb/pebble/v2", "kv may not import"},
+		{"kv/store/store.go", "github.com/cockroachdb/pebble/v2/bloom", ""},
+		{"kv/store/store.go", ours + "kv/internal/wire", ""},
+		{"kv/store/store.go", ours + "kv", "kv/store may not import"},
+		{"kv/store/store.go", ours + "raft/config", "kv/store may not import"},
+		{"kv/command/command.go", ours + "kv/store", "kv/command may not import"},
+		{"cmd/raftbus/main.go", ours + "busclient/embedded", ""},
+		{"cmd/raftbus/main.go", ours + "test/cluster", "cmd may not import"},
+		{"cmd/raftbus/main.go", ours + "raft/wal/waltest", "cmd may not import"},
+		{"cmd/raftbus/main_test.go", ours + "cmd/raftbus/replica", ""},
+		{"test/cluster/cluster.go", ours + "cmd/raftbus/replica", ""},
+		{"test/cluster/cluster_test.go", ours + "cmd/raftbus", "test may not import"},
+		{"test/cluster/cluster.go", "github.com/nats-io/nats-server/v2/server", ""},
+		{"kv/service.go", ours + "cmd/raftbus/replica", "kv may not import"},
+		{"pkg/util/util.go", "fmt", "outside the plan"},
+		{"main.go", "fmt", "outside the plan"},
+	} {
+		t.Run(c.path+" imports "+strings.TrimPrefix(c.imports, ours), func(t *testing.T) {
+			requireOne(t, c.want, checkImports(synthetic(t, c.path, "package p\nimport _ \""+c.imports+"\"\n")))
+		})
+	}
+}
