@@ -30,10 +30,13 @@ type flight struct {
 	bytes int
 }
 
-// probe forgets what was sent ahead, and begins again behind what is known to match.
+// probe forgets what was sent ahead, and begins again behind what is known to match. While nothing is known to match yet
+// the place being probed stays: far below it the log may be compacted.
 func (p *progress) probe() {
+	if p.replicating {
+		p.next = p.match + 1
+	}
 	p.replicating, p.waiting, p.loading = false, false, false
-	p.next = p.match + 1
 	p.flying, p.flyingBytes = p.flying[:0], 0
 	p.told = min(p.told, p.match)
 }

@@ -78,3 +78,15 @@ func TestProgressOfADisconnectedPeerWaitsForItsLink(t *testing.T) {
 	require.Len(t, sent, 1)
 	require.Equal(t, rpc.EntryID{Term: 2, Index: 5}, sent[0].Prev)
 }
+
+// Before the logs are known to match anywhere, a link that comes and goes must not send the leader back to entry 1: it may
+// be long gone from the log, and that peer would be given up.
+func TestFlappingLinkDoesNotMoveTheProbe(t *testing.T) {
+	c := start(rpc.HardState{Term: 1}, 1, 1, 1, 1, 1)
+	c.Base, c.Applied, c.Terms = rpc.EntryID{Term: 1, Index: 3}, 3, []TermRun{{First: 4, Term: 1}}
+	s := lead(t, c)
+	s.turn(LinkChanged{"n2", false})
+	out := s.turn(LinkChanged{"n2", true})
+	require.Empty(t, out.Facts)
+	require.Equal(t, rpc.EntryID{Term: 1, Index: 5}, to("n2", out.Send)[0].(*rpc.AppendLogCommand).Prev)
+}

@@ -1,0 +1,241 @@
+package raft
+
+// A cluster of cores on one goroutine, each with a disk that forgets what was not synced and a state machine that is slow.
+// It decides nothing: what happens next is said by a transcript (transcript_test.go) or drawn from a seed
+// (random_test.go). Every turn and every message that leaves is shown to the watcher (watch_test.go).
+
+import (
+	"slices"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// job is one turn's write and the messages that wait for it and all before it.
+type job struct {
+	write Write
+	then  []rpc.Message
+}
+
+// disk is what a crash leaves of a log, and what it would take away.
+type disk struct {
+	hard  rpc.HardState
+	base  rpc.EntryID
+	log   []rpc.Entry // durable, from base on
+	queue []job       // not durable yet
+}
+
+func (d *disk) last() rpc.EntryID {
+	if len(d.log) == 0 {
+		return d.base
+	}
+	return d.log[len(d.log)-1].ID()
+}
+
+// at returns the durable entry at i, false if there is none.
+func (d *disk) at(i rpc.Index) (rpc.Entry, bool) {
+	if i <= d.base.Index || i > d.last().Index {
+		return rpc.Entry{}, false
+	}
+	return d.log[i-d.base.Index-1], true
+}
+
+func (d *disk) holds(id rpc.EntryID) bool {
+	e, ok := d.at(id.Index)
+	return id == d.base || id.Index < d.base.Index || ok && e.Term == id.Term
+}
+
+func (d *disk) store(w Write) {
+	if w.HardState != nil {
+		d.hard = *w.HardState
+	}
+	if len(w.Entries) > 0 {
+		d.log = append(d.log[:w.Entries[0].Index-d.base.Index-1], w.Entries...)
+	}
+}
+
+// forget moves the base, as compaction does.
+func (d *disk) forget(upTo rpc.Index) {
+	if e, ok := d.at(upTo); ok {
+		d.log = slices.Clone(d.log[upTo-d.base.Index:])
+		d.base = e.ID()
+	}
+}
+
+func (d *disk) terms() (runs []TermRun) {
+	for _, e := range d.log {
+		if len(runs) == 0 || runs[len(runs)-1].Term != e.Term {
+			runs = append(runs, TermRun{First: e.Index, Term: e.Term})
+		}
+	}
+	return runs
+}
+
+// member is one node: a core (nil while it is down) and what it stands on.
+type member struct {
+	id      rpc.NodeID
+	core    *Core
+	disk    disk
+	applied rpc.Index // by the state machine
+	kept    rpc.Index // of that, what survives a crash
+	busy    Apply     // under way
+	loads   []Load
+	pings   []rpc.NodeID
+	out     *Effects // of the last turn
+}
+
+type cluster struct {
+	conf   rpc.Configuration
+	ticks  Ticks
+	limits Limits
+	dice   func(rpc.NodeID) Random
+	list   []*member
+	watch  *watcher
+	leave  func(rpc.Message) // what the bus does with a message that leaves
+}
+
+// newCluster makes nodes that are down and remember nothing. start brings one up.
+func newCluster(conf rpc.Configuration) *cluster {
+	c := &cluster{conf: conf, ticks: DefaultTicks(), limits: DefaultLimits()}
+	for _, set := range [][]rpc.Member{conf.Voters, conf.Outgoing, conf.Learners} {
+		for _, m := range set {
+			if c.node(m.ID) == nil {
+				c.list = append(c.list, &member{id: m.ID})
+			}
+		}
+	}
+	return c
+}
+
+func (c *cluster) node(id rpc.NodeID) *member {
+	for _, m := range c.list {
+		if m.id == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// start brings a node up from what its disk and its state machine kept.
+func (c *cluster) start(m *member) {
+	d := &m.disk
+	cfg := Config{
+		ID: m.id, Configuration: c.conf, HardState: d.hard, Base: d.base, Terms: d.terms(), Last: d.last(),
+		Applied: m.applied, Ticks: c.ticks, Limits: c.limits, Random: c.dice(m.id),
+	}
+	if n := len(d.log); n > 0 {
+		cfg.LastTime = d.log[n-1].Time
+	}
+	m.core = New(cfg)
+}
+
+// crash takes a node down. Of the writes that were not synced, 'written' reached the platter nevertheless.
+func (c *cluster) crash(m *member, written int) {
+	for _, j := range m.disk.queue[:written] {
+		m.disk.store(j.write)
+	}
+	m.core, m.disk.queue, m.busy, m.loads, m.pings = nil, nil, Apply{}, nil, nil
+	m.applied = m.kept
+}
+
+// turn steps a node's core with events, and carries out what follows.
+func (c *cluster) turn(m *member, events ...Event) {
+	if m.core == nil || len(events) == 0 {
+		return
+	}
+	before := m.core.Status()
+	for _, e := range events {
+		c.watch.asks(e)
+		m.core.Step(e)
+	}
+	m.out = m.core.Effects()
+	c.watch.turned(m, before)
+	for _, msg := range m.out.Send {
+		c.part(m, msg)
+	}
+	c.hand(m)
+}
+
+// hand gives a turn's effects to disk, state machine and bus.
+func (c *cluster) hand(m *member) {
+	out := m.out
+	switch {
+	case out.Write.Seq > 0 || len(out.SendAfterSync) > 0 && len(m.disk.queue) > 0:
+		m.disk.queue = append(m.disk.queue, job{out.Write, out.SendAfterSync})
+	default:
+		for _, msg := range out.SendAfterSync {
+			c.part(m, msg)
+		}
+	}
+	if out.Apply.To > 0 {
+		m.busy = out.Apply
+	}
+	m.loads = append(m.loads, out.Loads...)
+	m.pings = append(m.pings, out.Pings...)
+}
+
+func (c *cluster) part(m *member, msg rpc.Message) {
+	c.watch.leaves(m, msg)
+	c.leave(msg)
+}
+
+// sync makes a node's first n waiting writes durable: their messages leave, and the event for the core is returned.
+func (c *cluster) sync(m *member, n int) (done []Event) {
+	for _, j := range m.disk.queue[:n] {
+		m.disk.store(j.write)
+		if j.write.Seq > 0 {
+			done = []Event{DiskDone{j.write.Seq}}
+		}
+	}
+	jobs := m.disk.queue[:n]
+	m.disk.queue = slices.Clone(m.disk.queue[n:])
+	for _, j := range jobs {
+		for _, msg := range j.then {
+			c.part(m, msg)
+		}
+	}
+	return done
+}
+
+// apply lets a node's state machine finish what it was given.
+func (c *cluster) apply(m *member) []Event {
+	a := m.busy
+	if a.To == 0 {
+		return nil
+	}
+	for i := a.From; i <= a.To; i++ {
+		e, ok := m.disk.at(i)
+		if a.Entries != nil {
+			e = a.Entries[i-a.From]
+		}
+		c.watch.applies(m, i, e, ok)
+	}
+	m.applied, m.busy = a.To, Apply{}
+	return []Event{ApplyDone{a.To}}
+}
+
+// load reads what a core asked of its log.
+func (c *cluster) load(m *member) (done []Event) {
+	for _, l := range m.loads {
+		loaded := Loaded{Load: l, Compacted: l.From <= m.disk.base.Index}
+		size := 0
+		for i := l.From; i < l.To && !loaded.Compacted; i++ {
+			e, ok := m.disk.at(i)
+			if size += e.Size(); !ok || size > l.MaxBytes && i > l.From {
+				break
+			}
+			loaded.Entries = append(loaded.Entries, e)
+		}
+		done = append(done, loaded)
+	}
+	m.loads = nil
+	return done
+}
+
+// ping is how a ping of one node by another ends, if the bus carries it.
+func (c *cluster) ping(peer *member) Pinged {
+	if peer.core == nil {
+		return Pinged{Peer: peer.id, Outcome: PingNobody}
+	}
+	s := peer.core.Status()
+	return Pinged{Peer: peer.id, Outcome: PingOK, Leader: s.Leader, Term: s.Term}
+}
