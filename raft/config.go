@@ -64,4 +64,4 @@ func DefaultLimits() Limits {
 }
 
 // maxEntriesPerMessage bounds an AppendLog by count, as the decoder does.
-const maxEntriesPerMessage = 4096
+const maxEntriesPerMessage = rpc.SmallEntries
