@@ -5,6 +5,7 @@ package raft
 
 import (
 	"fmt"
+	"sort"
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -29,6 +30,7 @@ type watcher struct {
 	votes     map[ballot]rpc.NodeID
 	slots     map[rpc.EntryID]slot
 	committed []rpc.EntryID        // in order, from index 1
+	offices   []rpc.Term           // in which each of them was committed, in order
 	asked     map[uint64]rpc.Index // read tickets: what was committed anywhere when they were asked
 	served    int                  // reads
 	proposed  map[uint64]Proposed
@@ -117,7 +119,7 @@ func (w *watcher) leads(m *member, now Status) {
 	other, known := w.leaders[now.Term]
 	w.must(!known || other == m.id, "I1", "%s and %s lead in term %d", m.id, other, now.Term)
 	w.leaders[now.Term] = m.id
-	if n := len(w.committed); !known && n > 0 {
+	if n := sort.Search(len(w.offices), func(i int) bool { return w.offices[i] >= now.Term }); !known && n > 0 {
 		w.must(m.core.log.has(w.committed[n-1]) || rpc.Index(n) < now.Base, "I4", "%s leads term %d without %v", m.id, now.Term, w.committed[n-1])
 	}
 }
@@ -132,7 +134,7 @@ func (w *watcher) decides(m *member, office rpc.Term, upTo rpc.Index) {
 	w.must(term == office, "I6", "%s commits %d/%d as leader of term %d", m.id, term, upTo, office)
 	for i := from + 1; i <= upTo; i++ {
 		t, _ := m.core.log.term(i)
-		w.committed = append(w.committed, rpc.EntryID{Term: t, Index: i})
+		w.committed, w.offices = append(w.committed, rpc.EntryID{Term: t, Index: i}), append(w.offices, office)
 	}
 	id := rpc.EntryID{Term: term, Index: upTo}
 	w.must(w.durable(id), "I9", "%s commits %v, no quorum holds it durably", m.id, id)
