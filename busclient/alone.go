@@ -77,6 +77,12 @@ func (a *alone) serve() {
 	a.settled = true
 }
 
+func (a *alone) isSettled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.settled
+}
+
 // before orders processes of one name: any order will do that both see alike.
 func before(a, b Identity) bool {
 	if x, y := uint32(a.Boot), uint32(b.Boot); x != y {
@@ -91,8 +97,11 @@ func duplicate(other Identity) error {
 
 // CheckAlone makes sure that no other process runs with this node's id: nil if so, else ErrDuplicateNode, wrapped, or the
 // error of ctx. While NATS is not there it waits. Exactly one of several processes that call it at the same time is told nil.
-// When it returns nil, this process answers pings already. Start calls it; a second call asks again.
+// When it returns nil, this process answers pings already. Start calls it; once it has said nil it does not ask again.
 func (s *Service) CheckAlone(ctx context.Context) error {
+	if s.alone.isSettled() {
+		return nil
+	}
 	if err := s.listen(control, inboxSubject(s.prefix, s.self.ID, s.nonces[control]), s.receiveReturn); err != nil {
 		return err
 	}
@@ -198,11 +207,13 @@ func (s *Service) awaitAnswer(ctx context.Context, end time.Time) (*selfAnswer, 
 
 // receiveOwn takes a command on this node's subject from this node's name: a question of this process, or of another.
 func (s *Service) receiveOwn(p path, d Delivery) {
-	h, body, why := s.decode(s.self.ID, d.Data)
+	h, body, ok := s.decode(s.self.ID, d.Data)
+	if !ok {
+		return
+	}
 	ping, isPing := body.(*rpc.PingCommand)
-	inbox := returnsTo(s.prefix, s.self.ID, s.self.ID)
-	if why != noFault || !isPing || !strings.HasPrefix(d.Reply, inbox) {
-		s.drop(s.self.ID, forgedSender, nil)
+	if !isPing || !strings.HasPrefix(d.Reply, returnsTo(s.prefix, s.self.ID, s.self.ID)) {
+		s.drop(s.self.ID, misaddressed, nil)
 		return
 	}
 	other := Identity{ID: h.From, Instance: h.Instance, Boot: h.Boot}
@@ -221,10 +232,13 @@ func (s *Service) receiveOwn(p path, d Delivery) {
 func (s *Service) receiveOwnReturn(d Delivery) {
 	answer := selfAnswer{nobody: d.NoResponders}
 	if !answer.nobody {
-		h, body, why := s.decode(s.self.ID, d.Data)
+		h, body, ok := s.decode(s.self.ID, d.Data)
+		if !ok {
+			return
+		}
 		pong, isPong := body.(*rpc.PingReturn)
-		if why != noFault || !isPong {
-			s.drop(s.self.ID, forgedSender, nil)
+		if !isPong {
+			s.drop(s.self.ID, misaddressed, nil)
 			return
 		}
 		answer.from = Identity{ID: h.From, Instance: h.Instance, Boot: h.Boot}

@@ -60,13 +60,15 @@ type ConnStats struct {
 	Disconnects      uint64
 	SlowConsumer     uint64 // how often a subscription began to drop messages
 	PermissionErrors uint64 // publishes and subscriptions that NATS refused
+	LastError        string // since the last connect; empty: none
 }
 
 // Conn is a Bus over one NATS connection.
 type Conn struct {
-	nc   *nats.Conn
-	role Role
-	log  *slog.Logger
+	nc     *nats.Conn
+	role   Role
+	log    *slog.Logger
+	outbox *outbox // of a bulk connection; the others carry too little to fill what the system buffers
 
 	disconnects, slow, permission atomic.Uint64
 
@@ -91,12 +93,18 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	}
 	name := fmt.Sprintf("raftbus/%s/%s/%s", o.Prefix, o.Node, o.Role)
 	c := &Conn{role: o.Role, log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{})}
+	if o.Role == RoleBulk {
+		c.outbox = newOutbox()
+	}
 	options := append(append([]nats.Option{}, o.Options...), nats.Name(name))
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), append(options, c.options()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w: check the URLs and credentials", strings.Join(o.URLs, ","), err)
 	}
 	c.nc = nc
+	if c.outbox != nil {
+		c.outbox.run(nc, c.notWritten)
+	}
 	return c, nil
 }
 
@@ -129,36 +137,46 @@ func (c *Conn) NATS() *nats.Conn { return c.nc }
 
 // Stats returns the counters of the connection.
 func (c *Conn) Stats() ConnStats {
-	return ConnStats{Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ConnStats{
+		Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load(), LastError: c.lastError,
+	}
 }
 
 // Close ends the connection, and returns when its handlers have ended.
 func (c *Conn) Close() {
 	c.nc.Close()
 	<-c.closed
+	if c.outbox != nil {
+		c.outbox.close()
+	}
 }
 
 func (c *Conn) Publish(subject, reply string, data []byte) error {
-	err := c.publish(subject, reply, data)
-	if err == nil {
-		return nil
-	}
-	return publishError(err)
-}
-
-func (c *Conn) publish(subject, reply string, data []byte) error {
-	if reply == "" {
-		return c.nc.Publish(subject, data)
-	}
-	return c.nc.PublishRequest(subject, reply, data)
-}
-
-func publishError(err error) error {
-	switch {
-	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionReconnecting):
+	if up, _ := c.Up(); !up {
 		return ErrBusDown
-	default:
+	}
+	if c.outbox != nil {
+		return c.outbox.put(subject, reply, data)
+	}
+	if err := write(c.nc, subject, reply, data); err != nil {
 		return fmt.Errorf("%w (%w)", ErrBusDown, err)
+	}
+	return nil
+}
+
+func write(nc *nats.Conn, subject, reply string, data []byte) error {
+	if reply == "" {
+		return nc.Publish(subject, data)
+	}
+	return nc.PublishRequest(subject, reply, data)
+}
+
+// notWritten is told of messages that could not be written: their calls end by their deadline, or as their link breaks.
+func (c *Conn) notWritten(err error) {
+	if !isDown(err) {
+		c.note("message not sent", err)
 	}
 }
 
@@ -235,6 +253,9 @@ func (c *Conn) connected(nc *nats.Conn) {
 func (c *Conn) disconnected(_ *nats.Conn, err error) {
 	c.disconnects.Add(1)
 	c.set(false)
+	if c.outbox != nil {
+		c.outbox.clear()
+	}
 	c.log.Warn("connection to NATS lost, reconnecting", "err", err)
 }
 

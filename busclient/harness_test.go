@@ -171,7 +171,7 @@ func dial(t testing.TB, url string, id rpc.NodeID, role Role, o ...nats.Option) 
 }
 
 func testLog(t testing.TB) *slog.Logger {
-	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }
 
 // newPeer makes a node that is not started.

@@ -37,13 +37,9 @@ func (s *Service) Listen() error {
 
 // listen subscribes, unless that was done before.
 func (s *Service) listen(p path, subject string, h func(path, Delivery)) error {
-	s.mu.Lock()
-	known, closed := s.listening[subject], s.closed
-	s.listening[subject] = true
-	s.mu.Unlock()
-	if closed {
-		return ErrClosed
-	}
+	s.mu.RLock()
+	known := s.listening[subject]
+	s.mu.RUnlock()
 	if known {
 		return nil
 	}
@@ -52,8 +48,13 @@ func (s *Service) listen(p path, subject string, h func(path, Delivery)) error {
 		return err
 	}
 	s.mu.Lock()
-	s.ended = append(s.ended, unsubscribe)
+	closed := s.closed
+	s.listening[subject], s.ended = true, append(s.ended, unsubscribe)
 	s.mu.Unlock()
+	if closed {
+		unsubscribe()
+		return ErrClosed
+	}
 	return nil
 }
 
@@ -68,9 +69,8 @@ func (s *Service) receive(p path, d Delivery) {
 		s.receiveOwn(p, d)
 		return
 	}
-	c, err := s.client(from)
-	if err != nil {
-		s.drop(from, unknownSender, nil)
+	c := s.sender(from)
+	if c == nil {
 		return
 	}
 	if !strings.HasPrefix(d.Reply, c.routes.inbox) {
@@ -80,6 +80,15 @@ func (s *Service) receive(p path, d Delivery) {
 	if h, body, ok := s.open(c, p, method, d); ok {
 		s.accept(c, p, h, body, d.Reply)
 	}
+}
+
+// sender finds the client of who sent a message, or drops it.
+func (s *Service) sender(from rpc.NodeID) *client {
+	c, err := s.client(from)
+	if errors.Is(err, ErrUnknownPeer) {
+		s.drop(from, unknownSender, nil)
+	}
+	return c
 }
 
 // open reads a command, which may come in parts, and checks what the subject says of it. ok is false when there is none,
@@ -99,15 +108,12 @@ func (s *Service) open(c *client, p path, method rpc.Method, d Delivery) (*rpc.H
 		}
 		frame = whole
 	}
-	h, body, why := s.decode(c.peer, frame)
-	if why == noFault && (body.IsReturn() || body.Method() != plain(method)) {
-		why = malformed
-	}
-	if why != noFault {
-		s.drop(c.peer, why, nil)
+	h, body, ok := s.decode(c.peer, frame)
+	if ok && (body.IsReturn() || body.Method() != plain(method)) {
+		s.drop(c.peer, misaddressed, nil)
 		return nil, nil, false
 	}
-	return h, body, true
+	return h, body, ok
 }
 
 // plain is the method that a body of that subject says of itself.
@@ -118,19 +124,21 @@ func plain(m rpc.Method) rpc.Method {
 	return m
 }
 
-// decode reads a message and checks its address: the header's sender must be the subject's, which NATS vouches for.
-func (s *Service) decode(from rpc.NodeID, frame []byte) (*rpc.Header, rpc.Body, fault) {
+// decode reads a message and checks its address: the header's sender must be the subject's, which NATS vouches for. What
+// does not hold is dropped.
+func (s *Service) decode(from rpc.NodeID, frame []byte) (*rpc.Header, rpc.Body, bool) {
 	h, body, err := rpc.Decode(frame, s.keys)
 	switch {
 	case err != nil:
-		s.log.Debug("message cannot be read", "peer", from, "err", err)
-		return nil, nil, malformed
+		s.drops.drop(from, malformed, err.Error)
 	case h.From != from:
-		return nil, nil, forgedSender
+		s.drop(from, forgedSender, nil)
 	case h.To != s.self.ID:
-		return nil, nil, misaddressed
+		s.drop(from, misaddressed, nil)
+	default:
+		return &h, body, true
 	}
-	return &h, body, noFault
+	return nil, nil, false
 }
 
 // accept lets a command in if its sender may speak. A ping is answered here, refusals too.
@@ -191,24 +199,22 @@ func (s *Service) receiveReturn(p path, d Delivery) {
 		s.receiveOwnReturn(d)
 		return
 	}
-	c, err := s.client(from)
-	if err != nil {
-		s.drop(from, unknownSender, nil)
+	c := s.sender(from)
+	if c == nil {
 		return
 	}
 	if d.NoResponders {
 		c.unheard(p, id)
 		return
 	}
-	h, body, why := s.decode(from, d.Data)
-	if why == noFault && h.Round != id {
-		why = misaddressed
+	h, body, ok := s.decode(from, d.Data)
+	switch {
+	case !ok:
+	case h.Round != id || !body.IsReturn():
+		s.drop(from, misaddressed, nil)
+	default:
+		s.finish(c, p, h, body)
 	}
-	if why != noFault {
-		s.drop(from, why, nil)
-		return
-	}
-	s.finish(c, p, h, body)
 }
 
 // finish ends the round that a return answers, if it is the answer of the very peer. What a peer says wrongly of itself

@@ -93,6 +93,7 @@ type Service struct {
 	clients   map[rpc.NodeID]*client
 	ended     []func() // the subscriptions' unsubscribes
 	listening map[string]bool
+	running   bool
 	closed    bool
 
 	events events
@@ -280,6 +281,15 @@ func (s *Service) Start(ctx context.Context) error {
 	if err := s.Listen(); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.running:
+		return errors.New("bus service: started already")
+	}
+	s.running = true
 	s.loop.Add(1)
 	go s.run()
 	return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// sweepInterval is how late a deadline may be noticed: no call has a timer of its own.
+// sweepInterval is how often deadlines are looked at while calls are open: no call has a timer of its own.
 const sweepInterval = 50 * time.Millisecond
 
 // steadyAfter is how long the control connection must stand before 'no responders' means much: until then NATS may not
@@ -212,10 +212,8 @@ func (s *Service) changed(c *client, effect linkEffect) {
 	up := effect.state == connected
 	if up {
 		c.rounds.accept()
-		s.log.Info("link connected", "peer", c.peer, "rtt", c.fields.rtt)
 	} else {
 		c.rounds.refuse(brokenError(c.peer, effect.reason))
-		s.log.Warn("link broken, calls fail until pings pass again", "peer", c.peer, "err", effect.reason)
 	}
 	s.owner.Link(c.peer, up, effect.reason)
 }

@@ -46,6 +46,7 @@ type Options struct {
 type User struct {
 	Name, Password     string
 	Publish, Subscribe []string
+	Responses          bool // it may also answer requests, on whatever reply subject they came with
 }
 
 // Server is a running server.
@@ -121,6 +122,9 @@ func (u User) server() *server.User {
 	}
 	if len(u.Subscribe) > 0 {
 		p.Subscribe = &server.SubjectPermission{Allow: u.Subscribe}
+	}
+	if u.Responses {
+		p.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
 	}
 	return &server.User{Username: u.Name, Password: u.Password, Permissions: p}
 }
