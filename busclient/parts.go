@@ -59,6 +59,7 @@ type assembly struct {
 // assembly; part 0 begins a new one in its place.
 func (a *assembly) add(part []byte) (message []byte, ok bool) {
 	if len(part) < partHeaderBytes {
+		*a = assembly{}
 		return nil, false
 	}
 	round := binary.BigEndian.Uint64(part[1:])
