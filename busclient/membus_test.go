@@ -1,0 +1,366 @@
+package busclient
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// A simulated bus under the services of a whole cluster, stepped on one goroutine with a virtual clock: messages are lost,
+// repeated, delayed and reordered as a seed says.
+
+type simBus struct {
+	random  *rand.Rand
+	now     time.Time
+	faulty  bool
+	conns   []*simConn
+	flying  []flight
+	maximum int64
+}
+
+type flight struct {
+	at   time.Time
+	from *simConn
+	d    Delivery
+}
+
+// simConn is a Bus on it.
+type simConn struct {
+	bus   *simBus
+	subs  []simSub
+	up    bool
+	since time.Time
+}
+
+type simSub struct {
+	pattern []string
+	h       func(Delivery)
+}
+
+func (c *simConn) Publish(subject, reply string, data []byte) error {
+	if !c.up {
+		return ErrBusDown
+	}
+	c.bus.send(flight{from: c, d: Delivery{Subject: subject, Reply: reply, Data: bytes.Clone(data)}})
+	return nil
+}
+
+func (c *simConn) Subscribe(subject string, h func(Delivery)) (func(), error) {
+	c.subs = append(c.subs, simSub{strings.Split(subject, "."), h})
+	return func() { c.subs = nil }, nil
+}
+
+func (c *simConn) MaxPayload() int64         { return c.bus.maximum }
+func (c *simConn) Up() (bool, time.Time)     { return c.up, c.since }
+func (c *simConn) OnStatus(func(bool))       {}
+func (c *simConn) Flush(time.Duration) error { return nil }
+
+func (c *simConn) set(up bool) { c.up, c.since = up, c.bus.now }
+
+func (s *simSub) matches(subject string) bool {
+	tokens := strings.Split(subject, ".")
+	return slices.EqualFunc(s.pattern, tokens, func(p, token string) bool { return p == "*" || p == token })
+}
+
+func (b *simBus) send(f flight) {
+	copies := 1
+	f.at = b.now
+	if b.faulty {
+		f.at = b.now.Add(time.Duration(b.random.ExpFloat64() * float64(20*time.Millisecond)))
+		switch r := b.random.Float64(); {
+		case r < 0.15:
+			copies = 0
+		case r < 0.30:
+			copies = 2
+		}
+	}
+	for range copies {
+		b.flying = append(b.flying, f)
+	}
+}
+
+// deliver hands over what is due, in order of time, and reports whether there was anything.
+func (b *simBus) deliver() (any bool) {
+	slices.SortStableFunc(b.flying, func(x, y flight) int { return x.at.Compare(y.at) })
+	for len(b.flying) > 0 && !b.flying[0].at.After(b.now) {
+		f := b.flying[0]
+		b.flying = b.flying[1:]
+		b.arrive(f)
+		any = true
+	}
+	return any
+}
+
+func (b *simBus) arrive(f flight) {
+	heard := false
+	for _, c := range b.conns {
+		for _, s := range c.subs {
+			if c.up && s.matches(f.d.Subject) {
+				heard = true
+				s.h(f.d)
+			}
+		}
+	}
+	if !heard && f.d.Reply != "" && f.from.up {
+		b.arrive(flight{from: f.from, d: Delivery{Subject: f.d.Reply, NoResponders: true}})
+	}
+}
+
+// simulation is a cluster on a simBus.
+type simulation struct {
+	bus   *simBus
+	nodes []*simNode
+}
+
+type simNode struct {
+	*Service
+	*recorder
+	conns [paths]*simConn
+	wake  time.Time
+}
+
+func simulate(t require.TestingT, log testing.TB, seed uint64) *simulation {
+	sim := &simulation{bus: &simBus{random: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), maximum: 1 << 20}}
+	for i, id := range members {
+		n := &simNode{recorder: &recorder{}}
+		for p := range paths {
+			n.conns[p] = &simConn{bus: sim.bus}
+			sim.bus.conns = append(sim.bus.conns, n.conns[p])
+		}
+		var err error
+		n.Service, err = NewService(Options{
+			Config: configOf(log, id, nil), Identity: Identity{id, instanceOf(id), epoch(1, uint32(i))}, Owner: n.recorder,
+			Control: n.conns[control], Bulk: n.conns[bulk], Now: func() time.Time { return sim.bus.now }, Seed: seed,
+		})
+		require.NoError(t, err)
+		for p := range paths { // nonces are random; a run must not be
+			n.nonces[p] = string(id) + p.String()
+		}
+		n.answer(func(m rpc.Message) { _ = n.Answer(returnFor(m)) })
+		require.NoError(t, n.Listen())
+		table := tableOf(members...)
+		n.Admit(rpc.ClusterIDOf(table), table)
+		sim.nodes = append(sim.nodes, n)
+	}
+	return sim
+}
+
+// run lets time pass, a millisecond at a time, and has each act at each.
+func (s *simulation) run(d time.Duration, each func()) {
+	for end := s.bus.now.Add(d); s.bus.now.Before(end); s.bus.now = s.bus.now.Add(time.Millisecond) {
+		each()
+		for busy := true; busy; {
+			busy = s.bus.deliver()
+			for _, n := range s.nodes {
+				if !n.events.empty() || !n.wake.After(s.bus.now) {
+					n.wake = n.Turn(s.bus.now)
+					if n.wake.IsZero() {
+						n.wake = s.bus.now.Add(time.Hour)
+					}
+				}
+				busy = busy || !n.events.empty()
+			}
+		}
+	}
+}
+
+func (s *simulation) setAll(up bool) {
+	for _, c := range s.bus.conns {
+		if c.up != up {
+			c.set(up)
+		}
+	}
+	s.kick()
+}
+
+// kick is what a bus's OnStatus does.
+func (s *simulation) kick() {
+	for _, n := range s.nodes {
+		n.wake = s.bus.now
+	}
+}
+
+func (s *simulation) connected() bool {
+	for _, n := range s.nodes {
+		for _, l := range n.Links() {
+			if l.State != "connected" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func TestSimulatedLinksConnectWithoutAGoroutine(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.run(time.Second, func() {})
+	require.False(t, sim.connected())
+	sim.setAll(true)
+	sim.run(2*time.Millisecond, func() {})
+	require.True(t, sim.connected())
+	for _, n := range sim.nodes {
+		require.Equal(t, []bool{true}, n.busChanges())
+		require.Len(t, n.changes(), 2)
+	}
+}
+
+// A silent peer: nothing says that it is gone, so only the deadline of a ping can.
+func TestAPingHasADeadline(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.setAll(true)
+	sim.run(time.Second, func() {})
+	require.True(t, sim.connected())
+	cut := sim.bus.now
+	for _, c := range sim.nodes[1].conns {
+		for i := range c.subs {
+			c.subs[i].h = func(Delivery) {} // swallows all: half open
+		}
+	}
+	sim.run(pingInterval+pingTimeout+sweepInterval+2*time.Millisecond, func() {})
+	l := sim.nodes[0].Links()[0]
+	require.Equal(t, "broken", l.State)
+	require.Equal(t, ErrTimeout.Error(), l.Reason)
+	require.Greater(t, l.Since.Sub(cut), pingTimeout-pingInterval)
+	require.True(t, slices.ContainsFunc(sim.nodes[0].pings(), func(p Pinged) bool { return p.Peer == "n2" && errors.Is(p.Err, ErrTimeout) }))
+	require.Equal(t, "connected", sim.nodes[0].Links()[1].State, "the others are not touched")
+}
+
+// A loss of the connection between two turns, back already when the next one comes, ends what was in flight all the same.
+func TestALossBetweenTwoTurnsIsNoticed(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.setAll(true)
+	sim.run(time.Second, func() {})
+	n := sim.nodes[0]
+	n.conns[bulk].set(false)
+	sim.bus.now = sim.bus.now.Add(time.Microsecond)
+	n.conns[bulk].set(true)
+	n.wake = sim.bus.now
+	sim.run(2*time.Millisecond, func() {})
+	require.Equal(t, []bool{true, false, true}, n.busChanges())
+	require.ErrorIs(t, n.changes()[2].reason, ErrBusDown)
+	require.True(t, sim.connected())
+}
+
+// tally counts how calls ended.
+type tally struct{ begun, ended, good, twice int }
+
+func (s *simulation) call(t require.TestingT, n *simNode, to rpc.NodeID, all *tally) {
+	require.NoError(t, n.Using(to, func(c IRaftClient) {
+		was, ends := c.Connected(), 0
+		deadline := s.bus.now.Add(callTimeout + pingInterval + sweepInterval)
+		done := func(err error) {
+			if ends++; ends > 1 {
+				all.twice++
+				return
+			}
+			all.ended++
+			require.False(t, s.bus.now.After(deadline), "a call ends by its deadline")
+			if err == nil {
+				all.good++
+			}
+		}
+		var err error
+		if s.bus.random.IntN(2) == 0 {
+			err = c.Heartbeat(1, &rpc.HeartbeatCommand{}, func(r rpc.Reply[*rpc.HeartbeatReturn]) { done(r.Err) })
+		} else {
+			err = c.AppendLog(1, &rpc.AppendLogCommand{}, func(r rpc.Reply[*rpc.AppendLogReturn]) { done(r.Err) })
+		}
+		if err == nil {
+			require.True(t, was, "a broken link takes no call")
+			all.begun++
+			return
+		}
+		require.Zero(t, ends, "refused and ended")
+		if !was {
+			require.ErrorIs(t, err, ErrConnectionBroken)
+		}
+	}))
+}
+
+// F1, F2, F5, F9 on the bus: whatever it does, each call ends once and in time, and when it heals all links connect.
+func chaos(t require.TestingT, log testing.TB, seed uint64) (all tally, trace []linkChange) {
+	sim := simulate(t, log, seed)
+	r := sim.bus.random
+	sim.setAll(true)
+	sim.bus.faulty = true
+	sim.run(3*time.Second, func() {
+		if r.IntN(200) == 0 {
+			c := sim.bus.conns[r.IntN(len(sim.bus.conns))]
+			c.set(!c.up)
+			sim.kick()
+		}
+		n := sim.nodes[r.IntN(len(sim.nodes))]
+		if to := members[r.IntN(len(members))]; to != n.self.ID {
+			sim.call(t, n, to, &all)
+		}
+	})
+	sim.bus.faulty = false
+	sim.setAll(true)
+	sim.run(callTimeout+time.Second, func() {})
+	require.True(t, sim.connected(), "healed")
+	require.Equal(t, all.begun, all.ended)
+	require.Zero(t, all.twice)
+	for _, n := range sim.nodes {
+		trace = append(trace, n.changes()...)
+	}
+	return all, trace
+}
+
+func TestSimulatedChaos(t *testing.T) {
+	var sum tally
+	for seed := range uint64(30) {
+		all, _ := chaos(t, t, seed)
+		sum.good += all.good
+		sum.ended += all.ended
+	}
+	require.Greater(t, sum.good, 1000, "the simulation is not all failures")
+	require.Greater(t, sum.ended-sum.good, 1000, "nor all luck")
+}
+
+func TestASimulatedRunCanBeHadAgain(t *testing.T) {
+	all, trace := chaos(t, t, 42)
+	again, traceAgain := chaos(t, t, 42)
+	require.Equal(t, all, again)
+	require.Equal(t, len(trace), len(traceAgain))
+	for i := range trace {
+		require.Equal(t, trace[i].peer, traceAgain[i].peer)
+		require.Equal(t, trace[i].connected, traceAgain[i].connected)
+	}
+}
+
+// F11: what is larger than max_payload arrives all the same, and its return too.
+func TestLargeMessagesTravelInParts(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.bus.maximum = 4 << 10
+	sim.setAll(true)
+	sim.run(time.Second, func() {})
+	data := bytes.Repeat([]byte("0123456789"), 10_000)
+	var got *rpc.Reply[*rpc.AppendLogReturn]
+	require.NoError(t, sim.nodes[0].Using("n2", func(c IRaftClient) {
+		cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: data}}}
+		require.NoError(t, c.AppendLog(1, cmd, func(r rpc.Reply[*rpc.AppendLogReturn]) { got = &r }))
+	}))
+	require.Greater(t, len(sim.bus.flying), 20)
+	sim.run(2*time.Millisecond, func() {})
+	require.NotNil(t, got)
+	require.NoError(t, got.Err)
+	require.Equal(t, data, sim.nodes[1].messages()[0].Body.(*rpc.AppendLogCommand).Entries[0].Data)
+}
+
+func TestTooLargeACallIsRefused(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.setAll(true)
+	sim.run(time.Second, func() {})
+	require.NoError(t, sim.nodes[0].Using("n2", func(c IRaftClient) {
+		cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Data: make([]byte, MessageBytesMax)}}}
+		require.ErrorIs(t, c.AppendLog(1, cmd, nil), ErrTooLarge)
+	}))
+}
