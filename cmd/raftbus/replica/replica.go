@@ -136,7 +136,7 @@ func (r *Replica) join(ctx context.Context) (err error) {
 		Config:   r.config,
 		Identity: busclient.Identity{ID: rpc.NodeID(r.o.ID), Instance: r.folder.Instance, Boot: r.folder.Boot},
 		Control:  r.conns[busclient.RoleControl], Bulk: r.conns[busclient.RoleBulk],
-		Owner: r.node, Content: r.node.PingContent, Logger: r.logger,
+		Owner: r.node, PingContent: r.node.PingContent, Logger: r.logger,
 	})
 	if err != nil {
 		return err
@@ -178,11 +178,7 @@ func (r *Replica) serve(context.Context) error {
 
 // arrive takes the node's name on the bus, and begins to serve it.
 func (r *Replica) arrive(ctx context.Context) {
-	err := r.bus.CheckAlone(ctx)
-	if err == nil {
-		err = r.bus.Start()
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := r.bus.Start(ctx); err != nil && ctx.Err() == nil {
 		r.node.Abort(err)
 	}
 }

@@ -1,0 +1,158 @@
+// Package library uses raft and busclient as somebody would who brings his own state machine: nodes, logs and connections
+// put together by hand, no key-value store. It is also where the write path is measured without one.
+package library
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+)
+
+// counter is a state machine: it adds numbers up.
+type counter struct {
+	total   atomic.Uint64
+	applied atomic.Pointer[rpc.EntryID]
+}
+
+func (c *counter) Apply(entries []rpc.Entry) ([]any, error) {
+	results := make([]any, len(entries))
+	for i := range entries {
+		if entries[i].Kind == rpc.EntryCommand {
+			results[i] = c.total.Add(binary.BigEndian.Uint64(entries[i].Data))
+		}
+	}
+	last := entries[len(entries)-1].ID()
+	c.applied.Store(&last)
+	return results, nil
+}
+
+func (c *counter) Applied() rpc.EntryID {
+	if id := c.applied.Load(); id != nil {
+		return *id
+	}
+	return rpc.EntryID{}
+}
+
+func (c *counter) Durable() rpc.Index               { return 0 } // it keeps nothing: a restart replays the log
+func (c *counter) Snapshot() (node.Snapshot, error) { return nil, io.EOF }
+func (c *counter) Restore(io.Reader) error          { return io.EOF }
+func (c *counter) Close() error                     { return nil }
+
+// startNode puts one node together, and returns it with its state machine.
+func startNode(t testing.TB, url string, id rpc.NodeID, members []rpc.NodeID) (*node.Node, *counter) {
+	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	conf, err := config.Validate(config.Config{NodeID: id, MemberIDs: members})
+	require.NoError(t, err)
+	folder, err := node.OpenFolder(vfs.Default, t.TempDir(), id)
+	require.NoError(t, err)
+	log, err := wal.Open(vfs.Default, folder.Path("wal"), wal.Options{})
+	require.NoError(t, err)
+	conns := map[busclient.Role]*busclient.Conn{}
+	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
+		conns[role], err = busclient.Dial(context.Background(), busclient.ConnOptions{URLs: []string{url}, Prefix: conf.Prefix(), Node: string(id), Role: role, Logger: logger})
+		require.NoError(t, err)
+	}
+	machine := &counter{}
+	n := node.New(node.Options{Config: conf, Instance: folder.Instance, Log: log, Machine: machine, Logger: logger})
+	bus, err := busclient.NewService(busclient.Options{
+		Config: conf, Identity: busclient.Identity{ID: id, Instance: folder.Instance, Boot: folder.Boot},
+		Control: conns[busclient.RoleControl], Bulk: conns[busclient.RoleBulk], Owner: n, PingContent: n.PingContent, Logger: logger,
+	})
+	require.NoError(t, err)
+	require.NoError(t, n.Start(bus))
+	require.NoError(t, bus.Start(context.Background()))
+	t.Cleanup(func() {
+		bus.Close()
+		require.NoError(t, n.Stop(context.Background()))
+		for _, c := range conns {
+			c.Close()
+		}
+		require.NoError(t, log.Close())
+		require.NoError(t, folder.Close())
+	})
+	return n, machine
+}
+
+// startGroup starts nodes and returns them with the one that leads.
+func startGroup(t testing.TB, size int) (leader *node.Node, machines []*counter) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	var members []rpc.NodeID
+	for i := range size {
+		members = append(members, rpc.NodeID(fmt.Sprintf("n%d", i+1)))
+	}
+	var nodes []*node.Node
+	for _, id := range members {
+		n, m := startNode(t, server.URL(), id, members)
+		nodes, machines = append(nodes, n), append(machines, m)
+	}
+	require.Eventually(t, func() bool {
+		for _, n := range nodes {
+			if n.Status().Serving {
+				leader = n
+				return true
+			}
+		}
+		return false
+	}, 10*time.Second, time.Millisecond, "no leader")
+	return leader, machines
+}
+
+// Three nodes over NATS replicate a state machine that is not ours.
+func TestOwnStateMachine(t *testing.T) {
+	leader, machines := startGroup(t, 3)
+	for i := range uint64(100) {
+		require.NotNil(t, propose(t, leader, i))
+	}
+	for _, m := range machines {
+		require.Eventually(t, func() bool { return m.total.Load() == 4950 }, 5*time.Second, time.Millisecond)
+	}
+}
+
+func propose(t testing.TB, leader *node.Node, x uint64) any {
+	answer := make(chan any, 1)
+	require.NoError(t, leader.Propose(binary.BigEndian.AppendUint64(nil, x), func(r any, _ rpc.EntryID) { answer <- r }))
+	return <-answer
+}
+
+// BenchmarkPropose is the write path without clients and store: log, bus, majority, apply.
+func BenchmarkPropose(b *testing.B) {
+	leader, _ := startGroup(b, 3)
+	for _, clients := range []int{1, 16, 64, 256} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) {
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			var group sync.WaitGroup
+			for range clients {
+				group.Go(func() {
+					answer := make(chan any, 1)
+					for left.Add(-1) >= 0 {
+						data := make([]byte, 256)
+						if leader.Propose(data, func(r any, _ rpc.EntryID) { answer <- r }) == nil {
+							<-answer
+						}
+					}
+				})
+			}
+			group.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+		})
+	}
+}
