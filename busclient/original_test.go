@@ -83,7 +83,7 @@ func TestCallsWhileTheLinkFlapsEndOnce(t *testing.T) {
 	n2.echo()
 	var calls, wire sync.WaitGroup
 	stop := make(chan struct{})
-	for range 4 {
+	for range 2 {
 		calls.Go(func() {
 			for {
 				select {
@@ -103,7 +103,7 @@ func TestCallsWhileTheLinkFlapsEndOnce(t *testing.T) {
 			}
 		})
 	}
-	for range 20 {
+	for range 10 {
 		changes := len(n1.changes())
 		c := n1.to("n2").(*client)
 		c.postOnce(&c.goneWaits, evGone)
