@@ -14,6 +14,9 @@ func (c *Core) watchForLeader() {
 	switch {
 	case c.leader == "" && c.role == Follower:
 		c.out.Pings = append(c.out.Pings, c.peers...)
+		if len(c.peers) == 0 {
+			c.campaignIfNobodyLeads() // nobody to ask
+		}
 	case c.leaderIsSilent():
 		c.out.Pings = append(c.out.Pings, c.leader)
 	default:
