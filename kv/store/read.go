@@ -84,11 +84,11 @@ func (s *Store) Bucket(name string) (BucketInfo, error) {
 	return info, err
 }
 
-// Buckets lists buckets by name, at most limit, those after a name.
-func (s *Store) Buckets(after string, limit int) (Page, error) {
+// Buckets lists buckets by name, at most limit: those that start with prefix and come after a name.
+func (s *Store) Buckets(prefix, after string, limit int) (Page, error) {
 	var page Page
 	err := s.view(func(r pebble.Reader) (err error) {
-		page, err = list(r, []byte{tableBucket}, "", after, limit, func([]byte) (bool, error) { return true, nil })
+		page, err = list(r, []byte{tableBucket}, prefix, after, limit, func([]byte) (bool, error) { return true, nil })
 		return err
 	})
 	return page, err

@@ -1,0 +1,168 @@
+package kv
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+func requireError(t testing.TB, want ErrorKind, reply *nats.Msg) {
+	t.Helper()
+	var body failureReply
+	require.NoError(t, json.Unmarshal(reply.Data, &body), "%s", reply.Data)
+	require.NotNil(t, body.Error, "%s", reply.Data)
+	require.Equal(t, want.ErrCode, body.Error.ErrCode, "%s", reply.Data)
+	require.Equal(t, want.Code, body.Error.Code)
+	require.True(t, strings.HasPrefix(body.Error.Description, want.Name), body.Error.Description)
+	require.Equal(t, body.Error.Description, reply.Header.Get(headerError))
+	require.Equal(t, strconv.Itoa(want.Code), reply.Header.Get(headerErrorCode))
+}
+
+// Replies are API: they are compared byte by byte.
+func TestRepliesAreAsPublished(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	const expected = headerExpected
+	for _, step := range []struct {
+		want, subject, body string
+		headers             []string
+	}{
+		{`{"buckets":[]}`, "bucket.ls", "", nil},
+		{`{"bucket":"app","cluster_revision":1}`, "bucket.add.app", "", nil},
+		{`{"type":"io.raftbus.kv.v1.bucket_add_response","error":{"code":409,"err_code":30002,"description":"bucket exists: app"}}`, "bucket.add.app", "", nil},
+		{`{"bucket":"h","cluster_revision":2}`, "bucket.add.h", `{"history":2,"max_value_size":10,"max_bytes":200,"description":"a <b>","metadata":{"z":"1","a":"2"}}`, nil},
+		{`{"bucket":"app","key":"color","revision":1,"cluster_revision":3}`, "kv.put.app.color", "blue", nil},
+		{`{"bucket":"app","key":"color","revision":1,"cluster_revision":3,"value":"blue","time":"1970-01-01T00:00:04Z"}`, "kv.get.app.color", "", nil},
+		{`{"bucket":"app","key":"a.b/c=d-e_f","revision":2,"cluster_revision":4}`, "kv.create.app.a.b/c=d-e_f", "<&>", nil},
+		{`{"bucket":"app","key":"a.b/c=d-e_f","revision":2,"cluster_revision":4,"value":"<&>","time":"1970-01-01T00:00:05Z"}`, "kv.get.app.a.b/c=d-e_f", "", nil},
+		{`{"type":"io.raftbus.kv.v1.create_response","error":{"code":409,"err_code":30004,"description":"key exists: color has revision 1","current_revision":1}}`, "kv.create.app.color", "", nil},
+		{`{"bucket":"app","key":"color","revision":3,"cluster_revision":5}`, "kv.update.app.color", "red", []string{expected, "1"}},
+		{`{"type":"io.raftbus.kv.v1.update_response","error":{"code":409,"err_code":30005,"description":"wrong revision: have 3","current_revision":3}}`, "kv.update.app.color", "red", []string{expected, "1"}},
+		{`{"type":"io.raftbus.kv.v1.put_response","error":{"code":409,"err_code":30005,"description":"wrong revision: have 0"}}`, "kv.put.app.other", "red", []string{expected, "7"}},
+		{`{"type":"io.raftbus.kv.v1.delete_response","error":{"code":409,"err_code":30005,"description":"wrong revision: have 3","current_revision":3}}`, "kv.delete.app.color", "", []string{expected, "1"}},
+		{`{"bucket":"app","key":"color","revision":4,"cluster_revision":6}`, "kv.delete.app.color", "", []string{expected, "3"}},
+		{`{"type":"io.raftbus.kv.v1.get_response","error":{"code":404,"err_code":30003,"description":"key not found: color"}}`, "kv.get.app.color", "", nil},
+		{`{"type":"io.raftbus.kv.v1.delete_response","error":{"code":404,"err_code":30003,"description":"key not found: color"}}`, "kv.delete.app.color", "", nil},
+		{`{"bucket":"app","keys":["a.b/c=d-e_f"]}`, "kv.keys.app", "", nil},
+		{`{"bucket":"app","key":"color","revision":5,"cluster_revision":7}`, "kv.update.app.color", "new", []string{expected, "0"}},
+		{`{"bucket":"app","key":"empty","revision":6,"cluster_revision":8}`, "kv.put.app.empty", "", nil},
+		{`{"bucket":"app","key":"empty","revision":6,"cluster_revision":8,"value":"","time":"1970-01-01T00:00:14Z"}`, "kv.get.app.empty", "", nil},
+		{`{"bucket":"app","key":"bin","revision":7,"cluster_revision":9}`, "kv.put.app.bin", "\xff\x00", nil},
+		{`{"bucket":"app","key":"bin","revision":7,"cluster_revision":9,"value_base64":"/wA=","time":"1970-01-01T00:00:15Z"}`, "kv.get.app.bin", "", nil},
+		{`{"bucket":"app","keys":["a.b/c=d-e_f","bin"],"more":true,"after":"bin"}`, "kv.keys.app", `{"limit":2}`, nil},
+		{`{"bucket":"app","keys":["color","empty"]}`, "kv.keys.app", `{"limit":2,"after":"bin"}`, nil},
+		{`{"bucket":"app","keys":["color"]}`, "kv.keys.app", `{"prefix":"c"}`, nil},
+		{`{"type":"io.raftbus.kv.v1.put_response","error":{"code":413,"err_code":30006,"description":"too large: bucket h takes values of 10 bytes at most"}}`, "kv.put.h.k", "0123456789a", nil},
+		{`{"bucket":"h","key":"k","revision":1,"cluster_revision":10}`, "kv.put.h.k", "0123456789", nil},
+		{`{"bucket":"h","key":"l","revision":2,"cluster_revision":11}`, "kv.put.h.l", "0123456789", nil},
+		{`{"bucket":"h","key":"m","revision":3,"cluster_revision":12}`, "kv.put.h.m", "0123456789", nil},
+		{`{"type":"io.raftbus.kv.v1.put_response","error":{"code":507,"err_code":30007,"description":"bucket full: bucket h takes 200 bytes in all"}}`, "kv.put.h.n", "0123456789", nil},
+		{`{"bucket":"h","history":2,"max_value_size":10,"max_bytes":200,"description":"a <b>","metadata":{"a":"2","z":"1"},"created":"1970-01-01T00:00:03Z","revision":3,"cluster_revision":2,"keys":3,"values":3,"bytes":153}`, "bucket.info.h", "", nil},
+		{`{"buckets":["app","h"]}`, "bucket.ls", "", nil},
+		{`{"buckets":["app"],"more":true,"after":"app"}`, "bucket.ls", `{"limit":1}`, nil},
+		{`{"bucket":"app","cluster_revision":13}`, "bucket.rm.app", "", nil},
+		{`{"type":"io.raftbus.kv.v1.get_response","error":{"code":404,"err_code":30001,"description":"no bucket: app"}}`, "kv.get.app.color", "", nil},
+		{`{"type":"io.raftbus.kv.v1.bucket_rm_response","error":{"code":404,"err_code":30001,"description":"no bucket: app"}}`, "bucket.rm.app", "", nil},
+	} {
+		r.expect(step.want, step.subject, step.body, step.headers...)
+	}
+}
+
+func TestStaticRefusals(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.add.app", "")
+	const expected = headerExpected
+	for _, c := range []struct {
+		want          ErrorKind
+		subject, body string
+		headers       []string
+	}{
+		{BadKey, "kv.put.app", "", nil},
+		{BadKey, "kv.put.app.a:b", "", nil},
+		{BadKey, "kv.get.app.ключ", "", nil},
+		{BadKey, "kv.get.app." + strings.Repeat("k", keyMax+1), "", nil},
+		{BadBucketName, "kv.put.a:b.k", "", nil},
+		{BadBucketName, "bucket.add", "", nil},
+		{BadBucketName, "bucket.add." + strings.Repeat("b", bucketNameMax+1), "", nil},
+		{UnknownOp, "kv.watch.app.k", "", nil},
+		{UnknownOp, "bucket.frob", "", nil},
+		{UnknownOp, "kv.x", "", nil},
+		{BadRequest, "bucket.ls.app", "", nil},
+		{BadRequest, "bucket.rm.app.b", "", nil},
+		{BadRequest, "kv.keys.app.a", "", nil},
+		{BadRequest, "bucket.add.b", `{"histroy":2}`, nil},
+		{BadRequest, "bucket.add.b", `{"history":0}`, nil},
+		{BadRequest, "bucket.add.b", `{"history":65}`, nil},
+		{BadRequest, "bucket.add.b", `{"history":-1}`, nil},
+		{BadRequest, "bucket.add.b", `{"history":1} x`, nil},
+		{BadRequest, "bucket.add.b", `null`, nil},
+		{BadRequest, "bucket.add.b", `[]`, nil},
+		{BadRequest, "bucket.add.b", `{"description":"` + strings.Repeat("d", descriptionMax+1) + `"}`, nil},
+		{BadRequest, "bucket.add.b", `{"metadata":{"a":"` + strings.Repeat("d", metadataBytesMax) + `"}}`, nil},
+		{BadRequest, "bucket.add.b", `{"description":"` + strings.Repeat("d", settingsBytesMax) + `"}`, nil},
+		{BadRequest, "bucket.info.app", `x`, nil},
+		{BadRequest, "bucket.rm.app", `x`, nil},
+		{BadRequest, "kv.get.app.k", `x`, nil},
+		{BadRequest, "kv.delete.app.k", `x`, nil},
+		{BadRequest, "kv.keys.app", `{"limit":0}`, nil},
+		{BadRequest, "kv.keys.app", `{"limit":10001}`, nil},
+		{BadRequest, "kv.update.app.k", `x`, nil},
+		{BadRequest, "kv.update.app.k", `x`, []string{expected, "x"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{expected, "-1"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{expected, "1", expected, "2"}},
+		{BadRequest, "kv.create.app.k", `x`, []string{expected, "0"}},
+		{BadRequest, "kv.delete.app.k", ``, []string{expected, "0"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Msg-Id", "1"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-TTL", "1s"}},
+		{TooLarge, "kv.put.app.k", strings.Repeat("x", 1<<20-busReserveBytes+1), nil},
+		{NoBucket, "kv.put.none.k", "", nil},
+		{NoBucket, "kv.keys.none", "", nil},
+		{NoBucket, "bucket.info.none", "", nil},
+	} {
+		r.expectError(c.want, c.subject, c.body, c.headers...)
+	}
+	require.EqualValues(t, 2, r.store.Applied().Index, "of all these only the put to a missing bucket is logged")
+	require.Contains(t, string(r.ask("bucket.add.b", `{"histroy":2}`).Data), "histroy")
+}
+
+func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.add.app", "")
+	text := strings.Repeat("x", 1<<20-busReserveBytes)
+	require.Contains(t, string(r.ask("kv.put.app.k", text).Data), `"revision":1`)
+	require.Contains(t, string(r.ask("kv.get.app.k", "").Data), text)
+	r.ask("kv.put.app.k", strings.Repeat("\x00", len(text))) // six bytes each, in JSON
+	r.expectError(TooLarge, "kv.get.app.k", "")
+	require.Equal(t, nats.CONNECTED, r.service.conn.Status())
+	require.Zero(t, r.service.conn.Reconnects)
+}
+
+func TestListsAreCutToThePayload(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.add.app", "")
+	const count = 1600 // of 700 bytes each: more than one message
+	for i := range count {
+		r.ask("kv.put.app."+strconv.Itoa(10_000+i)+strings.Repeat("k", 700), "")
+	}
+	var got []string
+	body := `{"limit":10000}`
+	for pages := 1; ; pages++ {
+		var page keysReply
+		require.NoError(t, json.Unmarshal(r.ask("kv.keys.app", body).Data, &page))
+		got = append(got, page.Keys...)
+		if !page.More {
+			require.Greater(t, pages, 1)
+			break
+		}
+		body = `{"limit":10000,"after":"` + page.After + `"}`
+	}
+	require.Len(t, got, count)
+	require.IsIncreasing(t, got)
+}
