@@ -151,9 +151,15 @@ func (c *Core) grants(m rpc.Message, cmd *rpc.RequestVoteCommand) bool {
 		return false
 	}
 	if cmd.PreVote {
-		return m.Term > c.hard.Term
+		return m.Term > c.hard.Term && !c.goesFirst(m.From, cmd)
 	}
 	return m.Term == c.hard.Term && (c.hard.Vote == "" || c.hard.Vote == m.From)
+}
+
+// goesFirst reports whether this node is to win a race of two that lost their leader at the same moment and know the same:
+// the lower id. Without it both would win the pre-vote, split the vote, and raise the term for nothing.
+func (c *Core) goesFirst(other rpc.NodeID, cmd *rpc.RequestVoteCommand) bool {
+	return cmd.Early && c.role == PreCandidate && c.election.early && c.id < other && !c.log.lastID().Less(cmd.Last)
 }
 
 // sticks reports whether this node stays with its leader: while it heard it within the election timeout, and for an

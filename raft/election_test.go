@@ -36,3 +36,25 @@ func TestLateRefusalDoesNotHideAGrant(t *testing.T) {
 	s.hear("n2", 2, &rpc.RequestVoteReturn{PreVote: true, Granted: true})
 	require.Equal(t, Candidate, s.role, "the refusal answered an earlier campaign")
 }
+
+// Two followers lose their leader at the same moment. If each gave the other its pre-vote, both would stand, split the vote
+// and raise the term for nothing (F5: terms rise by 2 at most when the bus comes back).
+func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {
+	for id, grants := range map[rpc.NodeID]bool{"n2": true, "n3": false} {
+		s := newSolo(t, start(rpc.HardState{Term: 1}, 1))
+		s.id, s.peers = "n2", []rpc.NodeID{"n1", "n3"}
+		if id == "n2" {
+			s.id, s.peers = "n3", []rpc.NodeID{"n1", "n2"}
+		}
+		s.hear("n1", 1, &rpc.HeartbeatCommand{})
+		s.tickFor(20)
+		s.turn(Pinged{Peer: "n1", Outcome: PingOK, Term: 1})
+		s.tickFor(5)
+		require.Equal(t, PreCandidate, s.role)
+		ask := &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 1, Index: 1}, PreVote: true, Early: true}
+		out := s.hear(id, 2, ask)
+		require.Equal(t, grants, only[*rpc.RequestVoteReturn](out.Send)[0].Granted)
+		out = s.hear(id, 2, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 2, Index: 1}, PreVote: true, Early: true})
+		require.True(t, only[*rpc.RequestVoteReturn](out.Send)[0].Granted, "a better log goes before a lower id")
+	}
+}
