@@ -197,6 +197,7 @@ func TestErrorsNameTheCauseAndNoSecret(t *testing.T) {
 		"bad URL":                 {args: []string{"--nats", "nats://u:" + secret + "@[::1:4222"}, want: "URL number 1"},
 		"no such context":         {args: []string{"--context", "nope"}, want: "nats context ls"},
 		"context outside":         {args: []string{"--context", "../nope"}, want: "no slash"},
+		"context below":           {args: []string{"--context", "a/b"}, want: "no slash"},
 		"context is no JSON":      {context: secret, want: "not a JSON object"},
 		"context through nsc":     {context: `{"nsc":"nsc://a/b/c"}`, want: "sets nsc"},
 		"context through a proxy": {context: `{"socks_proxy":"socks5://` + secret + `"}`, want: "socks_proxy"},

@@ -1,0 +1,120 @@
+package main
+
+// The dev command: NATS and a whole cluster in one process. For trying out and for development; durable all the same.
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/raftbus/raftbus/raft/config"
+)
+
+const devHelp = `Run NATS and the nodes of a cluster in this process, until SIGTERM or SIGINT.
+
+NATS listens on loopback without credentials. Data is kept in the folder, one folder per
+node in it, and is as durable as on real nodes: every write is synced by a majority of the
+nodes before it is acknowledged. One line on stdout says when the cluster is ready.`
+
+const devExamples = `  raftbus dev
+  raftbus dev --nodes 5 --dir /tmp/five --port 4333
+  nats --server nats://127.0.0.1:4333 req raftbus.bucket.add.app ''`
+
+// devFlags are the flags of the dev command.
+type devFlags struct {
+	nodes, port       int
+	dir, host, prefix string
+	nodesGiven        bool
+	level             *logLevel
+}
+
+func newDev() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "dev",
+		Short:   "Run NATS and a whole cluster in one process",
+		Long:    devHelp,
+		Example: devExamples,
+		Args:    noArgs,
+	}
+	f := &devFlags{}
+	f.register(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		f.nodesGiven = cmd.Flags().Changed("nodes")
+		members, err := f.check()
+		if err != nil {
+			return err
+		}
+		return runDev(cmd, f, members)
+	}
+	return cmd
+}
+
+func (f *devFlags) register(flags *pflag.FlagSet) {
+	flags.IntVar(&f.nodes, "nodes", 3, "`NUMBER` of nodes; a folder keeps the number it began with")
+	flags.StringVar(&f.dir, "dir", "./raftbus-data", "data `FOLDER`, made if there is none")
+	flags.IntVar(&f.port, "port", 4222, "`PORT` of NATS")
+	flags.StringVar(&f.host, "host", "127.0.0.1", "`ADDRESS` that NATS listens on; anybody who reaches it can read and write")
+	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+	f.level = logLevelFlag(flags, slog.LevelWarn)
+}
+
+// check refuses what cannot be carried out before anything is touched, and names the nodes.
+func (f *devFlags) check() (members []string, err error) {
+	if err := checkPrefix(f.prefix); err != nil {
+		return nil, err
+	}
+	if f.port < 1 || f.port > 65535 {
+		return nil, usagef("--port %d: use 1 to 65535", f.port)
+	}
+	if f.dir, err = filepath.Abs(f.dir); err != nil {
+		return nil, err
+	}
+	if f.nodes, err = f.nodesOfFolder(); err != nil {
+		return nil, err
+	}
+	if f.nodes < 1 || f.nodes > config.MaxMembers {
+		return nil, usagef("--nodes %d: use 1 to %d", f.nodes, config.MaxMembers)
+	}
+	for i := range f.nodes {
+		members = append(members, "n"+strconv.Itoa(i+1))
+	}
+	return members, nil
+}
+
+var nodeFolder = regexp.MustCompile(`^n[1-9][0-9]*$`)
+
+// nodesOfFolder returns how many nodes to run: as many as the folder was begun with. Another number would be another
+// cluster, which the nodes' data would refuse one by one.
+func (f *devFlags) nodesOfFolder() (int, error) {
+	entries, err := os.ReadDir(f.dir)
+	if os.IsNotExist(err) {
+		return f.nodes, nil
+	}
+	if err != nil {
+		return 0, failf(exitError, "data folder: %w: choose another with --dir", err)
+	}
+	have := 0
+	for _, entry := range entries {
+		if entry.IsDir() && nodeFolder.MatchString(entry.Name()) {
+			have++
+		}
+	}
+	switch {
+	case have == 0:
+		return f.nodes, nil
+	case f.nodesGiven && have != f.nodes:
+		return 0, failf(exitConflict, "%s holds a cluster of %d nodes: start it with --nodes %d, or choose another folder with --dir", f.dir, have, have)
+	}
+	return have, nil
+}
+
+// readyLine is the one line that dev prints on stdout. Scripts wait for the word ready in it.
+func (f *devFlags) readyLine(url, leader string) string {
+	return fmt.Sprintf("raftbus dev is ready: NATS %s, leader %s of %d nodes, data in %s", url, leader, f.nodes, f.dir)
+}

@@ -1,0 +1,81 @@
+package main
+
+// Exit codes and the one form in which errors reach a person or a script.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/raft/node"
+)
+
+// Exit codes are API: scripts branch on them. They are documented in the root command's help.
+const (
+	exitOK    = 0
+	exitError = 1 // anything without a code of its own
+	exitUsage = 2 // the command line or the environment is wrong; nothing was done
+	// 3 is kept for what was named and does not exist: no command so far names a bucket or a key.
+	exitConflict    = 4 // somebody else has the id, the data folder or the port, or the folder is another cluster's
+	exitUnavailable = 5 // NATS cannot be reached, or no node answers
+	exitTimeout     = 6 // no answer in time: the outcome is unknown
+	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum
+)
+
+const exitCodesHelp = `Exit codes:
+  0  done
+  1  error
+  2  wrong command line or environment; nothing was done
+  3  not found (kept for commands to come)
+  4  conflict: node id, data folder or port in use, or the folder is another cluster's
+  5  unavailable: NATS cannot be reached, or no node answers
+  6  timeout: the outcome is unknown
+  7  no leader serves with a quorum`
+
+// codedError is an error that ends the process with a code of its own.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+// failf makes an error with an exit code. Its text names the cause, then the remedy.
+func failf(code int, format string, args ...any) error {
+	return &codedError{code, fmt.Errorf(format, args...)}
+}
+
+// usagef reports a command line or an environment that cannot be carried out.
+func usagef(format string, args ...any) error { return failf(exitUsage, format, args...) }
+
+// report prints the error, if there is one, and returns the exit code.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // joined errors: one line for grep
+	fmt.Fprintf(stderr, "raftbus: error: %s\n", text)
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var coded *codedError
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.Is(err, node.ErrFolderInUse), errors.Is(err, busclient.ErrDuplicateNode), errors.Is(err, syscall.EADDRINUSE):
+		return exitConflict
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrNoResponders):
+		return exitUnavailable
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return exitTimeout
+	}
+	return exitError
+}

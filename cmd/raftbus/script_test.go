@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+)
+
+// TestMain lets the scripts run this very binary as the command raftbus.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"raftbus": main})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			// A user's own settings must not reach the scripts, and theirs must not leave them.
+			e.Setenv("HOME", e.WorkDir+"/home")
+			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":   codeCommand,
+			"bus":    busCommand,
+			"answer": answerCommand,
+		},
+	})
+}
+
+// codeCommand runs a program and wants an exact exit code: code 2 raftbus node
+func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N program [args]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, not %d", got, want)
+	}
+}
+
+// busCommand starts a NATS server for the rest of the script, and names it in NATS_URL: bus [user password]
+func busCommand(ts *testscript.TestScript, _ bool, args []string) {
+	o := embedded.Options{}
+	if len(args) == 2 {
+		o.Users = []embedded.User{{Name: args[0], Password: args[1]}}
+	}
+	server, err := embedded.Start(o)
+	ts.Check(err)
+	ts.Defer(server.Shutdown)
+	ts.Setenv("NATS_URL", server.URL())
+	ts.Setenv("NATS_PORT_USED", strconv.Itoa(server.Port()))
+}
+
+// answerCommand listens as a node would, and answers status requests with a file: answer n1 file
+func answerCommand(ts *testscript.TestScript, _ bool, args []string) {
+	id, body := args[0], []byte(ts.ReadFile(args[1]))
+	conn, err := nats.Connect(ts.Getenv("NATS_URL"))
+	ts.Check(err)
+	ts.Defer(conn.Close)
+	for _, who := range []string{id, busclient.AllNodes} {
+		_, err := conn.Subscribe(busclient.StatusSubject(defaultPrefix, who), func(m *nats.Msg) { _ = m.Respond(body) })
+		ts.Check(err)
+	}
+	ts.Check(conn.Flush())
+}
+
+func TestEachFlagCanBeSetByAVariable(t *testing.T) {
+	samples := map[string]string{"bool": "true", "int": "3", "string": "x", "stringSlice": "a,b", "LEVEL": "debug"}
+	for _, command := range newRoot(os.LookupEnv).Commands() {
+		set := map[string]string{}
+		command.Flags().VisitAll(func(flag *pflag.Flag) { set[natsopt.Variable(flag.Name)] = samples[flag.Value.Type()] })
+		lookup := func(name string) (string, bool) { value, ok := set[name]; return value, ok }
+		require.NoError(t, fillFromEnv(command.Flags(), lookup))
+		command.Flags().VisitAll(func(flag *pflag.Flag) {
+			_, ofNATS := flag.Annotations[natsopt.Annotation] // these are tested with their package
+			require.Equal(t, !ofNATS, flag.Changed, "%s --%s", command.Name(), flag.Name)
+		})
+	}
+}
+
+func TestTheHelpListsTheExitCodes(t *testing.T) {
+	for _, code := range []int{exitOK, exitError, exitUsage, exitConflict, exitUnavailable, exitTimeout, exitNoLeader} {
+		require.Contains(t, exitCodesHelp, fmt.Sprintf("\n  %d  ", code))
+	}
+}
