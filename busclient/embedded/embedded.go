@@ -53,6 +53,7 @@ type User struct {
 type Server struct {
 	server *server.Server
 	log    *serverLog
+	port   int
 }
 
 // Start starts a server, and returns when it takes connections. The error names a port that is in use.
@@ -159,6 +160,7 @@ func (s *Server) check() error {
 	if !s.server.ReadyForConnections(startTimeout) {
 		return fmt.Errorf("embedded NATS server: not ready after %v: %w", startTimeout, s.log.failure())
 	}
+	s.port = s.server.Addr().(*net.TCPAddr).Port
 	id, err := greeting(s.server.Addr().String())
 	if err != nil {
 		return fmt.Errorf("embedded NATS server: %w", err)
@@ -197,8 +199,8 @@ func greeting(address string) (id string, err error) {
 // URL is where clients connect.
 func (s *Server) URL() string { return s.server.ClientURL() }
 
-// Port is the port that clients connect to.
-func (s *Server) Port() int { return s.server.Addr().(*net.TCPAddr).Port }
+// Port is the port that clients connect to, or did before Shutdown.
+func (s *Server) Port() int { return s.port }
 
 // LeafURL is where leaf nodes connect; empty without a leaf port.
 func (s *Server) LeafURL() string {

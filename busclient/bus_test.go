@@ -1,0 +1,301 @@
+package busclient
+
+// The NATS connections themselves: servers that start last, restart, are killed, or hang (F5, F9, F10, F11, F12; K73, K76).
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// freePort is a port that nothing listens on now.
+func freePort(t testing.TB) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestNATSMayStartLast(t *testing.T) {
+	port := freePort(t)
+	url := "nats://" + (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}).String()
+	n1, n2 := newPeer(t, url, "n1"), newPeer(t, url, "n2")
+	up, _ := n1.control.Up()
+	require.False(t, up)
+	started := make(chan error, 2)
+	for _, n := range []*peer{n1, n2} {
+		go func() { started <- n.Start(t.Context()) }()
+	}
+	require.ErrorIs(t, n1.to("n2").RequestVote(1, nil, nil), ErrBusDown)
+	require.ErrorIs(t, n1.control.Publish("x", "", nil), ErrBusDown)
+
+	startNATS(t, func(o *embedded.Options) { o.Port = port })
+	require.NoError(t, await(t, started))
+	require.NoError(t, await(t, started))
+	n1.awaitLink("n2", "connected")
+	n2.awaitLink("n1", "connected")
+	require.Equal(t, []bool{true}, n1.busChanges())
+}
+
+func TestStartGivesUpWithItsContext(t *testing.T) {
+	n1 := newPeer(t, "nats://127.0.0.1:1", "n1")
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	err := n1.Start(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, ErrBusDown, "it says what it waited for")
+	_, err = Dial(ctx, ConnOptions{Role: RoleControl})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = Dial(context.Background(), ConnOptions{Role: "other"})
+	require.ErrorContains(t, err, "none of control, bulk, client")
+}
+
+// F5, L6: calls pass again within 3 s of the return of NATS, and nothing that was asked while it was away arrives (K73).
+func TestNATSRestarts(t *testing.T) {
+	nats := startNATS(t)
+	n1, n2 := pair(t, nats.URL())
+	n2.echo()
+	for range 2 {
+		nats.Shutdown()
+		n1.awaitLink("n2", "broken")
+		require.Contains(t, n1.link("n2").Reason, "not connected to NATS")
+		require.ErrorIs(t, n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{Read: 666}, nil), ErrConnectionBroken)
+		require.ErrorIs(t, n1.bulk.Publish("raftbus.rpc.n2.n1.Heartbeat", "", []byte("stale")), ErrBusDown)
+
+		nats = restart(t, nats)
+		back := time.Now()
+		eventually(t, "calls pass", func() bool {
+			replies := make(chan error, 1)
+			err := n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(r rpc.Reply[*rpc.HeartbeatReturn]) { replies <- r.Err })
+			return err == nil && await(t, replies) == nil
+		})
+		require.Less(t, time.Since(back), 3*time.Second)
+	}
+	for _, m := range n2.messages() {
+		require.Zero(t, m.Body.(*rpc.HeartbeatCommand).Read)
+	}
+	require.Zero(t, n2.Drops()["malformed"])
+	require.Equal(t, []bool{true, false, true, false, true}, n1.busChanges())
+	require.Equal(t, uint64(2), n1.control.Stats().Disconnects)
+}
+
+// L6: two nodes on two servers of three, the server of one is killed: it moves to another.
+func TestOneOfThreeServersIsKilled(t *testing.T) {
+	servers, err := embedded.StartCluster(3, embedded.Options{})
+	require.NoError(t, err)
+	var urls []string
+	for _, s := range servers {
+		t.Cleanup(s.Shutdown)
+		urls = append(urls, s.URL())
+	}
+	inOrder := func(o *peerOptions) { o.nats = append(o.nats, nats.DontRandomize()) }
+	n1 := startPeer(t, strings.Join([]string{urls[0], urls[1], urls[2]}, ","), "n1", inOrder)
+	n2 := startPeer(t, strings.Join([]string{urls[1], urls[2], urls[0]}, ","), "n2", inOrder)
+	require.NotEqual(t, n1.control.NATS().ConnectedServerName(), n2.control.NATS().ConnectedServerName())
+	n1.awaitLink("n2", "connected")
+	n2.awaitLink("n1", "connected")
+	n2.echo()
+	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
+
+	servers[1].Shutdown()
+	killed := time.Now()
+	eventually(t, "n2 moved, and calls pass", func() bool {
+		replies := make(chan error, 1)
+		err := n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(r rpc.Reply[*rpc.HeartbeatReturn]) { replies <- r.Err })
+		return n2.control.NATS().ConnectedUrl() != urls[1] && err == nil && await(t, replies) == nil
+	})
+	require.Less(t, time.Since(killed), 3*time.Second)
+	n2.awaitLink("n1", "connected")
+}
+
+// valve is a dialler whose connections can be made to fail silently.
+type valve struct {
+	halfOpen atomic.Bool // what is written vanishes, nothing is read, no error
+	stuck    atomic.Bool // writes wait, as when the other end does not read
+	mu       sync.Mutex
+	bell     *sync.Cond
+}
+
+func newValve() *valve {
+	v := &valve{}
+	v.bell = sync.NewCond(&v.mu)
+	return v
+}
+
+func (v *valve) Dial(network, address string) (net.Conn, error) {
+	if v.halfOpen.Load() {
+		return nil, errors.New("unreachable")
+	}
+	c, err := net.DialTimeout(network, address, time.Second)
+	if err != nil {
+		return nil, err
+	}
+	return &valveConn{Conn: c, valve: v}, nil
+}
+
+func (v *valve) release() {
+	v.stuck.Store(false)
+	v.halfOpen.Store(false)
+	v.bell.Broadcast()
+}
+
+type valveConn struct {
+	net.Conn
+	valve *valve
+}
+
+func (c *valveConn) Read(b []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(b)
+		if err != nil || !c.valve.halfOpen.Load() {
+			return n, err
+		}
+	}
+}
+
+func (c *valveConn) Write(b []byte) (int, error) {
+	c.valve.mu.Lock()
+	for c.valve.stuck.Load() {
+		c.valve.bell.Wait()
+	}
+	c.valve.mu.Unlock()
+	if c.valve.halfOpen.Load() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// F10: a half-open connection: the link breaks within the deadline of a ping, the connection is given up within 4 s, and
+// nothing that was sent into it arrives later.
+func TestAHalfOpenConnectionIsNoticed(t *testing.T) {
+	nats1 := startNATS(t)
+	v := newValve()
+	n1 := startPeer(t, nats1.URL(), "n1", func(o *peerOptions) { o.nats = append(o.nats, nats.SetCustomDialer(v)) })
+	n2 := startPeer(t, nats1.URL(), "n2")
+	n1.awaitLink("n2", "connected")
+	n2.awaitLink("n1", "connected")
+
+	v.halfOpen.Store(true)
+	cut := time.Now()
+	replies := heartbeat(t, n1.to("n2"), 666)
+	for _, n := range []*peer{n1, n2} {
+		other := map[*peer]rpc.NodeID{n1: "n2", n2: "n1"}[n]
+		n.awaitLink(other, "broken")
+		require.Less(t, time.Since(cut), pingInterval+pingTimeout+sweepInterval+500*time.Millisecond)
+	}
+	require.ErrorIs(t, await(t, replies).Err, ErrConnectionBroken)
+	eventually(t, "the connection is given up", func() bool { up, _ := n1.control.Up(); return !up })
+	require.Less(t, time.Since(cut), 4*time.Second)
+
+	v.release()
+	n1.awaitLink("n2", "connected")
+	require.Empty(t, n2.messages())
+}
+
+// A server that reads no more must not hold up who publishes: the loop of the node does.
+func TestAStuckBulkConnectionHoldsUpNobody(t *testing.T) {
+	v := newValve()
+	n1 := dial(t, startNATS(t).URL(), "n1", RoleBulk, nats.SetCustomDialer(v))
+	eventually(t, "up", func() bool { up, _ := n1.Up(); return up })
+	t.Cleanup(v.release)
+	v.stuck.Store(true)
+	published := make(chan error, 1)
+	go func() {
+		for {
+			if err := n1.Publish("x", "", make([]byte, 1<<20)); err != nil {
+				published <- err
+				return
+			}
+		}
+	}()
+	require.ErrorIs(t, await(t, published), ErrTooManyInFlight, "what waits is bounded")
+}
+
+// F11: max_payload is lowered at run time: what was logged can be sent all the same, and the connection is not lost to it.
+func TestMaxPayloadIsLowered(t *testing.T) {
+	nats := startNATS(t)
+	n1, n2 := pair(t, nats.URL())
+	nats.Shutdown()
+	n1.awaitLink("n2", "broken")
+	restart(t, nats, func(o *embedded.Options) { o.MaxPayload = 8 << 10 })
+	n1.awaitLink("n2", "connected")
+	n2.echo()
+	data := []byte(strings.Repeat("blue ", 50_000))
+	replies := make(chan rpc.Reply[*rpc.AppendLogReturn], 1)
+	cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: data}}}
+	eventually(t, "taken", func() bool {
+		return n1.to("n2").AppendLog(1, cmd, func(r rpc.Reply[*rpc.AppendLogReturn]) { replies <- r }) == nil
+	})
+	require.NoError(t, await(t, replies).Err)
+	require.Equal(t, data, n2.messages()[0].Body.(*rpc.AppendLogCommand).Entries[0].Data)
+	require.Equal(t, uint64(1), n1.bulk.Stats().Disconnects)
+}
+
+// F9: a subscription whose handler does not return drops what is over its limit; it is counted, and the others go on.
+func TestASlowConsumerIsCounted(t *testing.T) {
+	c := dial(t, startNATS(t).URL(), "n1", RoleControl)
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	hold, others := make(chan struct{}), make(chan Delivery, 1)
+	_, err := c.Subscribe("slow", func(Delivery) { <-hold })
+	require.NoError(t, err)
+	_, err = c.Subscribe("other", func(d Delivery) { others <- d })
+	require.NoError(t, err)
+	for range pendingLimits[RoleControl].messages + 100 {
+		require.NoError(t, c.Publish("slow", "", []byte("x")))
+	}
+	require.NoError(t, c.Flush(soon))
+	require.NoError(t, c.Publish("other", "", []byte("x")))
+	await(t, others)
+	eventually(t, "counted", func() bool { return c.Stats().SlowConsumer == 1 })
+	close(hold)
+}
+
+// F12, K76: refused credentials are an error with a name, and end nothing: once they are good, the connection is there.
+func TestCredentialsAreRenewed(t *testing.T) {
+	user := func(password string) func(*embedded.Options) {
+		return func(o *embedded.Options) { o.Users = []embedded.User{{Name: "n1", Password: password}} }
+	}
+	server := startNATS(t, user("old"))
+	c := dial(t, server.URL(), "n1", RoleControl, nats.UserInfo("n1", "new"))
+	eventually(t, "the reason is told", func() bool { return strings.Contains(c.Stats().LastError, "Authorization Violation") })
+	up, _ := c.Up()
+	require.False(t, up)
+	server.Shutdown()
+	restart(t, server, user("new"))
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	require.Empty(t, c.Stats().LastError)
+}
+
+func TestAnUnsubscribedHandlerRunsNoMore(t *testing.T) {
+	c := dial(t, startNATS(t).URL(), "n1", RoleControl)
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	var ended atomic.Bool
+	entered, leave := make(chan struct{}), make(chan struct{})
+	unsubscribe, err := c.Subscribe("x", func(Delivery) {
+		entered <- struct{}{}
+		<-leave
+		ended.Store(true)
+	})
+	require.NoError(t, err)
+	require.NoError(t, c.Publish("x", "", []byte("x")))
+	await(t, entered)
+	go close(leave)
+	unsubscribe()
+	require.True(t, ended.Load(), "unsubscribe waits for a handler that runs")
+}
+
+func TestConnectionsHaveNames(t *testing.T) {
+	url := startNATS(t).URL()
+	require.Equal(t, "raftbus/raftbus/n1/bulk", dial(t, url, "n1", RoleBulk).NATS().Opts.Name)
+}
