@@ -51,8 +51,13 @@ func (c *Core) electionTick() {
 		c.giveUp("no majority answered in time")
 	}
 	c.watchForLeader()
-	if c.role == Follower && c.mayCampaign() && (c.silence() >= e.timeout || e.quickAt != 0 && c.now >= e.quickAt) {
+	due := c.silence() >= e.timeout || e.quickAt != 0 && c.now >= e.quickAt
+	switch {
+	case c.role != Follower || !due:
+	case c.mayCampaign():
 		c.campaign(e.lost && c.leader == "" && c.silence() < e.timeout)
+	default:
+		c.setLeader("", "no message in time") // it follows nobody, though it may not campaign
 	}
 }
 
