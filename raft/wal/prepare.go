@@ -66,10 +66,10 @@ func (p *preparer) ask(r request) {
 func (p *preparer) take(r request) (*segment, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err == nil && p.ready != nil && p.ready.size < r.size {
-		p.ask(r)
+	if p.err == nil && !p.fits(r) {
+		p.ask(r) // what is under way may be too small; if it is not, begin sees that nothing is left to be made
 	}
-	for p.err == nil && (p.ready == nil || p.ready.size < r.size) {
+	for p.err == nil && !p.fits(r) {
 		p.changed.Wait()
 	}
 	if p.err != nil {
@@ -80,12 +80,15 @@ func (p *preparer) take(r request) (*segment, error) {
 	return s, nil
 }
 
+// fits reports whether what is ready will do for r. The caller holds mu.
+func (p *preparer) fits(r request) bool { return p.ready != nil && p.ready.size >= r.size }
+
 // begin reports whether r is still to be made. While it is being made nothing is ready, so that a file is never replaced
 // under a segment in use.
 func (p *preparer) begin(r request) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if r.place.segment <= p.taken || p.ready != nil && p.ready.size >= r.size {
+	if r.place.segment <= p.taken || p.fits(r) {
 		return false, nil
 	}
 	if p.ready == nil {

@@ -15,7 +15,7 @@ import (
 type replayer struct {
 	log     *Log
 	segment *segment
-	// adopt is set for the first batch of the log's first segment: its checkpoint is believed. All others are compared.
+	// adopt is set for the checkpoint at the start of the log's first segment: it is believed. All others are compared.
 	adopt bool
 }
 
@@ -40,7 +40,8 @@ func (r *replayer) batch(offset int64, h batchHeader, body []byte) error {
 		}
 		at, final = end, rec.flags&flagFinal != 0
 	}
-	if r.adopt = false; records != h.records {
+	r.adopt = false
+	if records != h.records {
 		return r.corrupt(offset, at, header{}, fmt.Sprintf("the batch has %d records and should have %d", records, h.records))
 	}
 	return nil
@@ -56,12 +57,14 @@ func (r *replayer) corrupt(offset int64, at int, h header, reason string) error 
 
 func (r *replayer) record(h header, payload []byte, place int64) error {
 	if h.kind == kindSeal {
+		r.adopt = false
 		return nil
 	}
 	g := r.log.group(h.group)
 	if h.flags&flagCheckpoint != 0 {
 		return r.checkpoint(&g.durable, h, payload)
 	}
+	r.adopt = false
 	switch h.kind {
 	case kindEntry:
 		if err := g.durable.append(h.id); err != nil {

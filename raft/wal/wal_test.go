@@ -1,0 +1,238 @@
+package wal
+
+// What a log promises when nothing fails.
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// TestModel compares a log with the model through random steps and restarts.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		fs := vfs.NewMem()
+		l := openTest(t, fs)
+		defer func() { require.NoError(t, l.Close()) }()
+		m := model{}
+		s := script{rng: seeded(rapid.Uint64().Draw(t, "seed")), most: rapid.SampledFrom([]int{20, 300, 3000}).Draw(t, "most")}
+		group := rapid.Map(rapid.Uint8Range(0, 2), func(g uint8) GroupID { return GroupID(g) })
+		t.Repeat(map[string]func(*rapid.T){
+			"append": func(t *rapid.T) {
+				var batches []Batch
+				for range rapid.IntRange(1, 4).Draw(t, "batches") {
+					b := s.batch(m, group.Draw(t, "group"))
+					batches, m = append(batches, b), m.with(b)
+				}
+				require.NoError(t, l.Append(batches...))
+			},
+			"compact": func(t *rapid.T) {
+				id := group.Draw(t, "group")
+				if g := m[id]; len(g.log) > 0 {
+					b := s.base(&g)
+					require.NoError(t, l.Compact(id, *b))
+					m = m.with(Batch{Group: id, Base: b})
+				}
+			},
+			"reopen": func(t *rapid.T) {
+				require.NoError(t, l.Close())
+				l = openTest(t, fs)
+			},
+			"": func(t *rapid.T) { m.check(t, l) },
+		})
+	})
+}
+
+func TestRealDisk(t *testing.T) {
+	dir := t.TempDir() + "/not/there/yet"
+	open := func() *Log {
+		l, err := Open(vfs.Default, dir, Options{SegmentBytes: 16 << 10})
+		require.NoError(t, err)
+		return l
+	}
+	l := open()
+	for i := rpc.Index(1); i < 1000; i += 3 {
+		require.NoError(t, l.Append(Batch{Group: 7, HardState: &rpc.HardState{Term: 2, Vote: "n1"}, Entries: entries(2, i, i+3)}))
+	}
+	require.NoError(t, l.Close())
+	l = open()
+	got, err := l.Entries(7, 1, 2000, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, entries(2, 1, 1000), got)
+	require.NoError(t, l.Compact(7, Base{ID: rpc.EntryID{Term: 2, Index: 900}}))
+	require.Less(t, l.Stats().Segments, 4)
+	require.NoError(t, l.Close())
+}
+
+// TestReplaceIsNotABA: an entry that was replaced is never seen again, neither while running nor after a restart (K22).
+func TestK22AppendABA(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	m := model{}
+	for term := rpc.Term(1); term < 60; term++ {
+		b := Batch{Entries: entries(term, 3, 9)}
+		if term == 1 {
+			b.Entries = entries(1, 1, 9)
+		}
+		require.NoError(t, l.Append(b))
+		m = m.with(b)
+		m.check(t, l)
+	}
+	require.Greater(t, l.Stats().Segments, 2)
+	require.NoError(t, l.Close())
+	l = openTest(t, fs)
+	m.check(t, l)
+	require.NoError(t, l.Close())
+}
+
+func TestRefusals(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	first := []Batch{
+		{Group: 1, Base: &Base{ID: rpc.EntryID{Term: 3, Index: 10}, Configuration: []byte("c")}, HardState: &rpc.HardState{Term: 5, Vote: "n1"}, Entries: entries(4, 11, 15)},
+		{Group: 2, Entries: entries(1, 1, 3)},
+	}
+	require.NoError(t, l.Append(first...))
+	m := model{}.with(first...)
+	before := l.Stats()
+	for name, b := range map[string]Batch{
+		"gap":                   {Group: 1, Entries: entries(4, 16, 17)},
+		"gap within":            {Group: 1, Entries: append(entries(4, 15, 16), entries(4, 17, 18)...)},
+		"at the base":           {Group: 1, Entries: entries(4, 10, 11)},
+		"below the base":        {Group: 1, Entries: entries(4, 9, 10)},
+		"term goes back":        {Group: 1, Entries: entries(3, 15, 16)},
+		"replaced by an older":  {Group: 1, Entries: entries(2, 12, 13)},
+		"no term":               {Group: 3, Entries: entries(0, 1, 2)},
+		"first entry of none":   {Group: 3, Entries: entries(1, 2, 3)},
+		"base goes back":        {Group: 1, Base: &Base{ID: rpc.EntryID{Term: 3, Index: 9}}},
+		"base of another term":  {Group: 1, Base: &Base{ID: rpc.EntryID{Term: 4, Index: 10}}},
+		"K5 hard state back":    {Group: 1, HardState: &rpc.HardState{Term: 4}},
+		"K2 vote cleared":       {Group: 1, HardState: &rpc.HardState{Term: 5}},
+		"I7 second vote":        {Group: 1, HardState: &rpc.HardState{Term: 5, Vote: "n2"}},
+		"vote too long":         {Group: 1, HardState: &rpc.HardState{Term: 6, Vote: rpc.NodeID(make([]byte, VoteBytesMax+1))}},
+		"configuration too big": {Group: 1, Base: &Base{ID: rpc.EntryID{Term: 4, Index: 11}, Configuration: make([]byte, ConfigurationBytesMax+1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			good := Batch{Group: 2, Entries: entries(1, 3, 4)}
+			require.ErrorIs(t, l.Append(good, b), ErrInvalid)
+			require.Equal(t, before, l.Stats())
+			m.check(t, l)
+		})
+	}
+	require.NoError(t, l.Append(), "nothing to append")
+	require.NoError(t, l.Append(Batch{Group: 9}), "nothing to append")
+	require.Equal(t, before, l.Stats())
+	_, err := l.Entries(1, 10, 12, 100)
+	require.ErrorIs(t, err, ErrCompacted)
+	require.NoError(t, l.Close())
+	require.ErrorIs(t, l.Append(first...), ErrClosed)
+	require.ErrorIs(t, l.Room(), ErrClosed)
+	_, err = l.Entries(1, 11, 12, 100)
+	require.ErrorIs(t, err, ErrClosed)
+	require.NoError(t, l.Close(), "a second time")
+}
+
+func TestEntriesBounds(t *testing.T) {
+	l := openTest(t, vfs.NewMem())
+	defer func() { require.NoError(t, l.Close()) }()
+	big := entries(1, 1, 30)
+	for i := range big {
+		big[i].Data = make([]byte, 1000)
+	}
+	require.NoError(t, l.Append(Batch{Entries: big[:5]}, Batch{Group: 1, Entries: big[:20]}, Batch{Entries: big[5:]}))
+	for _, c := range []struct {
+		lo, hi rpc.Index
+		most   int
+		want   int
+	}{
+		{1, 30, -1, 1}, {1, 30, 0, 1}, {1, 30, 1, 1}, {1, 30, 2*1048 - 1, 1}, {1, 30, 2 * 1048, 2}, {3, 9, 1 << 40, 6},
+		{1, 30, 1 << 62, 29}, {29, 30, 1, 1}, {29, 1000, 1 << 20, 1}, {30, 31, 100, 0}, {5, 5, 100, 0}, {6, 5, 100, 0}, {1000, 2000, 100, 0},
+	} {
+		got, err := l.Entries(0, c.lo, c.hi, c.most)
+		require.NoError(t, err)
+		require.Len(t, got, c.want, "%+v", c)
+		for i, e := range got {
+			require.Equal(t, big[int(c.lo)-1+i], e)
+		}
+	}
+	got, err := l.Entries(5, 1, 9, 100)
+	require.NoError(t, err)
+	require.Empty(t, got, "an unknown group")
+}
+
+// TestLargeBatch: a batch never spans segments; one that is larger than a segment has one of its own size.
+func TestLargeBatch(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	m := model{}
+	for i := rpc.Index(1); i < 20; i++ {
+		e := entries(1, i, i+1)
+		e[0].Data = make([]byte, 100+int(i%4)*20000)
+		b := Batch{Entries: e}
+		require.NoError(t, l.Append(b))
+		m = m.with(b)
+	}
+	m.check(t, l)
+	require.NoError(t, l.Close())
+	l = openTest(t, fs)
+	m.check(t, l)
+	require.NoError(t, l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: 19}}))
+	require.Equal(t, 1, l.Stats().Segments)
+	require.NoError(t, l.Close())
+}
+
+// TestIndexIsSparse: memory for the index grows with bytes, not with entries.
+func TestIndexIsSparse(t *testing.T) {
+	l, err := Open(vfs.NewMem(), "/log", Options{})
+	require.NoError(t, err)
+	require.NoError(t, l.Append(Batch{Entries: entries(1, 1, 5000)}))
+	require.Less(t, len(l.groups[0].index.points), 5000*80/strideBytes+2)
+	require.NoError(t, l.Close())
+}
+
+// TestReadWhileAppending reads from several goroutines while entries are appended, replaced and compacted.
+func TestReadWhileAppending(t *testing.T) {
+	l := openTest(t, vfs.NewMem())
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				s := l.State(0)
+				got, err := l.Entries(0, s.Base.ID.Index+1, s.Last.Index+1, 5000)
+				if err != nil {
+					require.ErrorIs(t, err, ErrCompacted)
+				}
+				for i := 1; i < len(got); i++ {
+					require.Equal(t, got[i-1].Index+1, got[i].Index)
+					require.LessOrEqual(t, got[i-1].Term, got[i].Term, "entries of two moments")
+				}
+			}
+		})
+	}
+	m, s := model{}, script{rng: seeded(1), most: 200}
+	for range 400 {
+		b := s.batch(m, 0)
+		m = m.with(b)
+		require.NoError(t, l.Append(b))
+		if g := m[0]; len(g.log) > 20 {
+			b := Base{ID: g.log[10].ID()}
+			require.NoError(t, l.Compact(0, b))
+			m = m.with(Batch{Base: &b})
+		}
+	}
+	close(stop)
+	readers.Wait()
+	m.check(t, l)
+	require.NoError(t, l.Close())
+}
