@@ -117,7 +117,8 @@ func (s *Service) CheckAlone(ctx context.Context) error {
 	return s.alone.settle()
 }
 
-// askBefore asks while this process does not listen: any answer is another's.
+// askBefore asks while this process does not listen: any answer is another's. Only an established one ends the matter
+// here; from one that is starting too both learn of each other, and settle it while they listen.
 func (s *Service) askBefore(ctx context.Context) error {
 	for range selfSilences {
 		if err := s.askSelf(ctx); err != nil {
@@ -127,10 +128,11 @@ func (s *Service) askBefore(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case answer != nil && answer.nobody:
-			return nil
-		case answer != nil:
+		case answer == nil:
+		case answer.taken:
 			return duplicate(answer.from)
+		default:
+			return nil
 		}
 	}
 	s.log.Warn("somebody listens on this node's subject and does not answer: a connection that died, or a process that hangs")

@@ -20,6 +20,9 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
+// flushTimeout bounds how long Start waits until NATS knows what this node listens for.
+const flushTimeout = time.Second
+
 // IRaftClientService is how a node finds its peers.
 type IRaftClientService interface {
 	// Using calls action with the client of a peer, which it creates when there is none yet, and returns when action
@@ -273,13 +276,16 @@ func (s *Service) sorted() []*client {
 func (s *Service) Drops() map[string]uint64 { return s.drops.byName() }
 
 // Start makes sure that this process has its name for itself (see CheckAlone: it waits for NATS, as long as ctx lets it),
-// then listens, and drives the links until Close.
+// then listens, and drives the links until Close. When it returns, NATS delivers to this node.
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.CheckAlone(ctx); err != nil {
 		return err
 	}
 	if err := s.Listen(); err != nil {
 		return err
+	}
+	for _, bus := range s.buses {
+		_ = bus.Flush(flushTimeout) // a connection that was lost subscribes anew when it is back
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

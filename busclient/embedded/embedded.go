@@ -62,8 +62,10 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := free(opts.Host, opts.Port); err != nil {
-		return nil, err
+	for _, port := range []int{opts.Port, opts.LeafNode.Port, opts.Cluster.Port} {
+		if err := free(opts.Host, port); err != nil {
+			return nil, err
+		}
 	}
 	s, err := server.NewServer(opts)
 	if err != nil {
@@ -140,18 +142,14 @@ func or[T comparable](value, fallback T) T {
 
 // free looks whether a fixed port can be had, because the server itself would only log that it cannot.
 func free(host string, port int) error {
-	if port == Random {
+	if port == Random || port == 0 {
 		return nil
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
-		return inUse(host, port, err)
+		return fmt.Errorf("embedded NATS server: port %d: %w: stop what listens there, or choose another port", port, err)
 	}
 	return l.Close()
-}
-
-func inUse(host string, port int, err error) error {
-	return fmt.Errorf("embedded NATS server: cannot listen on %s:%d: %w: stop what listens there, or choose another port", host, port, err)
 }
 
 // check waits until the server listens, and makes sure that who answers there is this server: one that could not bind

@@ -1,0 +1,128 @@
+package busclient
+
+// Two processes, one name (F13): exactly one goes on.
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// pongs is a subscription's handler that hands on what pings are answered with.
+func pongs(t testing.TB, to chan<- *rpc.PingReturn) nats.MsgHandler {
+	return func(m *nats.Msg) {
+		_, body, err := rpc.Decode(m.Data, nil)
+		require.NoError(t, err)
+		to <- body.(*rpc.PingReturn)
+	}
+}
+
+// as makes a process of n1 with another start, and with another data folder if told so.
+func as(boot rpc.BootEpoch, folder byte) func(*peerOptions) {
+	return func(o *peerOptions) {
+		o.service.Identity.Boot = boot
+		o.service.Identity.Instance[15] = folder
+	}
+}
+
+func TestASecondProcessIsRefused(t *testing.T) {
+	url := startNATS(t).URL()
+	n1 := startPeer(t, url, "n1", as(epoch(4, 0xffffffff), 1))
+	for name, second := range map[string]func(*peerOptions){
+		"copied folder, lower nonce": as(epoch(4, 1), 1),
+		"another folder":             as(epoch(1, 1), 2),
+	} {
+		err := newPeer(t, url, "n1", second).Start(t.Context())
+		require.ErrorIs(t, err, ErrDuplicateNode, name)
+		require.ErrorContains(t, err, n1.self.Instance.String(), name)
+		require.ErrorContains(t, err, "00000004ffffffff", name)
+	}
+	require.NoError(t, n1.CheckAlone(t.Context()), "the first goes on")
+}
+
+func TestOfProcessesThatStartTogetherOneGoesOn(t *testing.T) {
+	servers, err := embedded.StartCluster(2, embedded.Options{})
+	require.NoError(t, err)
+	for _, s := range servers {
+		t.Cleanup(s.Shutdown)
+	}
+	for _, urls := range [][2]string{{servers[0].URL(), servers[0].URL()}, {servers[0].URL(), servers[1].URL()}} {
+		first, second := newPeer(t, urls[0], "n1", as(epoch(4, 30), 1)), newPeer(t, urls[1], "n1", as(epoch(4, 20), 1))
+		for _, n := range []*peer{first, second} {
+			eventually(t, "up", func() bool { up, _ := n.control.Up(); return up })
+		}
+		outcomes := make(chan error, 2)
+		for _, n := range []*peer{first, second} {
+			go func() { outcomes <- n.CheckAlone(t.Context()) }()
+		}
+		alone := 0
+		for range 2 {
+			if err := await(t, outcomes); err == nil {
+				alone++
+			} else {
+				require.ErrorIs(t, err, ErrDuplicateNode)
+			}
+		}
+		require.Equal(t, 1, alone)
+		first.Close()
+		second.Close()
+	}
+}
+
+// Both listen and have not settled: the one with the higher boot nonce gives way, whoever hears of the other first.
+func TestTheHigherNonceGivesWay(t *testing.T) {
+	low, high := Identity{"n1", instanceOf("n1"), epoch(4, 20)}, Identity{"n1", instanceOf("n1"), epoch(4, 30)}
+	a, b := alone{self: low}, alone{self: high}
+	require.False(t, a.meet(high))
+	require.False(t, b.meet(low))
+	require.NoError(t, a.settle())
+	require.ErrorIs(t, b.settle(), ErrDuplicateNode)
+	require.True(t, a.meet(high), "who has settled says so")
+
+	c := alone{self: high}
+	require.False(t, c.meet(high), "oneself is no rival")
+	require.NoError(t, c.settle())
+	require.True(t, c.meet(low))
+	require.NoError(t, c.settle(), "and never gives way")
+}
+
+// Somebody who listens but says nothing, such as a connection that died without a word, keeps nobody from starting.
+func TestSilenceOnTheOwnSubjectIsNoProcess(t *testing.T) {
+	url := startNATS(t).URL()
+	nc, err := nats.Connect(url)
+	require.NoError(t, err)
+	defer nc.Close()
+	_, err = nc.Subscribe("raftbus.rpc.n1.>", func(*nats.Msg) {})
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	startPeer(t, url, "n1")
+}
+
+func TestClosingEndsTheLookForOthers(t *testing.T) {
+	n1 := newPeer(t, "nats://127.0.0.1:1", "n1")
+	ended := make(chan error, 1)
+	go func() { ended <- n1.CheckAlone(context.Background()) }()
+	require.Never(t, func() bool { return len(ended) > 0 }, 60*time.Millisecond, 10*time.Millisecond)
+	n1.Close()
+	require.True(t, errors.Is(await(t, ended), ErrClosed))
+}
+
+// One that is not settled yet answers the other's first question: that must not turn both away.
+func TestAnAnswerFromWhoIsNotSettledTurnsNobodyAway(t *testing.T) {
+	url := startNATS(t).URL()
+	high := newPeer(t, url, "n1", as(epoch(4, 30), 1))
+	eventually(t, "up", func() bool { up, _ := high.control.Up(); return up })
+	require.NoError(t, high.listen(control, inboxSubject("raftbus", "n1", high.nonces[control]), high.receiveReturn))
+	require.NoError(t, high.listen(control, requestSubject("raftbus", "n1", "*", rpc.MethodPing), high.receive))
+	require.NoError(t, high.control.Flush(soon))
+
+	require.NoError(t, newPeer(t, url, "n1", as(epoch(4, 20), 1)).CheckAlone(t.Context()))
+	require.ErrorIs(t, high.alone.settle(), ErrDuplicateNode)
+}
