@@ -154,10 +154,21 @@ func newRig(t *testing.T, change func(*Options), serverChange ...func(*server.Op
 func (r *rig) lead() {
 	r.Helper()
 	r.node.lead(true)
+	r.awaitListening(true)
+}
+
+func (r *rig) stepDown() {
+	r.Helper()
+	r.node.lead(false)
+	r.awaitListening(false)
+}
+
+func (r *rig) awaitListening(want bool) {
+	r.Helper()
 	require.Eventually(r, func() bool {
 		r.service.listenMu.Lock()
 		defer r.service.listenMu.Unlock()
-		return r.service.subs != nil
+		return want == (r.service.subs != nil)
 	}, 5*time.Second, time.Millisecond)
 	require.NoError(r, r.service.conn.Flush())
 }

@@ -11,6 +11,12 @@ import (
 // Who listens: only the leader, on plain subscriptions, from its election until it steps down (design section 4). So 'no
 // responders' means that nobody leads, and a deposed node swallows nothing.
 
+// Bounds of what a subscription holds until it is handled, which is short work; beyond it nats.go drops and tells.
+const (
+	pendingMax      = 65_536
+	pendingBytesMax = 64 << 20
+)
+
 // subscription is a subscription and the event that its last message has been handled.
 type subscription struct {
 	*nats.Subscription
@@ -56,7 +62,7 @@ func (s *Service) subscribe() error {
 			ended := make(chan struct{})
 			sub.SetClosedHandler(func(string) { close(ended) })
 			s.subs = append(s.subs, subscription{sub, ended})
-			err = sub.SetPendingLimits(s.inflight.countMax, s.inflight.bytesMax)
+			err = sub.SetPendingLimits(pendingMax, pendingBytesMax)
 		}
 		if err != nil {
 			s.unsubscribe()

@@ -27,10 +27,14 @@ func (s *Service) get(r *request) (work, *failure) {
 	if f := r.emptyBody(); f != nil {
 		return work{}, f
 	}
+	raw := r.msg.Header.Get(headerReply) == replyRaw
 	return work{read: func() (any, *failure) {
 		e, err := s.store.Get(r.bucket, r.key)
 		if err != nil {
 			return nil, readFailure(err, r)
+		}
+		if raw && len(e.Value) > 0 { // no reply is empty, so an empty value is told as JSON
+			return rawReply(e), nil
 		}
 		return newGetReply(r.bucket, e), nil
 	}}, nil

@@ -21,6 +21,14 @@ const (
 	headerError     = "Nats-Service-Error"
 	headerErrorCode = "Nats-Service-Error-Code"
 
+	// headerReply with the value replyRaw, on a get, asks for the value as it is, with the rest in headers: for programs, and for
+	// values that are too large as JSON.
+	headerReply           = "Rb-Reply"
+	replyRaw              = "raw"
+	headerRevision        = "Rb-Revision"
+	headerClusterRevision = "Rb-Cluster-Revision"
+	headerTime            = "Rb-Time"
+
 	// replyMarginBytes is kept free in a reply's message for headers and what surrounds a list.
 	replyMarginBytes = 4 << 10
 )
@@ -88,6 +96,15 @@ func newGetReply(bucket string, e store.Entry) getReply {
 	return reply
 }
 
+// rawReply is the reply to a get that asked for the value as it is.
+func rawReply(e store.Entry) *nats.Msg {
+	return &nats.Msg{Data: e.Value, Header: nats.Header{
+		headerRevision:        {strconv.FormatUint(e.Sequence, 10)},
+		headerClusterRevision: {strconv.FormatUint(e.Revision, 10)},
+		headerTime:            {timeText(e.Time)},
+	}}
+}
+
 func newInfoReply(b store.BucketInfo) infoReply {
 	return infoReply{
 		Bucket: b.Name, History: max(b.Settings.History, 1), MaxValueSize: b.Settings.MaxValueSize, MaxBytes: b.Settings.MaxBytes,
@@ -113,15 +130,10 @@ func encode(reply any) ([]byte, error) {
 // failure, since publishing it would fail, and nobody would hear of it.
 func (s *Service) message(r *request, reply any, f *failure) *nats.Msg {
 	if f == nil {
-		body, err := encode(reply)
-		limit := s.conn.MaxPayload() - replyMarginBytes
-		switch {
-		case err != nil:
-			f = ReadFailed.says("%v", err)
-		case int64(len(body)) > limit:
-			f = TooLarge.says("the reply has %d bytes as JSON, and the bus carries %d", len(body), limit)
-		default:
-			return &nats.Msg{Subject: r.msg.Reply, Data: body}
+		var m *nats.Msg
+		if m, f = s.success(reply); f == nil {
+			m.Subject = r.msg.Reply
+			return m
 		}
 	}
 	body, err := encode(failureReply{"io.raftbus.kv.v1." + r.kind + "_response", f})
@@ -132,6 +144,21 @@ func (s *Service) message(r *request, reply any, f *failure) *nats.Msg {
 		headerError:     {headerText(f.Description)},
 		headerErrorCode: {strconv.Itoa(f.Code)},
 	}}
+}
+
+func (s *Service) success(reply any) (*nats.Msg, *failure) {
+	if raw, is := reply.(*nats.Msg); is {
+		return raw, nil // a value that fitted in a message with its put's headers fits with ours
+	}
+	body, err := encode(reply)
+	if err != nil {
+		return nil, ReadFailed.says("%v", err)
+	}
+	if limit := s.conn.MaxPayload() - replyMarginBytes; int64(len(body)) > limit {
+		return nil, TooLarge.says("the reply has %d bytes as JSON, and the bus carries %d: for the bare value, get it with the header %s: %s",
+			len(body), limit, headerReply, replyRaw)
+	}
+	return &nats.Msg{Data: body}, nil
 }
 
 // headerText makes a text fit for a header: it may quote what a client sent.

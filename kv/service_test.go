@@ -139,6 +139,11 @@ func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {
 	require.Contains(t, string(r.ask("kv.get.app.k", "").Data), text)
 	r.ask("kv.put.app.k", strings.Repeat("\x00", len(text))) // six bytes each, in JSON
 	r.expectError(TooLarge, "kv.get.app.k", "")
+	raw := r.ask("kv.get.app.k", "", headerReply, replyRaw)
+	require.Equal(t, strings.Repeat("\x00", len(text)), string(raw.Data))
+	require.Equal(t, nats.Header{headerRevision: {"2"}, headerClusterRevision: {"3"}, headerTime: {"1970-01-01T00:00:03Z"}}, raw.Header)
+	r.ask("kv.put.app.k", "")
+	require.Contains(t, string(r.ask("kv.get.app.k", "", headerReply, replyRaw).Data), `"value":""`)
 	require.Equal(t, nats.CONNECTED, r.service.conn.Status())
 	require.Zero(t, r.service.conn.Reconnects)
 }

@@ -1,0 +1,45 @@
+package kv
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+func TestPublishedTableIsTheCodes(t *testing.T) {
+	page, err := os.ReadFile("ERRORS.md")
+	require.NoError(t, err)
+	var rows []string
+	for _, line := range strings.Split(string(page), "\n") {
+		if strings.HasPrefix(line, "| 3") {
+			rows = append(rows, line)
+		}
+	}
+	require.Len(t, rows, len(ErrorTable))
+	for i, k := range ErrorTable {
+		require.Equal(t, 30001+i, k.ErrCode, "in order, without a gap, none twice")
+		require.Contains(t, []string{refused, unknown}, k.Outcome)
+		require.Equal(t, fmt.Sprintf("| %d | %d | %s | %s | %s |", k.ErrCode, k.Code, k.Name, k.Outcome, k.Meaning), rows[i])
+	}
+}
+
+func TestEveryRefusalOfTheStoreHasItsError(t *testing.T) {
+	for code, want := range map[store.Code]ErrorKind{
+		store.BucketExists: BucketExists, store.NoBucket: NoBucket, store.KeyExists: KeyExists, store.KeyNotFound: KeyNotFound,
+		store.WrongRevision: WrongRevision, store.ValueTooLarge: TooLarge, store.BucketFull: BucketFull,
+	} {
+		f := refusal(store.Result{Code: code, Current: 7}, "b", "k")
+		require.Equal(t, want.ErrCode, f.ErrCode)
+		require.Equal(t, want.Code, f.Code)
+		require.EqualValues(t, 7, f.Current)
+	}
+}
+
+func TestHeaderTextIsOneLine(t *testing.T) {
+	require.Equal(t, "a  b é", headerText("a\r\nb é"))
+}

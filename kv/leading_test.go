@@ -1,0 +1,297 @@
+package kv
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/node"
+)
+
+// What a node may say when it leads, when it does not, and when that changed meanwhile (design section 4; C5).
+
+// send publishes a request and returns where its answers come.
+func (r *rig) send(subject, body string, headers ...string) *nats.Subscription {
+	r.Helper()
+	sub, err := r.client.SubscribeSync(r.client.NewRespInbox())
+	require.NoError(r, err)
+	msg := &nats.Msg{Subject: "raftbus." + subject, Reply: sub.Subject, Data: []byte(body), Header: nats.Header{}}
+	for i := 0; i < len(headers); i += 2 {
+		msg.Header.Add(headers[i], headers[i+1])
+	}
+	require.NoError(r, r.client.PublishMsg(msg))
+	require.NoError(r, r.client.Flush())
+	return sub
+}
+
+// sendHeld sends a request and waits until the node holds what it asks for.
+func (r *rig) sendHeld(subject, body string, headers ...string) *nats.Subscription {
+	r.Helper()
+	sub := r.send(subject, body, headers...)
+	r.awaitHeld()
+	return sub
+}
+
+func (r *rig) awaitHeld() {
+	r.Helper()
+	select {
+	case <-r.node.heldMax:
+	case <-time.After(5 * time.Second):
+		require.FailNow(r, "nothing was asked of the node")
+	}
+}
+
+// settled waits until the service has nothing in hand, and all it said has arrived.
+func (r *rig) settled() {
+	r.Helper()
+	require.Eventually(r, func() bool {
+		r.service.inflight.mu.Lock()
+		defer r.service.inflight.mu.Unlock()
+		return r.service.inflight.count == 0 && r.service.refusals.Load() == 0
+	}, 5*time.Second, time.Millisecond)
+	require.NoError(r, r.service.conn.Flush())
+	require.NoError(r, r.client.Flush())
+}
+
+// handled waits until the service has taken all messages sent so far: one more, of which it surely tells, is answered.
+func (r *rig) handled() {
+	r.Helper()
+	r.ask("kv.nonsense", "")
+}
+
+func (r *rig) silent(sub *nats.Subscription) {
+	r.Helper()
+	r.settled()
+	pending, _, err := sub.Pending()
+	require.NoError(r, err)
+	if pending > 0 {
+		msg, err := sub.NextMsg(time.Second)
+		require.NoError(r, err)
+		require.FailNow(r, "an answer where none may be", "%s", msg.Data)
+	}
+}
+
+// answered takes the one answer, and shows that there is no other.
+func (r *rig) answered(sub *nats.Subscription) *nats.Msg {
+	r.Helper()
+	msg, err := sub.NextMsg(5 * time.Second)
+	require.NoError(r, err)
+	r.silent(sub)
+	return msg
+}
+
+func newLeader(t *testing.T, change func(*Options)) *rig {
+	r := newRig(t, change)
+	r.lead()
+	r.ask("bucket.add.app", "")
+	return r
+}
+
+func TestListensOnlyWhileLeading(t *testing.T) {
+	r := newRig(t, nil)
+	_, err := r.request("bucket.ls", "")
+	require.ErrorIs(t, err, nats.ErrNoResponders)
+	for range 3 {
+		r.lead()
+		r.expect(`{"buckets":[]}`, "bucket.ls", "")
+		r.stepDown()
+		_, err := r.request("bucket.ls", "")
+		require.ErrorIs(t, err, nats.ErrNoResponders)
+	}
+}
+
+func TestAnotherSubscriberAlsoGetsACopy(t *testing.T) {
+	r := newLeader(t, nil)
+	other, err := r.client.SubscribeSync("raftbus.kv.>")
+	require.NoError(t, err)
+	r.ask("kv.put.app.k", "v") // no queue group: an old and a new leader must both get it
+	_, err = other.NextMsg(5 * time.Second)
+	require.NoError(t, err)
+}
+
+func TestNotLeaderIsSilent(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.leading = false }) // the node knows before the service does
+	put, get := r.send("kv.put.app.k", "v"), r.send("kv.get.app.k", "")
+	r.handled()
+	r.silent(put)
+	r.silent(get)
+}
+
+func TestDeposedSaysDoneButNeverRefused(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.hold = true })
+	done := r.sendHeld("kv.create.app.k", "v")
+	refused := r.sendHeld("kv.create.app.k", "v")
+	r.node.lead(false)
+	r.node.release()
+	require.JSONEq(t, `{"bucket":"app","key":"k","revision":1,"cluster_revision":2}`, string(r.answered(done).Data))
+	r.silent(refused)
+}
+
+func TestLeaderAgainStillDoesNotRefuseWhatCameBefore(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.hold = true })
+	refused := r.sendHeld("kv.update.app.k", "v", headerExpected, "9")
+	r.node.lead(false)
+	r.node.lead(true)
+	r.node.release()
+	r.silent(refused)
+}
+
+func TestBusyAndFullOnlyWhenLeadershipIsShown(t *testing.T) {
+	for cause, want := range map[error]ErrorKind{node.ErrBusy: Busy, node.ErrFull: Full} {
+		r := newLeader(t, nil)
+		r.node.set(func(n *solo) { n.refusal = cause })
+		requireError(t, want, r.answered(r.send("kv.put.app.k", "v")))
+
+		r.node.set(func(n *solo) { n.readBusy = node.ErrBusy })
+		put := r.send("kv.put.app.k", "v")
+		r.handled()
+		r.silent(put)
+
+		r.node.set(func(n *solo) { n.readBusy, n.hold = nil, true })
+		put = r.sendHeld("kv.put.app.k", "v")
+		require.EqualValues(t, 1, r.service.refusals.Load(), "it waits for ReadIndex")
+		r.node.release()
+		requireError(t, want, r.answered(put))
+	}
+}
+
+func TestRefusalIsNotToldByADeposedNode(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.refusal, n.leading = node.ErrBusy, true })
+	r.node.set(func(n *solo) { n.readBusy = node.ErrNotLeader })
+	put := r.send("kv.put.app.k", "v")
+	r.handled()
+	r.silent(put)
+}
+
+func TestTooLargeForTheNodeIsSaidAtOnce(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.refusal, n.readBusy = node.ErrTooLarge, node.ErrBusy })
+	requireError(t, TooLarge, r.answered(r.send("kv.put.app.k", "v")))
+}
+
+func TestStoppedNodeIsSilent(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.refusal = node.ErrStopped })
+	put := r.send("kv.put.app.k", "v")
+	r.handled()
+	r.silent(put)
+}
+
+func TestRequestsInFlightAreBounded(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.RequestsMax = 2 })
+	r.node.set(func(n *solo) { n.hold = true })
+	first, second := r.sendHeld("kv.put.app.a", "v"), r.sendHeld("kv.get.app.a", "")
+	third := r.sendHeld("kv.put.app.b", "v") // what the node holds of it is the ReadIndex before 'busy'
+	r.node.release()
+	require.Contains(t, string(r.answered(first).Data), `"revision":1`)
+	require.Contains(t, string(r.answered(second).Data), `"value":"v"`)
+	requireError(t, Busy, r.answered(third))
+	require.Contains(t, string(r.ask("kv.put.app.b", "v").Data), `"revision":2`)
+}
+
+func TestBytesInFlightAreBounded(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.RequestBytesMax = 10_000 })
+	r.node.set(func(n *solo) { n.hold = true })
+	first := r.sendHeld("kv.put.app.a", strings.Repeat("v", 20_000)) // one is always allowed
+	second := r.sendHeld("kv.put.app.b", "v")
+	r.node.release()
+	require.Contains(t, string(r.answered(first).Data), `"revision":1`)
+	requireError(t, Busy, r.answered(second))
+}
+
+func TestOverdueIsUnknownAndAnsweredOnce(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r.node.set(func(n *solo) { n.hold = true })
+	put, get := r.sendHeld("kv.put.app.k", "v"), r.sendHeld("kv.get.app.k", "")
+	requireError(t, OutcomeUnknown, r.answered(put))
+	requireError(t, Unavailable, r.answered(get))
+	r.node.release()
+	r.handled()
+	r.silent(put)
+	r.silent(get)
+	require.Contains(t, string(r.ask("kv.get.app.k", "").Data), `"value":"v"`, "unknown may well mean done")
+}
+
+func TestOverdueAfterLeadershipIsSilent(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r.node.set(func(n *solo) { n.hold = true })
+	put := r.sendHeld("kv.put.app.k", "v")
+	r.node.lead(false)
+	r.silent(put)
+}
+
+func TestRequestWithoutReplyIsCarriedOut(t *testing.T) {
+	r := newLeader(t, nil)
+	require.NoError(t, r.client.Publish("raftbus.kv.put.app.k", []byte("v")))
+	require.NoError(t, r.client.Publish("raftbus.kv.put.app.bad!", []byte("v")))
+	require.Eventually(t, func() bool {
+		e, err := r.store.Get("app", "k")
+		return err == nil && string(e.Value) == "v"
+	}, 5*time.Second, time.Millisecond)
+}
+
+func TestDrainFinishesWhatItHas(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.hold = true })
+	put := r.sendHeld("kv.put.app.k", "v")
+
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, r.service.Drain(short), context.DeadlineExceeded)
+	_, err := r.request("kv.put.app.k", "w")
+	require.ErrorIs(t, err, nats.ErrNoResponders)
+
+	drained := make(chan error, 1)
+	go func() { drained <- r.service.Drain(context.Background()) }()
+	r.node.release()
+	require.NoError(t, <-drained)
+	require.Contains(t, string(r.answered(put).Data), `"revision":1`)
+	r.node.lead(false)
+	r.node.lead(true)
+	_, err = r.request("kv.get.app.k", "")
+	require.ErrorIs(t, err, nats.ErrNoResponders, "drained is for good")
+}
+
+func TestDrainTakesWhatTheServerHasSent(t *testing.T) {
+	r := newLeader(t, nil)
+	const count = 500
+	inbox, err := r.client.SubscribeSync(r.client.NewRespInbox())
+	require.NoError(t, err)
+	for range count {
+		require.NoError(t, r.client.PublishRequest("raftbus.kv.put.app.k", inbox.Subject, []byte("v")))
+	}
+	require.NoError(t, r.client.Flush())
+	require.NoError(t, r.service.Drain(t.Context()))
+	for range count {
+		_, err := inbox.NextMsg(5 * time.Second)
+		require.NoError(t, err)
+	}
+}
+
+func TestCloseIsBoundedAndRepeatable(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.hold = true })
+	put := r.sendHeld("kv.put.app.k", "v")
+	start := time.Now()
+	r.service.Close()
+	require.Less(t, time.Since(start), 2*closeWait)
+	r.service.Close()
+	r.node.release() // the node may yet call back
+	require.NoError(t, r.client.Flush())
+	pending, _, err := put.Pending()
+	require.NoError(t, err)
+	require.Zero(t, pending)
+}
+
+func TestNewWantsAllItStandsOn(t *testing.T) {
+	_, err := New(Options{})
+	require.Error(t, err)
+}
