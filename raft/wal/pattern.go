@@ -16,7 +16,7 @@ func (p place) fillPattern(b []byte, offset int64) {
 	}
 }
 
-// isPattern reports whether the sector b, read at offset, was never written to.
+// isPattern reports whether no byte of the sector b, read at offset, was ever written.
 func (p place) isPattern(b []byte, offset int64) bool {
 	word := p.mix(offset)
 	for j := 0; j < sectorBytes; j += 8 {
@@ -25,4 +25,17 @@ func (p place) isPattern(b []byte, offset int64) bool {
 		}
 	}
 	return true
+}
+
+// hasPattern reports whether some part of the sector b, read at offset, was never written. Sectors are written whole or
+// not at all by disks, but a write may stop anywhere in one before it gets to the disk (F20). Nobody but the log knows the
+// eight bytes, so no batch that was written to its end contains them.
+func (p place) hasPattern(b []byte, offset int64) bool {
+	word := p.mix(offset)
+	for j := 0; j < sectorBytes; j += 8 {
+		if binary.LittleEndian.Uint64(b[j:]) == word {
+			return true
+		}
+	}
+	return false
 }

@@ -30,11 +30,11 @@ func (im *image) corrupt(offset int64, format string, args ...any) *CorruptError
 func (im *image) scan(sequence *uint64, visit func(offset int64, h batchHeader, body []byte) error) (tail, error) {
 	t := tail{end: sectorBytes}
 	for t.end < int64(len(im.data)) && !t.sealed {
-		if im.isPattern(im.sector(t.end), t.end) {
+		h, intact := parseBatchHeader(im.data[t.end:], im.salt(t.end))
+		if !intact && im.hasPattern(im.sector(t.end), t.end) {
 			return im.headless(t)
 		}
-		h, err := im.batchAt(t.end, *sequence)
-		if err != nil {
+		if err := im.checkHeader(t.end, h, intact, *sequence); err != nil {
 			return t, err
 		}
 		start, end := t.end+headerBytes, t.end+headerBytes+int64(h.length)
@@ -56,21 +56,20 @@ func (im *image) scan(sequence *uint64, visit func(offset int64, h batchHeader, 
 
 func (im *image) sector(offset int64) []byte { return im.data[offset : offset+sectorBytes] }
 
-// batchAt checks the batch header at offset. An honest crash leaves the whole sector old or new, so a header that is
-// neither pattern nor intact is damage, and so is one whose number does not follow (D1: a stale or foreign block).
-func (im *image) batchAt(offset int64, sequence uint64) (batchHeader, error) {
-	h, ok := parseBatchHeader(im.data[offset:], im.salt(offset))
-	if !ok {
-		return h, im.corrupt(offset, "a batch header is neither intact nor unused space")
+// checkHeader checks the batch header at offset. A crash leaves some of the pattern in a sector that it tears, so a header
+// that is not intact, in a sector without any, is damage; and so is one whose number does not follow (D1: a stale block).
+func (im *image) checkHeader(offset int64, h batchHeader, intact bool, sequence uint64) error {
+	if !intact {
+		return im.corrupt(offset, "a batch header is damaged")
 	}
 	if sequence != 0 && h.sequence != sequence {
-		return h, im.corrupt(offset, "batch %d stands where batch %d belongs", h.sequence, sequence)
+		return im.corrupt(offset, "batch %d stands where batch %d belongs", h.sequence, sequence)
 	}
 	end := offset + headerBytes + int64(h.length)
 	if end%sectorBytes != 0 || h.length < headerBytes || end > int64(len(im.data)) {
-		return h, im.corrupt(offset, "batch %d has an impossible length of %d bytes", h.sequence, h.length)
+		return im.corrupt(offset, "batch %d has an impossible length of %d bytes", h.sequence, h.length)
 	}
-	return h, nil
+	return nil
 }
 
 func (im *image) isSeal(offset int64) bool {
@@ -78,8 +77,8 @@ func (im *image) isSeal(offset int64) bool {
 	return ok && h.kind == kindSeal
 }
 
-// headless decides about unused space at t.end: the end of the log, if nothing or only the rest of a batch whose first
-// sector never arrived follows. An intact batch further on was written only after this place was synced (K52).
+// headless decides about unused space at t.end: the end of the log, if nothing or only the rest of a batch whose header
+// never arrived follows. An intact batch further on was written only after this place was synced (K52).
 func (im *image) headless(t tail) (tail, error) {
 	t.dirty = im.patternFrom(t.end)
 	for at := t.end; at < t.dirty; at += sectorBytes {
@@ -91,11 +90,11 @@ func (im *image) headless(t tail) (tail, error) {
 }
 
 // failing decides about the batch at t.end, which ends at end, with an intact header and a body that fails its checksum.
-// It is torn only if it is the last thing ever written here and one of its sectors never was.
+// It is torn only if it is the last thing ever written here and some of it never was.
 func (im *image) failing(t tail, end int64) (tail, error) {
 	if t.dirty = im.patternFrom(t.end); t.dirty <= end {
 		for at := t.end; at < end; at += sectorBytes {
-			if im.isPattern(im.sector(at), at) {
+			if im.hasPattern(im.sector(at), at) {
 				return t, nil
 			}
 		}

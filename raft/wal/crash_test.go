@@ -1,0 +1,299 @@
+package wal
+
+// Crashes: the disk as a power loss could leave it, at every file operation, in every mode; what the log makes of it; and
+// a second crash while it does.
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
+)
+
+// long asks for the sweeps of a release instead of those of every change.
+var long = os.Getenv("RAFTBUS_LONG") != ""
+
+// journal is what a test knows while a log is at work: what was acknowledged, and what is under way.
+type journal struct {
+	mu       sync.Mutex
+	acked    model
+	underway model // nil when nothing is
+}
+
+func (j *journal) begin(m model) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.underway = m
+}
+
+// end takes in what came of the step under way. After ErrFailed it stays under way for ever: nobody knows.
+func (j *journal) end(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case err == nil:
+		j.acked, j.underway = j.underway, nil
+	case !errors.Is(err, ErrFailed):
+		j.underway = nil
+	}
+}
+
+// differs says how l is neither what was acknowledged nor that and the whole of what was under way.
+func (j *journal) differs(l *Log) string {
+	first := j.acked.differs(l)
+	if first == "" || j.underway == nil {
+		return first
+	}
+	if second := j.underway.differs(l); second != "" {
+		return fmt.Sprintf("neither acknowledged (%s) nor under way (%s)", first, second)
+	}
+	return ""
+}
+
+// work runs steps on a log until one fails fatally, writing them to the journal. It returns the last error.
+func (j *journal) work(l *Log, s *script, steps int) error {
+	var err error
+	for range steps {
+		m := j.acked
+		id := GroupID(s.rng.IntN(2))
+		if g := m[id]; len(g.log) > 12 && s.rng.IntN(3) == 0 {
+			b := *s.base(&g)
+			j.begin(m.with(Batch{Group: id, Base: &b}))
+			err = l.Compact(id, b)
+		} else {
+			batches := []Batch{s.batch(m, id), s.batch(m, 2+id)}
+			j.begin(m.with(batches...))
+			err = l.Append(batches...)
+		}
+		if j.end(err); errors.Is(err, ErrFailed) {
+			return err
+		}
+	}
+	return err
+}
+
+// survivor opens a crashed disk and fails the test unless it holds what it must, now and after more work on it.
+func (j *journal) survivor(t *testing.T, fs *waltest.FS, what string) {
+	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID})
+	require.NoError(t, err, what)
+	require.Empty(t, j.differs(l), what)
+	next := journal{acked: j.acked}
+	if j.acked.differs(l) != "" {
+		next.acked = j.underway
+	}
+	require.NoError(t, next.work(l, &script{rng: seeded(9), most: 900}, 2), what)
+	require.NoError(t, l.Close())
+	l = openTest(t, fs)
+	require.Empty(t, next.differs(l), what)
+	require.NoError(t, l.Close())
+}
+
+// TestCrashAtEveryOperation takes images of the disk before every operation that changes it.
+func TestCrashAtEveryOperation(t *testing.T) {
+	seeds, images := uint64(2), 0
+	if long {
+		seeds = 120
+	}
+	for seed := range seeds {
+		fs, rng := waltest.New(), seeded(seed)
+		j := &journal{acked: model{}}
+		var checks []func() // run later, on the test's own goroutine
+		crash := func(op waltest.Op) {
+			now := &journal{acked: j.acked, underway: j.underway}
+			for _, mode := range waltest.Modes {
+				disk, what := fs.Crash(mode, rng), fmt.Sprintf("seed %d, mode %v, before %+v", seed, mode, op)
+				checks = append(checks, func() { now.survivor(t, disk, what) })
+			}
+			if op.Kind == waltest.Sync {
+				disk := fs.Crash(waltest.KeepSectors, rng)
+				checks = append(checks, func() { crashTwice(t, now, disk, rng) })
+			}
+		}
+		fs.Hook(func(op waltest.Op) error {
+			j.mu.Lock()
+			defer j.mu.Unlock()
+			if op.Kind.Changes() {
+				crash(op)
+			}
+			return nil
+		})
+		l := openTest(t, fs)
+		require.NoError(t, j.work(l, &script{rng: seeded(seed), most: 900}, 25))
+		require.NoError(t, l.Close())
+		fs.Hook(nil)
+		for _, check := range checks {
+			check()
+		}
+		images += len(checks)
+	}
+	t.Logf("%d images", images)
+	require.Greater(t, images, 500)
+}
+
+// crashTwice crashes again at every operation of the recovery from a first crash.
+func crashTwice(t *testing.T, j *journal, fs *waltest.FS, rng *rand.Rand) {
+	var again []*waltest.FS
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind.Changes() && !strings.HasSuffix(op.Name, tempSuffix) {
+			again = append(again, fs.Crash(waltest.KeepSectors, rng), fs.Crash(waltest.KeepNothing, rng))
+		}
+		return nil
+	})
+	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID})
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	for _, fs := range again {
+		j.survivor(t, fs, "after a second crash")
+	}
+}
+
+// TestK49LazySyncAck: what Append returned nil for survives a power loss at that very moment.
+func TestK49LazySyncAck(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	b := Batch{HardState: &rpc.HardState{Term: 1, Vote: "n1"}, Entries: entries(1, 1, 4)}
+	require.NoError(t, l.Append(b))
+	j := journal{acked: model{}.with(b)}
+	j.survivor(t, fs.Crash(waltest.KeepNothing, nil), "the moment it is acknowledged")
+	require.NoError(t, l.Close())
+}
+
+// TestK54DirectoryNotSynced: folder, segment and rolled segments are all there after a power loss.
+func TestK54DirectoryNotSynced(t *testing.T) {
+	fs := waltest.New()
+	l, err := Open(fs, "/a/b/c", Options{SegmentBytes: 8 << 10})
+	require.NoError(t, err)
+	for i := rpc.Index(1); i < 400; i++ {
+		require.NoError(t, l.Append(Batch{Entries: entries(1, i, i+1)}))
+	}
+	require.Greater(t, l.Stats().Segments, 10)
+	after := fs.Crash(waltest.KeepNothing, nil)
+	require.NoError(t, l.Close())
+	l, err = Open(after, "/a/b/c", Options{SegmentBytes: 8 << 10})
+	require.NoError(t, err)
+	require.Equal(t, rpc.Index(399), l.State(0).Last.Index)
+	require.NoError(t, l.Close())
+}
+
+// TestK56MarkBeforeData: a base is never durable before the entries and hard state of its batch, nor are segments deleted
+// before it is.
+func TestK56MarkBeforeData(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	var bs []Batch
+	for i := rpc.Index(1); i < 200; i++ {
+		bs = append(bs, Batch{Entries: entries(1, i, i+1)})
+		require.NoError(t, l.Append(bs[i-1]))
+	}
+	m := model{}.with(bs...)
+	base := Base{ID: rpc.EntryID{Term: 1, Index: 150}}
+	j := &journal{acked: m, underway: m.with(Batch{Base: &base})}
+	removed := 0
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Remove && strings.HasSuffix(op.Name, segmentSuffix) {
+			removed++
+			j.acked = j.underway // nothing may be deleted before this is so
+		}
+		for _, mode := range waltest.Modes {
+			j.survivor(t, fs.Crash(mode, seeded(1)), fmt.Sprintf("before %+v", op))
+		}
+		return nil
+	})
+	require.NoError(t, l.Compact(0, base))
+	fs.Hook(nil)
+	require.Greater(t, removed, 2)
+	require.NoError(t, l.Close())
+}
+
+// TestK33TempFile: a half-made segment is never read, and is gone after the next start.
+func TestK33TempFile(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	b := Batch{Entries: entries(1, 1, 9)}
+	require.NoError(t, l.Append(b))
+	require.NoError(t, l.Close())
+	f, err := fs.Create("/log/0000000000000002.wal.tmp", diskCategory)
+	require.NoError(t, err)
+	_, err = f.Write([]byte(strings.Repeat("half a segment", 100)))
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(f.Sync(), f.Close()))
+	for _, other := range []string{"/log/notes.txt", "/log/1.wal", "/log/000000000000000X.wal"} {
+		f, err := fs.Create(other, diskCategory)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	}
+	l = openTest(t, fs)
+	model{}.with(b).check(t, l)
+	require.NoError(t, l.Close())
+	names, err := fs.List("/log")
+	require.NoError(t, err)
+	require.NotContains(t, names, "0000000000000002.wal.tmp")
+	require.Contains(t, names, "notes.txt")
+}
+
+// TestK53FsyncRetried: a failed sync ends the log, is never tried again, and what a restart then finds is written anew
+// before it counts, since the system may show bytes that never reached the disk.
+func TestK53FsyncRetried(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	require.NoError(t, l.Append(Batch{Entries: entries(1, 1, 4)}))
+	active, syncs := fs.PathJoin("/log", l.active.name), 0
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Sync && op.Name == active {
+			syncs++
+			return waltest.ErrPagesLost
+		}
+		return nil
+	})
+	b := Batch{Entries: entries(1, 4, 7)}
+	require.ErrorIs(t, l.Append(b), ErrFailed)
+	require.ErrorIs(t, l.Append(b), ErrFailed)
+	require.ErrorIs(t, l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: 2}}), ErrFailed)
+	require.ErrorIs(t, l.Room(), ErrFailed)
+	require.Equal(t, rpc.Index(3), l.State(0).Last.Index, "what may not be durable is not shown")
+	got, err := l.Entries(0, 1, 10, 1000)
+	require.NoError(t, err, "reads go on")
+	require.Len(t, got, 3)
+	require.NoError(t, l.Close())
+	require.Equal(t, 1, syncs)
+	fs.Hook(nil)
+
+	l = openTest(t, fs)
+	require.Equal(t, rpc.Index(6), l.State(0).Last.Index, "the page cache shows it")
+	after := fs.Crash(waltest.KeepNothing, nil)
+	require.NoError(t, l.Close())
+	l = openTest(t, after)
+	require.Equal(t, rpc.Index(6), l.State(0).Last.Index, "and having been shown once it stays")
+	require.NoError(t, l.Close())
+}
+
+// TestUnsyncedAtRestart: what a killed process wrote and did not sync is made durable before a restart builds on it.
+func TestUnsyncedAtRestart(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Sync {
+			return syscall.EIO
+		}
+		return nil
+	})
+	require.ErrorIs(t, l.Append(Batch{Entries: entries(1, 1, 4)}), ErrFailed)
+	require.NoError(t, l.Close())
+	fs.Hook(nil)
+	l = openTest(t, fs)
+	require.Equal(t, rpc.Index(3), l.State(0).Last.Index)
+	after := fs.Crash(waltest.KeepNothing, nil)
+	require.NoError(t, l.Close())
+	l = openTest(t, after)
+	require.Equal(t, rpc.Index(3), l.State(0).Last.Index)
+	require.NoError(t, l.Close())
+}

@@ -1,0 +1,264 @@
+package wal
+
+// Disks that fail or fill, at every operation: nothing acknowledged is lost, nothing refused is kept, and nothing is
+// synced again after a sync failed.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
+)
+
+// fault is a way for the n-th changing operation to fail.
+type fault struct {
+	name    string
+	lasting bool // all later writes and creates fail as well, until the disk is mended
+	err     func(op waltest.Op) error
+}
+
+var faults = []fault{
+	{"EIO once", false, func(waltest.Op) error { return syscall.EIO }},
+	{"lost pages", false, func(op waltest.Op) error {
+		if op.Kind == waltest.Sync {
+			return waltest.ErrPagesLost
+		}
+		return syscall.EIO
+	}},
+	{"short write", false, func(op waltest.Op) error { return &waltest.Short{Bytes: op.Bytes / 2, Err: syscall.EIO} }},
+	{"silent short write", false, func(op waltest.Op) error { return &waltest.Short{Bytes: op.Bytes / 2, Err: io.ErrShortWrite} }},
+	{"ENOSPC once", false, func(waltest.Op) error { return syscall.ENOSPC }},
+	{"ENOSPC from here on", true, func(op waltest.Op) error { return &waltest.Short{Bytes: op.Bytes / 3, Err: syscall.ENOSPC} }},
+}
+
+// breaker lets the n-th changing operation fail, and notes syncs of a segment that failed before.
+type breaker struct {
+	fault
+	mu      sync.Mutex
+	left    int
+	broken  map[string]bool // segments of which a write or sync failed
+	retried string
+}
+
+func (b *breaker) hook(op waltest.Op) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !op.Kind.Changes() {
+		return nil
+	}
+	if op.Kind == waltest.Sync && b.broken[op.Name] {
+		b.retried = op.Name
+	}
+	if b.left--; b.left > 0 || b.left < 0 && !b.lasting || b.lasting && b.left < 0 && op.Kind != waltest.Write && op.Kind != waltest.Create {
+		return nil
+	}
+	if strings.HasSuffix(op.Name, segmentSuffix) {
+		b.broken[op.Name] = true
+	}
+	return b.err(op)
+}
+
+// TestFaultAtEveryOperation: F20, F21, D5, K53.
+func TestFaultAtEveryOperation(t *testing.T) {
+	step := 3
+	if long {
+		step = 1
+	}
+	runs := 0
+	for _, f := range faults {
+		reached := true
+		for n := 1; reached; n += step {
+			b := &breaker{fault: f, left: n, broken: map[string]bool{}}
+			oneFault(t, b, fmt.Sprintf("%s at operation %d", f.name, n))
+			reached = b.left <= 0
+			runs++
+		}
+	}
+	t.Logf("%d runs", runs)
+	require.Greater(t, runs, 200)
+}
+
+func oneFault(t *testing.T, b *breaker, what string) {
+	fs := waltest.New()
+	fs.Hook(b.hook)
+	j := &journal{acked: model{}}
+	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID})
+	if err == nil {
+		_ = j.work(l, &script{rng: seeded(3), most: 900}, 40)
+		require.Empty(t, j.acked.differs(l), "%s: what is shown is not what is durable", what)
+		require.NoError(t, l.Close(), what)
+	}
+	require.Empty(t, b.retried, "%s: a sync was tried again", what)
+	fs.Hook(nil)
+	disk := fs.Crash(waltest.KeepNothing, nil)
+	j.survivor(t, fs, what+", after a restart of the process")
+	j.survivor(t, disk, what+", after a power loss")
+}
+
+// fullDisk lets creating and writing new segments fail for want of space, as long as it is set.
+type fullDisk struct {
+	mu   sync.Mutex
+	full bool
+}
+
+func (d *fullDisk) set(full bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = full
+}
+
+func (d *fullDisk) hook(op waltest.Op) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.full && op.Kind == waltest.Write && strings.HasSuffix(op.Name, tempSuffix) {
+		return &waltest.Short{Bytes: 100, Err: syscall.ENOSPC}
+	}
+	return nil
+}
+
+// TestFullDisk: entries are refused once they fit nowhere, hard states and bases still get through, reads go on, and
+// writes resume when there is space again (F21).
+func TestFullDisk(t *testing.T) {
+	fs, disk := waltest.New(), &fullDisk{full: false}
+	l := openTest(t, fs)
+	m := model{}
+	append1 := func(b Batch) error {
+		err := l.Append(b)
+		if err == nil {
+			m = m.with(b)
+		}
+		m.check(t, l)
+		return err
+	}
+	require.NoError(t, append1(Batch{Entries: entries(1, 1, 3)}))
+	fs.Hook(disk.hook)
+	disk.set(true)
+	var err error
+	last := rpc.Index(3)
+	for ; err == nil; last++ {
+		err = append1(Batch{Entries: entries(1, last, last+1)})
+	}
+	last--
+	require.ErrorIs(t, err, ErrFull)
+	require.ErrorIs(t, l.Room(), ErrFull)
+	require.NoError(t, append1(Batch{HardState: &rpc.HardState{Term: 2, Vote: "n1"}}), "the reserve")
+	require.ErrorIs(t, append1(Batch{Entries: entries(2, last, last+1)}), ErrFull)
+	big := entries(2, last, last+1)
+	big[0].Data = make([]byte, 30<<10)
+	require.ErrorIs(t, append1(Batch{Entries: big}), ErrFull)
+	for term := rpc.Term(3); err == nil || term == 3; term++ {
+		err = append1(Batch{HardState: &rpc.HardState{Term: term}})
+	}
+	require.ErrorIs(t, err, ErrFull, "even the reserve ends")
+
+	crashed := fs.Crash(waltest.KeepNothing, nil)
+	disk.set(false)
+	require.Eventually(t, func() bool { return l.Room() == nil }, 10*time.Second, time.Millisecond)
+	require.NoError(t, append1(Batch{Entries: entries(2, last, last+1)}))
+	require.NoError(t, append1(Batch{Entries: []rpc.Entry{{Index: last + 1, Term: 9, Data: make([]byte, 30<<10)}}}))
+	require.NoError(t, l.Close())
+	before := m
+	l = openTest(t, fs)
+	before.check(t, l)
+	require.NoError(t, l.Close())
+	l = openTest(t, crashed)
+	require.Equal(t, last-1, l.State(0).Last.Index)
+	require.NoError(t, l.Close())
+}
+
+// TestCompactionFreesFullDisk: compaction goes on with a full disk.
+func TestCompactionOnFullDisk(t *testing.T) {
+	fs, disk := waltest.New(), &fullDisk{}
+	l := openTest(t, fs)
+	last := rpc.Index(1)
+	for ; l.Stats().Segments < 4; last++ {
+		require.NoError(t, l.Append(Batch{Entries: entries(1, last, last+1)}))
+	}
+	fs.Hook(disk.hook)
+	disk.set(true)
+	for err := error(nil); !errors.Is(err, ErrFull); last++ {
+		err = l.Append(Batch{Entries: entries(1, last, last+1)})
+	}
+	require.NoError(t, l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: last - 3}}))
+	require.LessOrEqual(t, l.Stats().Segments, 2)
+	disk.set(false)
+	require.NoError(t, l.Close())
+}
+
+// TestPreparerFailure: EIO while the next segment is made ends the log when it is noticed, and no sooner than that.
+func TestPreparerFailure(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Write && strings.HasSuffix(op.Name, tempSuffix) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	var err error
+	for i := rpc.Index(1); err == nil; i++ {
+		err = l.Append(Batch{Entries: entries(1, i, i+1)})
+	}
+	require.ErrorIs(t, err, ErrFailed)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorIs(t, l.Room(), ErrFailed)
+	require.NoError(t, l.Close())
+}
+
+// TestReadFault: a failed or damaged read is an error of that read, and says where.
+func TestReadFault(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	require.NoError(t, l.Append(Batch{Group: 3, Entries: entries(1, 1, 40)}))
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Read {
+			return syscall.EIO
+		}
+		return nil
+	})
+	_, err := l.Entries(3, 1, 40, 1000)
+	require.ErrorIs(t, err, syscall.EIO)
+	fs.Hook(nil)
+	got, err := l.Entries(3, 1, 40, 10000)
+	require.NoError(t, err)
+	require.Len(t, got, 39)
+
+	data := readFile(t, fs, "/log/"+l.active.name)
+	at := strings.Index(string(data), "entry 20 of")
+	flipBit(t, fs, "/log/"+l.active.name, int64(at)*8+3)
+	got, err = l.Entries(3, 1, 40, 10000)
+	var bad *CorruptError
+	require.ErrorAs(t, err, &bad)
+	require.Len(t, got, 19)
+	require.Equal(t, CorruptError{Segment: l.active.name, Offset: int64(at - headerBytes), Group: 3, Entry: rpc.EntryID{Term: 1, Index: 20}, Reason: bad.Reason}, *bad)
+	require.NoError(t, l.Close())
+}
+
+func readFile(t require.TestingT, fs vfs.FS, path string) []byte {
+	f, err := fs.Open(path)
+	require.NoError(t, err)
+	b, err := io.ReadAll(f)
+	require.NoError(t, errors.Join(err, f.Close()))
+	return b
+}
+
+func flipBit(t require.TestingT, fs vfs.FS, path string, bit int64) {
+	f, err := fs.OpenReadWrite(path, diskCategory)
+	require.NoError(t, err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, bit/8)
+	require.NoError(t, err)
+	b[0] ^= 1 << (bit % 8)
+	_, err = f.WriteAt(b, bit/8)
+	require.NoError(t, errors.Join(err, f.Close()))
+}
