@@ -58,6 +58,9 @@ func (n *Node) stepAll(b *batch, ticked bool) {
 		n.core.Step(e)
 	}
 	for _, e := range b.events {
+		if bus, ok := e.(raft.BusChanged); ok && !bus.Up {
+			clear(n.answered)
+		}
 		n.core.Step(e)
 	}
 	for _, call := range b.calls {
@@ -203,12 +206,13 @@ func (n *Node) tryTable() error {
 func (n *Node) takePing(p *ping) {
 	if p.err == nil && p.refusal == "" {
 		n.clock.hear(p.peer, p.offset)
+		n.answered[p.peer] = true
 	}
 	if n.core == nil {
 		n.hearGathering(*p)
 		return
 	}
-	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(), Leader: p.leader, Term: p.term})
+	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(n.answered[p.peer]), Leader: p.leader, Term: p.term})
 }
 
 // waitingText is what the operator of a first boot reads.

@@ -44,6 +44,7 @@ type Node struct {
 	links     map[rpc.NodeID]bool
 	busUp     bool
 	clock     *clock
+	answered  map[rpc.NodeID]bool // peers that answered a ping since the bus was last down
 	leading   bool
 	observers []func(bool)
 	steps     []raft.Proposal        // reused
@@ -83,7 +84,7 @@ func New(o Options) *Node {
 		o.Seed = rand.Uint64()
 	}
 	n := &Node{
-		o: o, limits: raft.DefaultLimits(), links: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
+		o: o, limits: raft.DefaultLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
 		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	n.status = Status{Status: raft.Status{ID: o.Config.Self().ID()}, Instance: o.Instance}

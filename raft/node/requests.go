@@ -103,12 +103,13 @@ type ping struct {
 	offset   time.Duration
 }
 
-// outcome is what a ping means for the failure detector: 'no responders' counts only on a steady connection (K75).
-func (p *ping) outcome() raft.PingOutcome {
+// outcome is what a ping means for the failure detector. 'No responders' counts only where NATS surely knew of the peer
+// before (K75): on a connection that has been up for a second, or over which that peer has answered already.
+func (p *ping) outcome(answered bool) raft.PingOutcome {
 	switch {
 	case p.err == nil && p.refusal == "":
 		return raft.PingOK
-	case errors.Is(p.err, busclient.ErrNoResponders) && p.steady:
+	case errors.Is(p.err, busclient.ErrNoResponders) && (p.steady || answered):
 		return raft.PingNobody
 	}
 	return raft.PingUnclear

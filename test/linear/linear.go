@@ -38,6 +38,7 @@ const (
 	Done    Outcome = iota
 	Refused         // wrong revision, or key not found: certainly not applied
 	Unknown         // may have been applied, or may yet be
+	NotDone         // nobody took it ('no responders', not sent): certainly not applied, and nothing was learnt
 )
 
 // Output is the answer to an Input.
@@ -100,7 +101,10 @@ func (h *History) closed() []porcupine.Operation {
 	end := time.Since(h.start).Nanoseconds()
 	var ops []porcupine.Operation
 	for _, op := range h.ops {
-		if op.Output.(Output).Outcome == Unknown {
+		switch op.Output.(Output).Outcome {
+		case NotDone:
+			continue // if it was done all the same, somebody reads a value that nobody wrote
+		case Unknown:
 			if op.Input.(Input).Kind == Get {
 				continue
 			}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -202,8 +201,8 @@ type failed struct {
 }
 
 // request asks once. The error is the bus's: 'no responders', a timeout.
-func request(nc *nats.Conn, subject, body string, header nats.Header) (reply, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func request(nc *nats.Conn, patience time.Duration, subject, body string, header nats.Header) (reply, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	m, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: []byte(body), Header: header})
 	if err != nil {
@@ -216,7 +215,7 @@ func request(nc *nats.Conn, subject, body string, header nats.Header) (reply, er
 // addBucket makes a bucket, trying again while nobody leads.
 func (c *cluster) addBucket(nc *nats.Conn, name string) {
 	require.Eventually(c.t, func() bool {
-		r, err := request(nc, "raftbus.bucket.add."+name, "", nil)
+		r, err := request(nc, time.Second, "raftbus.bucket.add."+name, "", nil)
 		return err == nil && (r.Error == nil || strings.Contains(r.Error.Text, "exists"))
 	}, 15*time.Second, 20*time.Millisecond, "the bucket cannot be made")
 }
@@ -237,5 +236,3 @@ func (p *process) logged(t *testing.T, within time.Duration, words ...string) {
 		return false
 	}, within, 20*time.Millisecond, "no line with %q in:\n%s", words, p.log)
 }
-
-var errStopped = errors.New("stopped")

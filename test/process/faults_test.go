@@ -146,9 +146,9 @@ func TestFirstBootWaitsForAll(t *testing.T) {
 	c.start("n2")
 	nc := c.connect()
 	for _, id := range []string{"n1", "n2"} {
-		c.nodes[id].logged(t, 5*time.Second, "waiting", "n3")
+		c.nodes[id].logged(t, 5*time.Second, "waiting", "\"n3\"")
 	}
-	_, err := request(nc, "raftbus.kv.get.app.x", "", nil)
+	_, err := request(nc, time.Second, "raftbus.kv.get.app.x", "", nil)
 	require.ErrorIs(t, err, nats.ErrNoResponders)
 	for id, s := range c.statuses(nc) {
 		require.Equal(t, []string{"n3"}, s.WaitingFor, id)
@@ -173,12 +173,12 @@ func TestWipedNodeIsRefused(t *testing.T) {
 	require.Len(t, s.RefusedBy, 2)
 	require.Zero(t, s.Term)
 	require.Eventually(t, func() bool {
-		r, err := request(nc, "raftbus.kv.put.app.still", "served", nil)
+		r, err := request(nc, time.Second, "raftbus.kv.put.app.still", "served", nil)
 		return err == nil && r.Error == nil
 	}, 5*time.Second, 20*time.Millisecond)
 	c.kill("n2")
 	require.Never(t, func() bool {
-		r, err := request(nc, "raftbus.kv.put.app.nobody", "votes", nil)
+		r, err := request(nc, time.Second, "raftbus.kv.put.app.nobody", "votes", nil)
 		return err == nil && r.Error == nil
 	}, 4*time.Second, 100*time.Millisecond, "a wiped node helped to make a majority")
 }
@@ -220,7 +220,7 @@ func TestGroupCommit(t *testing.T) {
 		client := c.connect()
 		group.Go(func() {
 			for i := 0; i < each; {
-				if r, err := request(client, "raftbus.kv.put.app.g"+strconv.Itoa(w), strconv.Itoa(i), nil); err == nil && r.Error == nil {
+				if r, err := request(client, time.Second, "raftbus.kv.put.app.g"+strconv.Itoa(w), strconv.Itoa(i), nil); err == nil && r.Error == nil {
 					i++
 				}
 			}

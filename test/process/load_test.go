@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 // they see; and one that writes new keys only, so that availability can be measured and nothing acknowledged may be missed.
 type load struct {
 	c       *cluster
+	name    string // of its keys: the history of a key begins with the load
 	history *linear.History
 	stop    chan struct{}
 	group   sync.WaitGroup
@@ -34,9 +36,11 @@ type ack struct {
 	at  time.Time
 }
 
+var loads atomic.Int64
+
 // startLoad begins; readers and writers share n keys.
 func startLoad(c *cluster, clients, keys int) *load {
-	l := &load{c: c, history: linear.NewHistory(), stop: make(chan struct{})}
+	l := &load{c: c, name: fmt.Sprintf("l%d-", loads.Add(1)), history: linear.NewHistory(), stop: make(chan struct{})}
 	for i := range clients {
 		nc := c.connect()
 		l.group.Go(func() { l.client(nc, i, keys) })
@@ -55,12 +59,16 @@ func (l *load) stopped() bool {
 	}
 }
 
+// writerPatience is how long the writer waits for an answer before it asks again: what a dead leader had received nobody
+// answers.
+const writerPatience = 100 * time.Millisecond
+
 // writer puts new keys, one after the other, each until it is acknowledged.
 func (l *load) writer(nc *nats.Conn) {
 	for i := 0; !l.stopped(); i++ {
-		key := "w" + strconv.Itoa(i)
+		key := l.name + "w" + strconv.Itoa(i)
 		for !l.stopped() {
-			r, err := request(nc, "raftbus.kv.put.app."+key, key, nil)
+			r, err := request(nc, writerPatience, "raftbus.kv.put.app."+key, key, nil)
 			if err == nil && r.Error == nil {
 				l.mu.Lock()
 				l.acked = append(l.acked, ack{key, time.Now()})
@@ -86,7 +94,7 @@ func (l *load) pause(err error) {
 func (l *load) client(nc *nats.Conn, id, keys int) {
 	revisions := map[string]uint64{}
 	for i := 0; !l.stopped(); i++ {
-		in := linear.Input{Key: "k" + strconv.Itoa(rand.IntN(keys)), Value: fmt.Sprintf("%d.%d", id, i)}
+		in := linear.Input{Key: l.name + "k" + strconv.Itoa(rand.IntN(keys)), Value: fmt.Sprintf("%d.%d", id, i)}
 		switch n := rand.IntN(10); {
 		case n < 5:
 			in.Kind = linear.Get
@@ -101,10 +109,11 @@ func (l *load) client(nc *nats.Conn, id, keys int) {
 			in.Kind = linear.Get
 		}
 		out := l.history.Record(id, in, func() linear.Output { return do(nc, in) })
-		revisions[in.Key] = out.Revision
-		if out.Outcome == linear.Unknown {
-			time.Sleep(2 * time.Millisecond)
+		if out.Outcome == linear.NotDone {
+			time.Sleep(2 * time.Millisecond) // nobody leads now
+			continue
 		}
+		revisions[in.Key] = out.Revision
 	}
 }
 
@@ -124,8 +133,10 @@ func do(nc *nats.Conn, in linear.Input) linear.Output {
 	if in.Kind == linear.Get || in.Kind == linear.Delete {
 		body = ""
 	}
-	r, err := request(nc, "raftbus.kv."+in.Kind.String()+".app."+in.Key, body, header)
+	r, err := request(nc, time.Second, "raftbus.kv."+in.Kind.String()+".app."+in.Key, body, header)
 	switch {
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
+		return linear.Output{Outcome: linear.NotDone}
 	case err != nil:
 		return linear.Output{Outcome: linear.Unknown}
 	case r.Error == nil:
@@ -177,7 +188,7 @@ func checkAcked(t *testing.T, nc *nats.Conn, acked []ack) {
 		var r reply
 		require.Eventually(t, func() bool {
 			var err error
-			r, err = request(nc, "raftbus.kv.get.app."+a.key, "", nil)
+			r, err = request(nc, time.Second, "raftbus.kv.get.app."+a.key, "", nil)
 			return err == nil
 		}, 15*time.Second, 20*time.Millisecond, "%s cannot be read", a.key)
 		require.Nil(t, r.Error, "acknowledged write of %s is lost: %+v", a.key, r.Error)
