@@ -193,12 +193,15 @@ func (l *Log) makeRoom(bytes int64) error {
 	if l.fits(l.active, bytes, l.hasEntries()) {
 		return nil
 	}
-	next, err := l.prep.take(l.nextRequest(bytes))
+	want := l.nextRequest(bytes)
+	next, err := l.prep.take(want)
 	switch {
 	case errors.Is(err, ErrFull) && !l.hasEntries() && l.fits(l.active, bytes, false):
 		return nil
 	case errors.Is(err, ErrFull):
-		l.askNext() // a segment of the usual size may find room where a big one does not
+		if usual := l.nextRequest(0); want.size > usual.size {
+			l.prep.ask(usual) // one of the usual size may find room where a big one does not
+		}
 		return ErrFull
 	case err != nil:
 		return l.fail(err)

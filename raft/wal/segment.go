@@ -59,22 +59,35 @@ func putSegmentHeader(b []byte, p place, size int64) {
 	le.PutUint64(b[16:], p.log)
 	le.PutUint64(b[24:], p.segment)
 	le.PutUint64(b[32:], uint64(size))
-	le.PutUint32(b[sectorBytes-4:], checksum(b[:sectorBytes-4]))
+	sealHeader(b)
 }
 
-// parseSegmentHeader decodes the first sector b of a segment; reason says what is wrong with it, if anything is.
-func parseSegmentHeader(b []byte) (p place, size int64, reason string) {
+// sealHeader puts the checksum at the end of the first sector.
+func sealHeader(b []byte) {
+	binary.LittleEndian.PutUint32(b[sectorBytes-4:], checksum(b[:sectorBytes-4]))
+}
+
+// segmentHeader is the first sector of a segment, decoded.
+type segmentHeader struct {
+	place
+	version uint32
+	size    int64
+}
+
+// parseSegmentHeader decodes the first sector b of a segment; damage says what is wrong with it, if anything is.
+func parseSegmentHeader(b []byte) (h segmentHeader, damage string) {
 	le := binary.LittleEndian
-	if string(b[:8]) != segmentMagic {
-		return place{}, 0, "this is no segment of a raftbus log"
+	switch {
+	case string(b[:8]) != segmentMagic:
+		return h, "this is no segment of a raftbus log"
+	case le.Uint32(b[sectorBytes-4:]) != checksum(b[:sectorBytes-4]):
+		return h, "the segment header's checksum is wrong"
 	}
-	if le.Uint32(b[sectorBytes-4:]) != checksum(b[:sectorBytes-4]) {
-		return place{}, 0, "the segment header's checksum is wrong"
-	}
-	if v := le.Uint32(b[8:]); v != formatVersion {
-		return place{}, 0, fmt.Sprintf("format version %d: this build reads version %d, use the build that wrote it", v, formatVersion)
-	}
-	return place{log: le.Uint64(b[16:]), segment: le.Uint64(b[24:])}, int64(le.Uint64(b[32:])), ""
+	return segmentHeader{
+		place:   place{log: le.Uint64(b[16:]), segment: le.Uint64(b[24:])},
+		version: le.Uint32(b[8:]),
+		size:    int64(le.Uint64(b[32:])),
+	}, ""
 }
 
 // folder is the directory of a log.

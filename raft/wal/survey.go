@@ -147,20 +147,22 @@ func shortRead(err error) error {
 }
 
 func (s *survey) checkHeader(seg *segment, first bool) error {
-	p, size, reason := parseSegmentHeader(s.image.data)
+	h, damage := parseSegmentHeader(s.image.data)
 	if first {
-		s.log.logID = p.log
-		seg.log, s.image.log = p.log, p.log
+		s.log.logID = h.log
+		seg.log, s.image.log = h.log, h.log
 	}
-	switch {
-	case reason != "":
-		return s.image.corrupt(0, "%s", reason)
-	case p != seg.place:
-		return s.image.corrupt(0, "the header is that of segment %s of another place or log", segmentName(p.segment))
-	case size != s.image.size() || size%sectorBytes != 0 || size < segmentBytesMin:
-		return s.image.corrupt(min(size, s.image.size()), "the file has %d bytes and should have %d", s.image.size(), size)
+	switch size := s.image.size(); {
+	case damage != "":
+		return s.image.corrupt(0, "%s", damage)
+	case h.version != formatVersion:
+		return fmt.Errorf("wal: segment %s has format version %d and this build reads version %d: use the build that wrote it", seg.name, h.version, formatVersion)
+	case h.place != seg.place:
+		return s.image.corrupt(0, "the header is that of segment %s of this or of another log", segmentName(h.segment))
+	case h.size != size || size%sectorBytes != 0 || size < segmentBytesMin:
+		return s.image.corrupt(min(h.size, size), "the file has %d bytes and should have %d", size, h.size)
 	}
-	seg.size = size
+	seg.size = h.size
 	return nil
 }
 
