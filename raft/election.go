@@ -14,6 +14,7 @@ type election struct {
 	early   bool // the campaign under way began because the leader is lost
 	began   uint64
 	patient uint64              // ticks after which the campaign under way is given up
+	pledged uint64              // tick until which no pre-vote is given: a vote was, and its election may be under way
 	votes   map[rpc.NodeID]bool // answers to it, one per peer (K4)
 
 	misses     int    // pings of the silent leader that found nobody
@@ -92,6 +93,7 @@ func (c *Core) stand() {
 	early := c.election.early
 	c.setTerm(c.hard.Term+1, c.id)
 	c.matched = 0
+	c.pledge()
 	c.setRole(Candidate, "a majority would vote for it")
 	c.startRound(early)
 	request := &rpc.RequestVoteCommand{Last: c.log.lastID(), Early: early}
@@ -100,6 +102,10 @@ func (c *Core) stand() {
 		c.out.SendAfterSync = append(c.out.SendAfterSync, m)
 	}
 }
+
+// pledge keeps a vote just given from being undone: a pre-vote given now to another would end the new leader's term as it
+// begins (F5: terms rise by 2 at most when the bus comes back).
+func (c *Core) pledge() { c.election.pledged = c.now + uint64(c.ticks.QuickMax) }
 
 func (c *Core) startRound(early bool) {
 	e := &c.election
@@ -145,6 +151,7 @@ func (c *Core) requestVote(m rpc.Message, cmd *rpc.RequestVoteCommand) {
 		return
 	}
 	c.setTerm(m.Term, m.From)
+	c.pledge()
 	c.restartTimer()
 	c.answer(m, &rpc.RequestVoteReturn{Granted: true}, 0)
 }
@@ -156,15 +163,16 @@ func (c *Core) grants(m rpc.Message, cmd *rpc.RequestVoteCommand) bool {
 		return false
 	}
 	if cmd.PreVote {
-		return m.Term > c.hard.Term && !c.goesFirst(m.From, cmd)
+		return m.Term > c.hard.Term && c.now >= c.election.pledged && !c.goesFirst(m.From, cmd)
 	}
 	return m.Term == c.hard.Term && (c.hard.Vote == "" || c.hard.Vote == m.From)
 }
 
 // goesFirst reports whether this node is to win a race of two that lost their leader at the same moment and know the same:
-// the lower id. Without it both would win the pre-vote, split the vote, and raise the term for nothing.
+// the lower id. Without it both would win the pre-vote, split the vote, and raise the term for nothing. One that refused this node's own pre-vote is no rival any more: let it try.
 func (c *Core) goesFirst(other rpc.NodeID, cmd *rpc.RequestVoteCommand) bool {
-	return cmd.Early && c.role == PreCandidate && c.election.early && c.id < other && !c.log.lastID().Less(cmd.Last)
+	rivals := cmd.Early && c.role == PreCandidate && c.election.early && !c.votedNo(other)
+	return rivals && c.id < other && !c.log.lastID().Less(cmd.Last)
 }
 
 // sticks reports whether this node stays with its leader: while it heard it within the election timeout, and for an

@@ -56,5 +56,7 @@ func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {
 		require.Equal(t, grants, only[*rpc.RequestVoteReturn](out.Send)[0].Granted)
 		out = s.hear(id, 2, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 2, Index: 1}, PreVote: true, Early: true})
 		require.True(t, only[*rpc.RequestVoteReturn](out.Send)[0].Granted, "a better log goes before a lower id")
+		s.hear(id, 1, &rpc.RequestVoteReturn{PreVote: true})
+		require.True(t, only[*rpc.RequestVoteReturn](s.hear(id, 2, ask).Send)[0].Granted, "it refused this node: it is no rival")
 	}
 }
