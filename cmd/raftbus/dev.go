@@ -58,7 +58,7 @@ func newDev() *cobra.Command {
 func (f *devFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.nodes, "nodes", 3, "`NUMBER` of nodes; a folder keeps the number it began with")
 	flags.StringVar(&f.dir, "dir", "./raftbus-data", "data `FOLDER`, made if there is none")
-	flags.IntVar(&f.port, "port", 4222, "`PORT` of NATS")
+	flags.IntVar(&f.port, "port", 4222, "`PORT` of NATS; 0: any free one")
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`ADDRESS` that NATS listens on; anybody who reaches it can read and write")
 	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
 	f.level = logLevelFlag(flags, slog.LevelWarn)
@@ -69,8 +69,8 @@ func (f *devFlags) check() (members []string, err error) {
 	if err := checkPrefix(f.prefix); err != nil {
 		return nil, err
 	}
-	if f.port < 1 || f.port > 65535 {
-		return nil, usagef("--port %d: use 1 to 65535", f.port)
+	if f.port < 0 || f.port > 65535 {
+		return nil, usagef("--port %d: use 1 to 65535, or 0 for any free one", f.port)
 	}
 	if f.dir, err = filepath.Abs(f.dir); err != nil {
 		return nil, err

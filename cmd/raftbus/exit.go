@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -22,7 +23,7 @@ const (
 	exitError = 1 // anything without a code of its own
 	exitUsage = 2 // the command line or the environment is wrong; nothing was done
 	// 3 is kept for what was named and does not exist: no command so far names a bucket or a key.
-	exitConflict    = 4 // somebody else has the id, the data folder or the port, or the folder is another cluster's
+	exitConflict    = 4 // another process has the id, the data folder or the port, or another cluster the folder
 	exitUnavailable = 5 // NATS cannot be reached, or no node answers
 	exitTimeout     = 6 // no answer in time: the outcome is unknown
 	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum
@@ -33,7 +34,7 @@ const exitCodesHelp = `Exit codes:
   1  error
   2  wrong command line or environment; nothing was done
   3  not found (kept for commands to come)
-  4  conflict: node id, data folder or port in use, or the folder is another cluster's
+  4  conflict: node id, data folder or port is taken by another
   5  unavailable: NATS cannot be reached, or no node answers
   6  timeout: the outcome is unknown
   7  no leader serves with a quorum`
@@ -60,9 +61,19 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return exitOK
 	}
-	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ") // joined errors: one line for grep
-	fmt.Fprintf(stderr, "raftbus: error: %s\n", text)
+	fmt.Fprintf(stderr, "raftbus: error: %s\n", oneLine(err))
 	return exitCode(err)
+}
+
+// oneLine writes joined errors on one line, for grep, and each of them once.
+func oneLine(err error) string {
+	var parts []string
+	for part := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
+		if !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 func exitCode(err error) int {

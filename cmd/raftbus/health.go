@@ -95,15 +95,11 @@ func askOne(ctx context.Context, conn *nats.Conn, prefix, id string) (replica.St
 
 // because tells what the node itself gives as the reason that it cannot serve.
 func because(s replica.Status) string {
-	var reasons []string
-	if len(s.WaitingFor) > 0 {
-		reasons = append(reasons, "it waits for "+strings.Join(s.WaitingFor, ", "))
+	switch refusing := slices.Sorted(maps.Keys(s.RefusedBy)); {
+	case len(refusing) > 0:
+		return fmt.Sprintf(" (refused by %s: %s)", strings.Join(refusing, ", "), s.RefusedBy[refusing[0]])
+	case len(s.WaitingFor) > 0:
+		return fmt.Sprintf(" (it waits for %s)", strings.Join(s.WaitingFor, ", "))
 	}
-	for _, peer := range slices.Sorted(maps.Keys(s.RefusedBy)) {
-		reasons = append(reasons, "refused by "+peer+": "+s.RefusedBy[peer])
-	}
-	if len(reasons) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(reasons, "; ") + ")"
+	return ""
 }

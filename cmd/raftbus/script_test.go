@@ -30,12 +30,15 @@ func TestScripts(t *testing.T) {
 			// A user's own settings must not reach the scripts, and theirs must not leave them.
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
+			e.Values[processKey{}] = map[string]*process{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code":   codeCommand,
-			"bus":    busCommand,
-			"answer": answerCommand,
+			"code":    codeCommand,
+			"bus":     busCommand,
+			"answer":  answerCommand,
+			"process": processCommand,
+			"request": requestCommand,
 		},
 	})
 }
@@ -69,7 +72,6 @@ func busCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(server.Shutdown)
 	ts.Setenv("NATS_URL", server.URL())
-	ts.Setenv("NATS_PORT_USED", strconv.Itoa(server.Port()))
 }
 
 // answerCommand listens as a node would, and answers status requests with a file: answer n1 file
