@@ -159,6 +159,13 @@ func (b *inbox) take(empty batch) batch {
 	return full
 }
 
+// drops is how much was dropped so far.
+func (b *inbox) drops() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.dropped
+}
+
 // close makes every later put fail, and returns what still waited.
 func (b *inbox) close() batch {
 	b.mu.Lock()

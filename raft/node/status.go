@@ -4,6 +4,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // Status is what an operator may know of a node.
@@ -15,7 +16,8 @@ type Status struct {
 	WaitingFor []rpc.NodeID          // first boot: members not heard from yet
 	RefusedBy  map[rpc.NodeID]string // peers that refuse this node, and why
 	Links      []busclient.LinkStatus
-	Dropped    uint64 // messages and notices dropped because the inbox was full
+	Dropped    uint64    // messages and notices dropped because the inbox was full
+	Log        wal.Stats // of the log, since the node started
 }
 
 // Status describes the node as of its last turn.
@@ -23,7 +25,7 @@ func (n *Node) Status() Status {
 	n.mu.Lock()
 	s := n.status
 	n.mu.Unlock()
-	s.Links = n.bus.Links()
+	s.Links, s.Dropped, s.Log = n.bus.Links(), n.inbox.drops(), n.o.Log.Stats()
 	return s
 }
 

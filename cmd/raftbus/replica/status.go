@@ -23,11 +23,21 @@ type Status struct {
 	LogFirst   uint64            `json:"log_first"` // the first entry the log holds; log_last+1 when it holds none
 	LogLast    uint64            `json:"log_last"`
 	Links      []LinkStatus      `json:"links"`
+	Disk       DiskStatus        `json:"disk"`
+	Dropped    uint64            `json:"dropped"` // messages dropped because too much waited
 	Members    []string          `json:"members"`
 	WaitingFor []string          `json:"waiting_for,omitempty"` // first boot: members not heard from yet
 	RefusedBy  map[string]string `json:"refused_by,omitempty"`  // peers that refuse this node, and why
 	Cluster    string            `json:"cluster,omitempty"`     // empty before the first boot is through
 	Instance   string            `json:"instance"`              // of the data folder
+}
+
+// DiskStatus is what a node's log has done since it started.
+type DiskStatus struct {
+	Entries   uint64  `json:"entries"`     // made durable
+	Syncs     uint64  `json:"syncs"`       // that it took
+	SyncMaxMS float64 `json:"sync_max_ms"` // the longest write and sync
+	LogBytes  int64   `json:"log_bytes"`   // on disk
 }
 
 // StatusSubject is where a node answers with its Status; who is its id, or AllNodes.
@@ -54,6 +64,8 @@ func (r *Replica) Status() Status {
 		Ready:  s.Serving || s.Leader != "" && s.Leader != s.ID,
 		Commit: uint64(s.Commit), Applied: uint64(s.Applied), LogFirst: uint64(s.Base) + 1, LogLast: uint64(s.Last),
 		Members: texts(s.Members), WaitingFor: texts(s.WaitingFor), Instance: s.Instance.String(),
+		Disk:      DiskStatus{Entries: s.Log.Entries, Syncs: s.Log.Syncs, SyncMaxMS: float64(s.Log.SyncMax.Microseconds()) / 1000, LogBytes: s.Log.SegmentBytes},
+		Dropped:   s.Dropped,
 		RefusedBy: map[string]string{}, Links: []LinkStatus{},
 	}
 	if s.Cluster != (rpc.ClusterID{}) {
