@@ -108,12 +108,12 @@ func (r *Replica) serveStatus(context.Context) error {
 	return nil
 }
 
-// WaitReady waits until this node knows a leader that serves, and returns its name.
+// WaitReady waits until this node knows a leader, and a request to it over NATS is answered. It returns the leader's name.
 func (r *Replica) WaitReady(ctx context.Context) (string, error) {
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		if s := r.Status(); s.Ready && s.Applied > 0 {
+		if s := r.Status(); s.Ready && r.answered(ctx) {
 			return s.Leader, nil
 		}
 		select {
@@ -124,4 +124,13 @@ func (r *Replica) WaitReady(ctx context.Context) (string, error) {
 			return "", ctx.Err()
 		}
 	}
+}
+
+// answered asks the leader something, as a client would.
+func (r *Replica) answered(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	nc := r.conns[busclient.RoleClient].NATS()
+	_, err := nc.RequestWithContext(ctx, r.config.Prefix()+"."+busclient.FamilyBucket+".ls", nil)
+	return err == nil
 }
