@@ -289,14 +289,18 @@ func (c *Core) apply() {
 }
 
 func (c *Core) applyDone(i rpc.Index) {
-	c.must(i > c.applied && i <= c.applying, "applied %d, was handed (%d, %d]", i, c.applied, c.applying)
+	if i <= c.applied || i > c.applying {
+		c.broken("applied %d, was handed (%d, %d]", i, c.applied, c.applying)
+	}
 	c.applied, c.applying = i, i
 	c.office.settle(i)
 }
 
 // setCommit moves the commit index, never back (I8).
 func (c *Core) setCommit(i rpc.Index) {
-	c.must(i >= c.commit && i <= c.log.last, "commit %d after %d, last entry %d", i, c.commit, c.log.last)
+	if i < c.commit || i > c.log.last {
+		c.broken("commit %d after %d, last entry %d", i, c.commit, c.log.last)
+	}
 	c.commit = i
 }
 

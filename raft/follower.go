@@ -51,8 +51,9 @@ func (c *Core) learnCommit(told rpc.Index) {
 
 // hearLeader notes a valid message of the leader of this term. Nothing else keeps a follower from campaigning (K7).
 func (c *Core) hearLeader(id rpc.NodeID) {
-	c.must(c.role != Leader, "%q leads in term %d too", id, c.hard.Term)
-	c.must(c.leader == "" || c.leader == id, "%q and %q lead in term %d", c.leader, id, c.hard.Term)
+	if c.role == Leader || c.leader != "" && c.leader != id {
+		c.broken("%q and %q lead in term %d", c.leader, id, c.hard.Term)
+	}
 	c.setRole(Follower, "a leader was elected")
 	c.setLeader(id, "it spoke")
 	c.restartTimer()

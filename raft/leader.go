@@ -185,7 +185,9 @@ func (c *Core) returned(m rpc.Message) {
 
 func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 	if ret.Accepted {
-		c.must(ret.Match <= c.log.last, "a peer matches up to %d, the log ends at %d", ret.Match, c.log.last)
+		if ret.Match > c.log.last {
+			c.broken("a peer matches up to %d, the log ends at %d", ret.Match, c.log.last)
+		}
 		p.acked = c.now
 		p.landed(ret.Match)
 		c.advanceCommit()
