@@ -250,12 +250,15 @@ func (c *Conn) connected(nc *nats.Conn) {
 	c.log.Info("connected to NATS", "server", nc.ConnectedServerName())
 }
 
-func (c *Conn) disconnected(_ *nats.Conn, err error) {
-	c.disconnects.Add(1)
+func (c *Conn) disconnected(nc *nats.Conn, err error) {
 	c.set(false)
 	if c.outbox != nil {
 		c.outbox.clear()
 	}
+	if nc.IsClosed() {
+		return // by ourselves: nothing was lost
+	}
+	c.disconnects.Add(1)
 	c.log.Warn("connection to NATS lost, reconnecting", "err", err)
 }
 
