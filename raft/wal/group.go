@@ -10,6 +10,9 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
+// indexMax is above every index a log can reach, and low enough that adding to one never wraps.
+const indexMax = 1 << 62
+
 // ledger is the state of one group.
 type ledger struct {
 	base    Base
@@ -50,7 +53,7 @@ func (m *ledger) termAt(i rpc.Index) (rpc.Term, bool) {
 
 // append takes in one entry. One at or below the last replaces the log from there on (thesis 3.5).
 func (m *ledger) append(id rpc.EntryID) error {
-	if id.Index <= m.base.ID.Index || id.Index > m.last.Index+1 {
+	if id.Index <= m.base.ID.Index || id.Index > m.last.Index+1 || id.Index > indexMax {
 		return invalid("entry %v does not continue a log of entries %d to %d", id, m.base.ID.Index+1, m.last.Index)
 	}
 	before, known := m.termAt(id.Index - 1)
@@ -94,8 +97,8 @@ func (m *ledger) setBase(b Base, reset bool) error {
 	if old := m.base.ID; m.hasBase && (b.ID.Index < old.Index || b.ID.Index == old.Index && b.ID != old) {
 		return invalid("base %v after base %v", b.ID, old)
 	}
-	if !reset && b.ID.Index > m.last.Index {
-		return invalid("base %v beyond the last entry %v", b.ID, m.last)
+	if !reset && b.ID.Index > m.last.Index || b.ID.Index > indexMax {
+		return invalid("base %v is beyond the log, whose last entry is %v", b.ID, m.last)
 	}
 	if reset || b.ID.Index == m.last.Index {
 		m.last, m.terms, m.missing = b.ID, m.terms[:0], 0

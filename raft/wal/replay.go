@@ -100,6 +100,9 @@ func (g *group) setBase(b Base, reset bool) error {
 // checkpoint believes a checkpoint's record at the start of the log, and elsewhere compares it with what the segments
 // before it said.
 func (r *replayer) checkpoint(m *ledger, h header, payload []byte) error {
+	if h.id.Index > indexMax {
+		return errReplay
+	}
 	switch h.kind {
 	case kindBase:
 		if r.adopt {

@@ -1,0 +1,98 @@
+package wal
+
+// What an Append and an Open cost on a real disk. Give the disk with -benchtime and TMPDIR.
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+func BenchmarkAppend(b *testing.B) {
+	for _, n := range []int{1, 64} {
+		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) {
+			l, err := Open(vfs.Default, b.TempDir(), Options{})
+			require.NoError(b, err)
+			es := make([]rpc.Entry, n)
+			data := make([]byte, 256)
+			next := rpc.Index(1)
+			b.ReportAllocs()
+			b.SetBytes(int64(n * len(data)))
+			for b.Loop() {
+				for i := range es {
+					es[i] = rpc.Entry{Index: next, Term: 1, Kind: rpc.EntryCommand, Data: data}
+					next++
+				}
+				if err := l.Append(Batch{Entries: es}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(l.Stats().SyncMax.Microseconds()), "µs-max")
+			require.NoError(b, l.Close())
+		})
+	}
+}
+
+// BenchmarkEncode is Append without the disk: what of it is ours.
+func BenchmarkEncode(b *testing.B) {
+	l, err := Open(vfs.NewMem(), "/log", Options{})
+	require.NoError(b, err)
+	es := entries(1, 1, 65)
+	for i := range es {
+		es[i].Data = make([]byte, 256)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := l.stage([]Batch{{Entries: es}})
+		if l.encode(l.active, 1, false); err != nil {
+			b.Fatal(err)
+		}
+		l.unstage()
+	}
+	require.NoError(b, l.Close())
+}
+
+func BenchmarkEntries(b *testing.B) {
+	l, err := Open(vfs.Default, b.TempDir(), Options{})
+	require.NoError(b, err)
+	const all = 100_000
+	es := make([]rpc.Entry, 1000)
+	for first := rpc.Index(1); first < all; first += 1000 {
+		for i := range es {
+			es[i] = rpc.Entry{Index: first + rpc.Index(i), Term: 1, Kind: rpc.EntryCommand, Data: make([]byte, 256)}
+		}
+		require.NoError(b, l.Append(Batch{Entries: es}))
+	}
+	for _, bytes := range []int{0, 1 << 20} {
+		b.Run(fmt.Sprintf("bytes=%d", bytes), func(b *testing.B) {
+			b.ReportAllocs()
+			read := 0
+			for i := rpc.Index(0); b.Loop(); i += 7919 {
+				got, err := l.Entries(0, 1+i%all, all, bytes)
+				if err != nil {
+					b.Fatal(err)
+				}
+				read += len(got)
+			}
+			b.ReportMetric(float64(read)/float64(b.N), "entries/op")
+		})
+	}
+	require.NoError(b, l.Close())
+}
+
+func BenchmarkOpenNew(b *testing.B) {
+	for b.Loop() {
+		start := time.Now()
+		l, err := Open(vfs.Default, b.TempDir()+fmt.Sprint(start.UnixNano()), Options{})
+		require.NoError(b, err)
+		b.ReportMetric(float64(time.Since(start).Microseconds()), "µs-open")
+		b.StopTimer()
+		require.NoError(b, l.Close())
+		b.StartTimer()
+	}
+}
