@@ -233,6 +233,26 @@ func TestAPingHasADeadline(t *testing.T) {
 	require.Equal(t, "connected", sim.nodes[0].Links()[1].State, "the others are not touched")
 }
 
+// The peer's process is gone: the bus says so about the first call, and no ping is needed to break the link.
+func TestNoRespondersToACallBreaksTheLink(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.setAll(true)
+	sim.run(time.Second, func() {})
+	for _, c := range sim.nodes[1].conns {
+		c.subs = nil
+	}
+	n, ends := sim.nodes[0], []error{}
+	done := func(r rpc.Reply[*rpc.HeartbeatReturn]) { ends = append(ends, r.Err) }
+	pings := len(n.pings())
+	require.NoError(t, n.Using("n2", func(c IRaftClient) { require.NoError(t, c.Heartbeat(1, &rpc.HeartbeatCommand{}, done)) }))
+	sim.bus.deliver()
+	require.Equal(t, []error{ErrNoResponders}, ends)
+	n.Turn(sim.bus.now)
+	require.Len(t, n.pings(), pings)
+	require.Equal(t, "broken", n.Links()[0].State)
+	require.Equal(t, ErrNoResponders, n.changes()[2].reason)
+}
+
 // A loss of the connection between two turns, back already when the next one comes, ends what was in flight all the same.
 func TestALossBetweenTwoTurnsIsNoticed(t *testing.T) {
 	sim := simulate(t, t, 1)
@@ -316,7 +336,7 @@ func chaos(t require.TestingT, log testing.TB, seed uint64) (all tally, trace []
 
 func TestSimulatedChaos(t *testing.T) {
 	var sum tally
-	for seed := range uint64(30) {
+	for seed := range uint64(15) {
 		all, _ := chaos(t, t, seed)
 		sum.good += all.good
 		sum.ended += all.ended
