@@ -91,6 +91,7 @@ func TestK55SingleNodeCommitsNothingBeforeItsSync(t *testing.T) {
 // mesh is a quiet world of three or more nodes with a leader and a client.
 func mesh(t *testing.T, seed uint64, ids ...rpc.NodeID) *world {
 	w := newWorld(t, rand.New(rand.NewPCG(seed, 7)), table(ids...))
+	w.fatal = t
 	w.bootAll()
 	w.request()
 	require.True(t, w.runUntil(5_000, w.committedSince(0)), "seed %d: no leader", seed)

@@ -79,11 +79,24 @@ func newSolo(t testing.TB, c Config) *solo {
 // turn steps the events, all in one turn.
 func (s *solo) turn(events ...Event) *Effects {
 	s.t.Helper()
+	defer failOnBroken(s.t)
 	for _, e := range events {
 		s.Step(e)
 	}
 	s.out = s.Effects()
 	return s.out
+}
+
+// failOnBroken, deferred, fails a test for a broken promise instead of ending all tests.
+func failOnBroken(t testing.TB) {
+	t.Helper()
+	switch wrong := recover().(type) {
+	case nil:
+	case broken, *InvariantError:
+		t.Fatal(wrong)
+	default:
+		panic(wrong)
+	}
 }
 
 // hear brings a message from a peer.

@@ -55,7 +55,8 @@ type world struct {
 	stall  map[rpc.NodeID]int // until when its disk hangs
 	loss   float64
 	repeat float64
-	mute   bool // a cut link never says 'no responders'
+	mute   bool       // a cut link never says 'no responders'
+	fatal  testing.TB // fails by itself; nil: whoever runs the world catches what is broken
 	ticket uint64
 	trace  io.Writer
 }
@@ -101,6 +102,9 @@ func (w *world) later(m *member, ms int, do func()) {
 
 // runUntil lets time pass up to a moment, or until done.
 func (w *world) runUntil(ms int, done func() bool) bool {
+	if w.fatal != nil {
+		defer failOnBroken(w.fatal)
+	}
 	for w.todo.Len() > 0 && w.todo[0].at <= ms {
 		next := heap.Pop(&w.todo).(task)
 		w.now = next.at
