@@ -130,12 +130,25 @@ func (f folder) markComplete(number uint64) error {
 	return f.sync(f.path(number))
 }
 
-// make makes a folder and syncs the one it is in (K54).
+// make makes a folder and those it is in, and syncs each folder that got a new one in it (K54); the one that dir is in always,
+// since a process that made dir may have been killed before it did.
 func (f folder) make(dir string) error {
+	changed := []string{f.fs.PathDir(dir)}
+	for made := changed[0]; f.fs.PathDir(made) != made; made = f.fs.PathDir(made) {
+		if _, err := f.fs.Stat(made); err == nil {
+			break
+		}
+		changed = append(changed, f.fs.PathDir(made))
+	}
 	if err := f.fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return f.sync(f.fs.PathDir(dir))
+	for _, parent := range changed {
+		if err := f.sync(parent); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f folder) sync(dir string) error {

@@ -42,7 +42,7 @@ type Page struct {
 }
 
 // scanMax bounds how many records one page looks at, so that a page of a bucket full of deleted keys ends too.
-const scanMax = 50_000
+const scanMax = 20_000
 
 // Get returns a key's newest entry. The error is NoBucket, KeyNotFound if it has none or the newest is a delete, ErrClosed, or
 // one of the disk.
