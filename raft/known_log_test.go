@@ -127,10 +127,10 @@ func TestK20LearnersNeverMakeAQuorum(t *testing.T) {
 func TestK21WhatWasHandedOutIsNeverRewritten(t *testing.T) {
 	s := newSolo(t, start(rpc.HardState{Term: 1}))
 	handed := s.hear("n2", 1, &rpc.AppendLogCommand{Entries: run(1, 1, 1, 1)}).Write.Entries
-	s.hear("n3", 2, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}, Entries: run(2, 2, 2, 2)})
+	s.hear("n3", 2, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}, Entries: run(2, 2)}) // there is room for it in the old array
 	require.Equal(t, run(1, 1, 1, 1), handed)
-	require.Equal(t, run(2, 2, 2, 2), s.log.cached(2, 5, 1<<20), "and the cache holds no entry that was cut")
-	require.Equal(t, run(2, 2, 2, 2), s.out.Write.Entries)
+	require.Equal(t, run(2, 2), s.log.cached(2, 5, 1<<20), "and the cache holds no entry that was cut")
+	require.Equal(t, run(2, 2), s.out.Write.Entries)
 }
 
 func TestK22LateCompletionOfAnOverwrittenEntry(t *testing.T) {
