@@ -50,7 +50,7 @@ func (d disk) files(t require.TestingT) vfs.FS {
 	for name, b := range d {
 		f, err := fs.Create("/log/"+name, diskCategory)
 		require.NoError(t, err)
-		_, err = f.Write(b)
+		_, err = f.Write(slices.Clone(b)) // Write may change what it is given
 		require.NoError(t, errors.Join(err, f.Close()))
 	}
 	return fs

@@ -262,3 +262,23 @@ func flipBit(t require.TestingT, fs vfs.FS, path string, bit int64) {
 	_, err = f.WriteAt(b, bit/8)
 	require.NoError(t, errors.Join(err, f.Close()))
 }
+
+// TestKeepFree: Room says so when the store's reserve is not free, and when it is again.
+func TestKeepFree(t *testing.T) {
+	fs := vfs.NewMem()
+	free := func(n uint64) { fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: n, TotalBytes: 1 << 30}) }
+	free(1 << 20)
+	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, KeepFreeBytes: 1 << 20})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return errors.Is(l.Room(), ErrFull) }, 10*time.Second, time.Millisecond, "another segment would use the reserve")
+	require.NoError(t, l.Append(Batch{Entries: entries(1, 1, 2)}))
+	free(2 << 20)
+	require.Eventually(t, func() bool { return l.Room() == nil }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, l.prep.hasReady, 10*time.Second, time.Millisecond)
+	free(1<<20 - 1)
+	require.Eventually(t, func() bool { return errors.Is(l.Room(), ErrFull) }, 10*time.Second, time.Millisecond, "the store itself used it")
+	require.NoError(t, l.Append(Batch{Entries: entries(1, 2, 3)}))
+	free(1 << 20)
+	require.Eventually(t, func() bool { return l.Room() == nil }, 10*time.Second, time.Millisecond)
+	require.NoError(t, l.Close())
+}

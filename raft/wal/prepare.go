@@ -13,11 +13,15 @@ const (
 	// prepareRetryMin and prepareRetryMax bound the pause between two attempts on a full disk.
 	prepareRetryMin = 50 * time.Millisecond
 	prepareRetryMax = 2 * time.Second
+
+	// diskLookEvery is how often the free space of the disk is looked at, when some of it is to be left to others.
+	diskLookEvery = time.Second
 )
 
 // preparer holds at most one prepared segment.
 type preparer struct {
 	folder   folder
+	keepFree int64        // bytes of the disk to leave to others
 	requests chan request // holds the newest request
 	stop     chan struct{}
 	done     chan struct{}
@@ -27,6 +31,7 @@ type preparer struct {
 	ready   *segment
 	taken   uint64 // the number of the last segment taken
 	err     error  // why there is none: ErrFull while the disk is full, else final
+	low     bool   // less than keepFree is free
 }
 
 // request asks for a segment of at least so many bytes.
@@ -35,9 +40,10 @@ type request struct {
 	size  int64
 }
 
-func startPreparer(f folder) *preparer {
-	p := &preparer{folder: f, requests: make(chan request, 1), stop: make(chan struct{}), done: make(chan struct{})}
+func startPreparer(f folder, keepFree int64) *preparer {
+	p := &preparer{folder: f, keepFree: keepFree, requests: make(chan request, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	p.changed.L = &p.mu
+	p.look()
 	go p.run()
 	return p
 }
@@ -99,11 +105,31 @@ func (p *preparer) begin(r request) (bool, error) {
 	return true, small.file.Close()
 }
 
-// status is nil, or why no segment can be had.
+// status is nil, or why no segment can be had, or should be.
 func (p *preparer) status() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.err == nil && p.low {
+		return ErrFull
+	}
 	return p.err
+}
+
+// look finds out whether others have the free space that is to be left to them. A file system that can not tell is
+// believed to have it.
+func (p *preparer) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.low = !p.folder.hasFree(p.keepFree)
+}
+
+// hasFree reports whether so many bytes of the disk are free.
+func (f folder) hasFree(bytes int64) bool {
+	if bytes <= 0 {
+		return true
+	}
+	usage, err := f.fs.GetDiskUsage(f.dir)
+	return err != nil || usage.AvailBytes >= uint64(bytes)
 }
 
 func (p *preparer) set(s *segment, err error) {
@@ -115,10 +141,14 @@ func (p *preparer) set(s *segment, err error) {
 
 func (p *preparer) run() {
 	defer close(p.done)
+	ticker := time.NewTicker(diskLookEvery)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-p.stop:
 			return
+		case <-ticker.C:
+			p.look()
 		case r := <-p.requests:
 			if !p.serve(r) {
 				return
@@ -156,6 +186,9 @@ func (p *preparer) serve(r request) bool {
 func (p *preparer) make(r request) (*segment, error) {
 	if wanted, err := p.begin(r); !wanted || err != nil {
 		return nil, err
+	}
+	if p.look(); p.keepFree > 0 && !p.folder.hasFree(p.keepFree+r.size) {
+		return nil, ErrFull
 	}
 	return p.folder.makeSegment(r.place, r.size, p.stop)
 }

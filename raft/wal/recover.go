@@ -101,7 +101,7 @@ func (l *Log) start(spare *segment, temps []string) error {
 	for _, g := range l.groups {
 		g.staged.copyFrom(&g.durable)
 	}
-	l.prep = startPreparer(l.folder)
+	l.prep = startPreparer(l.folder, l.options.KeepFreeBytes)
 	if spare != nil {
 		l.prep.set(spare, nil)
 		return nil

@@ -50,6 +50,9 @@ type Options struct {
 	// SegmentBytes is the size of a segment. The first ones are smaller, so that a new log opens fast. Smaller costs a
 	// sync and a checkpoint more often; larger keeps more compacted log on disk, and takes longer to prepare. Default 32 MiB.
 	SegmentBytes int64
+	// KeepFreeBytes of the log's disk are left to others, above all to the store: when less is free, or another segment
+	// would leave less, Room says ErrFull. Default 0: only the log's own needs count.
+	KeepFreeBytes int64
 	// LogID salts the checksums. Default: random, which is what keeps clients from guessing it. Only tests set it.
 	LogID uint64
 }
@@ -115,8 +118,9 @@ func (l *Log) State(id GroupID) State {
 	return State{}
 }
 
-// Room is nil while the next segment is there or on its way; ErrFull while it has no place on the disk; ErrFailed or
-// ErrClosed once the log is dead. It is the moment to refuse new commands, before Append must.
+// Room is nil while the next segment is there or on its way; ErrFull while it has no place on the disk, or less than
+// Options.KeepFreeBytes are free; ErrFailed or ErrClosed once the log is dead. ErrFull is the moment to refuse new commands,
+// before Append must: Append goes on as long as there is room. It recovers by itself.
 func (l *Log) Room() error {
 	if err := l.alive(); err != nil {
 		return err
