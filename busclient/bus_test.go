@@ -70,6 +70,7 @@ func TestNATSRestarts(t *testing.T) {
 		nats.Shutdown()
 		eventually(t, "the reason is told", func() bool { return n1.link("n2").Reason == ErrBusDown.Error() })
 		require.ErrorIs(t, n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{Read: 666}, nil), ErrConnectionBroken)
+		eventually(t, "the other connection too", func() bool { up, _ := n1.bulk.Up(); return !up })
 		require.ErrorIs(t, n1.bulk.Publish("raftbus.rpc.n2.n1.Heartbeat", "", []byte("stale")), ErrBusDown)
 
 		nats = restart(t, nats)

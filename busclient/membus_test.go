@@ -269,6 +269,28 @@ func TestALossBetweenTwoTurnsIsNoticed(t *testing.T) {
 	require.True(t, sim.connected())
 }
 
+// What was asked when the connection was lost is not waited for: calls and pings end at once.
+func TestALostConnectionEndsWhatIsInFlight(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.setAll(true)
+	sim.run(time.Second, func() {})
+	n, ends := sim.nodes[0], []error{}
+	require.NoError(t, n.Using("n2", func(c IRaftClient) {
+		require.NoError(t, c.Ping())
+		require.NoError(t, c.AppendLog(1, &rpc.AppendLogCommand{}, func(r rpc.Reply[*rpc.AppendLogReturn]) { ends = append(ends, r.Err) }))
+	}))
+	n.Turn(sim.bus.now)
+	pings := len(n.pings())
+	sim.setAll(false)
+	n.Turn(sim.bus.now)
+	n.Turn(sim.bus.now)
+	require.Len(t, ends, 1)
+	require.ErrorIs(t, ends[0], ErrBusDown)
+	require.ErrorIs(t, ends[0], ErrConnectionBroken)
+	require.Len(t, n.pings(), pings+1)
+	require.ErrorIs(t, n.pings()[pings].Err, ErrBusDown)
+}
+
 // tally counts how calls ended.
 type tally struct{ begun, ended, good, twice int }
 

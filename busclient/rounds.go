@@ -16,7 +16,7 @@ import (
 // What may be open at once to one peer. A peer that answers slowly thus never makes NATS hold more for it than this, and
 // NATS cuts a slow consumer only far beyond (F9).
 const (
-	inFlightCallsMax = 1024
+	inFlightCallsMax = 1024    // per connection, so that many entries on their way keep no heartbeat back
 	inFlightBytesMax = 8 << 20 // per connection; one message alone may be larger
 	inFlightPingsMax = 64
 )
@@ -43,7 +43,8 @@ type round struct {
 type rounds struct {
 	mu      sync.Mutex
 	open    map[uint64]round
-	calls   int
+	pings   int
+	calls   [paths]int
 	bytes   [paths]int
 	refusal error // what calls are refused with, nil while they are taken
 	closed  error // what everything is refused with
@@ -69,23 +70,25 @@ func (t *rounds) admit(r round) error {
 	switch {
 	case t.closed != nil:
 		return t.closed
-	case r.ping && len(t.open)-t.calls >= inFlightPingsMax:
+	case r.ping && t.pings >= inFlightPingsMax:
 		return ErrTooManyInFlight
 	case r.ping:
 		return nil
 	case t.refusal != nil:
 		return t.refusal
-	case t.calls >= inFlightCallsMax, t.bytes[r.path] > 0 && t.bytes[r.path]+r.bytes > inFlightBytesMax:
+	case t.calls[r.path] >= inFlightCallsMax, t.bytes[r.path] > 0 && t.bytes[r.path]+r.bytes > inFlightBytesMax:
 		return ErrTooManyInFlight
 	}
 	return nil
 }
 
 func (t *rounds) account(r round, n int) {
-	if !r.ping {
-		t.calls += n
-		t.bytes[r.path] += n * r.bytes
+	if r.ping {
+		t.pings += n
+		return
 	}
+	t.calls[r.path] += n
+	t.bytes[r.path] += n * r.bytes
 }
 
 // end takes a round out of the table if it is open and fits.

@@ -41,6 +41,9 @@ func TestCallsInFlightAreBoundedAndPingsApart(t *testing.T) {
 		require.NoError(t, r.begin(openRound(id, 1, ended)))
 	}
 	require.ErrorIs(t, r.begin(openRound(5000, 1, ended)), ErrTooManyInFlight)
+	heartbeat := openRound(5001, 1, ended)
+	heartbeat.path = control
+	require.NoError(t, r.begin(heartbeat))
 	for id := range uint64(inFlightPingsMax) {
 		ping := openRound(6000+id, 1, ended)
 		ping.ping = true
