@@ -42,9 +42,6 @@ func (c *Core) leaveOffice() {
 // logEntry appends to a leader's own log. Nothing in it is ever rewritten by this leader (I2).
 func (c *Core) logEntry(kind rpc.EntryKind, data []byte) rpc.EntryID {
 	e := rpc.Entry{Index: c.log.last + 1, Term: c.hard.Term, Kind: kind, Time: max(c.clock, c.log.time), Data: data}
-	if c.log.last == c.commit {
-		c.office.moved = c.now
-	}
 	c.log.append([]rpc.Entry{e})
 	return e.ID()
 }
