@@ -118,6 +118,8 @@ func TestL3IsolatedNodeRejoinsWithoutAnElection(t *testing.T) {
 	w := mesh(t, 9, "n1", "n2", "n3")
 	leader, term := w.leader(), w.leader().core.hard.Term
 	away := w.list[slices.IndexFunc(w.list, func(m *member) bool { return m != leader })]
+	w.idle = true // or its log would be too old to win anyway
+	w.runUntil(w.now+1_000, w.converged(len(w.watch.committed)))
 	w.isolate(away)
 	w.runUntil(w.now+30_000, never)
 	clear(w.cut)

@@ -286,6 +286,13 @@ func (s *script) elect(m *member) {
 		require.Less(s.t, campaigns, 3, "%s is not elected", m.id)
 		s.campaign(m)
 	}
+	s.each("all", func(voter *member) {
+		for range s.ticks.QuickMax {
+			if voter != m {
+				s.turn(voter, Tick{}) // what follows is not refused because a vote was just given
+			}
+		}
+	})
 	s.said.Reset()
 	s.tell("%s leads term %d", m.id, m.core.hard.Term)
 }

@@ -56,6 +56,7 @@ type world struct {
 	loss   float64
 	repeat float64
 	mute   bool       // a cut link never says 'no responders'
+	idle   bool       // clients ask nothing
 	fatal  testing.TB // fails by itself; nil: whoever runs the world catches what is broken
 	ticket uint64
 	trace  io.Writer
@@ -232,7 +233,7 @@ func (w *world) pinged(m, peer *member) {
 // request is what clients do: proposals and reads, to whoever takes himself for the leader, sometimes to another.
 func (w *world) request() {
 	for _, m := range w.list {
-		if m.core == nil || m.core.role != Leader && !w.chance(0.02) {
+		if w.idle || m.core == nil || m.core.role != Leader && !w.chance(0.02) {
 			continue
 		}
 		w.ticket++
