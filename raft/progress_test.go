@@ -90,3 +90,12 @@ func TestFlappingLinkDoesNotMoveTheProbe(t *testing.T) {
 	require.Empty(t, out.Facts)
 	require.Equal(t, rpc.EntryID{Term: 1, Index: 5}, to("n2", out.Send)[0].(*rpc.AppendLogCommand).Prev)
 }
+
+func TestLoadOfAnEarlierOfficeIsOfNoUse(t *testing.T) {
+	s := behind(t)
+	old := s.out.Loads[0]
+	old.Term = 1
+	require.Empty(t, s.turn(Loaded{Load: old, Entries: run(3, 1)}).Send)
+	old.Term = 2
+	require.NotEmpty(t, s.turn(Loaded{Load: old, Entries: run(3, 1)}).Send)
+}
