@@ -205,7 +205,10 @@ func TestFailingDiskStopsTheStore(t *testing.T) {
 			require.NoError(t, f.store.flush())
 			f.one(put("app", "k", "v"))
 			broken.Store(true)
-			require.ErrorIs(t, f.store.flush(), cause)
+			require.NoError(t, f.store.Failure())
+			f.store.flusher.wrote(flushBytes) // as much as makes it flush by itself
+			<-f.store.Failed()
+			require.ErrorIs(t, f.store.Failure(), cause)
 			require.EqualValues(t, 1, f.store.Durable())
 			_, err := f.store.Apply([]rpc.Entry{{Index: 3, Term: 1, Kind: rpc.EntryNoop}})
 			require.ErrorIs(t, err, cause)

@@ -54,8 +54,9 @@ func (f *flusher) run(s *Store) {
 		case <-f.now:
 		case <-tick.C:
 		}
-		if s.flush() != nil {
-			return // the engine has failed or is closed; Apply says so
+		if err := s.flush(); err != nil {
+			s.fail(err) // or it is closed, and nobody listens any more
+			return
 		}
 	}
 }
@@ -67,14 +68,34 @@ func (s *Store) flush() error {
 		return err
 	}
 	defer e.release()
-	if applied <= s.Durable() {
-		return nil
+	if err := e.failed(); err != nil || applied <= s.Durable() {
+		return err
 	}
 	if err := e.flush(); err != nil {
 		return err
 	}
 	s.madeDurable(applied)
 	return nil
+}
+
+// Failed is closed when the store's disk has failed: nothing more can be made durable, and the node must stop (D5). Failure
+// then says why.
+func (s *Store) Failed() <-chan struct{} { return s.failed }
+
+// Failure is why Failed is closed; nil before.
+func (s *Store) Failure() error {
+	select {
+	case <-s.failed:
+		return s.failure
+	default:
+		return nil
+	}
+}
+
+// fail is called by the flusher only, which ends with it.
+func (s *Store) fail(err error) {
+	s.failure = err
+	close(s.failed)
 }
 
 // madeDurable raises the durable index; it never falls (I8).

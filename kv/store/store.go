@@ -35,6 +35,8 @@ type Store struct {
 	engine *engine // nil once closed. Restore changes it together with current
 
 	flusher flusher
+	failed  chan struct{}
+	failure error // read after failed is closed
 }
 
 var _ node.StateMachine = (*Store)(nil)
@@ -50,7 +52,7 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{folder: folder{o.FS, o.Dir}, logger: o.Logger}
+	s := &Store{folder: folder{o.FS, o.Dir}, logger: o.Logger, failed: make(chan struct{})}
 	s.flusher.init()
 	if err := s.open(); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -161,15 +162,13 @@ func (r *Replica) serve(context.Context) error {
 		defer cancel()
 		return r.node.Stop(ctx)
 	})
-	arrival, cancel := context.WithCancel(context.Background())
-	arrived := make(chan struct{})
-	go func() {
-		defer close(arrived)
-		r.arrive(arrival)
-	}()
+	running, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { r.arrive(running) })
+	group.Go(func() { r.watchStore(running) })
 	r.closers = append(r.closers, func() error {
 		cancel()
-		<-arrived
+		group.Wait()
 		r.bus.Close()
 		return nil
 	})
@@ -180,6 +179,15 @@ func (r *Replica) serve(context.Context) error {
 func (r *Replica) arrive(ctx context.Context) {
 	if err := r.bus.Start(ctx); err != nil && ctx.Err() == nil {
 		r.node.Abort(err)
+	}
+}
+
+// watchStore stops the node when the store's disk fails, also when nothing is written that would notice (D5).
+func (r *Replica) watchStore(ctx context.Context) {
+	select {
+	case <-r.store.Failed():
+		r.node.Abort(r.store.Failure())
+	case <-ctx.Done():
 	}
 }
 

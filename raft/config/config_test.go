@@ -1,0 +1,58 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+func TestValidateFillsInDefaults(t *testing.T) {
+	c, err := Validate(Config{NodeID: "n2", MemberIDs: []rpc.NodeID{"n3", "n1", "n2"}, Key: []byte("k")})
+	require.NoError(t, err)
+	require.Equal(t, rpc.NodeID("n2"), c.Self().ID())
+	require.Equal(t, DefaultPrefix, c.Prefix())
+	require.Equal(t, DefaultTiming(), c.Timing())
+	require.Equal(t, []byte("k"), c.ClusterKey())
+	var ids []rpc.NodeID
+	for _, m := range c.Members() {
+		ids = append(ids, m.ID())
+	}
+	require.Equal(t, []rpc.NodeID{"n1", "n2", "n3"}, ids)
+}
+
+// All problems are reported at once, each with what to do.
+func TestValidateReportsAllProblems(t *testing.T) {
+	_, err := Validate(Config{
+		NodeID: "_x", MemberIDs: []rpc.NodeID{"a.b", "n1", "n1"}, Subjects: "a b",
+		Periods: Timing{Tick: time.Microsecond, Heartbeat: time.Nanosecond, ElectionMin: time.Nanosecond, ElectionMax: 1},
+	})
+	for _, want := range []string{`node id "_x"`, `prefix "a b"`, `member id "a.b"`, `"n1" is listed twice`, `"_x" is not among`, "tick", "heartbeat", "election timeout ", "election timeouts from"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestValidateBoundsTheMembers(t *testing.T) {
+	c := Config{NodeID: "n0"}
+	for i := range MaxMembers {
+		c.MemberIDs = append(c.MemberIDs, rpc.NodeID(fmt.Sprint("n", i)))
+	}
+	_, err := Validate(c)
+	require.NoError(t, err)
+	c.MemberIDs = append(c.MemberIDs, "more")
+	_, err = Validate(c)
+	require.ErrorContains(t, err, "at most 15")
+}
+
+func TestValidToken(t *testing.T) {
+	for _, good := range []string{"a", "N-1", "a_b", "0", strings.Repeat("x", 64)} {
+		require.True(t, ValidToken(good), good)
+	}
+	for _, bad := range []string{"", "_a", "a.b", "a b", "a*", "ä", ">", strings.Repeat("x", 65)} {
+		require.False(t, ValidToken(bad), bad)
+	}
+}
