@@ -29,7 +29,7 @@ func TestValidateFillsInDefaults(t *testing.T) {
 func TestValidateReportsAllProblems(t *testing.T) {
 	_, err := Validate(Config{
 		NodeID: "_x", MemberIDs: []rpc.NodeID{"a.b", "n1", "n1"}, Subjects: "a b",
-		Periods: Timing{Tick: time.Microsecond, Heartbeat: time.Nanosecond, ElectionMin: time.Nanosecond, ElectionMax: 1},
+		Periods: Timing{Tick: time.Microsecond, Heartbeat: time.Nanosecond, ElectionMin: 2, ElectionMax: 1},
 	})
 	for _, want := range []string{`node id "_x"`, `prefix "a b"`, `member id "a.b"`, `"n1" is listed twice`, `"_x" is not among`, "tick", "heartbeat", "election timeout ", "election timeouts from"} {
 		require.ErrorContains(t, err, want)
