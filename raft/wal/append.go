@@ -196,8 +196,6 @@ func (l *Log) makeRoom(bytes int64) error {
 	want := l.nextRequest(bytes)
 	next, err := l.prep.take(want)
 	switch {
-	case errors.Is(err, ErrFull) && !l.hasEntries() && l.fits(l.active, bytes, false):
-		return nil
 	case errors.Is(err, ErrFull):
 		if usual := l.nextRequest(0); want.size > usual.size {
 			l.prep.ask(usual) // one of the usual size may find room where a big one does not

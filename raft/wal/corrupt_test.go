@@ -100,7 +100,7 @@ func TestEveryBitFlip(t *testing.T) {
 	d, m := smallLog(t)
 	images := 0
 	for _, name := range d.names() {
-		for bit := images % 7; bit < len(d[name])*8; bit += stride(61) {
+		for bit := images % 7; bit < len(d[name])*8; bit += stride(97) {
 			b := slices.Clone(d[name])
 			b[bit/8] ^= 1 << (bit % 8)
 			d.with(name, b).noticed(t, m, true, fmt.Sprintf("bit %d of %s", bit, name))
@@ -113,10 +113,11 @@ func TestEveryBitFlip(t *testing.T) {
 func TestEveryCut(t *testing.T) {
 	d, m := smallLog(t)
 	for _, name := range d.names() {
-		for n := 0; n < len(d[name]); n += stride(37) {
+		for n := 0; n < len(d[name]); n += stride(61) {
 			d.with(name, d[name][:n:n]).noticed(t, m, false, fmt.Sprintf("%s cut to %d bytes", name, n))
 		}
 		d.with(name, append(slices.Clip(d[name]), 0)).noticed(t, m, false, name+" one byte longer")
+		d.with(name, append(slices.Clip(d[name]), make([]byte, sectorBytes)...)).noticed(t, m, false, name+" one sector longer")
 	}
 }
 
@@ -150,6 +151,7 @@ func TestK57MissingFile(t *testing.T) {
 	names := d.names()
 	spare := names[len(names)-1]
 	require.True(t, image{place: place{testLogID, uint64(len(names))}}.unused(d[spare]))
+	disk{spare: d[spare]}.noticed(t, m, false, "all but the unused one removed")
 	for i, name := range names {
 		d.with(name, nil).noticed(t, m, name == spare, name+" removed")
 		for _, other := range names[i+1:] {
@@ -228,6 +230,99 @@ func TestK52CutInMidLog(t *testing.T) {
 	}
 }
 
+// TestLostWrite: a sector of a sealed segment that was never written, whatever the disk said.
+func TestLostWrite(t *testing.T) {
+	d, m := smallLog(t)
+	for number := uint64(1); number <= 2; number++ {
+		name, p := segmentName(number), place{testLogID, number}
+		for at := int64(sectorBytes); at < int64(len(d[name])); at += sectorBytes {
+			b := slices.Clone(d[name])
+			unused := p.isPattern(b[at:at+sectorBytes], at)
+			p.fillPattern(b[at:at+sectorBytes], at)
+			d.with(name, b).noticed(t, m, unused, fmt.Sprintf("%s: sector at %d", name, at))
+		}
+	}
+}
+
+// TestForgedHeader: a client can not write a value that looks like a batch, and so have a torn tail taken for damage.
+func TestForgedHeader(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	first := Batch{Entries: entries(1, 1, 2)}
+	require.NoError(t, l.Append(first))
+	start := l.active.end
+	forged := make([]byte, 3*sectorBytes)
+	for at := sectorBytes - 2*headerBytes; at < len(forged)-headerBytes; at += sectorBytes {
+		h := batchHeader{length: sectorBytes - headerBytes, sequence: 3, records: 1}
+		h.put(forged[at:], 0)
+	}
+	require.NoError(t, l.Append(Batch{Entries: []rpc.Entry{{Index: 2, Term: 1, Data: forged}}}))
+	require.NoError(t, l.Close())
+	d := readDisk(t, fs)
+	b := d[segmentName(1)]
+	place{testLogID, 1}.fillPattern(b[start:start+sectorBytes], start)
+	l = openTest(t, d.files(t))
+	model{}.with(first).check(t, l)
+	require.NoError(t, l.Close())
+}
+
+// TestContradictions: what has all its checksums and yet is not what an append would have written there.
+func TestContradictions(t *testing.T) {
+	const size = 8 << 10
+	p := place{testLogID, 1}
+	segment := func(p place, write ...func(e *encoder) uint64) []byte {
+		b := make([]byte, size)
+		p.fillPattern(b, 0)
+		putSegmentHeader(b, p, size)
+		end := int64(sectorBytes)
+		for _, w := range write {
+			e := &encoder{place: p, buf: make([]byte, headerBytes, size), base: end}
+			sequence := w(e)
+			end += int64(copy(b[end:], e.finish(sequence)))
+		}
+		return b
+	}
+	entry := func(i rpc.Index, sequence uint64) func(e *encoder) uint64 {
+		return func(e *encoder) uint64 {
+			e.record(header{kind: kindEntry, id: rpc.EntryID{Index: i, Term: 1}}, []byte("x"))
+			return sequence
+		}
+	}
+	seal := func(e *encoder) uint64 {
+		e.record(header{kind: kindSeal, id: rpc.EntryID{Index: 2}}, nil)
+		return 2
+	}
+	second := func(k recordKind, id rpc.EntryID, data string) []byte {
+		return segment(place{testLogID, 2}, func(e *encoder) uint64 {
+			e.state(0, k, flagCheckpoint, id, []byte(data))
+			return entry(2, 3)(e)
+		})
+	}
+	one := rpc.EntryID{Index: 1, Term: 1}
+	m := model{}.with(Batch{Entries: []rpc.Entry{{Index: 1, Term: 1, Data: []byte("x")}, {Index: 2, Term: 1, Data: []byte("x")}}})
+	good := disk{segmentName(1): segment(p, entry(1, 1), entry(2, 2))}
+	good.noticed(t, m, true, "good")
+	sealed := disk{segmentName(1): segment(p, entry(1, 1), seal)}
+	fs := sealed.with(segmentName(2), second(kindLast, one, "")).files(t)
+	l := openTest(t, fs)
+	m.check(t, l)
+	require.NoError(t, l.Close())
+	for what, d := range map[string]disk{
+		"starts with batch 2":   {segmentName(1): segment(p, entry(1, 2))},
+		"sequence jumps":        {segmentName(1): segment(p, entry(1, 1), entry(2, 3))},
+		"sequence repeats":      {segmentName(1): segment(p, entry(1, 1), entry(2, 1))},
+		"gap":                   {segmentName(1): segment(p, entry(1, 1), entry(3, 2))},
+		"one record more":       {segmentName(1): segment(p, func(e *encoder) uint64 { entry(1, 1)(e); e.records++; return 1 })},
+		"unknown kind":          {segmentName(1): segment(p, func(e *encoder) uint64 { e.state(0, 99, 0, one, nil); return 1 })},
+		"checkpoint last":       sealed.with(segmentName(2), second(kindLast, rpc.EntryID{Index: 1, Term: 2}, "")),
+		"checkpoint hard state": sealed.with(segmentName(2), second(kindHardState, rpc.EntryID{Term: 1}, "")),
+		"checkpoint base":       sealed.with(segmentName(2), second(kindBase, rpc.EntryID{}, "c")),
+		"sequence across":       sealed.with(segmentName(2), segment(place{testLogID, 2}, entry(2, 4))),
+	} {
+		d.noticed(t, m, false, what)
+	}
+}
+
 // TestTornNeverSynced: whatever subset of the last batch's sectors arrives, the log is as before it or as after it.
 func TestTornNeverSynced(t *testing.T) {
 	fs := waltest.New()
@@ -252,9 +347,12 @@ func TestTornNeverSynced(t *testing.T) {
 		if subset == 1<<sectors-1 {
 			m = m.with(last)
 		}
-		l := openTest(t, d.with(name, b).files(t))
+		fs := d.with(name, b).files(t)
+		l := openTest(t, fs)
 		require.Empty(t, m.differs(l), "sectors %b", subset)
 		require.NoError(t, l.Close())
+		im := image{place: p, data: readFile(t, fs, "/log/"+name)}
+		require.Equal(t, l.active.end, im.patternFrom(l.active.end), "the rest is unused space again")
 	}
 }
 
@@ -300,6 +398,21 @@ func TestForeignLog(t *testing.T) {
 	other := readDisk(t, fs)
 	for _, name := range d.names() {
 		d.with(name, other[name]).noticed(t, m, false, "foreign "+name)
+	}
+	twin := vfs.NewMem()
+	l = openTest(t, twin)
+	var bs []Batch
+	for i := rpc.Index(1); i < 10; i++ {
+		bs = append(bs, Batch{Entries: []rpc.Entry{{Index: i, Term: 1, Data: []byte("mine")}}})
+		require.NoError(t, l.Append(bs[i-1]))
+	}
+	end := l.active.end
+	require.NoError(t, l.Close())
+	mine := readDisk(t, twin)
+	for at := int64(sectorBytes); at < end; at += sectorBytes {
+		b := slices.Clone(mine[segmentName(1)])
+		copy(b[at:at+sectorBytes], other[segmentName(1)][at:])
+		mine.with(segmentName(1), b).noticed(t, model{}.with(bs...), false, fmt.Sprintf("foreign sector at %d", at))
 	}
 	b := slices.Clone(d[segmentName(1)])
 	putSegmentHeader(b, place{testLogID, 1}, int64(len(b)))

@@ -99,7 +99,7 @@ func (j *journal) survivor(t *testing.T, fs *waltest.FS, what string) {
 
 // TestCrashAtEveryOperation takes images of the disk before every operation that changes it.
 func TestCrashAtEveryOperation(t *testing.T) {
-	seeds, images := uint64(2), 0
+	seeds, images := uint64(1), 0
 	if long {
 		seeds = 120
 	}
@@ -204,7 +204,9 @@ func TestK56MarkBeforeData(t *testing.T) {
 			j.acked = j.underway // nothing may be deleted before this is so
 		}
 		for _, mode := range waltest.Modes {
-			j.survivor(t, fs.Crash(mode, seeded(1)), fmt.Sprintf("before %+v", op))
+			for seed := range uint64(8) {
+				j.survivor(t, fs.Crash(mode, seeded(seed)), fmt.Sprintf("before %+v", op))
+			}
 		}
 		return nil
 	})

@@ -100,6 +100,9 @@ func (m model) differs(l *Log) string {
 		if len(got) != len(g.log) || len(got) > 0 && !reflect.DeepEqual(got, g.log) {
 			return fmt.Sprintf("group %d: the entries differ", id)
 		}
+		if points := l.groups[id].index.points; len(g.log) == 0 && len(points) > 0 {
+			return fmt.Sprintf("group %d: %d points to nothing", id, len(points))
+		}
 	}
 	for id := range l.groups {
 		if _, ok := m[id]; !ok && !reflect.DeepEqual(l.State(id), State{}) {
@@ -153,6 +156,7 @@ func (s *script) base(g *modelGroup) *Base {
 	b := &Base{ID: g.log[s.rng.IntN(len(g.log))].ID(), Configuration: s.bytes(100)}
 	if s.rng.IntN(5) == 0 {
 		b.ID = rpc.EntryID{Index: g.last().Index + rpc.Index(s.rng.IntN(3)), Term: g.last().Term + 1}
+		b.ID.Index -= rpc.Index(s.rng.IntN(min(len(g.log), 4))) // a conflicting one
 	}
 	return b
 }

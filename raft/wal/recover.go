@@ -53,7 +53,7 @@ func (l *Log) recover() error {
 	if len(numbers) == 0 {
 		return l.create(temps)
 	}
-	s := survey{log: l}
+	s := survey{log: l, adopt: true}
 	if err := s.read(numbers); err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@ import (
 type replayer struct {
 	log     *Log
 	segment *segment
-	// adopt is set for the checkpoint at the start of the log's first segment: it is believed. All others are compared.
+	// adopt is set until something else than checkpoints and seals was read: the log's first checkpoint is believed, all
+	// others are compared.
 	adopt bool
 }
 
@@ -40,7 +41,6 @@ func (r *replayer) batch(offset int64, h batchHeader, body []byte) error {
 		}
 		at, final = end, rec.flags&flagFinal != 0
 	}
-	r.adopt = false
 	if records != h.records {
 		return r.corrupt(offset, at, header{}, fmt.Sprintf("the batch has %d records and should have %d", records, h.records))
 	}
@@ -57,7 +57,6 @@ func (r *replayer) corrupt(offset int64, at int, h header, reason string) error 
 
 func (r *replayer) record(h header, payload []byte, place int64) error {
 	if h.kind == kindSeal {
-		r.adopt = false
 		return nil
 	}
 	g := r.log.group(h.group)

@@ -12,6 +12,7 @@ import (
 type survey struct {
 	log    *Log
 	image  image    // of the segment being read; its memory is used again
+	adopt  bool     // nothing was read yet but seals of empty segments
 	active *segment // the first that is not sealed
 	tail   tail     // the active segment's
 	spare  *segment // the one prepared after it, if any
@@ -72,11 +73,12 @@ func (s *survey) segment(number uint64, first bool) error {
 		return s.keepSpare(seg)
 	}
 	s.log.segments = append(s.log.segments, seg)
-	r := replayer{log: s.log, segment: seg, adopt: first}
+	r := replayer{log: s.log, segment: seg, adopt: s.adopt}
 	t, err := s.image.scan(&s.log.sequence, r.batch)
 	if err != nil {
 		return err
 	}
+	s.adopt = r.adopt
 	if t.last != 0 {
 		s.lastBatch = batchPlace{seg, t.last, append(s.lastBatch.bytes[:0], s.image.data[t.last:t.end]...)}
 	} else if first && number != 1 {

@@ -237,3 +237,66 @@ func TestReadWhileAppending(t *testing.T) {
 	m.check(t, l)
 	require.NoError(t, l.Close())
 }
+
+// TestLargeCheckpoint: what every segment begins with counts, even when it takes most of a segment.
+func TestLargeCheckpoint(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	m := model{}
+	for g := range GroupID(4) {
+		b := Batch{Group: g, Base: &Base{Configuration: make([]byte, 1500+1000*g)}}
+		require.NoError(t, l.Append(b))
+		m = m.with(b)
+	}
+	for i := rpc.Index(1); i < 60; i++ {
+		e := entries(1, i, i+1)
+		e[0].Data = make([]byte, 100*i%1700)
+		b := Batch{Group: GroupID(i % 2), Entries: e}
+		b.Entries[0].Index = rpc.Index(len(m[b.Group].log) + 1)
+		if len(e[0].Data) == 0 {
+			e[0].Data = nil
+		}
+		require.NoError(t, l.Append(b))
+		m = m.with(b)
+		if i%7 == 0 {
+			require.NoError(t, l.Close())
+			l = openTest(t, fs)
+		}
+		m.check(t, l)
+	}
+	require.NoError(t, l.Close())
+}
+
+// TestFirstBatchTooLarge: a new log whose first segment is sealed with nothing in it, compacted and crashed on.
+func TestFirstBatchTooLarge(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	b := Batch{Entries: []rpc.Entry{{Index: 1, Term: 1, Data: make([]byte, 20<<10)}, {Index: 2, Term: 1, Data: []byte("x")}}}
+	require.NoError(t, l.Append(b))
+	m := model{}.with(b)
+	require.NoError(t, l.Close())
+	l = openTest(t, fs)
+	m.check(t, l)
+	require.NoError(t, l.Close())
+}
+
+// TestResetWithin: a base that conflicts with the log, within it, as the only thing left after compaction.
+func TestResetWithin(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	var bs []Batch
+	for i := rpc.Index(1); i < 200; i++ {
+		bs = append(bs, Batch{Entries: entries(1, i, i+1)})
+		require.NoError(t, l.Append(bs[i-1]))
+	}
+	base := Base{ID: rpc.EntryID{Term: 2, Index: 100}}
+	require.NoError(t, l.Compact(0, base))
+	require.Equal(t, 1, l.Stats().Segments)
+	m := model{}.with(bs...).with(Batch{Base: &base})
+	for range 2 {
+		m.check(t, l)
+		require.NoError(t, l.Close())
+		l = openTest(t, fs)
+	}
+	require.NoError(t, l.Close())
+}
