@@ -58,45 +58,24 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 // nodes are the nodes of this process.
 type nodes []*replica.Replica
 
-// startAll starts all nodes at once: at a first boot each of them waits for the others. If one fails, none is left. A
-// signal meanwhile is a clean end, which leaves no nodes and no error.
+// startAll starts all nodes at once: at a first boot each of them waits for the others. If one cannot start, none is left
+// running. A signal meanwhile is a clean end, which leaves no nodes and no error.
 func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
-	starting, cancel := context.WithCancel(ctx)
-	defer cancel()
 	started, failures := make(nodes, len(options)), make([]error, len(options))
 	var all sync.WaitGroup
 	for i, o := range options {
-		all.Go(func() {
-			if started[i], failures[i] = replica.Start(starting, o); failures[i] != nil {
-				cancel() // the others wait in vain
-			}
-		})
+		all.Go(func() { started[i], failures[i] = replica.Start(ctx, o) })
 	}
 	all.Wait()
-	err := firstCause(failures)
-	if err == nil {
-		return started, nil
-	}
-	stopErr := started.stop()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return nil, stopErr
-	}
-	return nil, errors.Join(err, stopErr)
-}
-
-// firstCause returns the first error that is not the echo of another node's.
-func firstCause(failures []error) error {
-	var echo error
 	for _, err := range failures {
-		switch {
-		case err == nil:
-		case errors.Is(err, context.Canceled):
-			echo = err
-		default:
-			return err
+		if err != nil && ctx.Err() != nil {
+			return nil, started.stop()
+		}
+		if err != nil {
+			return nil, errors.Join(err, started.stop())
 		}
 	}
-	return echo
+	return started, nil
 }
 
 // serve runs the nodes until ctx ends or one of them stops by itself. It calls ready once, when a leader serves.

@@ -5,11 +5,17 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/raftbus/raftbus/raft/node"
 )
 
 // runUntilReady runs a command in this process, and ends it when it prints that it is ready.
@@ -18,12 +24,26 @@ func runUntilReady(t *testing.T, args ...string) (stdout string, err error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	out := &endAt{word: "ready", end: cancel}
+	err = execute(t, ctx, out, args...)
+	return out.String(), err
+}
+
+// execute runs a command in this process until it ends by itself or because of ctx.
+func execute(t *testing.T, ctx context.Context, stdout io.Writer, args ...string) error {
+	t.Helper()
 	root := newRoot(func(string) (string, bool) { return "", false })
 	root.SetArgs(args)
-	root.SetOut(out)
+	root.SetOut(stdout)
 	root.SetErr(io.Discard)
-	err = root.ExecuteContext(ctx)
-	return out.String(), err
+	ended := make(chan error, 1)
+	go func() { ended <- root.ExecuteContext(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(patience):
+		require.FailNow(t, "the command does not end", "%v", args)
+		return nil
+	}
 }
 
 // endAt calls end when it is written a word.
@@ -51,11 +71,16 @@ func TestDevEndsWithNothingLeftRunning(t *testing.T) {
 
 func TestAStartThatFailsLeavesNothingRunning(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	folder := t.TempDir()
-	_, err := runUntilReady(t, "dev", "--port", "0", "--dir", folder, "--nodes", "1")
+	data := t.TempDir()
+	for _, id := range []string{"n1", "n3"} {
+		require.NoError(t, os.Mkdir(filepath.Join(data, id), 0o700))
+	}
+	held, err := node.OpenFolder(vfs.Default, filepath.Join(data, "n2"), "n2")
 	require.NoError(t, err)
-	_, err = runUntilReady(t, "dev", "--port", "0", "--dir", folder, "--nodes", "3")
+	_, err = runUntilReady(t, "dev", "--port", "0", "--dir", data)
+	require.ErrorIs(t, err, node.ErrFolderInUse)
 	require.Equal(t, exitConflict, exitCode(err))
+	require.NoError(t, held.Close())
 }
 
 // A signal during the start is a clean end.
@@ -63,18 +88,7 @@ func TestAnEndDuringTheStartIsNoError(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	root := newRoot(func(string) (string, bool) { return "", false })
-	root.SetArgs([]string{"dev", "--port", "0", "--dir", t.TempDir()})
-	root.SetOut(io.Discard)
-	root.SetErr(io.Discard)
-	require.NoError(t, root.ExecuteContext(ctx))
-}
-
-func TestTheFirstCauseIsNoEcho(t *testing.T) {
-	cause, echo := errors.New("cause"), context.Canceled
-	require.NoError(t, firstCause([]error{nil, nil}))
-	require.Equal(t, cause, firstCause([]error{echo, nil, cause}))
-	require.Equal(t, echo, firstCause([]error{nil, echo}))
+	require.NoError(t, execute(t, ctx, io.Discard, "dev", "--port", "0", "--dir", t.TempDir()))
 }
 
 func TestErrorsAreOneLineAndSaidOnce(t *testing.T) {
