@@ -36,11 +36,16 @@ type appender struct {
 	batches []wal.Batch
 }
 
-// submit queues a job. Its size is bounded by what the core lets wait: proposals on a leader, a window of AppendLogs on a
-// follower.
+// jobsMax bounds what waits for a disk that hangs.
+const jobsMax = 8192
+
+// submit queues a job. Writes are bounded by what the core lets wait: proposals on a leader, a window of AppendLogs on a
+// follower. Messages alone are not, so beyond the bound they are dropped, as the bus might: whoever asked asks again.
 func (a *appender) submit(j job) {
 	a.mu.Lock()
-	a.waiting = append(a.waiting, j)
+	if j.write.Seq > 0 || len(a.waiting) < jobsMax {
+		a.waiting = append(a.waiting, j)
+	}
 	a.mu.Unlock()
 	select {
 	case a.wake <- struct{}{}:

@@ -27,7 +27,8 @@ type HeartbeatCommand struct {
 // HeartbeatReturn answers a HeartbeatCommand.
 type HeartbeatReturn struct {
 	Read uint64
-	// Last is the index of the follower's last entry: a hint that lets a leader notice a lost AppendLog. It attests nothing.
+	// Last is how far the follower knows its log to match this leader's: a hint that lets a leader notice a lost AppendLog,
+	// or a follower that restarted. It attests nothing.
 	Last Index
 }
 
