@@ -53,7 +53,7 @@ type alone struct {
 func (a *alone) meet(other Identity) (established bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if other != a.self && !a.settled && before(other, a.self) {
+	if !a.settled && before(other, a.self) {
 		a.rival = &other
 	}
 	return a.settled

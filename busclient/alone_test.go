@@ -45,6 +45,12 @@ func TestASecondProcessIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, "00000004ffffffff", name)
 	}
 	require.NoError(t, n1.CheckAlone(t.Context()), "the first goes on")
+
+	second := newPeer(t, url, "n1", as(epoch(4, 1), 1))
+	eventually(t, "up", func() bool { up, _ := second.control.Up(); return up })
+	require.NoError(t, second.listen(control, inboxSubject("raftbus", "n1", second.nonces[control]), second.receiveReturn))
+	require.ErrorIs(t, second.askBefore(t.Context()), ErrDuplicateNode, "found by the first question")
+	require.ErrorIs(t, second.askWhileListening(t.Context()), ErrDuplicateNode, "and by the later ones")
 }
 
 func TestOfProcessesThatStartTogetherOneGoesOn(t *testing.T) {

@@ -295,7 +295,29 @@ func TestAnUnsubscribedHandlerRunsNoMore(t *testing.T) {
 	require.True(t, ended.Load(), "unsubscribe waits for a handler that runs")
 }
 
-func TestConnectionsHaveNames(t *testing.T) {
-	url := startNATS(t).URL()
-	require.Equal(t, "raftbus/raftbus/n1/bulk", dial(t, url, "n1", RoleBulk).NATS().Opts.Name)
+// What NATS's client does by default suits applications, not consensus; and whoever dials cannot undo what does.
+func TestConnectionsAreSetUpForConsensus(t *testing.T) {
+	o := dial(t, startNATS(t).URL(), "n1", RoleBulk, nats.ReconnectBufSize(1<<20), nats.MaxReconnects(1)).NATS().Opts
+	require.Equal(t, "raftbus/raftbus/n1/bulk", o.Name)
+	require.Equal(t, -1, o.ReconnectBufSize, "nothing is kept to be sent when it is stale (K73)")
+	require.Equal(t, -1, o.MaxReconnect)
+	require.True(t, o.IgnoreAuthErrorAbort, "K76")
+	require.True(t, o.PermissionErrOnSubscribe)
+	require.LessOrEqual(t, o.ReconnectWait+o.ReconnectJitter, 200*time.Millisecond)
+	require.LessOrEqual(t, o.PingInterval*time.Duration(o.MaxPingsOut+1), 4*time.Second, "F10")
+	require.NotNil(t, o.LameDuckModeHandler)
+}
+
+// What waits when the connection is lost is not sent when it is back (K73).
+func TestWhatWaitsIsDroppedWithTheConnection(t *testing.T) {
+	c := &Conn{log: testLog(t), outbox: newOutbox(), up: true}
+	for range 3 {
+		require.NoError(t, c.Publish("x", "", make([]byte, outboxBytesMax/4)))
+	}
+	c.disconnected(&nats.Conn{}, nil)
+	require.Empty(t, c.outbox.waiting)
+	require.Zero(t, c.outbox.bytes)
+	require.ErrorIs(t, c.Publish("x", "", nil), ErrBusDown)
+	c.outbox.close()
+	require.ErrorIs(t, c.outbox.put("x", "", nil), ErrBusDown)
 }

@@ -6,7 +6,9 @@ package busclient
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -45,6 +47,44 @@ func TestUsingKeepsTheClientItMade(t *testing.T) {
 	}
 	all.Wait()
 	require.Len(t, seen, 1)
+	again, err := n1.create("n2") // as two callers at once would
+	require.NoError(t, err)
+	require.True(t, seen[again])
+}
+
+// slowOwner is in one of its methods when the service is closed.
+type slowOwner struct {
+	*recorder
+	entered, leave chan struct{}
+	left           atomic.Bool
+}
+
+func (o *slowOwner) Bus(bool) {
+	o.entered <- struct{}{}
+	<-o.leave
+	o.left.Store(true)
+}
+
+func TestCloseAwaitsTheOwner(t *testing.T) {
+	o := &slowOwner{recorder: &recorder{}, entered: make(chan struct{}), leave: make(chan struct{})}
+	n1 := newPeer(t, startNATS(t).URL(), "n1", func(p *peerOptions) { p.service.Owner = o })
+	n1.start()
+	await(t, o.entered)
+	closed := make(chan struct{})
+	go func() { n1.Close(); close(closed) }()
+	require.Never(t, func() bool { return isClosed(closed) }, 50*time.Millisecond, 5*time.Millisecond)
+	close(o.leave)
+	await(t, closed)
+	require.True(t, o.left.Load())
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // An unknown peer was a nil dereference.
