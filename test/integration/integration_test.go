@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/test/cluster"
 )
 
@@ -232,4 +234,40 @@ func TestErrors(t *testing.T) {
 	}
 	c.Must(nc, put+"large", strings.Repeat("x", limit))
 	require.Len(t, c.Must(nc, "raftbus.kv.get.app.large", "").Value, limit)
+}
+
+// Three NATS servers, each node and the client on one of its own: the cluster serves across routes, and one server's death
+// costs 3 s at most (L6).
+func TestNATSCluster(t *testing.T) {
+	servers, err := embedded.StartCluster(3, embedded.Options{})
+	require.NoError(t, err)
+	stopped := map[int]bool{}
+	t.Cleanup(func() {
+		for i, s := range servers {
+			if !stopped[i] {
+				s.Shutdown()
+			}
+		}
+	})
+	from := func(first int) []string {
+		return []string{servers[first].URL(), servers[(first+1)%3].URL(), servers[(first+2)%3].URL()}
+	}
+	place := map[string]int{"n1": 0, "n2": 1, "n3": 2}
+	c := cluster.Started(t, 3, func(o *replica.Options) {
+		o.NATS.URLs = from(place[o.ID])
+		o.NATS.Options = append(o.NATS.Options, nats.DontRandomize())
+	})
+	leader := c.Leader()
+	nc, err := nats.Connect(strings.Join(from((place[leader]+1)%3), ","), nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	c.Must(nc, add, "")
+	c.Must(nc, put+"k", "before")
+	stopped[place[leader]] = true
+	servers[place[leader]].Shutdown()
+	died := time.Now()
+	c.Must(nc, put+"k", "after")
+	t.Logf("writes back %v after the leader's NATS server died", time.Since(died))
+	require.Less(t, time.Since(died), 3*time.Second)
+	require.Equal(t, "after", c.Must(nc, get+"k", "").Value)
 }
