@@ -87,10 +87,10 @@ func (f *devFlags) check() (members []string, err error) {
 	return members, nil
 }
 
-var nodeFolder = regexp.MustCompile(`^n[1-9][0-9]*$`)
+var nodeFolder = regexp.MustCompile(`^n([1-9][0-9]?)$`)
 
-// nodesOfFolder returns how many nodes to run: as many as the folder was begun with. Another number would be another
-// cluster, which the nodes' data would refuse one by one.
+// nodesOfFolder returns how many nodes to run: as many as the folder was begun with, which its highest number tells even if
+// the folder of another node was lost. Another number would be another cluster, which the nodes would refuse one by one.
 func (f *devFlags) nodesOfFolder() (int, error) {
 	entries, err := os.ReadDir(f.dir)
 	if os.IsNotExist(err) {
@@ -101,8 +101,9 @@ func (f *devFlags) nodesOfFolder() (int, error) {
 	}
 	have := 0
 	for _, entry := range entries {
-		if entry.IsDir() && nodeFolder.MatchString(entry.Name()) {
-			have++
+		if match := nodeFolder.FindStringSubmatch(entry.Name()); match != nil && entry.IsDir() {
+			number, _ := strconv.Atoi(match[1]) // at most two digits
+			have = max(have, number)
 		}
 	}
 	switch {

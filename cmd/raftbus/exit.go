@@ -67,6 +67,9 @@ func report(stderr io.Writer, err error) int {
 
 // oneLine writes joined errors on one line, for grep, and each of them once.
 func oneLine(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return "interrupted"
+	}
 	var parts []string
 	for part := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 		if !slices.Contains(parts, part) {

@@ -133,6 +133,27 @@ func (p *process) wait(ts *testscript.TestScript) {
 	}
 }
 
+// untilCommand runs a program again and again until what it prints matches: until REGEXP program [args]
+func untilCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP program [args]")
+	}
+	path, err := exec.LookPath(args[1])
+	ts.Check(err)
+	wanted := regexp.MustCompile(args[0])
+	for end := time.Now().Add(patience); ; {
+		cmd := exec.Command(path, args[2:]...)
+		cmd.Dir, cmd.Env = ts.MkAbs("."), scriptEnv(ts)
+		out, _ := cmd.CombinedOutput() // a failure is one of the outcomes to look at
+		if wanted.Match(out) {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("still no %q after %v, but:\n%s", args[0], patience, out)
+		}
+	}
+}
+
 // requestCommand sends a request to the cluster and prints the answer. It asks again while nobody leads, as clients do:
 // request SUBJECT BODY
 func requestCommand(ts *testscript.TestScript, neg bool, args []string) {

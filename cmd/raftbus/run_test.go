@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -96,4 +97,7 @@ func TestErrorsAreOneLineAndSaidOnce(t *testing.T) {
 	err := errors.Join(usagef("one: do this"), usagef("one: do this"), errors.New("two: do that"))
 	require.Equal(t, exitUsage, report(&out, err))
 	require.Equal(t, "raftbus: error: one: do this; two: do that\n", out.String())
+	out.Reset()
+	require.Equal(t, exitError, report(&out, fmt.Errorf("asking: %w", context.Canceled)))
+	require.Equal(t, "raftbus: error: interrupted\n", out.String())
 }

@@ -39,6 +39,7 @@ func TestScripts(t *testing.T) {
 			"answer":  answerCommand,
 			"process": processCommand,
 			"request": requestCommand,
+			"until":   untilCommand,
 		},
 	})
 }
