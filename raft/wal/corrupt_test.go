@@ -240,6 +240,8 @@ func TestLostWrite(t *testing.T) {
 			unused := p.isPattern(b[at:at+sectorBytes], at)
 			p.fillPattern(b[at:at+sectorBytes], at)
 			d.with(name, b).noticed(t, m, unused, fmt.Sprintf("%s: sector at %d", name, at))
+			spare := segmentName(uint64(len(d)))
+			d.with(name, b).with(spare, nil).noticed(t, m, unused, fmt.Sprintf("%s: sector at %d, and no spare", name, at))
 		}
 	}
 }

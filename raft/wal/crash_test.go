@@ -223,7 +223,7 @@ func TestK33TempFile(t *testing.T) {
 	b := Batch{Entries: entries(1, 1, 9)}
 	require.NoError(t, l.Append(b))
 	require.NoError(t, l.Close())
-	f, err := fs.Create("/log/0000000000000002.wal.tmp", diskCategory)
+	f, err := fs.Create("/log/0000000000000009.wal.tmp", diskCategory)
 	require.NoError(t, err)
 	_, err = f.Write([]byte(strings.Repeat("half a segment", 100)))
 	require.NoError(t, err)
@@ -238,7 +238,7 @@ func TestK33TempFile(t *testing.T) {
 	require.NoError(t, l.Close())
 	names, err := fs.List("/log")
 	require.NoError(t, err)
-	require.NotContains(t, names, "0000000000000002.wal.tmp")
+	require.NotContains(t, names, "0000000000000009.wal.tmp")
 	require.Contains(t, names, "notes.txt")
 }
 
@@ -297,5 +297,58 @@ func TestUnsyncedAtRestart(t *testing.T) {
 	require.NoError(t, l.Close())
 	l = openTest(t, after)
 	require.Equal(t, rpc.Index(3), l.State(0).Last.Index)
+	require.NoError(t, l.Close())
+}
+
+// TestSealOnlySegment: a segment that a crash left empty, and that turns out too small for the checkpoint and the next
+// batch, is sealed with nothing in it. It may even become the log's first.
+func TestSealOnlySegment(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	m := model{}
+	add := func(b Batch) error {
+		err := l.Append(b)
+		if err == nil {
+			m = m.with(b)
+		}
+		return err
+	}
+	require.NoError(t, add(Batch{Base: &Base{Configuration: make([]byte, 4000)}}))
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Write && op.Name == "/log/"+segmentName(2) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	var err error
+	for i := rpc.Index(1); err == nil; i++ {
+		err = add(Batch{Entries: entries(1, i, i+1)})
+	}
+	require.ErrorIs(t, err, ErrFailed)
+	require.NoError(t, l.Close())
+	fs.Hook(nil)
+
+	l = openTest(t, fs)
+	next := rpc.Index(len(m[0].log) + 1)
+	require.NoError(t, add(Batch{Entries: []rpc.Entry{{Index: next, Term: 1, Data: make([]byte, 2500)}}}))
+	require.Equal(t, 3, l.Stats().Segments)
+	require.EqualValues(t, 2*sectorBytes, l.segments[1].end, "nothing but the seal")
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Remove && op.Name == "/log/"+segmentName(2) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	base := Base{ID: rpc.EntryID{Index: next, Term: 1}}
+	require.ErrorIs(t, l.Compact(0, base), ErrFailed)
+	m = m.with(Batch{Base: &base})
+	require.NoError(t, l.Close())
+	fs.Hook(nil)
+	names, err := fs.List("/log")
+	require.NoError(t, err)
+	require.NotContains(t, names, segmentName(1))
+	require.Contains(t, names, segmentName(2))
+	l = openTest(t, fs)
+	m.check(t, l)
 	require.NoError(t, l.Close())
 }

@@ -5,6 +5,7 @@ package waltest
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -60,6 +61,7 @@ type FS struct {
 	memory   *vfs.MemFS
 	hook     func(Op) error
 	unsynced map[string]*history
+	removed  map[string]bool // paths that went since their directory was synced
 }
 
 // history is what was written to a file since it was last synced.
@@ -79,7 +81,7 @@ type write struct {
 func New() *FS { return wrap(vfs.NewCrashableMem()) }
 
 func wrap(m *vfs.MemFS) *FS {
-	return &FS{FS: m, memory: m, unsynced: map[string]*history{}}
+	return &FS{FS: m, memory: m, unsynced: map[string]*history{}, removed: map[string]bool{}}
 }
 
 // Hook has fn called before each operation; its error is the operation's. fn may call Crash. Nil removes it.
@@ -129,7 +131,22 @@ func (f *FS) Crash(mode Mode, rng *rand.Rand) *FS {
 	for name, h := range f.unsynced {
 		h.reveal(clone, name)
 	}
+	f.forget(clone, percent, rng)
 	return wrap(clone)
+}
+
+// forget applies a part of the removals that no sync of the directory has made durable.
+func (f *FS) forget(clone *vfs.MemFS, percent int, rng *rand.Rand) {
+	for _, name := range slices.Sorted(maps.Keys(f.removed)) {
+		if percent > 0 && rng.IntN(100) < percent {
+			_ = clone.Remove(name) // it may never have been durable
+		}
+	}
+	for name := range f.removed {
+		if dir, err := clone.OpenDir(clone.PathDir(name)); err == nil {
+			_ = errors.Join(dir.Sync(), dir.Close()) // memory does not fail
+		}
+	}
 }
 
 // dirty returns the files with unsynced writes, in an order that does not depend on the map's.
@@ -178,6 +195,7 @@ func (f *FS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 		return nil, err
 	}
 	f.unsynced[name] = newHistory()
+	delete(f.removed, name)
 	return &file{File: inner, fs: f, name: name, history: f.unsynced[name]}, nil
 }
 
@@ -225,6 +243,8 @@ func (f *FS) Rename(oldname, newname string) error {
 	}
 	f.unsynced[newname] = f.unsynced[oldname]
 	delete(f.unsynced, oldname)
+	delete(f.removed, newname)
+	f.removed[oldname] = true
 	return nil
 }
 
@@ -236,6 +256,7 @@ func (f *FS) Remove(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.unsynced, name)
+	f.removed[name] = true
 	return f.memory.Remove(name)
 }
 
@@ -317,6 +338,7 @@ func (f *file) Sync() error {
 		return err
 	}
 	f.history.writes = nil
+	maps.DeleteFunc(f.fs.removed, func(path string, _ bool) bool { return f.fs.memory.PathDir(path) == f.name })
 	return f.File.Sync()
 }
 
