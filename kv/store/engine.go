@@ -61,7 +61,7 @@ func openEngine(fs vfs.FS, dir string, logger *slog.Logger) (*engine, error) {
 
 func (e *engine) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 	opts := &pebble.Options{
-		FS:                          e.fs,
+		FS:                          markerFS{e.fs},
 		Cache:                       cache,
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
