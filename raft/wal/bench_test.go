@@ -1,6 +1,6 @@
 package wal
 
-// What an Append and an Open cost on a real disk. Give the disk with -benchtime and TMPDIR.
+// What an Append and an Open cost on a real disk: the one that TMPDIR is on.
 
 import (
 	"fmt"
@@ -36,6 +36,22 @@ func BenchmarkAppend(b *testing.B) {
 			require.NoError(b, l.Close())
 		})
 	}
+}
+
+// BenchmarkBareSync is what the disk alone costs: one sector written over in a file that is there, and fdatasync.
+func BenchmarkBareSync(b *testing.B) {
+	s, err := folder{vfs.Default, b.TempDir()}.makeSegment(place{1, 1}, SegmentBytesDefault, nil)
+	require.NoError(b, err)
+	sector, at := make([]byte, sectorBytes), int64(sectorBytes)
+	for b.Loop() {
+		if err := rewrite(s, sector, at); err != nil {
+			b.Fatal(err)
+		}
+		if at += sectorBytes; at == s.size {
+			at = sectorBytes
+		}
+	}
+	require.NoError(b, s.file.Close())
 }
 
 // BenchmarkEncode is Append without the disk: what of it is ours.
