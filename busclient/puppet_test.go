@@ -107,18 +107,6 @@ func (p *puppet) call(f func(puppetCall)) {
 	p.onCall = f
 }
 
-func (p *puppet) ping(f func(*rpc.Header, *rpc.PingReturn)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.onPing = f
-}
-
-func (p *puppet) calls() []puppetCall {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return append([]puppetCall{}, p.got...)
-}
-
 // puppetPair is n1, connected to a puppet n2.
 func puppetPair(t testing.TB) (*peer, *puppet) {
 	url := startNATS(t).URL()

@@ -35,10 +35,6 @@ type batch struct {
 	calls       []func() // to be run on the loop
 }
 
-func (b *batch) empty() bool {
-	return len(b.completions)+len(b.events)+len(b.pings)+len(b.proposals)+len(b.reads)+len(b.calls) == 0
-}
-
 type inbox struct {
 	wake chan struct{} // holds one token while anything waits
 

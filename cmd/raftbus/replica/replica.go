@@ -98,12 +98,16 @@ func (r *Replica) openFolder(context.Context) (err error) {
 }
 
 func (r *Replica) openLog(context.Context) (err error) {
-	if r.log, err = wal.Open(r.o.FS, r.folder.Path("wal"), wal.Options{}); err != nil {
+	if r.log, err = wal.Open(r.o.FS, r.folder.Path("wal"), wal.Options{KeepFreeBytes: storeReserveBytes}); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	r.closers = append(r.closers, r.log.Close)
 	return nil
 }
+
+// storeReserveBytes is what the log leaves free on the disk: as much as the store may have in memory to be flushed. With less
+// than that free, writes are refused as 'full' and reads go on (F21).
+const storeReserveBytes = 48 << 20
 
 func (r *Replica) openStore(context.Context) (err error) {
 	if r.store, err = store.Open(store.Options{FS: r.o.FS, Dir: r.folder.Path("kv"), Logger: r.logger}); err != nil {
