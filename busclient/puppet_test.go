@@ -22,9 +22,7 @@ type puppet struct {
 
 	mu      sync.Mutex
 	cluster rpc.ClusterID
-	got     []puppetCall
 	onCall  func(puppetCall)
-	onPing  func(*rpc.Header, *rpc.PingReturn) // changes the answer
 }
 
 type puppetCall struct {
@@ -56,12 +54,8 @@ func (p *puppet) take(m *nats.Msg) {
 	p.mu.Lock()
 	c := puppetCall{h, body, m.Subject, m.Reply}
 	onCall := p.onCall
-	_, isPing := body.(*rpc.PingCommand)
-	if !isPing {
-		p.got = append(p.got, c)
-	}
 	p.mu.Unlock()
-	if isPing {
+	if _, isPing := body.(*rpc.PingCommand); isPing {
 		p.pong(c)
 	} else if onCall != nil {
 		onCall(c)
@@ -71,11 +65,7 @@ func (p *puppet) take(m *nats.Msg) {
 func (p *puppet) pong(c puppetCall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	back, pong := p.header(c), &rpc.PingReturn{SenderID: p.self.ID, Timestamp: time.Now().UnixNano()}
-	if p.onPing != nil {
-		p.onPing(&back, pong)
-	}
-	p.send(c.reply, back, pong)
+	p.send(c.reply, p.header(c), &rpc.PingReturn{SenderID: p.self.ID, Timestamp: time.Now().UnixNano()})
 }
 
 func (p *puppet) header(c puppetCall) rpc.Header {
