@@ -171,6 +171,17 @@ func TestRefusalIsNotToldByADeposedNode(t *testing.T) {
 	r.silent(put)
 }
 
+// Whoever leads again is confirmed again, but another led in between, and may have carried out a copy (C5).
+func TestBusyIsNotToldByANodeThatLeadsAgain(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.refusal, n.hold = node.ErrBusy, true })
+	put := r.sendHeld("kv.put.app.k", "v")
+	r.node.lead(false)
+	r.node.lead(true)
+	r.node.release()
+	r.silent(put)
+}
+
 func TestTooLargeForTheNodeIsSaidAtOnce(t *testing.T) {
 	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.refusal, n.readBusy = node.ErrTooLarge, node.ErrBusy })

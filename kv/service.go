@@ -213,14 +213,15 @@ func (s *Service) drop(r *request) {
 }
 
 // refuse tells a client that its request was not carried out and will not be, once a ReadIndex begun now has shown that this
-// node led when it came. If that cannot be shown, the client hears nothing.
+// node led when it came: a node that leads again would be confirmed too, but another led in between, and may have carried out
+// a copy. If it cannot be shown, the client hears nothing.
 func (s *Service) refuse(r *request, f *failure) {
 	if s.refusals.Add(1) > refusalsMax {
 		s.refusals.Add(-1)
 		return
 	}
 	err := s.node.ReadIndex(func(err error) {
-		if err != nil {
+		if err != nil || !s.leadsSince(r) {
 			s.refusals.Add(-1)
 			return
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -205,6 +206,26 @@ func (g *group) crash(id rpc.NodeID) {
 	g.hub.mu.Unlock()
 	g.stop(id)
 	g.disks[id] = clone
+}
+
+// cutOff takes a node off the hub, or puts it back. It goes on with what it has.
+func (g *group) cutOff(id rpc.NodeID, off bool) {
+	g.hub.mu.Lock()
+	defer g.hub.mu.Unlock()
+	g.hub.down[id] = off
+}
+
+// resign has a leader step down, and waits until it has.
+func (g *group) resign(n *Node) {
+	n.resign(g.t.Context())
+	require.Eventually(g.t, func() bool { return n.Status().Role != raft.Leader }, 5*time.Second, time.Millisecond)
+}
+
+// waiting is how many proposals count against the bound.
+func (w *waiters) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count
 }
 
 // leader waits for a node that leads.

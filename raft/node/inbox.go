@@ -19,6 +19,16 @@ const (
 	readsMax         = 64 << 10
 )
 
+// coreLimits are the core's own bounds. Those on clients' requests are above the node's, which refuses at once: what the core
+// turned down as busy would be refused too late for Propose to say so. A proposal that was answered counts in the core until
+// its run of entries is reported, so there is room for two runs more.
+func coreLimits() raft.Limits {
+	l := raft.DefaultLimits()
+	l.ReadsMax = readsMax
+	l.ProposedBytesMax = proposalBytesMax + 2*max(l.ApplyBytesMax, commandBytesMax+rpc.EntryOverheadBytes)
+	return l
+}
+
 // proposal and read are requests of this process, with the way back.
 type proposal struct {
 	data []byte

@@ -89,3 +89,21 @@ func TestWaitersAreBounded(t *testing.T) {
 	w.release(proposalBytesMax + 1)
 	require.True(t, w.reserve(1))
 }
+
+// A node that leads again forgets who waited for entries that its new term replaced, even if nothing is proposed: else what
+// an earlier office left unfinished would fill the bound for as long as it leads (L9). What may still commit is kept.
+func TestWaitersOfALostTailDoNotFillTheBound(t *testing.T) {
+	w, got := waitersOf(rpc.EntryID{Term: 1, Index: 5}, rpc.EntryID{Term: 1, Index: 6}, rpc.EntryID{Term: 1, Index: 900})
+	w.displace(6)
+	require.Equal(t, 1, w.count)
+	require.Equal(t, 1, w.bytes)
+	w.settle(entries(1, 5, 5), []any{"five"})
+	require.Equal(t, map[rpc.EntryID]any{{Term: 1, Index: 5}: "five"}, got)
+}
+
+// The node refuses before the core must: a refusal of the core reaches nobody.
+func TestTheCoreIsNeverBusyFirst(t *testing.T) {
+	l := coreLimits()
+	require.GreaterOrEqual(t, l.ReadsMax, readsMax)
+	require.Greater(t, l.ProposedBytesMax, proposalBytesMax+l.ApplyBytesMax+commandBytesMax)
+}

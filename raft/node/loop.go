@@ -89,13 +89,14 @@ func (n *Node) stepProposals(list []proposal) {
 	clear(n.steps)
 }
 
-// carryOut hands out the effects. Whoever waits for an entry is remembered before the entry can be applied; messages that
-// may leave now leave before this node's own write, so that peers write at the same time.
+// carryOut hands out the effects. Whoever waits for an entry is remembered before the entry can be applied, and after a new
+// office has displaced those who waited for its place; messages that may leave now leave before this node's own write, so
+// that peers write at the same time.
 func (n *Node) carryOut(e *raft.Effects, b *batch) {
-	n.rememberProposals(e.Proposed, b.proposals)
 	for _, f := range e.Facts {
 		n.tell(f)
 	}
+	n.rememberProposals(e.Proposed, b.proposals)
 	for i := range e.Send {
 		n.send.send(e.Send[i])
 	}
@@ -139,6 +140,9 @@ func (n *Node) tell(f raft.Fact) {
 	switch f := f.(type) {
 	case raft.RoleChanged:
 		n.logger.Info("role changed", "role", f.Role.String(), "term", f.Term, "reason", f.Reason)
+		if f.Role == raft.Leader {
+			n.waiters.displace(n.core.Status().Last) // the entry its term begins with; later ones displace by themselves
+		}
 		n.lead(f.Role == raft.Leader)
 	case raft.LeaderChanged:
 		n.logger.Info("leader changed", "leader", f.Leader, "term", f.Term, "reason", f.Reason)

@@ -84,7 +84,7 @@ func New(o Options) *Node {
 		o.Seed = rand.Uint64()
 	}
 	n := &Node{
-		o: o, limits: raft.DefaultLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
+		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
 		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	n.status = Status{Status: raft.Status{ID: o.Config.Self().ID()}, Instance: o.Instance}
@@ -123,8 +123,7 @@ func (n *Node) begin() error {
 	if !state.HasBase {
 		n.gathering = newGathering(rpc.Member{ID: n.id(), Instance: n.o.Instance}, n.o.Config.Members())
 		n.logger.Info(waitingText, "waiting_for", join(n.gathering.waitingFor()))
-		n.tryTable()
-		return nil
+		return n.tryTable() // a member without others has its table now
 	}
 	return n.makeCore(state)
 }

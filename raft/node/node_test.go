@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -135,3 +136,24 @@ type broken struct{ *sum }
 var errBroken = errors.New("the state cannot be trusted")
 
 func (broken) Apply([]rpc.Entry) ([]any, error) { return nil, errBroken }
+
+// What a leader that was cut off had logged, and another replaced, holds no place once it leads again: else its bound on
+// proposals could stay full for as long as it leads (L9).
+func TestLeadingAgainForgetsTheLostTail(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	g.add(1)
+	old := g.leader()
+	g.cutOff(old.id(), true)
+	for range 200 {
+		require.NoError(t, old.Propose(make([]byte, 8), func(any, rpc.EntryID) { t.Error("a replaced entry was answered") }))
+	}
+	require.Eventually(t, func() bool { return g.leader() != old }, 10*time.Second, time.Millisecond)
+	require.Equal(t, 200, old.waiters.waiting())
+	g.cutOff(old.id(), false)
+	g.greet()
+	require.Eventually(t, func() bool { return old.Status().Role != raft.Leader }, 5*time.Second, time.Millisecond)
+	for g.leader() != old {
+		g.resign(g.leader())
+	}
+	require.Eventually(t, func() bool { return old.waiters.waiting() == 0 }, 5*time.Second, time.Millisecond)
+}

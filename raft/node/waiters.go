@@ -45,11 +45,24 @@ func (w *waiters) release(bytes int) {
 func (w *waiters) add(id rpc.EntryID, bytes int, done func(any, rpc.EntryID)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for n := len(w.queue); n > 0 && w.queue[n-1].id.Index >= id.Index; n-- {
+	w.cut(id.Index)
+	w.queue = append(w.queue, waiter{id, bytes, done})
+}
+
+// displace forgets those who wait for entries at an index and above it, which other entries have replaced. A new leader does
+// so with the entry its term begins with: if they went on counting, what an earlier office left could fill the bound for ever.
+func (w *waiters) displace(from rpc.Index) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut(from)
+}
+
+// cut forgets the tail of the queue. The caller holds mu.
+func (w *waiters) cut(from rpc.Index) {
+	for n := len(w.queue); n > 0 && w.queue[n-1].id.Index >= from; n-- {
 		w.forget(&w.queue[n-1])
 		w.queue = w.queue[:n-1]
 	}
-	w.queue = append(w.queue, waiter{id, bytes, done})
 }
 
 func (w *waiters) forget(one *waiter) {
