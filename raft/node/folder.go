@@ -29,6 +29,7 @@ type Folder struct {
 	Dir      string
 	Instance rpc.InstanceID
 	Boot     rpc.BootEpoch
+	ident    identity
 	lock     io.Closer
 	fs       vfs.FS
 }
@@ -42,6 +43,8 @@ type identity struct {
 	Node     string `json:"node"`
 	Instance string `json:"instance"`
 	Starts   uint32 `json:"starts"`
+	// Begun says that the node has a part in consensus, and so a log that holds at least its table.
+	Begun bool `json:"begun,omitempty"`
 }
 
 const identityVersion = 1
@@ -69,12 +72,38 @@ func (f *Folder) Close() error { return f.lock.Close() }
 // Path is the path of something in the folder.
 func (f *Folder) Path(name string) string { return f.fs.PathJoin(f.Dir, name) }
 
-// makeDir makes a directory of mode 0700 (Q13), and makes its entry durable.
+// begun reports whether the node of this folder ever had a part in consensus.
+func (f *Folder) begun() bool { return f.ident.Begun }
+
+// begin records that the node has a part in consensus from now on: a folder that then comes without a log has lost it, and
+// with it the votes that were given (D3).
+func (f *Folder) begin() error {
+	if f.ident.Begun {
+		return nil
+	}
+	f.ident.Begun = true
+	return f.write(&f.ident)
+}
+
+// makeDir makes a directory of mode 0700 (Q13), with those it is in, and makes the names of new ones durable (K54). Its own
+// name always: a process that made it may have been killed before it did.
 func makeDir(fs vfs.FS, dir string) error {
+	changed := []string{fs.PathDir(dir)}
+	for at := changed[0]; fs.PathDir(at) != at; at = fs.PathDir(at) {
+		if _, err := fs.Stat(at); err == nil {
+			break
+		}
+		changed = append(changed, fs.PathDir(at))
+	}
 	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return syncDir(fs, fs.PathDir(dir))
+	for _, parent := range changed {
+		if err := syncDir(fs, parent); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func syncDir(fs vfs.FS, dir string) error {
@@ -100,6 +129,7 @@ func (f *Folder) start(id rpc.NodeID) error {
 	if err := f.take(ident); err != nil {
 		return err
 	}
+	f.ident = *ident
 	return f.write(ident)
 }
 

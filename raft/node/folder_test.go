@@ -3,9 +3,14 @@ package node
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 func openClose(t *testing.T, fs vfs.FS, dir string) *Folder {
@@ -91,4 +96,43 @@ func TestFolderSurvivesPowerLoss(t *testing.T) {
 	after := openClose(t, crashed, "/d")
 	require.Equal(t, before.Instance, after.Instance)
 	require.Equal(t, before.Boot.Count()+1, after.Boot.Count(), "a start that was counted is forgotten")
+}
+
+// A new folder's name is durable, and so are those of the folders it is in (K54).
+func TestFolderAndItsParentsSurvivePowerLoss(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	first := openClose(t, fs, "/a/b/n1")
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+	require.Equal(t, first.Instance, openClose(t, crashed, "/a/b/n1").Instance)
+}
+
+// A node whose log is gone, but not its identity, would be known to its peers and vote again in terms it voted in: it is
+// refused (D3, K11). Before it had a part in consensus it has nothing to lose.
+func TestFolderThatLostItsLog(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	openClose(t, fs, "/d")
+	require.NoError(t, serveOnce(t, fs), "a folder without a log, before the first boot")
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
+	require.NoError(t, crashed.RemoveAll("/d/wal"))
+	require.ErrorContains(t, serveOnce(t, crashed), "put it back")
+	require.NoError(t, serveOnce(t, fs), "a whole folder")
+}
+
+// serveOnce runs a node by itself on the folder /d, until it serves. The error is Start's.
+func serveOnce(t *testing.T, fs vfs.FS) error {
+	f, err := OpenFolder(fs, "/d", "n1")
+	require.NoError(t, err)
+	defer f.Close()
+	log, err := wal.Open(fs, f.Path("wal"), wal.Options{})
+	require.NoError(t, err)
+	defer log.Close()
+	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
+	require.NoError(t, err)
+	n := New(Options{Config: conf, Instance: f.Instance, Folder: f, Log: log, Machine: &sum{}, Logger: quiet()})
+	if err := n.Start(port{newHub(), "n1"}); err != nil {
+		return err
+	}
+	n.Bus(true)
+	require.Eventually(t, func() bool { return n.Status().Serving }, 5*time.Second, time.Millisecond)
+	return n.Stop(t.Context())
 }

@@ -18,10 +18,11 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// Options are what a node is made of. All are required, but Seed and Now.
+// Options are what a node is made of. All are required, but Folder, Seed and Now.
 type Options struct {
 	Config   config.IRaftConfig
 	Instance rpc.InstanceID
+	Folder   *Folder  // that Instance is of: remembers that there was a log, should it be lost; nil: nobody does
 	Log      *wal.Log // open; the node is its only writer; closed by whoever opened it, after Stop
 	Group    wal.GroupID
 	Machine  StateMachine // closed by whoever opened it, after Stop
@@ -121,6 +122,9 @@ func (n *Node) Start(bus Bus) error {
 func (n *Node) begin() error {
 	state := n.o.Log.State(n.o.Group)
 	if !state.HasBase {
+		if n.o.Folder != nil && n.o.Folder.begun() {
+			return fmt.Errorf("the log of data folder %s is gone, and with it the votes and entries it held: put it back, or give the node an empty folder and replace the member", n.o.Folder.Dir)
+		}
 		n.gathering = newGathering(rpc.Member{ID: n.id(), Instance: n.o.Instance}, n.o.Config.Members())
 		n.logger.Info(waitingText, "waiting_for", join(n.gathering.waitingFor()))
 		return n.tryTable() // a member without others has its table now
@@ -141,6 +145,11 @@ func (n *Node) makeCore(state wal.State) error {
 	applied := n.o.Machine.Applied().Index
 	if applied < state.Base.ID.Index || applied > state.Last.Index {
 		return fmt.Errorf("the state machine has applied %d, the log holds %d to %d: its folders do not belong together; put back the ones that do", applied, state.Base.ID.Index+1, state.Last.Index)
+	}
+	if n.o.Folder != nil {
+		if err := n.o.Folder.begin(); err != nil {
+			return fmt.Errorf("record in data folder %s that it has a log: %w", n.o.Folder.Dir, err)
+		}
 	}
 	n.core = raft.New(raft.Config{
 		ID: n.id(), Configuration: conf, HardState: state.HardState,

@@ -135,7 +135,7 @@ func (r *Replica) dial(ctx context.Context) error {
 // join makes the node and its bus, and starts both.
 func (r *Replica) join(ctx context.Context) (err error) {
 	r.node = node.New(node.Options{
-		Config: r.config, Instance: r.folder.Instance, Log: r.log, Machine: r.store, Logger: r.logger,
+		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: r.store, Logger: r.logger,
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
 		Config:   r.config,
