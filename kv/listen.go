@@ -98,23 +98,51 @@ func (s *Service) expire(now time.Time) {
 }
 
 // Drain is for a planned stop or transfer: it stops listening for good, takes what the server had sent by then, and waits
-// until all of it is answered. An error says that the context ended first; the service is then still not listening.
+// until all of it is answered. An error says that the context ended first; the service is then still not listening. While the
+// connection is away nobody is waited for: it brings no more requests, and takes no answers.
 func (s *Service) Drain(ctx context.Context) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	for _, ended := range s.stopListening() {
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return fmt.Errorf("drain subscriptions: %w", ctx.Err())
-		}
+	if err := s.drainSubscriptions(ctx); err != nil {
+		return fmt.Errorf("drain subscriptions: %w", err)
 	}
 	select {
 	case <-s.inflight.drained():
 	case <-ctx.Done():
 		return fmt.Errorf("finish requests: %w", ctx.Err())
 	}
-	if err := s.conn.FlushWithContext(ctx); err != nil {
+	return s.flush(ctx)
+}
+
+// drainSubscriptions stops listening, and waits until what the server had sent is handled.
+func (s *Service) drainSubscriptions(ctx context.Context) error {
+	gone := s.conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer s.conn.RemoveStatusListener(gone)
+	for _, ended := range s.stopListening() {
+		if !s.conn.IsConnected() {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-gone:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// flushWait bounds how long a Drain waits for the server to take the answers: it may hang.
+const flushWait = time.Second
+
+// flush makes sure that the answers are on their way.
+func (s *Service) flush(ctx context.Context) error {
+	if !s.conn.IsConnected() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushWait)
+	defer cancel()
+	if err := s.conn.FlushWithContext(ctx); err != nil && s.conn.IsConnected() {
 		return fmt.Errorf("flush answers: %w", err)
 	}
 	return nil

@@ -271,3 +271,22 @@ func TestNATSCluster(t *testing.T) {
 	require.Less(t, time.Since(died), 3*time.Second)
 	require.Equal(t, "after", c.Must(nc, get+"k", "").Value)
 }
+
+// A stop is quick also while NATS is away, for a leader that does not know it yet too: nothing is left to be said to anybody.
+func TestStopWhileNATSIsAway(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	c.Must(nc, put+"k", "v")
+	leader := c.Leader()
+	c.NATS.Shutdown()
+	for _, id := range append([]string{leader}, c.Members...) {
+		if c.Nodes[id] == nil {
+			continue
+		}
+		began := time.Now()
+		c.Stop(id)
+		t.Logf("%s (leader: %v) stopped in %v", id, id == leader, time.Since(began))
+		require.Less(t, time.Since(began), 3*time.Second)
+	}
+}
