@@ -300,6 +300,14 @@ func TestASecondStoreInTheFolderIsRefused(t *testing.T) {
 	f.close()
 }
 
+func TestDurableNeverFalls(t *testing.T) { // I8: a flush that ends late, of a state that Restore has replaced
+	f := open(t, vfs.NewCrashableMem())
+	f.store.madeDurable(5)
+	f.store.madeDurable(3)
+	require.EqualValues(t, 5, f.store.Durable())
+	f.close()
+}
+
 func TestClosedStore(t *testing.T) {
 	f := open(t, vfs.NewCrashableMem())
 	f.close()

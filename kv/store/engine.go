@@ -83,18 +83,8 @@ func (e *engine) pebbleOptions(cache *pebble.Cache) *pebble.Options {
 	return opts
 }
 
-// acquire counts a user in; false if the engine is closed or closing for good.
-func (e *engine) acquire() bool {
-	for {
-		n := e.refs.Load()
-		if n == 0 {
-			return false
-		}
-		if e.refs.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
-}
+// acquire counts a user in. Whoever calls it must know that somebody else has not let go of the engine yet.
+func (e *engine) acquire() { e.refs.Add(1) }
 
 // release counts a user out. The last one closes the database, and removes it if it was superseded.
 func (e *engine) release() {

@@ -158,6 +158,7 @@ type machine struct {
 func (m *machine) open() {
 	s, err := Open(Options{FS: m.fs, Dir: "node/store"})
 	require.NoError(m.t, err)
+	m.t.Cleanup(func() { _ = s.Close() }) // also when rapid gives up a history midway
 	require.Equal(m.t, s.Applied().Index, s.Durable(), "what a store opens with is durable")
 	m.store = s
 }

@@ -55,6 +55,9 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 			require.ErrorIs(t, err, ErrBadSnapshot, "bit %d of byte %d", bit, i)
 		}
 	}
+	long := binary.LittleEndian.AppendUint32([]byte(snapshotMagic), frameBytesMax+1)
+	_, err = readSnapshot(bytes.NewReader(append(long, 0, 0, 0, 0)), drop)
+	require.ErrorContains(t, err, "frame of", "refused for its length, before it is read")
 	_, err = readSnapshot(bytes.NewReader(append(stream, 0)), drop)
 	require.ErrorIs(t, err, ErrBadSnapshot)
 }

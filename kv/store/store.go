@@ -123,8 +123,9 @@ func (s *Store) Close() error {
 func (s *Store) use() (*engine, rpc.Index, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.engine == nil || !s.engine.acquire() {
+	if s.engine == nil {
 		return nil, 0, ErrClosed
 	}
+	s.engine.acquire() // the store itself lets go only after it has put another in its place
 	return s.engine, s.Applied().Index, nil
 }
