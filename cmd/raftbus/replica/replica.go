@@ -152,6 +152,7 @@ func (r *Replica) join(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	r.closers = append(r.closers, func() error { r.kv.Close(); return nil })
 	return nil
 }
 
@@ -198,22 +199,36 @@ func (r *Replica) watchStore(ctx context.Context) {
 // stopTimeout bounds how long a stop waits for the disk.
 const stopTimeout = 10 * time.Second
 
-// close closes what was opened, the newest first.
+// close closes what was opened, the newest first. If the node does not end in time, what is below it stays open: nothing may
+// be taken from under it, least of all the lock of its folder.
 func (r *Replica) close() error {
 	var errs []error
 	for i := len(r.closers) - 1; i >= 0; i-- {
-		errs = append(errs, r.closers[i]())
+		err := r.closers[i]()
+		errs = append(errs, err)
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
 	}
 	r.closers = nil
 	return errors.Join(errs...)
 }
 
 // Stop stops the node: it takes no more requests, finishes those it has as far as ctx allows, steps down, and makes
-// durable what it holds.
+// durable what it holds. When a disk hangs it returns with ctx's error, and the folder stays locked until the process ends.
 func (r *Replica) Stop(ctx context.Context) error {
-	err := r.kv.Drain(ctx)
-	r.kv.Close()
-	return errors.Join(err, r.close())
+	ended := make(chan error, 1)
+	go func() { // ends with the disk's work, which nothing can cut short
+		err := r.kv.Drain(ctx)
+		r.kv.Close()
+		ended <- errors.Join(err, r.close())
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("node %s: its disk did not finish in time: %w", r.o.ID, ctx.Err())
+	}
 }
 
 // Done is closed when the node has stopped, by Stop or by itself: then Err says why.

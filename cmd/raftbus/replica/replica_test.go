@@ -1,0 +1,93 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/raft/node"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// alone are the options of a node that is a cluster by itself, on a NATS server of its own.
+func alone(t *testing.T, fs vfs.FS) Options {
+	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	return Options{
+		ID: "n1", Members: []string{"n1"}, Dir: filepath.Join(t.TempDir(), "n1"), FS: fs,
+		Logger: slog.New(slog.DiscardHandler), NATS: NATSOptions{URLs: []string{server.URL()}},
+	}
+}
+
+func stop(t *testing.T, r *Replica) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	require.NoError(t, r.Stop(ctx))
+}
+
+// A start that is refused late leaves nothing behind: neither a goroutine nor the folder's lock.
+func TestRefusedStartLeavesNothing(t *testing.T) {
+	o := alone(t, nil)
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	_, err = r.WaitReady(t.Context())
+	require.NoError(t, err)
+	stop(t, r)
+	others := o
+	others.Members = []string{"n1", "n2", "n3"}
+	_, err = Start(t.Context(), others)
+	require.ErrorContains(t, err, "--members n1")
+	r, err = Start(t.Context(), o)
+	require.NoError(t, err)
+	stop(t, r)
+}
+
+// A stop is bounded when the disk hangs, and the folder stays locked: what still writes there must stay alone (F13, F22).
+func TestStopWithAHungDisk(t *testing.T) {
+	var hung atomic.Bool
+	heal := make(chan struct{})
+	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if hung.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
+			<-heal
+		}
+		return nil
+	}))
+	o := alone(t, fs)
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	_, err = r.WaitReady(t.Context())
+	require.NoError(t, err)
+	hung.Store(true)
+	require.NoError(t, r.conns["client"].NATS().Publish("raftbus.bucket.add.app", nil))
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	require.ErrorIs(t, r.Stop(ctx), context.DeadlineExceeded)
+	require.Less(t, time.Since(began), 3*time.Second)
+	_, err = Start(t.Context(), o)
+	require.ErrorIs(t, err, node.ErrFolderInUse)
+	close(heal)
+	require.Eventually(t, func() bool {
+		again, err := Start(t.Context(), o)
+		if err != nil {
+			require.True(t, errors.Is(err, node.ErrFolderInUse), "%v", err)
+			return false
+		}
+		stop(t, again)
+		return true
+	}, 10*time.Second, 10*time.Millisecond, "the folder is never let go")
+}
