@@ -31,6 +31,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
 			e.Values[processKey{}] = map[string]*process{}
+			e.Values[busKey{}] = &bus{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -63,8 +64,12 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// busCommand starts a NATS server for the rest of the script, and names it in NATS_URL: bus [user password]
+// busCommand starts a NATS server, and names it in NATS_URL, or stops it: bus [user password], bus stop
 func busCommand(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) == 1 && args[0] == "stop" {
+		ts.Value(busKey{}).(*bus).server.Shutdown()
+		return
+	}
 	o := embedded.Options{}
 	if len(args) == 2 {
 		o.Users = []embedded.User{{Name: args[0], Password: args[1]}}
@@ -72,8 +77,14 @@ func busCommand(ts *testscript.TestScript, _ bool, args []string) {
 	server, err := embedded.Start(o)
 	ts.Check(err)
 	ts.Defer(server.Shutdown)
+	ts.Value(busKey{}).(*bus).server = server
 	ts.Setenv("NATS_URL", server.URL())
 }
+
+// bus is the script's NATS server that was started last, kept in the script's values.
+type bus struct{ server *embedded.Server }
+
+type busKey struct{}
 
 // answerCommand listens as a node would, and answers status requests with a file: answer n1 file
 func answerCommand(ts *testscript.TestScript, _ bool, args []string) {
