@@ -141,7 +141,7 @@ func (r *Replica) join(ctx context.Context) (err error) {
 		Config:   r.config,
 		Identity: busclient.Identity{ID: rpc.NodeID(r.o.ID), Instance: r.folder.Instance, Boot: r.folder.Boot},
 		Control:  r.conns[busclient.RoleControl], Bulk: r.conns[busclient.RoleBulk],
-		Owner: r.node, PingContent: r.node.PingContent, Logger: r.logger,
+		Owner: r.node, PingContent: r.node.PingContent, Logger: r.o.Logger, // which the service says its node to
 	})
 	if err != nil {
 		return err
@@ -199,16 +199,12 @@ func (r *Replica) watchStore(ctx context.Context) {
 // stopTimeout bounds how long a stop waits for the disk.
 const stopTimeout = 10 * time.Second
 
-// close closes what was opened, the newest first. If the node does not end in time, what is below it stays open: nothing may
-// be taken from under it, least of all the lock of its folder.
+// close closes what was opened, the newest first. The log waits for a write under way, so that the folder's lock, let go
+// last, outlives whatever writes there.
 func (r *Replica) close() error {
 	var errs []error
 	for i := len(r.closers) - 1; i >= 0; i-- {
-		err := r.closers[i]()
-		errs = append(errs, err)
-		if errors.Is(err, context.DeadlineExceeded) {
-			break
-		}
+		errs = append(errs, r.closers[i]())
 	}
 	r.closers = nil
 	return errors.Join(errs...)
