@@ -222,7 +222,7 @@ func (s *Service) receiveOwn(p path, d Delivery) {
 	pong := &rpc.PingReturn{SenderID: s.self.ID, Timestamp: ping.Timestamp}
 	if s.alone.meet(other) && other != s.self {
 		pong.Refusal = clip(duplicate(s.self).Error())
-		s.log.Warn("another process was started with this node id, and told to stop", "other", other)
+		s.log.Warn("another process was started with this node id, and told to stop", "other", other.String())
 	}
 	back := s.header(s.self.ID, 0, h.Round)
 	if err := s.publish(p, d.Reply, "", &back, pong); err != nil {

@@ -57,13 +57,22 @@ func OpenFolder(fs vfs.FS, dir string, id rpc.NodeID) (*Folder, error) {
 	}
 	lock, err := fs.Lock(fs.PathJoin(dir, "LOCK"))
 	if err != nil {
-		return nil, fmt.Errorf("data folder %s: %w (%v)", dir, ErrFolderInUse, err)
+		return nil, fmt.Errorf("data folder %s: %w", dir, lockError(err))
 	}
 	f := &Folder{Dir: dir, fs: fs, lock: lock}
 	if err := f.start(id); err != nil {
 		return nil, errors.Join(fmt.Errorf("data folder %s: %w", dir, err), lock.Close())
 	}
 	return f, nil
+}
+
+// lockError tells a folder that another holds from one whose LOCK cannot be opened at all, as on a disk mounted read-only:
+// there is nobody to stop then.
+func lockError(err error) error {
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		return fmt.Errorf("its LOCK cannot be written: see that the disk is mounted for writing, and the folder is this user's: %w", err)
+	}
+	return fmt.Errorf("%w (%v)", ErrFolderInUse, err)
 }
 
 // Close lets go of the folder.

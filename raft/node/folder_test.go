@@ -1,6 +1,7 @@
 package node
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -40,6 +41,15 @@ func TestFolderInUse(t *testing.T) {
 	require.ErrorIs(t, err, ErrFolderInUse)
 	require.NoError(t, f.Close())
 	openClose(t, vfs.Default, dir)
+}
+
+// A folder that nobody holds, but that cannot be written, is not said to be in use.
+func TestFolderThatCannotBeLocked(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "LOCK"), 0o700))
+	_, err := OpenFolder(vfs.Default, dir, "n1")
+	require.ErrorContains(t, err, "its LOCK cannot be written: see that the disk is mounted for writing")
+	require.NotErrorIs(t, err, ErrFolderInUse)
 }
 
 func TestFolderOfAnotherNode(t *testing.T) {

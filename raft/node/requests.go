@@ -128,7 +128,11 @@ func (n *Node) Pinged(p busclient.Pinged) {
 
 // Link implements busclient.Owner.
 func (n *Node) Link(peer rpc.NodeID, connected bool, reason error) {
-	n.logger.Info("link changed", "peer", peer, "connected", connected, "reason", reason)
+	log := n.logger.With("peer", peer, "connected", connected)
+	if reason != nil {
+		log = log.With("reason", reason)
+	}
+	log.Info("link changed")
 	n.inbox.state(raft.LinkChanged{Peer: peer, Connected: connected})
 }
 
