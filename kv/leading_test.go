@@ -108,9 +108,19 @@ func TestAnotherSubscriberAlsoGetsACopy(t *testing.T) {
 	r := newLeader(t, nil)
 	other, err := r.client.SubscribeSync("raftbus.kv.>")
 	require.NoError(t, err)
-	r.ask("kv.put.app.k", "v") // no queue group: an old and a new leader must both get it
+	r.ask("kv.put.app.k", "v")
 	_, err = other.NextMsg(5 * time.Second)
 	require.NoError(t, err)
+	for _, sub := range r.service.subs {
+		require.Empty(t, sub.Queue, "an old and a new leader must both get a copy, so neither is in a group")
+	}
+}
+
+func TestLeadershipToldTwiceIsLeadership(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.lead(true)
+	r.service.listen()
+	r.expect(`{"buckets":["app"]}`, "bucket.ls", "")
 }
 
 func TestNotLeaderIsSilent(t *testing.T) {
@@ -267,6 +277,7 @@ func TestDrainFinishesWhatItHas(t *testing.T) {
 	require.Contains(t, string(r.answered(put).Data), `"revision":1`)
 	r.node.lead(false)
 	r.node.lead(true)
+	r.service.listen() // as the keeper does
 	_, err = r.request("kv.get.app.k", "")
 	require.ErrorIs(t, err, nats.ErrNoResponders, "drained is for good")
 }
