@@ -101,5 +101,10 @@ func because(s replica.Status) string {
 	case len(s.WaitingFor) > 0:
 		return fmt.Sprintf(" (it waits for %s)", strings.Join(s.WaitingFor, ", "))
 	}
+	for _, l := range s.Links {
+		if l.Refusal != "" {
+			return fmt.Sprintf(" (its link to %s: %s)", l.Peer, l.Refusal)
+		}
+	}
 	return ""
 }

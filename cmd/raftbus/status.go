@@ -125,6 +125,11 @@ func printRemarks(w io.Writer, c cluster) error {
 		for _, peer := range slices.Sorted(maps.Keys(n.RefusedBy)) {
 			remarks = append(remarks, fmt.Sprintf("%s is refused by %s: %s", n.ID, peer, n.RefusedBy[peer]))
 		}
+		for _, l := range n.Links {
+			if l.Refusal != "" && n.RefusedBy[l.Peer] == "" {
+				remarks = append(remarks, fmt.Sprintf("%s to %s: %s", n.ID, l.Peer, l.Refusal))
+			}
+		}
 	}
 	if len(remarks) == 0 {
 		return nil

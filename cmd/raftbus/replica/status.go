@@ -54,6 +54,8 @@ type LinkStatus struct {
 	State  string  `json:"state"` // connected, broken
 	RTTms  float64 `json:"rtt_ms"`
 	Reason string  `json:"reason,omitempty"` // why it is broken
+	// Refusal is why one of the two takes nothing from the other, and what to do; empty: no such thing.
+	Refusal string `json:"refusal,omitempty"`
 }
 
 // Status describes the node now.
@@ -81,7 +83,8 @@ func (r *Replica) Status() Status {
 }
 
 func linkStatus(l busclient.LinkStatus) LinkStatus {
-	return LinkStatus{Peer: string(l.Peer), State: l.State, RTTms: float64(l.RTT.Microseconds()) / 1000, Reason: l.Reason}
+	rtt := float64(l.RTT.Microseconds()) / 1000
+	return LinkStatus{Peer: string(l.Peer), State: l.State, RTTms: rtt, Reason: l.Reason, Refusal: l.Refusal}
 }
 
 func texts(ids []rpc.NodeID) []string {
