@@ -144,10 +144,14 @@ type group struct {
 	disks    map[rpc.NodeID]*vfs.MemFS
 	logs     map[rpc.NodeID]*wal.Log
 	machines map[rpc.NodeID]*sum
+	limits   raft.Limits
 }
 
-func newGroup(t *testing.T, ids ...rpc.NodeID) *group {
-	g := &group{t: t, hub: newHub(), ids: ids, disks: map[rpc.NodeID]*vfs.MemFS{}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}
+func newGroup(t *testing.T, ids ...rpc.NodeID) *group { return limitedGroup(t, coreLimits(), ids...) }
+
+// limitedGroup is a group whose cores have these bounds.
+func limitedGroup(t *testing.T, limits raft.Limits, ids ...rpc.NodeID) *group {
+	g := &group{t: t, hub: newHub(), ids: ids, limits: limits, disks: map[rpc.NodeID]*vfs.MemFS{}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}
 	for _, id := range ids {
 		g.disks[id] = vfs.NewCrashableMem()
 		g.start(id)
@@ -167,6 +171,7 @@ func (g *group) start(id rpc.NodeID) {
 	require.NoError(g.t, err)
 	g.machines[id] = &sum{}
 	n := New(Options{Config: conf, Instance: instance(id), Log: g.logs[id], Machine: g.machines[id], Logger: slog.New(slog.NewTextHandler(g.t.Output(), nil)).With("node", id)})
+	n.limits = g.limits
 	g.hub.mu.Lock()
 	g.hub.nodes[id] = n
 	delete(g.hub.down, id)

@@ -157,3 +157,26 @@ func TestLeadingAgainForgetsTheLostTail(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return old.waiters.waiting() == 0 }, 5*time.Second, time.Millisecond)
 }
+
+// A node that was away while more was written than the leader keeps in memory catches up from the leader's disk, while writes
+// go on, and nothing is applied twice or skipped (L7).
+func TestCatchesUpFromTheDiskUnderLoad(t *testing.T) {
+	limits := coreLimits()
+	limits.CacheBytesMax, limits.AppendBytesMax, limits.ApplyBytesMax = 4<<10, 1<<10, 1<<10
+	g := limitedGroup(t, limits, "n1", "n2", "n3")
+	want := g.add(1)
+	away := g.ids[0]
+	if g.leader().id() == away {
+		away = g.ids[1]
+	}
+	g.crash(away)
+	for range 300 { // of 56 bytes each
+		want = g.add(1)
+	}
+	g.start(away)
+	require.Eventually(t, func() bool {
+		want = g.add(1)
+		return g.machines[away].value() >= 300
+	}, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return g.machines[away].value() == want }, 5*time.Second, time.Millisecond)
+}
