@@ -226,6 +226,13 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 	r.node.release()
 	require.Contains(t, string(r.answered(first).Data), `"revision":1`)
 	requireError(t, Busy, r.answered(second))
+
+	r.settled()
+	r.node.set(func(n *solo) { n.hold = true }) // what was answered weighs nothing any more
+	third, fourth := r.sendHeld("kv.put.app.c", "v"), r.sendHeld("kv.put.app.d", "v")
+	r.node.release()
+	require.Contains(t, string(r.answered(third).Data), `"revision":2`)
+	require.Contains(t, string(r.answered(fourth).Data), `"revision":3`)
 }
 
 func TestOverdueIsUnknownAndAnsweredOnce(t *testing.T) {
