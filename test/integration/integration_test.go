@@ -3,7 +3,6 @@
 package integration
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -289,38 +288,5 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 		c.Stop(id)
 		t.Logf("%s (leader: %v) stopped in %v", id, id == leader, time.Since(began))
 		require.Less(t, time.Since(began), 3*time.Second)
-	}
-}
-
-// 64 writers of values as large as may be, at once, are within the bounds: none is refused, each is done (a slow machine may
-// say 'outcome unknown' first, and then the writer tries again), and all nodes get all of it (F11).
-func TestManyLargeWritesAtOnce(t *testing.T) {
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
-	value := make([]byte, int(nc.MaxPayload())-8<<10)
-	deadline := time.Now().Add(30 * time.Second)
-	write := func(key string) error {
-		for {
-			m, err := nc.Request(put+key, value, 10*time.Second)
-			switch {
-			case err == nil && m.Header.Get("Nats-Service-Error-Code") == "":
-				return nil
-			case err == nil && m.Header.Get("Nats-Service-Error-Code") != "504":
-				return errors.New(m.Header.Get("Nats-Service-Error"))
-			case time.Now().After(deadline):
-				return errors.New("not done in time")
-			}
-		}
-	}
-	answers := make(chan error, 64)
-	for i := range cap(answers) {
-		go func() { answers <- write(strconv.Itoa(i)) }()
-	}
-	for range cap(answers) {
-		require.NoError(t, <-answers)
-	}
-	for id := range c.Nodes {
-		c.Applied(id)
 	}
 }
