@@ -86,3 +86,17 @@ func TestClockIsTheMedian(t *testing.T) {
 	now = now.Add(clockFresh)
 	require.Equal(t, at(0), c.median(), "clocks not heard for long do not count")
 }
+
+// While a member refuses this node there is no table, though all were heard from; once it does not, there is.
+func TestGatheringWaitsForWhoRefuses(t *testing.T) {
+	g := gatheringOf(t, "n1", "n1", "n2", "n3")
+	g.hear(ping{peer: "n2", instance: instance("n2")})
+	g.hear(ping{peer: "n2", refusal: "two processes"})
+	g.hear(ping{peer: "n3", instance: instance("n3")})
+	require.Empty(t, g.waitingFor())
+	_, complete := g.table()
+	require.False(t, complete)
+	g.hear(ping{peer: "n2", instance: instance("n2")})
+	_, complete = g.table()
+	require.True(t, complete)
+}

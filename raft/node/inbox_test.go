@@ -107,3 +107,11 @@ func TestTheCoreIsNeverBusyFirst(t *testing.T) {
 	require.GreaterOrEqual(t, l.ReadsMax, readsMax)
 	require.Greater(t, l.ProposedBytesMax, proposalBytesMax+l.ApplyBytesMax+commandBytesMax)
 }
+
+// Who waits for an entry that was applied before, in whatever way, hears nothing, and disturbs nobody.
+func TestWaitersBelowWhatIsApplied(t *testing.T) {
+	w, got := waitersOf(rpc.EntryID{Term: 1, Index: 4}, rpc.EntryID{Term: 1, Index: 5})
+	w.settle(entries(1, 5, 5), []any{"five"})
+	require.Equal(t, map[rpc.EntryID]any{{Term: 1, Index: 5}: "five"}, got)
+	require.Zero(t, w.count)
+}
