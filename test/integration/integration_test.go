@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -289,4 +290,26 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 		t.Logf("%s (leader: %v) stopped in %v", id, id == leader, time.Since(began))
 		require.Less(t, time.Since(began), 3*time.Second)
 	}
+}
+
+// Another cluster under the same prefix, with other nodes: it is refused, with the remedy, and answers nobody (F14).
+func TestTwoClustersOnOnePrefix(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	others := []string{"m1", "m2", "m3"}
+	for _, id := range others {
+		r, err := replica.Start(t.Context(), replica.Options{
+			ID: id, Members: others, Dir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+			NATS: replica.NATSOptions{URLs: []string{c.NATS.URL()}},
+		})
+		require.NoError(t, err)
+		<-r.Done()
+		require.ErrorIs(t, r.Err(), replica.ErrForeignCluster)
+		require.ErrorContains(t, r.Err(), "--prefix")
+		require.Error(t, r.Stop(t.Context()), "a stop says why the node had stopped")
+	}
+	c.Must(nc, put+"k", "v")
+	c.Stop(c.Leader())
+	c.Leader()
 }

@@ -182,7 +182,11 @@ func (r *Replica) serve(context.Context) error {
 
 // arrive takes the node's name on the bus, and begins to serve it.
 func (r *Replica) arrive(ctx context.Context) {
-	if err := r.bus.Start(ctx); err != nil && ctx.Err() == nil {
+	err := r.checkPrefix(ctx)
+	if err == nil {
+		err = r.bus.Start(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
 		r.node.Abort(err)
 	}
 }
