@@ -125,9 +125,12 @@ func TestApplyErrorStopsTheNode(t *testing.T) {
 	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: broken{&sum{}}, Logger: quiet()})
 	hub := newHub()
 	hub.nodes["n1"] = n
+	var told []bool
+	n.Leadership(func(leading bool) { told = append(told, leading) })
 	require.NoError(t, n.Start(port{hub, "n1"}))
 	n.Bus(true)
 	<-n.Done()
+	require.Equal(t, []bool{true, false}, told, "a node that stopped by itself still leads")
 	require.ErrorIs(t, n.Err(), errBroken)
 }
 
@@ -152,6 +155,7 @@ func TestLeadingAgainForgetsTheLostTail(t *testing.T) {
 	g.cutOff(old.id(), false)
 	g.greet()
 	require.Eventually(t, func() bool { return old.Status().Role != raft.Leader }, 5*time.Second, time.Millisecond)
+	require.ErrorIs(t, old.Propose(nil, nil), ErrNotLeader)
 	for g.leader() != old {
 		g.resign(g.leader())
 	}
