@@ -44,3 +44,23 @@ func (c *clock) median() int64 {
 	slices.Sort(c.sorted)
 	return now.Add(c.sorted[(len(c.sorted)-1)/2]).UnixNano()
 }
+
+// metronome turns time into ticks. On a busy machine several come at once, so that timeouts keep their length.
+type metronome struct {
+	period time.Duration
+	last   time.Time
+}
+
+// ticksAtOnceMax bounds how far time may jump: a process that was stopped (F16) first hears what waits for it.
+const ticksAtOnceMax = 10
+
+// ticks are how many periods have passed since they were last counted.
+func (m *metronome) ticks(now time.Time) int {
+	n := max(0, int(now.Sub(m.last)/m.period))
+	if n > ticksAtOnceMax {
+		m.last = now
+		return ticksAtOnceMax
+	}
+	m.last = m.last.Add(time.Duration(n) * m.period)
+	return n
+}

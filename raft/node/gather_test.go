@@ -100,3 +100,17 @@ func TestGatheringWaitsForWhoRefuses(t *testing.T) {
 	_, complete = g.table()
 	require.True(t, complete)
 }
+
+// Late ticks are made up for, a pause is not (F16).
+func TestMetronome(t *testing.T) {
+	start := time.Unix(1000, 0)
+	m := metronome{period: 10 * time.Millisecond, last: start}
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	require.Equal(t, 0, m.ticks(at(9)))
+	require.Equal(t, 1, m.ticks(at(10)))
+	require.Equal(t, 3, m.ticks(at(45)))
+	require.Equal(t, 1, m.ticks(at(50)), "the rest of a period counts")
+	require.Equal(t, ticksAtOnceMax, m.ticks(at(10_000)))
+	require.Equal(t, 0, m.ticks(at(10_009)), "a pause is over when it is over")
+	require.Equal(t, 0, m.ticks(at(9_000)), "time does not go back")
+}

@@ -15,18 +15,17 @@ func (n *Node) loop(stop <-chan struct{}) error {
 	tick := time.NewTicker(n.o.Config.Timing().Tick)
 	defer tick.Stop()
 	defer n.end()
+	beat := metronome{period: n.o.Config.Timing().Tick, last: time.Now()}
 	var spent batch
 	for {
-		ticked := false
 		select {
 		case <-stop:
 			return nil
 		case <-n.inbox.wake:
 		case <-tick.C:
-			ticked = true
 		}
 		taken := n.inbox.take(spent)
-		if err := n.turn(&taken, ticked); err != nil {
+		if err := n.turn(&taken, beat.ticks(time.Now())); err != nil {
 			return err
 		}
 		clearBatch(&taken)
@@ -35,7 +34,7 @@ func (n *Node) loop(stop <-chan struct{}) error {
 }
 
 // turn is one turn of the loop.
-func (n *Node) turn(b *batch, ticked bool) error {
+func (n *Node) turn(b *batch, ticks int) error {
 	for i := range b.pings {
 		n.takePing(&b.pings[i])
 	}
@@ -46,14 +45,15 @@ func (n *Node) turn(b *batch, ticked bool) error {
 		}
 		b.events = nil
 	}
-	n.stepAll(b, ticked)
+	n.stepAll(b, ticks)
 	n.carryOut(n.core.Effects(), b)
 	n.publish()
 	return nil
 }
 
-// stepAll steps the core with all that waited: completions first, since they free what the rest may use.
-func (n *Node) stepAll(b *batch, ticked bool) {
+// stepAll steps the core with all that waited: completions first, since they free what the rest may use, and what came
+// before the time that passed, so that a busy node does not take a leader for silent whose heartbeat waits in its inbox.
+func (n *Node) stepAll(b *batch, ticks int) {
 	for _, e := range b.completions {
 		n.core.Step(e)
 	}
@@ -66,7 +66,7 @@ func (n *Node) stepAll(b *batch, ticked bool) {
 	for _, call := range b.calls {
 		call()
 	}
-	if ticked {
+	for range ticks {
 		n.core.Step(raft.Tick{Clock: n.clock.median()})
 	}
 	n.stepProposals(b.proposals)
