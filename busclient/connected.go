@@ -15,7 +15,12 @@ const (
 	pingInterval = 250 * time.Millisecond
 	// pingTimeout is how long the answer may take: a half-open connection is noticed within both together (F10).
 	pingTimeout = 500 * time.Millisecond
+	// pingBulkTimeout is longer: on the bulk connection a ping waits behind all that may be in flight, and a busy link is
+	// not a broken one (F9, L7).
+	pingBulkTimeout = 2 * time.Second
 )
+
+var pingTimeouts = [paths]time.Duration{control: pingTimeout, bulk: pingBulkTimeout}
 
 // connectedState is the iClientState of a link whose pings pass.
 type connectedState struct {

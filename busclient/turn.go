@@ -240,7 +240,7 @@ func (c *client) sendPing(p path, visit uint64) {
 	s := c.service
 	sent := s.now()
 	cmd := &rpc.PingCommand{SenderID: s.self.ID, Timestamp: sent.UnixNano(), WantTable: s.roster.Load() == nil}
-	r := round{method: rpc.MethodPing, path: p, ping: true, deadline: sent.Add(pingTimeout)}
+	r := round{method: rpc.MethodPing, path: p, ping: true, deadline: sent.Add(pingTimeouts[p])}
 	r.done = func(o outcome) { c.pinged(p, visit, sent, o) }
 	_, term, _ := s.content()
 	if err := c.request(r, pingMethod[p], term, cmd); err != nil {
