@@ -209,7 +209,7 @@ func (s *Service) awaitAnswer(ctx context.Context, end time.Time) (*selfAnswer, 
 
 // receiveOwn takes a command on this node's subject from this node's name: a question of this process, or of another.
 func (s *Service) receiveOwn(p path, d Delivery) {
-	h, body, ok := s.decode(s.self.ID, d.Data)
+	h, body, ok := s.decode(s.self.ID, s.self.ID, d.Data)
 	if !ok {
 		return
 	}
@@ -234,7 +234,7 @@ func (s *Service) receiveOwn(p path, d Delivery) {
 func (s *Service) receiveOwnReturn(d Delivery) {
 	answer := selfAnswer{nobody: d.NoResponders}
 	if !answer.nobody {
-		h, body, ok := s.decode(s.self.ID, d.Data)
+		h, body, ok := s.decode(s.self.ID, s.self.ID, d.Data)
 		if !ok {
 			return
 		}

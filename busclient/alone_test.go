@@ -15,15 +15,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// pongs is a subscription's handler that hands on what pings are answered with.
-func pongs(t testing.TB, to chan<- *rpc.PingReturn) nats.MsgHandler {
-	return func(m *nats.Msg) {
-		_, body, err := rpc.Decode(m.Data, nil)
-		require.NoError(t, err)
-		to <- body.(*rpc.PingReturn)
-	}
-}
-
 // as makes a process of n1 with another start, and with another data folder if told so.
 func as(boot rpc.BootEpoch, folder byte) func(*peerOptions) {
 	return func(o *peerOptions) {

@@ -9,9 +9,14 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// One call at a time: the latency of the path there and back.
+// One call at a time: the latency of the path there and back, by the lane and by NATS's client alone, which TLS users have.
 func BenchmarkHeartbeatSequential(b *testing.B) {
-	n1, n2 := pair(b, startNATS(b).URL())
+	b.Run("lane", func(b *testing.B) { heartbeats(b, func(*peerOptions) {}) })
+	b.Run("client", func(b *testing.B) { heartbeats(b, func(o *peerOptions) { o.noLane = true }) })
+}
+
+func heartbeats(b *testing.B, change func(*peerOptions)) {
+	n1, n2 := pair(b, startNATS(b).URL(), change)
 	n2.echo()
 	c := n1.to("n2")
 	done := make(chan error, 1)
@@ -25,14 +30,17 @@ func BenchmarkHeartbeatSequential(b *testing.B) {
 // Many calls in flight: the throughput of one link. An op is one AppendLog with its return.
 func BenchmarkAppendLogPipelined(b *testing.B) {
 	for _, size := range []int{256, 16 << 10} {
-		for _, window := range []int{16, 256} {
-			b.Run(fmt.Sprintf("bytes=%d/window=%d", size, window), func(b *testing.B) { pipeline(b, size, window) })
+		for _, window := range []int{1, 16, 256} {
+			b.Run(fmt.Sprintf("bytes=%d/window=%d", size, window), func(b *testing.B) { pipeline(b, size, window, func(*peerOptions) {}) })
+			b.Run(fmt.Sprintf("client/bytes=%d/window=%d", size, window), func(b *testing.B) {
+				pipeline(b, size, window, func(o *peerOptions) { o.noLane = true })
+			})
 		}
 	}
 }
 
-func pipeline(b *testing.B, size, window int) {
-	n1, n2 := pair(b, startNATS(b).URL())
+func pipeline(b *testing.B, size, window int, change func(*peerOptions)) {
+	n1, n2 := pair(b, startNATS(b).URL(), change)
 	n2.echo()
 	c := n1.to("n2")
 	cmd := &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}}

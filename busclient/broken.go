@@ -18,7 +18,7 @@ import (
 const (
 	probeFirst = 10 * time.Millisecond
 	probeLast  = 160 * time.Millisecond
-	// heardProbePause bounds the probes that a talkative peer can cause.
+	// heardProbePause bounds the probes that a talkative peer can cause, or who speaks in its name.
 	heardProbePause = 20 * time.Millisecond
 )
 
@@ -40,15 +40,17 @@ func newBrokenState(ctx iStateContext, f *linkFields, random *rand.Rand) *broken
 	m.Hook(evWoke, model.Writes(func(f *linkFields, e linkEvent) {
 		probeIf(f, e, !f.wake.IsZero() && !e.now.Before(f.wake), random)
 	}))
-	m.Hook(evHeard, model.Writes(func(f *linkFields, e linkEvent) {
-		probeIf(f, e, f.bus && e.now.Sub(f.probed) >= heardProbePause, random)
-	}))
+	for _, kind := range []model.EventKind{evHeard, evDoubted} {
+		m.Hook(kind, model.Writes(func(f *linkFields, e linkEvent) {
+			probeIf(f, e, f.bus && e.now.Sub(f.probed) >= heardProbePause, random)
+		}))
+	}
 	m.Hook(evBusUp, model.Writes(func(f *linkFields, e linkEvent) {
 		f.bus, f.probes = true, 0
 		probeIf(f, e, true, random)
 	}))
 
-	for _, kind := range []model.EventKind{evWoke, evHeard, evBusUp} {
+	for _, kind := range []model.EventKind{evWoke, evHeard, evDoubted, evBusUp} {
 		m.Hook(kind, model.Reads(pingBoth(ctx)))
 	}
 	m.Hook(evAsked, model.Reads(func(f linkFields, _ linkEvent) { ctx.ping(control, f.visit) }))
@@ -113,7 +115,7 @@ func probeIf(f *linkFields, e linkEvent, due bool, random *rand.Rand) {
 	f.probed, f.wake = e.now, e.now.Add(pause)
 }
 
-// Heartbeat, AppendLog, CommitLog and RequestVote fail at once.
+// All calls fail at once.
 
 func (s *brokenState) Heartbeat(rpc.Term, *rpc.HeartbeatCommand, rpc.Done[*rpc.HeartbeatReturn]) error {
 	return *s.why.Load()
@@ -128,5 +130,13 @@ func (s *brokenState) CommitLog(rpc.Term, *rpc.CommitLogCommand, rpc.Done[*rpc.C
 }
 
 func (s *brokenState) RequestVote(rpc.Term, *rpc.RequestVoteCommand, rpc.Done[*rpc.RequestVoteReturn]) error {
+	return *s.why.Load()
+}
+
+func (s *brokenState) InstallSnapshot(rpc.Term, *rpc.InstallSnapshotCommand, rpc.Done[*rpc.InstallSnapshotReturn]) error {
+	return *s.why.Load()
+}
+
+func (s *brokenState) TimeoutNow(rpc.Term, *rpc.TimeoutNowCommand, rpc.Done[*rpc.TimeoutNowReturn]) error {
 	return *s.why.Load()
 }

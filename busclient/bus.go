@@ -38,3 +38,14 @@ type Bus interface {
 	// after timeout.
 	Flush(timeout time.Duration) error
 }
+
+// batching is a Bus that says when it has handed out what arrived: see Service.OnDelivered.
+type batching interface {
+	OnDelivered(told func(whole bool))
+}
+
+// corker is a Bus that can keep what is sent for a moment, to send it together. They are not nested.
+type corker interface {
+	Cork()
+	Uncork()
+}

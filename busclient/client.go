@@ -28,15 +28,19 @@ type IRaftClient interface {
 
 type client struct {
 	*link
-	service *Service
-	routes  routes
-	rounds  *rounds
-	parts   assembly // of the AppendLog subscription's goroutine
-	status  atomic.Pointer[LinkStatus]
-	retired atomic.Bool // no member any more, or the service is closed
+	service  *Service
+	routes   routes
+	rounds   *rounds
+	appends  assembly // of the AppendLog subscription's goroutine
+	chunks   assembly // of the InstallSnapshot subscription's
+	status   atomic.Pointer[LinkStatus]
+	retired  atomic.Bool   // no member any more, another instance now, or the service is closed
+	listens  atomic.Bool   // to messages to several, as it last said
+	commands atomic.Uint64 // the newest version that it applies, as it last said; 0 once another start of it was heard: that may be of another release (F28)
+	step     step          // whether it is in step with those that get them
 
 	// Each is set while such an event waits for the next turn: so the queue of events is bounded.
-	heardWaits, goneWaits, askedWaits atomic.Bool
+	heardWaits, doubtedWaits, goneWaits, askedWaits atomic.Bool
 }
 
 func newClient(s *Service, peer rpc.NodeID) *client {
@@ -74,6 +78,14 @@ func (c *client) RequestVote(t rpc.Term, cmd *rpc.RequestVoteCommand, done rpc.D
 	return c.state().RequestVote(t, cmd, done)
 }
 
+func (c *client) InstallSnapshot(t rpc.Term, cmd *rpc.InstallSnapshotCommand, done rpc.Done[*rpc.InstallSnapshotReturn]) error {
+	return c.state().InstallSnapshot(t, cmd, done)
+}
+
+func (c *client) TimeoutNow(t rpc.Term, cmd *rpc.TimeoutNowCommand, done rpc.Done[*rpc.TimeoutNowReturn]) error {
+	return c.state().TimeoutNow(t, cmd, done)
+}
+
 func (c *client) Ping() error {
 	if c.retired.Load() {
 		return ErrClosed
@@ -96,6 +108,30 @@ func (c *client) heard() {
 	}
 }
 
+// doubted is called for each message that says to be from a later start of the peer than was proven: the process that is there
+// now is asked at once.
+func (c *client) doubted() {
+	c.commands.Store(0)
+	c.postOnce(&c.doubtedWaits, evDoubted)
+}
+
+// parts is where the parts of a method's messages are joined; nil: it has none, since its messages are small.
+func (c *client) parts(method rpc.Method) *assembly {
+	switch method {
+	case rpc.MethodAppendLog:
+		return &c.appends
+	case rpc.MethodInstallSnapshot:
+		return &c.chunks
+	}
+	return nil
+}
+
+// leave has the owner told, at the next turn, that the link is no more. Nothing else that has happened to it counts then.
+func (c *client) leave(reason error) {
+	c.retired.Store(true)
+	c.service.post(happening{client: c, event: linkEvent{kind: evLeft, err: reason}})
+}
+
 // wire is the IRaftRPC of a connected link.
 type wire struct{ c *client }
 
@@ -115,20 +151,33 @@ func (w wire) RequestVote(t rpc.Term, cmd *rpc.RequestVoteCommand, done rpc.Done
 	return call(w.c, t, cmd, done)
 }
 
+func (w wire) InstallSnapshot(t rpc.Term, cmd *rpc.InstallSnapshotCommand, done rpc.Done[*rpc.InstallSnapshotReturn]) error {
+	return call(w.c, t, cmd, done)
+}
+
+func (w wire) TimeoutNow(t rpc.Term, cmd *rpc.TimeoutNowCommand, done rpc.Done[*rpc.TimeoutNowReturn]) error {
+	return call(w.c, t, cmd, done)
+}
+
 // call sends a command and has done called with its return, or with an error, once.
 func call[R rpc.Body](c *client, term rpc.Term, cmd rpc.Body, done rpc.Done[R]) error {
 	if c.service.roster.Load() == nil {
 		return ErrNotAdmitted
 	}
+	return c.request(roundOf(c, cmd, done), cmd.Method(), term, cmd)
+}
+
+// roundOf is a round, still without a number, that has done called.
+func roundOf[R rpc.Body](c *client, cmd rpc.Body, done rpc.Done[R]) round {
 	r := round{method: cmd.Method(), path: pathOf(cmd.Method()), deadline: c.service.now().Add(callTimeout)}
 	r.done = func(o outcome) {
 		if o.err != nil {
 			done(rpc.Reply[R]{From: c.peer, Err: o.err})
 			return
 		}
-		done(rpc.Reply[R]{From: c.peer, Term: o.header.Term, Return: o.body.(R)}) // fits saw to the type
+		done(rpc.Reply[R]{From: c.peer, Instance: o.header.Instance, Term: o.header.Term, Return: o.body.(R)}) // fits saw to the type
 	}
-	return c.request(r, r.method, term, cmd)
+	return r
 }
 
 // request opens the round and sends its command. It either returns an error, or the round's done will be called.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/busclient/internal/notes"
 )
 
 // Role is what a connection is for. It is the last part of its name, and sets how much may wait in its subscriptions.
@@ -53,6 +55,8 @@ type ConnOptions struct {
 	Role         Role
 	Options      []nats.Option // credentials, TLS, a dialler; what raftbus must have set itself wins over them
 	Logger       *slog.Logger  // nil: silent
+
+	withoutLane bool // for tests of how it is where there can be none
 }
 
 // ConnStats counts what went wrong on a connection since it was dialled.
@@ -67,16 +71,20 @@ type ConnStats struct {
 type Conn struct {
 	nc     *nats.Conn
 	role   Role
+	void   string // a subject that nobody listens to
 	log    *slog.Logger
-	outbox *outbox // of a bulk connection; the others carry too little to fill what the system buffers
+	lane   *lane   // nil: all goes by NATS's client
+	outbox *outbox // of a bulk connection, for where the lane is not in force; the others carry too little to fill what the system buffers
 
 	disconnects, slow, permission atomic.Uint64
+	notes                         notes.Notes
+	told                          atomic.Pointer[func(whole bool)] // nil: nobody wants to know
 
 	mu        sync.Mutex
 	up        bool
 	since     time.Time
 	listeners []func(bool)
-	lastError string // logged already, until the next connect
+	lastError string // until the next connect
 	closed    chan struct{}
 }
 
@@ -92,12 +100,25 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		return nil, fmt.Errorf("connect to NATS: role %q is none of control, bulk, client", o.Role)
 	}
 	name := fmt.Sprintf("raftbus/%s/%s/%s", o.Prefix, o.Node, o.Role)
-	c := &Conn{role: o.Role, log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{})}
+	c := &Conn{role: o.Role, void: VoidSubject(o.Prefix), log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{})}
 	if o.Role == RoleBulk {
 		c.outbox = newOutbox()
 	}
 	options := append(append([]nats.Option{}, o.Options...), nats.Name(name))
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), append(options, c.options()...)...)
+	if o.Role == RoleBulk {
+		options = append(options, nats.NoEcho()) // what is sent to several is for others
+	}
+	if o.Role == RoleClient {
+		options = append(options, nats.CustomInboxPrefix(inboxOf(o.Prefix, o.Node)), nats.SkipSubjectValidation()) // kv/publish.go and msgs.go need the latter
+	}
+	options = append(options, c.options()...)
+	if err := c.openLane(&o, options); err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w: check the credentials", strings.Join(o.URLs, ","), err)
+	}
+	if c.lane != nil {
+		options = append(options, nats.SetCustomDialer(c.lane))
+	}
+	nc, err := nats.Connect(strings.Join(o.URLs, ","), options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w: check the URLs and credentials", strings.Join(o.URLs, ","), err)
 	}
@@ -106,6 +127,14 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		c.outbox.run(nc, c.notWritten)
 	}
 	return c, nil
+}
+
+// openLane makes the connection's lane.
+func (c *Conn) openLane(o *ConnOptions, options []nats.Option) (err error) {
+	if !o.withoutLane {
+		c.lane, err = newLane(options, c.tell)
+	}
+	return err
 }
 
 func (c *Conn) options() []nats.Option {
@@ -148,6 +177,9 @@ func (c *Conn) Stats() ConnStats {
 func (c *Conn) Close() {
 	c.nc.Close()
 	<-c.closed
+	if c.lane != nil {
+		c.lane.close()
+	}
 	if c.outbox != nil {
 		c.outbox.close()
 	}
@@ -157,13 +189,18 @@ func (c *Conn) Publish(subject, reply string, data []byte) error {
 	if up, _ := c.Up(); !up {
 		return ErrBusDown
 	}
-	if c.outbox != nil {
-		return c.outbox.put(subject, reply, data)
+	known, err := c.lane.publish(subject, reply, nil, data)
+	switch {
+	case known:
+	case c.outbox != nil:
+		err = c.outbox.put(subject, reply, data)
+	default:
+		err = write(c.nc, subject, reply, data)
 	}
-	if err := write(c.nc, subject, reply, data); err != nil {
+	if err != nil && !errors.Is(err, ErrBusDown) && !errors.Is(err, ErrTooManyInFlight) {
 		return fmt.Errorf("%w (%w)", ErrBusDown, err)
 	}
-	return nil
+	return err
 }
 
 func write(nc *nats.Conn, subject, reply string, data []byte) error {
@@ -180,29 +217,70 @@ func (c *Conn) notWritten(err error) {
 	}
 }
 
+// Subscribe has h called by the lane where it is in force, else by a goroutine of NATS's client.
 func (c *Conn) Subscribe(subject string, h func(Delivery)) (func(), error) {
-	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
-		h(Delivery{Subject: m.Subject, Reply: m.Reply, Data: m.Data, NoResponders: isNoResponders(m)})
+	s := newSubscriber(func(d Delivery, _ []byte) { h(d) })
+	c.lane.join(subject, s)
+	sub, ended, err := c.subscribe(subject, s)
+	if err != nil {
+		c.lane.leave(subject, s)
+		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
+	}
+	c.lane.await(s)
+	return func() { c.unsubscribe(sub, s, ended) }, nil
+}
+
+// subscribe closes ended when NATS's client calls the handler no more.
+func (c *Conn) subscribe(subject string, s *subscriber) (sub *nats.Subscription, ended chan struct{}, err error) {
+	sub, err = c.nc.Subscribe(subject, func(m *nats.Msg) {
+		s.take(Delivery{Subject: m.Subject, Reply: m.Reply, Data: m.Data, NoResponders: isNoResponders(m)}, nil)
+		c.tell(false)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
+		return nil, nil, err
 	}
-	ended := make(chan struct{})
+	ended = make(chan struct{})
 	sub.SetClosedHandler(func(string) { close(ended) })
 	limit := pendingLimits[c.role]
-	if err := sub.SetPendingLimits(limit.messages, limit.bytes); err != nil {
-		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
-	}
-	return func() { c.unsubscribe(sub, ended) }, nil
+	return sub, ended, sub.SetPendingLimits(limit.messages, limit.bytes)
 }
 
 // unsubscribe fails only when the connection is closed, and then the subscription has ended too.
-func (c *Conn) unsubscribe(sub *nats.Subscription, ended <-chan struct{}) {
+func (c *Conn) unsubscribe(sub *nats.Subscription, s *subscriber, ended <-chan struct{}) {
+	returned := s.end(unsubscribeTimeout)
+	c.lane.leave(sub.Subject, s)
 	_ = sub.Unsubscribe()
-	select {
-	case <-ended:
-	case <-time.After(unsubscribeTimeout):
-		c.log.Error("a handler of the bus does not return", "subject", sub.Subject)
+	if returned {
+		select {
+		case <-ended:
+			return
+		case <-time.After(unsubscribeTimeout):
+		}
+	}
+	c.log.Error("a handler of the bus does not return", "subject", sub.Subject)
+}
+
+// OnDelivered has told called after handlers of Subscribe were: see Service.OnDelivered.
+func (c *Conn) OnDelivered(told func(whole bool)) { c.told.Store(&told) }
+
+func (c *Conn) tell(whole bool) {
+	if told := c.told.Load(); told != nil {
+		(*told)(whole)
+	}
+}
+
+// Cork keeps what is sent from here on until Uncork, which sends it together: any Uncork, if several have corked it. They do nothing where
+// there is no lane.
+func (c *Conn) Cork() {
+	if lane := c.lane.conn(); lane != nil {
+		lane.outlet.cork()
+	}
+}
+
+// Uncork is Cork's reverse.
+func (c *Conn) Uncork() {
+	if lane := c.lane.conn(); lane != nil {
+		lane.outlet.uncork()
 	}
 }
 
@@ -210,7 +288,15 @@ func isNoResponders(m *nats.Msg) bool {
 	return len(m.Data) == 0 && len(m.Header) > 0 && m.Header.Get("Status") == "503"
 }
 
-func (c *Conn) MaxPayload() int64 { return c.nc.MaxPayload() }
+// MaxPayload asks NATS's client only where the lane does not know: it would make who asks wait while it connects.
+func (c *Conn) MaxPayload() int64 {
+	if lane := c.lane.conn(); lane != nil {
+		if limit := lane.maxPayload.Load(); limit > 0 {
+			return limit
+		}
+	}
+	return c.nc.MaxPayload()
+}
 
 func (c *Conn) Flush(timeout time.Duration) error {
 	if err := c.nc.FlushTimeout(timeout); err != nil {
@@ -271,7 +357,7 @@ func (c *Conn) ended(*nats.Conn) {
 	close(c.closed)
 }
 
-// failed is told of errors that belong to no call: each is counted, and logged once.
+// failed is told of errors that belong to no call: each is counted, and logged when it is news.
 func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
@@ -279,19 +365,28 @@ func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		c.log.Warn("messages dropped: this process is too slow for what arrives, give it more CPU", "subject", sub.Subject)
 	case errors.Is(err, nats.ErrPermissionViolation):
 		c.permission.Add(1)
-		c.note("NATS refuses this user a subject that a node needs, grant it the permissions of its role", err)
+		c.noteKind(permissionKind(err), "NATS refuses this user a subject that a node needs, grant it the permissions of its role", err)
 	default:
 		c.note("error on the connection to NATS", err)
 	}
 }
 
-// note logs an error unless it is the one logged last: an outage is one line, not one per attempt.
-func (c *Conn) note(text string, err error) {
+// permissionKind is what permissions that are missing are told apart by: not the subject, which is another for each call.
+func permissionKind(err error) string {
+	if strings.Contains(strings.ToLower(err.Error()), "subscription") {
+		return "may not subscribe"
+	}
+	return "may not publish"
+}
+
+// note remembers an error, and logs it when it is news.
+func (c *Conn) note(text string, err error) { c.noteKind(text+": "+err.Error(), text, err) }
+
+func (c *Conn) noteKind(kind, text string, err error) {
 	c.mu.Lock()
-	repeated := c.lastError == err.Error()
 	c.lastError = err.Error()
 	c.mu.Unlock()
-	if !repeated {
+	if c.notes.IsNews(kind, time.Now()) {
 		c.log.Warn(text, "err", err)
 	}
 }

@@ -34,12 +34,19 @@ func newConnectedState(ctx iStateContext, wire rpc.IRaftRPC, f *linkFields) *con
 	m.Hook(evWoke, model.Writes(schedulePing))
 	m.Hook(evPassed, model.Writes(noteRTT))
 	m.Hook(evBusDown, model.Writes(loseBus))
+	m.Hook(evDoubted, model.Writes(askWho))
 
 	breakUp := func(reason error) { ctx.become(broken, reason) }
 	m.Hook(evWoke, model.Reads(pingBoth(ctx)))
 	m.Hook(evAsked, model.Reads(func(f linkFields, _ linkEvent) { ctx.ping(control, f.visit) }))
+	m.Hook(evDoubted, model.Reads(func(f linkFields, _ linkEvent) {
+		if f.send {
+			ctx.ping(control, f.visit)
+		}
+	}))
 	m.Hook(evGone, model.Reads(func(linkFields, linkEvent) { breakUp(ErrNoResponders) }))
 	m.Hook(evBusDown, model.Reads(func(linkFields, linkEvent) { breakUp(ErrBusDown) }))
+	m.Hook(evLeft, model.Reads(func(_ linkFields, e linkEvent) { breakUp(e.err) }))
 	m.Hook(evFailed, model.Reads(func(f linkFields, e linkEvent) {
 		if e.visit == f.visit {
 			breakUp(e.err)
@@ -59,6 +66,13 @@ func enterConnected(f *linkFields, e linkEvent) {
 func schedulePing(f *linkFields, e linkEvent) {
 	if f.send = !e.now.Before(f.wake); f.send {
 		f.wake = e.now.Add(pingInterval)
+	}
+}
+
+// askWho has a ping leave that only the process which is there now can answer.
+func askWho(f *linkFields, e linkEvent) {
+	if f.send = e.now.Sub(f.probed) >= heardProbePause; f.send {
+		f.probed = e.now
 	}
 }
 

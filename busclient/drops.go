@@ -43,6 +43,15 @@ func (d *drops) first(k toldKey) bool {
 	return true
 }
 
+// forget makes all faults of a peer news again: it is another one now, or none.
+func (d *drops) forget(peer rpc.NodeID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for why := noFault; why < faults; why++ {
+		delete(d.told, toldKey{peer, why})
+	}
+}
+
 // count counts a drop that is no news: a late return follows each timeout.
 func (d *drops) count(why fault) { d.counts[why].Add(1) }
 

@@ -10,6 +10,8 @@ var (
 	ErrConnectionBroken = errors.New("connection to the peer is broken")
 	// ErrUnknownPeer: no member of the cluster has this id, or it is this node's own.
 	ErrUnknownPeer = errors.New("not a peer of this node: check the id against the members of the cluster")
+	// ErrReplaced: the member that was asked is another instance now. The outcome of what was open to the old one is unknown.
+	ErrReplaced = errors.New("the member was replaced: its id belongs to another data folder now")
 	// ErrNoResponders: nobody listens on the peer's subject: NATS said so itself. Nothing was carried out by that peer.
 	ErrNoResponders = errors.New("no responders: the peer is not on the bus, or NATS does not know of it yet")
 	// ErrTimeout: no answer came in time. The outcome is unknown.

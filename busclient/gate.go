@@ -17,6 +17,10 @@ type Identity struct {
 	Boot     rpc.BootEpoch
 }
 
+func identityOf(h *rpc.Header) Identity {
+	return Identity{ID: h.From, Instance: h.Instance, Boot: h.Boot}
+}
+
 func (i Identity) String() string {
 	return fmt.Sprintf("%s (data folder instance %s, start %d)", i.ID, i.Instance, i.Boot.Count())
 }
@@ -35,19 +39,21 @@ const (
 	otherInstance       // a known id, another data directory: a wiped disk (D3, F23)
 	earlierLife         // a start before the newest one heard of: late, or an old backup put back
 	copiedFolder        // the same start of the same instance, but another process: a copied data directory (F13)
+	unprovenStart       // a start that has answered nothing yet that this node asked: late, forged, or new
 	lateReturn          // no such round is open: it ended, or was never opened
 	brokenParts         // parts that do not make a message
+	forOthers           // a message to several that does not name this node
 	faults              // how many there are
 )
 
 func (f fault) String() string {
 	return [...]string{
 		"none", "malformed", "misaddressed", "forged sender", "unknown sender", "not admitted", "other cluster",
-		"other instance", "earlier life", "copied folder", "late return", "broken parts",
+		"other instance", "earlier life", "copied folder", "unproven start", "late return", "broken parts", "for others",
 	}[f]
 }
 
-// roster is the table of members as one Admit gave it. What it holds does not change, but for the boots.
+// roster is the table of members as one Admit gave it. What it holds does not change, but for the starts.
 type roster struct {
 	cluster rpc.ClusterID
 	members map[rpc.NodeID]*admitted
@@ -55,22 +61,31 @@ type roster struct {
 
 type admitted struct {
 	instance rpc.InstanceID
-	boot     atomic.Uint64 // the newest rpc.BootEpoch heard of; 0: none yet
+	boot     atomic.Uint64 // the newest rpc.BootEpoch proven; 0: none yet
+	old      atomic.Uint64 // the last one that turned out to be of an old copy of the folder; 0: none
 }
 
-// newRoster keeps what the roster before knew of the boots of instances that stay.
-func newRoster(cluster rpc.ClusterID, members []rpc.Member, before *roster) *roster {
+func newRoster(cluster rpc.ClusterID, members []rpc.Member, known *starts) *roster {
 	r := &roster{cluster: cluster, members: make(map[rpc.NodeID]*admitted, len(members))}
 	for _, m := range members {
 		a := &admitted{instance: m.Instance}
-		if before != nil {
-			if old := before.members[m.ID]; old != nil && old.instance == m.Instance {
-				a.boot.Store(old.boot.Load())
-			}
-		}
+		a.boot.Store(uint64(known.of(m)))
 		r.members[m.ID] = a
 	}
 	return r
+}
+
+// ends is why what was open to a peer ends when this roster takes the place of before; nil: it goes on. A peer that was known
+// by its id only, before there was a table, goes on as whoever it turned out to be.
+func (r *roster) ends(peer rpc.NodeID, before *roster) error {
+	member := r.members[peer]
+	if member == nil {
+		return ErrUnknownPeer
+	}
+	if before != nil && before.members[peer] != nil && before.members[peer].instance != member.instance {
+		return ErrReplaced
+	}
+	return nil
 }
 
 // judge says whether the sender of a message is who it must be. A node without a table sends cluster id zero: pings of
@@ -85,43 +100,97 @@ func (r *roster) judge(h *rpc.Header, ping bool) fault {
 	case h.Instance != member.instance:
 		return otherInstance
 	}
-	return member.hear(h.Boot)
+	if h.Boot != 0 && uint64(h.Boot) == member.old.Load() {
+		return earlierLife
+	}
+	return compare(h.Boot, rpc.BootEpoch(member.boot.Load()))
 }
 
-// hear remembers the newest boot of the member. The first process heard of one start is the one that counts.
-func (a *admitted) hear(boot rpc.BootEpoch) fault {
-	for {
-		newest := rpc.BootEpoch(a.boot.Load())
-		switch {
-		case boot == newest:
-			return noFault
-		case newest != 0 && boot.Count() < newest.Count():
-			return earlierLife
-		case newest != 0 && boot.Count() == newest.Count():
-			return copiedFolder
-		case a.boot.CompareAndSwap(uint64(newest), uint64(boot)):
-			return noFault
-		}
+// condemn notes a start that came from an old copy of a member's folder.
+func (r *roster) condemn(h *rpc.Header) {
+	if member := r.members[h.From]; member != nil && member.instance == h.Instance {
+		member.old.Store(uint64(h.Boot))
 	}
 }
 
-// explain puts a fault of a sender in words, with the remedy: for the log, and for the sender itself.
+// compare holds a start against the newest one proven. The first process that proves a start is the one that counts.
+func compare(boot, newest rpc.BootEpoch) fault {
+	switch {
+	case boot.Count() == 0: // starts are counted from 1: it must not pass for the one of which nothing is proven yet
+		return earlierLife
+	case boot == newest:
+		return noFault
+	case boot.Count() > newest.Count():
+		return unprovenStart
+	case boot.Count() < newest.Count():
+		return earlierLife
+	}
+	return copiedFolder
+}
+
+// prove takes a start for the newest one, and reports whether it is one. The sender has answered what this node asked.
+func (r *roster) prove(who Identity) bool {
+	member := r.members[who.ID]
+	for member != nil && member.instance == who.Instance {
+		newest := member.boot.Load()
+		if compare(who.Boot, rpc.BootEpoch(newest)) != unprovenStart {
+			return false
+		}
+		if member.boot.CompareAndSwap(newest, uint64(who.Boot)) {
+			return true
+		}
+	}
+	return false
+}
+
+// explain puts a fault of a sender in words, with the remedy: for the log, and for the sender itself. The roster may be a later
+// one than the sender was judged by.
 func (r *roster) explain(f fault, h *rpc.Header) string {
+	member := r.members[h.From]
+	if member == nil && (f == otherInstance || f == earlierLife) {
+		f = unknownSender
+	}
 	switch f {
+	case unknownSender:
+		return r.explainStranger(h)
 	case otherCluster:
 		return fmt.Sprintf("%s belongs to cluster %s, this is cluster %s: two clusters share one prefix, or a data folder was moved; give each cluster its own prefix, and each node its own folder",
 			h.From, h.Cluster, r.cluster)
 	case otherInstance:
-		return fmt.Sprintf("%s is known to this cluster by data folder instance %s, but speaks as %s: its folder was wiped or replaced; put the old folder back, or replace the member",
-			h.From, r.members[h.From].instance, h.Instance)
+		return fmt.Sprintf("%s is known to this cluster by data folder instance %s, but speaks as %s: its folder was wiped or replaced; put the old folder back, or replace the member with `raftbus member replace %s`",
+			h.From, member.instance, h.Instance, h.From)
 	case earlierLife:
-		return fmt.Sprintf("%s was heard in its start %d, but speaks as in start %d: an old backup of its data folder was put back; replace the member",
-			h.From, rpc.BootEpoch(r.members[h.From].boot.Load()).Count(), h.Boot.Count())
+		return fmt.Sprintf("%s was heard in its start %d, but speaks as in start %d: an old backup of its data folder was put back; replace the member with `raftbus member replace %s` and an empty folder",
+			h.From, rpc.BootEpoch(member.boot.Load()).Count(), h.Boot.Count(), h.From)
 	case copiedFolder:
 		return fmt.Sprintf("two processes speak as %s with the same data folder instance %s: the folder was copied; stop the copy and delete its folder",
 			h.From, h.Instance)
 	}
 	return remedies[f]
+}
+
+// UnsealedRemedy is what to do about a member whose folder was lost before a first boot was through.
+const UnsealedRemedy = "if no member has a term yet (raftbus status), the first boot was not through and nothing was ever served: stop all nodes, delete their data folders, and begin again"
+
+// explain puts a fault in words as roster.explain does. While this node's own first boot is not through, there may be no leader
+// that could replace anybody.
+func (s *Service) explain(r *roster, why fault, h *rpc.Header) string {
+	text := r.explain(why, h)
+	said := s.content()
+	if unsealed := said.Term == 0 && said.Configuration != nil && said.Configuration.Index == 0; unsealed && (why == otherInstance || why == otherCluster) {
+		text += "; " + UnsealedRemedy
+	}
+	return text
+}
+
+// explainStranger is for who is no member. One that has the cluster's id was one, or would not know it.
+func (r *roster) explainStranger(h *rpc.Header) string {
+	if h.Cluster == r.cluster {
+		return fmt.Sprintf("%s is not a member of this cluster any more: it was removed; stop it and delete its data folder, or let it in again with an empty folder and `raftbus member add %s`",
+			h.From, h.From)
+	}
+	return fmt.Sprintf("%s is not a member of this cluster: start it with --join and let it in with `raftbus member add %s`, or give it the prefix and the --members of its own cluster",
+		h.From, h.From)
 }
 
 // remedies are for the faults that need no names.
@@ -131,5 +200,6 @@ var remedies = [faults]string{
 	forgedSender:  "the message names another sender than its subject: check the permissions in NATS, and who holds a node's credentials",
 	unknownSender: "the sender is not a member of this cluster: give each cluster its own prefix, or list the node as a member",
 	notAdmitted:   "this node has no table of the members yet: it is still starting",
+	unprovenStart: "the sender was started anew, or somebody speaks in its name: it is asked, nothing needs to be done",
 	brokenParts:   "parts of a large message were lost: it will be sent again",
 }

@@ -53,7 +53,15 @@ type recorder struct {
 	pinged   []Pinged
 	links    []linkChange
 	bus      []bool
+	learned  []learnedConf
+	booted   []Identity
 	onCall   func(rpc.Message)
+	onLearn  func(rpc.ClusterID, rpc.Configuration)
+}
+
+type learnedConf struct {
+	cluster rpc.ClusterID
+	conf    rpc.Configuration
 }
 
 type linkChange struct {
@@ -90,6 +98,28 @@ func (r *recorder) Bus(up bool) {
 	r.bus = append(r.bus, up)
 }
 
+func (r *recorder) Learned(cluster rpc.ClusterID, conf rpc.Configuration) {
+	r.mu.Lock()
+	r.learned = append(r.learned, learnedConf{cluster, conf})
+	onLearn := r.onLearn
+	r.mu.Unlock()
+	if onLearn != nil {
+		onLearn(cluster, conf)
+	}
+}
+
+func (r *recorder) Booted(who Identity) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.booted = append(r.booted, who)
+}
+
+func (r *recorder) proven() []Identity {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]Identity{}, r.booted...)
+}
+
 func (r *recorder) answer(f func(rpc.Message)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,6 +144,12 @@ func (r *recorder) changes() []linkChange {
 	return append([]linkChange{}, r.links...)
 }
 
+func (r *recorder) learnt() []learnedConf {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]learnedConf{}, r.learned...)
+}
+
 func (r *recorder) busChanges() []bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,6 +162,7 @@ type peer struct {
 	*recorder
 	t             testing.TB
 	control, bulk *Conn
+	members       []rpc.NodeID
 }
 
 // instanceOf makes ids that differ.
@@ -153,18 +190,32 @@ type peerOptions struct {
 	service *Options
 	nats    []nats.Option
 	key     []byte
+	several bool // it has multicast
+	noLane  bool
+	members []rpc.NodeID // nil: those of most tests
 }
 
 func configOf(t testing.TB, id rpc.NodeID, key []byte) config.IRaftConfig {
-	cfg, err := config.Validate(config.Config{NodeID: id, MemberIDs: members, Key: key})
+	return validConfig(t, config.Config{NodeID: id, MemberIDs: members, Key: key})
+}
+
+func validConfig(t testing.TB, c config.Config) config.IRaftConfig {
+	cfg, err := config.Validate(c)
 	require.NoError(t, err)
 	return cfg
 }
 
 func dial(t testing.TB, url string, id rpc.NodeID, role Role, o ...nats.Option) *Conn {
-	conn, err := Dial(context.Background(), ConnOptions{
-		URLs: []string{url}, Prefix: "raftbus", Node: string(id), Role: role, Options: o, Logger: testLog(t),
-	})
+	return dialWith(t, ConnOptions{URLs: []string{url}, Node: string(id), Role: role, Options: o})
+}
+
+func dialWithoutLane(t testing.TB, url string, id rpc.NodeID, role Role) *Conn {
+	return dialWith(t, ConnOptions{URLs: []string{url}, Node: string(id), Role: role, withoutLane: true})
+}
+
+func dialWith(t testing.TB, o ConnOptions) *Conn {
+	o.Prefix, o.Logger = "raftbus", testLog(t)
+	conn, err := Dial(context.Background(), o)
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	return conn
@@ -180,11 +231,17 @@ func newPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOption
 	o := peerOptions{service: &Options{
 		Identity: Identity{ID: id, Instance: instanceOf(id), Boot: epoch(1, 7)}, Owner: p.recorder, Logger: testLog(t),
 	}}
+	o.members = members
 	for _, c := range change {
 		c(&o)
 	}
-	p.control, p.bulk = dial(t, url, id, RoleControl, o.nats...), dial(t, url, id, RoleBulk, o.nats...)
-	o.service.Config, o.service.Control, o.service.Bulk = configOf(t, id, o.key), p.control, p.bulk
+	p.members = o.members
+	conn := ConnOptions{URLs: []string{url}, Node: string(id), Options: o.nats, withoutLane: o.noLane, Role: RoleControl}
+	p.control = dialWith(t, conn)
+	conn.Role = RoleBulk
+	p.bulk = dialWith(t, conn)
+	o.service.Config = validConfig(t, config.Config{NodeID: id, MemberIDs: o.members, Key: o.key, Multicast: o.several})
+	o.service.Control, o.service.Bulk = p.control, p.bulk
 	s, err := NewService(*o.service)
 	require.NoError(t, err)
 	p.Service = s
@@ -207,7 +264,7 @@ func (p *peer) start() {
 }
 
 func (p *peer) admit() {
-	table := tableOf(members...)
+	table := tableOf(p.members...)
 	p.Admit(rpc.ClusterIDOf(table), table)
 }
 
@@ -247,13 +304,17 @@ func returnFor(m rpc.Message) rpc.Message {
 		back.Body = &rpc.CommitLogReturn{Commit: cmd.Commit}
 	case *rpc.RequestVoteCommand:
 		back.Body = &rpc.RequestVoteReturn{Granted: true, PreVote: cmd.PreVote}
+	case *rpc.InstallSnapshotCommand:
+		back.Body = &rpc.InstallSnapshotReturn{Snapshot: cmd.Snapshot, Transfer: cmd.Transfer, Next: cmd.Offset + uint64(len(cmd.Data)), Installed: cmd.Final}
+	case *rpc.TimeoutNowCommand:
+		back.Body = &rpc.TimeoutNowReturn{}
 	}
 	return back
 }
 
 // pair starts n1 and n2, connected.
-func pair(t testing.TB, url string) (n1, n2 *peer) {
-	n1, n2 = startPeer(t, url, "n1"), startPeer(t, url, "n2")
+func pair(t testing.TB, url string, change ...func(*peerOptions)) (n1, n2 *peer) {
+	n1, n2 = startPeer(t, url, "n1", change...), startPeer(t, url, "n2", change...)
 	n1.awaitLink("n2", "connected")
 	n2.awaitLink("n1", "connected")
 	return n1, n2

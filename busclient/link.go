@@ -21,9 +21,11 @@ const (
 	evFailed                         // a ping failed
 	evGone                           // NATS said about a call: no responders
 	evHeard                          // a valid message came from the peer
+	evDoubted                        // a message came that says of itself to be from a later start of the peer
 	evAsked                          // the owner wants a ping now
 	evBusUp                          // this node's connections to NATS both stand
 	evBusDown                        // one of them was lost
+	evLeft                           // the peer left or was replaced; err: which
 )
 
 // linkEvent is one event, and when it happened.
@@ -33,7 +35,7 @@ type linkEvent struct {
 	path  path          // of a ping
 	visit uint64        // of a ping: the stay in a state that it was sent in
 	rtt   time.Duration // of a ping that passed
-	err   error         // of evFailed and evEntered
+	err   error         // of evFailed, evLeft and evEntered
 }
 
 func (e linkEvent) Kind() model.EventKind { return e.kind }
@@ -46,7 +48,7 @@ type linkFields struct {
 	bus    bool
 	send   bool        // this event makes a ping go out on both paths
 	probes int         // broken: how many since the last hope
-	probed time.Time   // broken: when the last one left
+	probed time.Time   // when the last one left; connected: the last that a doubt had leave
 	good   [paths]bool // broken: the last word of each path
 	rtt    time.Duration
 	reason error // broken: why

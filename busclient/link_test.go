@@ -28,6 +28,16 @@ func (n *nowhere) CommitLog(rpc.Term, *rpc.CommitLogCommand, rpc.Done[*rpc.Commi
 	n.calls++
 	return nil
 }
+func (n *nowhere) InstallSnapshot(rpc.Term, *rpc.InstallSnapshotCommand, rpc.Done[*rpc.InstallSnapshotReturn]) error {
+	n.calls++
+	return nil
+}
+
+func (n *nowhere) TimeoutNow(rpc.Term, *rpc.TimeoutNowCommand, rpc.Done[*rpc.TimeoutNowReturn]) error {
+	n.calls++
+	return nil
+}
+
 func (n *nowhere) RequestVote(rpc.Term, *rpc.RequestVoteCommand, rpc.Done[*rpc.RequestVoteReturn]) error {
 	n.calls++
 	return nil

@@ -3,6 +3,7 @@ package busclient
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -116,8 +118,10 @@ func (b *simBus) arrive(f flight) {
 
 // simulation is a cluster on a simBus.
 type simulation struct {
-	bus   *simBus
-	nodes []*simNode
+	seed   uint64
+	nonces int
+	bus    *simBus
+	nodes  []*simNode
 }
 
 type simNode struct {
@@ -125,32 +129,47 @@ type simNode struct {
 	*recorder
 	conns [paths]*simConn
 	wake  time.Time
+	conf  *rpc.Configuration // the latest committed one that it knows
 }
 
 func simulate(t require.TestingT, log testing.TB, seed uint64) *simulation {
-	sim := &simulation{bus: &simBus{random: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), maximum: 1 << 20}}
+	sim := &simulation{seed: seed, bus: &simBus{random: rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), maximum: 1 << 20}}
 	for i, id := range members {
-		n := &simNode{recorder: &recorder{}}
-		for p := range paths {
-			n.conns[p] = &simConn{bus: sim.bus}
-			sim.bus.conns = append(sim.bus.conns, n.conns[p])
-		}
-		var err error
-		n.Service, err = NewService(Options{
-			Config: configOf(log, id, nil), Identity: Identity{id, instanceOf(id), epoch(1, uint32(i))}, Owner: n.recorder,
-			Control: n.conns[control], Bulk: n.conns[bulk], Now: func() time.Time { return sim.bus.now }, Seed: seed,
-		})
-		require.NoError(t, err)
-		for p := range paths { // nonces are random; a run must not be
-			n.nonces[p] = string(id) + p.String()
-		}
-		n.answer(func(m rpc.Message) { _ = n.Answer(returnFor(m)) })
-		require.NoError(t, n.Listen())
-		table := tableOf(members...)
-		n.Admit(rpc.ClusterIDOf(table), table)
-		sim.nodes = append(sim.nodes, n)
+		n := sim.add(t, configOf(log, id, nil), Identity{id, instanceOf(id), epoch(1, uint32(i))})
+		n.Admit(rpc.ClusterIDOf(tableOf(members...)), tableOf(members...))
 	}
 	return sim
+}
+
+// add makes a node that has no table yet.
+func (s *simulation) add(t require.TestingT, cfg config.IRaftConfig, who Identity) *simNode {
+	return s.addWith(t, cfg, who, nil)
+}
+
+// addWith makes one that knows starts of its peers from an earlier life.
+func (s *simulation) addWith(t require.TestingT, cfg config.IRaftConfig, who Identity, starts []Identity) *simNode {
+	n := &simNode{recorder: &recorder{}}
+	for p := range paths {
+		n.conns[p] = &simConn{bus: s.bus}
+		s.bus.conns = append(s.bus.conns, n.conns[p])
+	}
+	var err error
+	n.Service, err = NewService(Options{
+		Config: cfg, Identity: who, Owner: n.recorder, Control: n.conns[control], Bulk: n.conns[bulk],
+		Now: func() time.Time { return s.bus.now }, Seed: s.seed, Starts: starts, Nonce: s.nonce,
+		PingContent: func() PingContent { return PingContent{Configuration: n.conf} },
+	})
+	require.NoError(t, err)
+	n.answer(func(m rpc.Message) { _ = n.Answer(returnFor(m)) })
+	require.NoError(t, n.Listen())
+	s.nodes = append(s.nodes, n)
+	return n
+}
+
+// nonce counts: those of the product are random, and a run must not be.
+func (s *simulation) nonce() string {
+	s.nonces++
+	return fmt.Sprint("nonce", s.nonces)
 }
 
 // run lets time pass, a millisecond at a time, and has each act at each.
@@ -160,13 +179,13 @@ func (s *simulation) run(d time.Duration, each func()) {
 		for busy := true; busy; {
 			busy = s.bus.deliver()
 			for _, n := range s.nodes {
-				if !n.events.empty() || !n.wake.After(s.bus.now) {
+				if n.Pending() || !n.wake.After(s.bus.now) {
 					n.wake = n.Turn(s.bus.now)
 					if n.wake.IsZero() {
 						n.wake = s.bus.now.Add(time.Hour)
 					}
 				}
-				busy = busy || !n.events.empty()
+				busy = busy || n.Pending()
 			}
 		}
 	}

@@ -1,7 +1,8 @@
 package busclient
 
 // Messages larger than the bus takes: the sender cuts them into parts, the receiver joins them again. A logged entry can
-// thus always be sent, even when max_payload was lowered after it was logged (F11). Only AppendLog is ever that large.
+// thus always be sent, even when max_payload was lowered after it was logged, and a chunk of a snapshot that was under way then
+// too (F11). Only AppendLog and InstallSnapshot are ever that large.
 //
 // A part is a zero byte, the round (8 bytes), its number and how many there are (4 bytes each, big endian), then its
 // piece. No whole message starts with a zero byte, since no protobuf field has number 0. The MAC is inside: it covers the
@@ -13,7 +14,8 @@ import (
 )
 
 const (
-	// MessageBytesMax bounds a message, whole or in parts, and so what one peer can make this node hold.
+	// MessageBytesMax bounds a message, whole or in parts, and so what one peer can make this node hold for each method that
+	// may come in parts.
 	MessageBytesMax = 64 << 20
 	// partBytesMin is the smallest max_payload that parts are made for: below it their number would explode.
 	partBytesMin = 1 << 10

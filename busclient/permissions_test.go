@@ -3,7 +3,12 @@ package busclient
 // NATS, not our code, decides who can speak as whom (Q2, Q5): a server with the templates enforces them.
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -13,16 +18,19 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
+var roles = Roles{Prefix: "raftbus", DefaultAPI: true}
+
 func userOf(name string, p Permissions) embedded.User {
-	return embedded.User{Name: name, Password: name, Publish: p.Publish, Subscribe: p.Subscribe, Responses: p.Responses}
+	return embedded.User{Name: name, Password: name, Publish: p.Publish, Subscribe: p.Subscribe, DenyPublish: p.DenyPublish, Responses: p.Responses}
 }
 
 func guardedNATS(t testing.TB) *embedded.Server {
 	return startNATS(t, func(o *embedded.Options) {
-		for _, id := range members {
-			o.Users = append(o.Users, userOf(string(id), NodePermissions("raftbus", id).And(ServicePermissions("raftbus", id))))
+		for _, id := range four {
+			o.Users = append(o.Users, userOf(string(id), roles.Node(id).And(roles.Service(id))))
 		}
-		o.Users = append(o.Users, userOf("ann", ClientPermissions("raftbus", "ann")), userOf("bob", ClientPermissions("raftbus", "bob")))
+		o.Users = append(o.Users, userOf("ann", roles.Client("ann")), userOf("bob", roles.Client("bob")),
+			userOf("eve", roles.Admin("eve")))
 	})
 }
 
@@ -93,6 +101,22 @@ func TestClientsReachNothingOfRaft(t *testing.T) {
 		[]string{"raftbus.rpc.>", "raftbus.rpc.n1.>", ">", "_INBOX.>", InboxPrefix("bob") + ".>", "raftbus.kv.>"})
 }
 
+// An administrator is let through to the leader, and to nothing of Raft.
+func TestAdministratorsAreServed(t *testing.T) {
+	url := guardedNATS(t).URL()
+	node := dial(t, url, "n1", RoleClient, nats.UserInfo("n1", "n1"))
+	eventually(t, "up", func() bool { up, _ := node.Up(); return up })
+	_, err := node.NATS().Subscribe("raftbus.admin.>", func(m *nats.Msg) { _ = m.Respond([]byte("ok")) })
+	require.NoError(t, err)
+	require.NoError(t, node.Flush(soon))
+	eve := intrude(t, url, "eve")
+	for _, subject := range []string{"raftbus.admin.members", "raftbus.admin.reconfigure", "raftbus.admin.transfer"} {
+		_, err := eve.nc.Request(subject, nil, soon)
+		require.NoError(t, err, subject)
+	}
+	eve.mayNot([]string{"raftbus.rpc.n1.n2.RequestVote", InboxPrefix("bob") + ".x"}, []string{"raftbus.rpc.>", "raftbus.admin.>"})
+}
+
 func TestClientsAreServed(t *testing.T) {
 	url := guardedNATS(t).URL()
 	node := dial(t, url, "n1", RoleClient, nats.UserInfo("n1", "n1"))
@@ -111,7 +135,56 @@ func TestClientsAreServed(t *testing.T) {
 	require.Zero(t, node.Stats().PermissionErrors)
 }
 
-// F12: a permission that is missing is counted and named, not taken for a peer that is down.
+// F12: a permission that is missing is counted and named, not taken for a peer that is down; and named once, not with each
+// message that is refused.
+func TestAMissingPermissionIsNamedOnce(t *testing.T) {
+	url := guardedNATS(t).URL()
+	log := &countingHandler{}
+	c, err := Dial(t.Context(), ConnOptions{URLs: []string{url}, Prefix: "raftbus", Node: "n1", Role: RoleControl,
+		Options: []nats.Option{nats.UserInfo("n2", "n2")}, Logger: slog.New(log)})
+	require.NoError(t, err)
+	defer c.Close()
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	for round := range uint64(40) {
+		routes := newRoutes("raftbus", "n1", "n3", [paths]string{"x", "y"})
+		require.NoError(t, c.Publish(routes.requests[rpc.MethodPing], routes.reply(control, round), nil))
+		require.NoError(t, c.Publish(fmt.Sprintf("raftbus.rpc.n3.n1.Return.x.%d", round), "", nil))
+		_, err := c.Subscribe(fmt.Sprintf("raftbus.rpc.n1.*.Return.x%d.*", round), func(Delivery) {})
+		require.NoError(t, err)
+	}
+	eventually(t, "each is counted", func() bool { return c.Stats().PermissionErrors >= 3*40 })
+	require.Equal(t, 2, log.count("NATS refuses this user a subject"), "one of each kind")
+}
+
+// countingHandler counts the lines of a log.
+type countingHandler struct {
+	slog.Handler
+	mu    sync.Mutex
+	lines []string
+}
+
+func (h *countingHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h *countingHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
+
+func (h *countingHandler) Handle(_ context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lines = append(h.lines, r.Message)
+	return nil
+}
+
+func (h *countingHandler) count(text string) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.lines {
+		if strings.Contains(l, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// F12: a permission that is missing makes no peer that is down.
 func TestAMissingPermissionIsNamed(t *testing.T) {
 	url := guardedNATS(t).URL()
 	n1 := newPeer(t, url, "n1", asUser("n2"))

@@ -20,8 +20,10 @@ type puppet struct {
 	self Identity
 	keys *rpc.Keys
 
+	several bool // it listens to messages to several, and says so
 	mu      sync.Mutex
 	cluster rpc.ClusterID
+	muted   bool
 	onCall  func(puppetCall)
 }
 
@@ -32,13 +34,20 @@ type puppetCall struct {
 	reply   string
 }
 
-func newPuppet(t testing.TB, url string, id rpc.NodeID) *puppet {
+func newPuppet(t testing.TB, url string, id rpc.NodeID, change ...func(*puppet)) *puppet {
 	nc, err := nats.Connect(url)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	p := &puppet{t: t, nc: nc, self: Identity{id, instanceOf(id), epoch(1, 7)}, cluster: rpc.ClusterIDOf(tableOf(members...))}
+	for _, c := range change {
+		c(p)
+	}
 	_, err = nc.Subscribe("raftbus.rpc."+string(id)+".>", p.take)
 	require.NoError(t, err)
+	if p.several {
+		_, err = nc.Subscribe("raftbus.rpc._all.>", p.take)
+		require.NoError(t, err)
+	}
 	require.NoError(t, nc.Flush())
 	return p
 }
@@ -53,8 +62,11 @@ func (p *puppet) take(m *nats.Msg) {
 	}
 	p.mu.Lock()
 	c := puppetCall{h, body, m.Subject, m.Reply}
-	onCall := p.onCall
+	onCall, muted := p.onCall, p.muted
 	p.mu.Unlock()
+	if muted {
+		return
+	}
 	if _, isPing := body.(*rpc.PingCommand); isPing {
 		p.pong(c)
 	} else if onCall != nil {
@@ -65,7 +77,7 @@ func (p *puppet) take(m *nats.Msg) {
 func (p *puppet) pong(c puppetCall) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.send(c.reply, p.header(c), &rpc.PingReturn{SenderID: p.self.ID, Timestamp: time.Now().UnixNano()})
+	p.send(c.reply, p.header(c), &rpc.PingReturn{SenderID: p.self.ID, Timestamp: time.Now().UnixNano(), Multicast: p.several})
 }
 
 func (p *puppet) header(c puppetCall) rpc.Header {
@@ -89,7 +101,12 @@ func (p *puppet) request(to rpc.NodeID, method rpc.Method, body rpc.Body, change
 	require.NoError(p.t, p.nc.PublishRequest(requestSubject("raftbus", to, p.self.ID, method), reply, frame))
 }
 
-func (p *puppet) flush() { require.NoError(p.t, p.nc.Flush()) }
+// mute has it answer nothing any more.
+func (p *puppet) mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.muted = true
+}
 
 func (p *puppet) call(f func(puppetCall)) {
 	p.mu.Lock()

@@ -34,6 +34,7 @@ type round struct {
 	method   rpc.Method
 	path     path
 	ping     bool // pings go out whether or not calls may
+	shared   bool // other peers got the same message, each with a round of this number
 	bytes    int
 	deadline time.Time
 	done     func(outcome) // called without any lock held, once
@@ -101,6 +102,14 @@ func (t *rounds) end(id uint64, fits func(round) bool) (round, bool) {
 	}
 	t.remove(r)
 	return r, true
+}
+
+// has reports whether a round is open.
+func (t *rounds) has(id uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, open := t.open[id]
+	return open
 }
 
 func (t *rounds) remove(r round) {

@@ -6,6 +6,7 @@ package busclient
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -26,6 +27,11 @@ func (s *Service) Listen() error {
 			}
 		}
 		s.buses[p].OnStatus(func(bool) { s.events.ring() })
+	}
+	if s.several.on {
+		if err := s.listen(bulk, requestSubject(s.prefix, AllNodes, "*", "*"), s.receiveShared); err != nil {
+			return err
+		}
 	}
 	s.alone.serve()
 	s.mu.RLock()
@@ -69,26 +75,18 @@ func (s *Service) receive(p path, d Delivery) {
 		s.receiveOwn(p, d)
 		return
 	}
-	c := s.sender(from)
-	if c == nil {
-		return
-	}
-	if !strings.HasPrefix(d.Reply, c.routes.inbox) {
-		s.drop(from, misaddressed, nil)
-		return
-	}
-	if h, body, ok := s.open(c, p, method, d); ok {
-		s.accept(c, p, h, body, d.Reply)
-	}
-}
-
-// sender finds the client of who sent a message, or drops it.
-func (s *Service) sender(from rpc.NodeID) *client {
 	c, err := s.client(from)
-	if errors.Is(err, ErrUnknownPeer) {
-		s.drop(from, unknownSender, nil)
+	switch {
+	case errors.Is(err, ErrUnknownPeer):
+		s.receiveStranger(p, from, method, d)
+	case err != nil: // closed
+	case !strings.HasPrefix(d.Reply, c.routes.inbox):
+		s.drop(from, misaddressed, nil)
+	default:
+		if h, body, ok := s.open(c, p, method, d); ok {
+			s.accept(c, p, h, body, d.Reply)
+		}
 	}
-	return c
 }
 
 // open reads a command, which may come in parts, and checks what the subject says of it. ok is false when there is none,
@@ -97,8 +95,8 @@ func (s *Service) open(c *client, p path, method rpc.Method, d Delivery) (*rpc.H
 	frame := d.Data
 	if isPart(frame) {
 		whole, fits := []byte(nil), false
-		if method == rpc.MethodAppendLog {
-			whole, fits = c.parts.add(frame)
+		if parts := c.parts(method); parts != nil {
+			whole, fits = parts.add(frame)
 		}
 		if !fits {
 			s.drop(c.peer, brokenParts, nil)
@@ -108,7 +106,12 @@ func (s *Service) open(c *client, p path, method rpc.Method, d Delivery) (*rpc.H
 		}
 		frame = whole
 	}
-	h, body, ok := s.decode(c.peer, frame)
+	return s.openWhole(c, s.self.ID, method, frame)
+}
+
+// openWhole reads a command that is whole.
+func (s *Service) openWhole(c *client, to rpc.NodeID, method rpc.Method, frame []byte) (*rpc.Header, rpc.Body, bool) {
+	h, body, ok := s.decode(c.peer, to, frame)
 	if ok && (body.IsReturn() || body.Method() != plain(method)) {
 		s.drop(c.peer, misaddressed, nil)
 		return nil, nil, false
@@ -126,14 +129,14 @@ func plain(m rpc.Method) rpc.Method {
 
 // decode reads a message and checks its address: the header's sender must be the subject's, which NATS vouches for. What
 // does not hold is dropped.
-func (s *Service) decode(from rpc.NodeID, frame []byte) (*rpc.Header, rpc.Body, bool) {
-	h, body, err := rpc.Decode(frame, s.keys)
+func (s *Service) decode(from, to rpc.NodeID, frame []byte) (*rpc.Header, rpc.Body, bool) {
+	h, body, err := rpc.Decode(frame, s.keys.Load())
 	switch {
 	case err != nil:
 		s.drops.drop(from, malformed, err.Error)
 	case h.From != from:
 		s.drop(from, forgedSender, nil)
-	case h.To != s.self.ID:
+	case h.To != to:
 		s.drop(from, misaddressed, nil)
 	default:
 		return &h, body, true
@@ -145,16 +148,21 @@ func (s *Service) decode(from rpc.NodeID, frame []byte) (*rpc.Header, rpc.Body, 
 func (s *Service) accept(c *client, p path, h *rpc.Header, body rpc.Body, reply string) {
 	ping, isPing := body.(*rpc.PingCommand)
 	why := s.judge(h, isPing)
-	if why != noFault {
-		s.drop(c.peer, why, h)
-	} else {
+	switch why {
+	case noFault:
 		c.heard()
+	case unprovenStart:
+		c.doubted()
 	}
 	switch {
-	case isPing && why != unknownSender:
-		s.answerPing(c.peer, p, h, ping, why, reply)
-	case !isPing && why == noFault:
-		s.owner.Receive(rpc.Message{From: h.From, To: h.To, Term: h.Term, Body: body, Call: rpc.Call{Round: h.Round, Inbox: reply}})
+	case isPing:
+		s.acceptPing(p, h, ping, why, reply)
+	case why == unprovenStart:
+		s.drops.count(why) // follows each start of a peer: no news
+	case why != noFault:
+		s.drop(c.peer, why, h)
+	default:
+		s.owner.Receive(rpc.Message{From: h.From, Instance: h.Instance, To: s.self.ID, Term: h.Term, Body: body, Call: rpc.Call{Round: h.Round, Inbox: reply}})
 	}
 }
 
@@ -164,29 +172,22 @@ func (s *Service) judge(h *rpc.Header, ping bool) fault {
 	switch {
 	case r != nil:
 		return r.judge(h, ping)
-	case ping:
-		return noFault
+	case !ping:
+		return notAdmitted
+	case !slices.Contains(s.configure, h.From):
+		return unknownSender
 	}
-	return notAdmitted
+	return noFault
 }
 
-func (s *Service) answerPing(peer rpc.NodeID, p path, h *rpc.Header, ping *rpc.PingCommand, why fault, reply string) {
-	leader, term, table := s.content()
-	pong := &rpc.PingReturn{SenderID: s.self.ID, Timestamp: s.now().UnixNano(), Leader: leader}
-	if ping.WantTable {
-		pong.Table = table
+// sender is the client of the peer that a message is from. Of who is no peer it is dropped; nil: there is none.
+func (s *Service) sender(from rpc.NodeID) *client {
+	c, err := s.client(from)
+	if errors.Is(err, ErrUnknownPeer) {
+		s.drop(from, unknownSender, nil)
 	}
-	if why != noFault {
-		pong.Refusal = clip(s.roster.Load().explain(why, h))
-	}
-	back := s.header(peer, term, h.Round)
-	if err := s.publish(p, reply, "", &back, pong); err != nil {
-		s.log.Debug("ping not answered", "peer", peer, "err", err)
-	}
+	return c
 }
-
-// clip keeps a refusal within what a decoder takes.
-func clip(text string) string { return text[:min(len(text), rpc.MaxRefusalBytes)] }
 
 // receiveReturn takes what comes to a connection's inbox.
 func (s *Service) receiveReturn(p path, d Delivery) {
@@ -195,8 +196,12 @@ func (s *Service) receiveReturn(p path, d Delivery) {
 		s.drop(from, misaddressed, nil)
 		return
 	}
-	if from == s.self.ID {
+	switch from {
+	case s.self.ID:
 		s.receiveOwnReturn(d)
+		return
+	case AllNodes:
+		s.unheardByAll(p, id, d)
 		return
 	}
 	c := s.sender(from)
@@ -207,7 +212,7 @@ func (s *Service) receiveReturn(p path, d Delivery) {
 		c.unheard(p, id)
 		return
 	}
-	h, body, ok := s.decode(from, d.Data)
+	h, body, ok := s.decode(from, s.self.ID, d.Data)
 	switch {
 	case !ok:
 	case h.Round != id || !body.IsReturn():
@@ -220,14 +225,18 @@ func (s *Service) receiveReturn(p path, d Delivery) {
 // finish ends the round that a return answers, if it is the answer of the very peer. What a peer says wrongly of itself
 // ends a ping too, as a failure with a reason; but of two processes with one start the second is not listened to.
 func (s *Service) finish(c *client, p path, h *rpc.Header, body rpc.Body) {
-	_, isPong := body.(*rpc.PingReturn)
+	pong, isPong := body.(*rpc.PingReturn)
 	var why fault
 	if s.roster.Load() != nil || !isPong {
 		why = s.judge(h, isPong)
 	}
+	if why == unprovenStart {
+		c.commands.Store(0)
+		why = s.proof(h, pong)
+	}
 	if why != noFault {
 		s.drop(c.peer, why, h)
-		if !isPong || why == copiedFolder {
+		if !isPong || why == copiedFolder || why == unprovenStart {
 			return
 		}
 	}
@@ -236,11 +245,42 @@ func (s *Service) finish(c *client, p path, h *rpc.Header, body rpc.Body) {
 		s.drops.count(lateReturn)
 		return
 	}
+	switch {
+	case why == noFault:
+		s.believe(identityOf(h)) // it answered what this node itself asked
+		if isPong {
+			s.hearStarts(pong.Starts)
+		}
+	case isPong && pong.Forgot && why == earlierLife:
+		s.roster.Load().condemn(h)
+	}
+	switch {
+	case isPong:
+		s.learn(h, pong.Configuration, why)
+		c.listens.Store(pong.Multicast && why == noFault)
+		if why == noFault {
+			c.commands.Store(pong.Commands)
+		}
+	case r.method == rpc.MethodAppendLog:
+		c.step.answered(r.shared)
+	}
 	o := outcome{header: h, body: body}
 	if why != noFault {
-		o.err = fmt.Errorf("%w: %s", ErrRefused, s.roster.Load().explain(why, h))
+		o.err = fmt.Errorf("%w: %s", ErrRefused, s.explain(s.roster.Load(), why, h))
 	}
 	r.done(o)
+}
+
+// proof judges an answer of a start that nothing is proven of: it counts if its folder knows the start that was proven before, which
+// only pings ask; where none was, any answer is proof.
+func (s *Service) proof(h *rpc.Header, pong *rpc.PingReturn) fault {
+	switch {
+	case pong != nil && pong.Forgot:
+		return earlierLife
+	case pong != nil || s.newestOf(h.From) == 0:
+		return noFault // if the round is open
+	}
+	return unprovenStart
 }
 
 // unheard ends a round that NATS found no listener for, and tells the link when it was a call: a ping tells by itself.
@@ -259,6 +299,9 @@ func (c *client) unheard(p path, id uint64) {
 // Answer sends a return to where its command came from. An error means that it was not sent; the asker finds out by
 // itself. Safe for use by several goroutines.
 func (s *Service) Answer(m rpc.Message) error {
+	if _, ok := m.Body.(*rpc.CommitLogReturn); ok && m.Call == (rpc.Call{}) {
+		return nil // nobody awaits it: see MulticastCommitLog
+	}
 	if m.Body == nil || !m.Body.IsReturn() || !strings.HasPrefix(m.Call.Inbox, returnsTo(s.prefix, m.To, s.self.ID)) {
 		return errors.New("answer: not a return to a call of its receiver: copy Call from the command")
 	}
@@ -282,7 +325,7 @@ func (s *Service) publish(p path, subject, reply string, h *rpc.Header, body rpc
 	}
 	buffer := s.buffers.Get().(*[]byte)
 	defer s.recycle(buffer)
-	*buffer = rpc.Append((*buffer)[:0], h, body, s.keys)
+	*buffer = rpc.Append((*buffer)[:0], h, body, s.keys.Load())
 	limit := bus.MaxPayload()
 	if int64(len(*buffer)) <= limit {
 		return bus.Publish(subject, reply, *buffer)
@@ -300,7 +343,7 @@ func (s *Service) recycle(buffer *[]byte) {
 func (s *Service) drop(peer rpc.NodeID, why fault, h *rpc.Header) {
 	s.drops.drop(peer, why, func() string {
 		if r := s.roster.Load(); r != nil && h != nil {
-			return r.explain(why, h)
+			return s.explain(r, why, h)
 		}
 		return remedies[why]
 	})

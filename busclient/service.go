@@ -38,10 +38,19 @@ type Owner interface {
 	Receive(rpc.Message)
 	// Pinged is given the outcome of each of this node's pings on the control connection.
 	Pinged(Pinged)
-	// Link says that the link to a peer is connected now, or broken and why. All links begin broken, unsaid.
+	// Link says that the link to a peer is connected now, or broken and why. All links begin broken, unsaid. The link of who
+	// left or was replaced breaks, with ErrUnknownPeer or ErrReplaced.
 	Link(peer rpc.NodeID, connected bool, reason error)
 	// Bus says whether this node's control and bulk connections both stand. It begins as false, unsaid.
 	Bus(up bool)
+	// Learned is given a configuration that a ping or its answer brought and that is later than the one of PingContent, and its
+	// cluster. It says nothing but that somebody who may know says so: the owner decides, and calls Admit. It is given again
+	// with each ping until PingContent is as late. It must not be changed. Several goroutines may call it at once.
+	Learned(rpc.ClusterID, rpc.Configuration)
+	// Booted is given the newest start of a peer's instance, once it is proven. An owner that keeps it, in its data folder, and
+	// gives it back as Options.Starts when it is started again, refuses an old backup of that peer's folder (F23). Several
+	// goroutines may call it at once.
+	Booted(Identity)
 }
 
 // Options makes a Service. Config, Control, Bulk and Owner must be given.
@@ -50,13 +59,29 @@ type Options struct {
 	Identity      Identity // its ID is Config's
 	Control, Bulk Bus      // stay the caller's, to be closed after the service
 	Owner         Owner
-	// PingContent is what this node says about itself when it is pinged: the leader it knows (empty: none) in its term, and
-	// its table (nil: none yet). It is asked on goroutines of the bus: it must not block. Nil: there is nothing to say.
-	PingContent func() (leader rpc.NodeID, term rpc.Term, table []rpc.Member)
+	// PingContent is what this node says about itself when it is pinged. It is asked on goroutines of the bus: it must not block. Nil:
+	// there is nothing to say.
+	PingContent func() PingContent
+	// Earlier are the starts of this node's own data folder before this one, as many of the last as it keeps, rising: so a peer can tell
+	// an old copy of the folder that was put back (F23).
+	Earlier     []rpc.BootEpoch
+	Starts      []Identity       // the newest start of each peer's instance, as Owner.Booted gave it in earlier lives of this node
 	PreviousKey []byte           // during a rotation of the cluster key: the key before, still accepted (Q3)
 	Logger      *slog.Logger     // nil: silent
 	Now         func() time.Time // nil: time.Now
 	Seed        uint64           // of the jitter of probes; 0: the boot epoch
+	// Nonce makes a subject token that nobody can guess and no earlier process of this node had; a simulator's may come from its
+	// seed. NewService calls it twice. Nil: nuid.Next.
+	Nonce func() string
+}
+
+// PingContent is what a node says about itself.
+type PingContent struct {
+	Leader        rpc.NodeID // whom it knows to lead in Term; empty: nobody
+	Term          rpc.Term
+	Configuration *rpc.Configuration // the latest committed one, which is not changed any more; nil: none yet
+	Full          bool               // its disk has no room for writes
+	Commands      uint64             // the newest version of commands that its state machine applies; 0: it does not say
 }
 
 // LinkStatus is the state of one link.
@@ -68,6 +93,8 @@ type LinkStatus struct {
 	Reason string        // why it is broken
 	// Refusal is why the peer takes nothing from this node, or this node nothing from it, and what to do; empty: no such thing.
 	Refusal string
+	// Commands is the newest version of commands that the peer's state machine applies, as it last said; 0: it did not.
+	Commands uint64
 }
 
 // Service is the IRaftClientService, and the RPC server side on the node's own subjects. Safe for use by several
@@ -75,17 +102,21 @@ type LinkStatus struct {
 type Service struct {
 	prefix  string
 	own     string // "<prefix>.rpc.<self>.": what the subjects that this node listens on begin with
+	several several
 	self    Identity
+	earlier []rpc.BootEpoch
 	nonces  [paths]string
 	buses   [paths]Bus
-	keys    *rpc.Keys
+	keys    atomic.Pointer[rpc.Keys] // of nil: messages carry no code
 	owner   Owner
-	content func() (rpc.NodeID, rpc.Term, []rpc.Member)
+	content func() PingContent
+	joining bool // waits for members that it does not know to show themselves, until Admit
 	log     *slog.Logger
 	now     func() time.Time
 	seed    uint64
 
 	drops     drops
+	starts    *starts
 	alone     alone
 	lastRound atomic.Uint64
 	roster    atomic.Pointer[roster] // nil before Admit
@@ -116,11 +147,11 @@ func NewService(o Options) (*Service, error) {
 		prefix:    o.Config.Prefix(),
 		own:       family(o.Config.Prefix()) + string(o.Identity.ID) + ".",
 		self:      o.Identity,
-		nonces:    [paths]string{nuid.Next(), nuid.Next()},
+		earlier:   o.Earlier,
 		buses:     [paths]Bus{control: o.Control, bulk: o.Bulk},
-		keys:      rpc.NewKeys(o.Config.ClusterKey(), o.PreviousKey),
 		owner:     o.Owner,
 		content:   o.PingContent,
+		joining:   o.Config.Joining(),
 		log:       logger(o.Logger).With("node", o.Identity.ID),
 		now:       o.Now,
 		seed:      cmp.Or(o.Seed, uint64(o.Identity.Boot)),
@@ -128,12 +159,56 @@ func NewService(o Options) (*Service, error) {
 		listening: map[string]bool{},
 		stop:      make(chan struct{}),
 	}
+	s.keys.Store(rpc.NewKeys(o.Config.ClusterKey(), o.PreviousKey))
+	s.starts = newStarts(o.Starts)
 	s.drops = drops{log: s.log, told: map[toldKey]bool{}}
 	s.alone = alone{self: s.self, answers: make(chan selfAnswer, selfAnswersMax)}
 	s.events.bell = make(chan struct{}, 1)
 	s.buffers.New = func() any { return new([]byte) }
-	s.fillIn(o.Config.Members())
+	s.fillIn(o.Config.Members(), o.Nonce)
+	s.several = several{
+		on: o.Config.Multicast(), heartbeat: o.Config.Timing().Heartbeat, subjects: family(s.prefix) + AllNodes + ".",
+		own: family(s.prefix) + AllNodes + "." + string(s.self.ID) + ".", returns: returnsTo(s.prefix, s.self.ID, AllNodes) + s.nonces[bulk] + ".",
+	}
 	return s, nil
+}
+
+// Rekey changes the cluster key while the service runs: the key that seals, and another that is accepted too, if there is one (Q3). It
+// may be called at any time; a service that began without a key stays without.
+func (s *Service) Rekey(current, another []byte) error {
+	if len(current) == 0 || s.keys.Load() == nil {
+		return errors.New("cluster key: messages cannot be sealed from now on, or not any more, while nodes run: stop all, and start them with or without a key")
+	}
+	s.keys.Store(rpc.NewKeys(current, another))
+	return nil
+}
+
+// OnDelivered has told called when messages were handed to the owner, and reports whether both connections can; if not, it is never
+// called. With whole, all that had arrived on a connection is handed out, and told runs on the goroutine that reads it, so that
+// the owner can act without waking anybody; it may not wait, and nothing arrives meanwhile. Else (over TLS) each message has
+// its own call, on a goroutine of its subscription. The connections call it at once. It replaces who was told before.
+func (s *Service) OnDelivered(told func(whole bool)) bool {
+	for _, bus := range s.buses {
+		if _, can := bus.(batching); !can {
+			return false
+		}
+	}
+	for _, bus := range s.buses {
+		bus.(batching).OnDelivered(told)
+	}
+	return true
+}
+
+// Together calls send, and has what is sent meanwhile leave as one piece per connection. It does not nest, and one goroutine
+// may be in it at a time. A message that is sent by others meanwhile leaves with it.
+func (s *Service) Together(send func()) {
+	for _, bus := range s.buses {
+		if b, can := bus.(corker); can {
+			b.Cork()
+			defer b.Uncork()
+		}
+	}
+	send()
 }
 
 func (o *Options) check() error {
@@ -148,12 +223,18 @@ func (o *Options) check() error {
 	return nil
 }
 
-func (s *Service) fillIn(members []config.IRaftNodeConfig) {
+func (s *Service) fillIn(members []config.IRaftNodeConfig, nonce func() string) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if nonce == nil {
+		nonce = nuid.Next
+	}
+	for p := range paths {
+		s.nonces[p] = nonce()
+	}
 	if s.content == nil {
-		s.content = func() (rpc.NodeID, rpc.Term, []rpc.Member) { return "", 0, nil }
+		s.content = func() PingContent { return PingContent{} }
 	}
 	for _, m := range members {
 		if m.ID() != s.self.ID {
@@ -219,22 +300,26 @@ func (s *Service) peers() []rpc.NodeID {
 }
 
 // Admit says who the members are. Before it only pings pass; from then on whatever comes from a member, and from the very
-// instance that the table knows it by. It may be called again with another table of the same cluster: the clients of
-// those who left are closed.
+// instance that it is known by. It may be called again whenever the set of members changes: what was open to those who left
+// ends with ErrUnknownPeer, and a member that is another instance now is a new peer, of which nothing is known yet (I12).
 func (s *Service) Admit(cluster rpc.ClusterID, members []rpc.Member) {
 	s.mu.Lock()
-	s.roster.Store(newRoster(cluster, members, s.roster.Load()))
+	before := s.roster.Load()
+	now := newRoster(cluster, members, s.starts)
+	s.roster.Store(now)
 	peers := s.peers()
 	var left []*client
-	for id, c := range s.clients {
-		if !slices.Contains(peers, id) {
-			delete(s.clients, id)
+	for _, c := range s.ordered() {
+		if reason := now.ends(c.peer, before); reason != nil {
+			delete(s.clients, c.peer)
+			c.leave(reason) // under the lock: whatever a client in its place has to say comes after
 			left = append(left, c)
 		}
 	}
 	s.mu.Unlock()
 	for _, c := range left {
-		c.retire(ErrUnknownPeer)
+		c.rounds.close(now.ends(c.peer, before))
+		s.drops.forget(c.peer)
 	}
 	s.ensureClients(peers)
 }
@@ -246,28 +331,29 @@ func (s *Service) ensureClients(peers []rpc.NodeID) {
 	}
 }
 
-func (c *client) retire(reason error) {
-	c.retired.Store(true)
-	c.rounds.close(reason)
-}
-
 // Links returns the state of all links, in order of peer.
 func (s *Service) Links() []LinkStatus {
 	var all []LinkStatus
 	for _, c := range s.sorted() {
-		all = append(all, *c.status.Load())
+		status := *c.status.Load()
+		status.Commands = c.commands.Load()
+		all = append(all, status)
 	}
 	return all
 }
 
-// sorted returns the clients in order of peer: a simulated run must not depend on the order of a map.
 func (s *Service) sorted() []*client {
 	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.ordered()
+}
+
+// ordered returns the clients in order of peer: a simulated run must not depend on the order of a map. s.mu is held.
+func (s *Service) ordered() []*client {
 	all := make([]*client, 0, len(s.clients))
 	for _, c := range s.clients {
 		all = append(all, c)
 	}
-	s.mu.RUnlock()
 	slices.SortFunc(all, func(a, b *client) int { return cmp.Compare(a.peer, b.peer) })
 	return all
 }
@@ -318,6 +404,7 @@ func (s *Service) Close() {
 		unsubscribe()
 	}
 	for _, c := range s.sorted() {
-		c.retire(ErrClosed)
+		c.retired.Store(true)
+		c.rounds.close(ErrClosed)
 	}
 }

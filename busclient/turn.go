@@ -33,9 +33,13 @@ type Pinged struct {
 	Boot     rpc.BootEpoch
 	Cluster  rpc.ClusterID // zero: the peer has no table
 	Term     rpc.Term
-	Leader   rpc.NodeID   // whom the peer follows; empty: nobody
-	Table    []rpc.Member // when this node has none and the peer has
-	Refusal  string       // why the peer takes nothing from this node
+	Leader   rpc.NodeID // whom the peer follows; empty: nobody
+	Full     bool       // the peer's disk has no room for writes
+	// Configuration is the latest committed one that the peer knows, when it is later than this node's; nil: nothing new.
+	Configuration *rpc.Configuration
+	Refusal       string // why the peer takes nothing from this node
+	// Outdated: the peer has proof of a start of this node's data folder that the folder does not know. It is an old copy (F23).
+	Outdated bool
 }
 
 // happening is an event on its way to a link.
@@ -64,6 +68,14 @@ func (s *Service) post(h happening) {
 func (q *events) ring() {
 	select {
 	case q.bell <- struct{}{}:
+	default:
+	}
+}
+
+// silence takes the ring back: whatever happens from now on rings anew.
+func (q *events) silence() {
+	select {
+	case <-q.bell:
 	default:
 	}
 }
@@ -108,10 +120,15 @@ func (s *Service) run() {
 	}
 }
 
+// Pending reports whether something has happened since the last turn began, so that one is due now.
+func (s *Service) Pending() bool { return len(s.events.bell) > 0 }
+
 // Turn handles what has happened to the links and what is due, and returns when it must be called again if nothing
-// happens before; zero: no need. Start has a goroutine of the service call it; a simulator calls Listen, and Turn after
-// whatever it has the service do. One caller at a time.
+// happens before; zero: no need. Start has a goroutine of the service call it; a simulator calls Listen, and then Turn
+// whenever the time has come or Pending says so, which it may whenever the service was called, by its bus or by its
+// owner. One caller at a time.
 func (s *Service) Turn(now time.Time) (wake time.Time) {
+	s.events.silence()
 	clients := s.sorted()
 	s.watchBus(now, clients)
 	open := false
@@ -125,7 +142,7 @@ func (s *Service) Turn(now time.Time) (wake time.Time) {
 		wake = now.Add(sweepInterval)
 	}
 	for _, c := range clients {
-		if due := c.wake(); !due.IsZero() && !now.Before(due) {
+		if due := c.wake(); !due.IsZero() && !now.Before(due) && !c.retired.Load() {
 			s.step(c, linkEvent{kind: evWoke, now: now})
 		}
 		wake = earlier(wake, c.wake())
@@ -171,6 +188,7 @@ func (s *Service) setBus(up bool) {
 func (s *Service) tellLinks(now time.Time, clients []*client) {
 	for _, c := range clients {
 		switch {
+		case c.retired.Load():
 		case s.turns.up && !c.fields.bus:
 			s.step(c, linkEvent{kind: evBusUp, now: now})
 		case !s.turns.up && c.fields.bus:
@@ -185,7 +203,7 @@ func (s *Service) handle(h happening, now time.Time) {
 	if h.waits != nil {
 		h.waits.Store(false)
 	}
-	if h.client.retired.Load() {
+	if h.client.retired.Load() && h.event.kind != evLeft {
 		return
 	}
 	h.event.now = now
@@ -211,6 +229,7 @@ func (s *Service) step(c *client, e linkEvent) {
 func (s *Service) changed(c *client, effect linkEffect) {
 	up := effect.state == connected
 	if up {
+		c.step.begin()
 		c.rounds.accept()
 	} else {
 		c.rounds.refuse(brokenError(c.peer, effect.reason))
@@ -239,11 +258,18 @@ func (c *client) note(now time.Time) {
 func (c *client) sendPing(p path, visit uint64) {
 	s := c.service
 	sent := s.now()
+	own := s.content()
 	cmd := &rpc.PingCommand{SenderID: s.self.ID, Timestamp: sent.UnixNano(), WantTable: s.roster.Load() == nil}
+	cmd.Start = s.newestOf(c.peer)
+	if own.Configuration != nil {
+		cmd.Known = own.Configuration.Index
+	}
+	if !c.Connected() {
+		cmd.Configuration, cmd.WantStarts = own.Configuration, p == control
+	}
 	r := round{method: rpc.MethodPing, path: p, ping: true, deadline: sent.Add(pingTimeouts[p])}
 	r.done = func(o outcome) { c.pinged(p, visit, sent, o) }
-	_, term, _ := s.content()
-	if err := c.request(r, pingMethod[p], term, cmd); err != nil {
+	if err := c.request(r, pingMethod[p], own.Term, cmd); err != nil {
 		r.done(outcome{err: err})
 	}
 }
@@ -256,7 +282,9 @@ func (c *client) pinged(p path, visit uint64, sent time.Time, o outcome) {
 		result.Steady = sent.Add(rtt).Sub(since) >= steadyAfter
 	}
 	if o.header != nil {
-		result.take(o, sent.Add(rtt/2), c.service.roster.Load() != nil)
+		r := c.service.roster.Load()
+		result.take(o, sent.Add(rtt/2), r != nil)
+		result.Outdated = r != nil && r.cluster == result.Cluster && c.service.forgot(o.body.(*rpc.PingReturn).Start)
 		result.RTT = rtt
 	}
 	e := linkEvent{kind: evPassed, path: p, visit: visit, rtt: rtt}
@@ -273,7 +301,7 @@ func (c *client) pinged(p path, visit uint64, sent time.Time, o outcome) {
 func (r *Pinged) take(o outcome, middle time.Time, haveTable bool) {
 	said := o.body.(*rpc.PingReturn)
 	r.Instance, r.Boot, r.Cluster, r.Term = o.header.Instance, o.header.Boot, o.header.Cluster, o.header.Term
-	r.Leader, r.Table, r.Refusal = said.Leader, said.Table, said.Refusal
+	r.Leader, r.Full, r.Configuration, r.Refusal = said.Leader, said.Full, said.Configuration, said.Refusal
 	r.Offset = time.Duration(said.Timestamp - middle.UnixNano())
 	switch {
 	case r.Err != nil:

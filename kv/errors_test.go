@@ -23,6 +23,7 @@ func TestPublishedTableIsTheCodes(t *testing.T) {
 	require.Len(t, rows, len(ErrorTable))
 	for i, k := range ErrorTable {
 		require.Equal(t, 30001+i, k.ErrCode, "in order, without a gap, none twice")
+		require.Less(t, k.ErrCode-errCodeBase, errCodesMax, "it is counted")
 		require.Contains(t, []string{refused, unknown}, k.Outcome)
 		require.Equal(t, fmt.Sprintf("| %d | %d | %s | %s | %s |", k.ErrCode, k.Code, k.Name, k.Outcome, k.Meaning), rows[i])
 	}

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,26 +23,34 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type solo struct {
 	store *store.Store
 
-	mu       sync.Mutex
-	observer func(bool)
-	leading  bool
-	refusal  error // of Propose
-	readBusy error // of ReadIndex
-	hold     bool  // keep what comes, until release
-	held     []func()
-	heldMax  chan struct{} // gets one for each thing held
+	mu        sync.Mutex
+	observers []func(bool)
+	leading   bool
+	refusal   error // of Propose
+	readBusy  error // of ReadIndex
+	hold      bool  // keep what comes, until release
+	held      []func()
+	heldMax   chan struct{} // gets one for each thing held
+	behind    atomic.Int64  // the clock, what the log's entries get aside
 }
 
 func newSolo(s *store.Store) *solo { return &solo{store: s, heldMax: make(chan struct{}, 1000)} }
 
-func (n *solo) Leadership(changed func(bool)) { n.observer = changed }
+func (n *solo) Leadership(changed func(bool)) { n.observers = append(n.observers, changed) }
 func (n *solo) MaxCommandBytes() int          { return 1 << 20 }
+
+// Clock is the time that the next entry will have, unless the voters' clocks were put back.
+func (n *solo) Clock() int64 {
+	return int64(n.store.Applied().Index+1)*int64(time.Second) - n.behind.Load()
+}
 
 func (n *solo) lead(leading bool) {
 	n.mu.Lock()
 	n.leading = leading
 	n.mu.Unlock()
-	n.observer(leading)
+	for _, changed := range n.observers {
+		changed(leading)
+	}
 }
 
 func (n *solo) set(change func(*solo)) {
@@ -113,6 +122,7 @@ type rig struct {
 	node    *solo
 	store   *store.Store
 	service *Service
+	bus     *server.Server
 	client  *nats.Conn
 }
 
@@ -120,20 +130,13 @@ func newRig(t *testing.T, change func(*Options), serverChange ...func(*server.Op
 	t.Helper()
 	s, err := store.Open(store.Options{FS: vfs.NewCrashableMem(), Dir: "store"})
 	require.NoError(t, err)
-	opts := &server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true}
-	for _, change := range serverChange {
-		change(opts)
-	}
-	bus, err := server.NewServer(opts)
-	require.NoError(t, err)
-	bus.Start()
-	require.True(t, bus.ReadyForConnections(5*time.Second))
-	conn, err := nats.Connect(bus.ClientURL())
+	bus := newBus(t, serverChange...)
+	conn, err := nats.Connect(bus.ClientURL(), nats.SkipSubjectValidation())
 	require.NoError(t, err)
 	client, err := nats.Connect(bus.ClientURL())
 	require.NoError(t, err)
 	n := newSolo(s)
-	o := Options{Conn: conn, Prefix: "raftbus", Node: n, Store: s}
+	o := Options{Conn: conn, Prefix: "raftbus", NodeID: "n1", Node: n, Store: s}
 	if change != nil {
 		change(&o)
 	}
@@ -147,7 +150,20 @@ func newRig(t *testing.T, change func(*Options), serverChange ...func(*server.Op
 		bus.WaitForShutdown()
 		require.NoError(t, s.Close())
 	})
-	return &rig{T: t, node: n, store: s, service: service, client: client}
+	return &rig{T: t, node: n, store: s, service: service, bus: bus, client: client}
+}
+
+func newBus(t *testing.T, serverChange ...func(*server.Options)) *server.Server {
+	t.Helper()
+	opts := &server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true}
+	for _, change := range serverChange {
+		change(opts)
+	}
+	bus, err := server.NewServer(opts)
+	require.NoError(t, err)
+	bus.Start()
+	require.True(t, bus.ReadyForConnections(5*time.Second))
+	return bus
 }
 
 // lead makes the node leader and waits until its service listens.

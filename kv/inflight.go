@@ -1,14 +1,24 @@
 package kv
 
 import (
+	"hash/maphash"
+	"strings"
 	"sync"
 	"time"
 )
 
 // inflight holds the requests that are being carried out, oldest first, within bounds. A request is claimed once, by whoever
 // answers it or gives it up, so that it gets one answer at most; it counts until it is freed, when that answer has been sent.
+//
+// The bounds are one account's, since each has a Service (Q12). Within them one client may have a part only, so that who floods hears 'busy' and
+// others go on. A client is whose answers go to one inbox. That is a courtesy and no protection: clients choose their inboxes, and who takes many
+// gets many parts; what parts principals is the account, which NATS knows.
 type inflight struct {
-	countMax, bytesMax int
+	countMax, bytesMax             int
+	clientCountMax, clientBytesMax int // not below the others: no client is looked at
+
+	seed    maphash.Seed
+	clients [clientsMax]client // by the hash of their inboxes: a few may share what one may have
 
 	mu          sync.Mutex
 	count       int
@@ -17,15 +27,46 @@ type inflight struct {
 	empty       chan struct{} // closed when count falls to zero; nil unless somebody waits
 }
 
-// add counts a request in; false if the bounds do not allow it. One request is always allowed, however large.
-func (f *inflight) add(r *request) bool {
+// clientsMax is how many clients are told apart.
+const clientsMax = 4_096
+
+// client is what one client has in flight.
+type client struct{ count, bytes int }
+
+// newInflight makes bounds; of them one client may have the part of so many in a hundred.
+func newInflight(countMax, bytesMax, clientPercent int) *inflight {
+	f := &inflight{countMax: countMax, bytesMax: bytesMax, clientCountMax: countMax, clientBytesMax: bytesMax, seed: maphash.MakeSeed()}
+	if clientPercent < 100 {
+		f.clientCountMax, f.clientBytesMax = max(countMax*clientPercent/100, 1), max(bytesMax*clientPercent/100, 1)
+	}
+	return f
+}
+
+// bound is what a request does not fit into.
+type bound uint8
+
+const (
+	fits bound = iota
+	tooMany
+	tooManyOfClient
+)
+
+// add counts a request in, if the bounds allow it. One request is always allowed, of all and of each client, however large.
+func (f *inflight) add(r *request) bound {
+	r.client = f.clientOf(r.msg.Reply)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.count >= f.countMax || f.count > 0 && f.bytes+r.weight > f.bytesMax {
-		return false
+	c := &f.clients[r.client]
+	switch {
+	case f.count >= f.countMax || f.count > 0 && f.bytes+r.weight > f.bytesMax:
+		return tooMany
+	case c.count >= f.clientCountMax || c.count > 0 && c.bytes+r.weight > f.clientBytesMax:
+		return tooManyOfClient
 	}
 	f.count++
 	f.bytes += r.weight
+	c.count++
+	c.bytes += r.weight
 	r.waits = true
 	if r.before = f.last; r.before == nil {
 		f.first = r
@@ -33,7 +74,20 @@ func (f *inflight) add(r *request) bool {
 		r.before.after = r
 	}
 	f.last = r
-	return true
+	return fits
+}
+
+// clientOf is the place of the client whose answer goes to a subject: to its inbox, and a token that tells its requests apart. Who makes an
+// inbox for each request cannot be known, and is another client each time.
+func (f *inflight) clientOf(reply string) uint16 {
+	if f.clientCountMax >= f.countMax {
+		return 0
+	}
+	inbox := reply
+	if end := strings.LastIndexByte(reply, '.'); end > 0 && strings.IndexByte(reply[:end], '.') > 0 {
+		inbox = reply[:end]
+	}
+	return uint16(maphash.String(f.seed, inbox) % clientsMax)
 }
 
 // claim takes the right to answer a request; false if it was taken before.
@@ -41,6 +95,13 @@ func (f *inflight) claim(r *request) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.take(r)
+}
+
+// waiting reports whether nobody has claimed a request.
+func (f *inflight) waiting(r *request) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return r.waits
 }
 
 func (f *inflight) take(r *request) bool {
@@ -80,6 +141,9 @@ func (f *inflight) free(r *request) {
 	defer f.mu.Unlock()
 	f.count--
 	f.bytes -= r.weight
+	c := &f.clients[r.client]
+	c.count--
+	c.bytes -= r.weight
 	if f.count == 0 && f.empty != nil {
 		close(f.empty)
 		f.empty = nil

@@ -75,6 +75,15 @@ func (r *rig) silent(sub *nats.Subscription) {
 	}
 }
 
+// silentSoFar shows that nothing was answered before what is answered next.
+func (r *rig) silentSoFar(sub *nats.Subscription) {
+	r.Helper()
+	r.handled()
+	pending, _, err := sub.Pending()
+	require.NoError(r, err)
+	require.Zero(r, pending)
+}
+
 // answered takes the one answer, and shows that there is no other.
 func (r *rig) answered(sub *nats.Subscription) *nats.Msg {
 	r.Helper()
@@ -207,7 +216,7 @@ func TestStoppedNodeIsSilent(t *testing.T) {
 }
 
 func TestRequestsInFlightAreBounded(t *testing.T) {
-	r := newLeader(t, func(o *Options) { o.RequestsMax = 2 })
+	r := newLeader(t, func(o *Options) { o.RequestsMax, o.ClientPercent = 2, 100 })
 	r.node.set(func(n *solo) { n.hold = true })
 	first, second := r.sendHeld("kv.put.app.a", "v"), r.sendHeld("kv.get.app.a", "")
 	third := r.sendHeld("kv.put.app.b", "v") // what the node holds of it is the ReadIndex before 'busy'
@@ -274,6 +283,7 @@ func TestDrainFinishesWhatItHas(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, r.service.Drain(short), context.DeadlineExceeded)
+	require.NoError(t, r.service.conn.Flush()) // the server may have heard of it after the deadline only
 	_, err := r.request("kv.put.app.k", "w")
 	require.ErrorIs(t, err, nats.ErrNoResponders)
 

@@ -1,8 +1,8 @@
 package kv
 
 import (
-	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -42,43 +42,104 @@ func (s *Service) keeper() {
 
 // listen makes the subscriptions what leadership asks for.
 func (s *Service) listen() {
+	if s.listenIfLeading() {
+		s.list()
+		s.follow()
+	}
+}
+
+// listenIfLeading reports whether the service listens.
+func (s *Service) listenIfLeading() bool {
 	s.listenMu.Lock()
 	defer s.listenMu.Unlock()
-	want := isLeading(s.epoch.Load()) && !s.draining
+	want := isLeading(s.epoch.Load()) && !s.draining && !s.withheld
 	switch {
 	case want && s.subs == nil:
+		s.buckets.forget()
 		if err := s.subscribe(); err != nil {
 			s.logger.Warn("leading, but cannot listen to clients; trying again", "error", err)
 		}
 	case !want && s.subs != nil:
 		s.unsubscribe()
 	}
+	return s.subs != nil
+}
+
+// door is a subject that the service listens to, and who takes what comes there.
+type door struct {
+	subject string
+	take    nats.MsgHandler
+}
+
+func (s *Service) doors() []door {
+	list := []door{
+		{s.prefix + ".bucket.>", s.native},
+		{s.prefix + ".kv.>", s.native},
+		s.apiDoor("$JS." + s.protocol.Domain + ".API."),
+	}
+	if s.defaultAPI {
+		list = append(list, s.defaultDoor(), door{"$KV.>", func(m *nats.Msg) { s.jetStream(m, m.Subject, false) }})
+	}
+	return list
+}
+
+func (s *Service) apiDoor(prefix string) door {
+	return door{prefix + ">", func(m *nats.Msg) { s.jetStream(m, m.Subject[len(prefix):], false) }}
+}
+
+// defaultDoor is the API without a domain, which has no puts, unlike that of a domain. An account that imports $JS.API.> and $KV.>
+// under one prefix, as those of nats.go's tests do, sends each put to both: the one to $KV.> is done, and of the other nothing is
+// said, since its answer would be taken for that of the put.
+func (s *Service) defaultDoor() door {
+	api := s.apiDoor("$JS.API.")
+	return door{api.subject, func(m *nats.Msg) {
+		if !strings.HasPrefix(m.Subject, "$JS.API.$KV.") {
+			api.take(m)
+		}
+	}}
 }
 
 func (s *Service) subscribe() error {
-	for _, family := range []string{"bucket", "kv"} {
-		sub, err := s.conn.Subscribe(s.prefix+"."+family+".>", s.handle)
-		if err == nil {
-			ended := make(chan struct{})
-			sub.SetClosedHandler(func(string) { close(ended) })
-			s.subs = append(s.subs, subscription{sub, ended})
-			err = sub.SetPendingLimits(pendingMax, pendingBytesMax)
-		}
+	s.bare = map[string]subscription{}
+	for _, d := range s.doors() {
+		sub, err := s.subscribeTo(d.subject, d.take)
 		if err != nil {
 			s.unsubscribe()
-			return fmt.Errorf("subscribe to %s.%s.>: %w", s.prefix, family, err)
+			return err
 		}
+		s.subs = append(s.subs, sub)
 	}
 	return nil
 }
 
+func (s *Service) subscribeTo(subject string, take nats.MsgHandler) (subscription, error) {
+	take = s.unlessOrder(s.unlessHushed(take))
+	var sub *nats.Subscription
+	var err error
+	if s.lane != nil {
+		sub, err = s.lane.SubscribeMsgs(subject, s.gathered(take))
+	} else {
+		sub, err = s.conn.Subscribe(subject, take)
+	}
+	if err != nil {
+		return subscription{}, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	ended := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(ended) })
+	if err := sub.SetPendingLimits(pendingMax, pendingBytesMax); err != nil {
+		_ = sub.Unsubscribe() // the connection is gone
+		return subscription{}, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	return subscription{sub, ended}, nil
+}
+
 func (s *Service) unsubscribe() {
-	for _, sub := range s.subs {
+	for _, sub := range s.all() {
 		if err := sub.Unsubscribe(); err != nil {
 			s.logger.Debug("unsubscribe", "error", err)
 		}
 	}
-	s.subs = nil
+	s.subs, s.bare = nil, nil
 }
 
 // expire answers the requests whose time is over. A write that was logged may yet be done, and a node that was deposed has
@@ -90,84 +151,17 @@ func (s *Service) expire(now time.Time) {
 			continue
 		}
 		f := OutcomeUnknown.says("not committed within %v", s.timeout)
-		if r.work.command == nil {
+		if !r.logged.Load() {
 			f = Unavailable.says("not confirmed within %v", s.timeout)
 		}
-		s.answer(answer{request: r, failure: f, counted: true})
+		s.answer(answer{request: r, failure: f, claimed: true})
 	}
 }
 
-// Drain is for a planned stop or transfer: it stops listening for good, takes what the server had sent by then, and waits
-// until all of it is answered. An error says that the context ended first; the service is then still not listening. While the
-// connection is away nobody is waited for: it brings no more requests, and takes no answers.
-func (s *Service) Drain(ctx context.Context) error {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	if err := s.drainSubscriptions(ctx); err != nil {
-		return fmt.Errorf("drain subscriptions: %w", err)
-	}
-	select {
-	case <-s.inflight.drained():
-	case <-ctx.Done():
-		return fmt.Errorf("finish requests: %w", ctx.Err())
-	}
-	return s.flush(ctx)
-}
-
-// drainSubscriptions stops listening, and waits until what the server had sent is handled.
-func (s *Service) drainSubscriptions(ctx context.Context) error {
-	gone := s.conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
-	defer s.conn.RemoveStatusListener(gone)
-	for _, ended := range s.stopListening() {
-		if !s.conn.IsConnected() {
-			return nil
-		}
-		select {
-		case <-ended:
-		case <-gone:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// flushWait bounds how long a Drain waits for the server to take the answers: it may hang.
-const flushWait = time.Second
-
-// flush makes sure that the answers are on their way.
-func (s *Service) flush(ctx context.Context) error {
-	if !s.conn.IsConnected() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, flushWait)
-	defer cancel()
-	if err := s.conn.FlushWithContext(ctx); err != nil && s.conn.IsConnected() {
-		return fmt.Errorf("flush answers: %w", err)
-	}
-	return nil
-}
-
-// drainWait bounds a Drain whose context has no deadline.
-const drainWait = 10 * time.Second
-
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, has := ctx.Deadline(); has {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, drainWait)
-}
-
-// stopListening asks the server for no more, and returns the events that all it had sent has been handled.
-func (s *Service) stopListening() []chan struct{} {
+// Withhold has the service listen to nobody, though its node leads, until it is told otherwise. What it has is finished.
+func (s *Service) Withhold(withheld bool) {
 	s.listenMu.Lock()
-	defer s.listenMu.Unlock()
-	s.draining = true
-	for _, sub := range s.subs {
-		if err := sub.Drain(); err == nil { // else the connection is gone, and with it what it would have brought
-			s.ended = append(s.ended, sub.ended)
-		}
-	}
-	s.subs = nil
-	return s.ended
+	s.withheld = withheld
+	s.listenMu.Unlock()
+	s.rouse()
 }

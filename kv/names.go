@@ -1,20 +1,16 @@
 package kv
 
-import "regexp"
+import "github.com/raftbus/raftbus/kv/internal/names"
 
-// The rules of names are those of NATS KV, so that both doors reach the same keys; the lengths keep every subject under 1 KiB.
+// Bounds of names, in bytes.
 const (
-	bucketNameMax = 128
-	keyMax        = 768
+	BucketMax = names.BucketMax
+	KeyMax    = names.KeyMax
 )
 
-var (
-	bucketRule = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
-	keyRule    = regexp.MustCompile(`^[a-zA-Z0-9_/=-]+(\.[a-zA-Z0-9_/=-]+)*$`)
-)
+// ValidBucket reports whether a bucket can have this name. Who puts one into a subject asks before: a dot, a space or a wildcard would
+// make it another subject.
+func ValidBucket(name string) bool { return names.ValidBucket(name) }
 
-// ValidBucket reports whether a bucket can have this name.
-func ValidBucket(name string) bool { return len(name) <= bucketNameMax && bucketRule.MatchString(name) }
-
-// ValidKey reports whether a key can have this name.
-func ValidKey(key string) bool { return len(key) <= keyMax && keyRule.MatchString(key) }
+// ValidKey reports whether a key can have this name on the native subjects.
+func ValidKey(key string) bool { return names.ValidKey(key) }

@@ -2,8 +2,11 @@ package kv
 
 import (
 	"errors"
+	"time"
 
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // How messages become reads. A read is done by a reader, after ReadIndex has confirmed that this node leads and has applied all
@@ -23,69 +26,161 @@ type pageRequest struct {
 	Limit  int    `json:"limit"`
 }
 
-func (s *Service) get(r *request) (work, *failure) {
-	if f := r.emptyBody(); f != nil {
-		return work{}, f
+// moment is the last entry of the log that is applied, and the log's time then.
+type moment struct {
+	at   rpc.Index
+	time int64
+}
+
+const (
+	// headerRead with the value readLocal, on a get, asks for what this leader has, at once: it may have been deposed.
+	headerRead = "Rb-Read"
+	readLocal  = "local"
+)
+
+// level reads how sure a read must be of what it tells.
+func (c *call) level() (local bool, f *failure) {
+	switch level := c.msg.Header.Get(headerRead); level {
+	case "", "linearizable":
+		return false, nil
+	case readLocal:
+		return true, nil
+	default:
+		return false, BadRequest.says("header %s must be linearizable or local, and is %q", headerRead, level)
 	}
-	raw := r.msg.Header.Get(headerReply) == replyRaw
-	return work{read: func() (any, *failure) {
-		e, err := s.store.Get(r.bucket, r.key)
+}
+
+// getLocally is a get of what this node has applied. It tells up to which entry of the log that is, and how old that was when it was read.
+func (s *Service) getLocally(c *call) plan {
+	return plan{local: true, read: func() (any, *failure, *plan) {
+		reflects := s.reflects.Load() // before the read: it shows that, or later
+		e, err := s.store.Get(c.bucket, c.key)
 		if err != nil {
-			return nil, readFailure(err, r)
+			return nil, readFailure(err, c), nil
+		}
+		reply := localReply{getReply: newGetReply(c.bucket, e), Read: readLocal}
+		if reflects != nil {
+			reply.Applied, reply.AgeMS = uint64(reflects.at), max(0, s.node.Clock()-reflects.time)/int64(time.Millisecond)
+		}
+		return reply, nil, nil
+	}}
+}
+
+func (s *Service) get(c *call) (plan, *failure) {
+	if f := c.emptyBody(); f != nil {
+		return plan{}, f
+	}
+	if local, f := c.level(); f != nil || local {
+		return s.getLocally(c), f
+	}
+	raw := c.msg.Header.Get(headerReply) == replyRaw
+	return plan{read: func() (any, *failure, *plan) {
+		e, err := s.store.Get(c.bucket, c.key)
+		if err != nil {
+			return nil, readFailure(err, c), nil
 		}
 		if raw && len(e.Value) > 0 { // no reply is empty, so an empty value is told as JSON
-			return rawReply(e), nil
+			return rawReply(e), nil, nil
 		}
-		return newGetReply(r.bucket, e), nil
+		return newGetReply(c.bucket, e), nil, nil
 	}}, nil
 }
 
-func (s *Service) keys(r *request) (work, *failure) {
-	page, f := r.page()
-	if f != nil {
-		return work{}, f
+// history tells a key's entries, the oldest first, as many as fit in a reply.
+func (s *Service) history(c *call) (plan, *failure) {
+	page := historyRequest{Limit: historyMax}
+	if f := c.json(&page, pageBytesMax); f != nil {
+		return plan{}, f
 	}
-	return work{read: func() (any, *failure) {
-		p, err := s.store.Keys(r.bucket, page.Prefix, page.After, page.Limit)
+	if page.Limit < 1 || page.Limit > historyMax {
+		return plan{}, BadRequest.says("limit must be 1 to %d, and is %d", historyMax, page.Limit)
+	}
+	filter, err := subject.Parse(c.key)
+	if err != nil {
+		return plan{}, BadKey.says("%v", err) // cannot be: a key is a pattern
+	}
+	return plan{read: func() (any, *failure, *plan) {
+		found, err := s.store.Scan(c.bucket, page.After+1, filter, page.Limit, int(s.maxPayload()))
+		switch {
+		case err != nil:
+			return nil, readFailure(err, c), nil
+		case len(found.Entries) == 0 && page.After == 0:
+			return nil, KeyNotFound.says("%s", c.key), nil
+		}
+		return s.historyOf(c, found), nil, nil
+	}}, nil
+}
+
+// historyRequest is the body of history.
+type historyRequest struct {
+	After uint64 `json:"after"` // a revision
+	Limit int    `json:"limit"`
+}
+
+func (s *Service) historyOf(c *call, found store.Scanned) historyReply {
+	reply := historyReply{Bucket: c.bucket, Key: c.key, Entries: []historyEntry{}, More: found.More}
+	room := int(s.maxPayload()) - 2*replyMarginBytes
+	for _, e := range found.Entries {
+		entry := newHistoryEntry(e)
+		text, err := encode(entry)
+		if room -= len(text) + 1; err != nil || room < 0 && len(reply.Entries) > 0 {
+			reply.More = true
+			break
+		}
+		reply.Entries, reply.After = append(reply.Entries, entry), e.Sequence
+	}
+	if !reply.More {
+		reply.After = 0
+	}
+	return reply
+}
+
+func (s *Service) keys(c *call) (plan, *failure) {
+	page, f := c.page()
+	if f != nil {
+		return plan{}, f
+	}
+	return plan{read: func() (any, *failure, *plan) {
+		p, err := s.store.Keys(c.bucket, page.Prefix, page.After, page.Limit)
 		if err != nil {
-			return nil, readFailure(err, r)
+			return nil, readFailure(err, c), nil
 		}
 		p = s.cut(p)
-		return keysReply{r.bucket, p.Names, p.More, p.After}, nil
+		return keysReply{c.bucket, p.Names, p.More, p.After}, nil, nil
 	}}, nil
 }
 
-func (s *Service) bucketInfo(r *request) (work, *failure) {
-	if f := r.emptyBody(); f != nil {
-		return work{}, f
+func (s *Service) bucketInfo(c *call) (plan, *failure) {
+	if f := c.emptyBody(); f != nil {
+		return plan{}, f
 	}
-	return work{read: func() (any, *failure) {
-		info, err := s.store.Bucket(r.bucket)
+	return plan{read: func() (any, *failure, *plan) {
+		info, err := s.store.Bucket(c.bucket)
 		if err != nil {
-			return nil, readFailure(err, r)
+			return nil, readFailure(err, c), nil
 		}
-		return newInfoReply(info), nil
+		return newInfoReply(info), nil, nil
 	}}, nil
 }
 
-func (s *Service) bucketLs(r *request) (work, *failure) {
-	page, f := r.page()
+func (s *Service) bucketLs(c *call) (plan, *failure) {
+	page, f := c.page()
 	if f != nil {
-		return work{}, f
+		return plan{}, f
 	}
-	return work{read: func() (any, *failure) {
+	return plan{read: func() (any, *failure, *plan) {
 		p, err := s.store.Buckets(page.Prefix, page.After, page.Limit)
 		if err != nil {
-			return nil, readFailure(err, r)
+			return nil, readFailure(err, c), nil
 		}
 		p = s.cut(p)
-		return bucketsReply{p.Names, p.More, p.After}, nil
+		return bucketsReply{p.Names, p.More, p.After}, nil, nil
 	}}, nil
 }
 
-func (r *request) page() (pageRequest, *failure) {
+func (c *call) page() (pageRequest, *failure) {
 	page := pageRequest{Limit: pageDefault}
-	if f := r.json(&page, pageBytesMax); f != nil {
+	if f := c.json(&page, pageBytesMax); f != nil {
 		return page, f
 	}
 	if page.Limit < 1 || page.Limit > pageMax {
@@ -94,10 +189,13 @@ func (r *request) page() (pageRequest, *failure) {
 	return page, nil
 }
 
-func readFailure(err error, r *request) *failure {
+func readFailure(err error, c *call) *failure {
 	var code store.Code
+	if err == store.NoEntry {
+		return KeyNotFound.says("%s", c.key)
+	}
 	if errors.As(err, &code) {
-		return refusal(store.Result{Code: code}, r.bucket, r.key)
+		return refusal(store.Result{Code: code}, c.bucket, c.key)
 	}
 	return ReadFailed.says("%v", err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -38,13 +39,43 @@ type writeReply struct {
 	Key             string `json:"key"`
 	Revision        uint64 `json:"revision"`
 	ClusterRevision uint64 `json:"cluster_revision"`
+	Duplicate       bool   `json:"duplicate,omitempty"` // of a write that had been done under the same message id
 }
 
 type getReply struct {
 	writeReply
+	valueReply
+	Time string `json:"time"`
+}
+
+// localReply is that of a read which may be behind: it reflects the log up to an entry, of that age.
+type localReply struct {
+	getReply
+	Read    string `json:"read"`
+	Applied uint64 `json:"applied"`
+	AgeMS   int64  `json:"age_ms"`
+}
+
+// valueReply is a value as JSON can hold it.
+type valueReply struct {
 	Value       *string `json:"value,omitempty"`
 	ValueBase64 *string `json:"value_base64,omitempty"`
-	Time        string  `json:"time"`
+}
+
+type historyReply struct {
+	Bucket  string         `json:"bucket"`
+	Key     string         `json:"key"`
+	Entries []historyEntry `json:"entries"`
+	More    bool           `json:"more,omitempty"`
+	After   uint64         `json:"after,omitempty"`
+}
+
+type historyEntry struct {
+	Revision        uint64 `json:"revision"`
+	ClusterRevision uint64 `json:"cluster_revision"`
+	Operation       string `json:"operation"` // put, delete, purge
+	valueReply
+	Time string `json:"time"`
 }
 
 type bucketReply struct {
@@ -53,18 +84,15 @@ type bucketReply struct {
 }
 
 type infoReply struct {
-	Bucket          string            `json:"bucket"`
-	History         uint64            `json:"history"`
-	MaxValueSize    uint64            `json:"max_value_size,omitempty"`
-	MaxBytes        uint64            `json:"max_bytes,omitempty"`
-	Description     string            `json:"description,omitempty"`
-	Metadata        map[string]string `json:"metadata,omitempty"`
-	Created         string            `json:"created"`
-	Revision        uint64            `json:"revision"`
-	ClusterRevision uint64            `json:"cluster_revision"`
-	Keys            uint64            `json:"keys"`
-	Values          uint64            `json:"values"`
-	Bytes           uint64            `json:"bytes"`
+	Bucket string `json:"bucket"`
+	settings
+	Created         string `json:"created"`
+	Revision        uint64 `json:"revision"`
+	ClusterRevision uint64 `json:"cluster_revision"`
+	Keys            uint64 `json:"keys"`
+	Values          uint64 `json:"values"`
+	Bytes           uint64 `json:"bytes"`
+	Importing       bool   `json:"importing,omitempty"`
 }
 
 type keysReply struct {
@@ -86,19 +114,32 @@ type failureReply struct {
 }
 
 func newGetReply(bucket string, e store.Entry) getReply {
-	reply := getReply{writeReply: writeReply{bucket, e.Key, e.Sequence, e.Revision}, Time: timeText(e.Time)}
-	if text := string(e.Value); utf8.ValidString(text) {
-		reply.Value = &text
-	} else {
-		text = base64.StdEncoding.EncodeToString(e.Value)
-		reply.ValueBase64 = &text
+	w := writeReply{Bucket: bucket, Key: e.Key, Revision: e.Sequence, ClusterRevision: e.Revision}
+	return getReply{w, newValueReply(e.Value), timeText(e.Time)}
+}
+
+func newValueReply(value []byte) valueReply {
+	text := string(value)
+	if utf8.ValidString(text) {
+		return valueReply{Value: &text}
 	}
-	return reply
+	text = base64.StdEncoding.EncodeToString(value)
+	return valueReply{ValueBase64: &text}
+}
+
+var operationNames = map[command.Op]string{command.Put: "put", command.Delete: "delete", command.Purge: "purge"}
+
+func newHistoryEntry(e store.Entry) historyEntry {
+	h := historyEntry{Revision: e.Sequence, ClusterRevision: e.Revision, Operation: operationNames[e.Op], Time: timeText(e.Time)}
+	if e.Op == command.Put {
+		h.valueReply = newValueReply(e.Value)
+	}
+	return h
 }
 
 // rawReply is the reply to a get that asked for the value as it is.
-func rawReply(e store.Entry) *nats.Msg {
-	return &nats.Msg{Data: e.Value, Header: nats.Header{
+func rawReply(e store.Entry) reply {
+	return reply{data: e.Value, header: nats.Header{
 		headerRevision:        {strconv.FormatUint(e.Sequence, 10)},
 		headerClusterRevision: {strconv.FormatUint(e.Revision, 10)},
 		headerTime:            {timeText(e.Time)},
@@ -107,9 +148,8 @@ func rawReply(e store.Entry) *nats.Msg {
 
 func newInfoReply(b store.BucketInfo) infoReply {
 	return infoReply{
-		Bucket: b.Name, History: max(b.Settings.History, 1), MaxValueSize: b.Settings.MaxValueSize, MaxBytes: b.Settings.MaxBytes,
-		Description: b.Settings.Description, Metadata: b.Settings.Metadata, Created: timeText(b.Created),
-		Revision: b.Sequence, ClusterRevision: b.Incarnation, Keys: b.Keys, Values: b.Entries, Bytes: b.Bytes,
+		Bucket: b.Name, settings: settingsOf(&b.Settings), Created: timeText(b.Created),
+		Revision: b.Sequence, ClusterRevision: b.Incarnation, Keys: b.Keys, Values: b.Entries, Bytes: b.Bytes, Importing: b.Importing,
 	}
 }
 
@@ -126,39 +166,39 @@ func encode(reply any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// message makes the message that answers a request: a reply, or a failure. A reply that the bus cannot carry becomes a
+// message makes the message that answers a call: a reply, or a failure. A reply that the bus cannot carry becomes a
 // failure, since publishing it would fail, and nobody would hear of it.
-func (s *Service) message(r *request, reply any, f *failure) *nats.Msg {
+func (s *Service) message(body any, c *call, f *failure) []reply {
 	if f == nil {
-		var m *nats.Msg
-		if m, f = s.success(reply); f == nil {
-			m.Subject = r.msg.Reply
-			return m
+		var m reply
+		if m, f = s.success(body); f == nil {
+			return []reply{m}
 		}
 	}
-	body, err := encode(failureReply{"io.raftbus.kv.v1." + r.kind + "_response", f})
+	s.figures.failed(nativeDoor(c.kind), f.ErrCode)
+	data, err := encode(failureReply{"io.raftbus.kv.v1." + c.kind + "_response", f})
 	if err != nil {
-		body = []byte(`{}`) // cannot be: a failure is numbers and a string
+		data = []byte(`{}`) // cannot be: a failure is numbers and a string
 	}
-	return &nats.Msg{Subject: r.msg.Reply, Data: body, Header: nats.Header{
+	return []reply{{data: data, header: nats.Header{
 		headerError:     {headerText(f.Description)},
 		headerErrorCode: {strconv.Itoa(f.Code)},
-	}}
+	}}}
 }
 
-func (s *Service) success(reply any) (*nats.Msg, *failure) {
-	if raw, is := reply.(*nats.Msg); is {
+func (s *Service) success(body any) (reply, *failure) {
+	if raw, is := body.(reply); is {
 		return raw, nil // a value that fitted in a message with its put's headers fits with ours
 	}
-	body, err := encode(reply)
+	data, err := encode(body)
 	if err != nil {
-		return nil, ReadFailed.says("%v", err)
+		return reply{}, ReadFailed.says("%v", err)
 	}
-	if limit := s.conn.MaxPayload() - replyMarginBytes; int64(len(body)) > limit {
-		return nil, TooLarge.says("the reply has %d bytes as JSON, and the bus carries %d: for the bare value, get it with the header %s: %s",
-			len(body), limit, headerReply, replyRaw)
+	if limit := s.maxPayload() - replyMarginBytes; int64(len(data)) > limit {
+		return reply{}, TooLarge.says("the reply has %d bytes as JSON, and the bus carries %d: for the bare value, get it with the header %s: %s",
+			len(data), limit, headerReply, replyRaw)
 	}
-	return &nats.Msg{Data: body}, nil
+	return reply{data: data}, nil
 }
 
 // headerText makes a text fit for a header: it may quote what a client sent.
@@ -173,7 +213,7 @@ func headerText(s string) string {
 
 // fitting is how many of the names fit in a reply.
 func (s *Service) fitting(names []string) int {
-	room := s.conn.MaxPayload() - 2*replyMarginBytes
+	room := s.maxPayload() - 2*replyMarginBytes
 	for i, name := range names {
 		if room -= int64(len(name)) + 3; room < 0 {
 			return max(i, 1)

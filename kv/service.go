@@ -10,30 +10,66 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// Options say what a Service stands on. The first four are required.
+// Options say what a Service stands on. The first five are required.
 type Options struct {
-	Conn   *nats.Conn    // the client connection; stays the caller's
+	Conn   *nats.Conn    // the client connection, with nats.SkipSubjectValidation; stays the caller's
 	Prefix string        // the first token of all subjects
+	NodeID string        // of this node; clients of JetStream are told it as the leader
 	Node   node.Proposer // not started yet
 	Store  *store.Store  // the Node's state machine; open until the Service is closed
 	Logger *slog.Logger  // nil discards
 
+	// Lane is a faster way over Conn; nil: there is none.
+	Lane Lane
+
+	// Hosts serve consumers; nil: nobody does.
+	Hosts Hosts
+
+	Domain string // of $JS.<domain>.API; empty: the Prefix
+	// DefaultAPI answers $JS.API and $KV too, as if no domain were: only where no JetStream does (CheckDefaultAPI).
+	DefaultAPI bool
+
+	// Trace is told of the requests whose clients ask for a trace. It must not wait. nil: nobody looks.
+	Trace func(Trace)
+
+	// Account is the account of NATS that Conn is of, if it is another than the first that the node serves. The Service of the first does what
+	// is to be done once: it proposes what is over, and publishes again what buckets say.
+	Account string
+	// Beside are connections to the other accounts that the node serves, where a bucket's own subject is listened to as well.
+	Beside []*nats.Conn
+
+	// Void is a subject that nobody listens to and Conn may publish to; empty: the second token is _.
+	Void string
+
 	// RequestsMax and RequestBytesMax bound the requests in flight; beyond them clients hear 'busy'. Too small wastes
 	// throughput, too large wastes memory when the cluster stalls. 0 takes the default.
 	RequestsMax, RequestBytesMax int
+	// ClientPercent is how much of them one client may have, in hundredths, by the inbox that its answers go to; 100: all of them. 0 takes the
+	// default.
+	ClientPercent int
 	// Timeout is how long a request may take before its client hears that the outcome is unknown. 0 takes the default.
 	Timeout time.Duration
+}
+
+// Hosts are the nodes that serve consumers. See kv/delivery.
+type Hosts interface {
+	// Choose names the host of a consumer to be made. The error is watch.ErrNoHost or watch.ErrTooMany.
+	Choose() (rpc.NodeID, rpc.BootEpoch, error)
+	// Ask has a consumer's host answer a request for its state; made: as to who made it.
+	Ask(consumer store.Consumer, made bool, reply string)
 }
 
 // Defaults of Options, and the service's other bounds.
 const (
 	RequestsMaxDefault     = 16_384
 	RequestBytesMaxDefault = 64 << 20
+	ClientPercentDefault   = 25
 	TimeoutDefault         = 5 * time.Second
 
 	readersCount = 4
@@ -45,8 +81,8 @@ const (
 	keeperPeriod = 100 * time.Millisecond
 )
 
-// Service answers clients on <prefix>.bucket.> and <prefix>.kv.> while its node leads. Its methods may be called by several
-// goroutines.
+// Service answers clients while its node leads, on <prefix>.bucket.>, <prefix>.kv.>, $JS.<domain>.API.> and the bare subjects of
+// buckets. Its methods may be called by several goroutines.
 type Service struct {
 	conn    *nats.Conn
 	prefix  string
@@ -54,14 +90,36 @@ type Service struct {
 	store   *store.Store
 	logger  *slog.Logger
 	timeout time.Duration
+	trace   func(Trace) // nil: nothing is traced
+
+	lane     Lane // nil: there is none
+	prompter node.Prompter
+	corked   bool // by the applier's goroutine, until a run is settled
+
+	protocol   *jetstream.Protocol
+	hosts      Hosts
+	defaultAPI bool
+	void       string       // a subject that nobody listens to
+	probed     []*nats.Conn // where other JetStreams may be
 
 	// epoch counts the changes of leadership; it is odd while this node leads.
 	epoch    atomic.Uint64
-	inflight inflight
+	inflight *inflight
 	refusals atomic.Int64
+	figures  figures
 
-	reads   chan *request
+	reads   chan todo
 	answers chan answer
+	probes  chan todo
+	buckets buckets
+
+	reflects       atomic.Pointer[moment] // what was applied last
+	republished    chan *nats.Msg
+	republishing   atomic.Int64 // bytes in it
+	republishDrops atomic.Uint64
+
+	republishOrders atomic.Uint64 // entries not published again, since the messages would have been orders
+	ordersDrops     atomic.Uint64
 
 	wake   chan struct{} // leadership changed
 	stop   chan struct{}
@@ -69,52 +127,93 @@ type Service struct {
 	wg     sync.WaitGroup
 
 	listenMu sync.Mutex
-	subs     []subscription
-	draining bool            // never listen again
-	ended    []chan struct{} // of the subscriptions being drained
+	subs     []subscription          // nil: not listening
+	bare     map[string]subscription // to the bare subjects of buckets
+	draining bool                    // do not listen
+	withheld bool                    // nor then
+	ended    []chan struct{}         // of the subscriptions being drained
+
+	hush hush
 }
 
-// answer is what a write's client hears, on its way to the replier. One of the last two is set.
+// answer is what a client hears, on its way to the replier: the outcome of a write, or a failure.
 type answer struct {
 	request *request
+	work    work
 	result  *store.Result
 	failure *failure
-	counted bool // in inflight, else in refusals
+	claimed bool // the failure of a request that counts in inflight; others count in refusals
 }
 
 // New makes a service and registers it with the node: make it before the node starts. Close it.
 func New(o Options) (*Service, error) {
-	if o.Conn == nil || o.Prefix == "" || o.Node == nil || o.Store == nil {
-		return nil, errors.New("kv service: Conn, Prefix, Node and Store are required")
+	if o.Conn == nil || o.Prefix == "" || o.NodeID == "" || o.Node == nil || o.Store == nil {
+		return nil, errors.New("kv service: Conn, Prefix, NodeID, Node and Store are required")
+	}
+	if !o.Conn.Opts.SkipSubjectValidation {
+		return nil, errors.New("kv service: connect with nats.SkipSubjectValidation")
 	}
 	o.setDefaults()
 	s := &Service{
-		conn: o.Conn, prefix: o.Prefix, node: o.Node, store: o.Store, logger: o.Logger, timeout: o.Timeout,
-		inflight: inflight{countMax: o.RequestsMax, bytesMax: o.RequestBytesMax},
-		reads:    make(chan *request, o.RequestsMax),
+		conn: o.Conn, prefix: o.Prefix, node: o.Node, store: o.Store, logger: o.Logger, timeout: o.Timeout, trace: o.Trace,
+		inflight: newInflight(o.RequestsMax, o.RequestBytesMax, o.ClientPercent),
+		reads:    make(chan todo, o.RequestsMax),
 		answers:  make(chan answer, o.RequestsMax+refusalsMax),
-		wake:     make(chan struct{}, 1),
-		stop:     make(chan struct{}),
+		probes:   make(chan todo, probesMax),
+		protocol: &jetstream.Protocol{Prefix: o.Prefix, Domain: o.Domain, Node: o.NodeID, Account: o.Account}, defaultAPI: o.DefaultAPI, hosts: o.Hosts,
+		void:        o.Void,
+		probed:      append([]*nats.Conn{o.Conn}, o.Beside...),
+		hush:        hush{lasts: hushTime},
+		republished: make(chan *nats.Msg, republishMax),
+		buckets:     buckets{known: map[string]*jetstream.Republication{}},
+		wake:        make(chan struct{}, 1),
+		stop:        make(chan struct{}),
 	}
-	s.wg.Add(2 + readersCount)
-	go s.keeper()
-	go s.replier()
+	s.run(s.keeper, s.replier, s.prober)
+	if s.first() {
+		s.run(s.republisher, s.expirer)
+	}
 	for range readersCount {
-		go s.reader()
+		s.run(s.reader)
 	}
+	s.enterLane(o.Lane)
+	o.Store.Follow(s.follower)
 	o.Node.Leadership(s.leadership)
 	return s, nil
 }
 
+// run starts goroutines that end with the service.
+func (s *Service) run(list ...func()) {
+	s.wg.Add(len(list))
+	for _, do := range list {
+		go do()
+	}
+}
+
+// first reports whether this is the service of the first account.
+func (s *Service) first() bool { return s.protocol.Account == "" }
+
 func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Hosts == nil {
+		o.Hosts = nobody{}
+	}
+	if o.Domain == "" {
+		o.Domain = o.Prefix
+	}
+	if o.Void == "" {
+		o.Void = o.Prefix + "._"
 	}
 	if o.RequestsMax <= 0 {
 		o.RequestsMax = RequestsMaxDefault
 	}
 	if o.RequestBytesMax <= 0 {
 		o.RequestBytesMax = RequestBytesMaxDefault
+	}
+	if o.ClientPercent <= 0 {
+		o.ClientPercent = ClientPercentDefault
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = TimeoutDefault
@@ -127,9 +226,14 @@ func (s *Service) leadership(leading bool) {
 		return
 	}
 	s.epoch.Add(1)
+	s.rouse()
+}
+
+// rouse has the keeper look.
+func (s *Service) rouse() {
 	select {
 	case s.wake <- struct{}{}:
-	default: // the keeper will look anyway
+	default: // it will look anyway
 	}
 }
 
@@ -140,74 +244,139 @@ func (s *Service) leadsSince(r *request) bool {
 	return isLeading(r.epoch) && s.epoch.Load() == r.epoch
 }
 
-// handle takes one message of a client, on a goroutine of nats.go.
-func (s *Service) handle(msg *nats.Msg) {
-	r, f := s.parse(msg)
+// take carries a request out, on a goroutine of nats.go.
+func (s *Service) take(r *request) {
 	switch {
-	case f != nil:
-		s.respond(s.message(r, nil, f))
-	case !s.inflight.add(r):
-		s.refuse(r, Busy.says("%d requests wait already", s.inflight.countMax))
+	case s.overBound(r):
 	case r.work.command != nil:
-		s.propose(r)
+		s.log(r, r.work)
+	case r.work.local:
+		s.readLocally(r, r.work)
 	default:
-		s.confirm(r)
+		s.confirm(r, r.work)
 	}
 }
 
-// propose has a write logged. A node that does not lead says nothing: another may have carried out a copy.
-func (s *Service) propose(r *request) {
-	err := s.node.Propose(r.work.command, func(result any, _ rpc.EntryID) { s.applied(r, result) })
-	if err == nil || !s.inflight.claim(r) {
+// overBound refuses a request that the bounds have no room for.
+func (s *Service) overBound(r *request) bool {
+	switch f := s.inflight; f.add(r) {
+	case tooMany:
+		s.refuse(r, Busy.says("%d requests wait already", f.countMax))
+	case tooManyOfClient:
+		s.refuse(r, Busy.says("one client may have %d requests and %d bytes in flight, and this one has: wait for answers", f.clientCountMax, f.clientBytesMax))
+	default:
+		return false
+	}
+	return true
+}
+
+// log has a command logged; of one that makes a bucket, after it is known that no other JetStream has its stream.
+func (s *Service) log(r *request, w work) {
+	if f := s.notOpen(w.command); f != nil {
+		s.giveUp(r, f)
 		return
 	}
-	defer s.inflight.free(r)
+	if w.made == "" || s.defaultAPI {
+		s.propose(r, w)
+		return
+	}
+	select {
+	case s.probes <- todo{r, w}:
+	default:
+		s.giveUp(r, Busy.says("%d buckets wait to be made already", cap(s.probes)))
+	}
+}
+
+// giveUp refuses a request that is counted in.
+func (s *Service) giveUp(r *request, f *failure) {
+	if s.inflight.claim(r) {
+		s.refuse(r, f)
+		s.inflight.free(r)
+	}
+}
+
+// propose has a write logged. A node that does not lead says nothing: another may have carried out a copy. Nor is anything said of a
+// request that has been carried out in part.
+func (s *Service) propose(r *request, w work) {
+	inPart := r.logged.Swap(true)
+	r.trace.proposed()
+	err := s.node.Propose(w.command, func(result any, at rpc.EntryID) {
+		r.trace.applied(at)
+		s.applied(r, w, result)
+	})
 	switch {
+	case err == nil:
+	case inPart:
+		s.drop(r)
 	case errors.Is(err, node.ErrBusy):
-		s.refuse(r, Busy.says("%v", err))
+		s.giveUp(r, Busy.says("%v", err))
 	case errors.Is(err, node.ErrFull):
-		s.refuse(r, Full.says("%v", err))
+		s.giveUp(r, Full.says("%v", err))
 	case errors.Is(err, node.ErrTooLarge):
-		s.respond(s.message(r, nil, TooLarge.says("%v", err)))
+		if s.inflight.claim(r) {
+			s.respond(r, r.fail(TooLarge.says("%v", err)))
+			s.inflight.free(r)
+		}
+	default:
+		s.drop(r)
 	}
 }
 
 // applied hears what came of a write, on the node's goroutine. 'Done' is always true. A refusal is told only by a node that has
 // led since the request came (design section 4).
-func (s *Service) applied(r *request, result any) {
-	if !s.inflight.claim(r) {
-		return // overdue: its client was told that the outcome is unknown
-	}
+func (s *Service) applied(r *request, w work, result any) {
 	outcome, ok := result.(store.Result)
-	if !ok || outcome.Code != store.Done && !s.leadsSince(r) {
-		s.inflight.free(r)
+	if !ok {
+		s.drop(r)
 		return
 	}
-	s.answer(answer{request: r, result: &outcome, counted: true})
+	if outcome.Code != store.Done && !s.leadsSince(r) {
+		s.drop(r)
+		return
+	}
+	a := answer{request: r, work: w, result: &outcome}
+	if !s.direct() || s.buckets.changed() { // to follow a change may take a while
+		s.answer(a)
+		return
+	}
+	s.cork()
+	s.tell(a)
 }
 
 // confirm asks whether a read may be done now, and has it done.
-func (s *Service) confirm(r *request) {
+func (s *Service) confirm(r *request, w work) {
 	err := s.node.ReadIndex(func(err error) {
 		if err == nil {
+			r.trace.confirmed()
 			select {
-			case s.reads <- r:
+			case s.reads <- todo{r, w}:
 				return
 			default: // overdue reads fill the queue
 			}
 		}
 		s.drop(r)
 	})
-	if err != nil && s.inflight.claim(r) {
-		defer s.inflight.free(r)
-		if errors.Is(err, node.ErrBusy) {
-			s.refuse(r, Busy.says("%v", err))
-		}
+	switch {
+	case err == nil:
+	case errors.Is(err, node.ErrBusy):
+		s.giveUp(r, Busy.says("%v", err))
+	default:
+		s.drop(r)
+	}
+}
+
+// readLocally has a read done without asking whether this node leads.
+func (s *Service) readLocally(r *request, w work) {
+	select {
+	case s.reads <- todo{r, w}:
+	default:
+		s.giveUp(r, Busy.says("too many reads wait"))
 	}
 }
 
 func (s *Service) drop(r *request) {
 	if s.inflight.claim(r) {
+		s.figures.unanswered.Add(1)
 		s.inflight.free(r)
 	}
 }
@@ -232,8 +401,8 @@ func (s *Service) refuse(r *request, f *failure) {
 	}
 }
 
-// answer passes an answer to the replier. It never blocks: the queue has room for all that may be counted at a time, but for
-// answers to requests that were overdue meanwhile.
+// answer passes an answer to the replier. It never blocks: the queue has room for all that may be in hand at a time, but for
+// what was overdue meanwhile.
 func (s *Service) answer(a answer) {
 	select {
 	case s.answers <- a:
@@ -244,9 +413,12 @@ func (s *Service) answer(a answer) {
 
 // settle counts an answer out.
 func (s *Service) settle(a answer) {
-	if a.counted {
+	switch {
+	case a.failure == nil:
+		s.drop(a.request)
+	case a.claimed:
 		s.inflight.free(a.request)
-	} else {
+	default:
 		s.refusals.Add(-1)
 	}
 }
@@ -259,21 +431,40 @@ func (s *Service) replier() {
 		case <-s.stop:
 			return
 		case a := <-s.answers:
-			s.respond(s.outcome(a))
-			s.settle(a)
+			if a.failure != nil {
+				s.respond(a.request, a.request.fail(a.failure))
+				s.settle(a)
+			} else {
+				s.goOn(a)
+			}
 		}
 	}
 }
 
-func (s *Service) outcome(a answer) *nats.Msg {
-	r := a.request
+// goOn goes on with a request whose command was applied.
+func (s *Service) goOn(a answer) {
+	s.follow() // whoever hears that a bucket is there finds it listening
+	s.tell(a)
+}
+
+func (s *Service) tell(a answer) {
+	replies, next := a.work.done(*a.result)
+	s.finish(a.request, replies, next)
+}
+
+// finish ends a request with its answer, or begins what comes next. A client that was told that its request is overdue, hears
+// nothing more.
+func (s *Service) finish(r *request, replies []reply, next *work) {
 	switch {
-	case a.failure != nil:
-		return s.message(r, nil, a.failure)
-	case a.result.Code != store.Done:
-		return s.message(r, nil, refusal(*a.result, r.bucket, r.key))
-	default:
-		return s.message(r, r.work.done(*a.result), nil)
+	case next != nil && next.command != nil:
+		s.log(r, *next)
+	case next != nil:
+		s.confirm(r, *next)
+	case s.inflight.claim(r):
+		s.respond(r, replies)
+		s.answered(r)
+		s.traced(r)
+		s.inflight.free(r)
 	}
 }
 
@@ -284,12 +475,53 @@ func (s *Service) reader() {
 		select {
 		case <-s.stop:
 			return
-		case r := <-s.reads:
-			if s.inflight.claim(r) {
-				reply, f := r.work.read()
-				s.respond(s.message(r, reply, f))
-				s.inflight.free(r)
-			}
+		case a := <-s.reads:
+			s.readAll(a)
+		}
+	}
+}
+
+// readsTogether is how many reads one reader does before it sends the answers, if so many wait, and readsTime for how long: others are to
+// have some too, and a quick read is not to wait for slow ones.
+const (
+	readsTogether = 16
+	readsTime     = 500 * time.Microsecond
+)
+
+// readAll does a read, and some of those that wait.
+func (s *Service) readAll(a todo) {
+	if s.lane != nil {
+		s.lane.Cork()
+		defer s.lane.Uncork()
+	}
+	s.read(a)
+	for n, began := 1, time.Now(); n < readsTogether && time.Since(began) < readsTime; n++ {
+		select {
+		case a = <-s.reads:
+			s.read(a)
+		default:
+			return
+		}
+	}
+}
+
+func (s *Service) read(a todo) {
+	if !s.inflight.waiting(a.request) {
+		return // overdue
+	}
+	replies, next := a.work.look()
+	s.finish(a.request, replies, next)
+}
+
+// respond publishes what is answered, if an answer is wanted. The connection's own error handler tells of a broken connection,
+// and the client's time-out tells the client.
+func (s *Service) respond(r *request, replies []reply) {
+	if r.msg.Reply == "" {
+		return
+	}
+	for _, a := range replies {
+		if err := s.publish(r.msg.Reply, a); err != nil {
+			s.logger.Debug("an answer could not be sent", "error", err)
 		}
 	}
 }
@@ -299,7 +531,7 @@ func (s *Service) Close() {
 	s.closed.Do(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
-		if err := s.Drain(ctx); err != nil {
+		if err := s.end(ctx); err != nil {
 			s.logger.Warn("the kv service stops with requests in flight: their clients hear nothing", "error", err)
 		}
 		close(s.stop)

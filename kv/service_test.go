@@ -5,9 +5,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/internal/names"
 )
 
 func requireError(t testing.TB, want ErrorKind, reply *nats.Msg) {
@@ -85,11 +88,11 @@ func TestStaticRefusals(t *testing.T) {
 		{BadKey, "kv.put.app", "", nil},
 		{BadKey, "kv.put.app.a:b", "", nil},
 		{BadKey, "kv.get.app.ключ", "", nil},
-		{BadKey, "kv.get.app." + strings.Repeat("k", keyMax+1), "", nil},
+		{BadKey, "kv.get.app." + strings.Repeat("k", names.KeyMax+1), "", nil},
 		{BadBucketName, "kv.put.a:b.k", "", nil},
 		{BadBucketName, "bucket.add", "", nil},
-		{BadBucketName, "bucket.add." + strings.Repeat("b", bucketNameMax+1), "", nil},
-		{UnknownOp, "kv.watch.app.k", "", nil},
+		{BadBucketName, "bucket.add." + strings.Repeat("b", names.BucketMax+1), "", nil},
+		{UnknownOp, "kv.lease.app.k", "", nil},
 		{UnknownOp, "bucket.frob", "", nil},
 		{UnknownOp, "kv.x", "", nil},
 		{BadRequest, "bucket.ls.app", "", nil},
@@ -117,17 +120,114 @@ func TestStaticRefusals(t *testing.T) {
 		{BadRequest, "kv.put.app.k", `x`, []string{expected, "1", expected, "2"}},
 		{BadRequest, "kv.create.app.k", `x`, []string{expected, "0"}},
 		{BadRequest, "kv.delete.app.k", ``, []string{expected, "0"}},
-		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Msg-Id", "1"}},
-		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-TTL", "1s"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Rollup", "sub"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Expected-Last-Sequence", "1"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-TTL", "10ms"}},
+		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Msg-Id", strings.Repeat("x", msgIDMax+1)}},
+		{BadRequest, "kv.get.app.k", ``, []string{headerRead, "stale"}},
+		{BadRequest, "kv.purge.app.k", `x`, nil},
+		{BadRequest, "kv.purge.app.k", ``, []string{expected, "0"}},
+		{BadRequest, "kv.history.app.k", `{"limit":65}`, nil},
+		{BadKey, "kv.history.app.a:b", ``, nil},
+		{BadRequest, "bucket.update.app", `{"history":65}`, nil},
+		{BadRequest, "bucket.update.app", `{"ttl":5}`, nil},
+		{BadRequest, "bucket.update.app", `{"ttl":"5"}`, nil},
+		{BadRequest, "bucket.update.app", `{"ttl":"1ms"}`, nil},
+		{BadRequest, "bucket.update.app", `{"marker_ttl":"10ms"}`, nil},
+		{BadRequest, "bucket.add.b", `{"ttl":"1m","duplicate_window":"1h"}`, nil},
+		{NoBucket, "bucket.update.none", ``, nil},
+		{NoBucket, "kv.history.none.k", ``, nil},
+		{NoBucket, "kv.purge.none.k", ``, nil},
+		{KeyNotFound, "kv.history.app.k", ``, nil},
+		{KeyNotFound, "kv.purge.app.k", ``, nil},
 		{TooLarge, "kv.put.app.k", strings.Repeat("x", 1<<20-busReserveBytes+1), nil},
 		{NoBucket, "kv.put.none.k", "", nil},
 		{NoBucket, "kv.keys.none", "", nil},
+		{NoWatches, "kv.watch.app", `{"deliver":"x"}`, nil},
+		{NoBucket, "kv.watch.none", `{"deliver":"x","from":1}`, nil},
+		{BadRequest, "kv.watch.app", `{"deliver":"x.>"}`, nil},
+		{BadRequest, "kv.watch.app", ``, nil},
 		{NoBucket, "bucket.info.none", "", nil},
 	} {
 		r.expectError(c.want, c.subject, c.body, c.headers...)
 	}
 	require.EqualValues(t, 2, r.store.Applied().Index, "of all these only the put to a missing bucket is logged")
 	require.Contains(t, string(r.ask("bucket.add.b", `{"histroy":2}`).Data), "histroy")
+}
+
+func TestHistoryPurgeIdsAndTimesToLive(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	for _, step := range []struct {
+		want, subject, body string
+		headers             []string
+	}{
+		{`{"bucket":"app","cluster_revision":1}`, "bucket.add.app", `{"history":3,"ttl":"1h"}`, nil},
+		{`{"bucket":"app","history":3,"ttl":"1h0m0s","created":"1970-01-01T00:00:01Z","revision":0,"cluster_revision":1,"keys":0,"values":0,"bytes":0}`, "bucket.info.app", "", nil},
+		{`{"bucket":"app","key":"k","revision":1,"cluster_revision":2}`, "kv.put.app.k", "one", []string{headerMsgID, "id"}},
+		{`{"bucket":"app","key":"k","revision":1,"cluster_revision":2,"duplicate":true}`, "kv.put.app.k", "one", []string{headerMsgID, "id"}},
+		{`{"bucket":"app","key":"k","revision":2,"cluster_revision":3}`, "kv.put.app.k", "\xff", nil},
+		{`{"bucket":"app","key":"k","revision":3,"cluster_revision":4}`, "kv.delete.app.k", "", nil},
+		{`{"bucket":"app","key":"k","entries":[{"revision":1,"cluster_revision":2,"operation":"put","value":"one","time":"1970-01-01T00:00:02Z"},` +
+			`{"revision":2,"cluster_revision":3,"operation":"put","value_base64":"/w==","time":"1970-01-01T00:00:04Z"},` +
+			`{"revision":3,"cluster_revision":4,"operation":"delete","time":"1970-01-01T00:00:05Z"}]}`, "kv.history.app.k", "", nil},
+		{`{"bucket":"app","key":"k","entries":[{"revision":2,"cluster_revision":3,"operation":"put","value_base64":"/w==","time":"1970-01-01T00:00:04Z"}],"more":true,"after":2}`,
+			"kv.history.app.k", `{"after":1,"limit":1}`, nil},
+		{`{"bucket":"app","key":"k","entries":[]}`, "kv.history.app.k", `{"after":3}`, nil},
+		{`{"type":"io.raftbus.kv.v1.purge_response","error":{"code":409,"err_code":30005,"description":"wrong revision: have 3","current_revision":3}}`, "kv.purge.app.k", "", []string{headerExpected, "1"}},
+		{`{"bucket":"app","key":"k","revision":4,"cluster_revision":5}`, "kv.purge.app.k", "", []string{headerExpected, "3"}},
+		{`{"bucket":"app","key":"k","entries":[{"revision":4,"cluster_revision":5,"operation":"purge","time":"1970-01-01T00:00:07Z"}]}`, "kv.history.app.k", "", nil},
+		{`{"type":"io.raftbus.kv.v1.put_response","error":{"code":400,"err_code":30018,"description":"ttl disabled: app"}}`, "kv.put.app.k", "v", []string{headerTTL, "5s"}},
+		{`{"bucket":"app","cluster_revision":6}`, "bucket.update.app", `{"allow_ttl":true,"description":"d"}`, nil},
+		{`{"bucket":"app","history":3,"ttl":"1h0m0s","allow_ttl":true,"description":"d","created":"1970-01-01T00:00:01Z","revision":4,"cluster_revision":1,"keys":0,"values":1,"bytes":41}`, "bucket.info.app", "", nil},
+		{`{"bucket":"app","key":"k","revision":5,"cluster_revision":7}`, "kv.put.app.k", "v", []string{headerTTL, "5s"}},
+	} {
+		r.expect(step.want, step.subject, step.body, step.headers...)
+	}
+	// The clock of the rig goes by the log: the entry ends when entries of later seconds were applied, and not before.
+	require.Eventually(t, func() bool {
+		r.ask("kv.put.app.other", "tick")
+		return strings.Contains(string(r.ask("kv.get.app.k", "").Data), "30003")
+	}, 10*time.Second, 10*time.Millisecond)
+	r.expectError(KeyNotFound, "kv.get.app.k", "")
+}
+
+// A read at level local is answered without a quorum, and says what it reflects.
+func TestLocalReads(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.add.app", "")
+	r.ask("kv.put.app.k", "v")
+	r.node.set(func(n *solo) { n.hold = true })
+	defer r.node.release()
+	want := `{"bucket":"app","key":"k","revision":1,"cluster_revision":2,"value":"v","time":"1970-01-01T00:00:02Z","read":"local","applied":2,"age_ms":1000}`
+	r.expect(want, "kv.get.app.k", "", headerRead, readLocal)
+	r.expectError(KeyNotFound, "kv.get.app.none", "", headerRead, readLocal)
+	held := r.sendHeld("kv.get.app.k", "", headerRead, "linearizable")
+	r.silentSoFar(held)
+}
+
+func TestLongHistoriesAreCutToThePayload(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.add.app", `{"history":64}`)
+	for range 6 {
+		r.ask("kv.put.app.k", strings.Repeat("v", 400<<10))
+	}
+	var revisions []uint64
+	for after, pages := uint64(0), 0; ; pages++ {
+		var page historyReply
+		require.NoError(t, json.Unmarshal(r.ask("kv.history.app.k", `{"after":`+strconv.FormatUint(after, 10)+`}`).Data, &page))
+		require.NotEmpty(t, page.Entries)
+		for _, e := range page.Entries {
+			revisions = append(revisions, e.Revision)
+		}
+		if after = page.After; !page.More {
+			require.GreaterOrEqual(t, pages, 2)
+			break
+		}
+	}
+	require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, revisions)
 }
 
 func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {

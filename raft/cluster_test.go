@@ -20,8 +20,28 @@ type job struct {
 type disk struct {
 	hard  rpc.HardState
 	base  rpc.EntryID
-	log   []rpc.Entry // durable, from base on
-	queue []job       // not durable yet
+	conf  rpc.Configuration // in force at base
+	log   []rpc.Entry       // durable, from base on
+	queue []job             // not durable yet
+}
+
+// configurations are those that a node finds on its disk when it starts.
+func (d *disk) configurations() []rpc.Configuration {
+	list := []rpc.Configuration{d.conf}
+	for _, e := range d.log {
+		if e.Kind == rpc.EntryConfiguration {
+			list = append(list, decoded(e))
+		}
+	}
+	return list
+}
+
+func decoded(e rpc.Entry) rpc.Configuration {
+	conf, err := rpc.DecodeConfiguration(e.Data)
+	if err != nil {
+		panic(err)
+	}
+	return conf
 }
 
 func (d *disk) last() rpc.EntryID {
@@ -45,6 +65,9 @@ func (d *disk) holds(id rpc.EntryID) bool {
 }
 
 func (d *disk) store(w Write) {
+	if w.Base != nil {
+		d.rebase(w.Base.ID, w.Base.Configuration)
+	}
 	if w.HardState != nil {
 		d.hard = *w.HardState
 	}
@@ -53,12 +76,17 @@ func (d *disk) store(w Write) {
 	}
 }
 
-// forget moves the base, as compaction does.
-func (d *disk) forget(upTo rpc.Index) {
-	if e, ok := d.at(upTo); ok {
-		d.log = slices.Clone(d.log[upTo-d.base.Index:])
-		d.base = e.ID()
+// rebase moves the base: what follows it is kept if the log holds it.
+func (d *disk) rebase(to rpc.EntryID, conf rpc.Configuration) {
+	switch {
+	case to.Index < d.base.Index:
+		return // a compaction that comes late
+	case d.holds(to):
+		d.log = slices.Clone(d.log[to.Index-d.base.Index:])
+	default:
+		d.log = nil
 	}
+	d.base, d.conf = to, conf
 }
 
 func (d *disk) terms() (runs []TermRun) {
@@ -72,19 +100,23 @@ func (d *disk) terms() (runs []TermRun) {
 
 // member is one node: a core (nil while it is down) and what it stands on.
 type member struct {
-	id      rpc.NodeID
-	core    *Core
-	disk    disk
-	applied rpc.Index // by the state machine
-	kept    rpc.Index // of that, what survives a crash
-	busy    Apply     // under way
-	loads   []Load
-	pings   []rpc.NodeID
-	out     *Effects // of the last turn
+	id       rpc.NodeID
+	instance rpc.InstanceID
+	joins    bool // it has no configuration yet: it waits for one that has it as a learner
+	core     *Core
+	disk     disk
+	applied  rpc.Index       // by the state machine
+	kept     rpc.Index       // of that, what survives a crash
+	busy     Apply           // under way
+	install  Install         // to be carried out when nothing is under way
+	staged   *SnapshotStored // a whole snapshot on its disk
+	loads    []Load
+	pings    []rpc.NodeID
+	out      *Effects     // of the last turn
+	known    []rpc.Member // those whom it listened to: their links are up
 }
 
 type cluster struct {
-	conf   rpc.Configuration
 	ticks  Ticks
 	limits Limits
 	dice   func(rpc.NodeID) Random
@@ -95,13 +127,9 @@ type cluster struct {
 
 // newCluster makes nodes that are down and remember nothing. start brings one up.
 func newCluster(conf rpc.Configuration) *cluster {
-	c := &cluster{conf: conf, ticks: DefaultTicks(), limits: DefaultLimits()}
-	for _, set := range [][]rpc.Member{conf.Voters, conf.Outgoing, conf.Learners} {
-		for _, m := range set {
-			if c.node(m.ID) == nil {
-				c.list = append(c.list, &member{id: m.ID})
-			}
-		}
+	c := &cluster{ticks: DefaultTicks(), limits: DefaultLimits()}
+	for _, m := range conf.Members() {
+		c.list = append(c.list, &member{id: m.ID, instance: m.Instance, disk: disk{conf: conf}})
 	}
 	return c
 }
@@ -118,8 +146,20 @@ func (c *cluster) node(id rpc.NodeID) *member {
 // start brings a node up from what its disk and its state machine kept.
 func (c *cluster) start(m *member) {
 	d := &m.disk
+	if s := m.staged; s != nil {
+		if s.Snapshot.Index > m.kept && s.Snapshot.Index > d.base.Index {
+			m.kept, m.applied = s.Snapshot.Index, s.Snapshot.Index // what a crash interrupted is finished first
+			d.rebase(s.Snapshot, s.Configuration)
+			if d.hard.Term < s.Snapshot.Term { // the term that it came in was not durable yet: no vote has left in it
+				d.hard = rpc.HardState{Term: s.Snapshot.Term}
+			}
+		} else if m.applied > d.last().Index {
+			d.rebase(s.Snapshot, s.Configuration)
+		}
+		m.staged = nil
+	}
 	cfg := Config{
-		ID: m.id, Configuration: c.conf, HardState: d.hard, Base: d.base, Terms: d.terms(), Last: d.last(),
+		ID: m.id, Instance: m.instance, Configurations: d.configurations(), HardState: d.hard, Base: d.base, Terms: d.terms(), Last: d.last(),
 		Applied: m.applied, Ticks: c.ticks, Limits: c.limits, Random: c.dice(m.id),
 	}
 	if n := len(d.log); n > 0 {
@@ -133,7 +173,7 @@ func (c *cluster) crash(m *member, written int) {
 	for _, j := range m.disk.queue[:written] {
 		m.disk.store(j.write)
 	}
-	m.core, m.disk.queue, m.busy, m.loads, m.pings = nil, nil, Apply{}, nil, nil
+	m.core, m.disk.queue, m.busy, m.install, m.loads, m.pings = nil, nil, Apply{}, Install{}, nil, nil
 	m.applied = m.kept
 }
 
@@ -169,11 +209,18 @@ func (c *cluster) hand(m *member) {
 	if out.Apply.To > 0 {
 		m.busy = out.Apply
 	}
+	if out.Install.Snapshot.Index > 0 {
+		m.install = out.Install
+	}
+	if b := out.Compact; b.ID.Index > 0 {
+		m.disk.rebase(b.ID, b.Configuration)
+	}
 	m.loads = append(m.loads, out.Loads...)
 	m.pings = append(m.pings, out.Pings...)
 }
 
 func (c *cluster) part(m *member, msg rpc.Message) {
+	msg.Instance = m.instance
 	c.watch.leaves(m, msg)
 	c.leave(msg)
 }
@@ -211,6 +258,18 @@ func (c *cluster) apply(m *member) []Event {
 	}
 	m.applied, m.busy = a.To, Apply{}
 	return []Event{ApplyDone{a.To}}
+}
+
+// restore puts the stored snapshot in the place of the state machine's state, durably.
+func (c *cluster) restore(m *member) []Event {
+	id := m.install.Snapshot
+	if id.Index == 0 || m.busy.To > 0 {
+		return nil
+	}
+	c.watch.installs(m, id)
+	m.install = Install{}
+	m.applied, m.kept = id.Index, id.Index
+	return []Event{Restored{id}}
 }
 
 // load reads what a core asked of its log.

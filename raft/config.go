@@ -4,20 +4,29 @@ import "github.com/raftbus/raftbus/raft/rpc"
 
 // Config is what a core starts from: its place in the cluster, what its disk remembers, its periods and bounds.
 type Config struct {
-	ID            rpc.NodeID
-	Configuration rpc.Configuration
+	ID rpc.NodeID
+	// Instance is the data folder that this node stands on: it counts itself only where a configuration names it by that (D3).
+	Instance rpc.InstanceID
+	// Configurations are those that the log knows, rising by Index: the one at Base first, then one for each configuration entry
+	// after it. The last is in force, committed or not (K10, K37).
+	Configurations []rpc.Configuration
 
 	// What the disk remembers.
 	HardState rpc.HardState
 	Base      rpc.EntryID // the entry before the log's first
+	BaseTime  int64       // its time
 	Terms     []TermRun   // of the log's entries
 	Last      rpc.EntryID
-	LastTime  int64     // the time of the last entry
-	Applied   rpc.Index // by the state machine
+	// Damaged are the entries, rising, whose payload the disk has lost. None of them is applied, or a configuration.
+	Damaged  []rpc.EntryID
+	LastTime int64     // the time of the last entry
+	Applied  rpc.Index // by the state machine
 
 	Ticks  Ticks
 	Limits Limits
 	Random Random
+	// Together: the driver sends what peers are to get alike as one message, so a CommitLog tells all of them alike.
+	Together bool
 }
 
 // Random is the source of the core's dice: seeded in the simulator, so that a run can be replayed.

@@ -8,30 +8,40 @@ import (
 
 // Core is one node's part in consensus. It is owned by one goroutine. Step it with all that waits, then take Effects.
 type Core struct {
-	id     rpc.NodeID
-	conf   rpc.Configuration
-	quorum quorum
-	peers  []rpc.NodeID // all others that receive entries, in order of id
-	ticks  Ticks
-	limits Limits
-	random Random
+	id      rpc.NodeID
+	self    rpc.Member // it, by the instance that it is
+	members membership
+	conf    rpc.Configuration // in force
+	quorum  quorum
+	peers   []rpc.Member // all others of it, in order of id
+	ticks   Ticks
+	limits  Limits
+	random  Random
+
+	together bool // see Config
 
 	hard      rpc.HardState
 	hardDirty bool   // not yet given to the disk
-	hardSeq   uint64 // the write that carries it
+	hardSeq   uint64 // the last write that carries it, a new base or repairs
 
 	log      raftLog
 	commit   rpc.Index
 	applying rpc.Index // handed to the state machine up to here
 	applied  rpc.Index
 
-	role    Role
-	leader  rpc.NodeID
-	now     uint64 // ticks since the start
-	clock   int64  // the cluster's time, for entries
-	busUp   bool
-	matched rpc.Index // follower: known equal to the log of this term's leader, up to here
+	role      Role
+	leader    rpc.NodeID
+	now       uint64 // ticks since the start
+	clock     int64  // the cluster's time, for entries
+	busUp     bool
+	matched   rpc.Index // follower: known equal to the log of this term's leader, up to here
+	install   installing
+	damage    damage
+	outdated  bool        // what is stored is an old copy (F23)
+	repairs   []rpc.Entry // to be given to the disk
+	baseDirty bool        // the log begins elsewhere, and the disk was not told yet
 
+	full     map[rpc.NodeID]bool // peers whose disks have no room, as they said last: none of them is to lead next
 	election election
 	office   office
 	reads    reads
@@ -42,27 +52,23 @@ type Core struct {
 // New makes the core of a node that starts, from what its disk remembers. It begins as a follower that knows no leader.
 func New(c Config) *Core {
 	core := &Core{
-		id: c.ID, conf: c.Configuration, quorum: newQuorum(&c.Configuration),
-		ticks: c.Ticks, limits: c.Limits, random: c.Random,
+		id: c.ID, self: rpc.Member{ID: c.ID, Instance: c.Instance},
+		ticks: c.Ticks, limits: c.Limits, random: c.Random, together: c.Together,
 		hard: c.HardState, commit: c.Applied, applying: c.Applied, applied: c.Applied,
 	}
 	core.log = raftLog{
-		base: c.Base, runs: slices.Clone(c.Terms), last: c.Last.Index, time: c.LastTime,
+		base: c.Base, baseTime: c.BaseTime, runs: slices.Clone(c.Terms), last: c.Last.Index, time: c.LastTime,
 		submitted: c.Last.Index, synced: c.Last.Index,
 	}
-	for _, set := range [][]rpc.Member{c.Configuration.Voters, c.Configuration.Outgoing, c.Configuration.Learners} {
-		for _, m := range set {
-			if m.ID != c.ID && !slices.Contains(core.peers, m.ID) {
-				core.peers = append(core.peers, m.ID)
-			}
-		}
-	}
-	slices.Sort(core.peers)
+	core.damage.entries = slices.Clone(c.Damaged)
+	core.must(len(c.Damaged) == 0 || c.Damaged[0].Index > c.Applied, "damaged %v is applied: compact the log", c.Damaged)
 	core.must(core.log.base.Index <= c.Applied && c.Applied <= c.Last.Index,
 		"the state machine has applied %d, the log holds (%d, %d]", c.Applied, c.Base.Index, c.Last.Index)
 	core.must(c.Last.Term <= c.HardState.Term, "the log's last entry %v is of a later term than %d", c.Last, c.HardState.Term)
+	core.full = map[rpc.NodeID]bool{}
 	core.election.links = map[rpc.NodeID]bool{}
 	core.election.leaderless = map[rpc.NodeID]uint64{}
+	core.loadConfigurations(c.Configurations)
 	core.restartTimer()
 	return core
 }
@@ -99,6 +105,31 @@ func (c *Core) Step(e Event) {
 		if c.role == Leader {
 			c.follow(c.hard.Term, "", "asked to step down")
 		}
+	default:
+		c.stepSeldom(e)
+	}
+}
+
+// stepSeldom takes what concerns members, snapshots and transfers.
+func (c *Core) stepSeldom(e Event) {
+	switch e := e.(type) {
+	case Reconfigure:
+		c.clock = max(c.clock, e.Clock)
+		c.reconfigure(e)
+	case Outdated:
+		c.outdated = true
+	case Learned:
+		c.learn(e.Configuration)
+	case Transfer:
+		c.transfer(e.To)
+	case SnapshotStored:
+		c.snapshotStored(e)
+	case Restored:
+		c.restored(e)
+	case SnapshotEnded:
+		c.snapshotEnded(e)
+	case Compact:
+		c.compact(e.To)
 	}
 }
 
@@ -106,12 +137,19 @@ func (c *Core) Step(e Event) {
 // hands everything out. The result is valid until the next call.
 func (c *Core) Effects() *Effects {
 	if c.role == Leader {
+		c.goOn()
+	}
+	if c.role == Leader { // it may have ceased
 		c.startReadRound()
+		c.handOver() // before the commit index is told: who hears first that this leader is removed may not hear it any more
 		c.replicate()
 	}
-	c.out.Write = c.log.submit(c.dirtyHardState(), c.now)
-	if c.out.Write.HardState != nil {
+	c.out.Write = c.log.submit(c.dirtyBase(), c.dirtyHardState(), c.takeRepairs(), c.now)
+	if c.out.Write.HardState != nil || c.out.Write.Base != nil || c.out.Write.Repairs != nil {
 		c.hardSeq = c.out.Write.Seq
+	}
+	if c.out.Write.Repairs != nil {
+		c.damage.mended = c.out.Write.Seq
 	}
 	c.apply()
 	c.releaseReads()
@@ -120,6 +158,20 @@ func (c *Core) Effects() *Effects {
 	out := c.out
 	c.out = Effects{}
 	return &out
+}
+
+func (c *Core) takeRepairs() []rpc.Entry {
+	list := c.repairs
+	c.repairs = nil
+	return list
+}
+
+func (c *Core) dirtyBase() *Base {
+	if !c.baseDirty {
+		return nil
+	}
+	c.baseDirty = false
+	return c.logBase()
 }
 
 func (c *Core) dirtyHardState() *rpc.HardState {
@@ -133,8 +185,8 @@ func (c *Core) dirtyHardState() *rpc.HardState {
 
 // receive sorts a message by term (thesis 3.3), before it is looked at by kind.
 func (c *Core) receive(m rpc.Message) {
-	if m.From == c.id || !slices.Contains(c.peers, m.From) {
-		return // not of this configuration: it neither counts nor disturbs (K9, K40)
+	if !c.listens(&m) {
+		return
 	}
 	switch body := m.Body.(type) {
 	case *rpc.RequestVoteCommand:
@@ -142,7 +194,8 @@ func (c *Core) receive(m rpc.Message) {
 	case *rpc.RequestVoteReturn:
 		c.voteReturned(m, body)
 	case *rpc.AppendLogCommand, *rpc.HeartbeatCommand, *rpc.CommitLogCommand,
-		*rpc.AppendLogReturn, *rpc.HeartbeatReturn, *rpc.CommitLogReturn:
+		*rpc.AppendLogReturn, *rpc.HeartbeatReturn, *rpc.CommitLogReturn,
+		*rpc.InstallSnapshotCommand, *rpc.InstallSnapshotReturn, *rpc.TimeoutNowCommand, *rpc.TimeoutNowReturn:
 		c.receiveInTerm(m)
 	}
 	// Anything else is no business of consensus: above all a ping, which changes no term and no timer.
@@ -182,6 +235,10 @@ func (c *Core) obey(m rpc.Message) {
 	case *rpc.CommitLogCommand:
 		c.learnCommit(body.Commit)
 		c.answer(m, &rpc.CommitLogReturn{Commit: c.commit}, 0)
+	case *rpc.InstallSnapshotCommand:
+		c.chunk(m, body)
+	case *rpc.TimeoutNowCommand:
+		c.campaignNow(m)
 	}
 }
 
@@ -194,6 +251,10 @@ func (c *Core) refuseOldLeader(m rpc.Message) {
 		c.answer(m, &rpc.HeartbeatReturn{}, 0)
 	case *rpc.CommitLogCommand:
 		c.answer(m, &rpc.CommitLogReturn{}, 0)
+	case *rpc.InstallSnapshotCommand:
+		c.answer(m, &rpc.InstallSnapshotReturn{Snapshot: body.Snapshot, Transfer: body.Transfer}, 0)
+	case *rpc.TimeoutNowCommand:
+		c.answer(m, &rpc.TimeoutNowReturn{}, 0)
 	}
 }
 
@@ -208,7 +269,10 @@ func (c *Core) answer(command rpc.Message, body rpc.Body, attests rpc.Index) {
 	c.out.SendAfterSync = append(c.out.SendAfterSync, m)
 }
 
-func (c *Core) hardDurable() bool { return !c.hardDirty && c.hardSeq <= c.log.done }
+// hardDurable: term and vote, where the log begins, and what was repaired of it.
+func (c *Core) hardDurable() bool {
+	return !c.hardDirty && !c.baseDirty && len(c.repairs) == 0 && c.hardSeq <= c.log.done
+}
 
 func (c *Core) send(to rpc.NodeID, body rpc.Body) {
 	c.out.Send = append(c.out.Send, rpc.Message{From: c.id, To: to, Term: c.hard.Term, Body: body})
@@ -256,12 +320,17 @@ func (c *Core) setLeader(id rpc.NodeID, reason string) {
 		return
 	}
 	c.leader = id
+	c.enroll()
 	c.fact(LeaderChanged{Leader: id, Term: c.hard.Term, Reason: reason})
 }
 
 // diskDone: more of what this node holds is durable.
 func (c *Core) diskDone(seq uint64) {
+	durable := c.hardDurable()
 	c.log.complete(seq)
+	if c.role == Candidate && !durable && c.hardDurable() {
+		c.ownVoteDurable()
+	}
 	switch c.role {
 	case Candidate:
 		c.countVotes() // its own vote may count now
@@ -274,7 +343,10 @@ func (c *Core) diskDone(seq uint64) {
 // the state never gets ahead of the log (design section 5).
 func (c *Core) apply() {
 	to := min(c.commit, c.log.synced)
-	if c.applying > c.applied || to <= c.applied {
+	if whole, ok := c.undamaged(to); !ok {
+		to = whole.Index
+	}
+	if c.applying > c.applied || to <= c.applied || c.install.active || c.mending() {
 		return
 	}
 	from := c.applied + 1
@@ -301,7 +373,11 @@ func (c *Core) setCommit(i rpc.Index) {
 	if i < c.commit || i > c.log.last {
 		c.broken("commit %d after %d, last entry %d", i, c.commit, c.log.last)
 	}
+	before := c.commit
 	c.commit = i
+	if c.members.inForce().at > before {
+		c.noteCommitted(before)
+	}
 }
 
 func (c *Core) busChanged(up bool) {

@@ -19,6 +19,17 @@ type Effects struct {
 	Reads    []Read
 	// Pings are peers to be pinged now.
 	Pings []rpc.NodeID
+	// Reconfigured answers Reconfigure.
+	Reconfigured []Reconfigured
+	// Snapshots are peers that need what the log no longer holds: stream them the state.
+	Snapshots []SendSnapshot
+	// Chunks are InstallSnapshot messages of this term, for the streams: commands to be stored and answered, returns to go on by.
+	Chunks []rpc.Message
+	// Install, if Snapshot.Index is not 0: put that stored snapshot in the place of the state machine's state, after the Apply under
+	// way if there is one, then step Restored. No Apply is handed out meanwhile.
+	Install Install
+	// Compact, if ID.Index is not 0: a new base for the log, which may then delete what lies before it.
+	Compact Base
 	// Facts are what an operator would want to know, and what leadership callbacks go by.
 	Facts []Fact
 }
@@ -27,8 +38,38 @@ type Effects struct {
 // last index replaces the log from there on.
 type Write struct {
 	Seq       uint64
+	Base      *Base // a snapshot was installed: where the log begins now; it goes before the rest
 	HardState *rpc.HardState
+	Repairs   []rpc.Entry // what damaged entries said; written before Entries, each in its own place
 	Entries   []rpc.Entry
+}
+
+// Base is the entry that a log starts after, and the configuration in force there.
+type Base struct {
+	ID            rpc.EntryID
+	Time          int64 // of that entry; 0: look it up in the log before it is forgotten
+	Configuration rpc.Configuration
+}
+
+// SendSnapshot asks for a stream of InstallSnapshot messages to a peer, of the state at any index the log holds or begins
+// after. It ends with a return that says Installed (the core notes it in Chunks' returns by itself), or else with SnapshotEnded.
+// The driver also ends it by itself when this node no longer leads in Term, or the peer is no member any more.
+type SendSnapshot struct {
+	Peer rpc.NodeID
+	Term rpc.Term
+}
+
+// Install is a stored snapshot that is to become the state.
+type Install struct {
+	Snapshot rpc.EntryID
+	Transfer uint64
+}
+
+// Reconfigured answers a Reconfigure: the change is in the log under ID, or was refused for the reason given and certainly is not.
+type Reconfigured struct {
+	Ticket  uint64
+	ID      rpc.EntryID
+	Refusal error
 }
 
 // Apply is a run of committed entries that are durable in this node's own log.
@@ -98,12 +139,39 @@ type LeaderChanged struct {
 	Reason string
 }
 
-// PeerStuck: the log no longer holds what that peer needs next.
+// ConfigurationChanged: another configuration is in force, by an entry that was added or by one that was replaced; or the one in
+// force is committed now.
+type ConfigurationChanged struct {
+	Configuration rpc.Configuration
+	Committed     bool
+}
+
+// RosterChanged: whom this node listens to, and talks to, is another set now.
+type RosterChanged struct{ Members []rpc.Member }
+
+// TransferEnded: a transfer of leadership was given up. One that works shows as RoleChanged.
+type TransferEnded struct {
+	To     rpc.NodeID
+	Reason string
+}
+
+// SnapshotInstalled: the state was replaced by a leader's snapshot.
+type SnapshotInstalled struct{ Snapshot rpc.EntryID }
+
+// LogRepaired: the leader has given again all that the disk had lost.
+type LogRepaired struct{}
+
+// PeerStuck: the log no longer holds what that peer needs next: it gets a snapshot.
 type PeerStuck struct {
 	Peer rpc.NodeID
 	Next rpc.Index
 }
 
-func (RoleChanged) fact()   {}
-func (LeaderChanged) fact() {}
-func (PeerStuck) fact()     {}
+func (RoleChanged) fact()          {}
+func (LeaderChanged) fact()        {}
+func (LogRepaired) fact()          {}
+func (PeerStuck) fact()            {}
+func (ConfigurationChanged) fact() {}
+func (RosterChanged) fact()        {}
+func (TransferEnded) fact()        {}
+func (SnapshotInstalled) fact()    {}

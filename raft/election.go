@@ -21,13 +21,13 @@ type election struct {
 	missedAt   uint64 // tick at which the last of them was sent
 	pingedAt   uint64
 	lost       bool                  // the last leader was lost, not followed by another yet
-	tries      int                   // early campaigns since then
+	tries      int                   // campaigns since then that were to be followed by another soon
 	leaderless map[rpc.NodeID]uint64 // peers that said they know no leader, and when
 	links      map[rpc.NodeID]bool
 }
 
-// earlyTriesMax bounds how often a lost leader is answered by an early campaign; then the ordinary timeout rules.
-const earlyTriesMax = 20
+// triesMax bounds how often one campaign follows another soon; then the ordinary timeout rules.
+const triesMax = 20
 
 // restartTimer begins a full election timeout, newly drawn, and forgets signs that the leader might be gone.
 func (c *Core) restartTimer() {
@@ -48,7 +48,7 @@ func (c *Core) silence() uint64 { return c.now - c.election.heard }
 // electionTick is a tick of a node that does not lead.
 func (c *Core) electionTick() {
 	e := &c.election
-	if c.role != Follower && c.now-e.began >= e.patient {
+	if c.role != Follower && c.now-e.began >= e.patient && !c.writingOwnVote() {
 		c.giveUp("no majority answered in time")
 	}
 	c.watchForLeader()
@@ -62,10 +62,14 @@ func (c *Core) electionTick() {
 	}
 }
 
-// mayCampaign: a voter, on the bus (F5), whose disk is not stuck (K61).
+// mayCampaign: a voter, on the bus (F5), whose disk is not stuck (K61) and has lost nothing (D3).
 func (c *Core) mayCampaign() bool {
-	return c.busUp && c.quorum.voter(c.id) && !c.diskStalled()
+	return c.busUp && c.members.mayLead(c.self, c.commit) && !c.diskStalled() && c.remembers() && !c.mending()
 }
+
+// remembers reports whether nothing that this node once knew is known to be lost: not an entry (F18), nor all since an old copy
+// was taken (F23).
+func (c *Core) remembers() bool { return !c.damage.any() && !c.outdated }
 
 // diskStalled reports whether a write has waited for two election timeouts (L5, K60).
 func (c *Core) diskStalled() bool {
@@ -82,23 +86,28 @@ func (c *Core) campaign(early bool) {
 		return
 	}
 	request := &rpc.RequestVoteCommand{Last: c.log.lastID(), PreVote: true, Early: early}
-	for _, id := range c.peers {
-		m := rpc.Message{From: c.id, To: id, Term: c.hard.Term + 1, Body: request}
+	for _, peer := range c.peers {
+		m := rpc.Message{From: c.id, To: peer.ID, Term: c.hard.Term + 1, Body: request}
 		c.out.Send = append(c.out.Send, m)
 	}
 }
 
-// stand asks for real votes, in a new term. The requests wait for the sync of the candidate's own vote.
-func (c *Core) stand() {
-	early := c.election.early
+// stand asks for real votes, in a new term. The requests wait for the sync of the candidate's own vote. One that its leader
+// ordered to stand needs no pre-vote: nobody is disturbed who is to be kept.
+func (c *Core) stand(ordered bool) {
+	early := c.election.early && !ordered
 	c.setTerm(c.hard.Term+1, c.id)
 	c.matched = 0
 	c.pledge()
-	c.setRole(Candidate, "a majority would vote for it")
+	reason := "a majority would vote for it"
+	if ordered {
+		reason = "its leader hands over to it"
+	}
+	c.setRole(Candidate, reason)
 	c.startRound(early)
-	request := &rpc.RequestVoteCommand{Last: c.log.lastID(), Early: early}
-	for _, id := range c.peers {
-		m := rpc.Message{From: c.id, To: id, Term: c.hard.Term, Body: request}
+	request := &rpc.RequestVoteCommand{Last: c.log.lastID(), Early: early, Transfer: ordered}
+	for _, peer := range c.peers {
+		m := rpc.Message{From: c.id, To: peer.ID, Term: c.hard.Term, Body: request}
 		c.out.SendAfterSync = append(c.out.SendAfterSync, m)
 	}
 }
@@ -111,21 +120,40 @@ func (c *Core) startRound(early bool) {
 	e := &c.election
 	e.early, e.began, e.votes, e.quickAt = early, c.now, map[rpc.NodeID]bool{}, 0
 	e.patient = uint64(c.dice(c.ticks.ElectionMin, c.ticks.ElectionMax))
-	if early {
+	switch {
+	case early:
 		e.tries++
 		e.patient = uint64(c.ticks.QuickMax)
+	case c.role == Candidate:
+		e.tries++
+		e.patient = uint64(c.dice(c.ticks.QuickMax, 2*c.ticks.QuickMax))
 	}
 }
 
-// giveUp ends a campaign. The next one is soon if the leader is lost, else after a full timeout.
+// giveUp ends a campaign. The next one is soon if the leader is lost, or if a majority would have voted for this node and two
+// split its votes; else after a full timeout.
 func (c *Core) giveUp(reason string) {
+	split := c.role == Candidate
 	c.setRole(Follower, reason)
 	early := c.election.early
 	c.restartTimer()
-	if early && c.election.tries < earlyTriesMax {
+	switch {
+	case c.election.tries >= triesMax:
+	case early:
 		c.campaignSoon(1, c.ticks.QuickMin+1)
+	case split:
+		c.campaignSoon(c.ticks.QuickMin, 2*c.ticks.QuickMax)
 	}
 }
+
+// writingOwnVote reports whether a candidate's vote is not on its disk yet, and so nobody was asked: to give up then would raise the term
+// for nothing once more (F5). A disk that takes an election timeout for it leaves the next campaign to others.
+func (c *Core) writingOwnVote() bool {
+	return c.role == Candidate && !c.hardDurable() && c.now-c.election.began < uint64(c.ticks.ElectionMin)
+}
+
+// ownVoteDurable gives the others as much time to write their votes as this node took, and more: its disk may be no slower than theirs.
+func (c *Core) ownVoteDurable() { c.election.patient += 3 * (c.now - c.election.began) }
 
 // campaignSoon sets a campaign for a moment from now, unless one is due already.
 func (c *Core) campaignSoon(from, to int) {
@@ -136,7 +164,7 @@ func (c *Core) campaignSoon(from, to int) {
 
 // requestVote answers a candidate.
 func (c *Core) requestVote(m rpc.Message, cmd *rpc.RequestVoteCommand) {
-	if m.Term > c.hard.Term && !cmd.PreVote && !c.sticks(cmd) {
+	if m.Term > c.hard.Term && !cmd.PreVote && !c.sticks(m.From, cmd) {
 		c.follow(m.Term, "", "a candidate asked for a vote in a later term")
 	}
 	if !c.grants(m, cmd) {
@@ -159,11 +187,11 @@ func (c *Core) requestVote(m rpc.Message, cmd *rpc.RequestVoteCommand) {
 // grants decides a vote: none while a leader is heard, none for a log behind its own (thesis 3.6.1; K8, K11), one per
 // term (I7), the same one again for the same candidate (K3).
 func (c *Core) grants(m rpc.Message, cmd *rpc.RequestVoteCommand) bool {
-	if c.sticks(cmd) || cmd.Last.Less(c.log.lastID()) {
+	if c.sticks(m.From, cmd) || cmd.Last.Less(c.log.lastID()) || !c.remembers() {
 		return false
 	}
 	if cmd.PreVote {
-		return m.Term > c.hard.Term && c.now >= c.election.pledged && !c.goesFirst(m.From, cmd)
+		return m.Term > c.hard.Term && c.now >= c.election.pledged && !c.goesFirst(m.From, cmd) && !c.diskStalled()
 	}
 	return m.Term == c.hard.Term && (c.hard.Vote == "" || c.hard.Vote == m.From)
 }
@@ -176,10 +204,13 @@ func (c *Core) goesFirst(other rpc.NodeID, cmd *rpc.RequestVoteCommand) bool {
 }
 
 // sticks reports whether this node stays with its leader: while it heard it within the election timeout, and for an
-// early candidate until it has lost that leader itself (design section 4).
-func (c *Core) sticks(cmd *rpc.RequestVoteCommand) bool {
-	if c.role == Leader {
-		return true // it ceases to lead by itself once it has no quorum
+// early candidate until it has lost that leader itself (design section 4). One that the leader itself sent keeps it not.
+func (c *Core) sticks(candidate rpc.NodeID, cmd *rpc.RequestVoteCommand) bool {
+	if c.role == Leader { // it ceases to lead by itself once it has no quorum, or for whom it told to take over
+		return !cmd.Transfer || c.office.transfer.to != candidate
+	}
+	if cmd.Transfer {
+		return false
 	}
 	return c.leader != "" && (cmd.Early || c.silence() < uint64(c.ticks.ElectionMin))
 }
@@ -214,7 +245,7 @@ func (c *Core) countVotes() bool {
 		}
 		return false
 	case c.role == PreCandidate:
-		c.stand()
+		c.stand(false)
 	default:
 		c.takeOffice()
 	}

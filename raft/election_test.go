@@ -28,6 +28,28 @@ func TestOnlyALeadersCommandsMakeALeader(t *testing.T) {
 	require.Empty(t, s.leader)
 }
 
+// A slow disk raises no term: a candidate that has asked nobody yet does not begin anew (F5), but for as long as an election takes.
+func TestCandidateWaitsForItsOwnDisk(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.tickFor(100)
+	s.hear("n2", 2, preGranted())
+	require.Equal(t, Candidate, s.role)
+	s.tickFor(s.Core.ticks.ElectionMin - 1)
+	require.Equal(t, Candidate, s.role)
+	require.Equal(t, rpc.Term(2), s.hard.Term)
+	s.synced()
+	s.tickFor(s.Core.ticks.ElectionMin)
+	require.Equal(t, Candidate, s.role, "others may need as long")
+	s.hear("n2", 2, granted())
+	require.Equal(t, Leader, s.role)
+
+	s = newSolo(t, start(rpc.HardState{Term: 1}))
+	s.tickFor(100)
+	s.hear("n2", 2, preGranted())
+	s.tickFor(s.Core.ticks.ElectionMin)
+	require.Equal(t, Follower, s.role, "a disk that is stuck")
+}
+
 func TestLateRefusalDoesNotHideAGrant(t *testing.T) {
 	s := newSolo(t, start(rpc.HardState{Term: 1}))
 	s.tickFor(s.Core.ticks.ElectionMin)
@@ -42,9 +64,9 @@ func TestLateRefusalDoesNotHideAGrant(t *testing.T) {
 func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {
 	for id, grants := range map[rpc.NodeID]bool{"n2": true, "n3": false} {
 		s := newSolo(t, start(rpc.HardState{Term: 1}, 1))
-		s.id, s.peers = "n2", []rpc.NodeID{"n1", "n3"}
+		s.id, s.peers, s.members.roster = "n2", members("n1", "n3"), members("n1", "n3")
 		if id == "n2" {
-			s.id, s.peers = "n3", []rpc.NodeID{"n1", "n2"}
+			s.id, s.peers, s.members.roster = "n3", members("n1", "n2"), members("n1", "n2")
 		}
 		s.hear("n1", 1, &rpc.HeartbeatCommand{})
 		s.tickFor(20)

@@ -36,7 +36,12 @@ type Pinged struct {
 	// Leader and Term are what the peer said it knows, with PingOK.
 	Leader rpc.NodeID
 	Term   rpc.Term
+	Full   bool // its disk has no room for writes
 }
+
+// Outdated: what this node stores is an old copy of what it once had, for certain (F23). It has forgotten votes and acknowledgements that
+// others may count on: it leads no more, and neither votes nor campaigns, until it is replaced and runs anew.
+type Outdated struct{}
 
 // PingOutcome is how a ping ended.
 type PingOutcome uint8
@@ -80,15 +85,72 @@ type Loaded struct {
 // Resign asks a leader to step down (graceful stop): it then proposes and confirms nothing more.
 type Resign struct{}
 
-func (Tick) event()        {}
-func (Received) event()    {}
-func (Failed) event()      {}
-func (LinkChanged) event() {}
-func (BusChanged) event()  {}
-func (Pinged) event()      {}
-func (Propose) event()     {}
-func (ReadIndex) event()   {}
-func (DiskDone) event()    {}
-func (ApplyDone) event()   {}
-func (Loaded) event()      {}
-func (Resign) event()      {}
+// Reconfigure asks a leader to change who belongs to the cluster. Answered by one of Effects.Reconfigured.
+type Reconfigure struct {
+	Ticket uint64
+	Clock  int64 // as in Tick
+	Change Change
+}
+
+// Change is what Reconfigure asks for; all of it together, or nothing. Whoever is added begins as a learner, and the leader
+// makes it a voter once it has caught up.
+type Change struct {
+	// Add are new members. One that is a member already under another instance takes its place: its disk was lost (D3).
+	Add []rpc.Member
+	// Remove are members to leave, learners or voters, the leader too.
+	Remove []rpc.NodeID
+	// If is the index of the configuration that whoever asks has seen, so that two administrators cannot undo each other's
+	// work unawares (Q9); 0: whichever is in force.
+	If rpc.Index
+}
+
+// Transfer asks a leader to hand over to a voter, or if To is empty to its Successor (thesis 3.10). Until that one
+// leads, or an election timeout has passed, the leader takes no proposals. Whether it worked shows in Facts.
+type Transfer struct{ To rpc.NodeID }
+
+// SnapshotStored says that a whole snapshot from this term's leader was received, verified and synced beside the state. The core answers
+// by Effects.Install, or drops it because it holds as much already.
+type SnapshotStored struct {
+	From          rpc.NodeID
+	Call          rpc.Call // of its last chunk
+	Transfer      uint64
+	Snapshot      rpc.EntryID
+	Time          int64 // of the entry Snapshot
+	Configuration rpc.Configuration
+}
+
+// Learned brings a committed configuration that a peer showed. It says whom to listen to, where the log does not know yet.
+type Learned struct{ Configuration rpc.Configuration }
+
+// Restored says that the state machine holds what Effects.Install asked for, durably, in place of what it had.
+type Restored struct{ Snapshot rpc.EntryID }
+
+// SnapshotEnded says that Effects.Snapshots' stream to a peer ended without success: the peer is probed anew.
+type SnapshotEnded struct {
+	Peer rpc.NodeID
+	Term rpc.Term // as in SendSnapshot
+}
+
+// Compact asks to forget the log up to To, or as far below as may be: nothing that is not applied. The state machine must hold it durably.
+type Compact struct{ To rpc.Index }
+
+func (Tick) event()           {}
+func (Received) event()       {}
+func (Failed) event()         {}
+func (LinkChanged) event()    {}
+func (BusChanged) event()     {}
+func (Pinged) event()         {}
+func (Outdated) event()       {}
+func (Propose) event()        {}
+func (ReadIndex) event()      {}
+func (DiskDone) event()       {}
+func (ApplyDone) event()      {}
+func (Loaded) event()         {}
+func (Resign) event()         {}
+func (Reconfigure) event()    {}
+func (Transfer) event()       {}
+func (SnapshotStored) event() {}
+func (Learned) event()        {}
+func (Restored) event()       {}
+func (SnapshotEnded) event()  {}
+func (Compact) event()        {}

@@ -13,7 +13,9 @@ func (c *Core) watchForLeader() {
 	}
 	switch {
 	case c.leader == "" && c.role == Follower:
-		c.out.Pings = append(c.out.Pings, c.peers...)
+		for _, peer := range c.peers {
+			c.out.Pings = append(c.out.Pings, peer.ID)
+		}
 		if len(c.peers) == 0 {
 			c.campaignIfNobodyLeads() // nobody to ask
 		}
@@ -32,6 +34,9 @@ func (c *Core) leaderIsSilent() bool {
 
 // pinged takes the outcome of a ping.
 func (c *Core) pinged(p Pinged) {
+	if p.Outcome == PingOK {
+		c.noteRoom(p.Peer, p.Full)
+	}
 	if p.Outcome == PingOK && p.Leader == "" {
 		c.election.leaderless[p.Peer] = c.now
 	} else {

@@ -91,11 +91,11 @@ func failover(t *testing.T, seed uint64, strike func(*world, *member)) int {
 }
 
 func sortedFailovers(t *testing.T, strike func(*world, *member)) (list []int) {
-	for seed := range uint64(60) {
+	for seed := range uint64(300) {
 		list = append(list, failover(t, seed, strike))
 	}
 	slices.Sort(list)
-	t.Logf("ticks to the next leader: median %d, worst %d", list[len(list)/2], list[len(list)-1])
+	t.Logf("%v ticks to the next leader: median %d, p99 %d, worst %d", t.Name(), list[len(list)/2], p99(list), list[len(list)-1])
 	return list
 }
 
@@ -108,8 +108,11 @@ func TestL1NoResponders(t *testing.T) {
 func TestL1SilentLeader(t *testing.T) {
 	list := sortedFailovers(t, (*world).silence)
 	require.LessOrEqual(t, list[len(list)/2], 150)
-	require.LessOrEqual(t, list[len(list)-1], 300)
+	require.LessOrEqual(t, p99(list), 300)
+	require.LessOrEqual(t, list[len(list)-1], 500)
 }
+
+func p99(sorted []int) int { return sorted[len(sorted)*99/100] }
 
 // silence cuts a node off so that its peers get no answer of any kind.
 func (w *world) silence(m *member) { w.isolate(m); w.mute = true }

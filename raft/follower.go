@@ -9,10 +9,15 @@ import "github.com/raftbus/raftbus/raft/rpc"
 func (c *Core) appendLog(m rpc.Message, cmd *rpc.AppendLogCommand) {
 	end := cmd.Prev.Index + rpc.Index(len(cmd.Entries))
 	prev, entries := c.skipForgotten(cmd.Prev, cmd.Entries)
+	if whole, ok := c.undamaged(prev.Index); !ok {
+		c.answer(m, &rpc.AppendLogReturn{Prev: cmd.Prev.Index, Hint: whole, Damaged: true}, 0)
+		return
+	}
 	if !c.log.has(prev) {
 		c.answer(m, &rpc.AppendLogReturn{Prev: cmd.Prev.Index, Hint: c.log.mayMatch(prev)}, 0)
 		return
 	}
+	c.repair(entries)
 	c.adopt(entries)
 	c.matched = max(c.matched, end)
 	c.learnCommit(cmd.Commit)
@@ -36,7 +41,7 @@ func (c *Core) adopt(entries []rpc.Entry) {
 			continue
 		}
 		c.must(entries[i].Index > c.commit, "entry %v conflicts with committed %d", entries[i].ID(), c.commit)
-		c.log.append(entries[i:])
+		c.extend(entries[i:])
 		return
 	}
 }

@@ -19,7 +19,7 @@ func preGranted() *rpc.RequestVoteReturn {
 func candidate(t *testing.T, c Config) *solo {
 	s := newSolo(t, c)
 	s.tickFor(c.Ticks.ElectionMin)
-	for _, id := range s.peers {
+	for _, id := range ids(s.peers) {
 		s.hear(id, 2, preGranted())
 	}
 	s.synced()
@@ -29,7 +29,7 @@ func candidate(t *testing.T, c Config) *solo {
 
 func five() Config {
 	c := start(rpc.HardState{Term: 1})
-	c.Configuration = table("n1", "n2", "n3", "n4", "n5")
+	c.Configurations = []rpc.Configuration{table("n1", "n2", "n3", "n4", "n5")}
 	return c
 }
 
@@ -103,8 +103,8 @@ func TestK4EachPeerCountsOnceAndInItsTermOnly(t *testing.T) {
 func TestK4VotesOfTheLastTermAreForgotten(t *testing.T) {
 	s := candidate(t, five())
 	s.hear("n2", 2, granted())
-	s.tickFor(200)
-	for _, id := range s.peers {
+	s.tickFor(25)
+	for _, id := range ids(s.peers) {
 		s.hear(id, 3, preGranted())
 	}
 	s.synced()
@@ -153,7 +153,7 @@ func TestK8LogsCompareByTermThenIndex(t *testing.T) {
 
 func TestK9StrangersNeitherCountNorDisturb(t *testing.T) {
 	c := start(rpc.HardState{Term: 1})
-	c.Configuration.Learners = members("n4")
+	c.Configurations[0].Learners = members("n4")
 	s := candidate(t, c)
 	s.hear("n9", 2, granted())
 	s.hear("n9", 99, &rpc.HeartbeatCommand{})
@@ -166,7 +166,7 @@ func TestK9StrangersNeitherCountNorDisturb(t *testing.T) {
 
 func TestK9LearnersVoteButNeverCampaign(t *testing.T) {
 	c := start(rpc.HardState{Term: 1})
-	c.Configuration = rpc.Configuration{Voters: members("n2", "n3"), Learners: members("n1")}
+	c.Configurations = []rpc.Configuration{rpc.Configuration{Voters: members("n2", "n3"), Learners: members("n1")}}
 	s := newSolo(t, c)
 	require.Empty(t, s.tickFor(1_000))
 	out := s.hear("n2", 2, &rpc.RequestVoteCommand{})
@@ -175,7 +175,7 @@ func TestK9LearnersVoteButNeverCampaign(t *testing.T) {
 
 func TestK13BothHalvesOfAJointChangeMustAgree(t *testing.T) {
 	c := start(rpc.HardState{Term: 1})
-	c.Configuration = rpc.Configuration{Voters: members("n1", "n2", "n3"), Outgoing: members("n3", "n4", "n5")}
+	c.Configurations = []rpc.Configuration{rpc.Configuration{Voters: members("n1", "n2", "n3"), Outgoing: members("n3", "n4", "n5")}}
 	s := candidate(t, c)
 	s.hear("n2", 2, granted())
 	s.hear("n3", 2, granted())

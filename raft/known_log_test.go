@@ -11,9 +11,9 @@ import (
 
 func TestK14OldTermsNeverCommitByCounting(t *testing.T) {
 	c := start(rpc.HardState{Term: 3}, 1, 2, 2)
-	c.Configuration = table("n1", "n2", "n3", "n4", "n5")
+	c.Configurations = []rpc.Configuration{table("n1", "n2", "n3", "n4", "n5")}
 	s := lead5(t, c)
-	for _, id := range s.peers {
+	for _, id := range ids(s.peers) {
 		s.ack(id, 3)
 	}
 	require.Zero(t, s.commit)
@@ -28,11 +28,11 @@ func lead5(t *testing.T, c Config) *solo {
 	s := newSolo(t, c)
 	s.tickFor(c.Ticks.ElectionMin)
 	term := s.hard.Term + 1
-	for _, id := range s.peers {
+	for _, id := range ids(s.peers) {
 		s.hear(id, term, preGranted())
 	}
 	s.synced()
-	for _, id := range s.peers {
+	for _, id := range ids(s.peers) {
 		s.hear(id, term, granted())
 	}
 	s.synced()
@@ -108,7 +108,7 @@ func TestK19StepDownKeepsTheLog(t *testing.T) {
 
 func TestK20LearnersNeverMakeAQuorum(t *testing.T) {
 	c := start(rpc.HardState{Term: 1})
-	c.Configuration.Learners = members("n4", "n5")
+	c.Configurations[0].Learners = members("n4", "n5")
 	s := lead(t, c)
 	s.ack("n4", 1)
 	s.ack("n5", 1)

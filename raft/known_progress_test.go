@@ -15,7 +15,7 @@ func TestK43NewLeaderReadsOnlyAfterItsFirstCommit(t *testing.T) {
 	out := s.turn(ReadIndex{Ticket: 1})
 	require.Empty(t, only[*rpc.HeartbeatCommand](out.Send), "its commit index may be behind: no round begins")
 	out = s.ack("n2", 3)
-	require.Equal(t, []*rpc.HeartbeatCommand{{Commit: 3, Read: 1}, {Read: 1}}, only[*rpc.HeartbeatCommand](out.Send))
+	require.Equal(t, []*rpc.HeartbeatCommand{{Commit: 3, Read: 1}}, only[*rpc.HeartbeatCommand](out.Send))
 	require.Empty(t, s.hear("n2", 2, &rpc.HeartbeatReturn{Read: 1, Last: 3}).Reads)
 	require.Equal(t, []Read{{Ticket: 1}}, s.turn(ApplyDone{3}).Reads, "served at the new term's first entry")
 }
@@ -77,7 +77,7 @@ func TestK47LeaderWithAHungDiskStepsDown(t *testing.T) {
 
 func TestK55SingleNodeCommitsNothingBeforeItsSync(t *testing.T) {
 	c := start(rpc.HardState{Term: 1})
-	c.Configuration = table("n1")
+	c.Configurations = []rpc.Configuration{table("n1")}
 	s := newSolo(t, c)
 	s.tickFor(100)
 	require.Equal(t, Candidate, s.role, "its own vote is not durable")

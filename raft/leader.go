@@ -1,6 +1,10 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
+import (
+	"math"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
 
 // What a leader does: replicate, commit entries of its own term by counting (thesis 3.6.2), tell followers, and step
 // down when it makes no progress.
@@ -11,8 +15,10 @@ type office struct {
 	beat      uint64    // tick of the last heartbeat
 	moved     uint64    // last tick at which the commit index moved, or nothing waited for it
 	first     rpc.Index // the entry this term began with
+	transfer  transfer
 	proposals []proposed
-	bytes     int // of the proposals logged and not yet applied
+	bytes     int         // of the proposals logged and not yet applied
+	batches   []rpc.Index // what each batch of proposals that is not known to be committed ends with; see Busy
 }
 
 type proposed struct {
@@ -23,14 +29,23 @@ type proposed struct {
 // takeOffice begins a term: with an entry of its own, because entries of earlier terms commit only behind one (K14).
 func (c *Core) takeOffice() {
 	c.office = office{peers: map[rpc.NodeID]*progress{}, beat: c.now, moved: c.now, first: c.log.last + 1}
-	for _, id := range c.peers {
-		c.office.peers[id] = &progress{next: c.log.last + 1, connected: c.election.links[id], heard: c.now, acked: c.now}
-	}
+	c.meetPeers()
 	c.setRole(Leader, "a majority voted for it")
 	c.setLeader(c.id, "elected")
 	c.election.lost, c.election.tries = false, 0
 	c.logEntry(rpc.EntryNoop, nil)
 	c.heartbeat()
+}
+
+// meetPeers begins with members of which this leader knows nothing yet.
+func (c *Core) meetPeers() {
+	for _, m := range c.peers {
+		if c.office.peers[m.ID] == nil {
+			c.office.peers[m.ID] = &progress{
+				next: c.log.last + 1, connected: c.election.links[m.ID], heard: c.now, acked: c.now, goalAt: c.now,
+			}
+		}
+	}
 }
 
 // leaveOffice ends a term of office. What was proposed may still commit; what waits to be read cannot be confirmed.
@@ -42,7 +57,7 @@ func (c *Core) leaveOffice() {
 // logEntry appends to a leader's own log. Nothing in it is ever rewritten by this leader (I2).
 func (c *Core) logEntry(kind rpc.EntryKind, data []byte) rpc.EntryID {
 	e := rpc.Entry{Index: c.log.last + 1, Term: c.hard.Term, Kind: kind, Time: max(c.clock, c.log.time), Data: data}
-	c.log.append([]rpc.Entry{e})
+	c.extend([]rpc.Entry{e})
 	return e.ID()
 }
 
@@ -54,7 +69,7 @@ func (c *Core) propose(list []Proposal) {
 		switch {
 		case c.role != Leader:
 			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, Refusal: RefusedNotLeader})
-		case c.office.bytes+size > c.limits.ProposedBytesMax:
+		case c.office.bytes+size > c.limits.ProposedBytesMax, c.office.transfer.active():
 			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, Refusal: RefusedBusy})
 		default:
 			id := c.logEntry(rpc.EntryCommand, p.Data)
@@ -63,6 +78,42 @@ func (c *Core) propose(list []Proposal) {
 			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, ID: id})
 		}
 	}
+	if c.role == Leader {
+		c.office.batches = append(c.office.batches, c.log.last)
+	}
+}
+
+// batchesMax is how many batches of proposals are under way, not committed yet, when more had better wait and go together. Two keep the disks and
+// the bus busy at once; with more, under load, batches are only smaller, and each costs what one costs.
+const batchesMax = 2
+
+// batchEnough is how many proposals are worth a batch of their own beside any other: what a batch costs is little for each of them.
+const batchEnough = 256
+
+// Patience is how many proposals had better wait for a batch that is under way, for more to go with them: fewer than it has itself, so that
+// each of the two costs about as little; all, when there are two.
+func (c *Core) Patience() int {
+	if c.role != Leader {
+		return 0
+	}
+	switch o := &c.office; o.underWay(c.commit) {
+	case 0:
+		return 0
+	case batchesMax:
+		return math.MaxInt
+	default:
+		return min(int(o.batches[0]-c.commit), batchEnough) - 1
+	}
+}
+
+// underWay is how many batches are not committed.
+func (o *office) underWay(commit rpc.Index) int {
+	n := 0
+	for n < len(o.batches) && o.batches[n] <= commit {
+		n++
+	}
+	o.batches = append(o.batches[:0], o.batches[n:]...)
+	return min(len(o.batches), batchesMax)
 }
 
 // settle forgets proposals that were applied.
@@ -77,8 +128,8 @@ func (o *office) settle(applied rpc.Index) {
 
 // replicate ends a leader's turn: to each peer what is new, in as few messages as fit, or else the commit index.
 func (c *Core) replicate() {
-	for _, id := range c.peers {
-		p := c.office.peers[id]
+	for _, peer := range c.peers {
+		id, p := peer.ID, c.office.peers[peer.ID]
 		for p.ready(&c.limits) && (p.next <= c.log.last || !p.replicating) {
 			if !c.sendAppend(id, p) {
 				break
@@ -109,7 +160,7 @@ func (c *Core) sendAppend(id rpc.NodeID, p *progress) bool {
 func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries []rpc.Entry) {
 	last := prev.Index + rpc.Index(len(entries))
 	c.send(id, &rpc.AppendLogCommand{Prev: prev, Commit: c.commit, Entries: entries})
-	p.sent = c.now
+	p.note(c.now)
 	if !p.replicating {
 		p.waiting = true
 		return
@@ -124,19 +175,21 @@ func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries
 	p.told = max(p.told, min(c.commit, last))
 }
 
-// tellCommit sends CommitLog when the commit index moved and no AppendLog said so (design section 3).
+// tellCommit sends CommitLog when the commit index moved and no AppendLog said so (design section 3). It names no more than the
+// peer is known to match; or than it was sent, so that peers that answer sooner and later get the same. A peer advances over what it
+// matched itself, in any case (K17). In a stream of AppendLogs the next one says it, or else the next tick does: four messages of ten
+// would be CommitLogs and their answers.
 func (c *Core) tellCommit(id rpc.NodeID, p *progress) {
-	if to := min(c.commit, p.match); p.connected && p.replicating && to > p.told {
+	if p.dense && p.sent == c.now {
+		return
+	}
+	known := p.match
+	if c.together {
+		known = p.next - 1
+	}
+	if to := min(c.commit, known); p.connected && p.replicating && to > p.told {
 		p.told = to
 		c.send(id, &rpc.CommitLogCommand{Commit: to})
-	}
-}
-
-// strand notes a peer whose next entry is no longer in the log.
-func (c *Core) strand(id rpc.NodeID, p *progress) {
-	if !p.stuck {
-		p.stuck = true
-		c.fact(PeerStuck{Peer: id, Next: p.next})
 	}
 }
 
@@ -177,6 +230,10 @@ func (c *Core) returned(m rpc.Message) {
 		p.read = max(p.read, ret.Read)
 		c.confirmReads()
 		c.noticeLoss(p, ret.Last)
+	case *rpc.InstallSnapshotReturn:
+		c.snapshotReturned(p, m, ret)
+	case *rpc.TimeoutNowReturn:
+		c.handedOver(m.From)
 	}
 }
 
@@ -188,6 +245,12 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 		p.acked = c.now
 		p.landed(ret.Match)
 		c.advanceCommit()
+		return
+	}
+	if ret.Damaged {
+		p.match = min(p.match, ret.Hint.Index) // it held more, and its disk has lost it: it counts again when it is repaired (D3)
+		p.replicating = true                   // so that probing begins behind that
+		p.probe()
 		return
 	}
 	if ret.Prev < p.match || !p.replicating && ret.Prev != p.next-1 {
@@ -208,6 +271,9 @@ func (c *Core) noticeLoss(p *progress, last rpc.Index) {
 // failed: a call got no answer. A lost AppendLog means that what was sent after it will not fit either.
 func (c *Core) failed(f Failed) {
 	p := c.office.peers[f.Peer]
+	if t := &c.office.transfer; f.Method == rpc.MethodTimeoutNow && f.Peer == t.to {
+		t.ordered = false // in vain perhaps; said again it does no harm
+	}
 	if c.role != Leader || p == nil || f.Method != rpc.MethodAppendLog {
 		return
 	}
@@ -243,14 +309,17 @@ func (c *Core) leaderTick() {
 	if c.now-c.office.beat >= uint64(c.ticks.Heartbeat) {
 		c.heartbeat()
 	}
+	c.pursueReads()
+	c.promote()
+	c.watchTransfer()
 }
 
 // heartbeat speaks to every peer, with what it may commit and the read round under way, and lets probes go on.
 func (c *Core) heartbeat() {
 	c.office.beat = c.now
-	for _, id := range c.peers {
-		p := c.office.peers[id]
-		c.beatOne(id, p)
+	for _, peer := range c.peers {
+		p := c.office.peers[peer.ID]
+		c.beatOne(peer.ID, p)
 		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent) >= uint64(c.ticks.ElectionMin)/2
 		if stalled {
 			p.probe() // the answers were lost, or the disk is slow: ask again, one message at a time
@@ -265,8 +334,8 @@ func (c *Core) beatOne(id rpc.NodeID, p *progress) {
 	c.send(id, &rpc.HeartbeatCommand{Commit: min(c.commit, p.match), Read: c.reads.round})
 }
 
-// unfit says why a leader must not stay: no quorum answers; or entries wait and no quorum acknowledges any; or its own
-// disk hangs (K47, K60, K63). Heartbeat answers do not keep a leader that makes no progress.
+// unfit says why a leader must not stay: no quorum answers; or entries wait and no quorum acknowledges any; its own
+// disk hangs (K47, K60, K63); or what it stores is an old copy (F23). Heartbeat answers do not keep a leader that makes no progress.
 func (c *Core) unfit() string {
 	if c.log.last == c.commit {
 		c.office.moved = c.now
@@ -279,6 +348,8 @@ func (c *Core) unfit() string {
 		return "entries wait and no quorum acknowledges any"
 	case c.diskStalled():
 		return "its own log write hangs"
+	case c.outdated:
+		return "its data folder is an old copy"
 	}
 	return ""
 }

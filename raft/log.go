@@ -15,12 +15,13 @@ type TermRun struct {
 // raftLog is what the core knows of its log: the term of every entry, and the newest entries themselves. All that is not
 // yet durable is in memory; what is, may be evicted and read again from the disk.
 type raftLog struct {
-	base  rpc.EntryID // the entry before the first
-	runs  []TermRun
-	last  rpc.Index
-	time  int64       // of the last entry
-	cache []rpc.Entry // contiguous, ends at last
-	bytes int         // size of the cache
+	base     rpc.EntryID // the entry before the first
+	baseTime int64       // its time, where it is known
+	runs     []TermRun
+	last     rpc.Index
+	time     int64       // of the last entry
+	cache    []rpc.Entry // contiguous, ends at last
+	bytes    int         // size of the cache
 
 	submitted rpc.Index // given to the disk up to here
 	synced    rpc.Index // durable up to here
@@ -113,6 +114,41 @@ func (l *raftLog) truncate(first rpc.Index) {
 	}
 }
 
+// forget drops all up to an entry that the log holds (thesis 5). What is handed out already stays readable.
+func (l *raftLog) forget(to rpc.EntryID) {
+	if start := l.cacheFirst(); to.Index >= start {
+		n := to.Index + 1 - start
+		l.baseTime = l.cache[n-1].Time
+		for i := range n {
+			l.bytes -= l.cache[i].Size()
+		}
+		l.cache = append([]rpc.Entry(nil), l.cache[n:]...)
+	} else if to != l.base {
+		l.baseTime = 0 // on the disk, for the driver to look up
+	}
+	l.base = to
+	if l.last == to.Index {
+		l.runs = nil
+	} else {
+		n := sort.Search(len(l.runs), func(k int) bool { return l.runs[k].First > to.Index+1 })
+		l.runs = append([]TermRun(nil), l.runs[n-1:]...)
+		l.runs[0].First = to.Index + 1
+	}
+	// What a snapshot brought is durable by itself, also where this log's own entries up to there were not yet.
+	l.synced, l.submitted = max(l.synced, to.Index), max(l.submitted, to.Index)
+}
+
+// reset makes the log begin, and end, with an entry of another history, whose snapshot was installed (K27). Writes under way attest
+// nothing that is left.
+func (l *raftLog) reset(to rpc.EntryID, time int64) {
+	l.base, l.baseTime, l.last, l.time = to, time, to.Index, time
+	l.runs, l.cache, l.bytes = l.runs[:0], nil, 0
+	l.submitted, l.synced = to.Index, to.Index
+	for i := range l.writes {
+		l.writes[i].last = min(l.writes[i].last, to.Index)
+	}
+}
+
 func (l *raftLog) cacheFirst() rpc.Index { return l.last + 1 - rpc.Index(len(l.cache)) }
 
 // cached returns entries from 'from' on, up to 'to' (not included), at least one, as many as fit in maxBytes; nil if
@@ -143,18 +179,19 @@ func (l *raftLog) evict(maxBytes int) {
 		l.bytes -= l.cache[n].Size()
 		n++
 	}
-	if n > 0 {
-		l.cache = append([]rpc.Entry(nil), l.cache[n:]...) // so that the evicted ones can be freed
+	if n > 0 { // so that the evicted ones can be freed; about as many will come again
+		room := len(l.cache) + len(l.cache)/8
+		l.cache = append(make([]rpc.Entry, 0, room), l.cache[n:]...)
 	}
 }
 
 // submit takes what the disk has not been given, as one write.
-func (l *raftLog) submit(hs *rpc.HardState, tick uint64) Write {
-	if hs == nil && l.submitted == l.last {
+func (l *raftLog) submit(base *Base, hs *rpc.HardState, repairs []rpc.Entry, tick uint64) Write {
+	if base == nil && hs == nil && repairs == nil && l.submitted == l.last {
 		return Write{}
 	}
 	l.seq++
-	w := Write{Seq: l.seq, HardState: hs}
+	w := Write{Seq: l.seq, Base: base, HardState: hs, Repairs: repairs}
 	if l.submitted < l.last {
 		tail := l.cache[l.submitted+1-l.cacheFirst():]
 		w.Entries = tail[:len(tail):len(tail)]

@@ -102,7 +102,7 @@ func TestPaper34MajorityWins(t *testing.T) {
 	}{{1, 0, true}, {2, 0, false}, {2, 1, true}, {3, 0, false}, {3, 1, true}, {4, 1, false}, {4, 2, true}, {5, 1, false}, {5, 2, true}} {
 		ids := []rpc.NodeID{"n1", "n2", "n3", "n4", "n5"}[:c.size]
 		cfg := start(rpc.HardState{Term: 1})
-		cfg.Configuration = table(ids...)
+		cfg.Configurations = []rpc.Configuration{table(ids...)}
 		s := newSolo(t, cfg)
 		s.tickFor(100)
 		for _, id := range ids[1:] {
@@ -151,9 +151,9 @@ func TestPaper34SplitVoteIsTriedAgain(t *testing.T) {
 	s.tickFor(100)
 	s.hear("n2", 2, &rpc.RequestVoteReturn{PreVote: true, Granted: true})
 	s.synced()
-	s.tickFor(100)
+	s.tickFor(20)
 	require.Equal(t, Follower, s.role, "the campaign was given up")
-	s.tickFor(100)
+	s.tickFor(5)
 	require.Equal(t, PreCandidate, s.role)
 	s.hear("n2", 3, &rpc.RequestVoteReturn{PreVote: true, Granted: true})
 	require.Equal(t, rpc.HardState{Term: 3, Vote: "n1"}, s.hard)
@@ -381,8 +381,10 @@ func TestPaper64ReadIndexRound(t *testing.T) {
 	s.ack("n2", 6) // committed, not applied
 	out := s.turn(ReadIndex{Ticket: 7}, ReadIndex{Ticket: 8})
 	beats := only[*rpc.HeartbeatCommand](out.Send)
-	require.Equal(t, []*rpc.HeartbeatCommand{{Commit: 6, Read: 1}, {Commit: 5, Read: 1}}, beats, "one round for both")
+	require.Equal(t, []*rpc.HeartbeatCommand{{Commit: 6, Read: 1}}, beats, "one round for both, with as many as a quorum needs")
 	require.Empty(t, out.Reads)
+	beats = only[*rpc.HeartbeatCommand](s.turn(Tick{}).Send)
+	require.Equal(t, []*rpc.HeartbeatCommand{{Commit: 6, Read: 1}, {Commit: 5, Read: 1}}, beats, "a tick later all who have not confirmed it are asked")
 	require.Empty(t, s.hear("n3", 2, &rpc.HeartbeatReturn{Read: 1, Last: 5}).Reads, "confirmed at 6, which is not applied")
 	require.Equal(t, []Read{{Ticket: 7}, {Ticket: 8}}, s.turn(ApplyDone{6}).Reads)
 }

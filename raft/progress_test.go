@@ -99,3 +99,29 @@ func TestLoadOfAnEarlierOfficeIsOfNoUse(t *testing.T) {
 	old.Term = 2
 	require.NotEmpty(t, s.turn(Loaded{Load: old, Entries: run(3, 1)}).Send)
 }
+
+// What peers at one place of the log get is in the same memory, so that a driver sees that it is the same, and encodes it once.
+func TestPeersAtOnePlaceGetTheSameEntries(t *testing.T) {
+	s := established(t, 5)
+	sent := only[*rpc.AppendLogCommand](s.turn(Propose{Proposals: []Proposal{{Data: []byte("a")}, {Data: []byte("b")}}}).Send)
+	require.Len(t, sent, 2)
+	require.Len(t, sent[0].Entries, 2)
+	require.Equal(t, sent[0], sent[1])
+	require.Same(t, &sent[0].Entries[0], &sent[1].Entries[0])
+}
+
+// With one message for all, a CommitLog says the same to a peer that has answered and to one that has not yet; it is never ahead of
+// what was sent, and is not said twice.
+func TestTogetherAllAreToldOfACommitAtOnce(t *testing.T) {
+	c := start(rpc.HardState{Term: 1}, 1, 1)
+	c.Together = true
+	s := lead(t, c)
+	s.ack("n2", 3)
+	s.ack("n3", 3)
+	s.turn(Propose{Proposals: []Proposal{{Data: []byte("a")}}})
+	s.synced()
+	want := &rpc.CommitLogCommand{Commit: 4}
+	sent := only[*rpc.CommitLogCommand](s.ack("n2", 4).Send)
+	require.Equal(t, []*rpc.CommitLogCommand{want, want}, sent)
+	require.Empty(t, only[*rpc.CommitLogCommand](s.ack("n3", 4).Send))
+}

@@ -12,12 +12,24 @@ type quorum struct {
 	sets [][]rpc.NodeID
 }
 
-func newQuorum(c *rpc.Configuration) quorum {
-	q := quorum{sets: [][]rpc.NodeID{ids(c.Voters)}}
+// newQuorum counts by a configuration. Where it names another instance under this node's id, that seat is nobody's: this node
+// has not the disk that was promised there (D3, K11).
+func newQuorum(c *rpc.Configuration, self rpc.Member) quorum {
+	q := quorum{sets: [][]rpc.NodeID{seats(c.Voters, self)}}
 	if len(c.Outgoing) > 0 {
-		q.sets = append(q.sets, ids(c.Outgoing))
+		q.sets = append(q.sets, seats(c.Outgoing, self))
 	}
 	return q
+}
+
+func seats(voters []rpc.Member, self rpc.Member) []rpc.NodeID {
+	list := ids(voters)
+	for i, m := range voters {
+		if m.ID == self.ID && m.Instance != self.Instance {
+			list[i] = ""
+		}
+	}
+	return list
 }
 
 func ids(members []rpc.Member) []rpc.NodeID {

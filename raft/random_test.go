@@ -5,6 +5,7 @@ package raft
 
 import (
 	"flag"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
@@ -41,17 +42,23 @@ func roughWorld(t testing.TB, seed uint64, trace io.Writer) *world {
 	return w
 }
 
-// drawTable is three or five voters, sometimes with a learner, sometimes in the middle of a joint change.
+// drawTable is one to five voters, sometimes with a learner, sometimes in the middle of a joint change.
 func drawTable(r *rand.Rand) rpc.Configuration {
-	switch r.IntN(8) {
-	case 0:
+	switch r.IntN(12) {
+	case 0, 1:
 		return table("n1", "n2", "n3", "n4", "n5")
-	case 1:
-		return rpc.Configuration{Voters: members("n1", "n2", "n3"), Learners: members("n4")}
 	case 2:
-		return rpc.Configuration{Voters: members("n1", "n2", "n3"), Outgoing: members("n2", "n3", "n4")}
+		return rpc.Configuration{Voters: members("n1", "n2", "n3"), Learners: members("n4")}
 	case 3:
+		return rpc.Configuration{Voters: members("n1", "n2", "n3"), Outgoing: members("n2", "n3", "n4")}
+	case 4:
+		return rpc.Configuration{Voters: members("n1", "n4", "n5"), Outgoing: members("n1", "n2", "n3")}
+	case 5:
 		return table("n1", "n2")
+	case 6:
+		return table("n1")
+	case 7:
+		return table("n1", "n2", "n3", "n4")
 	}
 	return table("n1", "n2", "n3")
 }
@@ -62,7 +69,18 @@ func (w *world) trouble() {
 		return
 	}
 	m, peer := w.any(), w.any()
-	switch w.r.IntN(12) {
+	switch w.r.IntN(17) {
+	case 12:
+		w.reconfigure()
+	case 13:
+		w.wipe(m)
+	case 14:
+		w.replace()
+	case 15:
+		to := []rpc.NodeID{"", peer.id}
+		w.post(m, Transfer{To: to[w.r.IntN(2)]})
+	case 16:
+		w.post(m, Compact{m.kept})
 	case 0:
 		w.isolate(m)
 	case 1, 2:
@@ -96,12 +114,120 @@ func (w *world) power(m *member) {
 		w.crash(m, w.r.IntN(len(m.disk.queue)+1))
 		return
 	}
-	least := m.kept
-	for _, other := range w.list {
-		least = min(least, other.kept)
+	if !m.joins {
+		w.boot(m)
 	}
-	m.disk.forget(rpc.Index(w.r.IntN(int(least) + 1)))
-	w.boot(m)
+}
+
+// reconfigure asks a leader for some change: somebody new, somebody less, several at once.
+func (w *world) reconfigure() {
+	var change Change
+	leave, come := w.r.Float64()/2, w.r.Float64()
+	for _, m := range w.list {
+		member := rpc.Member{ID: m.id, Instance: m.instance}
+		switch {
+		case m.joins && w.chance(come):
+			change.Add = append(change.Add, member)
+		case !m.joins && w.chance(leave):
+			change.Remove = append(change.Remove, m.id)
+		}
+	}
+	if known := w.any(); known.core != nil && w.chance(0.5) {
+		change.If = known.core.Committed().Index // an administrator decides by what that one shows, perhaps long ago
+		w.after(w.between(1, 500), func() { w.demand(change) })
+		return
+	}
+	w.demand(change)
+}
+
+// demand asks for a change if no disk is lost: who takes an intact voter away as well leaves no quorum, beyond the fault model.
+func (w *world) demand(ch Change) {
+	if !w.mourns() {
+		w.ask(ch)
+	}
+}
+
+// mourns reports whether a voter that somebody still counts on has lost its disk.
+func (w *world) mourns() bool {
+	for _, m := range w.list {
+		for _, v := range m.confVoters() {
+			if w.node(v.ID).instance != v.Instance {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ask puts a change to whoever takes himself for the leader.
+func (w *world) ask(change Change) {
+	for _, m := range w.list {
+		if m.core != nil && m.core.role == Leader {
+			w.ticket++
+			w.post(m, Reconfigure{Ticket: w.ticket, Clock: int64(w.now), Change: change})
+		}
+	}
+}
+
+// wipe destroys the disk of a node, if the cluster can bear it: all know the same members, three voters or more, and none of them is
+// lost already (fault model section 1: up to f of 2f+1). A removed node that is wiped becomes somebody new.
+func (w *world) wipe(m *member) {
+	voter := false
+	for _, other := range w.list {
+		if other.joins {
+			continue
+		}
+		if other.core == nil || !slices.Equal(other.core.conf.Voters, m.confVoters()) || len(other.core.conf.Learners) > 0 || other.core.conf.Joint() ||
+			other.core.members.inForce().at > other.core.commit {
+			if other.core == nil || other.core.conf.Voter(other.id) || other.core.leader != "" {
+				return
+			}
+			continue
+		}
+		voter = voter || other.core.conf.Voter(m.id)
+	}
+	if m.joins || m.core == nil || !voter || len(m.core.conf.Voters) < 3 {
+		return
+	}
+	for _, v := range m.core.conf.Voters {
+		if w.node(v.ID).instance != v.Instance {
+			return
+		}
+	}
+	w.lose(m)
+}
+
+func (m *member) confVoters() []rpc.Member {
+	if m.core == nil {
+		return nil
+	}
+	return m.core.conf.Voters
+}
+
+// lose takes a node's disk away. It comes back as another instance, which waits to be let in.
+func (w *world) lose(m *member) {
+	w.crash(m, 0)
+	w.life[m.id]++
+	gone := m.disk
+	w.watch.lost[rpc.Member{ID: m.id, Instance: m.instance}] = &gone
+	m.disk, m.applied, m.kept, m.staged, m.joins = disk{}, 0, 0, nil, true
+	m.instance[0]++
+	w.wiped, w.wipedAt = w.wiped+1, w.now
+}
+
+// replace asks for every lost disk to be replaced.
+func (w *world) replace() {
+	for _, m := range w.list {
+		for _, other := range w.list {
+			if !m.joins || other.core == nil {
+				continue
+			}
+			if known, ok := other.core.conf.Member(m.id); ok && known.Instance != m.instance {
+				w.ask(Change{Add: []rpc.Member{{ID: m.id, Instance: m.instance}}})
+				break
+			}
+		}
+	}
 }
 
 // flap lets a node believe for a while that its link, or the bus itself, is gone.
@@ -124,6 +250,13 @@ func (w *world) heal() {
 			w.power(m)
 		}
 	}
+	w.mend()
+}
+
+// mend has lost disks replaced, again and again until all are.
+func (w *world) mend() {
+	w.replace()
+	w.after(300, w.mend)
 }
 
 // simulate runs one seed. It returns what went wrong, nil if nothing did.
@@ -137,6 +270,9 @@ func simulate(t testing.TB, seed uint64, trace io.Writer) (wrong any, w *world) 
 	}()
 	w = roughWorld(t, seed, trace)
 	w.bootAll()
+	for range w.r.IntN(3) {
+		w.list = append(w.list, &member{id: rpc.NodeID(fmt.Sprintf("x%d", len(w.list))), instance: rpc.InstanceID{9}, joins: true})
+	}
 	w.request()
 	w.trouble()
 	w.runUntil(chaosMs, func() bool { return false })
@@ -159,23 +295,34 @@ func (w *world) committedSince(mark uint64) func() bool {
 	}
 }
 
-// converged reports whether all nodes have applied so many entries.
+// converged reports whether all members are voters, on the disks that they have now, and have applied so many entries.
 func (w *world) converged(goal int) func() bool {
 	return func() bool {
-		return !slices.ContainsFunc(w.list, func(m *member) bool { return m.applied < rpc.Index(goal) })
+		for _, leader := range w.list {
+			if leader.core == nil || leader.core.role != Leader || leader.core.conf.Joint() || len(leader.core.conf.Learners) > 0 {
+				continue
+			}
+			return !slices.ContainsFunc(leader.core.conf.Voters, func(v rpc.Member) bool {
+				return w.node(v.ID).instance != v.Instance || w.node(v.ID).applied < rpc.Index(goal)
+			})
+		}
+		return false
 	}
 }
 
 func TestRandomHistoriesKeepEveryPromise(t *testing.T) {
-	reads, entries, leaders := 0, 0, 0
+	reads, entries, leaders, changes, snapshots, disks := 0, 0, 0, 0, 0, 0
 	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
 		wrong, w := simulate(t, seed, nil)
 		if wrong != nil {
 			t.Fatalf("seed %d: %v (again: go test ./raft -run Random -seeds 1 -seed %d)", seed, wrong, seed)
 		}
 		reads, entries, leaders = reads+w.watch.served, entries+len(w.watch.committed), leaders+len(w.watch.leaders)
+		changes, snapshots = changes+w.watch.changes, snapshots+w.watch.installed
+		disks += w.wiped
 	}
-	t.Logf("%d seeds: %d entries committed, %d reads served, %d leaders", *seeds, entries, reads, leaders)
+	t.Logf("%d seeds: %d entries committed, %d reads served, %d leaders, %d membership changes, %d disks lost, %d snapshots installed",
+		*seeds, entries, reads, leaders, changes, disks, snapshots)
 }
 
 func TestSeedReplaysTheSameHistory(t *testing.T) {

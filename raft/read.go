@@ -1,6 +1,11 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
 
 // Linearizable reads without the log (thesis 6.4): a read is served at the commit index of a moment after it arrived,
 // once a quorum has confirmed, in a heartbeat round begun after that moment, that this node led then. One round serves
@@ -12,6 +17,7 @@ type reads struct {
 	round     uint64   // the number of the last round begun
 	running   []uint64 // tickets of the round under way; empty: none is
 	index     rpc.Index
+	begun     uint64          // tick in which it began
 	confirmed []confirmedRead // that wait for the state machine
 }
 
@@ -40,13 +46,54 @@ func (c *Core) startReadRound() {
 		return
 	}
 	r.running, r.waiting = r.waiting, nil
-	r.index = c.commit
+	r.index, r.begun = c.commit, c.now
 	r.round++
-	for _, id := range c.peers {
+	for _, id := range c.askedFirst() {
 		c.beatOne(id, c.office.peers[id])
 	}
 	c.confirmReads()
 }
+
+// askedFirst are as many voters as a quorum needs, those first that can be reached and were the last to confirm a round. The others would be
+// asked for nothing, and a message to each and back is most of what a read costs.
+func (c *Core) askedFirst() (list []rpc.NodeID) {
+	for _, peer := range c.peers {
+		if c.quorum.voter(peer.ID) {
+			list = append(list, peer.ID)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b rpc.NodeID) int {
+		x, y := c.office.peers[a], c.office.peers[b]
+		switch {
+		case x.connected == y.connected:
+			return cmp.Compare(y.read, x.read)
+		case x.connected:
+			return -1
+		}
+		return 1
+	})
+	n := 0
+	for n < len(list) && !c.quorum.have(func(id rpc.NodeID) bool { return id == c.id || slices.Contains(list[:n], id) }) {
+		n++
+	}
+	return list[:n]
+}
+
+// pursueReads asks the others too about a round that those who were asked first have not confirmed by the next tick.
+func (c *Core) pursueReads() {
+	r := &c.reads
+	if len(r.running) == 0 || c.now != r.begun+1 {
+		return
+	}
+	for _, peer := range c.peers {
+		if p := c.office.peers[peer.ID]; p.read < r.round {
+			c.beatOne(peer.ID, p)
+		}
+	}
+}
+
+// Confirming reports whether a round is under way: reads that come now wait for the next.
+func (c *Core) Confirming() bool { return len(c.reads.running) > 0 }
 
 // confirmReads ends the round under way once a quorum has answered it.
 func (c *Core) confirmReads() {

@@ -36,7 +36,7 @@ func members(ids ...rpc.NodeID) []rpc.Member {
 // start is what n1 of three remembers: a hard state, and a log given by the terms of its entries.
 func start(hs rpc.HardState, terms ...rpc.Term) Config {
 	c := Config{
-		ID: "n1", Configuration: table("n1", "n2", "n3"), HardState: hs,
+		ID: "n1", Configurations: []rpc.Configuration{table("n1", "n2", "n3")}, HardState: hs,
 		Ticks: DefaultTicks(), Limits: DefaultLimits(), Random: fixedDice(0),
 	}
 	for i, t := range terms {

@@ -17,6 +17,23 @@ type Status struct {
 	Serving bool // it leads, and has applied an entry of its own term
 }
 
+// Membership is who belongs to the cluster, as a core knows it, and how far a leader knows the others to be.
+type Membership struct {
+	Configuration rpc.Configuration // in force
+	Committed     bool              // it is committed too
+	Transfer      rpc.NodeID        // a leader: to whom it hands over; empty: to nobody
+	Peers         []PeerStatus      // a leader: what it knows of the others, in order of id
+}
+
+// PeerStatus is what a leader knows of another member.
+type PeerStatus struct {
+	ID        rpc.NodeID
+	Match     rpc.Index // known to be held durably
+	Next      rpc.Index // sent next
+	State     string    // "probe", "replicate", "snapshot"
+	Connected bool
+}
+
 // Status describes the core as it is now.
 func (c *Core) Status() Status {
 	return Status{
@@ -24,4 +41,27 @@ func (c *Core) Status() Status {
 		Commit: c.commit, Applied: c.applied, Base: c.log.base.Index, Last: c.log.last, Synced: c.log.synced,
 		Serving: c.role == Leader && c.applied >= c.office.first,
 	}
+}
+
+// Membership describes the members as they are now. It costs more than Status: not for every turn.
+func (c *Core) Membership() Membership {
+	s := Membership{Configuration: c.own(c.conf), Committed: c.members.inForce().at <= c.commit}
+	if c.role == Leader {
+		s.Transfer = c.office.transfer.to
+		for _, m := range c.peers {
+			s.Peers = append(s.Peers, c.office.peers[m.ID].status(m.ID))
+		}
+	}
+	return s
+}
+
+func (p *progress) status(id rpc.NodeID) PeerStatus {
+	s := PeerStatus{ID: id, Match: p.match, Next: p.next, State: "probe", Connected: p.connected}
+	switch {
+	case p.stuck:
+		s.State = "snapshot"
+	case p.replicating:
+		s.State = "replicate"
+	}
+	return s
 }

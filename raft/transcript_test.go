@@ -142,7 +142,7 @@ func (s *script) node1(cmd string, m *member, w []string) {
 	case "restart":
 		s.boot(m)
 	default:
-		panic("no such command: " + cmd)
+		s.members(cmd, m, w)
 	}
 }
 
@@ -160,7 +160,8 @@ func number(w []string, i int) int {
 
 func (s *script) tell(format string, args ...any) { fmt.Fprintf(&s.said, format+"\n", args...) }
 
-// build makes a cluster: nodes=3 term=1 [instant] [single], and one line per node that has a log: "n1: 1 1 2".
+// build makes a cluster: nodes=3 term=1 [instant] [single] [voters=n1,n2] [outgoing=n3] [learners=n4], and one line per node that
+// has a log: "n1: 1 1 2". A node that has no place in it is down, and waits to be let in.
 func (s *script) build(d *datadriven.TestData) {
 	var size, term int
 	d.ScanArgs(s.t, "nodes", &size)
@@ -170,7 +171,7 @@ func (s *script) build(d *datadriven.TestData) {
 		d.ScanArgs(s.t, "slow", (*string)(&s.slow))
 	}
 	all := []rpc.NodeID{"n1", "n2", "n3", "n4", "n5"}[:size]
-	s.cluster, s.wire = newCluster(table(all...)), nil
+	s.cluster, s.wire = s.populate(d, all), nil
 	s.watch = newWatcher(s.t, s.cluster)
 	s.leave = func(m rpc.Message) {
 		s.wire = append(s.wire, m)
@@ -191,7 +192,9 @@ func (s *script) build(d *datadriven.TestData) {
 		}
 	}
 	for _, m := range s.list {
-		s.boot(m)
+		if !m.joins {
+			s.boot(m)
+		}
 	}
 }
 
@@ -315,12 +318,14 @@ func (s *script) campaign(m *member) {
 
 // finish lets a node's disk and state machine do what they were given, and reports whether there was anything.
 func (s *script) finish(m *member) bool {
-	if m.id == s.slow || len(m.disk.queue) == 0 && m.busy.To == 0 && len(m.loads) == 0 {
+	if m.id == s.slow || len(m.disk.queue) == 0 && m.busy.To == 0 && len(m.loads) == 0 && m.staged == nil {
 		return false
 	}
 	s.step(m, s.cluster.sync(m, len(m.disk.queue))...)
 	s.step(m, s.cluster.apply(m)...)
 	s.step(m, s.cluster.load(m)...)
+	s.store(m)
+	s.step(m, s.cluster.restore(m)...)
 	return true
 }
 
@@ -354,6 +359,7 @@ func (s *script) step(m *member, events ...Event) {
 	}
 	s.turn(m, events...)
 	s.effects(m)
+	s.follow(m)
 	m.pings = nil
 	if s.instant {
 		s.finish(m)

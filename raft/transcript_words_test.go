@@ -21,11 +21,18 @@ func (s *script) effects(m *member) {
 		}
 		s.tell("  %s logs proposal %d as %v", m.id, p.Ticket, p.ID)
 	}
+	for _, r := range m.out.Reconfigured {
+		if r.Refusal != nil {
+			s.tell("  %s refuses change %d: %v", m.id, r.Ticket, r.Refusal)
+			continue
+		}
+		s.tell("  %s logs change %d as %v", m.id, r.Ticket, r.ID)
+	}
 	for _, msg := range m.out.Send {
 		s.tell("  %s -> %s %s", m.id, msg.To, content(msg))
 	}
 	if w := m.out.Write; w.Seq > 0 {
-		s.tell("  %s writes #%d%s%s", m.id, w.Seq, hardState(w.HardState), entries(w.Entries))
+		s.tell("  %s writes #%d%s%s%s", m.id, w.Seq, base(w.Base), hardState(w.HardState), entries(w.Entries))
 	}
 	for _, msg := range m.out.SendAfterSync {
 		s.tell("  %s ~> %s %s", m.id, msg.To, content(msg))
@@ -35,6 +42,15 @@ func (s *script) effects(m *member) {
 
 // requests tells what a turn asks of state machine, log and bus, and which reads it answers.
 func (s *script) requests(m *member) {
+	for _, to := range m.out.Snapshots {
+		s.tell("  %s is to stream its state to %s", m.id, to.Peer)
+	}
+	if in := m.out.Install; in.Snapshot.Index > 0 {
+		s.tell("  %s is to put snapshot %v in the place of its state", m.id, in.Snapshot)
+	}
+	if b := m.out.Compact; b.ID.Index > 0 {
+		s.tell("  %s forgets its log up to %v, there in force: %s", m.id, b.ID, configuration(b.Configuration))
+	}
 	if a := m.out.Apply; a.To > 0 {
 		s.tell("  %s applies %d to %d", m.id, a.From, a.To)
 	}
@@ -66,6 +82,17 @@ func fact(f Fact) string {
 		return fmt.Sprintf("follows %s: %s", f.Leader, f.Reason)
 	case PeerStuck:
 		return fmt.Sprintf("cannot help %s: entry %d is forgotten", f.Peer, f.Next)
+	case ConfigurationChanged:
+		if f.Committed {
+			return "knows committed: " + configuration(f.Configuration)
+		}
+		return "counts by " + configuration(f.Configuration)
+	case RosterChanged:
+		return "listens to " + nameList(f.Members)
+	case TransferEnded:
+		return fmt.Sprintf("does not hand over to %s: %s", f.To, f.Reason)
+	case SnapshotInstalled:
+		return fmt.Sprintf("has snapshot %v for its state", f.Snapshot)
 	}
 	return fmt.Sprint(f)
 }
@@ -96,12 +123,15 @@ func entries(list []rpc.Entry) string {
 	var b strings.Builder
 	for i := 0; i < len(list); {
 		j := i
-		for j+1 < len(list) && list[j+1].Term == list[i].Term {
+		for !configures(list[i]) && j+1 < len(list) && list[j+1].Term == list[i].Term && !configures(list[j+1]) {
 			j++
 		}
 		fmt.Fprintf(&b, " [%v", list[i].ID())
 		if j > i {
 			fmt.Fprintf(&b, "..%d", list[j].Index)
+		}
+		if configures(list[i]) {
+			fmt.Fprintf(&b, ": %s", configuration(decoded(list[i])))
 		}
 		b.WriteString("]")
 		i = j + 1
@@ -130,11 +160,11 @@ func body(b rpc.Body) string {
 	case *rpc.CommitLogReturn:
 		return fmt.Sprintf("CommitLog ok %d", b.Commit)
 	case *rpc.RequestVoteCommand:
-		return fmt.Sprintf("%s? log ends at %v%s", kind(b.PreVote), b.Last, early(b.Early))
+		return fmt.Sprintf("%s? log ends at %v%s", kind(b.PreVote), b.Last, why(b))
 	case *rpc.RequestVoteReturn:
 		return fmt.Sprintf("%s %s", kind(b.PreVote), map[bool]string{true: "yes", false: "no"}[b.Granted])
 	}
-	return fmt.Sprintf("%T", b)
+	return seldom(b)
 }
 
 func kind(pre bool) string {
@@ -144,9 +174,12 @@ func kind(pre bool) string {
 	return "Vote"
 }
 
-func early(yes bool) string {
-	if yes {
+func why(c *rpc.RequestVoteCommand) string {
+	switch {
+	case c.Early:
 		return ", early"
+	case c.Transfer:
+		return ", its leader told it to"
 	}
 	return ""
 }
@@ -159,10 +192,10 @@ func (s *script) show(what string, words []string) {
 		}
 		switch {
 		case m.core == nil:
-			s.tell("%s is down, on disk%s", m.id, entries(m.disk.log))
+			s.tell("%s is down, on disk%s%s", m.id, after(m.disk.base), entries(m.disk.log))
 		case what == "log":
-			s.tell("%s memory%s, on disk%s, synced %d, committed %d, applied %d",
-				m.id, runsOf(&m.core.log), entries(m.disk.log), m.core.log.synced, m.core.commit, m.core.applied)
+			s.tell("%s memory%s%s, on disk%s%s, synced %d, committed %d, applied %d",
+				m.id, after(m.core.log.base), runsOf(&m.core.log), after(m.disk.base), entries(m.disk.log), m.core.log.synced, m.core.commit, m.core.applied)
 		default:
 			st := m.core.Status()
 			s.tell("%s %s term %d vote %q leader %q committed %d", m.id, roleName(st.Role), st.Term, st.Vote, st.Leader, st.Commit)

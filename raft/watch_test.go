@@ -5,6 +5,7 @@ package raft
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"testing"
 
@@ -13,8 +14,9 @@ import (
 
 // ballot is one node's vote in one term.
 type ballot struct {
-	voter rpc.NodeID
-	term  rpc.Term
+	voter    rpc.NodeID
+	instance rpc.InstanceID
+	term     rpc.Term
 }
 
 // slot is what the log was when an entry was made: the term before it, and its content.
@@ -33,13 +35,16 @@ type watcher struct {
 	offices   []rpc.Term           // in which each of them was committed, in order
 	asked     map[uint64]rpc.Index // read tickets: what was committed anywhere when they were asked
 	served    int                  // reads
+	installed int                  // snapshots
+	changes   int                  // configurations begun by leaders
+	lost      map[rpc.Member]*disk // as they were when they were lost
 	proposed  map[uint64]Proposed
 }
 
 func newWatcher(t testing.TB, c *cluster) *watcher {
 	return &watcher{
 		t: t, c: c, leaders: map[rpc.Term]rpc.NodeID{}, votes: map[ballot]rpc.NodeID{}, slots: map[rpc.EntryID]slot{},
-		asked: map[uint64]rpc.Index{}, proposed: map[uint64]Proposed{},
+		lost: map[rpc.Member]*disk{}, asked: map[uint64]rpc.Index{}, proposed: map[uint64]Proposed{},
 	}
 }
 
@@ -75,13 +80,9 @@ func (w *watcher) turned(m *member, before Status) {
 		if before.Role == Leader {
 			term = before.Term
 		}
-		w.decides(m, term, after.Commit)
+		w.decides(m, term, before.Last, after.Commit)
 	}
 	w.commits(m, before.Commit, after.Commit)
-	for _, f := range m.out.Facts {
-		_, stuck := f.(PeerStuck)
-		w.must(!stuck, "K62", "%s gives a peer up, no log is compacted that far: %+v", m.id, f)
-	}
 	for _, p := range m.out.Proposed {
 		w.proposed[p.Ticket] = p
 	}
@@ -111,7 +112,57 @@ func (w *watcher) writes(m *member, before Status) {
 		w.must(!known || was == now, "I3", "%s holds %v as %+v, elsewhere it is %+v", m.id, e.ID(), now, was)
 		w.slots[e.ID()] = now
 		prev = e.Term
+		if e.Kind == rpc.EntryConfiguration {
+			w.reconfigures(m, decoded(e))
+		}
 	}
+}
+
+// reconfigures checks a step from one configuration to the next as it enters a log (I11): majorities before and after meet.
+func (w *watcher) reconfigures(m *member, next rpc.Configuration) {
+	h := m.core.members.history
+	i := slices.IndexFunc(h, func(p placed) bool { return p.at == next.Index })
+	if i < 1 {
+		return // the base took its place within the turn
+	}
+	before := h[i-1].conf
+	if before.Index >= next.Index {
+		return // a node that joined began with a configuration from further on
+	}
+	switch {
+	case next.Joint():
+		w.must(!before.Joint() && slices.Equal(next.Outgoing, before.Voters), "I11", "%s goes from %+v to %+v", m.id, before, next)
+	case before.Joint():
+		w.must(slices.Equal(next.Voters, before.Voters), "I11", "%s goes from %+v to %+v", m.id, before, next)
+	default:
+		w.must(differ(before.Voters, next.Voters) <= 1, "I11", "%s goes from %+v to %+v in one step", m.id, before, next)
+	}
+	if m.core.role == Leader && next.Index >= m.core.office.first {
+		w.changes++
+		w.must(h[i-1].at <= m.core.commit && m.core.commit >= m.core.office.first, "I11",
+			"%s begins a change at %d, committed %d, the one before is at %d", m.id, next.Index, m.core.commit, h[i-1].at)
+	}
+}
+
+func differ(a, b []rpc.Member) (n int) {
+	for _, m := range a {
+		if !slices.Contains(b, m) {
+			n++
+		}
+	}
+	for _, m := range b {
+		if !slices.Contains(a, m) {
+			n++
+		}
+	}
+	return n
+}
+
+// installs checks a snapshot as it becomes the state: it is of the one history there is (I5, I13).
+func (w *watcher) installs(m *member, id rpc.EntryID) {
+	w.must(id.Index <= rpc.Index(len(w.committed)) && w.committed[id.Index-1] == id, "I5", "%s installs a snapshot of %v, which is not what was committed", m.id, id)
+	w.must(id.Index > m.applied, "I8", "%s goes back from %d to a snapshot of %v", m.id, m.applied, id)
+	w.installed++
 }
 
 // leads checks a node that leads: I1, and I4 when it begins.
@@ -119,13 +170,31 @@ func (w *watcher) leads(m *member, now Status) {
 	other, known := w.leaders[now.Term]
 	w.must(!known || other == m.id, "I1", "%s and %s lead in term %d", m.id, other, now.Term)
 	w.leaders[now.Term] = m.id
+	w.must(known || w.elected(m, now.Term), "I1", "%s leads term %d without the votes of a quorum of %+v", m.id, now.Term, m.core.conf)
 	if n := sort.Search(len(w.offices), func(i int) bool { return w.offices[i] >= now.Term }); !known && n > 0 {
 		w.must(m.core.log.has(w.committed[n-1]) || rpc.Index(n) < now.Base, "I4", "%s leads term %d without %v", m.id, now.Term, w.committed[n-1])
 	}
 }
 
+// elected reports whether a majority of every voter set has voted for a node, each member on the very disk that is named.
+func (w *watcher) elected(m *member, term rpc.Term) bool {
+	for _, set := range [][]rpc.Member{m.core.conf.Voters, m.core.conf.Outgoing} {
+		n := 0
+		for _, v := range set {
+			self := v == rpc.Member{ID: m.id, Instance: m.instance} && m.disk.hard == rpc.HardState{Term: term, Vote: m.id}
+			if self || w.votes[ballot{v.ID, v.Instance, term}] == m.id {
+				n++
+			}
+		}
+		if len(set) > 0 && 2*n <= len(set) {
+			return false
+		}
+	}
+	return true
+}
+
 // decides checks what a leader commits before anybody else does: I6 and I9.
-func (w *watcher) decides(m *member, office rpc.Term, upTo rpc.Index) {
+func (w *watcher) decides(m *member, office rpc.Term, last, upTo rpc.Index) {
 	from := rpc.Index(len(w.committed))
 	if upTo <= from {
 		return
@@ -137,15 +206,22 @@ func (w *watcher) decides(m *member, office rpc.Term, upTo rpc.Index) {
 		w.committed, w.offices = append(w.committed, rpc.EntryID{Term: t, Index: i}), append(w.offices, office)
 	}
 	id := rpc.EntryID{Term: term, Index: upTo}
-	w.must(w.durable(id), "I9", "%s commits %v, no quorum holds it durably", m.id, id)
+	// The one in force when it was counted: as the turn began, or as it ended.
+	then := m.core.members.history[m.core.members.committedBy(last)].conf
+	w.must(w.durable(id, &then) || w.durable(id, &m.core.conf), "I9", "%s commits %v, no quorum holds it durably", m.id, id)
 }
 
-// durable reports whether a majority of every voter set has an entry on its disk.
-func (w *watcher) durable(id rpc.EntryID) bool {
-	for _, set := range [][]rpc.Member{w.c.conf.Voters, w.c.conf.Outgoing} {
+// durable reports whether a majority of every voter set has an entry on its disk, or had until the disk was lost: its ack may
+// have been under way.
+func (w *watcher) durable(id rpc.EntryID, conf *rpc.Configuration) bool {
+	for _, set := range [][]rpc.Member{conf.Voters, conf.Outgoing} {
 		n := 0
 		for _, v := range set {
-			if w.c.node(v.ID).disk.holds(id) {
+			d := w.lost[v]
+			if m := w.c.node(v.ID); m.instance == v.Instance {
+				d = &m.disk
+			}
+			if d != nil && d.holds(id) {
 				n++
 			}
 		}
@@ -188,6 +264,12 @@ func (w *watcher) leaves(m *member, msg rpc.Message) {
 		if body.PreVote && body.Granted {
 			return // attests nothing
 		}
+	case *rpc.InstallSnapshotReturn:
+		held := d.base.Index
+		if last := d.last().Index; last > held {
+			held = last
+		}
+		w.must(!body.Installed || held >= body.Snapshot.Index && max(m.kept, m.applied) >= d.base.Index, "I10", "%s says it holds %v, its disk ends at %d", m.id, body.Snapshot, held)
 	case *rpc.AppendLogReturn:
 		if body.Accepted && d.hard.Term == msg.Term {
 			w.attested(m, msg, body.Match)
@@ -198,7 +280,7 @@ func (w *watcher) leaves(m *member, msg rpc.Message) {
 
 // ballot notes a vote as it leaves. A vote in a term that the disk is past can never be given again.
 func (w *watcher) ballot(m *member, term rpc.Term, to rpc.NodeID) {
-	hs, key := m.disk.hard, ballot{m.id, term}
+	hs, key := m.disk.hard, ballot{m.id, m.instance, term}
 	w.must(hs.Term > term || hs == rpc.HardState{Term: term, Vote: to}, "I10", "%s votes for %s in term %d, its disk holds %+v", m.id, to, term, hs)
 	was, voted := w.votes[key]
 	w.must(!voted || was == to, "I7", "%s votes for %s and %s in term %d", m.id, was, to, term)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -44,22 +45,24 @@ type pair struct{ from, to rpc.NodeID }
 // world is a cluster and everything that may go wrong around it.
 type world struct {
 	*cluster
-	r      *rand.Rand
-	now    int
-	seq    int
-	todo   agenda
-	inbox  map[rpc.NodeID][]Event
-	awake  map[rpc.NodeID]bool
-	life   map[rpc.NodeID]int // counts starts: what was due in an earlier life is forgotten
-	cut    map[pair]bool
-	stall  map[rpc.NodeID]int // until when its disk hangs
-	loss   float64
-	repeat float64
-	mute   bool       // a cut link never says 'no responders'
-	idle   bool       // clients ask nothing
-	fatal  testing.TB // fails by itself; nil: whoever runs the world catches what is broken
-	ticket uint64
-	trace  io.Writer
+	r       *rand.Rand
+	now     int
+	seq     int
+	todo    agenda
+	inbox   map[rpc.NodeID][]Event
+	awake   map[rpc.NodeID]bool
+	life    map[rpc.NodeID]int // counts starts: what was due in an earlier life is forgotten
+	cut     map[pair]bool
+	stall   map[rpc.NodeID]int // until when its disk hangs
+	loss    float64
+	repeat  float64
+	mute    bool       // a cut link never says 'no responders'
+	idle    bool       // clients ask nothing
+	fatal   testing.TB // fails by itself; nil: whoever runs the world catches what is broken
+	ticket  uint64
+	wiped   int // disks
+	wipedAt int
+	trace   io.Writer
 }
 
 // newWorld is a quiet world of nodes that are down.
@@ -142,8 +145,12 @@ func (w *world) wake(m *member) {
 		w.spin(m)
 	}
 	if free && m.busy.To > 0 {
-		w.later(m, w.between(0, 8), func() { w.post(m, w.apply(m)...); w.keep(m) })
+		w.later(m, w.between(0, 8), func() { w.post(m, w.apply(m)...); w.keep(m); w.restoreSoon(m) })
+	} else if m.busy.To == 0 {
+		w.restoreSoon(m)
 	}
+	w.streams(m)
+	w.meet(m)
 	if len(m.loads) > 0 {
 		w.later(m, w.between(1, 10), func() { w.post(m, w.load(m)...) })
 	}
@@ -151,6 +158,56 @@ func (w *world) wake(m *member) {
 		w.pinged(m, w.node(id))
 	}
 	m.pings = nil
+}
+
+// meet brings up the links to those who are new among whom a node listens to.
+func (w *world) meet(m *member) {
+	for _, f := range m.out.Facts {
+		roster, ok := f.(RosterChanged)
+		for i := 0; ok && i < len(roster.Members); i++ {
+			if peer := roster.Members[i]; !slices.Contains(m.known, peer) {
+				w.later(m, w.between(1, 100), func() { w.post(m, LinkChanged{peer.ID, true}) })
+			}
+		}
+		if ok {
+			m.known = roster.Members
+		}
+	}
+}
+
+// restoreSoon carries out an installation, once nothing else is being applied.
+func (w *world) restoreSoon(m *member) {
+	if m.install.Snapshot.Index > 0 {
+		w.later(m, w.between(1, 20), func() { w.post(m, w.restore(m)...) })
+	}
+}
+
+// streams plays the driver's part in snapshots: a stream is one chunk, which may get lost, and then ends in vain.
+func (w *world) streams(m *member) {
+	for _, order := range m.out.Snapshots {
+		at := rpc.EntryID{Index: max(m.kept, m.core.log.base.Index)}
+		if at.Index == 0 || w.chance(0.1) {
+			w.later(m, w.between(1, 50), func() { w.post(m, SnapshotEnded(order)) })
+			continue
+		}
+		at.Term, _ = m.core.log.term(at.Index)
+		conf := m.core.ConfigurationAt(at.Index)
+		w.part(m, rpc.Message{From: m.id, To: order.Peer, Term: order.Term, Body: &rpc.InstallSnapshotCommand{
+			Snapshot: at, Transfer: w.r.Uint64() | 1, Final: true, Configuration: &conf,
+		}})
+		w.later(m, 2*callMs, func() { w.post(m, SnapshotEnded(order)) }) // too late if it worked
+	}
+	for _, msg := range m.out.Chunks {
+		if cmd, ok := msg.Body.(*rpc.InstallSnapshotCommand); ok {
+			stored := SnapshotStored{From: msg.From, Call: msg.Call, Transfer: cmd.Transfer, Snapshot: cmd.Snapshot, Configuration: *cmd.Configuration}
+			w.later(m, w.between(1, 30), func() {
+				if m.install.Snapshot.Index == 0 && !m.core.install.active {
+					m.staged = &stored
+					w.post(m, stored)
+				}
+			})
+		}
+	}
 }
 
 // keep lets what was applied become durable in the state machine, sometimes.
@@ -174,20 +231,49 @@ func (w *world) spin(m *member) {
 
 func (w *world) boot(m *member) {
 	w.cluster.start(m)
+	m.known = nil
 	w.life[m.id]++
 	w.inbox[m.id], w.awake[m.id] = nil, false
 	w.post(m, BusChanged{Up: true})
+	w.linkUp(m)
+	w.later(m, w.r.IntN(msPerTick), func() { w.beat(m) })
+}
+
+// linkUp lets a node find the links to all others connected.
+func (w *world) linkUp(m *member) {
 	for _, peer := range w.list {
 		if peer != m {
 			w.post(m, LinkChanged{peer.id, true})
 		}
 	}
-	w.later(m, w.r.IntN(msPerTick), func() { w.beat(m) })
+}
+
+// show lets a node tell those whom it listens to of the latest committed configuration it knows, as pings do.
+func (w *world) show(m *member) {
+	conf := m.core.Committed()
+	for _, to := range m.core.members.roster {
+		peer := w.node(to.ID)
+		me, listed := conf.Member(peer.id)
+		if w.cut[pair{m.id, peer.id}] || !listed || me.Instance != peer.instance {
+			continue
+		}
+		w.after(w.between(1, 5), func() {
+			if peer.joins && conf.Learner(peer.id) && me.Instance == peer.instance {
+				peer.joins = false
+				peer.disk.conf = conf
+				w.boot(peer)
+			}
+			w.post(peer, Learned{conf})
+		})
+	}
 }
 
 // beat is the tick of a node, whose clock is a little off.
 func (w *world) beat(m *member) {
 	w.post(m, Tick{Clock: int64(w.now)})
+	if w.chance(0.05) {
+		w.show(m)
+	}
 	w.later(m, msPerTick+w.between(0, 20)/19, func() { w.beat(m) })
 }
 
@@ -209,11 +295,23 @@ func (w *world) carry(m rpc.Message) {
 		case w.chance(0.001):
 			delay = w.between(500, 4_000) // F4
 		}
-		w.after(delay, func() { w.post(w.node(m.To), Received{m}) })
+		sent := w.now
+		w.after(delay, func() {
+			if sent > w.wipedAt || !removes(m) {
+				w.post(w.node(m.To), Received{m})
+			}
+		})
 		if !w.chance(w.repeat) {
 			return
 		}
 	}
+}
+
+// removes reports whether a message carries a configuration. One of before a disk was lost is lost too: it could take an intact
+// voter away from those that are left, beyond the fault model.
+func removes(m rpc.Message) bool {
+	cmd, ok := m.Body.(*rpc.AppendLogCommand)
+	return ok && slices.ContainsFunc(cmd.Entries, configures)
 }
 
 // pinged carries a ping. 'No responders' may be said of a live peer too.

@@ -46,6 +46,7 @@ type Options struct {
 type User struct {
 	Name, Password     string
 	Publish, Subscribe []string
+	DenyPublish        []string
 	Responses          bool // it may also answer requests, on whatever reply subject they came with
 }
 
@@ -120,8 +121,8 @@ func (o *Options) routes(opts *server.Options) error {
 
 func (u User) server() *server.User {
 	p := &server.Permissions{}
-	if len(u.Publish) > 0 {
-		p.Publish = &server.SubjectPermission{Allow: u.Publish}
+	if len(u.Publish)+len(u.DenyPublish) > 0 {
+		p.Publish = &server.SubjectPermission{Allow: u.Publish, Deny: u.DenyPublish}
 	}
 	if len(u.Subscribe) > 0 {
 		p.Subscribe = &server.SubjectPermission{Allow: u.Subscribe}

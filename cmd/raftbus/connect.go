@@ -4,45 +4,59 @@ package main
 
 import (
 	"errors"
-	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/raft/config"
 )
 
 const defaultPrefix = config.DefaultPrefix
 
+// targeted adds to a command the flags of all that speak with a cluster, and gives what they say to what the command does.
+func targeted(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error) *cobra.Command {
+	prefix := prefixFlag(cmd.Flags())
+	natsFlags := natsopt.Register(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkPrefix(*prefix); err != nil {
+			return err
+		}
+		target, err := resolve(natsFlags, lookup)
+		if err != nil {
+			return err
+		}
+		return do(cmd, target, *prefix, args)
+	}
+	return cmd
+}
+
 // connect dials NATS once; it does not wait for servers that are not there.
-func connect(target natsopt.Target, name string) (*nats.Conn, error) {
+func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Conn, error) {
 	base := []nats.Option{nats.Name("raftbus-client/" + name), nats.NoReconnect(), nats.Timeout(target.Timeout)}
-	conn, err := nats.Connect(strings.Join(target.URLs, ","), append(base, target.Options...)...)
+	urls := strings.Join(target.URLs, ",")
+	conn, err := nats.Connect(urls, slices.Concat(base, target.Options, more)...)
+	at := natsopt.WithoutUser(urls)
 	switch {
 	case errors.Is(err, nats.ErrNoServers):
-		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats", redacted(target.URLs))
+		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats", at)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return nil, failf(exitError, "NATS at %s refuses these credentials: check --creds, --user, --token or the context", redacted(target.URLs))
+		return nil, failf(exitError, "NATS at %s refuses these credentials: check --creds, --user, --token or the context", at)
 	case err != nil:
-		return nil, failf(exitError, "NATS at %s: %w: check the NATS flags", redacted(target.URLs), err)
+		return nil, failf(exitError, "NATS at %s: %w: check the NATS flags", at, err)
 	}
 	return conn, nil
 }
 
-// redacted lists the addresses without the credentials that they may carry: they are for messages and logs.
-func redacted(urls []string) string {
-	shown := make([]string, len(urls))
-	for i, text := range urls {
-		u, err := url.Parse(text)
-		if err != nil {
-			shown[i] = "(invalid URL)"
-			continue
-		}
-		u.User = nil
-		shown[i] = u.String()
+// checkBucket keeps a mistyped bucket from becoming another subject.
+func checkBucket(name string) error {
+	if !kv.ValidBucket(name) {
+		return usagef("bucket %q: use 1 to %d of A-Z a-z 0-9 _ -", name, kv.BucketMax)
 	}
-	return strings.Join(shown, ",")
+	return nil
 }
 
 // checkPrefix keeps a mistyped prefix from becoming another subject.

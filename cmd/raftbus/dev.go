@@ -3,6 +3,7 @@ package main
 // The dev command: NATS and a whole cluster in one process. For trying out and for development; durable all the same.
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,17 +21,21 @@ const devHelp = `Run NATS and the nodes of a cluster in this process, until SIGT
 
 NATS listens on loopback without credentials. Data is kept in the folder, one folder per
 node in it, and is as durable as on real nodes: every write is synced by a majority of the
-nodes before it is acknowledged. One line on stdout says when the cluster is ready.`
+nodes before it is acknowledged. NATS KV clients, such as 'nats kv', are served as they are.
+One line on stdout says when the cluster is ready.`
 
 const devExamples = `  raftbus dev
   raftbus dev --nodes 5 --dir /tmp/five --port 4333
-  nats --server nats://127.0.0.1:4333 req raftbus.bucket.add.app ''`
+  nats --server nats://127.0.0.1:4333 req raftbus.bucket.add.app ''
+  nats --server nats://127.0.0.1:4333 kv put app color blue`
 
 // devFlags are the flags of the dev command.
 type devFlags struct {
 	nodes, port       int
 	dir, host, prefix string
 	nodesGiven        bool
+	api               apiFlags
+	http, traces      *string
 	level             *logLevel
 }
 
@@ -61,12 +66,17 @@ func (f *devFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.port, "port", 4222, "`PORT` of NATS; 0: any free one")
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`ADDRESS` that NATS listens on; anybody who reaches it can read and write")
 	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+	f.api.register(flags, true)
+	f.http, f.traces = httpFlag(flags), tracesFlag(flags)
 	f.level = logLevelFlag(flags, slog.LevelWarn)
 }
 
 // check refuses what cannot be carried out before anything is touched, and names the nodes.
 func (f *devFlags) check() (members []string, err error) {
 	if err := checkPrefix(f.prefix); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(f.api.check(), checkHTTP(*f.http), checkTraces(*f.traces)); err != nil {
 		return nil, err
 	}
 	if f.port < 0 || f.port > 65535 {
@@ -116,6 +126,10 @@ func (f *devFlags) nodesOfFolder() (int, error) {
 }
 
 // readyLine is the one line that dev prints on stdout. Scripts wait for the word ready in it.
-func (f *devFlags) readyLine(url, leader string) string {
-	return fmt.Sprintf("raftbus dev is ready: NATS %s, leader %s of %d nodes, data in %s", url, leader, f.nodes, f.dir)
+func (f *devFlags) readyLine(url, leader, page string) string {
+	line := fmt.Sprintf("raftbus dev is ready: NATS %s, leader %s of %d nodes, data in %s", url, leader, f.nodes, f.dir)
+	if page != "" {
+		line += ", http://" + page
+	}
+	return line
 }

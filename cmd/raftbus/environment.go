@@ -1,14 +1,38 @@
 package main
 
-// Every flag can be set by a variable. This file sets the flags that were not given from the variables that are.
+// Every flag can be set by a variable, and those of the node command by a configuration file. This file sets the flags that were not
+// given, from the variables, and then from the file.
 
 import (
 	"errors"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
+
+// sourceAnnotation says where a flag's value comes from, if that is no flag.
+const sourceAnnotation = "source"
+
+// fill sets the flags that were not given on the command line.
+func fill(cmd *cobra.Command, lookup lookupEnv) error {
+	if err := fillFromEnv(cmd.Flags(), lookup); err != nil {
+		return err
+	}
+	path, err := cmd.Flags().GetString("config")
+	if err != nil || path == "" {
+		return err
+	}
+	file, errs := readConfig(path)
+	if len(errs) == 0 {
+		errs = file.fill(cmd.Flags())
+	}
+	if len(errs) > 0 {
+		return usagef("%w: see 'raftbus config check %s'", errors.Join(errs...), path)
+	}
+	return nil
+}
 
 // fillFromEnv sets each flag that was not given from RAFTBUS_<FLAG>. The NATS flags are left out: where they come from
 // decides among them, so their package reads the environment itself.
@@ -23,6 +47,7 @@ func fillFromEnv(flags *pflag.FlagSet, lookup func(string) (string, bool)) error
 			if err := flags.Set(flag.Name, value); err != nil {
 				errs = append(errs, usagef("variable %s: %w", name, err))
 			}
+			_ = flags.SetAnnotation(flag.Name, sourceAnnotation, []string{name}) // it exists
 		}
 	})
 	return errors.Join(errs...)

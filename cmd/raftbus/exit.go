@@ -14,30 +14,35 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
 // Exit codes are API: scripts branch on them. They are documented in the root command's help.
 const (
-	exitOK    = 0
-	exitError = 1 // anything without a code of its own
-	exitUsage = 2 // the command line or the environment is wrong; nothing was done
-	// 3 is kept for what was named and does not exist: no command so far names a bucket or a key.
-	exitConflict    = 4 // another process has the id, the data folder or the port, or another cluster the folder
+	exitOK          = 0
+	exitError       = 1 // anything without a code of its own
+	exitUsage       = 2 // the command line or the environment is wrong; nothing was done
+	exitNotFound    = 3 // what was named does not exist: a member, a bucket, a key
+	exitConflict    = 4 // another process has the id, the data folder or the port, or another cluster the folder; or members changed meanwhile; or a bucket or key exists, or has changed
 	exitUnavailable = 5 // NATS cannot be reached, or no node answers
-	exitTimeout     = 6 // no answer in time: the outcome is unknown
+	exitTimeout     = 6 // no answer in time: the outcome is unknown; or what was awaited has not come yet
 	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum
+	exitRefused     = 8 // the cluster refuses, for its own good or for want of room, and nothing was done; or a node, to run where anybody may speak in its name; or you, when asked
 )
 
 const exitCodesHelp = `Exit codes:
   0  done
   1  error
   2  wrong command line or environment; nothing was done
-  3  not found (kept for commands to come)
-  4  conflict: node id, data folder or port is taken by another
+  3  not found: no such member, bucket or key
+  4  conflict: node id, data folder, port or bucket is taken by another, or the members were
+     changed by somebody else meanwhile; the bucket or key exists, or has another revision
   5  unavailable: NATS cannot be reached, or no node answers
-  6  timeout: the outcome is unknown
-  7  no leader serves with a quorum`
+  6  timeout: the outcome is unknown, or what was awaited has not come yet
+  7  no leader serves with a quorum
+  8  refused: the cluster would lose its quorum, is full, what was asked for is impossible,
+     the bus is open (others may speak as a node), or you did not say yes`
 
 // codedError is an error that ends the process with a code of its own.
 type codedError struct {
@@ -86,6 +91,8 @@ func exitCode(err error) int {
 		return coded.code
 	case errors.Is(err, node.ErrFolderInUse), errors.Is(err, busclient.ErrDuplicateNode), errors.Is(err, syscall.EADDRINUSE):
 		return exitConflict
+	case errors.Is(err, replica.ErrOpenBus):
+		return exitRefused
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrNoResponders):
 		return exitUnavailable
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -15,19 +14,21 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 const healthHelp = `Ask one node over NATS whether it serves. The exit code is 0 when the node answers and knows
-a leader that it can serve with, 5 when it does not answer, 6 when it does not answer in
-time, and 7 when it answers and knows no leader.
+a leader that it can serve with, 5 when it is not on the bus, 6 when it does not answer in
+time, and 7 when it answers and knows no leader, or is no member.
 
-A node without a leader is alive: restarting it cures nothing. Look at its peers.`
+What an operator should look at all the same is told on stderr as warnings. A node without a leader is alive: restarting it cures nothing. Look at its peers.`
 
 const healthExamples = `  raftbus health --id n1
-  HEALTHCHECK CMD ["/raftbus", "health"]       # in a container, with RAFTBUS_ID and RAFTBUS_NATS set`
+  HEALTHCHECK CMD ["/raftbus", "health"]       # in a container, with RAFTBUS_ID, RAFTBUS_NATS and RAFTBUS_AUTH_DIR set`
 
 func newHealth(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{
@@ -38,7 +39,9 @@ func newHealth(lookup lookupEnv) *cobra.Command {
 		Args:    noArgs,
 	}
 	id := cmd.Flags().String("id", "", "`NAME` of the node")
+	_ = cmd.RegisterFlagCompletionFunc("id", completeNodes(lookup)) // it exists
 	prefix := prefixFlag(cmd.Flags())
+	authDir := cmd.Flags().String("auth-dir", "", "`FOLDER` with the node's credentials, as 'raftbus auth init' made it")
 	natsFlags := natsopt.Register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !config.ValidToken(*id) {
@@ -50,6 +53,13 @@ func newHealth(lookup lookupEnv) *cobra.Command {
 		target, err := resolve(natsFlags, lookup)
 		if err != nil {
 			return err
+		}
+		if *authDir != "" {
+			folder, err := auth.Open(*authDir)
+			if err != nil {
+				return usagef("%w", err)
+			}
+			target.Options = append(slices.Concat(target.Options, folder.Clients), nats.CustomInboxPrefix(busclient.NodeInbox(*prefix, rpc.NodeID(*id))))
 		}
 		return health(cmd, target, *prefix, *id)
 	}
@@ -68,8 +78,12 @@ func health(cmd *cobra.Command, target natsopt.Target, prefix, id string) error 
 	if err != nil {
 		return err
 	}
-	if !s.Ready {
-		return failf(exitNoLeader, "%s knows no leader%s: look at its peers with 'raftbus status'", id, because(s))
+	h := s.Health()
+	if !h.Ready {
+		return failf(exitNoLeader, "%s", strings.Join(h.Reasons, "; "))
+	}
+	for _, warning := range h.Warnings {
+		fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: warning: %s\n", warning)
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is healthy: %s, leader %s, term %d\n", id, s.Role, s.Leader, s.Term)
 	return err
@@ -91,20 +105,4 @@ func askOne(ctx context.Context, conn *nats.Conn, prefix, id string) (replica.St
 		return s, failf(exitError, "what answered on %s is not node %s: check --prefix", busclient.StatusSubject(prefix, id), id)
 	}
 	return s, nil
-}
-
-// because tells what the node itself gives as the reason that it cannot serve.
-func because(s replica.Status) string {
-	switch refusing := slices.Sorted(maps.Keys(s.RefusedBy)); {
-	case len(refusing) > 0:
-		return fmt.Sprintf(" (refused by %s: %s)", strings.Join(refusing, ", "), s.RefusedBy[refusing[0]])
-	case len(s.WaitingFor) > 0:
-		return fmt.Sprintf(" (it waits for %s)", strings.Join(s.WaitingFor, ", "))
-	}
-	for _, l := range s.Links {
-		if l.Refusal != "" {
-			return fmt.Sprintf(" (its link to %s: %s)", l.Peer, l.Refusal)
-		}
-	}
-	return ""
 }

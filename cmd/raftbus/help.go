@@ -16,7 +16,8 @@ import (
 const environmentHelp = `Environment:
   Each flag can be set by a variable: --log-level by RAFTBUS_LOG_LEVEL, and so on. The
   NATS flags also take the variables of the nats CLI (NATS_URL, NATS_CREDS, ...) and its
-  contexts. Flags win over RAFTBUS_*, those over NATS_*, those over the context.`
+  contexts. Flags win over RAFTBUS_*, those over NATS_*, those over the file that --config
+  names (see 'raftbus config --help'), and that over the context.`
 
 // usage prints a command's help but for its description, which cobra prints before.
 func usage(cmd *cobra.Command) error {
@@ -35,7 +36,7 @@ func usage(cmd *cobra.Command) error {
 		fmt.Fprintf(w, "\n%s\n\n%s\n", environmentHelp, exitCodesHelp)
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "\nSee 'raftbus --help' for the environment variables and the exit codes.\n")
+	_, err := fmt.Fprintf(w, "\nSee 'raftbus --help' for the environment variables, the configuration file and the exit codes.\n")
 	return err
 }
 

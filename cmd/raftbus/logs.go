@@ -5,7 +5,6 @@ package main
 import (
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -33,20 +32,11 @@ func logLevelFlag(flags *pflag.FlagSet, level slog.Level) *logLevel {
 	return &l
 }
 
-// newLogger writes text when stderr is a terminal, and JSON otherwise.
-func newLogger(stderr io.Writer, level slog.Leveler) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
+// newLogger writes text when stderr is a terminal, and JSON otherwise. Close the queue at the end.
+func newLogger(stderr io.Writer, level slog.Leveler) (*slog.Logger, *logQueue) {
+	options, queue := &slog.HandlerOptions{Level: level}, newLogQueue(stderr)
 	if isTerminal(stderr) {
-		return slog.New(slog.NewTextHandler(stderr, options))
+		return slog.New(slog.NewTextHandler(queue, options)), queue
 	}
-	return slog.New(slog.NewJSONHandler(stderr, options))
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return slog.New(slog.NewJSONHandler(queue, options)), queue
 }

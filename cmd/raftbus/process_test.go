@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,11 +38,14 @@ type processKey struct{}
 //
 //	process NAME start REGEXP program [args]   starts it and waits for a line that matches; NATS_URL and PORT become the line's
 //	process NAME line REGEXP                   waits for another line
+//	process NAME hangup REGEXP                 sends SIGHUP, and waits for a line that matches
 //	process NAME term                          sends SIGTERM and wants exit code 0
+//	process NAME int N REGEXP                  sends SIGINT, and wants a line that matches, and exit code N
 //	process NAME kill                          sends SIGKILL
+//	process NAME pause                         sends SIGSTOP; kill ends it all the same
 func processCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: process NAME start|line|term|kill ...")
+		ts.Fatalf("usage: process NAME start|line|term|int|kill ...")
 	}
 	name, all := args[0], processes(ts)
 	switch args[1] {
@@ -50,12 +54,24 @@ func processCommand(ts *testscript.TestScript, neg bool, args []string) {
 		all[name].waitFor(ts, args[2])
 	case "line":
 		all[name].waitFor(ts, args[2])
+	case "hangup":
+		ts.Check(all[name].cmd.Process.Signal(syscall.SIGHUP))
+		all[name].waitFor(ts, args[2])
 	case "term":
 		ts.Check(all[name].cmd.Process.Signal(syscall.SIGTERM))
 		all[name].wait(ts)
 		if code := all[name].cmd.ProcessState.ExitCode(); code != 0 {
 			ts.Fatalf("%s ended with code %d", name, code)
 		}
+	case "int":
+		ts.Check(all[name].cmd.Process.Signal(os.Interrupt))
+		all[name].waitFor(ts, args[3])
+		all[name].wait(ts)
+		if code := all[name].cmd.ProcessState.ExitCode(); strconv.Itoa(code) != args[2] {
+			ts.Fatalf("%s ended with code %d", name, code)
+		}
+	case "pause":
+		ts.Check(all[name].cmd.Process.Signal(syscall.SIGSTOP))
 	case "kill":
 		ts.Check(all[name].cmd.Process.Kill())
 		all[name].wait(ts)
@@ -83,7 +99,7 @@ func startProcess(ts *testscript.TestScript, program string, args []string) *pro
 // scriptEnv is the script's environment: the variables that raftbus and its home depend on.
 func scriptEnv(ts *testscript.TestScript) []string {
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "NATS_URL", "RAFTBUS_ID", "RAFTBUS_MEMBERS", "RAFTBUS_DIR"} {
+	for _, name := range []string{"PATH", "HOME", "XDG_CONFIG_HOME", "NATS_URL", "RAFTBUS_INSECURE", "RAFTBUS_ID", "RAFTBUS_MEMBERS", "RAFTBUS_DIR"} {
 		if value := ts.Getenv(name); value != "" {
 			env = append(env, name+"="+value)
 		}

@@ -3,6 +3,8 @@ package main
 // The root command: what all commands share.
 
 import (
+	"net"
+	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,15 +16,19 @@ import (
 const rootHelp = `raftbus is a strongly consistent key-value store, replicated with Raft, whose only network is NATS.
 
 A node listens on no port: it dials NATS, and its name is its address. Talk to the
-cluster with the nats CLI, or with any NATS client.`
+cluster with these commands, with the nats CLI, or with any NATS client.`
 
 const rootExamples = `  raftbus dev                                  # NATS and three nodes in this process, durable
-  nats req raftbus.bucket.add.app ''           # in another terminal
-  nats req raftbus.kv.put.app.color blue
-  nats req raftbus.kv.get.app.color ''
+  raftbus bucket add app                       # in another terminal
+  raftbus kv put app color blue
+  raftbus kv get app color
+  nats req raftbus.kv.put.app.color green      # the same, by any NATS client
 
-  raftbus node --id n1 --members n1,n2,n3 --dir /var/lib/raftbus --nats nats://bus:4222
-  raftbus status --nats nats://bus:4222`
+  raftbus auth init --nodes n1,n2,n3 --url nats://bus:4222
+  raftbus node --id n1 --members n1,n2,n3 --dir /var/lib/raftbus --nats nats://bus:4222 --auth-dir /etc/raftbus/n1
+  raftbus status --context admin.json
+  raftbus top --context admin.json
+  raftbus member add n4 --context admin.json   # a node that was started with --join`
 
 // lookupEnv reads one variable of the environment, as os.LookupEnv does.
 type lookupEnv = func(name string) (string, bool)
@@ -41,13 +47,15 @@ func newRoot(lookup lookupEnv) *cobra.Command {
 		Args:                       noSuchCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return fillFromEnv(cmd.Flags(), lookup)
+			return fill(cmd, lookup)
 		},
 	}
+	root.PersistentFlags().String("config", "", "configuration `FILE` (see 'raftbus config --help')")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w: see '%s --help'", err, cmd.CommandPath())
 	})
-	root.AddCommand(newDev(), newNode(lookup), newStatus(lookup), newHealth(lookup), newVersion())
+	root.AddCommand(newDev(), newNode(lookup), newConfig(lookup), newStatus(lookup), newTop(lookup), newDoctor(lookup), newHealth(lookup), newKV(lookup), newBucket(lookup), newMember(lookup), newLeader(lookup), newUpgrade(lookup),
+		newAuth(), newBackup(lookup), newRestore(), newRecover(), newLog(), newImport(lookup), newBench(lookup), newVersion())
 	root.SetUsageFunc(usage)
 	return root
 }
@@ -59,10 +67,10 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return usagef("no command %q: did you mean '%s'?", args[0], strings.Join(near, "' or '"))
 	}
-	return usagef("no command %q: see 'raftbus --help'", args[0])
+	return usagef("no command %q: see '%s --help'", args[0], cmd.CommandPath())
 }
 
-// noArgs refuses arguments: all of raftbus' commands take flags only.
+// noArgs refuses arguments: most of raftbus' commands take flags only.
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -73,6 +81,32 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // prefixFlag adds --prefix, which names the cluster on the bus.
 func prefixFlag(flags *pflag.FlagSet) *string {
 	return flags.String("prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+}
+
+// httpFlag adds --http, where a node shows what it does.
+func httpFlag(flags *pflag.FlagSet) *string {
+	return flags.String("http", "", "`ADDRESS` to serve a web page, /metrics, /healthz, /livez, /readyz and /stats on, such as 127.0.0.1:8080; without a host it is loopback; default: none, since a node needs no port")
+}
+
+// tracesFlag adds --traces, where traces go.
+func tracesFlag(flags *pflag.FlagSet) *string {
+	return flags.String("traces", "", "`URL` of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318: requests that carry a sampled traceparent are traced; default: none")
+}
+
+// checkTraces refuses what is no URL.
+func checkTraces(address string) error {
+	if u, err := url.Parse(address); address != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		return usagef("--traces %q: give it as http://127.0.0.1:4318", address)
+	}
+	return nil
+}
+
+// checkHTTP refuses what is no address.
+func checkHTTP(address string) error {
+	if _, _, err := net.SplitHostPort(address); address != "" && err != nil {
+		return usagef("--http %q: give it as 127.0.0.1:8080", address)
+	}
+	return nil
 }
 
 // resolve reads the NATS flags; what is wrong with them is wrong usage.

@@ -6,57 +6,123 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
 // stopTime bounds how long a clean end may take. After it the process ends all the same, which loses nothing acknowledged.
 const stopTime = 15 * time.Second
 
-func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target, key []byte) error {
-	logger := newLogger(cmd.ErrOrStderr(), f.level)
+func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
+	secrets, err := f.secrets(target)
+	if err != nil {
+		return err
+	}
+	logger, lines := newLogger(cmd.ErrOrStderr(), f.level)
+	defer lines.Close()
+	if secrets.keyFile != "" {
+		logger.Info("cluster key read", "another_accepted", secrets.another != nil)
+	}
+	page, err := observe.Listen(*f.http, logger)
+	if err != nil {
+		return err
+	}
+	defer page.Close()
+	traces, err := observe.NewTraces(*f.traces, logger)
+	if err != nil {
+		return err
+	}
+	defer traces.Close()
 	running, err := startAll(cmd.Context(), []replica.Options{{
-		ID: f.id, Members: f.members, Dir: f.dir, Prefix: f.prefix, ClusterKey: key, Logger: logger,
-		NATS: replica.NATSOptions{URLs: target.URLs, Options: target.Options},
+		ID: f.id, Members: f.members, Join: f.join, Dir: f.dir, Prefix: f.prefix, ClusterKey: secrets.current, OtherKey: secrets.another, Logger: logger, KeepLogBytes: f.keepLog,
+		Multicast: f.multicast, Traces: traces,
+		Domain: f.api.domain, DefaultAPI: f.api.serveDefault,
+		RefuseOpenBus: !f.insecure, Bounds: f.bounds.bounds(),
+		NATS: replica.NATSOptions{
+			URLs: target.URLs, Options: target.Options, LeafURLs: f.api.leaf,
+			Peers: secrets.folder.Peers, Clients: secrets.folder.Clients, Leaf: secrets.folder.Leaf,
+			Accounts: accountsOf(secrets.tenants),
+		},
 	}})
 	if err != nil {
 		return err
 	}
+	defer running.rekeyOnHangup(secrets.keyFile, logger)()
+	running.show(page)
 	return running.serve(cmd.Context(), func(leader string) { logger.Info("ready", "node", f.id, "leader", leader) })
 }
 
+func accountsOf(tenants []auth.Tenant) (list []replica.Account) {
+	for _, t := range tenants {
+		list = append(list, replica.Account(t))
+	}
+	return list
+}
+
 func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
-	logger := newLogger(cmd.ErrOrStderr(), f.level)
-	server, err := embedded.Start(embedded.Options{Host: f.host, Port: f.port, Logger: logger})
+	logger, lines := newLogger(cmd.ErrOrStderr(), f.level)
+	defer lines.Close()
+	server, err := embedded.Start(embedded.Options{Host: f.host, Port: f.port, LeafPort: embedded.Random, Logger: logger})
 	if err != nil {
 		return fmt.Errorf("%w (--port)", err)
 	}
 	defer server.Shutdown()
+	page, err := observe.Listen(*f.http, logger)
+	if err != nil {
+		return err
+	}
+	defer page.Close()
+	traces, err := observe.NewTraces(*f.traces, logger)
+	if err != nil {
+		return err
+	}
+	defer traces.Close()
 	var options []replica.Options
 	for _, id := range members {
 		options = append(options, replica.Options{
-			ID: id, Members: members, Dir: filepath.Join(f.dir, id), Prefix: f.prefix, Logger: logger,
-			NATS: replica.NATSOptions{URLs: []string{server.URL()}},
+			ID: id, Members: members, Dir: filepath.Join(f.dir, id), Prefix: f.prefix, Logger: logger, Traces: traces,
+			Domain: f.api.domain, DefaultAPI: f.api.serveDefault,
+			NATS: replica.NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}},
 		})
 	}
 	running, err := startAll(cmd.Context(), options)
 	if err != nil {
 		return err
 	}
+	running.show(page)
 	return running.serve(cmd.Context(), func(leader string) {
-		fmt.Fprintln(cmd.OutOrStdout(), f.readyLine(server.URL(), leader))
+		fmt.Fprintln(cmd.OutOrStdout(), f.readyLine(server.URL(), leader, page.Address()))
 	})
 }
 
 // nodes are the nodes of this process.
 type nodes []*replica.Replica
+
+// show shows the nodes to who asks by HTTP.
+func (n nodes) show(page *observe.Server) {
+	list := make([]observe.Node, len(n))
+	for i, r := range n {
+		list[i] = r
+	}
+	page.Show(list...)
+	if len(n) > 0 { // else the end came during the start
+		page.ShowPage(n[0].Page())
+	}
+}
 
 // startAll starts all nodes at once: at a first boot each of them waits for the others. If one cannot start, none is left
 // running. A signal meanwhile is a clean end, which leaves no nodes and no error.
@@ -83,10 +149,13 @@ func (n nodes) serve(ctx context.Context, ready func(leader string)) error {
 	if len(n) == 0 {
 		return nil // the end came during the start
 	}
+	notify("READY=1\nSTATUS=waits for a leader")
+	defer context.AfterFunc(ctx, func() { notify("STOPPING=1") })()
 	waiting, cancel := context.WithCancel(ctx)
 	var waiter sync.WaitGroup
 	waiter.Go(func() {
 		if leader, err := n[0].WaitReady(waiting); err == nil {
+			notify("STATUS=ready")
 			ready(leader)
 		}
 	})
@@ -124,17 +193,55 @@ func (n nodes) wait(ctx context.Context) error {
 	}
 }
 
-// stop ends all nodes at once and cleanly, as far as the time allows.
+// stop ends all nodes at once and cleanly, as far as the time allows. Several are a whole cluster.
 func (n nodes) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
-	failures := make([]error, len(n))
-	var all sync.WaitGroup
-	for i, r := range n {
-		if r != nil {
-			all.Go(func() { failures[i] = r.Stop(ctx) })
+	started := slices.DeleteFunc(slices.Clone(n), func(r *replica.Replica) bool { return r == nil })
+	if len(n) == 1 && len(started) == 1 {
+		return started[0].Stop(ctx)
+	}
+	return replica.StopAll(ctx, started)
+}
+
+// rekeyOnHangup has the nodes take the cluster key from its file anew at each SIGHUP, until the function that it returns is called. A
+// file that holds no good key changes nothing.
+func (n nodes) rekeyOnHangup(file string, logger *slog.Logger) (end func()) {
+	hangups, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	var listener sync.WaitGroup
+	listener.Go(func() {
+		for {
+			select {
+			case <-hangups:
+				n.rekey(file, logger)
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(done)
+		listener.Wait()
+	}
+}
+
+func (n nodes) rekey(file string, logger *slog.Logger) {
+	if file == "" {
+		logger.Warn("SIGHUP: there is no cluster key to read anew, start the node with one")
+		return
+	}
+	current, another, err := auth.ReadClusterKey(file)
+	if err != nil {
+		logger.Error("SIGHUP: the cluster key stays as it is", "err", err)
+		return
+	}
+	for _, r := range n {
+		if err := r.Rekey(current, another); err != nil {
+			logger.Error("SIGHUP: the cluster key stays as it is", "err", err)
+			return
 		}
 	}
-	all.Wait()
-	return errors.Join(failures...)
+	logger.Info("cluster key read anew", "another_accepted", another != nil)
 }

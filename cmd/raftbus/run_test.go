@@ -32,10 +32,15 @@ func runUntilReady(t *testing.T, args ...string) (stdout string, err error) {
 // execute runs a command in this process until it ends by itself or because of ctx.
 func execute(t *testing.T, ctx context.Context, stdout io.Writer, args ...string) error {
 	t.Helper()
+	return executeSaying(t, ctx, stdout, io.Discard, args...)
+}
+
+func executeSaying(t *testing.T, ctx context.Context, stdout, stderr io.Writer, args ...string) error {
+	t.Helper()
 	root := newRoot(func(string) (string, bool) { return "", false })
 	root.SetArgs(args)
 	root.SetOut(stdout)
-	root.SetErr(io.Discard)
+	root.SetErr(stderr)
 	ended := make(chan error, 1)
 	go func() { ended <- root.ExecuteContext(ctx) }()
 	select {
@@ -68,6 +73,18 @@ func TestDevEndsWithNothingLeftRunning(t *testing.T) {
 	stdout, err := runUntilReady(t, "dev", "--port", "0", "--dir", folder)
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(stdout, "\n"), "more than one line on stdout: %s", stdout)
+}
+
+// Nobody is left to take over when a whole cluster ends: that is nothing to warn of. What was asked before is answered.
+func TestTheEndOfAWholeClusterIsNoWarning(t *testing.T) {
+	for _, nodes := range []string{"1", "3", "3", "3"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		var said bytes.Buffer
+		err := executeSaying(t, ctx, &endAt{word: "ready", end: cancel}, &said, "dev", "--port", "0", "--nodes", nodes, "--dir", t.TempDir())
+		cancel()
+		require.NoError(t, err)
+		require.NotContains(t, said.String(), "leadership was not handed over", "%s nodes", nodes)
+	}
 }
 
 func TestAStartThatFailsLeavesNothingRunning(t *testing.T) {

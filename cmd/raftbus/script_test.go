@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
@@ -30,6 +32,12 @@ func TestScripts(t *testing.T) {
 			// A user's own settings must not reach the scripts, and theirs must not leave them.
 			e.Setenv("HOME", e.WorkDir+"/home")
 			e.Setenv("XDG_CONFIG_HOME", e.WorkDir+"/config")
+			e.Setenv("RAFTBUS_INSECURE", "true") // most run on a bus that is open
+			older, err := filepath.Abs("testdata/commands-2.rbb")
+			if err != nil {
+				return err
+			}
+			e.Setenv("BACKUP_OF_COMMANDS_2", older) // of an earlier build: bucket app, color is blue
 			e.Values[processKey{}] = map[string]*process{}
 			e.Values[busKey{}] = &bus{}
 			return nil
@@ -38,6 +46,8 @@ func TestScripts(t *testing.T) {
 			"code":    codeCommand,
 			"bus":     busCommand,
 			"answer":  answerCommand,
+			"binary":  binaryCommand,
+			"silent":  silentCommand,
 			"process": processCommand,
 			"request": requestCommand,
 			"until":   untilCommand,
@@ -64,13 +74,16 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// busCommand starts a NATS server, and names it in NATS_URL, or stops it: bus [user password], bus stop
+// busCommand starts a NATS server, and names it in NATS_URL, or stops it: bus [user password], bus configuration, bus stop
 func busCommand(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) == 1 && args[0] == "stop" {
 		ts.Value(busKey{}).(*bus).server.Shutdown()
 		return
 	}
 	o := embedded.Options{}
+	if len(args) == 1 {
+		o = embedded.Options{ConfigFile: ts.MkAbs(args[0]), Host: "127.0.0.1", Port: embedded.Random, LeafPort: embedded.Random}
+	}
 	if len(args) == 2 {
 		o.Users = []embedded.User{{Name: args[0], Password: args[1]}}
 	}
@@ -79,6 +92,25 @@ func busCommand(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(server.Shutdown)
 	ts.Value(busKey{}).(*bus).server = server
 	ts.Setenv("NATS_URL", server.URL())
+}
+
+// silentCommand listens and answers nothing, as a leader that is paused: silent SUBJECT
+func silentCommand(ts *testscript.TestScript, _ bool, args []string) {
+	conn, err := nats.Connect(ts.Getenv("NATS_URL"))
+	ts.Check(err)
+	ts.Defer(conn.Close)
+	_, err = conn.Subscribe(args[0], func(*nats.Msg) {})
+	ts.Check(err)
+	ts.Check(conn.Flush())
+}
+
+// binaryCommand writes a file that has every byte there is: binary FILE
+func binaryCommand(ts *testscript.TestScript, _ bool, args []string) {
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), every, 0o600))
 }
 
 // bus is the script's NATS server that was started last, kept in the script's values.
@@ -100,8 +132,8 @@ func answerCommand(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func TestEachFlagCanBeSetByAVariable(t *testing.T) {
-	samples := map[string]string{"bool": "true", "int": "3", "string": "x", "stringSlice": "a,b", "LEVEL": "debug"}
-	for _, command := range newRoot(os.LookupEnv).Commands() {
+	samples := map[string]string{"bool": "true", "int": "3", "int64": "3", "float64": "3", "string": "x", "stringSlice": "a,b", "LEVEL": "debug", "uint64": "3", "bytes": "3KiB", "stringToString": "a=b", "duration": "3s"}
+	for _, command := range all(newRoot(os.LookupEnv)) {
 		set := map[string]string{}
 		command.Flags().VisitAll(func(flag *pflag.Flag) { set[natsopt.Variable(flag.Name)] = samples[flag.Value.Type()] })
 		lookup := func(name string) (string, bool) { value, ok := set[name]; return value, ok }
@@ -113,8 +145,16 @@ func TestEachFlagCanBeSetByAVariable(t *testing.T) {
 	}
 }
 
+// all are the commands under one, and those under them.
+func all(cmd *cobra.Command) (list []*cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		list = append(append(list, sub), all(sub)...)
+	}
+	return list
+}
+
 func TestTheHelpListsTheExitCodes(t *testing.T) {
-	for _, code := range []int{exitOK, exitError, exitUsage, exitConflict, exitUnavailable, exitTimeout, exitNoLeader} {
+	for _, code := range []int{exitOK, exitError, exitUsage, exitNotFound, exitConflict, exitUnavailable, exitTimeout, exitNoLeader, exitRefused} {
 		require.Contains(t, exitCodesHelp, fmt.Sprintf("\n  %d  ", code))
 	}
 }

@@ -13,14 +13,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/node"
 )
 
 const statusHelp = `Ask all nodes of a cluster for their status, and print it.
 
 The nodes are asked over NATS on <prefix>.node._all.status; members that do not answer
-within a second are shown as such. The exit code is 0 when a quorum answers and a leader
+within a second are shown as such, and so are nodes that wait to be added, or were removed.
+LAG is how many entries of the leader's log a member is not known to hold. The exit code is 0 when a quorum answers and a leader
 serves, 5 when NATS cannot be reached or no node answers, 7 when no leader serves with a
 quorum.`
 
@@ -37,49 +38,36 @@ func newStatus(lookup lookupEnv) *cobra.Command {
 		Args:    noArgs,
 	}
 	asJSON := cmd.Flags().Bool("json", false, `print {"nodes":[...],"unreachable":[...]}`)
-	prefix := prefixFlag(cmd.Flags())
-	natsFlags := natsopt.Register(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := checkPrefix(*prefix); err != nil {
-			return err
-		}
-		target, err := resolve(natsFlags, lookup)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
+		found, err := askAll(cmd.Context(), a.conn, a.prefix)
 		if err != nil {
 			return err
 		}
-		return status(cmd, target, *prefix, *asJSON)
-	}
-	return cmd
+		return found.print(cmd.OutOrStdout(), a.prefix, *asJSON)
+	})
 }
 
-func status(cmd *cobra.Command, target natsopt.Target, prefix string, asJSON bool) error {
-	conn, err := connect(target, "status")
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	found, err := askAll(cmd.Context(), conn, prefix)
-	if err != nil {
-		return err
-	}
+// print prints the status of all nodes, and says by its error whether they serve.
+func (c cluster) print(w io.Writer, prefix string, asJSON bool) (err error) {
 	if asJSON {
-		err = json.NewEncoder(cmd.OutOrStdout()).Encode(found)
-	} else if len(found.Nodes) > 0 {
-		err = printCluster(cmd.OutOrStdout(), prefix, found)
+		err = json.NewEncoder(w).Encode(c)
+	} else if len(c.Nodes) > 0 {
+		err = printCluster(w, prefix, c)
 	}
 	if err != nil {
 		return err
 	}
-	return found.err(prefix)
+	return c.err(prefix)
 }
 
-// printCluster prints a headline, one line for each member, and a remark for each thing an operator should know.
+// printCluster prints a headline, one line for each node, and a remark for each thing an operator should know.
 func printCluster(w io.Writer, prefix string, c cluster) error {
-	fmt.Fprintf(w, "%s: %s, %d of %d nodes answer\n\n", prefix, headline(c), len(c.Nodes), c.size())
+	all := len(c.members())
+	fmt.Fprintf(w, "%s: %s, %d of %d nodes answer\n\n", prefix, headline(c), all-len(c.Unreachable), all)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tROLE\tTERM\tCOMMIT\tAPPLIED\tLOG\tLINKS")
+	fmt.Fprintln(table, "ID\tROLE\tTERM\tCOMMIT\tAPPLIED\tLOG\tLAG\tLINKS")
 	for _, n := range c.Nodes {
-		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", n.ID, n.Role, n.Term, n.Commit, n.Applied, logRange(n), links(n))
+		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", n.ID, n.Role, n.Term, n.Commit, n.Applied, logRange(n), lag(c, n.ID), links(n))
 	}
 	for _, id := range c.Unreachable {
 		fmt.Fprintf(table, "%s\tno answer\n", id)
@@ -87,7 +75,29 @@ func printCluster(w io.Writer, prefix string, c cluster) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	return printRemarks(w, c)
+	remarks := slices.Concat(memberRemarks(c), nodeRemarks(c))
+	if len(remarks) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", strings.Join(remarks, "\n"))
+	return err
+}
+
+// lag is how many entries of the leader's log a member is not known to hold, as the leader sees it.
+func lag(c cluster, id string) string {
+	leader := c.leader()
+	if leader == nil {
+		return "-"
+	}
+	if leader.ID == id {
+		return "0"
+	}
+	for _, p := range leader.Peers {
+		if p.ID == id {
+			return fmt.Sprint(leader.LogLast - min(p.Match, leader.LogLast))
+		}
+	}
+	return "-"
 }
 
 func headline(c cluster) string {
@@ -116,24 +126,70 @@ func links(n replica.Status) string {
 	return strings.Join(parts, ", ")
 }
 
-func printRemarks(w io.Writer, c cluster) error {
-	var remarks []string
-	for _, n := range c.Nodes {
-		if len(n.WaitingFor) > 0 {
-			remarks = append(remarks, fmt.Sprintf("%s waits for %s (the first boot needs all members)", n.ID, strings.Join(n.WaitingFor, ", ")))
+// memberRemarks are about who belongs to the cluster, and who does not.
+func memberRemarks(c cluster) (remarks []string) {
+	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
+	if conf := c.configuration(); conf != nil {
+		if !conf.Committed || len(conf.Outgoing) > 0 {
+			say("the members are being changed (configuration %d)", conf.Index)
 		}
-		for _, peer := range slices.Sorted(maps.Keys(n.RefusedBy)) {
-			remarks = append(remarks, fmt.Sprintf("%s is refused by %s: %s", n.ID, peer, n.RefusedBy[peer]))
+		for _, m := range conf.Learners {
+			say("%s is a learner: it becomes a voter by itself once it has caught up", m.ID)
 		}
-		for _, l := range n.Links {
-			if l.Refusal != "" && n.RefusedBy[l.Peer] == "" {
-				remarks = append(remarks, fmt.Sprintf("%s to %s: %s", n.ID, l.Peer, l.Refusal))
+	}
+	if leader := c.leader(); leader != nil {
+		for _, p := range leader.Peers {
+			if p.State == "snapshot" {
+				say("%s is far behind, and gets a snapshot", p.ID)
 			}
 		}
 	}
-	if len(remarks) == 0 {
-		return nil
+	for _, n := range c.Nodes {
+		switch {
+		case n.Joining:
+			say("%s waits to be added: raftbus member add %s", n.ID, n.ID)
+		case n.Role == "removed":
+			say("%s is no member any more: stop it, and delete its data folder", n.ID)
+		}
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", strings.Join(remarks, "\n"))
-	return err
+	return remarks
+}
+
+// nodeRemarks are about what keeps a node from its work.
+func nodeRemarks(c cluster) (remarks []string) {
+	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
+	for _, n := range c.Nodes {
+		if n.Disk.Full {
+			say("%s: its disk is full: it takes no more writes, reads go on", n.ID)
+		}
+		if n.Disk.Slow {
+			say("%s: its disk is slow: a write and sync took half a second or more lately, or has not ended", n.ID)
+		}
+		if n.Disk.Damaged > 0 {
+			say("%s: its disk has lost %d entries of its log: it has no vote until a leader has given them again", n.ID, n.Disk.Damaged)
+		}
+		for _, p := range n.Peers {
+			if p.Snapshot != nil {
+				say("%s is sent a snapshot by %s: it has stored %d MiB of it", p.ID, n.ID, p.Snapshot.Stored>>20)
+			}
+		}
+		if n.Rival != "" {
+			say("%s leads and serves nobody: %s", n.ID, n.Rival)
+		}
+		switch awaited := strings.Join(n.WaitingFor, ", "); {
+		case awaited != "" && n.FirstBoot == node.FirstBootSealing:
+			say("%s waits for %s to hold the table of the members (the first boot needs all members)", n.ID, awaited)
+		case awaited != "":
+			say("%s waits for %s (the first boot needs all members)", n.ID, awaited)
+		}
+		for _, peer := range slices.Sorted(maps.Keys(n.RefusedBy)) {
+			say("%s is refused by %s: %s", n.ID, peer, n.RefusedBy[peer])
+		}
+		for _, l := range n.Links {
+			if l.Refusal != "" && n.RefusedBy[l.Peer] == "" && n.Role != "removed" {
+				say("%s to %s: %s", n.ID, l.Peer, l.Refusal)
+			}
+		}
+	}
+	return remarks
 }

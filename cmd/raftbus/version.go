@@ -3,6 +3,7 @@ package main
 // The version command: what this binary was built from.
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -10,6 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 )
+
+// release is the version that a release was given when it was built (-ldflags '-X main.release=v1.2.3'); empty: the module's.
+var release string
 
 // buildVersion is what `raftbus version --json` prints.
 type buildVersion struct {
@@ -48,6 +52,7 @@ func versionOf(info *debug.BuildInfo) buildVersion {
 	if info.Main.Version != "" {
 		v.Version = info.Main.Version
 	}
+	v.Version = cmp.Or(release, v.Version)
 	for _, setting := range info.Settings {
 		switch setting.Key {
 		case "vcs.revision":

@@ -4,29 +4,63 @@
 // a version, a field or a choice that this build does not know is an error that stops the node, since skipping it would
 // let replicas differ (F28). Only bucket settings, which are kept and not acted on, may hold unknown fields.
 //
-// The schema, with the numbers that later features will take:
+// The schema:
 //
 //	message Command {
-//	  uint64 version = 1;              // the lowest version that may apply it; 0 and 1 are this one
+//	  uint64 version = 1;              // the lowest version that may apply it; 0 is 1
 //	  AddBucket add_bucket = 2;        // exactly one of these
 //	  RemoveBucket remove_bucket = 3;
 //	  Write write = 4;
-//	  // 5 transaction, 6 update of a bucket's settings, 7 expiry, 8 purge of a bucket
+//	  // 5 transaction
+//	  UpdateBucket update_bucket = 6;
+//	  Expire expire = 7;
+//	  PurgeBucket purge_bucket = 8;
+//	  AddConsumer add_consumer = 9;
+//	  MoveConsumers move_consumers = 10;
+//	  RemoveConsumer remove_consumer = 11;
+//	  Import import = 12;
+//	  Raise raise = 13;
 //	}
-//	message AddBucket { string name = 1; Settings settings = 2; }
+//	message AddBucket { string name = 1; Settings settings = 2; bool accept_equal = 3; bool importing = 4; }
 //	message RemoveBucket { string name = 1; }
+//	message Raise { uint64 version = 1; }   // that of the command is the same
+//	message UpdateBucket { string name = 1; Settings settings = 2; uint64 changed = 3; }
 //	message Write {
 //	  string bucket = 1; string key = 2;
 //	  uint64 op = 3;                   // 0 put, 1 delete, 2 purge
 //	  bytes value = 4;
 //	  uint64 condition = 5;            // 0 none, 1 absent, 2 present, 3 sequence
 //	  uint64 sequence = 6;             // what condition 3 compares with
-//	  // 7 headers, 8 TTL, 9 message id
+//	  bytes header = 7;                // as on the wire of NATS
+//	  sint64 ttl_ns = 8;               // -1 never
+//	  string msg_id = 9;
+//	  uint64 rollup = 10;              // 0 that of the op: the key for a purge, else none; 1 none, 2 key, 3 bucket
+//	  optional uint64 last_sequence = 11;
+//	  string last_msg_id = 12;
+//	}
+//	message PurgeBucket { string name = 1; string filter = 2; uint64 keep = 3; uint64 below = 4; string after = 5; uint64 through = 6; }
+//	message Expire { repeated Item items = 1; }
+//	message Item { string bucket = 1; uint64 incarnation = 2; uint64 sequence = 3; string key = 4; }
+//	message AddConsumer {
+//	  string bucket = 1; string name = 2; bytes config = 3; string deliver = 4;
+//	  string host = 5; uint64 boot = 6; uint64 mode = 7;   // 0 add or update, 1 add, 2 update
+//	  string answer = 8;
+//	}
+//	message MoveConsumers { repeated Move moves = 1; }
+//	message Move { string bucket = 1; string name = 2; uint64 generation = 3; string host = 4; uint64 boot = 5; uint64 added = 6; }
+//	message RemoveConsumer { string bucket = 1; string name = 2; uint64 added = 3; }
+//	message Import { string bucket = 1; uint64 after = 2; repeated ImportEntry entries = 3; uint64 last = 4; uint64 last_time = 5; bool done = 6; }
+//	message ImportEntry {
+//	  string key = 1; uint64 sequence = 2; uint64 op = 3; bytes value = 4; bytes header = 5;
+//	  sint64 ttl_ns = 6; uint64 time = 7; uint64 rollup = 8;   // 0 none, 1 key, 2 bucket
 //	}
 //	message Settings {
 //	  uint64 history = 1; uint64 ttl_ns = 2; uint64 max_value_size = 3; uint64 max_bytes = 4;
 //	  string description = 5; repeated Pair metadata = 6;   // in order of key
+//	  uint64 marker_ttl_ns = 7; bool allow_ttl = 8; uint64 duplicate_window_ns = 9; uint64 max_message_size = 10;
+//	  Republish republish = 11; bytes echo = 12; bool read_only = 13;   // read_only: from version 3 on
 //	}
+//	message Republish { string source = 1; string destination = 2; bool headers_only = 3; }
 //	message Pair { string key = 1; string value = 2; }
 package command
 
@@ -37,8 +71,13 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/wire"
 )
 
-// Version is the newest version of commands that this build applies.
-const Version = 1
+// Version is the newest version of commands that this build applies: 1 knew settings up to metadata, and no others that it had
+// to act on; 3 added Raise and read-only buckets.
+const Version = 3
+
+// Base is the version that every release knows. Commands of a later one are proposed only once a Raise has been applied, which is
+// proposed only when all members know it (see raise.go).
+const Base = 2
 
 var (
 	// ErrUnknown says that a newer version wrote the command: this node must stop, and be upgraded.
@@ -49,129 +88,76 @@ var (
 
 // Command is one entry's order to the store. Exactly one field is set.
 type Command struct {
-	AddBucket    *AddBucket
-	RemoveBucket *RemoveBucket
-	Write        *Write
+	AddBucket      *AddBucket
+	RemoveBucket   *RemoveBucket
+	Write          *Write
+	UpdateBucket   *UpdateBucket
+	Expire         *Expire
+	PurgeBucket    *PurgeBucket
+	AddConsumer    *AddConsumer
+	MoveConsumers  *MoveConsumers
+	RemoveConsumer *RemoveConsumer
+	Import         *Import
+	Raise          *Raise
 }
-
-// AddBucket makes a bucket, unless one of that name exists.
-type AddBucket struct {
-	Name     string
-	Settings Settings
-}
-
-// RemoveBucket removes a bucket and all its entries.
-type RemoveBucket struct {
-	Name string
-}
-
-// Write adds an entry to a bucket, if its condition holds. Value shares the decoded bytes.
-type Write struct {
-	Bucket, Key string
-	Op          Op
-	Value       []byte
-	Condition   Condition
-	Sequence    uint64
-}
-
-// Op says what an entry does to its key.
-type Op uint8
 
 const (
-	// Put gives the key a value.
-	Put Op = 0
-	// Delete marks the key as deleted. Its history stays.
-	Delete Op = 1
-	// Purge marks the key as deleted and drops its history.
-	Purge Op = 2
+	tagVersion        = 1<<3 | wire.Varint
+	tagAddBucket      = 2<<3 | wire.Bytes
+	tagRemoveBucket   = 3<<3 | wire.Bytes
+	tagWrite          = 4<<3 | wire.Bytes
+	tagUpdateBucket   = 6<<3 | wire.Bytes
+	tagExpire         = 7<<3 | wire.Bytes
+	tagPurgeBucket    = 8<<3 | wire.Bytes
+	tagAddConsumer    = 9<<3 | wire.Bytes
+	tagMoveConsumers  = 10<<3 | wire.Bytes
+	tagRemoveConsumer = 11<<3 | wire.Bytes
+	tagImport         = 12<<3 | wire.Bytes
+	tagRaise          = 13<<3 | wire.Bytes
 )
-
-// Condition says what must be true of a key for a write to happen.
-type Condition uint8
-
-const (
-	// Always writes whatever is there.
-	Always Condition = 0
-	// IfAbsent writes if the key has no entry, or its newest is a delete or a purge.
-	IfAbsent Condition = 1
-	// IfPresent writes if the key's newest entry is a put.
-	IfPresent Condition = 2
-	// IfSequence writes if the key's newest entry, whatever its op, has Write.Sequence; 0 means that it has none.
-	IfSequence Condition = 3
-)
-
-const (
-	tagVersion      = 1<<3 | wire.Varint
-	tagAddBucket    = 2<<3 | wire.Bytes
-	tagRemoveBucket = 3<<3 | wire.Bytes
-	tagWrite        = 4<<3 | wire.Bytes
-
-	tagName     = 1<<3 | wire.Bytes
-	tagSettings = 2<<3 | wire.Bytes
-
-	tagBucket    = 1<<3 | wire.Bytes
-	tagKey       = 2<<3 | wire.Bytes
-	tagOp        = 3<<3 | wire.Varint
-	tagValue     = 4<<3 | wire.Bytes
-	tagCondition = 5<<3 | wire.Varint
-	tagSequence  = 6<<3 | wire.Varint
-)
-
-// OverheadBytes bounds what a Write's encoding adds to its bucket, key and value.
-const OverheadBytes = 64
 
 // Encode writes the command.
 func (c Command) Encode() []byte {
 	switch {
-	case c.AddBucket != nil:
-		body := wire.AppendBytes(nil, tagName, c.AddBucket.Name)
-		body = wire.AppendBytes(body, tagSettings, c.AddBucket.Settings.Append(nil))
-		return wire.AppendMessage(nil, tagAddBucket, body)
-	case c.RemoveBucket != nil:
-		return wire.AppendMessage(nil, tagRemoveBucket, wire.AppendBytes(nil, tagName, c.RemoveBucket.Name))
 	case c.Write != nil:
 		return c.Write.encode()
+	case c.AddBucket != nil:
+		return wire.AppendMessage(c.AddBucket.Settings.version(), tagAddBucket, c.AddBucket.encode())
+	case c.RemoveBucket != nil:
+		return wire.AppendMessage(nil, tagRemoveBucket, c.RemoveBucket.encode())
+	case c.UpdateBucket != nil:
+		return wire.AppendMessage(c.UpdateBucket.Settings.raised(), tagUpdateBucket, c.UpdateBucket.encode())
+	case c.PurgeBucket != nil:
+		return wire.AppendMessage(nil, tagPurgeBucket, c.PurgeBucket.encode())
+	case c.Expire != nil:
+		return wire.AppendMessage(nil, tagExpire, c.Expire.encode())
+	case c.AddConsumer != nil:
+		return wire.AppendMessage(nil, tagAddConsumer, c.AddConsumer.encode())
+	case c.MoveConsumers != nil:
+		return wire.AppendMessage(nil, tagMoveConsumers, c.MoveConsumers.encode())
+	case c.RemoveConsumer != nil:
+		return wire.AppendMessage(nil, tagRemoveConsumer, c.RemoveConsumer.encode())
+	case c.Import != nil:
+		return wire.AppendMessage(nil, tagImport, c.Import.encode())
+	case c.Raise != nil:
+		return wire.AppendMessage(wire.AppendUint(nil, tagVersion, c.Raise.Version), tagRaise, c.Raise.encode())
 	}
 	return nil
-}
-
-// encode writes value and all into one allocation: values are large, and this is every put's path.
-func (w *Write) encode() []byte {
-	head := make([]byte, 0, len(w.Bucket)+len(w.Key)+OverheadBytes/2)
-	head = wire.AppendBytes(head, tagBucket, w.Bucket)
-	head = wire.AppendBytes(head, tagKey, w.Key)
-	head = wire.AppendUint(head, tagOp, uint64(w.Op))
-	head = wire.AppendUint(head, tagCondition, uint64(w.Condition))
-	head = wire.AppendUint(head, tagSequence, w.Sequence)
-	size := len(head) + wire.SizeBytes(tagValue, w.Value)
-	b := make([]byte, 0, size+OverheadBytes/2)
-	b = wire.AppendHead(b, tagWrite, size)
-	b = append(b, head...)
-	return wire.AppendBytes(b, tagValue, w.Value)
 }
 
 // Decode reads a command. The error is ErrUnknown or ErrMalformed.
 func Decode(data []byte) (Command, error) {
 	var c Command
 	set := 0
-	err := wire.Each(data, func(f wire.Field) (err error) {
-		switch f.Tag {
-		case tagVersion:
-			if f.Uint > Version {
-				return fmt.Errorf("%w (version %d, this is %d)", ErrUnknown, f.Uint, Version)
-			}
-			return nil
-		case tagAddBucket:
-			c.AddBucket, err = decodeAddBucket(f.Data)
-		case tagRemoveBucket:
-			c.RemoveBucket, err = decodeRemoveBucket(f.Data)
-		case tagWrite:
-			c.Write, err = decodeWrite(f.Data)
-		default:
-			return unknownField("command", f.Tag)
+	err := wire.Each(data, func(f wire.Field) error {
+		if f.Tag != tagVersion {
+			set++
+			return c.decodeOrder(f)
 		}
-		set++
-		return err
+		if f.Uint > Version {
+			return fmt.Errorf("%w (version %d, this is %d)", ErrUnknown, f.Uint, Version)
+		}
+		return nil
 	})
 	switch {
 	case errors.Is(err, wire.ErrMalformed):
@@ -184,60 +170,38 @@ func Decode(data []byte) (Command, error) {
 	return c, nil
 }
 
+func (c *Command) decodeOrder(f wire.Field) (err error) {
+	switch f.Tag {
+	case tagWrite:
+		c.Write, err = decodeWrite(f.Data)
+	case tagAddBucket:
+		c.AddBucket, err = decodeAddBucket(f.Data)
+	case tagRemoveBucket:
+		c.RemoveBucket, err = decodeRemoveBucket(f.Data)
+	case tagUpdateBucket:
+		c.UpdateBucket, err = decodeUpdateBucket(f.Data)
+	case tagPurgeBucket:
+		c.PurgeBucket, err = decodePurgeBucket(f.Data)
+	case tagExpire:
+		c.Expire, err = decodeExpire(f.Data)
+	case tagAddConsumer:
+		c.AddConsumer, err = decodeAddConsumer(f.Data)
+	case tagMoveConsumers:
+		c.MoveConsumers, err = decodeMoveConsumers(f.Data)
+	case tagRemoveConsumer:
+		c.RemoveConsumer, err = decodeRemoveConsumer(f.Data)
+	case tagImport:
+		c.Import, err = decodeImport(f.Data)
+	case tagRaise:
+		c.Raise, err = decodeRaise(f.Data)
+	default:
+		err = unknownField("command", f.Tag)
+	}
+	return err
+}
+
 func unknownField(message string, tag wire.Tag) error {
 	return fmt.Errorf("%w (field %d of %s)", ErrUnknown, tag>>3, message)
-}
-
-func decodeAddBucket(data []byte) (*AddBucket, error) {
-	var a AddBucket
-	err := wire.Each(data, func(f wire.Field) (err error) {
-		switch f.Tag {
-		case tagName:
-			a.Name = string(f.Data)
-		case tagSettings:
-			a.Settings, err = DecodeSettings(f.Data)
-		default:
-			err = unknownField("add_bucket", f.Tag)
-		}
-		return err
-	})
-	return &a, err
-}
-
-func decodeRemoveBucket(data []byte) (*RemoveBucket, error) {
-	var r RemoveBucket
-	err := wire.Each(data, func(f wire.Field) error {
-		if f.Tag != tagName {
-			return unknownField("remove_bucket", f.Tag)
-		}
-		r.Name = string(f.Data)
-		return nil
-	})
-	return &r, err
-}
-
-func decodeWrite(data []byte) (*Write, error) {
-	var w Write
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagBucket:
-			w.Bucket = string(f.Data)
-		case tagKey:
-			w.Key = string(f.Data)
-		case tagOp:
-			return choice(&w.Op, f.Uint, Purge, "op")
-		case tagValue:
-			w.Value = f.Data
-		case tagCondition:
-			return choice(&w.Condition, f.Uint, IfSequence, "condition")
-		case tagSequence:
-			w.Sequence = f.Uint
-		default:
-			return unknownField("write", f.Tag)
-		}
-		return nil
-	})
-	return &w, err
 }
 
 // choice sets one of an enumeration's values, of which last is the greatest known.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"encoding/hex"
 	"runtime"
 	"testing"
 	"time"
@@ -14,15 +15,45 @@ func commands() []Command {
 	settings := Settings{
 		History: 64, TTL: time.Minute, MaxValueSize: 10, MaxBytes: 1 << 40, Description: "d", Metadata: map[string]string{"b": "2", "a": "1", "": "x"},
 	}
+	last, none := uint64(1<<63), uint64(0)
+	header := []byte("NATS/1.0\r\nNats-TTL: 1s\r\n\r\n")
+	all := settings
+	all.MarkerTTL, all.AllowTTL, all.DuplicateWindow, all.MaxMessageSize = time.Second, true, time.Hour, 1<<20
+	all.Republish = &Republish{Source: ">", Destination: "x.>", HeadersOnly: true}
+	all.Echo = []byte(`{"storage":"file"}`)
 	return []Command{
 		{AddBucket: &AddBucket{Name: "app"}},
+		{AddBucket: &AddBucket{Name: "app", Settings: all, AcceptEqual: true}},
+		{UpdateBucket: &UpdateBucket{Name: "app", Settings: all, Changed: 7}},
+		{UpdateBucket: &UpdateBucket{Settings: Settings{Republish: &Republish{}}}},
+		{Write: &Write{Bucket: "app", Key: "k", Header: header, TTL: Never, MsgID: "id", Rollup: RollupBucket, LastSequence: &last, LastMsgID: "before"}},
+		{Write: &Write{Bucket: "app", Key: "k", TTL: 1<<63 - 1, LastSequence: &none, Condition: IfSequence, Sequence: 1<<64 - 1}},
+		{Write: &Write{Bucket: "app", Key: "k", Op: Purge, Rollup: RollupKey}},
+		{Write: &Write{Bucket: "app", Key: "k", Op: Purge, Rollup: RollupNone}},
+		{Write: &Write{Bucket: "app", Key: "k", Op: Purge, Rollup: RollupBucket}},
+		{Write: &Write{Bucket: "app", Key: "k", Op: Delete, Rollup: RollupKey}},
+		{PurgeBucket: &PurgeBucket{Name: "app"}},
+		{PurgeBucket: &PurgeBucket{Name: "app", Filter: "a.>", Keep: 1, Below: 2, After: "a.b", Through: 3}},
+		{Expire: &Expire{Items: []ExpireItem{{"app", 1, 2, "k"}, {"b", 3, 4, "l"}}}},
+		{AddConsumer: &AddConsumer{Bucket: "app", Name: "c", Config: []byte("{}"), Deliver: "_INBOX.x", Host: "n1", Boot: 9, Mode: UpdateOnly, Answer: "_INBOX.a"}},
+		{MoveConsumers: &MoveConsumers{Moves: []ConsumerMove{{"app", "c", 7, 1, "n2", 10}, {"app", "d", 8, 2, "n3", 11}}}},
+		{RemoveConsumer: &RemoveConsumer{Bucket: "app", Name: "c", Added: 5}},
+		{AddBucket: &AddBucket{Name: "app", Importing: true}},
+		{AddBucket: &AddBucket{Name: "app", Settings: Settings{ReadOnly: true}}},
+		{UpdateBucket: &UpdateBucket{Name: "app", Settings: Settings{ReadOnly: true, AllowTTL: true}}},
+		{Raise: &Raise{Version: Version}},
+		{Import: &Import{Bucket: "app", After: 7, Last: 12, LastTime: 1 << 60, Done: true, Entries: []ImportEntry{
+			{Key: "k", Sequence: 9, Value: []byte("value"), Time: 1 << 60, TTL: Never},
+			{Key: "l", Sequence: 10, Op: Purge, Header: header, TTL: time.Second, Rollup: RollupKey},
+		}}},
+		{Import: &Import{Bucket: "app", Entries: []ImportEntry{{Key: "k", Sequence: 1<<64 - 1, Op: Delete, Value: bytes.Repeat([]byte("v"), 1<<20), Rollup: RollupBucket}}}},
 		{AddBucket: &AddBucket{Name: "app", Settings: settings}},
 		{RemoveBucket: &RemoveBucket{Name: "app"}},
 		{Write: &Write{Bucket: "app", Key: "k"}},
 		{Write: &Write{Bucket: "app", Key: "k", Value: []byte("value")}},
 		{Write: &Write{Bucket: "app", Key: "k", Value: bytes.Repeat([]byte("v"), 1<<20), Condition: IfSequence, Sequence: 1 << 60}},
 		{Write: &Write{Bucket: "app", Key: "k", Op: Delete, Condition: IfPresent}},
-		{Write: &Write{Bucket: "app", Key: "k", Op: Purge, Condition: IfAbsent}},
+		{Write: &Write{Bucket: "app", Key: "k", Op: Purge, Condition: IfAbsent, Rollup: RollupKey}},
 	}
 }
 
@@ -32,7 +63,15 @@ func TestCommandsComeBackAsTheyWere(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c, got)
 		if w := c.Write; w != nil {
-			require.LessOrEqual(t, len(c.Encode()), len(w.Bucket)+len(w.Key)+len(w.Value)+OverheadBytes)
+			variable := len(w.Bucket) + len(w.Key) + len(w.Value) + len(w.Header) + len(w.MsgID) + len(w.LastMsgID)
+			require.LessOrEqual(t, len(c.Encode()), variable+OverheadBytes)
+		}
+		if i := c.Import; i != nil {
+			most := len(i.Bucket) + ImportOverheadBytes
+			for n := range i.Entries {
+				most += i.Entries[n].Size()
+			}
+			require.LessOrEqual(t, len(c.Encode()), most)
 		}
 	}
 }
@@ -44,6 +83,51 @@ func TestEncodingIsAsPublished(t *testing.T) {
 	require.Equal(t, "\x12\x11\x0a\x03app\x12\x0a\x08\x02\x2a\x01d\x32\x03\x0a\x01a",
 		string(Command{AddBucket: &AddBucket{Name: "app", Settings: Settings{History: 2, Description: "d", Metadata: map[string]string{"a": ""}}}}.Encode()))
 	require.Equal(t, "\x1a\x05\x0a\x03app", string(Command{RemoveBucket: &RemoveBucket{Name: "app"}}.Encode()))
+	zero := uint64(0)
+	for want, c := range map[string]Command{
+		"\x22\x18\x0a\x01b\x12\x01k\x40\x01\x4a\x01i\x50\x02\x58\x00\x62\x01j\x3a\x01H\x22\x01v": {Write: &Write{
+			Bucket: "b", Key: "k", Value: []byte("v"), Header: []byte("H"), TTL: Never, MsgID: "i", Rollup: RollupKey, LastSequence: &zero, LastMsgID: "j"}},
+		"\x08\x02\x12\x1b\x0a\x01b\x12\x16\x38\x01\x40\x01\x48\x02\x50\x03\x5a\x08\x0a\x01>\x12\x01d\x18\x01\x62\x02{}": {AddBucket: &AddBucket{
+			Name: "b", Settings: Settings{MarkerTTL: 1, AllowTTL: true, DuplicateWindow: 2, MaxMessageSize: 3, Republish: &Republish{">", "d", true}, Echo: []byte("{}")}}},
+		"\x12\x05\x0a\x01b\x18\x01":                                             {AddBucket: &AddBucket{Name: "b", AcceptEqual: true}},
+		"\x32\x09\x0a\x01b\x12\x02\x08\x02\x18\x07":                             {UpdateBucket: &UpdateBucket{"b", Settings{History: 2}, 7}},
+		"\x3a\x0c\x0a\x0a\x0a\x01b\x10\x01\x18\x02\x22\x01k":                    {Expire: &Expire{[]ExpireItem{{"b", 1, 2, "k"}}}},
+		"\x42\x0f\x0a\x01b\x12\x01>\x18\x01\x20\x02\x2a\x01k\x30\x03":           {PurgeBucket: &PurgeBucket{"b", ">", 1, 2, "k", 3}},
+		"\x4a\x13\x0a\x01b\x12\x01c\x1a\x01{\x22\x01d\x2a\x01h\x30\x01\x38\x02": {AddConsumer: &AddConsumer{"b", "c", []byte("{"), "d", "h", 1, UpdateOnly, ""}},
+		"\x52\x11\x0a\x0f\x0a\x01b\x12\x01c\x18\x01\x22\x01h\x28\x02\x30\x03":   {MoveConsumers: &MoveConsumers{[]ConsumerMove{{"b", "c", 3, 1, "h", 2}}}},
+		"\x08\x03\x32\x07\x0a\x01b\x12\x02\x68\x01":                             {UpdateBucket: &UpdateBucket{"b", Settings{ReadOnly: true}, 0}},
+		"\x08\x03\x6a\x02\x08\x03":                                              {Raise: &Raise{Version: 3}},
+		"\x12\x05\x0a\x01b\x20\x01":                                             {AddBucket: &AddBucket{Name: "b", Importing: true}},
+		"\x62\x20\x0a\x01b\x10\x01\x1a\x13\x0a\x01k\x10\x02\x18\x02\x22\x01v\x2a\x01H\x30\x01\x38\x03\x40\x01\x20\x04\x28\x05\x30\x01": {Import: &Import{"b", 1, []ImportEntry{
+			{"k", 2, Purge, []byte("v"), []byte("H"), Never, 3, RollupKey}}, 4, 5, true}},
+		"\x5a\x08\x0a\x01b\x12\x01c\x18\x01": {RemoveConsumer: &RemoveConsumer{"b", "c", 1}},
+	} {
+		require.Equal(t, want, string(c.Encode()))
+	}
+}
+
+// A purge that an earlier version logged, without a rollup, drops the key's history, as it did then.
+func TestAPurgeOfAnEarlierVersionRollsUp(t *testing.T) {
+	c, err := Decode([]byte("\x22\x08\x0a\x01b\x12\x01k\x18\x02"))
+	require.NoError(t, err)
+	require.Equal(t, Write{Bucket: "b", Key: "k", Op: Purge, Rollup: RollupKey}, *c.Write)
+}
+
+// A build of version 1 keeps settings that it does not know, and would not act on these.
+func TestSettingsThatAreActedOnRaiseTheVersion(t *testing.T) {
+	for _, s := range []Settings{{MarkerTTL: 1}, {AllowTTL: true}, {DuplicateWindow: 1}, {MaxMessageSize: 1}} {
+		require.Equal(t, field(1, 2), Command{AddBucket: &AddBucket{Name: "b", Settings: s}}.Encode()[:2])
+	}
+	s := Settings{History: 2, TTL: 1, MaxValueSize: 1, MaxBytes: 1, Description: "d", Metadata: map[string]string{"a": "b"}, Echo: []byte("x")}
+	require.EqualValues(t, 0x12, Command{AddBucket: &AddBucket{Name: "b", Settings: s}}.Encode()[0])
+}
+
+func TestWindow(t *testing.T) {
+	for _, c := range []struct{ window, ttl, want time.Duration }{
+		{0, 0, WindowDefault}, {0, time.Second, time.Second}, {0, time.Hour, WindowDefault}, {time.Hour, time.Second, time.Hour},
+	} {
+		require.Equal(t, c.want, (&Settings{DuplicateWindow: c.window, TTL: c.ttl}).Window())
+	}
 }
 
 func field(num protowire.Number, v uint64) []byte {
@@ -52,18 +136,33 @@ func field(num protowire.Number, v uint64) []byte {
 
 func TestWhatANewerVersionWroteIsNeverSkipped(t *testing.T) { // F28
 	remove := Command{RemoveBucket: &RemoveBucket{Name: "app"}}.Encode()
-	write := func(extra []byte) []byte {
-		return protowire.AppendBytes(protowire.AppendTag(nil, 4, protowire.BytesType), extra)
+	order := func(num protowire.Number, extra []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), extra)
 	}
+	write := func(extra []byte) []byte { return order(4, extra) }
 	for name, data := range map[string][]byte{
 		"a newer version":        append(field(1, Version+1), remove...),
 		"an order not known":     protowire.AppendBytes(protowire.AppendTag(nil, 5, protowire.BytesType), nil),
 		"an order and a field":   append(remove[:len(remove):len(remove)], field(99, 1)...),
-		"a field of a write":     write(protowire.AppendBytes(protowire.AppendTag(nil, 9, protowire.BytesType), []byte("id"))),
+		"a field of a write":     write(protowire.AppendBytes(protowire.AppendTag(nil, 13, protowire.BytesType), []byte("id"))),
+		"a rollup not known":     write(field(10, 4)),
+		"a field of update_b.":   order(6, field(9, 1)),
+		"a field of expire":      order(7, field(9, 1)),
+		"a field of an item":     order(7, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), field(9, 1))),
+		"a field of purge_b.":    order(8, field(9, 1)),
+		"a field of add_cons.":   order(9, field(9, 1)),
+		"a mode of add_cons.":    order(9, field(7, 3)),
+		"a field of move_cons.":  order(10, field(9, 1)),
+		"a field of a move":      order(10, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), field(9, 1))),
+		"a field of rem. cons.":  order(11, field(9, 1)),
+		"a field of import":      order(12, field(9, 1)),
+		"a field of its entry":   order(12, protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), field(9, 1))),
+		"an op of its entry":     order(12, protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), field(3, 3))),
+		"a rollup of its entry":  order(12, protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), field(8, 3))),
 		"another type of field":  write(field(1, 1)),
 		"an op not known":        write(field(3, 3)),
 		"a condition not known":  write(field(5, 4)),
-		"a field of add_bucket":  protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), field(3, 1)),
+		"a field of add_bucket":  protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), field(5, 1)),
 		"a field of rem. bucket": protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), field(2, 1)),
 	} {
 		_, err := Decode(data)
@@ -129,4 +228,21 @@ func FuzzDecode(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, c.Encode(), again.Encode())
 	})
+}
+
+// A sum is the same on every build: what it is compared with was computed elsewhere.
+func TestASumIsOfWhatLasts(t *testing.T) {
+	e := ImportEntry{Key: "k", Sequence: 7, Value: []byte("v"), TTL: Never}
+	sum := e.Sum()
+	require.Equal(t, "9f7ee82542726c495d9a9c7a7d839dcd0357e7f2e1ee08ea204fb8b87db6ef8a", hex.EncodeToString(sum[:]))
+	again := e
+	again.Time, again.Rollup, again.Header = 9, RollupKey, []byte{}
+	require.Equal(t, sum, again.Sum())
+	for _, other := range []ImportEntry{
+		{Key: "l", Sequence: 7, Value: []byte("v"), TTL: Never}, {Key: "k", Sequence: 8, Value: []byte("v"), TTL: Never},
+		{Key: "k", Sequence: 7, Value: []byte("w"), TTL: Never}, {Key: "k", Sequence: 7, Value: []byte("v")},
+		{Key: "k", Sequence: 7, Op: Delete, Value: []byte("v"), TTL: Never}, {Key: "k", Sequence: 7, Header: []byte("v"), TTL: Never},
+	} {
+		require.NotEqual(t, sum, other.Sum())
+	}
 }

@@ -2,9 +2,9 @@ package store
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
@@ -21,7 +20,7 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// What a crash or a failing disk leaves.
+// What a crash or a failing disk leaves of a store on Pebble.
 
 func crashed(fs *vfs.MemFS, keptPercent int, seed uint64) *vfs.MemFS {
 	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keptPercent, RNG: rand.New(rand.NewPCG(seed, 0))})
@@ -49,7 +48,7 @@ func sumOf(t *testing.T, s *Store) string {
 func TestCrashWhileFlushingKeepsAWholePrefix(t *testing.T) {
 	const batches, images = 700, 60
 	fs := vfs.NewCrashableMem()
-	f := open(t, fs)
+	f := open(t, pebbleDisk{fs})
 	f.apply(addBucket("app", command.Settings{}))
 	type image struct {
 		fs               *vfs.MemFS
@@ -79,7 +78,7 @@ func TestCrashWhileFlushingKeepsAWholePrefix(t *testing.T) {
 	require.Positive(t, f.store.Durable(), "the flusher ran by size")
 	f.close()
 	for _, im := range taken {
-		g := open(t, im.fs)
+		g := open(t, pebbleDisk{im.fs})
 		at := g.store.Applied().Index
 		require.GreaterOrEqual(t, at, im.durable)
 		require.LessOrEqual(t, at, im.applied+3)
@@ -112,15 +111,15 @@ func TestCrashAtEachStepOfTheFirstOpen(t *testing.T) {
 		}
 		return nil
 	})
-	f := open(t, fs)
+	f := open(t, pebbleDisk{fs})
 	f.close()
 	require.Greater(t, len(images), 30)
 	for _, image := range images {
-		g := open(t, image)
+		g := open(t, pebbleDisk{image})
 		require.Zero(t, g.store.Applied())
 		g.one(addBucket("app", command.Settings{}))
 		g.close()
-		g = open(t, image)
+		g = open(t, pebbleDisk{image})
 		require.EqualValues(t, 1, g.store.Applied().Index)
 		g.close()
 	}
@@ -128,7 +127,7 @@ func TestCrashAtEachStepOfTheFirstOpen(t *testing.T) {
 
 // A crash at each operation of Restore leaves the old state or the new one, whole, and a folder that takes another Restore.
 func TestCrashAtEachStepOfRestore(t *testing.T) {
-	source := open(t, vfs.NewCrashableMem())
+	source := open(t, newPebble())
 	source.one(addBucket("new", command.Settings{History: 2}))
 	for i := range 10 {
 		source.one(put("new", fmt.Sprint(i), "v"))
@@ -141,7 +140,7 @@ func TestCrashAtEachStepOfRestore(t *testing.T) {
 	var record atomic.Bool
 	var mu sync.Mutex
 	var images []*vfs.MemFS
-	f := open(t, every(mem, func(errorfs.Op) error {
+	f := open(t, pebbleDisk{every(mem, func(errorfs.Op) error {
 		if record.Load() {
 			mu.Lock()
 			defer mu.Unlock()
@@ -150,9 +149,9 @@ func TestCrashAtEachStepOfRestore(t *testing.T) {
 			}
 		}
 		return nil
-	}))
+	})})
 	f.one(addBucket("old", command.Settings{}))
-	require.NoError(t, f.store.flush())
+	require.NoError(t, f.store.Flush())
 	before := sumOf(t, f.store)
 	record.Store(true)
 	require.NoError(t, f.store.Restore(bytes.NewReader(stream)))
@@ -163,7 +162,7 @@ func TestCrashAtEachStepOfRestore(t *testing.T) {
 	require.Greater(t, len(images), 30)
 	found := map[string]int{}
 	for i, image := range images {
-		g := open(t, image)
+		g := open(t, pebbleDisk{image})
 		sum := sumOf(t, g.store)
 		found[sum]++
 		require.Contains(t, []string{before, after}, sum)
@@ -195,14 +194,14 @@ func TestFailingDiskStopsTheStore(t *testing.T) {
 		for _, kind := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileSyncData} {
 			mem := vfs.NewCrashableMem()
 			var broken atomic.Bool
-			f := open(t, every(mem, func(op errorfs.Op) error {
+			f := open(t, pebbleDisk{every(mem, func(op errorfs.Op) error {
 				if broken.Load() && op.Kind == kind && strings.HasSuffix(op.Path, ".sst") {
 					return cause
 				}
 				return nil
-			}))
+			})})
 			f.one(addBucket("app", command.Settings{}))
-			require.NoError(t, f.store.flush())
+			require.NoError(t, f.store.Flush())
 			f.one(put("app", "k", "v"))
 			broken.Store(true)
 			require.NoError(t, f.store.Failure())
@@ -215,7 +214,7 @@ func TestFailingDiskStopsTheStore(t *testing.T) {
 			require.ErrorIs(t, f.store.Restore(bytes.NewReader(nil)), cause)
 			require.ErrorIs(t, f.store.Close(), cause)
 
-			g := open(t, mem)
+			g := open(t, pebbleDisk{mem})
 			require.EqualValues(t, 1, g.store.Applied().Index)
 			g.one(put("app", "k", "v"))
 			g.close()
@@ -225,35 +224,33 @@ func TestFailingDiskStopsTheStore(t *testing.T) {
 
 // The disk fails during Restore: the old state stays, in use and on disk, and a later Restore works.
 func TestFailingDiskDuringRestoreKeepsTheOldState(t *testing.T) {
-	source := open(t, vfs.NewCrashableMem())
+	source := open(t, newPebble())
 	source.one(addBucket("new", command.Settings{}))
 	source.one(addBucket("newer", command.Settings{}))
 	stream := streamOf(t, source.store)
 	source.close()
 	mem := vfs.NewCrashableMem()
 	var broken atomic.Bool
-	f := open(t, every(mem, func(op errorfs.Op) error {
+	f := open(t, pebbleDisk{every(mem, func(op errorfs.Op) error {
 		if broken.Load() && op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".sst") {
 			return syscall.ENOSPC
 		}
 		return nil
-	}))
+	})})
 	f.one(addBucket("old", command.Settings{}))
 	before := sumOf(t, f.store)
 	broken.Store(true)
 	require.ErrorIs(t, f.store.Restore(bytes.NewReader(stream)), syscall.ENOSPC)
 	broken.Store(false)
 	require.Equal(t, before, sumOf(t, f.store))
-	numbers, err := f.store.folder.numbers()
-	require.NoError(t, err)
-	require.Len(t, numbers, 1, "the attempt is cleaned up")
+	require.Equal(t, []string{"state-1"}, states(t, mem), "the attempt is cleaned up")
 	require.NoError(t, f.store.Restore(bytes.NewReader(stream)))
 	f.close()
 }
 
 func TestFolderThatIsNotWholeIsNotTouched(t *testing.T) {
 	mem := vfs.NewCrashableMem()
-	f := open(t, mem)
+	f := open(t, pebbleDisk{mem})
 	f.one(addBucket("app", command.Settings{}))
 	f.close()
 	require.NoError(t, mem.Remove("node/store/state-1/complete"))
@@ -264,57 +261,39 @@ func TestFolderThatIsNotWholeIsNotTouched(t *testing.T) {
 	require.NotEmpty(t, files)
 }
 
+// states lists the states in the store's folder.
+func states(t *testing.T, fs vfs.FS) []string {
+	t.Helper()
+	names, err := fs.List("node/store")
+	require.NoError(t, err)
+	slices.Sort(names)
+	return names
+}
+
+func TestTheOldStateGoesWithItsLastReader(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	f := open(t, pebbleDisk{mem})
+	f.one(addBucket("app", command.Settings{}))
+	snap, err := f.store.Snapshot()
+	require.NoError(t, err)
+	require.NoError(t, f.store.Restore(bytes.NewReader(streamOf(t, f.store))))
+	require.Equal(t, []string{"state-1", "state-2"}, states(t, mem))
+	require.NoError(t, snap.Close())
+	require.Equal(t, []string{"state-2"}, states(t, mem))
+	f.close()
+}
+
 func TestLeftoversGoWhenTheStateIsOpen(t *testing.T) {
 	mem := vfs.NewCrashableMem()
-	f := open(t, mem)
+	f := open(t, pebbleDisk{mem})
 	f.one(addBucket("app", command.Settings{}))
 	require.NoError(t, f.store.Restore(bytes.NewReader(streamOf(t, f.store)))) // now state-2
 	f.close()
 	for _, left := range []string{"state-1", "state-3"} { // superseded, and unfinished
 		require.NoError(t, mem.MkdirAll("node/store/"+left+"/x", 0o700))
 	}
-	f = open(t, mem)
+	f = open(t, pebbleDisk{mem})
 	require.EqualValues(t, 1, f.store.Applied().Index)
-	numbers, err := f.store.folder.numbers()
-	require.NoError(t, err)
-	require.Equal(t, []uint64{2}, numbers)
+	require.Equal(t, []string{"state-2"}, states(t, mem))
 	f.close()
-}
-
-func TestNewerFormatIsRefused(t *testing.T) {
-	mem := vfs.NewCrashableMem()
-	f := open(t, mem)
-	record := (&state{applied: rpc.EntryID{Term: 1, Index: 1}}).encode()
-	record[1] = formatVersion + 1
-	require.NoError(t, f.store.engine.db.Set(stateKey, record, pebble.NoSync))
-	f.close()
-	_, err := Open(Options{FS: mem, Dir: "node/store"})
-	require.ErrorContains(t, err, "newer")
-}
-
-func TestASecondStoreInTheFolderIsRefused(t *testing.T) {
-	mem := vfs.NewCrashableMem()
-	f := open(t, mem)
-	_, err := Open(Options{FS: mem, Dir: "node/store"})
-	require.Error(t, err)
-	f.close()
-}
-
-func TestDurableNeverFalls(t *testing.T) { // I8: a flush that ends late, of a state that Restore has replaced
-	f := open(t, vfs.NewCrashableMem())
-	f.store.madeDurable(5)
-	f.store.madeDurable(3)
-	require.EqualValues(t, 5, f.store.Durable())
-	f.close()
-}
-
-func TestClosedStore(t *testing.T) {
-	f := open(t, vfs.NewCrashableMem())
-	f.close()
-	_, applying := f.store.Apply(nil)
-	_, getting := f.store.Get("a", "b")
-	_, snapping := f.store.Snapshot()
-	for _, err := range []error{applying, getting, snapping, f.store.Restore(nil), f.store.Close()} {
-		require.True(t, errors.Is(err, ErrClosed), err)
-	}
 }

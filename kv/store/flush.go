@@ -7,8 +7,8 @@ import (
 )
 
 // The flusher makes durable what was applied, by size and by age, and so bounds what a restart must replay. It knows what
-// is durable because it knows what was applied when it asked: Pebble flushes memtables whole and in order, so a flush keeps
-// a prefix of the batches, and each batch holds the state record that names its last entry.
+// is durable because it knows what was applied when it asked: a flush keeps a prefix of the batches, and each batch holds the state
+// record that names its last entry. A store with Options.ManualFlush has no flusher.
 
 const (
 	// flushBytes is how much is applied before a flush. Smaller makes restarts faster and compactions more work.
@@ -20,26 +20,36 @@ const (
 type flusher struct {
 	pending int           // bytes applied since a flush was last asked for; owned by Apply
 	now     chan struct{} // a flush is asked for
+	broken  chan struct{} // a database has failed: maybe not the one in use
 	stop    chan struct{}
 	done    chan struct{}
 }
 
-func (f *flusher) init() {
-	f.now = make(chan struct{}, 1)
-	f.stop = make(chan struct{})
-	f.done = make(chan struct{})
+func newFlusher() *flusher {
+	return &flusher{now: make(chan struct{}, 1), broken: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+// look asks whether the database has failed, so that a node that cannot read its state does not lead on until a flush. It does not
+// wait.
+func (f *flusher) look() { ring(f.broken) }
+
+func ring(bell chan<- struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default: // it rings already
+	}
 }
 
 // wrote counts bytes applied, and asks for a flush when they are enough.
 func (f *flusher) wrote(bytes int) {
+	if f == nil {
+		return
+	}
 	if f.pending += bytes; f.pending < flushBytes {
 		return
 	}
 	f.pending = 0
-	select {
-	case f.now <- struct{}{}:
-	default: // one is asked for already
-	}
+	ring(f.now)
 }
 
 // run is the flusher's goroutine. Close ends it, and so does a failed disk.
@@ -51,31 +61,47 @@ func (f *flusher) run(s *Store) {
 		select {
 		case <-f.stop:
 			return
+		case <-f.broken:
+			s.failIfBroken()
+			continue
 		case <-f.now:
 		case <-tick.C:
 		}
-		if err := s.flush(); err != nil {
-			s.fail(err) // or it is closed, and nobody listens any more
-			return
+		if s.Flush() != nil {
+			return // it failed, or it is closed and nobody listens any more
 		}
 	}
 }
 
-// flush makes durable what is applied, and knows that it is.
-func (s *Store) flush() error {
-	e, applied, err := s.use()
+// Flush makes durable what is applied, and knows that it is. An error fails the store, but for ErrClosed.
+func (s *Store) Flush() error {
+	db, applied, err := s.use()
 	if err != nil {
 		return err
 	}
-	defer e.release()
-	if err := e.failed(); err != nil || applied <= s.Durable() {
-		return err
+	defer db.release()
+	err = s.broken(db)
+	if err == nil && applied > s.Durable() {
+		err = db.Flush()
 	}
-	if err := e.flush(); err != nil {
+	if err != nil {
+		s.fail(err)
 		return err
 	}
 	s.madeDurable(applied)
 	return nil
+}
+
+// failIfBroken fails the store when its database has failed.
+func (s *Store) failIfBroken() {
+	db, _, err := s.use()
+	if err != nil {
+		return // it is closed
+	}
+	defer db.release()
+	if err := s.broken(db); err != nil {
+		s.fail(err)
+	}
 }
 
 // Failed is closed when the store's disk has failed: nothing more can be made durable, and the node must stop (D5). Failure
@@ -92,10 +118,12 @@ func (s *Store) Failure() error {
 	}
 }
 
-// fail is called by the flusher only, which ends with it.
+// fail ends the store, for the first reason.
 func (s *Store) fail(err error) {
-	s.failure = err
-	close(s.failed)
+	s.failOnce.Do(func() {
+		s.failure = err
+		close(s.failed)
+	})
 }
 
 // madeDurable raises the durable index; it never falls (I8).
@@ -109,6 +137,9 @@ func (s *Store) madeDurable(index rpc.Index) {
 }
 
 func (f *flusher) close() {
+	if f == nil {
+		return
+	}
 	close(f.stop)
 	<-f.done
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
@@ -30,6 +29,8 @@ const (
 	frameBytes = 64 << 10
 	// frameBytesMax bounds a frame: a value of the largest message NATS allows (64 MiB), and its key.
 	frameBytesMax = 65 << 20
+	// pieceBytes is what is read of a frame before its length is believed.
+	pieceBytes = 16 << 10
 
 	tagHeadIndex  = 1<<3 | wire.Varint
 	tagHeadTerm   = 2<<3 | wire.Varint
@@ -104,21 +105,20 @@ func (f *frameWriter) end() error {
 }
 
 // readSnapshot reads a snapshot to its end, and gives each pair to record, in order; the bytes are record's only until it
-// returns. What was given counts only if the error is nil. Memory is bounded by what has been read.
+// returns. What was given counts only if the error is nil. All it allocates is at most twice what it has read, and a little.
 func readSnapshot(r io.Reader, record func(key, value []byte) error) (rpc.EntryID, error) {
-	f := &frameReader{r: bufio.NewReaderSize(r, frameBytes), sum: sha256.New()}
+	f := &frameReader{r: r, sum: sha256.New(), body: make([]byte, 0, pieceBytes)}
 	id, err := f.head()
 	if err != nil {
 		return id, err
 	}
 	for {
-		before := f.sum.Sum(nil)
 		kind, body, err := f.next()
 		switch {
 		case err != nil:
 			return id, err
 		case kind == frameEnd:
-			return id, f.end(body, before)
+			return id, f.end(body)
 		case kind != frameRecords:
 			return id, fmt.Errorf("%w: frame of kind %q", ErrBadSnapshot, kind)
 		}
@@ -129,9 +129,11 @@ func readSnapshot(r io.Reader, record func(key, value []byte) error) (rpc.EntryI
 }
 
 type frameReader struct {
-	r       *bufio.Reader
+	r       io.Reader
 	sum     hash.Hash
-	body    bytes.Buffer
+	before  [sha256.Size]byte // of all before the frame last read
+	start   [8]byte
+	body    []byte
 	records uint64
 }
 
@@ -166,25 +168,44 @@ func (f *frameReader) head() (rpc.EntryID, error) {
 
 // next reads one frame and checks it. The body is valid until the next call.
 func (f *frameReader) next() (byte, []byte, error) {
-	var start [8]byte
-	if _, err := io.ReadFull(f.r, start[:]); err != nil {
+	if _, err := io.ReadFull(f.r, f.start[:]); err != nil {
 		return 0, nil, cut(err)
 	}
-	length := binary.LittleEndian.Uint32(start[:])
+	length := binary.LittleEndian.Uint32(f.start[:])
 	if length == 0 || length > frameBytesMax {
 		return 0, nil, fmt.Errorf("%w: frame of %d bytes", ErrBadSnapshot, length)
 	}
-	f.body.Reset()
-	if _, err := io.CopyN(&f.body, f.r, int64(length)); err != nil {
+	if err := f.fill(int(length)); err != nil {
 		return 0, nil, cut(err)
 	}
-	body := f.body.Bytes()
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(start[4:]) {
+	if crc32.Checksum(f.body, castagnoli) != binary.LittleEndian.Uint32(f.start[4:]) {
 		return 0, nil, fmt.Errorf("%w: checksum of a frame", ErrBadSnapshot)
 	}
-	f.sum.Write(start[:])
-	f.sum.Write(body)
-	return body[0], body[1:], nil
+	f.sum.Sum(f.before[:0])
+	f.sum.Write(f.start[:])
+	f.sum.Write(f.body)
+	return f.body[0], f.body[1:], nil
+}
+
+// fill reads the body of a frame. One larger than any before it is read in pieces, each at most as large as what has come
+// already, so that a length that lies costs no more than what was sent.
+func (f *frameReader) fill(length int) error {
+	if length <= cap(f.body) {
+		f.body = f.body[:length]
+		_, err := io.ReadFull(f.r, f.body)
+		return err
+	}
+	var pieces [][]byte
+	for got := 0; got < length; {
+		piece := make([]byte, min(length-got, max(got, pieceBytes)))
+		if _, err := io.ReadFull(f.r, piece); err != nil {
+			return err
+		}
+		pieces = append(pieces, piece)
+		got += len(piece)
+	}
+	f.body = bytes.Join(pieces, nil)
+	return nil
 }
 
 func (f *frameReader) pairs(body []byte, record func(key, value []byte) error) error {
@@ -206,7 +227,7 @@ func (f *frameReader) pairs(body []byte, record func(key, value []byte) error) e
 	return nil
 }
 
-func (f *frameReader) end(body, sum []byte) error {
+func (f *frameReader) end(body []byte) error {
 	var records uint64
 	var want []byte
 	err := wire.Each(body, func(field wire.Field) error {
@@ -221,13 +242,17 @@ func (f *frameReader) end(body, sum []byte) error {
 	if err != nil {
 		return err
 	}
-	if records != f.records || !bytes.Equal(sum, want) {
+	if records != f.records || !bytes.Equal(f.before[:], want) {
 		return fmt.Errorf("%w: checksum of the whole", ErrBadSnapshot)
 	}
-	if _, err := f.r.ReadByte(); err != io.EOF {
+	switch _, err := io.ReadFull(f.r, f.start[:1]); err {
+	case io.EOF:
+		return nil
+	case nil:
 		return fmt.Errorf("%w: something follows its end", ErrBadSnapshot)
+	default:
+		return err
 	}
-	return nil
 }
 
 // cutBytes takes bytes with their length off the front.

@@ -1,41 +1,49 @@
 package store
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"testing"
+	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// The conformance suite: the store against a model made of maps, under random commands in random batches, with flushes,
-// restarts, crashes and snapshots between them. Any engine under the store must pass it.
+// The model that the conformance suite holds the store to (machine_test.go): maps, and nothing kept that can be counted.
 
 type modelEntry struct {
 	sequence, revision uint64
 	op                 command.Op
-	value              string
+	value, header      string
+	time               int64
+	ttl                time.Duration
+}
+
+type modelID struct {
+	sequence, revision uint64
 	time               int64
 }
 
 type modelBucket struct {
-	incarnation, sequence uint64
-	created               int64
-	settings              command.Settings
-	keys                  map[string][]modelEntry
+	name                           string
+	incarnation, sequence, changed uint64
+	created, lastTime              int64
+	lastID                         string
+	settings                       command.Settings
+	importing                      bool
+	keys                           map[string][]modelEntry
+	ids                            map[string]modelID
+	consumers                      map[string]Consumer
 }
 
 type model struct {
+	index    rpc.Index
+	time     int64
 	revision uint64
 	buckets  map[string]*modelBucket
 }
@@ -43,21 +51,29 @@ type model struct {
 func (b *modelBucket) bytes() (sum uint64) {
 	for key, entries := range b.keys {
 		for _, e := range entries {
-			sum += uint64(len(key) + len(e.value) + 40)
+			sum += uint64(len(key) + len(e.value) + len(e.header) + 40)
 		}
 	}
 	return sum
 }
 
-func (m *model) apply(c command.Command, time int64) Result {
+// over reports whether an entry's time is over: its own, or the bucket's.
+func (b *modelBucket) over(e modelEntry, now int64) bool {
+	switch age := time.Duration(now - e.time); {
+	case e.ttl > 0 && age >= e.ttl:
+		return true
+	case e.ttl == command.Never || b.settings.TTL == 0:
+		return false
+	default:
+		return age >= b.settings.TTL
+	}
+}
+
+func (m *model) apply(c command.Command, index rpc.Index, at int64) Result {
+	m.index, m.time = index, max(m.time, at)
 	switch {
 	case c.AddBucket != nil:
-		if m.buckets[c.AddBucket.Name] != nil {
-			return Result{Code: BucketExists}
-		}
-		m.revision++
-		m.buckets[c.AddBucket.Name] = &modelBucket{m.revision, 0, time, c.AddBucket.Settings, map[string][]modelEntry{}}
-		return Result{Revision: m.revision}
+		return m.addBucket(c.AddBucket)
 	case c.RemoveBucket != nil:
 		if m.buckets[c.RemoveBucket.Name] == nil {
 			return Result{Code: NoBucket}
@@ -65,14 +81,156 @@ func (m *model) apply(c command.Command, time int64) Result {
 		m.revision++
 		delete(m.buckets, c.RemoveBucket.Name)
 		return Result{Revision: m.revision}
+	case c.UpdateBucket != nil:
+		return m.updateBucket(c.UpdateBucket)
+	case c.PurgeBucket != nil:
+		return m.purge(c.PurgeBucket)
+	case c.Expire != nil:
+		return m.expire(c.Expire)
+	case c.AddConsumer != nil:
+		return m.addConsumer(c.AddConsumer)
+	case c.MoveConsumers != nil:
+		return m.moveConsumers(c.MoveConsumers)
+	case c.RemoveConsumer != nil:
+		return m.removeConsumer(c.RemoveConsumer)
+	case c.Import != nil:
+		return m.imported(c.Import)
 	}
-	return m.write(c.Write, time)
+	return m.write(c.Write)
 }
 
-func (m *model) write(w *command.Write, time int64) Result {
+func (m *model) addBucket(c *command.AddBucket) Result {
+	if b := m.buckets[c.Name]; b != nil {
+		switch {
+		case b.importing && !c.Importing:
+			return Result{Code: Importing}
+		case b.importing == c.Importing && (c.AcceptEqual || c.Importing) && b.settings.Equal(&c.Settings):
+			return Result{Again: true, Sequence: b.sequence, Revision: b.incarnation}
+		}
+		return Result{Code: BucketExists}
+	}
+	m.revision++
+	m.buckets[c.Name] = &modelBucket{
+		name: c.Name, incarnation: m.revision, changed: m.revision, created: m.time, settings: c.Settings, importing: c.Importing,
+		keys: map[string][]modelEntry{}, ids: map[string]modelID{}, consumers: map[string]Consumer{},
+	}
+	return Result{Revision: m.revision}
+}
+
+func (m *model) updateBucket(c *command.UpdateBucket) Result {
+	b := m.buckets[c.Name]
+	if b == nil {
+		return Result{Code: NoBucket}
+	}
+	if b.importing {
+		return Result{Code: Importing}
+	}
+	if c.Changed != 0 && c.Changed != b.changed {
+		return Result{Code: SettingsChanged, Current: b.changed}
+	}
+	m.revision++
+	maps.DeleteFunc(b.ids, func(_ string, id modelID) bool { return time.Duration(m.time-id.time) >= b.settings.Window() })
+	b.settings, b.changed = c.Settings, m.revision
+	for key := range b.keys {
+		b.trim(key)
+	}
+	return Result{Revision: m.revision}
+}
+
+func (b *modelBucket) trim(key string) {
+	for len(b.keys[key]) > int(max(b.settings.History, 1)) {
+		b.drop(key, 0)
+	}
+}
+
+func (b *modelBucket) drop(key string, which int) {
+	entries := b.keys[key]
+	if e := entries[which]; e.sequence == b.sequence {
+		b.lastTime = e.time
+	}
+	if b.keys[key] = slices.Delete(slices.Clone(entries), which, which+1); len(entries) == 1 {
+		delete(b.keys, key)
+	}
+}
+
+func (m *model) purge(c *command.PurgeBucket) (r Result) {
+	b := m.buckets[c.Name]
+	if b == nil {
+		return Result{Code: NoBucket}
+	}
+	if b.importing {
+		return Result{Code: Importing}
+	}
+	match := func(string) bool { return true }
+	if c.Filter != "" {
+		f, err := subject.Parse(c.Filter)
+		if err != nil {
+			return Result{Code: BadFilter}
+		}
+		match = f.Match
+	}
+	if c.Keep > 0 && (c.Filter == "" || strings.ContainsAny(c.Filter, "*>")) {
+		return Result{Code: BadFilter}
+	}
+	for key, entries := range b.keys {
+		if !match(key) {
+			continue
+		}
+		for _, e := range entries {
+			if c.Below > 0 && e.sequence >= c.Below || len(b.keys[key]) <= int(c.Keep) {
+				break
+			}
+			b.drop(key, 0)
+			r.Count++
+		}
+	}
+	return r
+}
+
+func (m *model) expire(c *command.Expire) (r Result) {
+	for _, item := range c.Items {
+		b := m.buckets[item.Bucket]
+		if b == nil || b.incarnation != item.Incarnation || b.importing {
+			continue
+		}
+		which := slices.IndexFunc(b.keys[item.Key], func(e modelEntry) bool { return e.sequence == item.Sequence })
+		if which < 0 || !b.over(b.keys[item.Key][which], m.time) {
+			continue
+		}
+		r.Count++
+		ttl := b.settings.MarkerTTL.Truncate(time.Second)
+		if e := b.keys[item.Key][which]; ttl == 0 || len(b.keys[item.Key]) > 1 || e.op == command.Purge {
+			b.drop(item.Key, which)
+			continue
+		}
+		b.drop(item.Key, which)
+		text := fmt.Sprintf("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: %v\r\nNats-Rollup: sub\r\n\r\n", ttl)
+		m.add(b, item.Key, modelEntry{op: command.Purge, header: text, ttl: ttl, sequence: b.sequence + 1, time: m.time}, "")
+	}
+	return r
+}
+
+func (m *model) add(b *modelBucket, key string, e modelEntry, id string) {
+	m.revision++
+	b.sequence, e.revision = e.sequence, m.revision
+	b.keys[key] = append(slices.Clone(b.keys[key]), e)
+	b.trim(key)
+	b.lastID, b.lastTime = id, e.time
+	if id != "" {
+		b.ids[id] = modelID{e.sequence, e.revision, e.time}
+	}
+}
+
+func (m *model) write(w *command.Write) Result {
 	b := m.buckets[w.Bucket]
 	if b == nil {
 		return Result{Code: NoBucket}
+	}
+	if b.importing {
+		return Result{Code: Importing}
+	}
+	if id, known := b.ids[w.MsgID]; known && time.Duration(m.time-id.time) < b.settings.Window() {
+		return Result{Again: true, Sequence: id.sequence, Revision: id.revision}
 	}
 	var newest modelEntry
 	entries := b.keys[w.Key]
@@ -83,30 +241,156 @@ func (m *model) write(w *command.Write, time int64) Result {
 	switch {
 	case b.settings.MaxValueSize > 0 && len(w.Value) > int(b.settings.MaxValueSize):
 		return Result{Code: ValueTooLarge, Limit: b.settings.MaxValueSize}
+	case b.settings.MaxMessageSize > 0 && len(w.Header)+len(w.Value) > int(b.settings.MaxMessageSize):
+		return Result{Code: MessageTooLarge, Limit: b.settings.MaxMessageSize}
+	case w.TTL != 0 && !b.settings.AllowTTL:
+		return Result{Code: TTLDisabled}
 	case w.Condition == command.IfAbsent && hasValue:
 		return Result{Code: KeyExists, Current: newest.sequence}
 	case w.Condition == command.IfPresent && !hasValue:
 		return Result{Code: KeyNotFound}
 	case w.Condition == command.IfSequence && newest.sequence != w.Sequence:
 		return Result{Code: WrongRevision, Current: newest.sequence}
+	case w.LastSequence != nil && *w.LastSequence != b.sequence:
+		return Result{Code: WrongLastSequence, Current: b.sequence}
+	case w.LastMsgID != "" && w.LastMsgID != b.lastID:
+		return Result{Code: WrongLastID, MsgID: b.lastID}
 	}
-	after := append(slices.Clone(entries), modelEntry{b.sequence + 1, m.revision + 1, w.Op, string(w.Value), time})
-	if w.Op == command.Purge {
-		after = after[len(after)-1:]
+	e := modelEntry{op: w.Op, value: string(w.Value), header: string(w.Header), ttl: w.TTL, sequence: b.sequence + 1, time: m.time}
+	if least := b.settings.MarkerTTL; b.settings.History > 1 && e.ttl > 0 && e.ttl < least {
+		e.ttl = least
+		e.header = strings.Replace(e.header, "Nats-TTL: x\r\n", fmt.Sprintf("Nats-TTL: %d\r\n", least/time.Second), 1)
 	}
-	for len(after) > int(max(b.settings.History, 1)) {
-		after = after[1:]
+	before, after := *m, *b
+	after.keys = maps.Clone(b.keys)
+	after.ids = maps.Clone(b.ids)
+	switch w.Rollup {
+	case command.RollupKey:
+		delete(after.keys, w.Key)
+	case command.RollupBucket:
+		clear(after.keys)
 	}
-	b.keys[w.Key] = after
-	if b.settings.MaxBytes > 0 && w.Op == command.Put && b.bytes() > b.settings.MaxBytes {
-		if b.keys[w.Key] = entries; entries == nil {
-			delete(b.keys, w.Key)
-		}
+	m.add(&after, w.Key, e, w.MsgID)
+	bare := w.Op != command.Put && len(w.Header)+len(w.Value) == 0 && entries != nil
+	if b.settings.MaxBytes > 0 && !bare && after.bytes() > b.settings.MaxBytes {
+		*m = before
 		return Result{Code: BucketFull, Limit: b.settings.MaxBytes}
 	}
-	b.sequence++
-	m.revision++
+	*b = after
 	return Result{Sequence: b.sequence, Revision: m.revision}
+}
+
+func (m *model) imported(c *command.Import) Result {
+	b := m.buckets[c.Bucket]
+	switch {
+	case b == nil:
+		return Result{Code: NoBucket}
+	case !b.importing:
+		return Result{Code: NotImporting, Current: b.sequence}
+	case c.After != b.sequence:
+		return Result{Code: WrongLastSequence, Current: b.sequence}
+	}
+	at := b.sequence
+	for _, e := range c.Entries {
+		if e.Sequence <= at {
+			return Result{Code: BadImport}
+		}
+		at = e.Sequence
+	}
+	for _, e := range c.Entries {
+		switch e.Rollup {
+		case command.RollupKey:
+			delete(b.keys, e.Key)
+		case command.RollupBucket:
+			if len(b.keys) > 0 {
+				b.lastTime = 0
+			}
+			clear(b.keys)
+		}
+		m.add(b, e.Key, modelEntry{op: e.Op, value: string(e.Value), header: string(e.Header), ttl: e.TTL, sequence: e.Sequence, time: min(max(e.Time, b.lastTime), m.time)}, "")
+	}
+	if c.Last > b.sequence {
+		b.sequence, b.lastTime = c.Last, max(1, min(max(c.LastTime, b.lastTime), m.time))
+	}
+	if c.Done {
+		m.revision++
+		b.importing, b.changed = false, m.revision
+	}
+	return Result{Sequence: b.sequence, Revision: m.revision}
+}
+
+func (m *model) addConsumer(c *command.AddConsumer) Result {
+	b := m.buckets[c.Bucket]
+	if b == nil {
+		return Result{Code: NoBucket}
+	}
+	old, known := b.consumers[c.Name]
+	switch equal := string(old.Config) == string(c.Config) && old.Deliver == c.Deliver; {
+	case !known && c.Mode == command.UpdateOnly:
+		return Result{Code: NoConsumer}
+	case !known:
+		b.consumers[c.Name] = Consumer{
+			Bucket: c.Bucket, Incarnation: b.incarnation, Name: c.Name, Config: c.Config, Deliver: c.Deliver, Host: c.Host, Boot: c.Boot,
+			Generation: 1, Added: m.index, Changed: m.index, Created: m.time, Start: b.sequence,
+			Answer: c.Answer,
+		}
+		return Result{Sequence: b.sequence}
+	case c.Mode == command.AddOnly && !equal:
+		return Result{Code: ConsumerExists}
+	case c.Mode != command.AddOnly:
+		old.Config, old.Deliver, old.Answer, old.Changed = c.Config, c.Deliver, c.Answer, m.index
+		b.consumers[c.Name] = old
+	}
+	return Result{Again: true, Sequence: old.Start}
+}
+
+func (m *model) moveConsumers(c *command.MoveConsumers) (r Result) {
+	for _, move := range c.Moves {
+		b := m.buckets[move.Bucket]
+		if b == nil {
+			continue
+		}
+		if old, known := b.consumers[move.Name]; known && old.Added == move.Added && old.Generation == move.Generation {
+			old.Host, old.Boot, old.Generation = move.Host, move.Boot, old.Generation+1
+			old.Moved, old.MovedAt = b.sequence, m.time
+			b.consumers[move.Name] = old
+			r.Count++
+		}
+	}
+	return r
+}
+
+func (m *model) removeConsumer(c *command.RemoveConsumer) Result {
+	b := m.buckets[c.Bucket]
+	if b == nil {
+		return Result{Code: NoBucket}
+	}
+	old, known := b.consumers[c.Name]
+	if !known || c.Added != 0 && c.Added != old.Added {
+		return Result{Code: NoConsumer}
+	}
+	delete(b.consumers, c.Name)
+	return Result{}
+}
+
+// all are a bucket's entries in order of sequence.
+func (b *modelBucket) all() []Entry {
+	list := []Entry{}
+	for key, entries := range b.keys {
+		for _, e := range entries {
+			list = append(list, e.entry(key))
+		}
+	}
+	slices.SortFunc(list, func(x, y Entry) int { return int(x.Sequence) - int(y.Sequence) })
+	return list
+}
+
+func (e modelEntry) entry(key string) Entry {
+	entry := Entry{Key: key, Op: e.op, Value: []byte(e.value), Sequence: e.sequence, Revision: e.revision, Time: e.time, TTL: e.ttl}
+	if e.header != "" {
+		entry.Header = []byte(e.header)
+	}
+	return entry
 }
 
 // requireSame compares all that can be read of a store with the model.
@@ -114,17 +398,38 @@ func (m *model) requireSame(t require.TestingT, s *Store) {
 	page, err := s.Buckets("", "", 1000)
 	require.NoError(t, err)
 	require.Equal(t, slices.Sorted(maps.Keys(m.buckets)), slices.Sorted(slices.Values(page.Names)))
+	var consumers []Consumer
+	at, err := s.EachConsumer(func(c Consumer) bool { consumers = append(consumers, c); return true })
+	require.NoError(t, err)
+	require.Equal(t, s.Applied().Index, at)
 	for name, b := range m.buckets {
 		b.requireSame(t, s, name)
+		b.requireReadsBySequence(t, s, name)
+		for _, c := range b.consumers {
+			require.Contains(t, consumers, c)
+			got, err := s.Consumer(name, c.Name)
+			require.NoError(t, err)
+			require.Equal(t, c, got)
+			consumers = slices.DeleteFunc(consumers, func(x Consumer) bool { return x.Name == c.Name && x.Bucket == name })
+		}
 	}
+	require.Empty(t, consumers)
+	m.requireDue(t, s, m.time)
+	m.requireDue(t, s, m.time+int64(2*time.Second))
 }
 
 func (b *modelBucket) requireSame(t require.TestingT, s *Store, name string) {
-	want := BucketInfo{Name: name, Settings: b.settings, Created: b.created, Incarnation: b.incarnation, Sequence: b.sequence, Bytes: b.bytes()}
+	want := BucketInfo{
+		Name: name, Settings: b.settings, Created: b.created, Incarnation: b.incarnation, Changed: b.changed,
+		Sequence: b.sequence, Bytes: b.bytes(), Consumers: uint64(len(b.consumers)), Importing: b.importing,
+	}
 	var present []string
 	for key, entries := range b.keys {
 		want.Entries += uint64(len(entries))
 		e := entries[len(entries)-1]
+		last, err := s.Last(name, key)
+		require.NoError(t, err)
+		require.Equal(t, e.entry(key), last)
 		got, err := s.Get(name, key)
 		if e.op != command.Put {
 			want.Deleted++
@@ -134,7 +439,7 @@ func (b *modelBucket) requireSame(t require.TestingT, s *Store, name string) {
 		want.Keys++
 		present = append(present, key)
 		require.NoError(t, err)
-		require.Equal(t, Entry{Key: key, Value: []byte(e.value), Sequence: e.sequence, Revision: e.revision, Time: e.time}, got)
+		require.Equal(t, e.entry(key), got)
 	}
 	info, err := s.Bucket(name)
 	require.NoError(t, err)
@@ -146,180 +451,75 @@ func (b *modelBucket) requireSame(t require.TestingT, s *Store, name string) {
 	require.False(t, page.More)
 }
 
-// machine is a store under test, with the log it was given.
-type machine struct {
-	t     *rapid.T
-	fs    *vfs.MemFS
-	store *Store
-	log   []rpc.Entry
-	now   *model // after all of the log
+func (b *modelBucket) requireReadsBySequence(t require.TestingT, s *Store, name string) {
+	at, all := s.Applied().Index, b.all()
+	state, err := s.State(name)
+	require.NoError(t, err)
+	want := State{At: at, BucketInfo: state.BucketInfo}
+	if b.sequence > 0 {
+		want.First = b.sequence + 1
+	}
+	if len(all) > 0 {
+		want.First, want.FirstTime, want.LastTime = all[0].Sequence, all[0].Time, b.lastTime
+		want.Gaps = b.sequence + 1 - want.First - uint64(len(all))
+	}
+	require.Equal(t, want, state)
+	for _, p := range []string{">", "k.*", "*", "k", "none"} {
+		filter, err := subject.Parse(p)
+		require.NoError(t, err)
+		from := b.sequence / 2
+		matching := slices.DeleteFunc(slices.Clone(all), func(e Entry) bool { return e.Sequence < from || !filter.Match(e.Key) })
+		page, err := s.Scan(name, from, filter, 1000, 1<<20)
+		require.NoError(t, err)
+		require.Equal(t, append([]Entry(nil), matching...), page.Entries)
+		require.Equal(t, Scanned{Entries: page.Entries, Next: b.sequence + 1, At: at}, page)
+		count, countedAt, err := s.Count(name, from, filter)
+		require.NoError(t, err)
+		require.EqualValues(t, len(matching), count)
+		require.Equal(t, at, countedAt)
+		newest := Newest{At: at}
+		for key, entries := range b.keys {
+			if filter.Match(key) {
+				newest.Sequences = append(newest.Sequences, entries[len(entries)-1].sequence)
+			}
+		}
+		slices.Sort(newest.Sequences)
+		got, err := s.LastPerKey(name, filter)
+		require.NoError(t, err)
+		require.Equal(t, newest, got)
+	}
 }
 
-func (m *machine) open() {
-	s, err := Open(Options{FS: m.fs, Dir: "node/store"})
-	require.NoError(m.t, err)
-	m.t.Cleanup(func() { _ = s.Close() }) // also when rapid gives up a history midway
-	require.Equal(m.t, s.Applied().Index, s.Durable(), "what a store opens with is durable")
-	m.store = s
-}
-
-// modelAt is what the model says after the log's first entries.
-func (m *machine) modelAt(index rpc.Index) *model {
-	at := &model{buckets: map[string]*modelBucket{}}
-	for _, e := range m.log[:index] {
-		if e.Kind == rpc.EntryNoop {
+// requireDue checks that all that is over at a time is found, and nothing else, and that nobody is told to look too late.
+func (m *model) requireDue(t require.TestingT, s *Store, now int64) {
+	var want []command.ExpireItem
+	soonest := int64(never)
+	for name, b := range m.buckets {
+		if b.importing {
 			continue
 		}
-		c, err := command.Decode(e.Data)
-		require.NoError(m.t, err)
-		at.apply(c, e.Time)
-	}
-	return at
-}
-
-// apply draws a batch, applies it, and compares each result with the model's.
-func (m *machine) apply(*rapid.T) {
-	count := rapid.IntRange(1, 12).Draw(m.t, "entries")
-	var want []any
-	for range count {
-		index := rpc.Index(len(m.log) + 1)
-		e := rpc.Entry{Index: index, Term: 1 + rpc.Term(len(m.log)/20), Kind: rpc.EntryNoop, Time: int64(index) * 1000}
-		if rapid.IntRange(0, 9).Draw(m.t, "kind") > 0 {
-			c := drawCommand(m.t)
-			e.Kind, e.Data = rpc.EntryCommand, c.Encode()
-			want = append(want, m.now.apply(c, e.Time))
-		} else {
-			want = append(want, nil)
+		for key, entries := range b.keys {
+			for _, e := range entries {
+				if e.ttl > 0 && e.ttl < 1<<62 {
+					soonest = min(soonest, e.time+int64(e.ttl))
+				}
+				if e.ttl != command.Never && b.settings.TTL > 0 {
+					soonest = min(soonest, e.time+int64(b.settings.TTL))
+				}
+				if b.over(e, now) {
+					want = append(want, command.ExpireItem{Bucket: name, Incarnation: b.incarnation, Sequence: e.sequence, Key: key})
+				}
+			}
 		}
-		m.log = append(m.log, e)
 	}
-	batch := m.log[len(m.log)-count:]
-	got, err := m.store.Apply(batch)
-	require.NoError(m.t, err)
-	require.Equal(m.t, want, got)
-	require.Equal(m.t, batch[count-1].ID(), m.store.Applied())
-}
-
-func (m *machine) replay() {
-	for from := int(m.store.Applied().Index); from < len(m.log); {
-		to := min(len(m.log), from+rapid.IntRange(1, 30).Draw(m.t, "replayed"))
-		_, err := m.store.Apply(m.log[from:to])
-		require.NoError(m.t, err)
-		from = to
-	}
-}
-
-func (m *machine) flush(*rapid.T) {
-	require.NoError(m.t, m.store.flush())
-	require.Equal(m.t, m.store.Applied().Index, m.store.Durable())
-}
-
-func (m *machine) restart(*rapid.T) {
-	require.NoError(m.t, m.store.Close())
-	m.open()
-	require.EqualValues(m.t, len(m.log), m.store.Applied().Index, "a clean stop replays nothing")
-}
-
-// crash loses what is not synced, or a part of it, and checks that what is left is a whole prefix (K56).
-func (m *machine) crash(*rapid.T) {
-	durable := m.store.Durable()
-	kept := rapid.SampledFrom([]int{0, 50, 100}).Draw(m.t, "kept percent")
-	seed := rapid.Uint64().Draw(m.t, "seed")
-	clone := m.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: rand.New(rand.NewPCG(seed, 0))})
-	require.NoError(m.t, m.store.Close())
-	m.fs = clone
-	m.open()
-	at := m.store.Applied().Index
-	require.GreaterOrEqual(m.t, at, durable)
-	require.LessOrEqual(m.t, int(at), len(m.log))
-	m.modelAt(at).requireSame(m.t, m.store)
-	m.replay()
-}
-
-// restore moves the state to another store, which had some of the log or none of it (I13).
-func (m *machine) restore(*rapid.T) {
-	snap, err := m.store.Snapshot()
-	require.NoError(m.t, err)
-	var stream bytes.Buffer
-	_, err = snap.WriteTo(&stream)
-	require.NoError(m.t, err)
-	require.NoError(m.t, snap.Close())
-	other := &machine{t: m.t, fs: vfs.NewCrashableMem(), log: m.log, now: m.now}
-	other.open()
-	if had := rapid.IntRange(0, len(m.log)).Draw(m.t, "had"); had > 0 {
-		_, err := other.store.Apply(m.log[:had])
-		require.NoError(m.t, err)
-	}
-	require.NoError(m.t, other.store.Restore(&stream))
-	require.Equal(m.t, m.store.Applied(), other.store.Applied())
-	require.Equal(m.t, m.hash(), other.hash())
-	require.NoError(m.t, m.store.Close())
-	*m = *other
-}
-
-func (m *machine) hash() [sha256.Size]byte {
-	at, sum, err := m.store.StateHash()
-	require.NoError(m.t, err)
-	require.Equal(m.t, m.store.Applied(), at)
-	return sum
-}
-
-func (m *machine) check(*rapid.T) {
-	m.now.requireSame(m.t, m.store)
-}
-
-func drawCommand(t *rapid.T) command.Command {
-	bucket := rapid.SampledFrom([]string{"a", "b", "ab"}).Draw(t, "bucket")
-	switch rapid.IntRange(0, 19).Draw(t, "command") {
-	case 0:
-		return removeBucket(bucket)
-	case 1, 2, 3:
-		return addBucket(bucket, command.Settings{
-			History:      rapid.Uint64Range(0, 3).Draw(t, "history"),
-			MaxValueSize: rapid.SampledFrom([]uint64{0, 3}).Draw(t, "max value"),
-			MaxBytes:     rapid.SampledFrom([]uint64{0, 200}).Draw(t, "max bytes"),
-		})
-	}
-	w := command.Write{Bucket: bucket, Key: rapid.SampledFrom([]string{"k", "k.1", "kk", "z"}).Draw(t, "key")}
-	w.Op = rapid.SampledFrom([]command.Op{command.Put, command.Put, command.Put, command.Delete, command.Purge}).Draw(t, "op")
-	if w.Op == command.Put {
-		w.Value = []byte(strings.Repeat("v", rapid.IntRange(0, 4).Draw(t, "size")))
-	}
-	w.Condition = rapid.SampledFrom([]command.Condition{0, 0, 1, 2, 3}).Draw(t, "condition")
-	if w.Condition == command.IfSequence {
-		w.Sequence = rapid.Uint64Range(0, 8).Draw(t, "expected")
-	}
-	return write(w)
-}
-
-func TestStoreIsTheModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{t: t, fs: vfs.NewCrashableMem(), now: &model{buckets: map[string]*modelBucket{}}}
-		m.open()
-		t.Repeat(map[string]func(*rapid.T){
-			"":        m.check,
-			"apply":   m.apply,
-			"apply 2": m.apply,
-			"apply 3": m.apply,
-			"apply 4": m.apply,
-			"apply 5": m.apply,
-			"apply 6": m.apply,
-			"apply 7": m.apply,
-			"apply 8": m.apply,
-			"flush":   m.flush,
-			"restart": m.restart,
-			"crash":   m.crash,
-			"restore": m.restore,
-		})
-		// Whatever happened on the way, the state is that of the log, applied one entry at a time (I5, I13).
-		plain := &machine{t: t, fs: vfs.NewCrashableMem()}
-		plain.open()
-		for i := range m.log {
-			_, err := plain.store.Apply(m.log[i : i+1])
-			require.NoError(t, err)
-		}
-		require.Equal(t, plain.hash(), m.hash(), fmt.Sprint(len(m.log)))
-		require.NoError(t, plain.store.Close())
-		require.NoError(t, m.store.Close())
-	})
+	next, any, err := s.NextDue()
+	require.NoError(t, err)
+	require.Equal(t, any, next != never)
+	require.LessOrEqual(t, next, soonest)
+	items, err := s.Due(now, 1000)
+	require.NoError(t, err)
+	require.ElementsMatch(t, want, items)
+	next, _, err = s.NextDue()
+	require.NoError(t, err)
+	require.Equal(t, len(want) > 0, next <= now, "asked again for nothing")
 }

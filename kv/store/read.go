@@ -1,12 +1,11 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
+	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store/engine"
 )
 
 // Reads see one moment: what was applied when they began. They never wait for Apply.
@@ -15,10 +14,12 @@ import (
 type Entry struct {
 	Key      string
 	Op       command.Op
-	Value    []byte // never nil
-	Sequence uint64 // in its bucket: the revision that clients see
-	Revision uint64 // cluster-wide
-	Time     int64  // of the log's entry, nanoseconds since 1970 UTC
+	Value    []byte        // never nil
+	Sequence uint64        // in its bucket: the revision that clients see
+	Revision uint64        // cluster-wide
+	Time     int64         // of the log's entry, nanoseconds since 1970 UTC
+	Header   []byte        // as on the wire of NATS; nil if it has none
+	TTL      time.Duration // its own, or command.Never; 0 is the bucket's
 }
 
 // BucketInfo describes a bucket.
@@ -27,11 +28,14 @@ type BucketInfo struct {
 	Settings    command.Settings
 	Created     int64  // nanoseconds since 1970 UTC
 	Incarnation uint64 // the cluster revision at which it was made
+	Changed     uint64 // the cluster revision at which its settings last changed, or it was made
 	Sequence    uint64 // of its last entry
 	Entries     uint64 // kept, history and deletes included
 	Bytes       uint64 // of those entries, as EntrySize counts
 	Keys        uint64 // that have a value
 	Deleted     uint64 // whose newest entry is a delete or a purge
+	Consumers   uint64
+	Importing   bool // it takes entries by Import only
 }
 
 // Page is a part of a list of names. When More is set, the rest comes after After.
@@ -47,47 +51,56 @@ const scanMax = 20_000
 // Get returns a key's newest entry. The error is NoBucket, KeyNotFound if it has none or the newest is a delete, ErrClosed, or
 // one of the disk.
 func (s *Store) Get(bucket, key string) (Entry, error) {
-	var entry Entry
-	err := s.view(func(r pebble.Reader) error {
-		b, err := mustBucket(r, bucket)
-		if err != nil {
-			return err
-		}
-		k, err := readKey(r, b.record.incarnation, key)
-		if err != nil {
-			return err
-		}
-		if !k.present() {
-			return KeyNotFound
-		}
-		newest, _ := k.newest()
-		entry, err = readEntry(r, b.record.incarnation, newest.sequence)
-		return err
-	})
+	entry, err := s.Last(bucket, key)
+	switch {
+	case err == NoEntry, err == nil && entry.Op != command.Put:
+		return Entry{}, KeyNotFound
+	}
 	return entry, err
 }
 
 // Bucket describes a bucket. The error is NoBucket, ErrClosed, or one of the disk.
 func (s *Store) Bucket(name string) (BucketInfo, error) {
-	var info BucketInfo
-	err := s.view(func(r pebble.Reader) error {
-		b, err := mustBucket(r, name)
-		if err != nil {
-			return err
-		}
-		info = BucketInfo{
-			Name: name, Settings: b.record.settings, Created: b.record.created, Incarnation: b.record.incarnation,
-			Sequence: b.stats.sequence, Entries: b.stats.entries, Bytes: b.stats.bytes, Keys: b.stats.keys, Deleted: b.stats.deleted,
-		}
-		return nil
+	b, err := s.bucket(name)
+	if err != nil {
+		return BucketInfo{}, err
+	}
+	return b.info(), nil
+}
+
+// bucket finds a bucket's records, as of the last Apply that has ended or a later one.
+func (s *Store) bucket(name string) (b *bucket, err error) {
+	db, _, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	defer db.release()
+	if b, known := s.recent.bucket(name); known {
+		return b, nil
+	}
+	before := s.current.Load()
+	err = s.view(func(r engine.Reader) error {
+		b, err = mustBucket(r, name)
+		return err
 	})
-	return info, err
+	if err == nil {
+		s.recent.learn(b, func() bool { return s.current.Load() == before })
+	}
+	return b, err
+}
+
+func (b *bucket) info() BucketInfo {
+	return BucketInfo{
+		Name: b.name, Settings: b.record.settings, Created: b.record.created, Incarnation: b.record.incarnation, Changed: b.record.lastChanged(),
+		Sequence: b.stats.sequence, Entries: b.stats.entries, Bytes: b.stats.bytes, Keys: b.stats.keys, Deleted: b.stats.deleted, Consumers: b.stats.consumers,
+		Importing: b.record.importing,
+	}
 }
 
 // Buckets lists buckets by name, at most limit: those that start with prefix and come after a name.
 func (s *Store) Buckets(prefix, after string, limit int) (Page, error) {
 	var page Page
-	err := s.view(func(r pebble.Reader) (err error) {
+	err := s.view(func(r engine.Reader) (err error) {
 		page, err = list(r, []byte{tableBucket}, prefix, after, limit, func([]byte) (bool, error) { return true, nil })
 		return err
 	})
@@ -98,7 +111,7 @@ func (s *Store) Buckets(prefix, after string, limit int) (Page, error) {
 // name. A page may hold fewer than limit, even none, and still have More. The error is as that of Bucket.
 func (s *Store) Keys(bucket, prefix, after string, limit int) (Page, error) {
 	var page Page
-	err := s.view(func(r pebble.Reader) error {
+	err := s.view(func(r engine.Reader) error {
 		b, err := mustBucket(r, bucket)
 		if err != nil {
 			return err
@@ -113,21 +126,21 @@ func (s *Store) Keys(bucket, prefix, after string, limit int) (Page, error) {
 }
 
 // view runs a read on one moment of the state.
-func (s *Store) view(read func(pebble.Reader) error) error {
-	e, _, err := s.use()
+func (s *Store) view(read func(engine.Reader) error) error {
+	db, _, err := s.use()
 	if err != nil {
 		return err
 	}
-	defer e.release()
-	snapshot := e.db.NewSnapshot()
-	err = read(snapshot)
-	if closing := snapshot.Close(); err == nil {
+	defer db.release()
+	v := db.NewView()
+	err = read(v)
+	if closing := v.Close(); err == nil {
 		err = closing
 	}
 	return err
 }
 
-func mustBucket(r pebble.Reader, name string) (*bucket, error) {
+func mustBucket(r engine.Reader, name string) (*bucket, error) {
 	b, err := readBucket(r, name)
 	if err == nil && b == nil {
 		return nil, NoBucket
@@ -135,63 +148,68 @@ func mustBucket(r pebble.Reader, name string) (*bucket, error) {
 	return b, err
 }
 
-func readEntry(r pebble.Reader, incarnation, sequence uint64) (Entry, error) {
-	data, err := get(r, entryKey(incarnation, sequence))
+// readEntry reads an entry that must be there.
+func readEntry(r engine.Reader, incarnation, sequence uint64) (Entry, error) {
+	e, err := findEntry(r, incarnation, sequence)
+	if err == NoEntry {
+		err = fmt.Errorf("entry %d of bucket %d is missing: the store is damaged", sequence, incarnation)
+	}
+	return e, err
+}
+
+// findEntry reads an entry. The error is NoEntry, or one of the disk.
+func findEntry(r engine.Reader, incarnation, sequence uint64) (Entry, error) {
+	key := entryKey(incarnation, sequence)
+	data, err := r.Get(key)
 	if err != nil {
 		return Entry{}, err
 	}
 	if data == nil {
-		return Entry{}, fmt.Errorf("entry %d of bucket %d is missing: the store is damaged", sequence, incarnation)
+		return Entry{}, NoEntry
 	}
-	record, err := decodeEntry(data)
+	return asEntry(key, data)
+}
+
+// asEntry is an entry, from its record, whose bytes it shares.
+func asEntry(key, record []byte) (Entry, error) {
+	numbers, err := numbersIn(key, 2, false)
 	if err != nil {
-		return Entry{}, fmt.Errorf("entry %d of bucket %d: %w", sequence, incarnation, err)
+		return Entry{}, err
 	}
-	return Entry{Key: record.key, Op: record.op, Value: record.value, Sequence: sequence, Revision: record.revision, Time: record.time}, nil
+	r, err := decodeEntry(record)
+	if err != nil {
+		return Entry{}, fmt.Errorf("entry %d of bucket %d: %w", numbers[1], numbers[0], err)
+	}
+	return r.entry(numbers[1]), nil
+}
+
+func (r *entryRecord) entry(sequence uint64) Entry {
+	return Entry{
+		Key: r.key, Op: r.op, Value: r.value, Sequence: sequence, Revision: r.revision, Time: r.time, Header: r.header, TTL: r.ttl,
+	}
 }
 
 // list reads the names in a table that start with prefix and come after a name, as far as want says of their records.
-func list(r pebble.Reader, table []byte, prefix, after string, limit int, want func([]byte) (bool, error)) (Page, error) {
-	lower := append(table[:len(table):len(table)], prefix...)
-	bounds := &pebble.IterOptions{LowerBound: lower, UpperBound: prefixEnd(lower)}
+func list(r engine.Reader, table []byte, prefix, after string, limit int, want func([]byte) (bool, error)) (Page, error) {
+	from := append(table[:len(table):len(table)], prefix...)
+	to := prefixEnd(from)
 	if after != "" && after >= prefix {
-		bounds.LowerBound = append(append(table[:len(table):len(table)], after...), 0)
+		from = append(append(table[:len(table):len(table)], after...), 0)
 	}
-	if bytes.Compare(bounds.LowerBound, bounds.UpperBound) >= 0 {
-		return Page{}, nil // after the last of them
-	}
-	iter, err := r.NewIter(bounds)
-	if err != nil {
-		return Page{}, err
-	}
-	page, err := readPage(iter, len(table), limit, want)
-	if closing := iter.Close(); err == nil {
-		err = closing
-	}
-	return page, err
-}
-
-func readPage(iter *pebble.Iterator, skip, limit int, want func([]byte) (bool, error)) (Page, error) {
 	var page Page
 	scanned := 0
-	for valid := iter.First(); valid; valid = iter.Next() {
+	err := r.Scan(from, to, func(key, record []byte) (bool, error) {
 		if len(page.Names) >= limit || scanned >= scanMax {
 			page.More = true
-			break
+			return false, nil
 		}
 		scanned++
-		page.After = string(iter.Key()[skip:])
-		record, err := iter.ValueAndErr()
-		if err != nil {
-			return Page{}, err
-		}
+		page.After = string(key[len(table):])
 		wanted, err := want(record)
-		if err != nil {
-			return Page{}, err
-		}
 		if wanted {
 			page.Names = append(page.Names, page.After)
 		}
-	}
-	return page, iter.Error()
+		return true, err
+	})
+	return page, err
 }

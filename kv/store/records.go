@@ -2,25 +2,27 @@ package store
 
 import (
 	"fmt"
-
-	"github.com/cockroachdb/pebble/v2"
+	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/wire"
+	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// The records that Pebble keeps, in protobuf, so that a later version adds fields without a migration. Reading skips
+// The records that the engine keeps, in protobuf, so that a later version adds fields without a migration. Reading skips
 // unknown fields: what an older version must not miss is kept from it by the version of the command that writes it.
 
-// formatVersion is the version of the stored format as a whole. A store of a later one is refused.
-const formatVersion = 1
+// formatVersion is the version of the stored format as a whole. A store of a later one is refused. One that was never raised says 1, so that
+// there is a way back to builds that know no other.
+const formatVersion = 2
 
 // state is the record that makes a batch whole: which entry it ends with, and the counters of the cluster (K56).
 type state struct {
 	applied  rpc.EntryID
 	revision uint64 // the cluster-wide revision, of the last command that wrote
 	time     int64  // of the last entry, nanoseconds since 1970 UTC
+	raised   uint64 // the version of commands that it was raised to; 0: command.Base
 }
 
 // bucketRecord is what a bucket's name leads to.
@@ -28,6 +30,15 @@ type bucketRecord struct {
 	incarnation uint64
 	created     int64 // nanoseconds since 1970 UTC, by the log's time
 	settings    command.Settings
+	changed     uint64 // the cluster revision at which the settings changed; 0: never
+	// trimming says that keys after trimAfter may have more entries than history allows, since it was lowered.
+	trimming  bool
+	trimAfter string
+	// idsSince is what message ids are later than that are still remembered: no longer window brings back what a shorter one had
+	// let go.
+	idsSince int64
+	// importing says that it takes entries by Import only.
+	importing bool
 }
 
 // statsRecord counts what a bucket holds. It is apart from the bucket's record, since each write changes it.
@@ -37,6 +48,14 @@ type statsRecord struct {
 	bytes    uint64
 	keys     uint64 // whose newest entry is a put
 	deleted  uint64 // whose newest entry is a delete or a purge
+
+	due       uint64 // entries that have a time of their own, and so a record in tableDue
+	ids       uint64 // message ids that are remembered
+	idsFrom   uint64 // no id is remembered of a sequence below it
+	idsOldest int64  // no id is remembered that is older
+	lastID    string // the message id of the last entry
+	lastTime  int64  // of the last entry, if it is not there any more and others are
+	consumers uint64
 }
 
 // live is one entry of a key that history keeps. Its size is here so that dropping it need not read it.
@@ -44,9 +63,15 @@ type live struct {
 	sequence uint64
 	size     uint64
 	op       command.Op
+	due      int64 // when its own time is over; 0: never, or when the bucket says
+
+	// Not stored: what else is known of an entry that this txn has written, and that its database has not.
+	own   bool
+	time  int64
+	never bool
 }
 
-// keyRecord lists the entries of a key, the newest last. It is never empty.
+// keyRecord lists the entries of a key, the newest last. A key without entries has none.
 type keyRecord struct {
 	live    []live
 	changed bool // not stored: the txn must write it
@@ -59,6 +84,8 @@ type entryRecord struct {
 	value    []byte
 	revision uint64
 	time     int64
+	header   []byte        // as on the wire of NATS
+	ttl      time.Duration // 0: the bucket's; command.Never
 }
 
 const (
@@ -67,10 +94,15 @@ const (
 	tagStateTerm     = 3<<3 | wire.Varint
 	tagStateRevision = 4<<3 | wire.Varint
 	tagStateTime     = 5<<3 | wire.Varint
+	tagStateRaised   = 6<<3 | wire.Varint
 
 	tagBucketIncarnation = 1<<3 | wire.Varint
 	tagBucketCreated     = 2<<3 | wire.Varint
 	tagBucketSettings    = 3<<3 | wire.Bytes
+	tagBucketChanged     = 4<<3 | wire.Varint
+	tagBucketTrimAfter   = 5<<3 | wire.Bytes
+	tagBucketIDsSince    = 6<<3 | wire.Varint
+	tagBucketImporting   = 7<<3 | wire.Varint
 
 	tagStatsSequence = 1<<3 | wire.Varint
 	tagStatsEntries  = 2<<3 | wire.Varint
@@ -78,26 +110,47 @@ const (
 	tagStatsKeys     = 4<<3 | wire.Varint
 	tagStatsDeleted  = 5<<3 | wire.Varint
 
+	tagStatsDue       = 6<<3 | wire.Varint
+	tagStatsIDs       = 7<<3 | wire.Varint
+	tagStatsIDsFrom   = 8<<3 | wire.Varint
+	tagStatsIDsOldest = 9<<3 | wire.Varint
+	tagStatsLastID    = 10<<3 | wire.Bytes
+	tagStatsLastTime  = 11<<3 | wire.Varint
+	tagStatsConsumers = 12<<3 | wire.Varint
+
 	tagKeyLive      = 1<<3 | wire.Bytes
 	tagLiveSequence = 1<<3 | wire.Varint
 	tagLiveSize     = 2<<3 | wire.Varint
 	tagLiveOp       = 3<<3 | wire.Varint
+	tagLiveDue      = 4<<3 | wire.Varint
 
 	tagEntryKey      = 1<<3 | wire.Bytes
 	tagEntryOp       = 2<<3 | wire.Varint
 	tagEntryValue    = 3<<3 | wire.Bytes
 	tagEntryRevision = 4<<3 | wire.Varint
 	tagEntryTime     = 5<<3 | wire.Varint
-	// 6 headers (repeated name and value), 7 TTL.
+	tagEntryHeader   = 6<<3 | wire.Bytes
+	tagEntryTTL      = 7<<3 | wire.Varint
 )
 
 func (s *state) encode() []byte {
-	b := wire.AppendUint(nil, tagStateFormat, formatVersion)
+	b := wire.AppendUint(nil, tagStateFormat, s.format())
 	b = wire.AppendUint(b, tagStateIndex, uint64(s.applied.Index))
 	b = wire.AppendUint(b, tagStateTerm, uint64(s.applied.Term))
 	b = wire.AppendUint(b, tagStateRevision, s.revision)
-	return wire.AppendUint(b, tagStateTime, uint64(s.time))
+	b = wire.AppendUint(b, tagStateTime, uint64(s.time))
+	return wire.AppendUint(b, tagStateRaised, s.raised)
 }
+
+func (s *state) format() uint64 {
+	if s.raised > 0 {
+		return formatVersion
+	}
+	return 1
+}
+
+// version is that of the newest commands that may be applied.
+func (s *state) version() uint64 { return max(s.raised, command.Base) }
 
 // decodeState reads the state record; nil is that of a store to which nothing was applied.
 func decodeState(b []byte) (state, error) {
@@ -116,24 +169,37 @@ func decodeState(b []byte) (state, error) {
 			s.revision = f.Uint
 		case tagStateTime:
 			s.time = int64(f.Uint)
+		case tagStateRaised:
+			if s.raised = f.Uint; s.raised > command.Version {
+				return fmt.Errorf("it was opened to commands of version %d, this build knows %d: run the version that wrote it, or a later one", s.raised, command.Version)
+			}
 		}
 		return nil
 	})
 	return s, err
 }
 
-func readState(r pebble.Reader) (state, error) {
-	record, err := get(r, stateKey)
+func readState(r engine.Reader) (state, error) {
+	record, err := r.Get(stateKey)
 	if err != nil {
 		return state{}, err
 	}
 	return decodeState(record)
 }
 
+// lastChanged is the cluster revision that its settings are of.
+func (r *bucketRecord) lastChanged() uint64 { return max(r.changed, r.incarnation) }
+
 func (r *bucketRecord) encode() []byte {
 	b := wire.AppendUint(nil, tagBucketIncarnation, r.incarnation)
 	b = wire.AppendUint(b, tagBucketCreated, uint64(r.created))
-	return wire.AppendBytes(b, tagBucketSettings, r.settings.Append(nil))
+	b = wire.AppendBytes(b, tagBucketSettings, r.settings.Append(nil))
+	b = wire.AppendUint(b, tagBucketChanged, r.changed)
+	if r.trimming {
+		b = wire.AppendMessage(b, tagBucketTrimAfter, r.trimAfter)
+	}
+	b = wire.AppendUint(b, tagBucketIDsSince, uint64(r.idsSince))
+	return wire.AppendBool(b, tagBucketImporting, r.importing)
 }
 
 func decodeBucket(b []byte) (bucketRecord, error) {
@@ -146,6 +212,14 @@ func decodeBucket(b []byte) (bucketRecord, error) {
 			r.created = int64(f.Uint)
 		case tagBucketSettings:
 			r.settings, err = command.DecodeSettings(f.Data)
+		case tagBucketChanged:
+			r.changed = f.Uint
+		case tagBucketTrimAfter:
+			r.trimming, r.trimAfter = true, string(f.Data)
+		case tagBucketIDsSince:
+			r.idsSince = int64(f.Uint)
+		case tagBucketImporting:
+			r.importing = f.Uint != 0
 		}
 		return err
 	})
@@ -157,7 +231,14 @@ func (r *statsRecord) encode() []byte {
 	b = wire.AppendUint(b, tagStatsEntries, r.entries)
 	b = wire.AppendUint(b, tagStatsBytes, r.bytes)
 	b = wire.AppendUint(b, tagStatsKeys, r.keys)
-	return wire.AppendUint(b, tagStatsDeleted, r.deleted)
+	b = wire.AppendUint(b, tagStatsDeleted, r.deleted)
+	b = wire.AppendUint(b, tagStatsDue, r.due)
+	b = wire.AppendUint(b, tagStatsIDs, r.ids)
+	b = wire.AppendUint(b, tagStatsIDsFrom, r.idsFrom)
+	b = wire.AppendUint(b, tagStatsIDsOldest, uint64(r.idsOldest))
+	b = wire.AppendBytes(b, tagStatsLastID, r.lastID)
+	b = wire.AppendUint(b, tagStatsLastTime, uint64(r.lastTime))
+	return wire.AppendUint(b, tagStatsConsumers, r.consumers)
 }
 
 func decodeStats(b []byte) (statsRecord, error) {
@@ -174,26 +255,48 @@ func decodeStats(b []byte) (statsRecord, error) {
 			r.keys = f.Uint
 		case tagStatsDeleted:
 			r.deleted = f.Uint
+		case tagStatsDue:
+			r.due = f.Uint
+		case tagStatsIDs:
+			r.ids = f.Uint
+		case tagStatsIDsFrom:
+			r.idsFrom = f.Uint
+		case tagStatsIDsOldest:
+			r.idsOldest = int64(f.Uint)
+		case tagStatsLastID:
+			r.lastID = string(f.Data)
+		case tagStatsLastTime:
+			r.lastTime = int64(f.Uint)
+		case tagStatsConsumers:
+			r.consumers = f.Uint
 		}
 		return nil
 	})
 	return r, err
 }
 
+// liveBytes is what an entry in a key's record takes, but for those of very large numbers.
+const liveBytes = 24
+
 func (r *keyRecord) encode() []byte {
-	var b, one []byte
+	b, one := make([]byte, 0, liveBytes*len(r.live)), make([]byte, 0, liveBytes)
 	for _, l := range r.live {
 		one = wire.AppendUint(one[:0], tagLiveSequence, l.sequence)
 		one = wire.AppendUint(one, tagLiveSize, l.size)
 		one = wire.AppendUint(one, tagLiveOp, uint64(l.op))
+		one = wire.AppendUint(one, tagLiveDue, uint64(l.due))
 		b = wire.AppendMessage(b, tagKeyLive, one)
 	}
 	return b
 }
 
 func decodeKey(b []byte) (keyRecord, error) {
-	var r keyRecord
-	err := wire.Each(b, func(f wire.Field) error {
+	count, err := countLive(b)
+	if err != nil || count == 0 {
+		return keyRecord{}, err
+	}
+	r := keyRecord{live: make([]live, 0, count+1)} // a write adds one
+	err = wire.Each(b, func(f wire.Field) error {
 		if f.Tag != tagKeyLive {
 			return nil
 		}
@@ -206,13 +309,37 @@ func decodeKey(b []byte) (keyRecord, error) {
 				l.size = f.Uint
 			case tagLiveOp:
 				l.op = command.Op(f.Uint)
+			case tagLiveDue:
+				l.due = int64(f.Uint)
 			}
 			return nil
 		})
+		if err == nil && (l.sequence == 0 || l.size == 0) {
+			err = errNoEntry
+		}
 		r.live = append(r.live, l)
 		return err
 	})
 	return r, err
+}
+
+var errNoEntry = fmt.Errorf("%w: an entry of a key without sequence or size", wire.ErrMalformed)
+
+// liveBytesMin is what one of a key's entries takes at least: a sequence and a size, with their tags.
+const liveBytesMin = 4
+
+// countLive counts a key's entries, so that room is made for as many as there are.
+func countLive(b []byte) (count int, err error) {
+	err = wire.Each(b, func(f wire.Field) error {
+		if f.Tag != tagKeyLive {
+			return nil
+		}
+		if count++; len(f.Data) < liveBytesMin {
+			return errNoEntry
+		}
+		return nil
+	})
+	return count, err
 }
 
 // newest is the key's newest entry; false if it has none.
@@ -230,12 +357,14 @@ func (r *keyRecord) present() bool {
 }
 
 func (r *entryRecord) encode() []byte {
-	b := make([]byte, 0, len(r.key)+len(r.value)+entryFixedBytes)
+	b := make([]byte, 0, len(r.key)+len(r.value)+len(r.header)+entryFixedBytes)
 	b = wire.AppendBytes(b, tagEntryKey, r.key)
 	b = wire.AppendUint(b, tagEntryOp, uint64(r.op))
 	b = wire.AppendBytes(b, tagEntryValue, r.value)
 	b = wire.AppendUint(b, tagEntryRevision, r.revision)
-	return wire.AppendUint(b, tagEntryTime, uint64(r.time))
+	b = wire.AppendUint(b, tagEntryTime, uint64(r.time))
+	b = wire.AppendBytes(b, tagEntryHeader, r.header)
+	return wire.AppendSint(b, tagEntryTTL, int64(r.ttl))
 }
 
 func decodeEntry(b []byte) (entryRecord, error) {
@@ -252,16 +381,23 @@ func decodeEntry(b []byte) (entryRecord, error) {
 			r.revision = f.Uint
 		case tagEntryTime:
 			r.time = int64(f.Uint)
+		case tagEntryHeader:
+			r.header = nil
+			if len(f.Data) > 0 {
+				r.header = f.Data
+			}
+		case tagEntryTTL:
+			r.ttl = time.Duration(wire.Sint(f.Uint))
 		}
 		return nil
 	})
 	return r, err
 }
 
-// entryFixedBytes stands in a bucket's count of bytes for what an entry costs beside its key and value.
+// entryFixedBytes stands in a bucket's count of bytes for what an entry costs beside its key, header and value.
 const entryFixedBytes = 40
 
 // EntrySize is what an entry weighs in a bucket's bytes and against its max_bytes.
-func EntrySize(key string, value []byte) uint64 {
-	return uint64(len(key) + len(value) + entryFixedBytes)
+func EntrySize(key string, header, value []byte) uint64 {
+	return uint64(len(key) + len(header) + len(value) + entryFixedBytes)
 }

@@ -7,17 +7,16 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cockroachdb/pebble/v2"
-
+	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// snapshot is one moment of the state, kept by Pebble as long as it is open. Close it before the store.
+// snapshot is one moment of the state, kept by the engine as long as it is open. Close it before the store.
 type snapshot struct {
-	engine *engine
-	view   *pebble.Snapshot
-	id     rpc.EntryID
+	db   *handle
+	view engine.View
+	id   rpc.EntryID
 }
 
 // Snapshot takes a view of the state as it is. It copies nothing.
@@ -26,11 +25,11 @@ func (s *Store) Snapshot() (node.Snapshot, error) {
 }
 
 func (s *Store) snapshot() (*snapshot, error) {
-	e, _, err := s.use()
+	db, _, err := s.use()
 	if err != nil {
 		return nil, err
 	}
-	view := &snapshot{engine: e, view: e.db.NewSnapshot()}
+	view := &snapshot{db: db, view: db.NewView()}
 	at, err := readState(view.view)
 	if err != nil {
 		_ = view.Close() // the first error says more
@@ -50,11 +49,12 @@ func (v *snapshot) Close() error {
 	}
 	err := v.view.Close()
 	v.view = nil
-	v.engine.release()
+	v.db.release()
 	return err
 }
 
-// WriteTo writes the snapshot out, a frame at a time.
+// WriteTo writes the snapshot out, a frame at a time, which is all of it that is ever in memory. The bytes are the same each
+// time, on each engine and on each node that applied the same entry, so a stream that broke is begun again and read forward.
 func (v *snapshot) WriteTo(w io.Writer) (int64, error) {
 	out, err := newFrameWriter(w, v.id)
 	if err != nil {
@@ -69,20 +69,7 @@ func (v *snapshot) WriteTo(w io.Writer) (int64, error) {
 
 // each calls f for all records, in order of key. The bytes are f's until it returns.
 func (v *snapshot) each(f func(key, value []byte) error) error {
-	iter, err := v.view.NewIter(nil)
-	if err != nil {
-		return err
-	}
-	for valid := iter.First(); valid && err == nil; valid = iter.Next() {
-		var value []byte
-		if value, err = iter.ValueAndErr(); err == nil {
-			err = f(iter.Key(), value)
-		}
-	}
-	if closing := iter.Close(); err == nil {
-		err = closing // holds the iterator's own errors too
-	}
-	return err
+	return v.view.Scan(nil, nil, func(key, value []byte) (bool, error) { return true, f(key, value) })
 }
 
 // StateHash hashes all records, and says of which applied entry that is: two nodes that applied the same entry have the same
@@ -119,99 +106,91 @@ func (s *Store) Restore(r io.Reader) error {
 		return err
 	}
 	defer old.release()
-	if err := old.failed(); err != nil {
+	if err := s.broken(old); err != nil {
 		return err
 	}
-	number := s.number + 1
-	restored, err := s.prepare(number, r)
+	restored, to, err := s.prepare(r)
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := s.folder.markComplete(number); err != nil {
+	if err := s.engine.Switch(restored.DB); err != nil {
 		// Whether a restart finds the old state or the new is open now. Both are whole, but this process must not go on.
 		restored.release()
-		old.fail(err)
-		return old.failed()
+		s.fail(fmt.Errorf("the store's disk failed: %w", err))
+		return s.Failure()
 	}
-	return s.replace(old, restored, number)
+	s.replace(old, restored, to)
+	s.feed.reset(&to)
+	return nil
 }
 
-// prepare makes a new database of a snapshot.
-func (s *Store) prepare(number uint64, r io.Reader) (*engine, error) {
-	dir := s.folder.path(number)
-	if err := s.folder.fs.RemoveAll(dir); err != nil {
-		return nil, fmt.Errorf("remove an earlier attempt: %w", err)
-	}
-	e, err := openEngine(s.folder.fs, dir, s.logger)
+// prepare makes a new database of a snapshot, whole and durable, and says what state it holds.
+func (s *Store) prepare(r io.Reader) (*handle, state, error) {
+	db, err := s.engine.Prepare()
 	if err != nil {
-		return nil, err
+		return nil, state{}, err
 	}
-	if err := s.fill(e, r); err != nil {
-		e.superseded.Store(true)
-		e.release()
-		return nil, err
+	prepared := hold(db, s.logger)
+	id, err := fill(db, r)
+	var to state
+	if err == nil {
+		to, err = s.check(db, id)
 	}
-	return e, nil
+	if err == nil {
+		err = db.Flush()
+	}
+	if err != nil {
+		prepared.superseded.Store(true)
+		prepared.release()
+	}
+	return prepared, to, err
 }
 
-// fill writes a snapshot to an empty database, checks that it is what it says, and syncs it.
-func (s *Store) fill(e *engine, r io.Reader) error {
-	batch := e.db.NewBatch()
-	defer func() { _ = batch.Close() }() // what it holds was committed, or is given up
+// fill writes a snapshot to an empty database, and returns the entry that it says it is of.
+func fill(db engine.DB, r io.Reader) (rpc.EntryID, error) {
+	batch := db.NewBatch()
+	defer batch.Close()
 	var last []byte
 	id, err := readSnapshot(r, func(key, value []byte) error {
 		if bytes.Compare(last, key) >= 0 {
 			return fmt.Errorf("%w: records out of order", ErrBadSnapshot)
 		}
 		last = append(last[:0], key...)
-		if err := batch.Set(key, value, nil); err != nil || batch.Len() < restoreBatchBytes {
-			return err
+		batch.Set(key, value)
+		if batch.Len() < restoreBatchBytes {
+			return nil
 		}
-		err := batch.Commit(pebble.NoSync)
-		batch.Reset()
-		return err
+		return batch.Commit()
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = batch.Commit()
 	}
-	if err := batch.Commit(pebble.NoSync); err != nil {
-		return err
-	}
-	if err := s.check(e, id); err != nil {
-		return err
-	}
-	return e.flush()
+	return id, err
 }
 
 // check compares a restored state with what its snapshot's head said, and with the state it is to replace.
-func (s *Store) check(e *engine, id rpc.EntryID) error {
-	restored, err := readState(e.db)
+func (s *Store) check(db engine.Reader, id rpc.EntryID) (state, error) {
+	restored, err := readState(db)
 	switch {
 	case err != nil:
-		return err
 	case restored.applied != id:
-		return fmt.Errorf("%w: it says it is of entry %v, and holds entry %v", ErrBadSnapshot, id, restored.applied)
+		err = fmt.Errorf("%w: it says it is of entry %v, and holds entry %v", ErrBadSnapshot, id, restored.applied)
 	case id.Index < s.Applied().Index:
-		return fmt.Errorf("the snapshot is of entry %v, older than entry %v, which is applied: take a newer one", id, s.Applied())
+		err = fmt.Errorf("the snapshot is of entry %v, older than entry %v, which is applied: take a newer one", id, s.Applied())
 	}
-	return nil
+	return restored, err
 }
 
-// replace puts a complete database in the place of the one in use.
-func (s *Store) replace(old, e *engine, number uint64) error {
-	restored, err := readState(e.db)
-	if err != nil {
-		e.release()
-		old.fail(err)
-		return err
-	}
+// replace goes on with another database than before.
+func (s *Store) replace(old, restored *handle, to state) {
 	s.mu.Lock()
-	s.engine = e
-	s.current.Store(&restored)
+	s.db = restored
+	s.current.Store(&to)
+	s.recent.forget() // in one moment with them, or reads would look for what is in one state in the other
 	s.mu.Unlock()
-	s.number = number
-	s.madeDurable(restored.applied.Index)
+	s.firsts.forget()
+	s.schedule.forget()
+	s.madeDurable(to.applied.Index)
 	old.superseded.Store(true)
 	old.release() // the store's own use; Restore's ends with it
-	return nil
 }

@@ -3,24 +3,19 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/crc32"
 	"io"
-	"runtime"
 	"slices"
 	"testing"
 	"testing/iotest"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-func drop(_, _ []byte) error { return nil }
-
 func smallSnapshot(t testing.TB, value string) []byte {
-	s, err := Open(Options{FS: vfs.NewMem(), Dir: "s"})
+	s, err := Open(newMemory().options())
 	require.NoError(t, err)
 	var entries []rpc.Entry
 	for i, c := range []command.Command{addBucket("app", command.Settings{}), put("app", "k", value), put("app", "l", value)} {
@@ -92,7 +87,7 @@ func TestFramesOfTwoSnapshotsDoNotMix(t *testing.T) { // K30
 }
 
 // forged makes a snapshot whose checksums are right, of records that are not.
-func forged(t *testing.T, id rpc.EntryID, pairs ...string) []byte {
+func forged(t testing.TB, id rpc.EntryID, pairs ...string) []byte {
 	var b bytes.Buffer
 	w, err := newFrameWriter(&b, id)
 	require.NoError(t, err)
@@ -104,77 +99,86 @@ func forged(t *testing.T, id rpc.EntryID, pairs ...string) []byte {
 }
 
 func TestRestoreRefusesWhatItCannotTrust(t *testing.T) {
-	f := open(t, vfs.NewCrashableMem())
-	f.apply(addBucket("app", command.Settings{}), put("app", "k", "v"))
-	before := sumOf(t, f.store)
-	at := func(index rpc.Index) (rpc.EntryID, string) {
-		id := rpc.EntryID{Term: 1, Index: index}
-		return id, string((&state{applied: id}).encode())
-	}
-	id, record := at(9)
-	old, oldRecord := at(1)
-	damaged := forged(t, id, string(stateKey), record)
-	damaged[len(damaged)-1] ^= 1
-	for name, stream := range map[string][]byte{
-		"records out of order": forged(t, id, string(stateKey), record, "\x05", "", "\x04", ""),
-		"a record twice":       forged(t, id, string(stateKey), record, string(stateKey), record),
-		"no state":             forged(t, id, "\x05", ""),
-		"another state":        forged(t, id, string(stateKey), oldRecord),
-		"an older state":       forged(t, old, string(stateKey), oldRecord),
-		"damage":               damaged,
-		"nothing":              nil,
-	} {
-		require.Error(t, f.store.Restore(bytes.NewReader(stream)), name)
-		require.Equal(t, before, sumOf(t, f.store), name)
-	}
-	require.ErrorIs(t, f.store.Restore(io.MultiReader(bytes.NewReader(damaged[:20]), iotest.ErrReader(io.ErrClosedPipe))), io.ErrClosedPipe)
-	require.NoError(t, f.store.Restore(bytes.NewReader(forged(t, id, string(stateKey), record))))
-	require.Equal(t, id, f.store.Applied())
-	f.close()
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{}), put("app", "k", "v"))
+		before := sumOf(t, f.store)
+		at := func(index rpc.Index) (rpc.EntryID, string) {
+			id := rpc.EntryID{Term: 1, Index: index}
+			return id, string((&state{applied: id}).encode())
+		}
+		id, record := at(9)
+		old, oldRecord := at(1)
+		damaged := forged(t, id, string(stateKey), record)
+		damaged[len(damaged)-1] ^= 1
+		for name, stream := range map[string][]byte{
+			"records out of order": forged(t, id, string(stateKey), record, "\x05", "", "\x04", ""),
+			"a record twice":       forged(t, id, string(stateKey), record, string(stateKey), record),
+			"no state":             forged(t, id, "\x05", ""),
+			"another state":        forged(t, id, string(stateKey), oldRecord),
+			"an older state":       forged(t, old, string(stateKey), oldRecord),
+			"damage":               damaged,
+			"nothing":              nil,
+		} {
+			require.Error(t, f.store.Restore(bytes.NewReader(stream)), name)
+			require.Equal(t, before, sumOf(t, f.store), name)
+		}
+		require.ErrorIs(t, f.store.Restore(io.MultiReader(bytes.NewReader(damaged[:20]), iotest.ErrReader(io.ErrClosedPipe))), io.ErrClosedPipe)
+		require.NoError(t, f.store.Restore(bytes.NewReader(forged(t, id, string(stateKey), record))))
+		require.Equal(t, id, f.store.Applied())
+		f.close()
+	})
 }
 
 func TestSnapshotStaysAsItWas(t *testing.T) {
-	f := open(t, vfs.NewCrashableMem())
-	f.apply(addBucket("app", command.Settings{}), put("app", "k", "v"))
-	snap, err := f.store.Snapshot()
-	require.NoError(t, err)
-	var first, second bytes.Buffer
-	_, err = snap.WriteTo(&first)
-	require.NoError(t, err)
-	f.apply(put("app", "k", "w"), removeBucket("app"))
-	require.NoError(t, f.store.flush())
-	require.NoError(t, f.store.Restore(bytes.NewReader(streamOf(t, f.store)))) // another engine takes over
-	_, err = snap.WriteTo(&second)
-	require.NoError(t, err)
-	require.Equal(t, first.Bytes(), second.Bytes())
-	numbers, err := f.store.folder.numbers()
-	require.NoError(t, err)
-	require.Equal(t, []uint64{1, 2}, numbers)
-	require.NoError(t, snap.Close())
-	numbers, err = f.store.folder.numbers()
-	require.NoError(t, err)
-	require.Equal(t, []uint64{2}, numbers, "the old state goes with its last reader")
-	f.close()
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{}), put("app", "k", "v"))
+		snap, err := f.store.Snapshot()
+		require.NoError(t, err)
+		var first, second bytes.Buffer
+		_, err = snap.WriteTo(&first)
+		require.NoError(t, err)
+		f.apply(put("app", "k", "w"), removeBucket("app"))
+		require.NoError(t, f.store.Flush())
+		require.NoError(t, f.store.Restore(bytes.NewReader(streamOf(t, f.store)))) // another engine takes over
+		_, err = snap.WriteTo(&second)
+		require.NoError(t, err)
+		require.Equal(t, first.Bytes(), second.Bytes())
+		require.NoError(t, snap.Close())
+		f.close()
+	})
 }
 
 func TestSnapshotIsStreamedInFrames(t *testing.T) {
-	f := open(t, vfs.NewCrashableMem())
-	f.one(addBucket("app", command.Settings{}))
-	value := string(bytes.Repeat([]byte("v"), 10_000))
-	for i := range 200 {
-		f.one(put("app", string(rune('a'+i)), value))
-	}
-	stream := streamOf(t, f.store)
-	require.Greater(t, len(frames(stream)), 20)
-	for _, frame := range frames(stream) {
-		require.LessOrEqual(t, len(frame), frameBytes+11_000)
-	}
-	snap, err := f.store.Snapshot()
-	require.NoError(t, err)
-	_, err = snap.WriteTo(&failAfter{n: 100_000})
-	require.ErrorIs(t, err, io.ErrShortWrite)
-	require.NoError(t, snap.Close())
-	f.close()
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.one(addBucket("app", command.Settings{}))
+		value := string(bytes.Repeat([]byte("v"), 10_000))
+		for i := range 200 {
+			f.one(put("app", string(rune('a'+i)), value))
+		}
+		stream := streamOf(t, f.store)
+		require.Greater(t, len(frames(stream)), 20)
+		for _, frame := range frames(stream) {
+			require.LessOrEqual(t, len(frame), frameBytes+11_000)
+		}
+		snap, err := f.store.Snapshot()
+		require.NoError(t, err)
+		_, err = snap.WriteTo(&failAfter{n: 100_000})
+		require.ErrorIs(t, err, io.ErrShortWrite)
+		var again bytes.Buffer // it broke, and is begun again
+		n, err := snap.WriteTo(&again)
+		require.NoError(t, err)
+		require.EqualValues(t, len(stream), n)
+		require.Equal(t, stream, again.Bytes())
+		if !raceDetector { // Pebble's iterators copy each value then, in some runs: it looks for readers of what has gone
+			requireBounded(t, 1, 2*frameBytes, func() { _, err = snap.WriteTo(io.Discard) }) // of two million
+			require.NoError(t, err)
+		}
+		require.NoError(t, snap.Close())
+		f.close()
+	})
 }
 
 type failAfter struct{ n int }
@@ -186,68 +190,32 @@ func (f *failAfter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func FuzzReadSnapshot(f *testing.F) {
-	f.Add(smallSnapshot(f, "value"), true)
-	f.Fuzz(func(t *testing.T, stream []byte, mend bool) {
-		if mend && len(stream) > len(snapshotMagic)+8 { // let more than the first checksum be met
-			copy(stream, snapshotMagic)
-			for rest := stream[len(snapshotMagic):]; len(rest) > 8; {
-				n := min(len(rest)-8, int(binary.LittleEndian.Uint32(rest)))
-				binary.LittleEndian.PutUint32(rest[4:], crc32.Checksum(rest[8:8+n], castagnoli))
-				rest = rest[8+n:]
-			}
-		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		_, _ = readSnapshot(bytes.NewReader(stream), drop)
-		runtime.ReadMemStats(&after)
-		if got := after.TotalAlloc - before.TotalAlloc; got > uint64(4*len(stream)+160<<10) {
-			t.Fatalf("%d bytes allocated for %d", got, len(stream))
-		}
-	})
-}
-
-func FuzzRecords(f *testing.F) {
-	f.Add((&state{applied: rpc.EntryID{Term: 1, Index: 2}, revision: 3, time: 4}).encode())
-	f.Add((&bucketRecord{1, 2, command.Settings{History: 3}}).encode())
-	f.Add((&statsRecord{1, 2, 3, 4, 5}).encode())
-	f.Add((&keyRecord{live: []live{{1, 2, command.Put}, {3, 4, command.Delete}}}).encode())
-	f.Add((&entryRecord{"k", command.Purge, []byte("v"), 1, 2}).encode())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if s, err := decodeState(data); err == nil {
-			again, err := decodeState(s.encode())
-			require.NoError(t, err)
-			require.Equal(t, s, again)
-		}
-		if r, err := decodeBucket(data); err == nil {
-			_, err := decodeBucket(r.encode())
-			require.NoError(t, err)
-		}
-		if r, err := decodeStats(data); err == nil {
-			again, err := decodeStats(r.encode())
-			require.NoError(t, err)
-			require.Equal(t, r, again)
-		}
-		if r, err := decodeKey(data); err == nil {
-			again, err := decodeKey(r.encode())
-			require.NoError(t, err)
-			require.Equal(t, r, again)
-		}
-		if r, err := decodeEntry(data); err == nil {
-			again, err := decodeEntry(r.encode())
-			require.NoError(t, err)
-			require.Equal(t, r, again)
-		}
-	})
-}
-
 // The bytes on disk are fixed for good.
 func TestStoredBytesAreAsPublished(t *testing.T) {
-	require.Equal(t, "\x08\x01\x10\x02\x18\x01\x20\x03\x28\x04", string((&state{rpc.EntryID{Term: 1, Index: 2}, 3, 4}).encode()))
-	require.Equal(t, "\x08\x01\x10\x02\x1a\x02\x08\x03", string((&bucketRecord{1, 2, command.Settings{History: 3}}).encode()))
-	require.Equal(t, "\x08\x01\x10\x02\x18\x03\x20\x04\x28\x05", string((&statsRecord{1, 2, 3, 4, 5}).encode()))
-	require.Equal(t, "\x0a\x04\x08\x01\x10\x02\x0a\x06\x08\x03\x10\x04\x18\x01", string((&keyRecord{live: []live{{1, 2, command.Put}, {3, 4, command.Delete}}}).encode()))
-	require.Equal(t, "\x0a\x01k\x10\x02\x1a\x01v\x20\x01\x28\x02", string((&entryRecord{"k", command.Purge, []byte("v"), 1, 2}).encode()))
+	require.Equal(t, "\x08\x01\x10\x02\x18\x01\x20\x03\x28\x04", string((&state{applied: rpc.EntryID{Term: 1, Index: 2}, revision: 3, time: 4}).encode()))
+	require.Equal(t, "\x08\x02\x10\x02\x18\x01\x20\x03\x28\x04\x30\x03", string((&state{rpc.EntryID{Term: 1, Index: 2}, 3, 4, 3}).encode()))
+	require.Equal(t, "\x08\x01\x10\x02\x1a\x02\x08\x03", string((&bucketRecord{incarnation: 1, created: 2, settings: command.Settings{History: 3}}).encode()))
+	require.Equal(t, "\x08\x01\x10\x02\x18\x03\x20\x04\x28\x05", string((&statsRecord{sequence: 1, entries: 2, bytes: 3, keys: 4, deleted: 5}).encode()))
+	require.Equal(t, "\x0a\x04\x08\x01\x10\x02\x0a\x06\x08\x03\x10\x04\x18\x01", string((&keyRecord{live: []live{{sequence: 1, size: 2}, {sequence: 3, size: 4, op: command.Delete}}}).encode()))
+	require.Equal(t, "\x0a\x01k\x10\x02\x1a\x01v\x20\x01\x28\x02", string((&entryRecord{key: "k", op: command.Purge, value: []byte("v"), revision: 1, time: 2}).encode()))
+	require.Equal(t, "\x08\x01\x20\x07", string((&bucketRecord{incarnation: 1, changed: 7}).encode()))
+	require.Equal(t, "\x0a\x01k\x20\x01\x28\x02\x32\x01H\x38\x01", string((&entryRecord{key: "k", revision: 1, time: 2, header: []byte("H"), ttl: command.Never}).encode()))
+	require.Equal(t, "\x08\x01\x2a\x01k\x30\x02", string((&bucketRecord{incarnation: 1, trimming: true, trimAfter: "k", idsSince: 2}).encode()))
+	require.Equal(t, "\x08\x01\x38\x01", string((&bucketRecord{incarnation: 1, importing: true}).encode()))
+	require.Equal(t, "\x08\x01\x2a\x00", string((&bucketRecord{incarnation: 1, trimming: true}).encode()))
+	require.Equal(t, "\x08\x01\x30\x02\x38\x03\x40\x04\x48\x05\x52\x01i\x58\x06\x60\x07",
+		string((&statsRecord{sequence: 1, due: 2, ids: 3, idsFrom: 4, idsOldest: 5, lastID: "i", lastTime: 6, consumers: 7}).encode()))
+	require.Equal(t, "\x0a\x06\x08\x01\x10\x02\x20\x03", string((&keyRecord{live: []live{{sequence: 1, size: 2, due: 3, own: true, time: 9, never: true}}}).encode()))
+	require.Equal(t, "\x08\x01\x10\x02\x18\x03", string((&idRecord{sequence: 1, revision: 2, time: 3}).encode()))
+	require.Equal(t, "\x0a\x01i\x10\x02", string((&idOrder{sequence: 1, id: "i", time: 2}).encode()))
+	require.Equal(t, "\x0a\x01b\x12\x01{\x1a\x01d\x22\x01h\x28\x01\x30\x02\x38\x03\x40\x04\x48\x05\x50\x06", string((&Consumer{
+		Bucket: "b", Incarnation: 9, Name: "c", Config: []byte("{"), Deliver: "d", Host: "h", Boot: 1, Generation: 2, Added: 3, Changed: 4, Created: 5, Start: 6,
+	}).encode()))
+	one := "\x00\x00\x00\x00\x00\x00\x00\x01"
+	require.Equal(t, "\x06"+one+one+one, string(dueKey(1, 1, 1)))
+	require.Equal(t, "\x07"+one+"i", string(idKey(1, "i")))
+	require.Equal(t, "\x08"+one+one, string(idOrderKey(1, 1)))
+	require.Equal(t, "\x09"+one+"c", string(consumerKey(1, "c")))
 	require.Equal(t, "\x02app", string(bucketKey("app")))
 	require.Equal(t, "\x03\x00\x00\x00\x00\x00\x00\x00\x01", string(statsKey(1)))
 	require.Equal(t, "\x04\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x02", string(entryKey(1, 2)))

@@ -2,12 +2,14 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -17,11 +19,46 @@ type feeder struct {
 	store *Store
 }
 
-func open(t *testing.T, fs vfs.FS) feeder {
+func open(t *testing.T, d disk) feeder {
 	t.Helper()
-	s, err := Open(Options{FS: fs, Dir: "node/store"})
+	s, err := Open(d.options())
 	require.NoError(t, err)
 	return feeder{t, s}
+}
+
+// disk is what a store under test stands on, of one engine or the other: it outlives the store, and can lose power.
+type disk interface {
+	options() Options
+	// crash is what a power loss now would leave: what is durable, and perhaps more, by the seed and a likelihood in percent.
+	crash(kept int, seed uint64) disk
+}
+
+type pebbleDisk struct{ vfs.FS }
+
+func (d pebbleDisk) options() Options { return Options{FS: d, Dir: "node/store"} }
+
+func (d pebbleDisk) crash(kept int, seed uint64) disk {
+	return pebbleDisk{crashed(d.FS.(*vfs.MemFS), kept, seed)}
+}
+
+type memoryDisk struct{ *memengine.Memory }
+
+func (d memoryDisk) options() Options { return Options{Engine: d.Memory, ManualFlush: true} }
+
+func (d memoryDisk) crash(kept int, seed uint64) disk {
+	if seed%100 < uint64(kept) {
+		_ = d.Flush() // by itself, as Pebble may; the store does not know
+	}
+	return memoryDisk{d.Crash()}
+}
+
+func newPebble() disk { return pebbleDisk{vfs.NewCrashableMem()} }
+func newMemory() disk { return memoryDisk{memengine.New()} }
+
+// onEachEngine runs a test of the conformance suite: what it asks of the store holds on any engine.
+func onEachEngine(t *testing.T, test func(t *testing.T, fresh func() disk)) {
+	t.Run("pebble", func(t *testing.T) { test(t, newPebble) })
+	t.Run("memory", func(t *testing.T) { test(t, newMemory) })
 }
 
 // apply applies commands, one entry each, in one call.
@@ -71,50 +108,103 @@ func del(bucket, key string) command.Command {
 }
 
 func TestPutIsReadAndSurvivesReopen(t *testing.T) {
-	fs := vfs.NewCrashableMem()
-	f := open(t, fs)
-	require.Equal(t, Result{Revision: 1}, f.one(addBucket("app", command.Settings{})))
-	require.Equal(t, Result{Sequence: 1, Revision: 2}, f.one(put("app", "color", "blue")))
-	want := Entry{Key: "color", Value: []byte("blue"), Sequence: 1, Revision: 2, Time: 2000}
-	got, err := f.store.Get("app", "color")
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-	require.Zero(t, f.store.Durable())
-	f.close()
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		d := fresh()
+		f := open(t, d)
+		require.Equal(t, Result{Revision: 1}, f.one(addBucket("app", command.Settings{})))
+		require.Equal(t, Result{Sequence: 1, Revision: 2}, f.one(put("app", "color", "blue")))
+		want := Entry{Key: "color", Value: []byte("blue"), Sequence: 1, Revision: 2, Time: 2000}
+		got, err := f.store.Get("app", "color")
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		require.Zero(t, f.store.Durable())
+		f.close()
 
-	f = open(t, fs)
-	require.Equal(t, rpc.EntryID{Term: 1, Index: 2}, f.store.Applied())
-	require.Equal(t, rpc.Index(2), f.store.Durable())
-	got, err = f.store.Get("app", "color")
-	require.NoError(t, err)
-	require.Equal(t, want, got)
-	f.close()
+		f = open(t, d)
+		require.Equal(t, rpc.EntryID{Term: 1, Index: 2}, f.store.Applied())
+		require.Equal(t, rpc.Index(2), f.store.Durable())
+		got, err = f.store.Get("app", "color")
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+		f.close()
+	})
 }
 
 func TestRestoreGivesTheSameState(t *testing.T) {
-	f := open(t, vfs.NewCrashableMem())
-	f.one(addBucket("app", command.Settings{History: 3}))
-	for range 5 {
-		f.one(put("app", "color", "blue"))
-	}
-	snap, err := f.store.Snapshot()
-	require.NoError(t, err)
-	var stream bytes.Buffer
-	n, err := snap.WriteTo(&stream)
-	require.NoError(t, err)
-	require.EqualValues(t, stream.Len(), n)
-	require.NoError(t, snap.Close())
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.one(addBucket("app", command.Settings{History: 3}))
+		for range 5 {
+			f.one(put("app", "color", "blue"))
+		}
+		snap, err := f.store.Snapshot()
+		require.NoError(t, err)
+		var stream bytes.Buffer
+		n, err := snap.WriteTo(&stream)
+		require.NoError(t, err)
+		require.EqualValues(t, stream.Len(), n)
+		require.NoError(t, snap.Close())
 
-	g := open(t, vfs.NewCrashableMem())
-	g.one(addBucket("other", command.Settings{}))
-	require.NoError(t, g.store.Restore(&stream))
-	atF, sumF, err := f.store.StateHash()
-	require.NoError(t, err)
-	atG, sumG, err := g.store.StateHash()
-	require.NoError(t, err)
-	require.Equal(t, atF, atG)
-	require.Equal(t, sumF, sumG)
-	require.Equal(t, rpc.Index(6), g.store.Durable())
-	f.close()
-	g.close()
+		g := open(t, fresh())
+		g.one(addBucket("other", command.Settings{}))
+		require.NoError(t, g.store.Restore(&stream))
+		atF, sumF, err := f.store.StateHash()
+		require.NoError(t, err)
+		atG, sumG, err := g.store.StateHash()
+		require.NoError(t, err)
+		require.Equal(t, atF, atG)
+		require.Equal(t, sumF, sumG)
+		require.Equal(t, rpc.Index(6), g.store.Durable())
+		f.close()
+		g.close()
+	})
+}
+
+func TestNewerFormatIsRefused(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		d := fresh()
+		f := open(t, d)
+		record := (&state{applied: rpc.EntryID{Term: 1, Index: 1}}).encode()
+		record[1] = formatVersion + 1
+		b := f.store.db.NewBatch()
+		b.Set(stateKey, record)
+		require.NoError(t, b.Commit())
+		b.Close()
+		f.close()
+		_, err := Open(d.options())
+		require.ErrorContains(t, err, "newer")
+	})
+}
+
+func TestASecondStoreInOnePlaceIsRefused(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		d := fresh()
+		f := open(t, d)
+		_, err := Open(d.options())
+		require.Error(t, err)
+		f.close()
+	})
+}
+
+func TestDurableNeverFalls(t *testing.T) { // I8: a flush that ends late, of a state that Restore has replaced
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.store.madeDurable(5)
+		f.store.madeDurable(3)
+		require.EqualValues(t, 5, f.store.Durable())
+		f.close()
+	})
+}
+
+func TestClosedStore(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.close()
+		_, applying := f.store.Apply(nil)
+		_, getting := f.store.Get("a", "b")
+		_, snapping := f.store.Snapshot()
+		for _, err := range []error{applying, getting, snapping, f.store.Restore(nil), f.store.Close()} {
+			require.True(t, errors.Is(err, ErrClosed), err)
+		}
+	})
 }

@@ -1,52 +1,14 @@
 package store
 
-import "github.com/raftbus/raftbus/kv/command"
+import (
+	"math"
+	"time"
 
-// What commands do. Every outcome is decided here, from the command and the state alone: no clock, no chance, no map order.
+	"github.com/raftbus/raftbus/kv/command"
+)
 
-func (t *txn) addBucket(c *command.AddBucket) (Result, error) {
-	b, err := t.bucket(c.Name)
-	if err != nil {
-		return Result{}, err
-	}
-	if b != nil {
-		return Result{Code: BucketExists}, nil
-	}
-	t.state.revision++
-	record := bucketRecord{incarnation: t.state.revision, created: t.state.time, settings: c.Settings}
-	t.buckets[c.Name] = &bucket{name: c.Name, record: record, keys: map[string]*keyRecord{}, isNew: true, wrote: true}
-	return Result{Revision: t.state.revision}, nil
-}
-
-func (t *txn) removeBucket(c *command.RemoveBucket) (Result, error) {
-	b, err := t.bucket(c.Name)
-	if err != nil {
-		return Result{}, err
-	}
-	if b == nil {
-		return Result{Code: NoBucket}, nil
-	}
-	t.state.revision++
-	t.buckets[c.Name] = nil // and with it the records that this batch would have written
-	return Result{Revision: t.state.revision}, t.erase(b)
-}
-
-// erase removes all records of a bucket, also those that this batch has written so far.
-func (t *txn) erase(b *bucket) error {
-	if err := t.batch.Delete(bucketKey(b.name), nil); err != nil {
-		return err
-	}
-	if err := t.batch.Delete(statsKey(b.record.incarnation), nil); err != nil {
-		return err
-	}
-	for _, table := range []byte{tableEntry, tableKey} {
-		prefix := numbered(table, b.record.incarnation)
-		if err := t.batch.DeleteRange(prefix, prefixEnd(prefix), nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// What writes do, and how entries come and go. Every outcome is decided here, from the command and the state alone: no clock, no
+// chance, no map order.
 
 func (t *txn) write(w *command.Write) (Result, error) {
 	b, err := t.bucket(w.Bucket)
@@ -56,29 +18,66 @@ func (t *txn) write(w *command.Write) (Result, error) {
 	if b == nil {
 		return Result{Code: NoBucket}, nil
 	}
+	if b.record.importing {
+		return Result{Code: Importing}, nil
+	}
+	if w.MsgID != "" { // before any refusal: what was done once is not refused, whatever the bucket has become since (C4, C5)
+		if first, again, err := t.duplicate(b, w.MsgID); err != nil || again {
+			return first, err
+		}
+	}
+	if b.record.settings.ReadOnly {
+		return Result{Code: ReadOnly}, nil
+	}
 	k, err := t.key(b, w.Key)
 	if err != nil {
 		return Result{}, err
 	}
-	size := EntrySize(w.Key, w.Value)
-	drop := k.dropped(b.record.settings.History, w.Op)
-	if refusal := b.refuse(k, w, size, drop); refusal.Code != Done {
+	e := b.entry(w)
+	if refusal := b.refuse(k, w, &e); refusal.Code != Done {
 		return refusal, nil
 	}
-	return t.add(b, k, w, size, drop)
+	if w.Rollup == command.RollupBucket && b.stats.entries > 0 {
+		t.empty(b)
+		k, err = t.key(b, w.Key)
+	}
+	if err == nil {
+		e.time = t.state.time
+		err = t.add(b, k, &e, b.stats.sequence+1, w.Rollup, w.MsgID)
+	}
+	return Result{Sequence: b.stats.sequence, Revision: t.state.revision}, err
+}
+
+// entry is the entry that a write asks for. A TTL shorter than that of markers is raised to it, and so is what its header says, as
+// a NATS server does: a marker that is there already would hide that the key has expired again.
+func (b *bucket) entry(w *command.Write) entryRecord {
+	e := entryRecord{key: w.Key, op: w.Op, value: w.Value, header: w.Header, ttl: w.TTL}
+	if least := b.record.markerTTL(); e.ttl > 0 && e.ttl < least && b.record.history() > 1 {
+		e.ttl, e.header = least, withTTL(e.header, least)
+	}
+	return e
 }
 
 // refuse says why a write cannot be done; Done if it can.
-func (b *bucket) refuse(k *keyRecord, w *command.Write, size uint64, drop int) Result {
+func (b *bucket) refuse(k *keyRecord, w *command.Write, e *entryRecord) Result {
 	s := &b.record.settings
-	if s.MaxValueSize > 0 && uint64(len(w.Value)) > s.MaxValueSize {
+	switch {
+	case s.MaxValueSize > 0 && uint64(len(w.Value)) > s.MaxValueSize:
 		return Result{Code: ValueTooLarge, Limit: s.MaxValueSize}
+	case s.MaxMessageSize > 0 && uint64(len(w.Header)+len(w.Value)) > s.MaxMessageSize:
+		return Result{Code: MessageTooLarge, Limit: s.MaxMessageSize}
+	case w.TTL != 0 && !s.AllowTTL:
+		return Result{Code: TTLDisabled}
 	}
 	if r := k.check(w); r.Code != Done {
 		return r
 	}
-	// A bucket that is full must still take deletes, or nobody could make room.
-	if s.MaxBytes > 0 && w.Op == command.Put && b.stats.bytes-sizes(k.live[:drop])+size > s.MaxBytes {
+	switch {
+	case w.LastSequence != nil && *w.LastSequence != b.stats.sequence:
+		return Result{Code: WrongLastSequence, Current: b.stats.sequence}
+	case w.LastMsgID != "" && w.LastMsgID != b.stats.lastID:
+		return Result{Code: WrongLastID, MsgID: b.stats.lastID}
+	case s.MaxBytes > 0 && !b.fits(k, w, e):
 		return Result{Code: BucketFull, Limit: s.MaxBytes}
 	}
 	return Result{}
@@ -104,37 +103,101 @@ func (k *keyRecord) check(w *command.Write) Result {
 	return Result{}
 }
 
+// fits reports whether a bucket has room for an entry, once what it displaces is gone. A full bucket must still take bare deletes of
+// what is there, or nobody could make room.
+func (b *bucket) fits(k *keyRecord, w *command.Write, e *entryRecord) bool {
+	if w.Op != command.Put && len(w.Header) == 0 && len(w.Value) == 0 && len(k.live) > 0 {
+		return true
+	}
+	left := b.stats.bytes - sizes(k.live[:k.dropped(b.record.history(), w.Rollup)])
+	if w.Rollup == command.RollupBucket {
+		left = 0
+	}
+	return left+e.size() <= b.record.settings.MaxBytes
+}
+
 // dropped is how many of the key's oldest entries one more entry displaces.
-func (k *keyRecord) dropped(history uint64, op command.Op) int {
-	if op == command.Purge {
+func (k *keyRecord) dropped(history uint64, rollup command.Rollup) int {
+	if rollup != command.RollupNone {
 		return len(k.live)
 	}
-	if kept := max(history, 1); uint64(len(k.live)) >= kept {
-		return len(k.live) - int(kept) + 1
+	if uint64(len(k.live)) >= history {
+		return len(k.live) - int(history) + 1
 	}
 	return 0
 }
 
-// add writes the entry, drops those it displaces, and counts.
-func (t *txn) add(b *bucket, k *keyRecord, w *command.Write, size uint64, drop int) (Result, error) {
+// add gives an entry its place, drops those it displaces, and counts.
+func (t *txn) add(b *bucket, k *keyRecord, e *entryRecord, sequence uint64, rollup command.Rollup, id string) error {
 	t.state.revision++
-	b.stats.sequence++
-	entry := entryRecord{key: w.Key, op: w.Op, value: w.Value, revision: t.state.revision, time: t.state.time}
-	if err := t.batch.Set(entryKey(b.record.incarnation, b.stats.sequence), entry.encode(), nil); err != nil {
-		return Result{}, err
-	}
-	for _, old := range k.live[:drop] {
-		if err := t.batch.Delete(entryKey(b.record.incarnation, old.sequence), nil); err != nil {
-			return Result{}, err
-		}
-	}
+	b.stats.sequence, e.revision = sequence, t.state.revision
+	l := live{sequence: b.stats.sequence, size: e.size(), op: e.op, due: overAt(e.time, e.ttl), own: true, time: e.time, never: e.ttl == command.Never}
+	newest, _ := k.newest()
+	t.batch.Add(entryKey(b.record.incarnation, l.sequence), e.encode()) // each sequence is given once
+	t.keepDue(b, l, e.key)
 	b.count(k, -1)
-	b.stats.entries += 1 - uint64(drop)
-	b.stats.bytes += size - sizes(k.live[:drop])
-	k.live = append(k.live[drop:], live{sequence: b.stats.sequence, size: size, op: w.Op})
+	drop := k.dropped(b.record.history(), rollup)
+	for i, old := range k.live[:drop] {
+		t.discard(b, e.key, old, k.after(i, l.sequence))
+	}
+	b.stats.entries++
+	b.stats.bytes += l.size
+	k.live = append(k.live[drop:], l)
 	b.count(k, +1)
 	k.changed, b.wrote = true, true
-	return Result{Sequence: b.stats.sequence, Revision: t.state.revision}, nil
+	if b.firstTime == 0 {
+		b.firstTime = e.time
+	}
+	b.stats.lastTime, b.stats.lastID = 0, id
+	t.feed.stored(b, e, newest.sequence)
+	return t.keepID(b, id)
+}
+
+// remove removes one entry of a key.
+func (t *txn) remove(b *bucket, key string, k *keyRecord, which int) error {
+	l := k.live[which]
+	if l.sequence == b.stats.sequence {
+		written, _, err := t.lifeOf(b, l)
+		if err != nil {
+			return err
+		}
+		b.stats.lastTime = written
+	}
+	b.count(k, -1)
+	t.discard(b, key, l, k.after(which, 0))
+	k.live = append(k.live[:which], k.live[which+1:]...)
+	b.count(k, +1)
+	k.changed, b.wrote = true, true
+	return nil
+}
+
+// after is the sequence of the entry that is newer than another one of the key, or last if there is none.
+func (k *keyRecord) after(which int, last uint64) uint64 {
+	if which+1 < len(k.live) {
+		return k.live[which+1].sequence
+	}
+	return last
+}
+
+// discard removes an entry's records, and counts it out. next is the next newer one of its key.
+func (t *txn) discard(b *bucket, key string, l live, next uint64) {
+	t.gone = append(t.gone, place{b.record.incarnation, l.sequence})
+	if l.due > 0 {
+		t.batch.Delete(dueKey(b.record.incarnation, l.due, l.sequence))
+		b.stats.due--
+	}
+	b.stats.entries--
+	b.stats.bytes -= l.size
+	t.feed.removed(b, key, l.sequence, next)
+}
+
+// lifeOf is when an entry that is there was written, and whether it outlives its bucket's TTL.
+func (t *txn) lifeOf(b *bucket, l live) (written int64, never bool, err error) {
+	if l.own {
+		return l.time, l.never, nil
+	}
+	e, err := readEntry(t.db, b.record.incarnation, l.sequence)
+	return e.Time, e.TTL == command.Never, err
 }
 
 // count counts a key in or out, as present or as deleted. A key without entries is neither.
@@ -155,3 +218,16 @@ func sizes(entries []live) uint64 {
 	}
 	return sum
 }
+
+func (e *entryRecord) size() uint64 { return EntrySize(e.key, e.header, e.value) }
+
+// overAt is when an entry's own time is over; 0: it has none, or none that could come.
+func overAt(written int64, ttl time.Duration) int64 {
+	if ttl <= 0 || int64(ttl) > math.MaxInt64-written {
+		return 0
+	}
+	return written + int64(ttl)
+}
+
+// markerTTL is how long a marker lives, in whole seconds as its header says; 0: there are none.
+func (r *bucketRecord) markerTTL() time.Duration { return r.settings.MarkerTTL.Truncate(time.Second) }

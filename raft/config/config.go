@@ -21,10 +21,12 @@ type IRaftNodeConfig interface {
 // IRaftConfig describes a cluster as one of its nodes sees it. It does not change while the node runs.
 type IRaftConfig interface {
 	Self() IRaftNodeConfig
-	Members() []IRaftNodeConfig // all nodes of the first configuration, this one among them, in order of id
+	Members() []IRaftNodeConfig // all nodes of the first configuration, this one among them, in order of id; of a joiner itself
+	Joining() bool              // whether a node without a data folder waits to be let into a cluster that runs already
 	Prefix() string             // the first token of all subjects of the cluster
 	ClusterKey() []byte         // the key of the message authentication code; empty: messages carry none
 	Timing() Timing
+	Multicast() bool // whether what several peers are to get alike goes to them as one message
 }
 
 // Timing holds the periods that liveness rests on; safety rests on none of them. Zero fields take the defaults.
@@ -51,10 +53,12 @@ func DefaultTiming() Timing {
 // Config is the plain form of IRaftConfig. Validate it before use.
 type Config struct {
 	NodeID    rpc.NodeID
-	MemberIDs []rpc.NodeID
-	Subjects  string // prefix; empty: DefaultPrefix
+	MemberIDs []rpc.NodeID // of the first configuration; not looked at with Join
+	Join      bool         // the node is to be added to a cluster that runs: it waits until a member tells it so
+	Subjects  string       // prefix; empty: DefaultPrefix
 	Key       []byte
 	Periods   Timing
+	Multicast bool // nodes of which some have it and some have not go well together
 }
 
 // DefaultPrefix is the first token of all subjects, unless another is given.
@@ -75,6 +79,9 @@ func Validate(c Config) (IRaftConfig, error) {
 	}
 	c.Periods = c.Periods.withDefaults()
 	c.MemberIDs = slices.Clone(c.MemberIDs)
+	if c.Join {
+		c.MemberIDs = []rpc.NodeID{c.NodeID}
+	}
 	slices.Sort(c.MemberIDs)
 	if err := errors.Join(c.checkNames(), c.checkMembers(), c.Periods.check()); err != nil {
 		return nil, err
@@ -94,6 +101,9 @@ func (c *Config) checkNames() error {
 }
 
 func (c *Config) checkMembers() error {
+	if c.Join {
+		return nil // its own id is looked at by checkNames
+	}
 	var errs []error
 	for i, id := range c.MemberIDs {
 		if !ValidToken(string(id)) {
@@ -104,7 +114,7 @@ func (c *Config) checkMembers() error {
 		}
 	}
 	if !slices.Contains(c.MemberIDs, c.NodeID) {
-		errs = append(errs, fmt.Errorf("node %q is not among the members %v: list every node of the cluster, this one too", c.NodeID, c.MemberIDs))
+		errs = append(errs, fmt.Errorf("node %q is not among the members %v: list every node of the new cluster, this one too; to add it to a cluster that runs, set Join (--join)", c.NodeID, c.MemberIDs))
 	}
 	if len(c.MemberIDs) > MaxMembers {
 		errs = append(errs, fmt.Errorf("%d members: at most %d", len(c.MemberIDs), MaxMembers))
@@ -155,6 +165,8 @@ func (v *validConfig) Self() IRaftNodeConfig { return nodeConfig(v.c.NodeID) }
 func (v *validConfig) Prefix() string        { return v.c.Subjects }
 func (v *validConfig) ClusterKey() []byte    { return v.c.Key }
 func (v *validConfig) Timing() Timing        { return v.c.Periods }
+func (v *validConfig) Joining() bool         { return v.c.Join }
+func (v *validConfig) Multicast() bool       { return v.c.Multicast }
 
 func (v *validConfig) Members() []IRaftNodeConfig {
 	nodes := make([]IRaftNodeConfig, len(v.c.MemberIDs))

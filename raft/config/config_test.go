@@ -36,6 +36,24 @@ func TestValidateReportsAllProblems(t *testing.T) {
 	}
 }
 
+// A node that is to be added has no members to name: whatever it was given is not looked at.
+func TestAJoinerKnowsItselfOnly(t *testing.T) {
+	for _, given := range [][]rpc.NodeID{nil, {"n1", "n2"}, {"a.b", "a.b"}} {
+		c, err := Validate(Config{NodeID: "n4", MemberIDs: given, Join: true})
+		require.NoError(t, err)
+		require.True(t, c.Joining())
+		require.Equal(t, []IRaftNodeConfig{nodeConfig("n4")}, c.Members())
+	}
+	_, err := Validate(Config{NodeID: "_x", Join: true})
+	require.ErrorContains(t, err, `node id "_x"`)
+
+	_, err = Validate(Config{NodeID: "n4", MemberIDs: []rpc.NodeID{"n1"}})
+	require.ErrorContains(t, err, "to add it to a cluster that runs, set Join (--join)")
+	c, err := Validate(Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
+	require.NoError(t, err)
+	require.False(t, c.Joining())
+}
+
 func TestValidateBoundsTheMembers(t *testing.T) {
 	c := Config{NodeID: "n0"}
 	for i := range MaxMembers {

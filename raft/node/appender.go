@@ -2,6 +2,8 @@ package node
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,8 +27,12 @@ const fullRetry = 100 * time.Millisecond
 type appender struct {
 	log   *wal.Log
 	group wal.GroupID
+	marks *milestones // nil: nobody wants them
 	send  func(rpc.Message)
-	inbox *inbox
+	// report brings an event to the loop; more: this goroutine has more to do.
+	report func(e raft.Event, more bool)
+	// release is called when a new base is durable; nil: nothing is to be done then.
+	release func()
 
 	mu      sync.Mutex
 	waiting []job
@@ -53,51 +59,180 @@ func (a *appender) submit(j job) {
 	}
 }
 
-// step appends all that waits. It reports whether there was anything. If the disk is full nothing was written, and all
-// of it waits again.
+// appendBytesMax bounds the entries of one append, but for what one turn has written: a disk that was slow must not be asked for
+// more at once than the log takes.
+const appendBytesMax = 8 << 20
+
+// step appends all that waits, or as much as goes in one append. It reports whether there was anything. If the disk is full, what
+// still waits does so in its order.
 func (a *appender) step() (bool, error) {
-	a.mu.Lock()
-	a.jobs, a.waiting = a.waiting, a.jobs[:0]
-	a.mu.Unlock()
-	if len(a.jobs) == 0 {
+	if !a.take() {
 		return false, nil
 	}
-	if err := a.append(); err != nil {
+	err := a.append()
+	if errors.Is(err, wal.ErrFull) {
+		err = a.squeeze()
+	}
+	if err != nil {
 		a.putBack()
 		return true, err
 	}
+	a.finish()
+	return true, nil
+}
+
+// take takes the jobs of one append.
+func (a *appender) take() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(a.waiting) && (n == 0 || bytes+a.waiting[n].bytes() <= appendBytesMax) {
+		bytes += a.waiting[n].bytes()
+		n++
+	}
+	a.jobs = append(a.jobs[:0], a.waiting[:n]...)
+	left := copy(a.waiting, a.waiting[n:])
+	clear(a.waiting[left:])
+	a.waiting = a.waiting[:left]
+	return n > 0
+}
+
+func (j *job) bytes() int {
+	n := 0
+	for i := range j.write.Entries {
+		n += j.write.Entries[i].Size()
+	}
+	for i := range j.write.Repairs {
+		n += j.write.Repairs[i].Size()
+	}
+	return n
+}
+
+// squeeze appends the oldest job alone, in pieces, into what room there is: the place that is left for one batch may do for a
+// part of it. What is durable is cut off the job; its messages wait for the rest.
+func (a *appender) squeeze() error {
+	a.mu.Lock()
+	a.waiting = append(slices.Clone(a.jobs[1:]), a.waiting...)
+	a.mu.Unlock()
+	clear(a.jobs[1:])
+	a.jobs = a.jobs[:1]
+	w := &a.jobs[0].write
+	rest := w.Entries
+	for w.Base != nil || w.HardState != nil || len(rest) > 0 {
+		n := 0
+		for bytes := 0; n < len(rest) && (n == 0 || bytes < squeezeBytes); n++ {
+			bytes += rest[n].Size()
+		}
+		w.Entries = rest[:n]
+		if err := a.append(); err != nil {
+			w.Entries = rest
+			return err
+		}
+		a.based(w.Base)
+		w.Base, w.HardState, rest = nil, nil, rest[n:]
+	}
+	w.Entries = nil
+	return nil
+}
+
+// squeezeBytes is about how much is appended at a time when room is short.
+const squeezeBytes = 64 << 10
+
+// finish lets the messages go of what is durable now, and tells the loop.
+func (a *appender) finish() {
 	seq := uint64(0)
 	for i := range a.jobs {
 		for _, m := range a.jobs[i].then {
 			a.send(m)
 		}
 		seq = max(seq, a.jobs[i].write.Seq)
+		a.based(a.jobs[i].write.Base)
 	}
 	clear(a.jobs)
 	if seq > 0 {
-		a.inbox.completed(raft.DiskDone{Seq: seq})
+		a.report(raft.DiskDone{Seq: seq}, a.waits())
 	}
-	return true, nil
+}
+
+// based lets go of the snapshot that a new base, durable now, stands for.
+func (a *appender) based(b *raft.Base) {
+	if b != nil && a.release != nil {
+		a.release()
+	}
+}
+
+// waits reports whether a step has something to do.
+func (a *appender) waits() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.waiting) > 0
 }
 
 func (a *appender) append() error {
 	a.batches = a.batches[:0]
 	for i := range a.jobs {
 		if w := &a.jobs[i].write; w.Seq > 0 {
-			a.batches = append(a.batches, wal.Batch{Group: a.group, HardState: w.HardState, Entries: w.Entries})
+			b := wal.Batch{Group: a.group, HardState: w.HardState, Entries: w.Entries}
+			if w.Base != nil {
+				base, err := walBase(a.log, a.group, *w.Base)
+				if err != nil {
+					return fmt.Errorf("the time of entry %v: %w", w.Base.ID, err)
+				}
+				b.Base = base
+			}
+			a.batches = append(a.batches, b)
 		}
 	}
 	if len(a.batches) == 0 {
 		return nil
 	}
 	defer clear(a.batches)
-	return a.log.Append(a.batches...)
+	if err := a.repair(); err != nil {
+		return err
+	}
+	if a.marks == nil {
+		return a.log.Append(a.batches...)
+	}
+	began := time.Now()
+	err := a.log.Append(a.batches...)
+	if err == nil {
+		a.marks.synced(lastOf(a.batches), began)
+	}
+	return err
+}
+
+// lastOf is the last entry of batches; 0: they have none.
+func lastOf(batches []wal.Batch) (last rpc.Index) {
+	for i := range batches {
+		if n := len(batches[i].Entries); n > 0 {
+			last = batches[i].Entries[n-1].Index
+		}
+	}
+	return last
+}
+
+// repair puts back what the disk had lost, each entry in its own place and durable when this returns. What it repairs was in the
+// log when the node started, so the writes that wait with it change nothing about it; and what is repaired twice was whole.
+func (a *appender) repair() error {
+	for i := range a.jobs {
+		for _, e := range a.jobs[i].write.Repairs {
+			err := a.log.Repair(a.group, e)
+			if errors.Is(err, wal.ErrInvalid) {
+				return fmt.Errorf("repair entry %v: the leader's entry is not the one that was written here, so the two logs do not belong together and nothing was changed: keep this folder, and put a new one in its place with raftbus member replace: %w", e.ID(), err)
+			}
+			if err != nil {
+				return fmt.Errorf("repair entry %v: %w", e.ID(), err)
+			}
+		}
+	}
+	return nil
 }
 
 func (a *appender) putBack() {
 	a.mu.Lock()
-	a.waiting = append(a.jobs, a.waiting...)
-	a.jobs = nil
+	a.waiting = append(slices.Clone(a.jobs), a.waiting...)
+	clear(a.jobs)
+	a.jobs = a.jobs[:0]
 	a.mu.Unlock()
 }
 

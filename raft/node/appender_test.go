@@ -1,6 +1,7 @@
 package node
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -9,6 +10,7 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
 // newAppender makes an appender on a disk that forgets, and records when messages leave.
@@ -18,7 +20,16 @@ func newAppender(t *testing.T, sent func(rpc.Message)) (*appender, *vfs.MemFS) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = log.Close() })
 	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
-	return &appender{log: log, inbox: newInbox(), send: sent, wake: make(chan struct{}, 1)}, disk
+	return &appender{log: log, report: ignore, send: sent, wake: make(chan struct{}, 1)}, disk
+}
+
+func ignore(raft.Event, bool) {}
+
+// reports has what an appender reports noted.
+func reports(a *appender) *[]raft.Event {
+	var list []raft.Event
+	a.report = func(e raft.Event, _ bool) { list = append(list, e) }
+	return &list
 }
 
 func entry(i rpc.Index) rpc.Entry { return rpc.Entry{Index: i, Term: 1, Kind: rpc.EntryCommand} }
@@ -36,7 +47,7 @@ func TestMessagesLeaveAfterTheSync(t *testing.T) {
 		require.GreaterOrEqual(t, log.State(0).Last.Index, m.Body.(*rpc.AppendLogReturn).Match, "a message left before its sync")
 		require.Equal(t, rpc.NodeID("n2"), log.State(0).HardState.Vote)
 	})
-	before := a.log.Stats().Syncs
+	before, told := a.log.Stats().Syncs, reports(a)
 	for i := rpc.Index(1); i <= 5; i++ {
 		a.submit(job{
 			write: raft.Write{Seq: uint64(i), HardState: &rpc.HardState{Term: 1, Vote: "n2"}, Entries: []rpc.Entry{entry(i)}},
@@ -48,7 +59,7 @@ func TestMessagesLeaveAfterTheSync(t *testing.T) {
 	require.True(t, worked)
 	require.Equal(t, 5, left)
 	require.Equal(t, before+1, a.log.Stats().Syncs, "writes that wait together share a sync")
-	require.Equal(t, []raft.Event{raft.DiskDone{Seq: 5}}, a.inbox.take(batch{}).completions)
+	require.Equal(t, []raft.Event{raft.DiskDone{Seq: 5}}, *told)
 }
 
 // Messages alone are bounded; writes never are dropped here.
@@ -59,4 +70,49 @@ func TestAppenderBound(t *testing.T) {
 	}
 	a.submit(job{write: raft.Write{Seq: 1, Entries: []rpc.Entry{entry(1)}}})
 	require.Len(t, a.waiting, jobsMax+1)
+}
+
+// When the room left is not enough for all that waits, what fits is made durable, in order, and no message leaves before all that it
+// attests is; when there is room again the rest follows (F21).
+func TestAppenderOnAFullDisk(t *testing.T) {
+	disk := waltest.New()
+	log, err := wal.Open(disk, "wal", wal.Options{Inline: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = log.Close() })
+	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
+	left := 0
+	a := &appender{log: log, send: func(rpc.Message) { left++ }, wake: make(chan struct{}, 1)}
+	told := reports(a)
+	full := true
+	disk.Hook(func(op waltest.Op) error {
+		if full && op.Kind == waltest.Create {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for seq := range uint64(3) {
+		j := job{write: raft.Write{Seq: seq + 1, HardState: &rpc.HardState{Term: rpc.Term(seq + 1)}}, then: []rpc.Message{{}}}
+		for i := range rpc.Index(10) {
+			e := entry(rpc.Index(seq)*10 + i + 1)
+			e.Data = make([]byte, 50<<10)
+			j.write.Entries = append(j.write.Entries, e)
+		}
+		a.submit(j)
+	}
+	for err == nil {
+		_, err = a.step()
+	}
+	require.ErrorIs(t, err, wal.ErrFull)
+	held := log.State(0).Last.Index
+	require.Greater(t, held, rpc.Index(10), "what fits is not written")
+	require.Less(t, held, rpc.Index(30))
+	require.Equal(t, int(held/10), left, "a message left before its write, or stayed after it")
+	full = false
+	for worked := true; worked; {
+		worked, err = a.step()
+		require.NoError(t, err)
+	}
+	require.Equal(t, 3, left)
+	require.Equal(t, rpc.Index(30), log.State(0).Last.Index)
+	require.Equal(t, raft.DiskDone{Seq: 3}, (*told)[len(*told)-1])
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io"
+	"time"
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -10,20 +12,90 @@ import (
 )
 
 // The applier hands committed entries to the state machine and answers whoever proposed them. The core gives it one run at
-// a time, of entries that are durable in this node's own log.
+// a time, of entries that are durable in this node's own log; or a snapshot, to be put in the place of the state.
 
 type applier struct {
 	log      *wal.Log
 	group    wal.GroupID
 	machine  StateMachine
 	waiters  *waiters
-	inbox    *inbox
+	report   func(e raft.Event, more bool) // brings an event to the loop
+	settled  []func()                      // called after the answers to a run
 	bytesMax int
-	work     chan raft.Apply // one at a time
+	snaps    *snapDir            // nil: this node receives none
+	rest     func(time.Duration) // between steps of installing a snapshot; nil: there is no other work
+	work     chan applyWork
 }
 
-// step applies one run, and returns the index it reached.
-func (a *applier) step(run raft.Apply) (rpc.Index, error) {
+// applyWork is one of the two.
+type applyWork struct {
+	run     raft.Apply
+	install raft.Install
+}
+
+// applyWorkMax: the core hands out one run, and one snapshot after it.
+const applyWorkMax = 2
+
+// step applies one run or installs a snapshot, and tells the loop.
+func (a *applier) step(w applyWork) error {
+	if w.install.Snapshot.Index > 0 {
+		return a.install(w.install)
+	}
+	reached, err := a.apply(w.run)
+	if err == nil {
+		a.report(raft.ApplyDone{Index: reached}, false)
+	}
+	return err
+}
+
+// install puts a snapshot that was received in the place of the state. Whoever waits for an entry that it includes is not answered:
+// what became of that is in the state, but not what it said.
+func (a *applier) install(i raft.Install) error {
+	r, file, err := a.snaps.openSnapshot()
+	if err != nil {
+		return fmt.Errorf("install snapshot %v: %w", i.Snapshot, err)
+	}
+	if r.head.Snapshot != i.Snapshot || r.head.Transfer != i.Transfer {
+		err = fmt.Errorf("the file holds snapshot %v of transfer %d, not that of transfer %d", r.head.Snapshot, r.head.Transfer, i.Transfer)
+	}
+	if err == nil {
+		err = restore(a.machine, r, a.beside(r))
+	}
+	if err = errors.Join(err, file.Close()); errors.Is(err, errSnapshotFile) {
+		return fmt.Errorf("install snapshot %v: start the node again: it sets the file aside, and the leader sends another: %w", i.Snapshot, err)
+	}
+	if err != nil {
+		return fmt.Errorf("install snapshot %v: %w", i.Snapshot, err)
+	}
+	a.waiters.due(i.Snapshot.Index)
+	a.report(raft.Restored{Snapshot: i.Snapshot}, false)
+	return nil
+}
+
+// beside is a snapshot's stream, with rests.
+func (a *applier) beside(r io.Reader) io.Reader {
+	if a.rest == nil {
+		return r
+	}
+	return &besideReader{from: r, now: time.Now, rest: a.rest, since: time.Now()}
+}
+
+// restore has the machine take a snapshot's state, by a stream of it, and holds the file to be whole.
+func restore(machine StateMachine, r *snapReader, stream io.Reader) error {
+	if err := machine.Restore(stream); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	if id := machine.Applied(); id != r.head.Snapshot {
+		return fmt.Errorf("the state is of entry %v then", id)
+	}
+	return nil
+}
+
+// apply applies one run, and returns the index it reached.
+func (a *applier) apply(run raft.Apply) (rpc.Index, error) {
 	entries, err := a.entries(run)
 	if err != nil {
 		return 0, err
@@ -41,6 +113,9 @@ func (a *applier) step(run raft.Apply) (rpc.Index, error) {
 		return 0, fmt.Errorf("the state machine gave %d results for %d entries", len(results), len(entries))
 	}
 	a.waiters.settle(entries, results)
+	for _, told := range a.settled {
+		told()
+	}
 	return entries[len(entries)-1].Index, nil
 }
 
@@ -54,23 +129,27 @@ func (a *applier) entries(run raft.Apply) ([]rpc.Entry, error) {
 		err = errors.New("the log returned nothing")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read entries %d to %d to apply them: %w", run.From, run.To, err)
+		return nil, fmt.Errorf("read entries %d to %d to apply them: %w", run.From, run.To, withRemedy(err))
 	}
 	return entries, nil
 }
 
 // run is the applier's goroutine.
 func (a *applier) run(stop <-chan struct{}) error {
+	a.rest = func(d time.Duration) {
+		select {
+		case <-stop:
+		case <-time.After(d):
+		}
+	}
 	for {
 		select {
 		case <-stop:
 			return nil
 		case work := <-a.work:
-			reached, err := a.step(work)
-			if err != nil {
+			if err := a.step(work); err != nil {
 				return err
 			}
-			a.inbox.completed(raft.ApplyDone{Index: reached})
 		}
 	}
 }
@@ -83,13 +162,22 @@ type loader struct {
 	work  chan raft.Load
 }
 
-func (l *loader) step(load raft.Load) (raft.Loaded, error) {
+// step reads what one peer needs, and gives it to the loop.
+func (l *loader) step(load raft.Load) error {
+	done, err := l.load(load)
+	if err == nil {
+		l.inbox.completed(done)
+	}
+	return err
+}
+
+func (l *loader) load(load raft.Load) (raft.Loaded, error) {
 	entries, err := l.log.Entries(l.group, load.From, load.To, load.MaxBytes)
 	if errors.Is(err, wal.ErrCompacted) {
 		return raft.Loaded{Load: load, Compacted: true}, nil
 	}
 	if err != nil {
-		return raft.Loaded{}, fmt.Errorf("read entries from %d for %s: %w", load.From, load.Peer, err)
+		return raft.Loaded{}, fmt.Errorf("read entries from %d for %s: %w", load.From, load.Peer, withRemedy(err))
 	}
 	return raft.Loaded{Load: load, Entries: entries}, nil
 }
@@ -101,11 +189,9 @@ func (l *loader) run(stop <-chan struct{}) error {
 		case <-stop:
 			return nil
 		case load := <-l.work:
-			done, err := l.step(load)
-			if err != nil {
+			if err := l.step(load); err != nil {
 				return err
 			}
-			l.inbox.completed(done)
 		}
 	}
 }

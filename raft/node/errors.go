@@ -13,6 +13,10 @@ var (
 	ErrTooLarge = errors.New("command too large for the bus")
 	// ErrFull: the disk has no room for more log or state. Reads go on.
 	ErrFull = errors.New("no disk space left for writes")
+	// ErrUnknown: this node ceased to lead before it knew whether the change was made: look at the members. Reconfigure only.
+	ErrUnknown = errors.New("this node ceased to lead before it knew: the change may have been made, or may yet be")
+	// ErrNotTransferred: leadership was not handed over, for the reason that follows. TransferLeadership only.
+	ErrNotTransferred = errors.New("leadership was not handed over")
 	// ErrStopped: the node is stopping or has stopped.
 	ErrStopped = errors.New("node stopped")
 )

@@ -10,9 +10,11 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -20,18 +22,26 @@ import (
 //
 //	LOCK       locked while a process uses the folder (F13)
 //	identity   whose folder this is, its random instance id, and how often it was started
-//	wal/       the log (raft/wal)
+//	starts     the newest start of each peer that this node has proof of (starts.go)
+//	wal/       the log (raft/wal); wal.before-*: that of a cluster which this folder went on from (succession.go)
 //	kv/        the state machine
+//	snapshot/  what a leader sends of its state: incoming, while it comes; complete, until it is the state machine's own;
+//	           suspect, the last that was found damaged
 //
 // The identity is one line of JSON and one with its CRC32C, replaced as a whole at each start: written under another name,
-// synced, renamed, and the directory synced (K33, K54).
+// synced, renamed, and the directory synced (K33, K54). So is the file of starts.
 type Folder struct {
 	Dir      string
 	Instance rpc.InstanceID
 	Boot     rpc.BootEpoch
+	Earlier  []rpc.BootEpoch      // starts before this one, the last of them, rising
+	Starts   []busclient.Identity // the newest start of each peer, as known when the folder was opened: for the bus
+	Lost     error                // why those are not known, if their file is damaged; it was set aside
 	ident    identity
 	lock     io.Closer
 	fs       vfs.FS
+	random   io.Reader
+	succeeds bool // opened for a succession
 }
 
 // ErrFolderInUse: another process, or another node of this one, holds the data folder.
@@ -39,19 +49,47 @@ var ErrFolderInUse = errors.New("the data folder is in use by another node: stop
 
 // identity is what the file of that name says.
 type identity struct {
-	Version  int    `json:"version"`
+	Version  int    `json:"version"` // set when it is written
 	Node     string `json:"node"`
 	Instance string `json:"instance"`
 	Starts   uint32 `json:"starts"`
+	// Boots are the epochs of the last starts, rising: by them others tell this folder from an old copy of it (F23).
+	Boots []rpc.BootEpoch `json:"boots,omitempty"`
 	// Begun says that the node has a part in consensus, and so a log that holds at least its table.
 	Begun bool `json:"begun,omitempty"`
+	// Successions are the clusters that this folder went on from, the latest last (succession.go), Unfinished one that is being made.
+	Successions []Succession `json:"successions,omitempty"`
+	Unfinished  *Succession  `json:"unfinished,omitempty"`
 }
 
-const identityVersion = 1
+// identityVersion is what this build reads, with those before it. Version 2 has successions: a build that knows none would erase them, and with them the
+// mark that the folder is half made (F28). What has none is written as version 1, so that the folder can go back to such a build.
+const identityVersion = 2
+
+func (i *identity) version() int {
+	if i.Unfinished != nil || len(i.Successions) > 0 {
+		return identityVersion
+	}
+	return 1
+}
+
+// bootsMax is how many starts the identity keeps. A member that was away for more of them cannot tell an old copy.
+const bootsMax = 64
 
 // OpenFolder takes hold of a node's data directory, makes it if there is none, and counts the start. It refuses a folder
 // that is in use, belongs to another node, or has lost its identity: a node must never come back as somebody else (D3).
 func OpenFolder(fs vfs.FS, dir string, id rpc.NodeID) (*Folder, error) {
+	return OpenFolderFrom(fs, dir, id, rand.Reader)
+}
+
+// OpenFolderFrom is OpenFolder with another source of the random instance id and boot nonce, so that a simulated run can be
+// replayed. In production nothing but crypto/rand will do: two folders must never come to the same.
+func OpenFolderFrom(fs vfs.FS, dir string, id rpc.NodeID, random io.Reader) (*Folder, error) {
+	return openFolder(&Folder{Dir: dir, fs: fs, random: random}, id)
+}
+
+func openFolder(f *Folder, id rpc.NodeID) (*Folder, error) {
+	fs, dir := f.fs, f.Dir
 	if err := makeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", dir, err)
 	}
@@ -59,7 +97,7 @@ func OpenFolder(fs vfs.FS, dir string, id rpc.NodeID) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", dir, lockError(err))
 	}
-	f := &Folder{Dir: dir, fs: fs, lock: lock}
+	f.lock = lock
 	if err := f.start(id); err != nil {
 		return nil, errors.Join(fmt.Errorf("data folder %s: %w", dir, err), lock.Close())
 	}
@@ -80,6 +118,9 @@ func (f *Folder) Close() error { return f.lock.Close() }
 
 // Path is the path of something in the folder.
 func (f *Folder) Path(name string) string { return f.fs.PathJoin(f.Dir, name) }
+
+// snapshots is the place of received snapshots.
+func (f *Folder) snapshots() *snapDir { return &snapDir{fs: f.fs, dir: f.Path("snapshot")} }
 
 // begun reports whether the node of this folder ever had a part in consensus.
 func (f *Folder) begun() bool { return f.ident.Begun }
@@ -132,6 +173,9 @@ func (f *Folder) start(id rpc.NodeID) error {
 	case err == nil && ident.Node != string(id):
 		err = fmt.Errorf("it belongs to node %s, not %s: start with --id %s, or choose another folder", ident.Node, id, ident.Node)
 	}
+	if err == nil && !f.succeeds {
+		err = ident.unfinished()
+	}
 	if err != nil {
 		return err
 	}
@@ -139,7 +183,10 @@ func (f *Folder) start(id rpc.NodeID) error {
 		return err
 	}
 	f.ident = *ident
-	return f.write(ident)
+	if err := f.write(ident); err != nil {
+		return err
+	}
+	return f.loadStarts()
 }
 
 // take sets the folder's fields, with one more start.
@@ -151,8 +198,12 @@ func (f *Folder) take(ident *identity) error {
 	}
 	copy(f.Instance[:], raw)
 	var nonce [4]byte
-	_, _ = rand.Read(nonce[:]) // never fails (crypto/rand)
+	if _, err := io.ReadFull(f.random, nonce[:]); err != nil {
+		return err
+	}
 	f.Boot = rpc.BootEpoch(uint64(ident.Starts)<<32 | uint64(binary.LittleEndian.Uint32(nonce[:])))
+	f.Earlier = ident.Boots
+	ident.Boots = append(slices.Clone(ident.Boots[max(0, len(ident.Boots)-bootsMax+1):]), f.Boot)
 	return nil
 }
 
@@ -168,63 +219,79 @@ func (f *Folder) fresh(id rpc.NodeID) (*identity, error) {
 		}
 	}
 	var instance rpc.InstanceID
-	_, _ = rand.Read(instance[:]) // never fails (crypto/rand)
-	return &identity{Version: identityVersion, Node: string(id), Instance: instance.String()}, nil
+	if _, err := io.ReadFull(f.random, instance[:]); err != nil {
+		return nil, err
+	}
+	return &identity{Node: string(id), Instance: instance.String()}, nil
 }
 
 func (f *Folder) read() (*identity, error) {
-	file, err := f.fs.Open(f.Path("identity"))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	raw, err := io.ReadAll(io.LimitReader(file, 4096))
+	raw, err := f.readFile("identity")
 	if err != nil {
 		return nil, err
 	}
 	return parseIdentity(raw)
 }
 
-// parseIdentity checks the file's sum before it believes a word of it (D1).
-func parseIdentity(raw []byte) (*identity, error) {
-	damaged := func(what string) error {
-		return fmt.Errorf("the identity file is damaged (%s): put it back from a copy; do not delete it, the node would come back as another", what)
+// smallFileBytesMax bounds the files of one line.
+const smallFileBytesMax = 64 << 10
+
+func (f *Folder) readFile(name string) ([]byte, error) {
+	file, err := f.fs.Open(f.Path(name))
+	if err != nil {
+		return nil, err
 	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, smallFileBytesMax))
+}
+
+func parseIdentity(raw []byte) (*identity, error) {
+	var ident identity
+	if err := parseLine(raw, &ident); err != nil {
+		return nil, fmt.Errorf("the identity file is damaged (%w): put it back from a copy; do not delete it, the node would come back as another", err)
+	}
+	if ident.Version < 1 || ident.Version > identityVersion {
+		return nil, fmt.Errorf("the identity file is of version %d, this build reads 1 to %d: run the version that wrote it, or a later one", ident.Version, identityVersion)
+	}
+	return &ident, nil
+}
+
+// parseLine takes what writeLine wrote. It checks the sum before it believes a word of it (D1).
+func parseLine(raw []byte, into any) error {
 	const tail = len("\n00000000\n")
 	if len(raw) < tail {
-		return nil, damaged("too short")
+		return errors.New("too short")
 	}
 	line := raw[:len(raw)-tail]
 	if sum := fmt.Sprintf("\n%08x\n", crc32.Checksum(line, castagnoli)); string(raw[len(line):]) != sum {
-		return nil, damaged("its checksum does not fit")
+		return errors.New("its checksum does not fit")
 	}
-	var ident identity
-	if err := json.Unmarshal(line, &ident); err != nil {
-		return nil, damaged(err.Error())
-	}
-	if ident.Version != identityVersion {
-		return nil, fmt.Errorf("the identity file is of version %d, this build reads %d: run the version that wrote it, or a later one", ident.Version, identityVersion)
-	}
-	return &ident, nil
+	return json.Unmarshal(line, into)
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (f *Folder) write(ident *identity) error {
-	line, err := json.Marshal(ident)
+	ident.Version = ident.version()
+	return f.writeLine("identity", ident)
+}
+
+// writeLine replaces a file of one line as a whole, durably.
+func (f *Folder) writeLine(name string, content any) error {
+	line, err := json.Marshal(content)
 	if err != nil {
 		return err
 	}
-	temp := f.Path("identity.tmp")
+	temp := f.Path(name + ".tmp")
 	file, err := f.fs.Create(temp, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(file, "%s\n%08x\n", line, crc32.Checksum(line, castagnoli))
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write the identity: %w", err)
+		return fmt.Errorf("write the file %s: %w", name, err)
 	}
-	if err := f.fs.Rename(temp, f.Path("identity")); err != nil {
+	if err := f.fs.Rename(temp, f.Path(name)); err != nil {
 		return err
 	}
 	return syncDir(f.fs, f.Dir)

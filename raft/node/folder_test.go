@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,6 +31,20 @@ func TestFolderKeepsItsInstance(t *testing.T) {
 	require.Equal(t, uint32(1), first.Boot.Count())
 	require.Equal(t, uint32(2), second.Boot.Count())
 	require.NotEqual(t, first.Instance, openClose(t, fs, "/data/n2").Instance)
+}
+
+// A simulated run finds the folders it had the time before.
+func TestFolderFromASeed(t *testing.T) {
+	open := func() (rpc.InstanceID, rpc.BootEpoch) {
+		f, err := OpenFolderFrom(vfs.NewMem(), "/d", "n1", rand.NewChaCha8([32]byte{1}))
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		return f.Instance, f.Boot
+	}
+	instance, boot := open()
+	again, bootAgain := open()
+	require.Equal(t, instance, again)
+	require.Equal(t, boot, bootAgain)
 }
 
 // One process at a time (F13).

@@ -5,17 +5,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// gathering is a node's first boot: it collects the table id -> instance from all listed members, and has no part in
-// consensus until that is durable (design section 4, Identity; D3, K11, F27). A step machine without I/O.
+// gathering is the first half of a node's first boot: it collects the table id -> instance from all listed members. Once that is
+// durable the node never takes another instance for one of them (design section 4, Identity; D3, K11, F27); the second half is
+// sealing. A step machine without I/O.
 type gathering struct {
 	self    rpc.Member
 	members []rpc.NodeID
 	heard   map[rpc.NodeID]rpc.InstanceID
 	refused map[rpc.NodeID]string // by whom this node is refused, and why
+	later   *learned              // the cluster has booted without this node, and has changed its table since
 }
 
 func newGathering(self rpc.Member, members []config.IRaftNodeConfig) *gathering {
@@ -33,7 +36,7 @@ func (g *gathering) hear(p ping) {
 	case p.refusal != "":
 		g.refused[p.peer] = p.refusal
 	case p.err != nil || !slices.Contains(g.members, p.peer):
-	case len(p.table) > 0:
+	case p.conf != nil:
 		g.hearTable(p)
 	case p.cluster == (rpc.ClusterID{}):
 		g.heard[p.peer] = p.instance
@@ -46,20 +49,37 @@ func (g *gathering) hear(p ping) {
 func (g *gathering) hearTable(p ping) {
 	delete(g.refused, p.peer)
 	var theirs []rpc.NodeID
-	for _, m := range p.table {
+	for _, m := range p.conf.Members() {
 		theirs = append(theirs, m.ID)
 		if m.ID == g.self.ID && m.Instance != g.self.Instance {
-			g.refused[p.peer] = fmt.Sprintf("the cluster knows %s by data folder instance %s, this folder is %s: it was wiped or replaced; put the old folder back, or replace the member", m.ID, m.Instance, g.self.Instance)
+			g.refused[p.peer] = fmt.Sprintf("the cluster knows %s by data folder instance %s, this folder is %s: it was wiped or replaced; put the old folder back, or %s", m.ID, m.Instance, g.self.Instance, remedy(p))
 			return
 		}
 	}
-	if !slices.Equal(theirs, g.members) {
+	switch {
+	case p.conf.Index > 0 && !slices.Contains(theirs, g.self.ID):
+		g.refused[p.peer] = fmt.Sprintf("the cluster of %s does not have %s as a member: start it with --join instead of --members, then raftbus member add %s", join(theirs), g.self.ID, g.self.ID)
+		return
+	case p.conf.Index == 0 && !slices.Equal(theirs, g.members):
 		g.refused[p.peer] = fmt.Sprintf("its members are %s, this node was given %s: start all with the same --members", join(theirs), join(g.members))
 		return
 	}
-	for _, m := range p.table {
+	if p.conf.Index > 0 {
+		g.later = &learned{p.cluster, *p.conf}
+		return
+	}
+	for _, m := range p.conf.Voters {
 		g.heard[m.ID] = m.Instance
 	}
+}
+
+// remedy is for a folder that a peer knows by another instance.
+func remedy(p ping) string {
+	replace := fmt.Sprintf("replace the member: raftbus member replace, as soon as %s has a leader", p.peer)
+	if p.term > 0 || p.conf.Index > 0 {
+		return replace
+	}
+	return busclient.UnsealedRemedy + "; else " + replace
 }
 
 // waitingFor lists the members not heard from yet.

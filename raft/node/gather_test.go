@@ -45,7 +45,7 @@ func tableOf(ids ...rpc.NodeID) []rpc.Member {
 // A table that a peer has is as good as hearing from all, if it knows this very folder.
 func TestGatheringTakesATable(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
-	g.hear(ping{peer: "n2", cluster: rpc.ClusterID{1}, table: tableOf("n1", "n2", "n3")})
+	g.hear(ping{peer: "n2", cluster: rpc.ClusterID{1}, conf: &rpc.Configuration{Voters: tableOf("n1", "n2", "n3")}})
 	_, complete := g.table()
 	require.True(t, complete)
 }
@@ -56,16 +56,20 @@ func TestGatheringRefusedWhenWiped(t *testing.T) {
 	table := tableOf("n1", "n2", "n3")
 	table[0].Instance = instance("old")
 	g.hear(ping{peer: "n3", instance: instance("n3")})
-	g.hear(ping{peer: "n2", instance: instance("n2"), cluster: rpc.ClusterID{1}, table: table})
+	g.hear(ping{peer: "n2", instance: instance("n2"), cluster: rpc.ClusterID{1}, conf: &rpc.Configuration{Voters: table}})
 	_, complete := g.table()
 	require.False(t, complete)
 	require.Contains(t, g.refused["n2"], "wiped")
+	require.Contains(t, g.refused["n2"], "delete their data folders, and begin again", "nobody is in a term, as far as n2 says")
+	g.hear(ping{peer: "n2", instance: instance("n2"), cluster: rpc.ClusterID{1}, term: 1, conf: &rpc.Configuration{Voters: table}})
+	require.Contains(t, g.refused["n2"], "raftbus member replace")
+	require.NotContains(t, g.refused["n2"], "begin again")
 }
 
 // Tables of other members refuse each other and name the remedy (F27).
 func TestGatheringRefusesOtherMembers(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
-	g.hear(ping{peer: "n2", cluster: rpc.ClusterID{1}, table: tableOf("n1", "n2")})
+	g.hear(ping{peer: "n2", cluster: rpc.ClusterID{1}, conf: &rpc.Configuration{Voters: tableOf("n1", "n2")}})
 	_, complete := g.table()
 	require.False(t, complete)
 	require.Contains(t, g.refused["n2"], "--members")

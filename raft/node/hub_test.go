@@ -25,11 +25,20 @@ type hub struct {
 	nodes map[rpc.NodeID]*Node
 	down  map[rpc.NodeID]bool
 	open  map[uint64]func(rpc.Message)
+	// cut, if set, says between whom nothing passes.
+	cut   func(a, b rpc.NodeID) bool
 	round uint64
+	// mangle, if set, is given every command and says what arrives in its place.
+	mangle func(rpc.Message) []rpc.Message
 }
 
 func newHub() *hub {
 	return &hub{nodes: map[rpc.NodeID]*Node{}, down: map[rpc.NodeID]bool{}, open: map[uint64]func(rpc.Message){}}
+}
+
+// passes reports whether what one node says reaches another.
+func (h *hub) passes(a, b rpc.NodeID) bool {
+	return h.nodes[b] != nil && !h.down[a] && !h.down[b] && (h.cut == nil || !h.cut(a, b) && !h.cut(b, a))
 }
 
 // port is one node's Bus on a hub.
@@ -49,7 +58,7 @@ func (p port) Links() []busclient.LinkStatus     { return nil }
 func (p port) Answer(m rpc.Message) error {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	if done := p.hub.open[m.Call.Round]; done != nil && !p.hub.down[p.self] && !p.hub.down[m.To] {
+	if done := p.hub.open[m.Call.Round]; done != nil && p.hub.passes(p.self, m.To) {
 		delete(p.hub.open, m.Call.Round)
 		done(m)
 	}
@@ -68,27 +77,51 @@ func (c client) Ping() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	asking, asked := h.nodes[c.port.self], h.nodes[c.peer]
-	if asked == nil || h.down[c.peer] || h.down[c.port.self] {
+	if !h.passes(c.port.self, c.peer) {
 		asking.Pinged(busclient.Pinged{Peer: c.peer, Err: busclient.ErrNoResponders, Steady: true})
 		return nil
 	}
-	leader, term, table := asked.PingContent()
-	asking.Pinged(busclient.Pinged{Peer: c.peer, Leader: leader, Term: term, Table: table, Instance: asked.o.Instance})
+	asking.Pinged(said(asked))
+	content := asked.PingContent()
+	conf := content.Configuration
+	if content.Term == 0 {
+		asked.Pinged(said(asking)) // a link that is broken, as one to a peer without a table is, is probed when the peer is heard
+	}
+	if known := asking.PingContent().Configuration; known != nil && (conf == nil || conf.Index < known.Index) {
+		asked.Learned(clusterOf(known), *known)
+	}
 	return nil
+}
+
+// said is what a node answers to a ping.
+func said(n *Node) busclient.Pinged {
+	content := n.PingContent()
+	conf := content.Configuration
+	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Full: content.Full, Instance: n.o.Instance}
+	if conf != nil {
+		p.Cluster = clusterOf(conf)
+	}
+	return p
 }
 
 func ask[R rpc.Body](c client, term rpc.Term, cmd rpc.Body, done rpc.Done[R]) error {
 	h := c.port.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.nodes[c.peer] == nil || h.down[c.peer] || h.down[c.port.self] {
+	if !h.passes(c.port.self, c.peer) {
 		return busclient.ErrConnectionBroken
 	}
 	h.round++
 	h.open[h.round] = func(m rpc.Message) {
-		done(rpc.Reply[R]{From: m.From, Term: m.Term, Return: m.Body.(R)})
+		done(rpc.Reply[R]{From: m.From, Instance: h.nodes[m.From].o.Instance, Term: m.Term, Return: m.Body.(R)})
 	}
-	h.nodes[c.peer].Receive(rpc.Message{From: c.port.self, To: c.peer, Term: term, Call: rpc.Call{Round: h.round}, Body: cmd})
+	list := []rpc.Message{{From: c.port.self, Instance: h.nodes[c.port.self].o.Instance, To: c.peer, Term: term, Call: rpc.Call{Round: h.round}, Body: cmd}}
+	if h.mangle != nil {
+		list = h.mangle(list[0])
+	}
+	for _, m := range list {
+		h.nodes[m.To].Receive(m)
+	}
 	return nil
 }
 
@@ -105,6 +138,14 @@ func (c client) CommitLog(t rpc.Term, cmd *rpc.CommitLogCommand, done rpc.Done[*
 }
 
 func (c client) RequestVote(t rpc.Term, cmd *rpc.RequestVoteCommand, done rpc.Done[*rpc.RequestVoteReturn]) error {
+	return ask(c, t, cmd, done)
+}
+
+func (c client) InstallSnapshot(t rpc.Term, cmd *rpc.InstallSnapshotCommand, done rpc.Done[*rpc.InstallSnapshotReturn]) error {
+	return ask(c, t, cmd, done)
+}
+
+func (c client) TimeoutNow(t rpc.Term, cmd *rpc.TimeoutNowCommand, done rpc.Done[*rpc.TimeoutNowReturn]) error {
 	return ask(c, t, cmd, done)
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -11,12 +12,16 @@ import (
 // clients cannot crowd out peers, nor peers the completions of the node's own work.
 
 const (
-	messagesMax      = 8192     // from peers
-	messageBytesMax  = 64 << 20 // their entries
-	noticesMax       = 8192     // pings, links, failed calls
-	proposalsMax     = 64 << 10 // from clients, in the inbox and logged but not applied
-	proposalBytesMax = 64 << 20
-	readsMax         = 64 << 10
+	messagesMax     = 8192     // from peers
+	messageBytesMax = 64 << 20 // their entries
+	noticesMax      = 8192     // pings, links, failed calls
+	readsMax        = 64 << 10
+)
+
+// Bounds of what clients have proposed, in the inbox and logged but not applied: beyond them Propose returns ErrBusy.
+const (
+	ProposalsMax     = 64 << 10
+	ProposalBytesMax = 64 << 20
 )
 
 // coreLimits are the core's own bounds. Those on clients' requests are above the node's, which refuses at once: what the core
@@ -25,7 +30,7 @@ const (
 func coreLimits() raft.Limits {
 	l := raft.DefaultLimits()
 	l.ReadsMax = readsMax
-	l.ProposedBytesMax = proposalBytesMax + 2*max(l.ApplyBytesMax, commandBytesMax+rpc.EntryOverheadBytes)
+	l.ProposedBytesMax = ProposalBytesMax + 2*max(l.ApplyBytesMax, commandBytesMax+rpc.EntryOverheadBytes)
 	return l
 }
 
@@ -40,13 +45,16 @@ type batch struct {
 	completions []raft.Event // of this node's own disk, applier and loader
 	events      []raft.Event
 	pings       []ping
+	learned     []learned // configurations of which peers told
 	proposals   []proposal
 	reads       []func(error)
-	calls       []func() // to be run on the loop
+	calls       []func() // to be run on the loop, also when it ends
 }
 
 type inbox struct {
-	wake chan struct{} // holds one token while anything waits
+	wake      chan struct{} // holds one token while something waits that the loop's goroutine is to take
+	prompt    bool          // who brings messages prompts
+	gathering atomic.Bool   // who brings requests is about to prompt
 
 	mu       sync.Mutex
 	waiting  batch
@@ -61,22 +69,39 @@ func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
 
 // put runs add under the lock and wakes the loop, unless the inbox is closed or add refuses.
 func (b *inbox) put(add func(*batch) bool) bool {
-	b.mu.Lock()
-	ok := !b.closed && add(&b.waiting)
-	b.mu.Unlock()
+	ok := b.add(add)
 	if ok {
-		select {
-		case b.wake <- struct{}{}:
-		default:
-		}
+		b.ring()
 	}
 	return ok
+}
+
+// add is put for who takes the turn too.
+func (b *inbox) add(add func(*batch) bool) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.closed && add(&b.waiting)
+}
+
+func (b *inbox) ring() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// addOr is add, with or without a ring.
+func (b *inbox) addOr(ring bool, add func(*batch) bool) bool {
+	if ring {
+		return b.put(add)
+	}
+	return b.add(add)
 }
 
 // message takes a message of a peer, or drops it.
 func (b *inbox) message(m rpc.Message) {
 	size := sizeOf(m.Body)
-	b.put(func(w *batch) bool {
+	b.addOr(!b.prompt, func(w *batch) bool {
 		if b.messages >= messagesMax || b.bytes+size > messageBytesMax && b.messages > 0 {
 			b.dropped++
 			return false
@@ -121,6 +146,16 @@ func (b *inbox) ping(p ping) {
 	})
 }
 
+func (b *inbox) learned(l learned) {
+	b.put(func(w *batch) bool {
+		if !b.room() {
+			return false
+		}
+		w.learned = append(w.learned, l)
+		return true
+	})
+}
+
 func (b *inbox) room() bool {
 	if b.notices >= noticesMax {
 		b.dropped++
@@ -136,33 +171,67 @@ func (b *inbox) state(e raft.Event) {
 }
 
 // completed takes the completion of work the loop itself handed out: bounded by that.
-func (b *inbox) completed(e raft.Event) {
-	b.put(func(w *batch) bool { w.completions = append(w.completions, e); return true })
+func (b *inbox) completed(e raft.Event) { b.completedOr(true, e) }
+
+func (b *inbox) completedOr(ring bool, e raft.Event) {
+	b.addOr(ring, func(w *batch) bool { w.completions = append(w.completions, e); return true })
 }
 
 func (b *inbox) propose(p proposal) bool {
-	return b.put(func(w *batch) bool { w.proposals = append(w.proposals, p); return true })
+	return b.ask(func(w *batch) bool { w.proposals = append(w.proposals, p); return true })
 }
 
 func (b *inbox) read(done func(error)) bool {
-	return b.put(func(w *batch) bool { w.reads = append(w.reads, done); return true })
+	return b.ask(func(w *batch) bool { w.reads = append(w.reads, done); return true })
+}
+
+// ask puts a request, and leaves the ring to a prompt that is to come: one that comes after the look at gathering finds the request.
+func (b *inbox) ask(add func(*batch) bool) bool {
+	ok := b.add(add)
+	if ok && !b.gathering.Load() {
+		b.ring()
+	}
+	return ok
 }
 
 func (b *inbox) call(f func()) bool {
 	return b.put(func(w *batch) bool { w.calls = append(w.calls, f); return true })
 }
 
-// take exchanges what waits for an empty batch.
+// take exchanges what waits for an empty batch, but for the requests of clients, which come last.
 func (b *inbox) take(empty batch) batch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	full := b.waiting
+	full.proposals, full.reads = empty.proposals[:0], empty.reads[:0]
 	b.waiting = batch{
-		completions: empty.completions[:0], events: empty.events[:0], pings: empty.pings[:0],
-		proposals: empty.proposals[:0], reads: empty.reads[:0], calls: empty.calls[:0],
+		completions: empty.completions[:0], events: empty.events[:0], pings: empty.pings[:0], learned: empty.learned[:0],
+		proposals: b.waiting.proposals, reads: b.waiting.reads, calls: empty.calls[:0],
 	}
 	b.messages, b.bytes, b.notices = 0, 0, 0
 	return full
+}
+
+// takeRequests adds those of clients that are to be taken now to a batch that has none yet.
+func (b *inbox) takeRequests(to *batch, but held) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := &b.waiting
+	if len(w.proposals) > but.writes {
+		to.proposals, w.proposals = w.proposals, to.proposals[:0]
+	}
+	if !but.reads {
+		to.reads, w.reads = w.reads, to.reads[:0]
+	}
+}
+
+// due reports whether anything waits that is a reason for a turn.
+func (b *inbox) due(but held) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := &b.waiting
+	return len(w.completions)+len(w.events)+len(w.pings)+len(w.learned)+len(w.calls) > 0 ||
+		len(w.proposals) > but.writes || len(w.reads) > 0 && !but.reads
 }
 
 // drops is how much was dropped so far.
@@ -177,5 +246,7 @@ func (b *inbox) close() batch {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
-	return b.take(batch{})
+	full := b.take(batch{})
+	b.takeRequests(&full, held{})
+	return full
 }

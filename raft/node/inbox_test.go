@@ -84,9 +84,9 @@ func TestWaitersAreDisplaced(t *testing.T) {
 // The bound counts proposals until they are settled or displaced.
 func TestWaitersAreBounded(t *testing.T) {
 	w := &waiters{}
-	require.True(t, w.reserve(proposalBytesMax+1), "one alone may exceed the bound")
+	require.True(t, w.reserve(ProposalBytesMax+1), "one alone may exceed the bound")
 	require.False(t, w.reserve(1))
-	w.release(proposalBytesMax + 1)
+	w.release(ProposalBytesMax + 1)
 	require.True(t, w.reserve(1))
 }
 
@@ -105,7 +105,7 @@ func TestWaitersOfALostTailDoNotFillTheBound(t *testing.T) {
 func TestTheCoreIsNeverBusyFirst(t *testing.T) {
 	l := coreLimits()
 	require.GreaterOrEqual(t, l.ReadsMax, readsMax)
-	require.Greater(t, l.ProposedBytesMax, proposalBytesMax+l.ApplyBytesMax+commandBytesMax)
+	require.Greater(t, l.ProposedBytesMax, ProposalBytesMax+l.ApplyBytesMax+commandBytesMax)
 }
 
 // Who waits for an entry that was applied before, in whatever way, hears nothing, and disturbs nobody.

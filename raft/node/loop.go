@@ -8,15 +8,15 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// The loop is the only writer of consensus state. A turn takes all that waits, steps the core, and carries out what follows.
+// A turn takes all that waits, steps the core, and carries out what follows. Whoever takes a turn is the only writer of consensus
+// state meanwhile: what is said here to be the loop's, is theirs (turns.go).
 
-// loop is the goroutine that owns the core.
+// loop is the goroutine that takes the turns nobody else takes.
 func (n *Node) loop(stop <-chan struct{}) error {
 	tick := time.NewTicker(n.o.Config.Timing().Tick)
 	defer tick.Stop()
 	defer n.end()
 	beat := metronome{period: n.o.Config.Timing().Tick, last: time.Now()}
-	var spent batch
 	for {
 		select {
 		case <-stop:
@@ -24,13 +24,22 @@ func (n *Node) loop(stop <-chan struct{}) error {
 		case <-n.inbox.wake:
 		case <-tick.C:
 		}
-		taken := n.inbox.take(spent)
-		if err := n.turn(&taken, beat.ticks(time.Now())); err != nil {
+		if err := n.loopTurn(beat.ticks(time.Now())); err != nil {
 			return err
 		}
-		clearBatch(&taken)
-		spent = taken
 	}
+}
+
+// takeTurn takes all that waits, and one turn with it.
+func (n *Node) takeTurn(ticks int) error {
+	taken := n.inbox.take(n.spent)
+	if err := n.turn(&taken, ticks); err != nil {
+		return err
+	}
+	clearBatch(&taken)
+	n.spent = taken
+	n.hold()
+	return nil
 }
 
 // turn is one turn of the loop.
@@ -38,15 +47,21 @@ func (n *Node) turn(b *batch, ticks int) error {
 	for i := range b.pings {
 		n.takePing(&b.pings[i])
 	}
-	if n.core == nil {
-		n.noteStates(b.events)
-		if err := n.gather(b); err != nil || n.core == nil {
+	for _, l := range b.learned {
+		if err := n.hearConfiguration(l); err != nil {
 			return err
 		}
-		b.events = nil
+	}
+	if n.core == nil {
+		n.noteStates(b.events)
+		if err := n.boot(b); err != nil || n.core == nil {
+			return err
+		}
+		b.events = messages(b.events)
 	}
 	n.stepAll(b, ticks)
 	n.carryOut(n.core.Effects(), b)
+	n.refreshView(ticks)
 	n.publish()
 	return nil
 }
@@ -55,11 +70,17 @@ func (n *Node) turn(b *batch, ticks int) error {
 // before the time that passed, so that a busy node does not take a leader for silent whose heartbeat waits in its inbox.
 func (n *Node) stepAll(b *batch, ticks int) {
 	for _, e := range b.completions {
+		if _, ok := e.(raft.SnapshotStored); ok {
+			n.offered = true
+		}
 		n.core.Step(e)
 	}
 	for _, e := range b.events {
 		if bus, ok := e.(raft.BusChanged); ok && !bus.Up {
 			clear(n.answered)
+		}
+		if failed, ok := e.(raft.Failed); ok && failed.Method == rpc.MethodInstallSnapshot {
+			n.streams.failed(failed.Peer)
 		}
 		n.core.Step(e)
 	}
@@ -67,7 +88,16 @@ func (n *Node) stepAll(b *batch, ticks int) {
 		call()
 	}
 	for range ticks {
-		n.core.Step(raft.Tick{Clock: n.clock.median()})
+		n.time.Store(n.clock.median())
+		n.core.Step(raft.Tick{Clock: n.time.Load()})
+		n.streams.tick()
+		n.compact.tick(n.compactTo)
+	}
+	n.admin.tick(ticks)
+	n.watchRoom(ticks)
+	n.inbox.takeRequests(b, held{writes: n.core.Patience(), reads: n.core.Confirming()})
+	if len(b.proposals)+len(b.reads) > 0 {
+		n.streams.pace.asked()
 	}
 	n.stepProposals(b.proposals)
 	for i := range b.reads {
@@ -93,25 +123,61 @@ func (n *Node) stepProposals(list []proposal) {
 // office has displaced those who waited for its place; messages that may leave now leave before this node's own write, so
 // that peers write at the same time.
 func (n *Node) carryOut(e *raft.Effects, b *batch) {
+	n.admin.reconfigured(e.Reconfigured)
 	for _, f := range e.Facts {
 		n.tell(f)
+		n.admin.hear(f, n.id())
 	}
 	n.rememberProposals(e.Proposed, b.proposals)
-	for i := range e.Send {
-		n.send.send(e.Send[i])
-	}
+	n.together.send(e.Send)
 	if e.Write.Seq > 0 || len(e.SendAfterSync) > 0 {
 		n.appender.submit(job{write: e.Write, then: e.SendAfterSync})
 	}
-	if e.Apply.To > 0 {
-		n.applier.work <- e.Apply // never blocks: the core hands out one at a time
+	if n.marks != nil {
+		n.marks.committed(n.core.Status().Commit)
 	}
+	if e.Apply.To > 0 {
+		n.applier.work <- applyWork{run: e.Apply} // never blocks: the core hands out one at a time
+	}
+	n.carrySnapshots(e)
 	for i := range e.Loads {
 		n.load(e.Loads[i])
 	}
 	n.answerReads(e.Reads)
 	for _, peer := range e.Pings {
 		n.send.ping(peer)
+	}
+}
+
+// carrySnapshots hands out what concerns snapshots: streams to peers, what is received, and what becomes the state.
+func (n *Node) carrySnapshots(e *raft.Effects) {
+	for _, s := range e.Snapshots {
+		n.streams.begin(s.Peer, s.Term)
+	}
+	for _, m := range e.Chunks {
+		switch {
+		case m.Body.IsReturn():
+			n.streams.returned(m)
+		case n.receiver != nil:
+			n.receiver.submit(m)
+		}
+	}
+	switch {
+	case e.Install.Snapshot.Index > 0:
+		n.applier.work <- applyWork{install: e.Install} // never blocks: the core hands out one at a time, and no run until it is done
+	case n.offered:
+		n.releaseSnapshot() // the core holds as much already
+	}
+	n.offered = false
+	if e.Compact.ID.Index > 0 {
+		n.compact.compact(e.Compact)
+	}
+}
+
+// compactTo asks the core to forget the log's beginning, but for what a peer needs after the snapshot that it is being sent.
+func (n *Node) compactTo(to rpc.Index) {
+	if to, ok := n.streams.floor(to); ok && n.core != nil && !n.over {
+		n.core.Step(raft.Compact{To: to})
 	}
 }
 
@@ -137,6 +203,7 @@ func (n *Node) rememberProposals(answers []raft.Proposed, list []proposal) {
 
 // tell brings a fact to the log and to those who follow leadership.
 func (n *Node) tell(f raft.Fact) {
+	n.noticeFact(f)
 	switch f := f.(type) {
 	case raft.RoleChanged:
 		n.logger.Info("role changed", "role", f.Role.String(), "term", f.Term, "reason", f.Reason)
@@ -144,11 +211,31 @@ func (n *Node) tell(f raft.Fact) {
 			n.waiters.displace(n.core.Status().Last) // the entry its term begins with; later ones displace by themselves
 		}
 		n.lead(f.Role == raft.Leader)
+		n.keepStreams()
 	case raft.LeaderChanged:
 		n.logger.Info("leader changed", "leader", f.Leader, "term", f.Term, "reason", f.Reason)
+	case raft.ConfigurationChanged:
+		n.logger.Info("configuration in force", "index", f.Configuration.Index, "committed", f.Committed, "members", describe(&f.Configuration))
+		n.noteMembers()
+		n.keepStarts()
+		n.keepStreams()
+	case raft.RosterChanged:
+		n.admit(f.Members)
+	case raft.TransferEnded:
+		n.logger.Warn("leadership was not handed over", "to", f.To, "reason", f.Reason)
+	case raft.SnapshotInstalled:
+		n.logger.Info("state replaced by the leader's snapshot", "snapshot", f.Snapshot.String())
+	case raft.LogRepaired:
+		n.logger.Info("the leader has given again all that the log had lost: this node counts again once it is written")
 	case raft.PeerStuck:
-		n.logger.Error("peer needs entries that the log no longer holds", "peer", f.Peer, "next", f.Next)
+		n.logger.Info("peer needs entries that the log no longer holds: it gets a snapshot", "peer", f.Peer, "next", f.Next)
 	}
+}
+
+// keepStreams ends the streams of snapshots that are this leader's no more.
+func (n *Node) keepStreams() {
+	s, m := n.core.Status(), n.core.Membership()
+	n.streams.keep(s.Role == raft.Leader, s.Term, &m.Configuration)
 }
 
 func (n *Node) lead(leading bool) {
@@ -162,7 +249,7 @@ func (n *Node) lead(leading bool) {
 	}
 }
 
-// noteStates keeps what a core to come must know.
+// noteStates keeps what a core to come must know, and what a first boot may learn.
 func (n *Node) noteStates(events []raft.Event) {
 	for _, e := range events {
 		switch e := e.(type) {
@@ -170,15 +257,20 @@ func (n *Node) noteStates(events []raft.Event) {
 			n.links[e.Peer] = e.Connected
 		case raft.BusChanged:
 			n.busUp = e.Up
+		case raft.Received:
+			if n.sealing != nil {
+				n.sealing.receive(&e.Message)
+			}
 		}
 	}
 }
 
-// gather is a turn of a node that has no table yet.
-func (n *Node) gather(b *batch) error {
+// boot is a turn of a node that has no part in consensus yet.
+func (n *Node) boot(b *batch) error {
 	for _, call := range b.calls {
 		call()
 	}
+	n.inbox.takeRequests(b, held{})
 	for _, p := range b.proposals {
 		n.waiters.release(len(p.data) + rpc.EntryOverheadBytes)
 	}
@@ -188,22 +280,36 @@ func (n *Node) gather(b *batch) error {
 	}
 	b.calls, b.proposals, b.reads = nil, nil, nil
 	defer n.publish()
-	return n.tryTable()
+	if n.gathering != nil {
+		if err := n.tryTable(); err != nil {
+			return err
+		}
+	}
+	if n.sealing != nil {
+		return n.trySeal()
+	}
+	return nil
 }
 
-// tryTable makes the table durable once it is complete, and starts consensus. This one write of a node's life is done on
-// the loop: there is nothing else to do before it.
+// tryTable makes the table durable once it is complete. The writes of a first boot are done on the loop: there is nothing else to
+// do before them. Without the bus there is none: whoever starts the bus looks first who else is there (F14), and a node that is
+// all of its cluster is to wait for that too.
 func (n *Node) tryTable() error {
+	if l := n.gathering.later; l != nil {
+		n.gathering.later = nil
+		return n.tryJoin(*l)
+	}
 	table, complete := n.gathering.table()
-	if !complete {
+	if !complete || !n.busUp {
 		return nil
 	}
-	conf := rpc.AppendConfiguration(nil, &rpc.Configuration{Voters: table})
-	if err := n.o.Log.Append(wal.Batch{Group: n.o.Group, Base: &wal.Base{Configuration: conf}}); err != nil {
+	conf := rpc.Configuration{Voters: table}
+	base := &wal.Base{Configuration: encodeBase(&raft.Base{Configuration: conf})}
+	if err := n.o.Log.Append(wal.Batch{Group: n.o.Group, Base: base}); err != nil {
 		return err
 	}
 	n.logger.Info("first boot: all members heard from", "members", join(n.gathering.members))
-	return n.makeCore(n.o.Log.State(n.o.Group))
+	return n.holdTable(conf)
 }
 
 // takePing takes the outcome of a ping: for the clock, for the first boot, for the core.
@@ -212,11 +318,30 @@ func (n *Node) takePing(p *ping) {
 		n.clock.hear(p.peer, p.offset)
 		n.answered[p.peer] = true
 	}
-	if n.core == nil {
+	switch {
+	case n.core != nil:
+	case n.gathering != nil:
 		n.hearGathering(*p)
 		return
+	case n.sealing != nil:
+		n.hearSealing(*p)
+		return
+	default: // it waits to be added
+		return
 	}
-	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(n.answered[p.peer]), Leader: p.leader, Term: p.term})
+	n.hearOutdated(p)
+	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(n.answered[p.peer]), Leader: p.leader, Term: p.term, Full: p.full})
+}
+
+// hearOutdated takes it from a peer that this node's data folder is an old copy, put back: peers that know it take nothing from this node, and
+// it is not to have a part with those that do not (F23, D3).
+func (n *Node) hearOutdated(p *ping) {
+	if !p.outdated || n.outdated {
+		return
+	}
+	n.outdated = true
+	n.logger.Error("the data folder is an old copy: a peer knows of a later start of it. It has forgotten what was voted and acknowledged since, so this node neither votes nor leads: stop it, empty the folder and replace the member", "peer", p.peer)
+	n.core.Step(raft.Outdated{})
 }
 
 // waitingText is what the operator of a first boot reads.
@@ -230,25 +355,37 @@ func (n *Node) hearGathering(p ping) {
 	if now := join(g.waitingFor()); now != before && now != "" {
 		n.logger.Info(waitingText, "waiting_for", now)
 	}
-	if now := g.refused[p.peer]; now != "" && now != refused {
-		n.logger.Error("refused by a member", "peer", p.peer, "reason", now)
+	n.tellRefused(p.peer, refused, g.refused[p.peer])
+}
+
+func (n *Node) tellRefused(peer rpc.NodeID, before, now string) {
+	if now != "" && now != before {
+		n.logger.Error("refused by a member", "peer", peer, "reason", now)
 	}
 }
 
 // end answers what still waits, when the loop ends.
 func (n *Node) end() {
+	n.turning.Lock()
+	defer n.turning.Unlock()
+	n.over = true
 	left := n.inbox.close()
+	for _, call := range left.calls {
+		call()
+	}
 	for _, done := range left.reads {
 		done(ErrStopped)
 	}
 	n.lead(false)
 	n.endReads()
+	n.admin.end()
 }
 
 func clearBatch(b *batch) {
 	clear(b.completions)
 	clear(b.events)
 	clear(b.pings)
+	clear(b.learned)
 	clear(b.proposals)
 	clear(b.reads)
 	clear(b.calls)

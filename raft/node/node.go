@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -18,51 +19,88 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// Options are what a node is made of. All are required, but Folder, Seed and Now.
+// Options are what a node is made of. All are required, but Folder, KeepLogBytes, Tune, Seed, Now, Notice and Milestones.
 type Options struct {
 	Config   config.IRaftConfig
 	Instance rpc.InstanceID
-	Folder   *Folder  // that Instance is of: remembers that there was a log, should it be lost; nil: nobody does
+	Folder   *Folder  // that Instance is of: remembers that there was a log, and takes snapshots; nil: nobody does
 	Log      *wal.Log // open; the node is its only writer; closed by whoever opened it, after Stop
 	Group    wal.GroupID
 	Machine  StateMachine // closed by whoever opened it, after Stop
 	Logger   *slog.Logger
-	Seed     uint64           // of the core's dice; 0: random
-	Now      func() time.Time // nil: time.Now
+	// KeepLogBytes is how much log is kept for members that are away for a while, in bytes. With less a short absence costs a
+	// snapshot; with more the disk is fuller and a start takes longer. 0: KeepLogBytesDefault; negative: no more than must be.
+	KeepLogBytes int64
+	Tune         func(*raft.Limits) // changes the core's bounds: a simulator makes them small; nil: they stay
+	Seed         uint64             // of the core's dice; 0: random
+	Now          func() time.Time   // nil: time.Now
+	// Milestones has the node remember when entries came how far: a little work for each batch.
+	Milestones bool
+	// Notice is told what happens. Several goroutines call it, the loop's among them: it must not wait. nil: nobody wants to know.
+	Notice func(Notice)
 }
 
 // Node is one member of a Raft group. It implements Proposer for services, and busclient.Owner for the bus.
 type Node struct {
-	o      Options
-	logger *slog.Logger
-	bus    Bus
-	send   sender
-	limits raft.Limits
+	o        Options
+	logger   *slog.Logger
+	bus      Bus
+	send     sender
+	together together
+	limits   raft.Limits
 
-	// Owned by the loop.
-	core      *raft.Core // nil until there is a configuration
-	gathering *gathering
+	turning    sync.Mutex   // held by whoever takes a turn
+	inline     bool         // those who bring something take turns; false: only the loop, or who drives by Steps
+	writesWait atomic.Int64 // see hold
+	readsWait  atomic.Bool
+
+	// Owned by the loop: by whoever takes a turn.
+	core      *raft.Core // nil until there is a configuration, and it is sealed
+	gathering *gathering // the first half of a first boot; nil: it is over
+	sealing   *sealing   // the second
+	joining   bool       // it waits to be added to a cluster
+	notJoined string     // why it was not, the last time that somebody told of a cluster
+	cluster   rpc.ClusterID
+	learned   *rpc.Configuration // the latest committed one that a peer told of; nil: none
+	admin     administration
 	links     map[rpc.NodeID]bool
 	busUp     bool
 	clock     *clock
 	answered  map[rpc.NodeID]bool // peers that answered a ping since the bus was last down
 	leading   bool
+	viewed    int // ticks since a leader's view of its peers was made known
+	room      room
+	commands  uint64 // what the state machine says of the versions it knows; never changed
+	over      bool   // the loop has ended
+	offered   bool   // in this turn, a received snapshot to the core
 	observers []func(bool)
+	settlers  []func()
 	steps     []raft.Proposal        // reused
+	spent     batch                  // reused
 	readers   map[uint64]func(error) // who waits for a read, by ticket
 	nextRead  uint64
 
+	starts   starts
+	outdated bool // owned by the loop: the data folder is an old copy, says a peer
 	inbox    *inbox
+	snaps    *snapDir    // nil without a folder
+	marks    *milestones // nil: nobody wants them
 	waiters  waiters
 	reads    atomic.Int64 // reads that wait
+	requests atomic.Int64 // of administration, in the inbox
 	leads    atomic.Bool  // a hint for refusing early: the core decides
+	time     atomic.Int64 // of the clock, at the last tick
 	appender *appender
 	applier  *applier
 	loader   *loader
+	receiver *receiver // nil without a folder
+	streams  streams
+	cutter   *cutter
+	compact  *compactor
 
-	mu      sync.Mutex
-	status  Status
-	members []rpc.Member
+	mu     sync.Mutex
+	status Status
+	conf   *rpc.Configuration
 
 	stop     chan struct{} // closed to end the goroutines
 	stopOnce sync.Once
@@ -73,6 +111,7 @@ type Node struct {
 
 var (
 	_ Proposer        = (*Node)(nil)
+	_ Prompter        = (*Node)(nil)
 	_ busclient.Owner = (*Node)(nil)
 )
 
@@ -88,29 +127,40 @@ func New(o Options) *Node {
 		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
 		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	n.status = Status{Status: raft.Status{ID: o.Config.Self().ID()}, Instance: o.Instance}
-	for _, m := range o.Config.Members() {
-		n.status.Members = append(n.status.Members, m.ID())
+	if o.Milestones {
+		n.marks = &milestones{}
 	}
+	if o.Folder != nil {
+		n.snaps = o.Folder.snapshots()
+		n.starts.known(o.Folder.Starts)
+	}
+	if o.Tune != nil {
+		o.Tune(&n.limits)
+	}
+	if v, says := o.Machine.(Versioned); says {
+		n.commands = v.CommandVersion()
+	}
+	n.admin.asked = map[uint64]func(rpc.EntryID, error){}
+	n.status = Status{Status: raft.Status{ID: o.Config.Self().ID()}, Instance: o.Instance, Members: n.told()}
 	return n
 }
 
 // Start begins the node's work on a bus that has n as its owner. An error means that nothing was started: the log
 // belongs to other members than those configured, or holds less than the state machine has applied.
 func (n *Node) Start(bus Bus) error {
-	n.bus = bus
-	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
-	n.appender = &appender{log: n.o.Log, group: n.o.Group, inbox: n.inbox, send: n.send.send, wake: make(chan struct{}, 1)}
-	n.applier = &applier{log: n.o.Log, group: n.o.Group, machine: n.o.Machine, waiters: &n.waiters, inbox: n.inbox, bytesMax: n.limits.ApplyBytesMax, work: make(chan raft.Apply, 1)}
-	n.loader = &loader{log: n.o.Log, group: n.o.Group, inbox: n.inbox, work: make(chan raft.Load, config.MaxMembers)}
-	if err := n.begin(); err != nil {
+	n.inline = true
+	if err := n.prepare(bus); err != nil {
 		return err
 	}
-	n.publish()
 	n.spawn("loop", n.loop)
 	n.spawn("appender", n.appender.run)
 	n.spawn("applier", n.applier.run)
 	n.spawn("loader", n.loader.run)
+	n.spawn("cutter", n.cutter.run)
+	n.spawn("compactor", n.compact.run)
+	if n.receiver != nil {
+		n.spawn("receiver", n.receiver.run)
+	}
 	go func() { // ends with the last of them
 		n.group.Wait()
 		close(n.done)
@@ -118,87 +168,153 @@ func (n *Node) Start(bus Bus) error {
 	return nil
 }
 
-// begin makes the core from what the disk remembers, or begins to gather the table if it remembers no cluster.
+// prepare does all that comes before the first turn.
+func (n *Node) prepare(bus Bus) error {
+	n.bus = bus
+	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
+	n.together = together{sender: &n.send, bus: multicastOf(bus, n.o.Config.Multicast())}
+	n.together.cork, _ = bus.(corker)
+	n.appender = &appender{log: n.o.Log, marks: n.marks, group: n.o.Group, report: n.report, send: n.send.send, release: n.releaseSnapshot, wake: make(chan struct{}, 1)}
+	n.applier = &applier{log: n.o.Log, group: n.o.Group, machine: n.o.Machine, waiters: &n.waiters, report: n.report, settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps, work: make(chan applyWork, applyWorkMax)}
+	n.loader = &loader{log: n.o.Log, group: n.o.Group, inbox: n.inbox, work: make(chan raft.Load, config.MaxMembers)}
+	n.prepareSnapshots()
+	if err := n.begin(); err != nil {
+		return err
+	}
+	n.publish()
+	if b, can := bus.(prompter); can && n.inline {
+		n.inbox.prompt = b.OnDelivered(n.delivered) // last: from here on others take turns
+	}
+	return nil
+}
+
+// prepareSnapshots makes what sends, receives and makes do with snapshots.
+func (n *Node) prepareSnapshots() {
+	n.cutter = &cutter{worker: newWorker()}
+	n.streams = streams{
+		machine: n.o.Machine, pace: newPace(), now: n.o.Now, size: chunkBytes(payloadMax(n.bus)), inbox: n.inbox, cutter: n.cutter, send: n.send.send, self: n.id(), logger: n.logger, notice: n.notice,
+		timeOf: func(id rpc.EntryID) (int64, error) { return timeOf(n.o.Log, n.o.Group, id) },
+		confAt: func(i rpc.Index) rpc.Configuration { return n.core.ConfigurationAt(i) },
+	}
+	keep := n.o.KeepLogBytes
+	if keep == 0 {
+		keep = KeepLogBytesDefault
+	}
+	n.compact = &compactor{worker: newWorker(), log: n.o.Log, group: n.o.Group, machine: n.o.Machine, keep: max(keep, 0), inbox: n.inbox, logger: n.logger}
+	if n.snaps != nil {
+		n.receiver = newReceiver(n)
+	}
+	if f := n.o.Folder; f != nil && f.Lost != nil {
+		n.logger.Error("which starts of the peers are the newest is forgotten: an old backup of a peer's folder is refused again once that peer was heard", "err", f.Lost)
+	}
+}
+
+// releaseSnapshot lets go of a received snapshot.
+func (n *Node) releaseSnapshot() {
+	if n.receiver != nil {
+		n.receiver.release()
+	}
+}
+
+// begin makes the core from what the disk remembers, or goes on with a first boot.
 func (n *Node) begin() error {
 	state := n.o.Log.State(n.o.Group)
 	if !state.HasBase {
 		if n.o.Folder != nil && n.o.Folder.begun() {
 			return fmt.Errorf("the log of data folder %s is gone, and with it the votes and entries it held: put it back, or give the node an empty folder and replace the member", n.o.Folder.Dir)
 		}
+		if n.o.Config.Joining() {
+			n.joining = true
+			n.logger.Info(fmt.Sprintf(joinText, n.id()), "instance", n.o.Instance.String())
+			return nil
+		}
 		n.gathering = newGathering(rpc.Member{ID: n.id(), Instance: n.o.Instance}, n.o.Config.Members())
 		n.logger.Info(waitingText, "waiting_for", join(n.gathering.waitingFor()))
-		return n.tryTable() // a member without others has its table now
+		return nil
 	}
-	return n.makeCore(state)
+	state, err := n.finishInstall(state)
+	if err == nil {
+		state, err = n.dropDamaged(state)
+	}
+	if err != nil {
+		return err
+	}
+	return n.resume(state)
+}
+
+// resume makes the core of a log that has a table, if that is sealed.
+func (n *Node) resume(state wal.State) error {
+	base, err := decodeBase(&state.Base)
+	if err != nil {
+		return err
+	}
+	if sealed(&state, &base.Configuration) {
+		return n.makeCore(state)
+	}
+	if err := n.checkTold(&base.Configuration); err != nil {
+		return err
+	}
+	return n.holdTable(base.Configuration)
 }
 
 // makeCore starts consensus.
 func (n *Node) makeCore(state wal.State) error {
-	conf, err := n.configuration(state)
+	base, err := decodeBase(&state.Base)
 	if err != nil {
 		return err
 	}
-	last, err := n.lastTime(state)
+	configurations, err := n.configurations(state, base.Configuration)
 	if err != nil {
 		return err
+	}
+	last, err := timeOf(n.o.Log, n.o.Group, state.Last)
+	if err != nil {
+		return fmt.Errorf("the time of the log's last entry %v: %w", state.Last, err)
 	}
 	applied := n.o.Machine.Applied().Index
+	if err := n.tellDamaged(state, applied); err != nil {
+		return err
+	}
 	if applied < state.Base.ID.Index || applied > state.Last.Index {
 		return fmt.Errorf("the state machine has applied %d, the log holds %d to %d: its folders do not belong together; put back the ones that do", applied, state.Base.ID.Index+1, state.Last.Index)
 	}
-	if n.o.Folder != nil {
-		if err := n.o.Folder.begin(); err != nil {
-			return fmt.Errorf("record in data folder %s that it has a log: %w", n.o.Folder.Dir, err)
-		}
+	if err := n.beginFolder(); err != nil {
+		return err
+	}
+	n.cluster = clusterOf(&configurations[0])
+	if first := &configurations[0]; first.Index > state.Base.ID.Index {
+		n.learned = first // a node that joined: until its log says so itself, those who were let in before it count for less
 	}
 	n.core = raft.New(raft.Config{
-		ID: n.id(), Configuration: conf, HardState: state.HardState,
-		Base: state.Base.ID, Terms: termRuns(state.Terms), Last: state.Last, LastTime: last, Applied: applied,
+		ID: n.id(), Instance: n.o.Instance, Configurations: configurations, HardState: state.HardState,
+		Base: state.Base.ID, BaseTime: base.Time, Terms: termRuns(state.Terms), Last: state.Last, LastTime: last, Applied: applied,
+		Damaged: state.Damaged, Together: n.o.Config.Multicast(),
 		Ticks: n.ticks(), Limits: n.limits, Random: rand.New(rand.NewPCG(n.o.Seed, 0)),
 	})
-	cluster := rpc.ClusterIDOf(conf.Voters)
 	n.mu.Lock()
-	n.members = conf.Voters
-	n.status.Cluster, n.status.WaitingFor, n.status.RefusedBy = cluster, nil, nil
+	n.status.FirstBoot, n.status.WaitingFor, n.status.RefusedBy, n.status.Joining = "", nil, nil, false
 	n.mu.Unlock()
-	n.bus.Admit(cluster, conf.Voters)
+	n.noteMembers()
+	n.keepStarts()
+	n.carryOut(n.core.Effects(), new(batch)) // whom the bus may listen to
 	n.core.Step(raft.BusChanged{Up: n.busUp})
-	for peer, up := range n.links {
-		n.core.Step(raft.LinkChanged{Peer: peer, Connected: up})
+	for _, peer := range slices.Sorted(maps.Keys(n.links)) {
+		n.core.Step(raft.LinkChanged{Peer: peer, Connected: n.links[peer]})
 	}
-	n.logger.Info("node starts", "cluster", cluster.String(), "term", state.HardState.Term, "last", state.Last.String(), "applied", applied)
+	inForce := &configurations[len(configurations)-1]
+	n.logger.Info("node starts", "cluster", n.cluster.String(), "members", describe(inForce), "term", state.HardState.Term, "last", state.Last.String(), "applied", applied)
 	return nil
 }
 
-// configuration decodes the table, and holds it against what the node was told.
-func (n *Node) configuration(state wal.State) (rpc.Configuration, error) {
-	conf, err := rpc.DecodeConfiguration(state.Base.Configuration)
-	if err != nil {
-		return conf, fmt.Errorf("the configuration in the log: %w", err)
+// beginFolder records that the log holds what must not be forgotten.
+func (n *Node) beginFolder() error {
+	if n.o.Folder == nil {
+		return nil
 	}
-	var known []rpc.NodeID
-	for _, m := range conf.Voters {
-		known = append(known, m.ID)
-		if m.ID == n.id() && m.Instance != n.o.Instance {
-			return conf, fmt.Errorf("the log knows %s by data folder instance %s, this folder is %s: parts of two folders were mixed; put back the ones that belong together", m.ID, m.Instance, n.o.Instance)
-		}
+	if err := n.o.Folder.begin(); err != nil {
+		return fmt.Errorf("record in data folder %s that it has a log: %w", n.o.Folder.Dir, err)
 	}
-	if !slices.Equal(known, n.status.Members) {
-		return conf, fmt.Errorf("the data folder belongs to a cluster of %s, the configuration says %s: start with --members %s", join(known), join(n.status.Members), join(known))
-	}
-	return conf, nil
-}
-
-// lastTime is the time of the log's last entry: later ones are not stamped earlier.
-func (n *Node) lastTime(state wal.State) (int64, error) {
-	if state.Last.Index == state.Base.ID.Index {
-		return 0, nil
-	}
-	entries, err := n.o.Log.Entries(n.o.Group, state.Last.Index, state.Last.Index+1, 1)
-	if err != nil || len(entries) == 0 {
-		return 0, fmt.Errorf("read the log's last entry %v: %w", state.Last, err)
-	}
-	return entries[0].Time, nil
+	return nil
 }
 
 func termRuns(runs []wal.TermRun) []raft.TermRun {
@@ -226,19 +342,24 @@ func (n *Node) spawn(name string, run func(stop <-chan struct{}) error) {
 	n.group.Add(1)
 	go func() {
 		defer n.group.Done()
-		defer func() {
-			switch broken := recover().(type) {
-			case nil:
-			case *raft.InvariantError:
-				n.fail(broken)
-			default:
-				panic(broken)
-			}
-		}()
-		if err := run(n.stop); err != nil {
+		if err := guard(func() error { return run(n.stop) }); err != nil {
 			n.fail(fmt.Errorf("%s: %w", name, err))
 		}
 	}()
+}
+
+// guard makes an error of a broken invariant.
+func guard(run func() error) (err error) {
+	defer func() {
+		switch broken := recover().(type) {
+		case nil:
+		case *raft.InvariantError:
+			err = broken
+		default:
+			panic(broken)
+		}
+	}()
+	return run()
 }
 
 // fail stops the node for a reason. The first one counts.
@@ -283,9 +404,7 @@ func (n *Node) Stop(ctx context.Context) error {
 func (n *Node) resign(ctx context.Context) {
 	turned := make(chan struct{})
 	if !n.inbox.call(func() {
-		if n.core != nil {
-			n.core.Step(raft.Resign{})
-		}
+		n.stepDown()
 		close(turned)
 	}) {
 		return

@@ -93,6 +93,20 @@ func TestReadIndex(t *testing.T) {
 	require.ErrorIs(t, <-answer, ErrNotLeader, "a leader without a quorum confirmed a read")
 }
 
+// Reads that wait are answered when the loop ends, those in the inbox and those that the core still holds, also when the node stops
+// by itself, without stepping down first (K66, L9).
+func TestReadsEndWithTheLoop(t *testing.T) {
+	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
+	require.NoError(t, err)
+	n := New(Options{Config: conf, Logger: quiet()})
+	var answers []error
+	note := func(err error) { answers = append(answers, err) }
+	n.readTicket(note)
+	require.True(t, n.inbox.read(note))
+	n.end()
+	require.Equal(t, []error{ErrStopped, ErrStopped}, answers)
+}
+
 // Leadership is told once per change, and ends with the node.
 func TestLeadershipIsTold(t *testing.T) {
 	g := &group{t: t, hub: newHub(), ids: []rpc.NodeID{"n1"}, disks: map[rpc.NodeID]*vfs.MemFS{"n1": vfs.NewCrashableMem()}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}

@@ -2,6 +2,8 @@ package node
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/raftbus/raftbus/busclient"
@@ -10,7 +12,7 @@ import (
 )
 
 // The doors of the node: what services ask (Proposer), and what the bus tells (busclient.Owner). All may be called by any
-// goroutine, and only put something into the inbox.
+// goroutine. They put something into the inbox, and those that are asked often take the turn.
 
 // Propose implements Proposer.
 func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {
@@ -20,7 +22,7 @@ func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {
 		return ErrTooLarge
 	case !n.leads.Load():
 		return ErrNotLeader
-	case n.o.Log.Room() != nil:
+	case !n.hasRoom():
 		return ErrFull
 	case !n.waiters.reserve(size):
 		return ErrBusy
@@ -50,6 +52,12 @@ func (n *Node) ReadIndex(done func(error)) error {
 
 // Leadership implements Proposer.
 func (n *Node) Leadership(changed func(bool)) { n.observers = append(n.observers, changed) }
+
+// Settled implements Prompter.
+func (n *Node) Settled(told func()) { n.settlers = append(n.settlers, told) }
+
+// Clock implements Proposer.
+func (n *Node) Clock() int64 { return n.time.Load() }
 
 // MaxCommandBytes implements Proposer: what fits in one entry. The bus splits what does not fit in one of its messages.
 func (n *Node) MaxCommandBytes() int { return commandBytesMax }
@@ -83,7 +91,8 @@ func (n *Node) answerReads(list []raft.Read) {
 
 // endReads answers the reads that the core still held when the loop ended.
 func (n *Node) endReads() {
-	for ticket, done := range n.readers {
+	for _, ticket := range slices.Sorted(maps.Keys(n.readers)) {
+		done := n.readers[ticket]
 		delete(n.readers, ticket)
 		done(ErrStopped)
 	}
@@ -98,9 +107,11 @@ type ping struct {
 	term     rpc.Term
 	instance rpc.InstanceID
 	cluster  rpc.ClusterID
-	table    []rpc.Member
+	conf     *rpc.Configuration
 	refusal  string
 	offset   time.Duration
+	full     bool
+	outdated bool // by what the peer knows, this node's data folder is an old copy
 }
 
 // outcome is what a ping means for the failure detector. 'No responders' counts only where NATS surely knew of the peer
@@ -122,18 +133,37 @@ func (n *Node) Receive(m rpc.Message) { n.inbox.message(m) }
 func (n *Node) Pinged(p busclient.Pinged) {
 	n.inbox.ping(ping{
 		peer: p.Peer, err: p.Err, steady: p.Steady, leader: p.Leader, term: p.Term,
-		instance: p.Instance, cluster: p.Cluster, table: p.Table, refusal: p.Refusal, offset: p.Offset,
+		instance: p.Instance, cluster: p.Cluster, conf: p.Configuration, refusal: p.Refusal, offset: p.Offset, full: p.Full,
+		outdated: p.Outdated,
 	})
 }
 
 // Link implements busclient.Owner.
 func (n *Node) Link(peer rpc.NodeID, connected bool, reason error) {
-	log := n.logger.With("peer", peer, "connected", connected)
+	log, note := n.logger.With("peer", peer, "connected", connected), Notice{Kind: NoticeLink, State: "broken", Peer: peer}
+	if connected {
+		note.State = "connected"
+	}
 	if reason != nil {
+		note.Reason = reason.Error()
 		log = log.With("reason", reason)
 	}
 	log.Info("link changed")
+	n.notice(note)
 	n.inbox.state(raft.LinkChanged{Peer: peer, Connected: connected})
+}
+
+// Booted implements busclient.Owner.
+func (n *Node) Booted(who busclient.Identity) {
+	n.logger.Debug("a peer was started", "peer", who.String())
+	if n.starts.note(who) {
+		n.inbox.call(n.keepStarts)
+	}
+}
+
+// Learned implements busclient.Owner.
+func (n *Node) Learned(cluster rpc.ClusterID, conf rpc.Configuration) {
+	n.inbox.learned(learned{cluster, conf})
 }
 
 // Bus implements busclient.Owner.

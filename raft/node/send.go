@@ -20,6 +20,22 @@ type Bus interface {
 	Links() []busclient.LinkStatus
 }
 
+// prompter is a bus that tells, on the goroutine that handed it out, when it has handed out something; whole: it was all that had arrived.
+type prompter interface {
+	OnDelivered(func(whole bool)) bool // false: it will not
+}
+
+// corker is a bus that can have what is sent meanwhile leave together.
+type corker interface{ Together(send func()) }
+
+// payloadMax is the size in bytes of the largest message of a bus, as far as it says so.
+func payloadMax(bus Bus) int64 {
+	if b, ok := bus.(interface{ MaxPayload() int64 }); ok {
+		return b.MaxPayload()
+	}
+	return chunkBytesMax + chunkOverheadBytes
+}
+
 // sender sends messages of the core. Safe for use by the loop and the appender at once.
 type sender struct {
 	self  rpc.NodeID
@@ -42,26 +58,30 @@ func (s *sender) send(m rpc.Message) {
 func (s *sender) call(c busclient.IRaftClient, m rpc.Message) error {
 	switch cmd := m.Body.(type) {
 	case *rpc.HeartbeatCommand:
-		return c.Heartbeat(m.Term, cmd, func(r rpc.Reply[*rpc.HeartbeatReturn]) { s.back(r.From, r.Term, r.Return, r.Err, rpc.MethodHeartbeat) })
+		return c.Heartbeat(m.Term, cmd, back[*rpc.HeartbeatReturn](s, cmd))
 	case *rpc.AppendLogCommand:
-		return c.AppendLog(m.Term, cmd, func(r rpc.Reply[*rpc.AppendLogReturn]) { s.back(r.From, r.Term, r.Return, r.Err, rpc.MethodAppendLog) })
+		return c.AppendLog(m.Term, cmd, back[*rpc.AppendLogReturn](s, cmd))
 	case *rpc.CommitLogCommand:
-		return c.CommitLog(m.Term, cmd, func(r rpc.Reply[*rpc.CommitLogReturn]) { s.back(r.From, r.Term, r.Return, r.Err, rpc.MethodCommitLog) })
+		return c.CommitLog(m.Term, cmd, back[*rpc.CommitLogReturn](s, cmd))
 	case *rpc.RequestVoteCommand:
-		return c.RequestVote(m.Term, cmd, func(r rpc.Reply[*rpc.RequestVoteReturn]) {
-			s.back(r.From, r.Term, r.Return, r.Err, rpc.MethodRequestVote)
-		})
+		return c.RequestVote(m.Term, cmd, back[*rpc.RequestVoteReturn](s, cmd))
+	case *rpc.InstallSnapshotCommand:
+		return c.InstallSnapshot(m.Term, cmd, back[*rpc.InstallSnapshotReturn](s, cmd))
+	case *rpc.TimeoutNowCommand:
+		return c.TimeoutNow(m.Term, cmd, back[*rpc.TimeoutNowReturn](s, cmd))
 	}
 	return nil
 }
 
 // back brings what came of a call to the loop.
-func (s *sender) back(from rpc.NodeID, term rpc.Term, body rpc.Body, err error, method rpc.Method) {
-	if err != nil {
-		s.inbox.notice(raft.Failed{Peer: from, Method: method})
-		return
+func back[R rpc.Body](s *sender, cmd rpc.Body) rpc.Done[R] {
+	return func(r rpc.Reply[R]) {
+		if r.Err != nil {
+			s.inbox.notice(raft.Failed{Peer: r.From, Method: cmd.Method()})
+			return
+		}
+		s.inbox.message(rpc.Message{From: r.From, Instance: r.Instance, To: s.self, Term: r.Term, Body: r.Return})
 	}
-	s.inbox.message(rpc.Message{From: from, To: s.self, Term: term, Body: body})
 }
 
 // ping asks for a ping now; its outcome comes through Node.Pinged.

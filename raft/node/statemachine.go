@@ -39,6 +39,12 @@ type StateMachine interface {
 	Close() error
 }
 
+// Versioned is a StateMachine that says how new the commands may be that it applies. Peers are told, so that a service can wait with what
+// is new until all members know it. It may be asked before anything else, and always says the same.
+type Versioned interface {
+	CommandVersion() uint64
+}
+
 // Snapshot is a point-in-time view of a StateMachine.
 type Snapshot interface {
 	// ID is the last entry the view includes.
@@ -67,4 +73,19 @@ type Proposer interface {
 
 	// MaxCommandBytes is the size of the largest command that can be proposed now.
 	MaxCommandBytes() int
+
+	// Clock is the cluster's time as of this node's last tick, in nanoseconds since 1970 UTC: the median of the voters' clocks,
+	// which a leader gives its next entries unless the last has a later time.
+	Clock() int64
+}
+
+// Prompter is what a service needs of a node to be fast, if it is told of requests on a goroutine that may take turns. *Node is one.
+type Prompter interface {
+	// Gather says that more is about to be asked, and a Prompt to follow at once. Who does not say so need not prompt.
+	Gather()
+	// Prompt has what was asked acted on: on the caller's goroutine, without waiting for anybody, if whole says that all that had come
+	// was asked; else soon, with what more has come by then.
+	Prompt(whole bool)
+	// Settled has told called, on the applier's goroutine, each time the answers to a run of entries have been given. Register before Start.
+	Settled(told func())
 }

@@ -1,6 +1,9 @@
 package node
 
 import (
+	"errors"
+	"maps"
+
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -10,14 +13,37 @@ import (
 // Status is what an operator may know of a node.
 type Status struct {
 	raft.Status
-	Cluster    rpc.ClusterID
-	Instance   rpc.InstanceID
-	Members    []rpc.NodeID
-	WaitingFor []rpc.NodeID          // first boot: members not heard from yet
-	RefusedBy  map[rpc.NodeID]string // peers that refuse this node, and why
-	Links      []busclient.LinkStatus
-	Dropped    uint64    // messages and notices dropped because the inbox was full
-	Log        wal.Stats // of the log, since the node started
+	Cluster         rpc.ClusterID
+	Instance        rpc.InstanceID
+	Members         []rpc.NodeID // of the configuration in force, learners too; before there is one, those given
+	Standing        Standing
+	raft.Membership                       // on a leader with what it knows of its peers, some ticks ago
+	Streams         []StreamStatus        // snapshots that a leader sends, some ticks ago
+	Joining         bool                  // it has no cluster, and waits to be added to one
+	FirstBoot       string                // how far it is: FirstBootGathering or FirstBootSealing; empty: it is through
+	Founded         bool                  // it saw the first boot of its cluster through in this run, and not in an earlier one
+	WaitingFor      []rpc.NodeID          // first boot: the members that are awaited
+	RefusedBy       map[rpc.NodeID]string // peers that refuse this node, and why
+	Links           []busclient.LinkStatus
+	Full            bool      // its disk has no room for writes
+	Damaged         int       // entries of the log whose payload is lost, and not repaired yet: while there are any the node counts for nothing
+	Dropped         uint64    // messages and notices dropped because the inbox was full
+	Log             wal.Stats // of the log, since the node started
+}
+
+// How far a first boot is.
+const (
+	FirstBootGathering = "gathering" // the table is not made: members were not heard from
+	FirstBootSealing   = "sealing"   // the table is made: members have not said that they hold it
+)
+
+// StreamStatus is a snapshot on its way to a peer.
+type StreamStatus struct {
+	Peer     rpc.NodeID
+	Snapshot rpc.EntryID // the state as of that entry; zero: it waits for its turn
+	Sent     uint64      // bytes, with what was sent again
+	Stored   uint64      // bytes that the peer has said are durable or on their way to its disk, in order
+	Whole    bool        // all is stored: the peer installs it
 }
 
 // Status describes the node as of its last turn.
@@ -26,6 +52,13 @@ func (n *Node) Status() Status {
 	s := n.status
 	n.mu.Unlock()
 	s.Links, s.Dropped, s.Log = n.bus.Links(), n.inbox.drops(), n.o.Log.Stats()
+	if s.Role != raft.Leader {
+		s.Streams = nil
+	}
+	s.Full = errors.Is(n.o.Log.Room(), wal.ErrFull)
+	if s.Log.Damaged > 0 {
+		s.Damaged = len(n.o.Log.State(n.o.Group).Damaged)
+	}
 	return s
 }
 
@@ -33,26 +66,24 @@ func (n *Node) Status() Status {
 func (n *Node) publish() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.status.Full = n.room.full
 	if n.core != nil {
 		n.status.Status = n.core.Status()
 		return
 	}
-	n.status.WaitingFor = n.gathering.waitingFor()
-	n.status.RefusedBy = copyOf(n.gathering.refused)
-}
-
-func copyOf(m map[rpc.NodeID]string) map[rpc.NodeID]string {
-	c := make(map[rpc.NodeID]string, len(m))
-	for k, v := range m {
-		c[k] = v
+	switch n.status.Joining = n.joining; {
+	case n.gathering != nil:
+		n.status.FirstBoot, n.status.WaitingFor = FirstBootGathering, n.gathering.waitingFor()
+		n.status.RefusedBy = maps.Clone(n.gathering.refused)
+	case n.sealing != nil:
+		n.status.FirstBoot, n.status.WaitingFor = FirstBootSealing, n.sealing.waitingFor()
+		n.status.RefusedBy = maps.Clone(n.sealing.refused)
 	}
-	return c
 }
 
-// PingContent is what this node says of itself when it is pinged: the leader it knows in its term, and the configuration
-// table once it has one. Safe for use by several goroutines.
-func (n *Node) PingContent() (leader rpc.NodeID, term rpc.Term, table []rpc.Member) {
+// PingContent is what this node says of itself when it is pinged. Safe for use by several goroutines.
+func (n *Node) PingContent() busclient.PingContent {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.status.Leader, n.status.Term, n.members
+	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Configuration: n.conf, Full: n.status.Full, Commands: n.commands}
 }

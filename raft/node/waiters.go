@@ -25,7 +25,7 @@ type waiter struct {
 func (w *waiters) reserve(bytes int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.count >= proposalsMax || w.bytes+bytes > proposalBytesMax && w.count > 0 {
+	if w.count >= ProposalsMax || w.bytes+bytes > ProposalBytesMax && w.count > 0 {
 		return false
 	}
 	w.count++

@@ -57,7 +57,7 @@ func TestDecodeAllocatesInProportion(t *testing.T) {
 	require.EqualValues(t, 56, unsafe.Sizeof(rpc.Entry{}), "MaxEntries and SmallEntries count with this size")
 
 	tiny := field(fieldEntries, entry(1, 1))
-	member := field(fieldTable, field(1, []byte("n1")))
+	member := field(fieldVoters, field(1, []byte("n1")))
 	fill := func(n int, piece []byte) []byte { return many(n, func(int) []byte { return piece }) }
 	follow := func(n int) []byte {
 		return many(n, func(i int) []byte { return field(fieldEntries, entry(uint64(i), 1)) })
@@ -68,8 +68,10 @@ func TestDecodeAllocatesInProportion(t *testing.T) {
 		"more small entries than pass":      message(field(bodyAppendLog, follow(4096))),
 		"very many empty entries":           message(field(bodyAppendLog, fill(1_000_000, field(fieldEntries)))),
 		"a large first entry, then nothing": message(field(bodyAppendLog, field(fieldEntries, entry(1, 1), field(5, make([]byte, 20_000))), fill(4095, field(fieldEntries)))),
-		"members":                           message(field(bodyPingReturn, fill(rpc.MaxMembers, member))),
-		"very many members":                 message(field(bodyPingReturn, fill(100_000, member))),
+		"members":                           message(field(bodyPingReturn, field(fieldConf, fill(rpc.MaxMembers, member)))),
+		"very many members":                 message(field(bodyPingReturn, field(fieldConf, fill(100_000, member)))),
+		"very many starts":                  message(field(bodyPingReturn, fill(100_000, field(10, field(1, []byte("n1")))))),
+		"very many configurations":          message(field(bodyPingReturn, fill(100_000, field(fieldConf)))),
 		"very many bodies":                  message(fill(100_000, field(bodyCommitLog))),
 		"very many senders":                 message(fill(1000, field(fieldFrom, []byte("n1")))),
 		"the largest honest message":        rpc.Append(nil, &goldenHeader, appendLog(rpc.MaxEntries, 10), nil),

@@ -23,8 +23,11 @@ var (
 	ErrVersion = errors.New("other protocol version")
 )
 
-// OverheadBytes bounds what a message takes beside its body: header, framing and MAC.
-const OverheadBytes = 256
+// OverheadBytes bounds what a message takes beside its body: header, framing and MAC; each addressee takes up to AddresseeBytes more.
+const (
+	OverheadBytes  = 256
+	AddresseeBytes = 2 + MaxIDBytes
+)
 
 // Append appends the whole message to dst: version, header, body, and with keys the MAC. It allocates only what dst
 // lacks: Size(b) bytes are enough.
@@ -42,7 +45,7 @@ func Append(dst []byte, h *Header, b Body, keys *Keys) []byte {
 	return keys.seal(w.buf, start)
 }
 
-// Size bounds the bytes of a message with that body, whatever its header and with a MAC.
+// Size bounds the bytes of a message to one receiver with that body, whatever its header and with a MAC.
 func Size(b Body) int {
 	count := walk{mode: counting}
 	body(&count, b)
@@ -65,6 +68,18 @@ func Decode(frame []byte, keys *Keys) (Header, Body, error) {
 		return Header{}, nil, w.err
 	}
 	return h, b, nil
+}
+
+// Addresses reports whether a message names id among its addressees. Only its header is looked at and nothing is checked, so that it
+// costs little to pass over what is for others: whoever is named decodes it.
+func Addresses(frame []byte, id NodeID) bool {
+	w := walk{mode: reading, buf: frame}
+	for w.next() && w.num < firstBody {
+		if w.num == fieldAddressee && w.typ == protowire.BytesType && string(w.bytes) == string(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // readVersion reads the first field. Nothing after it is looked at unless the version is ours.
@@ -128,8 +143,18 @@ func check(b Body) error {
 	switch b := b.(type) {
 	case *AppendLogCommand:
 		return checkLog(b.Prev, b.Entries)
-	case *PingReturn:
-		return checkMembers(b.Table)
+	case *InstallSnapshotCommand:
+		return b.check()
+	}
+	return nil
+}
+
+// check: the last chunk, and no other, says what the whole is.
+func (c *InstallSnapshotCommand) check() error {
+	whole := len(c.Digest) == DigestBytes && c.Configuration != nil
+	none := len(c.Digest) == 0 && c.Configuration == nil
+	if c.Transfer == 0 || c.Snapshot.Index == 0 || c.Final && !whole || !c.Final && (!none || len(c.Data) == 0) {
+		return fmt.Errorf("%w: a snapshot's chunk at %d of an impossible shape", ErrMalformed, c.Offset)
 	}
 	return nil
 }
@@ -142,6 +167,35 @@ func checkLog(prev EntryID, entries []Entry) error {
 			return fmt.Errorf("%w: entry %v does not follow %v", ErrMalformed, id, prev)
 		}
 		prev = id
+	}
+	return nil
+}
+
+// check refuses a configuration in which who counts for what is not clear.
+func (c *Configuration) check() error {
+	for _, list := range [][]Member{c.Voters, c.Outgoing, c.Learners} {
+		if err := checkMembers(list); err != nil {
+			return err
+		}
+	}
+	for _, old := range c.Outgoing {
+		if m := find(c.Voters, old.ID); m != nil && m.Instance != old.Instance {
+			return fmt.Errorf("%w: member %s is two instances", ErrMalformed, old.ID)
+		}
+	}
+	for _, m := range c.Learners {
+		if find(c.Voters, m.ID) != nil || find(c.Outgoing, m.ID) != nil {
+			return fmt.Errorf("%w: member %s is voter and learner", ErrMalformed, m.ID)
+		}
+	}
+	return nil
+}
+
+func find(list []Member, id NodeID) *Member {
+	for i := range list {
+		if list[i].ID == id {
+			return &list[i]
+		}
 	}
 	return nil
 }
@@ -189,15 +243,6 @@ func DecodeEntry(b []byte) (Entry, error) {
 	return e, w.err
 }
 
-func decodeMember(b []byte) (Member, error) {
-	var m Member
-	w := walk{mode: reading, buf: b}
-	for w.next() {
-		m.fields(&w)
-	}
-	return m, w.err
-}
-
 // AppendConfiguration appends a configuration to dst.
 func AppendConfiguration(dst []byte, c *Configuration) []byte {
 	w := walk{mode: writing, buf: dst}
@@ -212,10 +257,8 @@ func DecodeConfiguration(b []byte) (Configuration, error) {
 	for w.next() {
 		c.fields(&w)
 	}
-	for _, list := range [][]Member{c.Voters, c.Outgoing, c.Learners} {
-		if w.err == nil {
-			w.err = checkMembers(list)
-		}
+	if w.err == nil {
+		w.err = c.check()
 	}
 	if w.err != nil {
 		return Configuration{}, w.err

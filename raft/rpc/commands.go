@@ -10,13 +10,18 @@ const (
 	MethodAppendLog   Method = "AppendLog"
 	MethodCommitLog   Method = "CommitLog"
 	MethodRequestVote Method = "RequestVote"
+	// MethodInstallSnapshot and MethodTimeoutNow are thesis 5 and 3.10.
+	MethodInstallSnapshot Method = "InstallSnapshot"
+	MethodTimeoutNow      Method = "TimeoutNow"
 	// MethodPing and MethodPingBulk prove the path over the control and over the bulk connection.
 	MethodPing     Method = "Ping"
 	MethodPingBulk Method = "PingBulk"
 )
 
 // Bulk reports whether the method travels on the bulk connection, at both ends (design section 4).
-func (m Method) Bulk() bool { return m == MethodAppendLog || m == MethodPingBulk }
+func (m Method) Bulk() bool {
+	return m == MethodAppendLog || m == MethodInstallSnapshot || m == MethodPingBulk
+}
 
 // HeartbeatCommand keeps a leader in office and confirms it for reads (thesis 3.4, 6.4).
 type HeartbeatCommand struct {
@@ -48,6 +53,8 @@ type AppendLogReturn struct {
 	// Hint, when refused, is the highest entry of the follower's log that may still match: all above it surely does not
 	// (thesis 5.3's conflict back-off, one round trip per conflicting term).
 	Hint EntryID
+	// Damaged, when refused: the follower's disk has lost what follows Hint, also what it had acknowledged. It holds no more than that.
+	Damaged bool
 }
 
 // CommitLogCommand tells a follower at once that the commit index moved, when no AppendLog leaves to say so.
@@ -67,6 +74,8 @@ type RequestVoteCommand struct {
 	// Early marks an election begun before the election timeout, because the leader is lost (its subject has no
 	// responders). Only a voter that lost that leader itself may grant it.
 	Early bool
+	// Transfer marks an election that the leader itself asked for (TimeoutNow): voters that hear that leader may grant it.
+	Transfer bool
 }
 
 // RequestVoteReturn answers a RequestVoteCommand. A pre-vote granted is answered in the term asked for.
@@ -75,12 +84,53 @@ type RequestVoteReturn struct {
 	PreVote bool
 }
 
+// InstallSnapshotCommand carries one chunk of a snapshot (thesis 5). Chunks of one Transfer are numbered by Offset; those of two
+// are never mixed (K30).
+type InstallSnapshotCommand struct {
+	Snapshot EntryID // the last entry that it includes
+	Transfer uint64  // names this stream; never 0
+	Offset   uint64  // of Data in the stream, in bytes
+	Data     []byte
+	Sum      uint64 // CRC-32C of Data
+	// Final marks the last chunk. It alone carries the sum of the whole stream, and the configuration as of Snapshot.
+	Final         bool
+	Digest        []byte         // SHA-256 of the whole stream
+	Configuration *Configuration // in force at Snapshot; committed, since Snapshot is (K28)
+}
+
+// InstallSnapshotReturn answers an InstallSnapshotCommand.
+type InstallSnapshotReturn struct {
+	Snapshot EntryID
+	Transfer uint64
+	// Next is how much of that stream the receiver has stored. The sender goes on from there, whatever it had sent.
+	Next uint64
+	// Installed attests that the receiver's log and state hold all up to Snapshot, durably: the transfer is over.
+	Installed bool
+}
+
+// TimeoutNowCommand asks a follower to campaign at once, since its leader wants to hand over (thesis 3.10). It holds in the
+// term it is sent in only.
+type TimeoutNowCommand struct{}
+
+// TimeoutNowReturn answers a TimeoutNowCommand: the receiver campaigns, or did already.
+type TimeoutNowReturn struct{}
+
 // PingCommand proves the path to a peer. It changes no term and no timer of Raft.
 type PingCommand struct {
 	SenderID  NodeID
 	Timestamp int64 // the sender's clock, nanoseconds since 1970 UTC
 	// WantTable asks for the configuration table: set by a node that has none yet.
 	WantTable bool
+	// Known is the index of the latest committed configuration that the sender knows: a receiver that knows a later one sends
+	// it back.
+	Known Index
+	// Configuration is that configuration itself, sent while the link is broken: the receiver may be new, or may have been away
+	// while all those it knew were replaced.
+	Configuration *Configuration
+	// Start is the newest start of the receiver's data folder that the sender has proof of; 0: of none.
+	Start BootEpoch
+	// WantStarts asks for what the receiver knows of the other members' starts.
+	WantStarts bool
 }
 
 // PingReturn answers a PingCommand.
@@ -89,31 +139,64 @@ type PingReturn struct {
 	Timestamp int64 // the answering node's clock
 	// Leader is the leader the answering node follows or is in the message's term; empty when it knows none.
 	Leader NodeID
-	// Table is the configuration table (index 0), when it was asked for and the answering node has one.
-	Table []Member
+	// Configuration is the latest committed configuration that the answering node knows, when it was asked for or is later than
+	// the asking node's; nil: it has none, or nothing new.
+	Configuration *Configuration
 	// Refusal says why the answering node takes no Raft message from the asking one, and what to do about it: another
 	// cluster, another instance under a known id, a second process with one id. Empty: it is known.
 	Refusal string
+	// Forgot: the answering node's data folder does not know the start that the command named. It is an old copy, put back: what was
+	// acknowledged and voted since is not in it (F23).
+	Forgot bool
+	// Full: the answering node's disk has no room for writes. Only who is to lead next is chosen by it (F21).
+	Full bool
+	// Start is the newest start of the asking node's data folder that the answering one has proof of; 0: of none. A folder that does
+	// not know it is an old copy (F23).
+	Start BootEpoch
+	// Starts are the newest starts of the other members that the answering node knows of, when it was asked. So what members know of old
+	// copies of each other's folders is not lost with a disk (F23).
+	Starts []Start
+	// Multicast: the answering node listens to messages to several. One that does not say so gets none: it may be of an earlier
+	// release (F28).
+	Multicast bool
+	// Commands is the newest version of commands that the answering node's state machine applies; 0: it does not say. Who proposes one of
+	// a later version than all members know, stops those that do not (F28).
+	Commands uint64
 }
 
-func (*HeartbeatCommand) Method() Method   { return MethodHeartbeat }
-func (*HeartbeatReturn) Method() Method    { return MethodHeartbeat }
-func (*AppendLogCommand) Method() Method   { return MethodAppendLog }
-func (*AppendLogReturn) Method() Method    { return MethodAppendLog }
-func (*CommitLogCommand) Method() Method   { return MethodCommitLog }
-func (*CommitLogReturn) Method() Method    { return MethodCommitLog }
-func (*RequestVoteCommand) Method() Method { return MethodRequestVote }
-func (*RequestVoteReturn) Method() Method  { return MethodRequestVote }
-func (*PingCommand) Method() Method        { return MethodPing }
-func (*PingReturn) Method() Method         { return MethodPing }
+// Start is a process that was started on a data folder.
+type Start struct {
+	ID       NodeID
+	Instance InstanceID
+	Boot     BootEpoch
+}
 
-func (*HeartbeatCommand) IsReturn() bool   { return false }
-func (*HeartbeatReturn) IsReturn() bool    { return true }
-func (*AppendLogCommand) IsReturn() bool   { return false }
-func (*AppendLogReturn) IsReturn() bool    { return true }
-func (*CommitLogCommand) IsReturn() bool   { return false }
-func (*CommitLogReturn) IsReturn() bool    { return true }
-func (*RequestVoteCommand) IsReturn() bool { return false }
-func (*RequestVoteReturn) IsReturn() bool  { return true }
-func (*PingCommand) IsReturn() bool        { return false }
-func (*PingReturn) IsReturn() bool         { return true }
+func (*HeartbeatCommand) Method() Method       { return MethodHeartbeat }
+func (*HeartbeatReturn) Method() Method        { return MethodHeartbeat }
+func (*AppendLogCommand) Method() Method       { return MethodAppendLog }
+func (*AppendLogReturn) Method() Method        { return MethodAppendLog }
+func (*CommitLogCommand) Method() Method       { return MethodCommitLog }
+func (*CommitLogReturn) Method() Method        { return MethodCommitLog }
+func (*RequestVoteCommand) Method() Method     { return MethodRequestVote }
+func (*RequestVoteReturn) Method() Method      { return MethodRequestVote }
+func (*InstallSnapshotCommand) Method() Method { return MethodInstallSnapshot }
+func (*InstallSnapshotReturn) Method() Method  { return MethodInstallSnapshot }
+func (*TimeoutNowCommand) Method() Method      { return MethodTimeoutNow }
+func (*TimeoutNowReturn) Method() Method       { return MethodTimeoutNow }
+func (*PingCommand) Method() Method            { return MethodPing }
+func (*PingReturn) Method() Method             { return MethodPing }
+
+func (*HeartbeatCommand) IsReturn() bool       { return false }
+func (*HeartbeatReturn) IsReturn() bool        { return true }
+func (*AppendLogCommand) IsReturn() bool       { return false }
+func (*AppendLogReturn) IsReturn() bool        { return true }
+func (*CommitLogCommand) IsReturn() bool       { return false }
+func (*CommitLogReturn) IsReturn() bool        { return true }
+func (*RequestVoteCommand) IsReturn() bool     { return false }
+func (*RequestVoteReturn) IsReturn() bool      { return true }
+func (*InstallSnapshotCommand) IsReturn() bool { return false }
+func (*InstallSnapshotReturn) IsReturn() bool  { return true }
+func (*TimeoutNowCommand) IsReturn() bool      { return false }
+func (*TimeoutNowReturn) IsReturn() bool       { return true }
+func (*PingCommand) IsReturn() bool            { return false }
+func (*PingReturn) IsReturn() bool             { return true }

@@ -23,14 +23,17 @@ const (
 	MaxMembers = 64
 	// MaxRefusalBytes bounds PingReturn.Refusal.
 	MaxRefusalBytes = 1024
+	// DigestBytes is the length of InstallSnapshotCommand.Digest.
+	DigestBytes = 32
 )
 
 // Fields of Message. Bodies have the numbers from firstBody to lastBody, known or not.
 const (
-	fieldVersion protowire.Number = 1
-	fieldMAC     protowire.Number = 15
-	firstBody    protowire.Number = 16
-	lastBody     protowire.Number = 63
+	fieldVersion   protowire.Number = 1
+	fieldAddressee protowire.Number = 9
+	fieldMAC       protowire.Number = 15
+	firstBody      protowire.Number = 16
+	lastBody       protowire.Number = 63
 )
 
 const (
@@ -44,6 +47,10 @@ const (
 	bodyRequestVoteReturn
 	bodyPingCommand
 	bodyPingReturn
+	bodyInstallSnapshotCommand
+	bodyInstallSnapshotReturn
+	bodyTimeoutNowCommand
+	bodyTimeoutNowReturn
 )
 
 // newBody makes the body of that number, or nil when there is none.
@@ -69,6 +76,14 @@ func newBody(num protowire.Number) Body {
 		return new(PingCommand)
 	case bodyPingReturn:
 		return new(PingReturn)
+	case bodyInstallSnapshotCommand:
+		return new(InstallSnapshotCommand)
+	case bodyInstallSnapshotReturn:
+		return new(InstallSnapshotReturn)
+	case bodyTimeoutNowCommand:
+		return new(TimeoutNowCommand)
+	case bodyTimeoutNowReturn:
+		return new(TimeoutNowReturn)
 	}
 	return nil
 }
@@ -107,6 +122,16 @@ func body(w *walk, b Body) protowire.Number {
 	case *PingReturn:
 		b.fields(w)
 		return bodyPingReturn
+	case *InstallSnapshotCommand:
+		b.fields(w)
+		return bodyInstallSnapshotCommand
+	case *InstallSnapshotReturn:
+		b.fields(w)
+		return bodyInstallSnapshotReturn
+	case *TimeoutNowCommand:
+		return bodyTimeoutNowCommand
+	case *TimeoutNowReturn:
+		return bodyTimeoutNowReturn
 	}
 	panic(fmt.Sprintf("rpc: %T is no body of a message: add it to fields.go and raftbus.proto", b))
 }
@@ -119,6 +144,7 @@ func (h *Header) fields(w *walk) {
 	fixed(w, 6, &h.Boot)
 	varint(w, 7, &h.Term)
 	varint(w, 8, &h.Round)
+	ids(w, fieldAddressee, &h.Addressees)
 }
 
 func (c *HeartbeatCommand) fields(w *walk) {
@@ -144,6 +170,7 @@ func (r *AppendLogReturn) fields(w *walk) {
 	varint(w, 3, &r.Match)
 	varint(w, 4, &r.Hint.Term)
 	varint(w, 5, &r.Hint.Index)
+	boolean(w, 6, &r.Damaged)
 }
 
 func (c *CommitLogCommand) fields(w *walk) { varint(w, 1, &c.Commit) }
@@ -155,6 +182,7 @@ func (c *RequestVoteCommand) fields(w *walk) {
 	varint(w, 2, &c.Last.Index)
 	boolean(w, 3, &c.PreVote)
 	boolean(w, 4, &c.Early)
+	boolean(w, 5, &c.Transfer)
 }
 
 func (r *RequestVoteReturn) fields(w *walk) {
@@ -162,18 +190,48 @@ func (r *RequestVoteReturn) fields(w *walk) {
 	boolean(w, 2, &r.PreVote)
 }
 
+func (c *InstallSnapshotCommand) fields(w *walk) {
+	varint(w, 1, &c.Snapshot.Term)
+	varint(w, 2, &c.Snapshot.Index)
+	fixed(w, 3, &c.Transfer)
+	varint(w, 4, &c.Offset)
+	shared(w, 5, &c.Data)
+	varint(w, 6, &c.Sum)
+	boolean(w, 7, &c.Final)
+	shared(w, 8, &c.Digest)
+	configuration(w, 9, &c.Configuration)
+}
+
+func (r *InstallSnapshotReturn) fields(w *walk) {
+	varint(w, 1, &r.Snapshot.Term)
+	varint(w, 2, &r.Snapshot.Index)
+	fixed(w, 3, &r.Transfer)
+	varint(w, 4, &r.Next)
+	boolean(w, 5, &r.Installed)
+}
+
 func (c *PingCommand) fields(w *walk) {
 	id(w, 1, &c.SenderID)
 	fixed(w, 2, &c.Timestamp)
 	boolean(w, 3, &c.WantTable)
+	varint(w, 4, &c.Known)
+	configuration(w, 5, &c.Configuration)
+	fixed(w, 6, &c.Start)
+	boolean(w, 7, &c.WantStarts)
 }
 
 func (r *PingReturn) fields(w *walk) {
 	id(w, 1, &r.SenderID)
 	fixed(w, 2, &r.Timestamp)
 	id(w, 3, &r.Leader)
-	members(w, 4, &r.Table)
 	text(w, 5, &r.Refusal, MaxRefusalBytes)
+	configuration(w, 6, &r.Configuration)
+	boolean(w, 7, &r.Forgot)
+	boolean(w, 8, &r.Full)
+	fixed(w, 9, &r.Start)
+	starts(w, 10, &r.Starts)
+	boolean(w, 11, &r.Multicast)
+	varint(w, 12, &r.Commands)
 }
 
 func (e *Entry) fields(w *walk) {
@@ -189,10 +247,18 @@ func (m *Member) fields(w *walk) {
 	sixteen(w, 2, &m.Instance)
 }
 
+func (s *Start) fields(w *walk) {
+	id(w, 1, &s.ID)
+	sixteen(w, 2, &s.Instance)
+	fixed(w, 3, &s.Boot)
+}
+
 func (c *Configuration) fields(w *walk) {
 	members(w, 1, &c.Voters)
 	members(w, 2, &c.Outgoing)
 	members(w, 3, &c.Learners)
+	sixteen(w, 4, &c.Cluster)
+	varint(w, 5, &c.Index)
 }
 
 // id is a node id: short, and of the characters of a subject token, since ids go into subjects and into logs.
@@ -201,6 +267,25 @@ func id(w *walk, num protowire.Number, v *NodeID) {
 	if w.mode == reading && w.num == num && !isToken(*v) {
 		w.fail("an id is 1 to 64 of A-Z a-z 0-9 _ -")
 	}
+}
+
+// ids is a repeated node id, none of them empty.
+func ids(w *walk, num protowire.Number, v *[]NodeID) {
+	if w.mode != reading {
+		for i := range *v {
+			id(w, num, &(*v)[i])
+		}
+		return
+	}
+	if w.num != num || *v == nil && !makeRoom(w, v, MaxMembers) {
+		return
+	}
+	var one NodeID
+	if id(w, num, &one); one == "" {
+		w.fail("an addressee without a name")
+		return
+	}
+	*v = append(*v, one)
 }
 
 func isToken(s NodeID) bool {
@@ -255,18 +340,69 @@ func members(w *walk, num protowire.Number, v *[]Member) {
 		}
 		return
 	}
-	if !w.at(num, protowire.BytesType) {
+	if !w.at(num, protowire.BytesType) || *v == nil && !makeRoom(w, v, MaxMembers) {
 		return
 	}
-	if *v == nil && !makeRoom(w, v, MaxMembers) {
+	m, inner := Member{}, walk{mode: reading, buf: w.bytes}
+	for inner.next() {
+		m.fields(&inner)
+	}
+	if w.err = inner.err; w.err == nil {
+		*v = append(*v, m)
+	}
+}
+
+// starts is a repeated Start. It has the shape of members: one function for both would have every message read allocate once more.
+func starts(w *walk, num protowire.Number, v *[]Start) {
+	if w.mode != reading {
+		for i := range *v {
+			s := &(*v)[i]
+			count := walk{mode: counting}
+			s.fields(&count)
+			w.open(num, count.size)
+			if w.mode == writing {
+				s.fields(w)
+			}
+		}
 		return
 	}
-	m, err := decodeMember(w.bytes)
-	if err != nil {
-		w.err = err
+	if !w.at(num, protowire.BytesType) || *v == nil && !makeRoom(w, v, MaxMembers) {
 		return
 	}
-	*v = append(*v, m)
+	s, inner := Start{}, walk{mode: reading, buf: w.bytes}
+	for inner.next() {
+		s.fields(&inner)
+	}
+	if w.err = inner.err; w.err == nil {
+		*v = append(*v, s)
+	}
+}
+
+// configuration is a Configuration that may be absent.
+func configuration(w *walk, num protowire.Number, v **Configuration) {
+	if w.mode == reading {
+		if !w.at(num, protowire.BytesType) {
+			return
+		}
+		if *v != nil {
+			w.fail("a second configuration")
+			return
+		}
+		c, err := DecodeConfiguration(w.bytes)
+		if *v, w.err = &c, err; err != nil {
+			*v = nil
+		}
+		return
+	}
+	if *v == nil {
+		return
+	}
+	count := walk{mode: counting}
+	(*v).fields(&count)
+	w.open(num, count.size)
+	if w.mode == writing {
+		(*v).fields(w)
+	}
 }
 
 // makeRoom allocates for all items that are still to come, if they are not too many.

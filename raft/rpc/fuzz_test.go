@@ -17,6 +17,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(rpc.Append(nil, &goldenHeader, b, nil))
 	}
 	f.Add(sealed(keys))
+	f.Add(rpc.Append(nil, &toSeveral, &rpc.CommitLogCommand{Commit: 301}, nil))
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		if _, _, err := rpc.Decode(frame, keys); err == nil {
 			t.Log("sealed as we do: only a seed can be")
@@ -30,7 +31,10 @@ func FuzzDecode(f *testing.F) {
 			require.LessOrEqual(t, cap(c.Entries)*56, 2*len(frame)+56<<10)
 		}
 		again := rpc.Append(nil, &h, b, keys)
-		require.LessOrEqual(t, len(again), rpc.Size(b))
+		require.LessOrEqual(t, len(again), rpc.Size(b)+len(h.Addressees)*rpc.AddresseeBytes)
+		for _, id := range h.Addressees {
+			require.True(t, rpc.Addresses(again, id))
+		}
 		gotHeader, got, err := rpc.Decode(again, keys)
 		require.NoError(t, err)
 		require.Equal(t, h, gotHeader)
@@ -55,7 +59,7 @@ func FuzzEntry(f *testing.F) {
 
 func FuzzConfiguration(f *testing.F) {
 	n1, n2 := rpc.Member{ID: "n1", Instance: goldenHeader.Instance}, rpc.Member{ID: "n2"}
-	f.Add(rpc.AppendConfiguration(nil, &rpc.Configuration{Voters: []rpc.Member{n1, n2}, Outgoing: []rpc.Member{n1}, Learners: []rpc.Member{n2}}))
+	f.Add(rpc.AppendConfiguration(nil, &rpc.Configuration{Voters: []rpc.Member{n1, n2}, Outgoing: []rpc.Member{n1}, Learners: []rpc.Member{{ID: "n3"}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := rpc.DecodeConfiguration(b)
 		if err != nil {

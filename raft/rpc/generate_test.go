@@ -24,17 +24,38 @@ var (
 			Boot:     rpc.BootEpoch(rapid.Uint64().Draw(t, "boot")),
 			Term:     terms.Draw(t, "term"),
 			Round:    rapid.Uint64().Draw(t, "round"),
+
+			Addressees: nilIfEmpty(rapid.SliceOfN(nodeIDs, 0, 6).Draw(t, "addressees")),
 		}
 	})
 
 	members = rapid.Custom(func(t *rapid.T) rpc.Member {
 		return rpc.Member{ID: nodeIDs.Draw(t, "id"), Instance: sixteens.Draw(t, "instance")}
 	})
+	starts = rapid.Custom(func(t *rapid.T) rpc.Start {
+		who := members.Draw(t, "who")
+		return rpc.Start{ID: who.ID, Instance: who.Instance, Boot: rpc.BootEpoch(rapid.Uint64().Draw(t, "boot"))}
+	})
 	tables = rapid.Map(rapid.SliceOfNDistinct(members, 0, 8, func(m rpc.Member) rpc.NodeID { return m.ID }), nilIfEmpty)
 
+	// configurations are drawn from one set of members, so that nobody is two instances, or voter and learner.
 	configurations = rapid.Custom(func(t *rapid.T) *rpc.Configuration {
-		return &rpc.Configuration{Voters: tables.Draw(t, "voters"), Outgoing: tables.Draw(t, "outgoing"), Learners: tables.Draw(t, "learners")}
+		c := &rpc.Configuration{Cluster: sixteens.Draw(t, "cluster"), Index: indexes.Draw(t, "index")}
+		for _, m := range tables.Draw(t, "members") {
+			switch rapid.IntRange(0, 3).Draw(t, "part") {
+			case 0:
+				c.Voters = append(c.Voters, m)
+			case 1:
+				c.Outgoing = append(c.Outgoing, m)
+			case 2:
+				c.Voters, c.Outgoing = append(c.Voters, m), append(c.Outgoing, m)
+			default:
+				c.Learners = append(c.Learners, m)
+			}
+		}
+		return c
 	})
+	noConfigurations = rapid.OneOf(rapid.Just((*rpc.Configuration)(nil)), configurations)
 
 	entries = rapid.Custom(func(t *rapid.T) rpc.Entry {
 		return rpc.Entry{
@@ -60,6 +81,20 @@ var (
 		return &rpc.AppendLogCommand{Prev: prev, Commit: indexes.Draw(t, "commit"), Entries: batch}
 	})
 
+	chunks = rapid.Custom(func(t *rapid.T) *rpc.InstallSnapshotCommand {
+		c := &rpc.InstallSnapshotCommand{
+			Snapshot: rpc.EntryID{Term: terms.Draw(t, "term"), Index: max(1, indexes.Draw(t, "index"))},
+			Transfer: max(1, rapid.Uint64().Draw(t, "transfer")), Offset: rapid.Uint64().Draw(t, "offset"),
+			Data: rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "data"), Sum: rapid.Uint64().Draw(t, "sum"),
+			Final: rapid.Bool().Draw(t, "final"),
+		}
+		if c.Final {
+			c.Digest = rapid.SliceOfN(rapid.Byte(), rpc.DigestBytes, rpc.DigestBytes).Draw(t, "digest")
+			c.Configuration = configurations.Draw(t, "configuration")
+		}
+		return c
+	})
+
 	bodies = rapid.OneOf(
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.HeartbeatCommand{Commit: indexes.Draw(t, "commit"), Read: rapid.Uint64().Draw(t, "read")}
@@ -71,7 +106,8 @@ var (
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.AppendLogReturn{
 				Prev: indexes.Draw(t, "prev"), Accepted: rapid.Bool().Draw(t, "accepted"), Match: indexes.Draw(t, "match"),
-				Hint: rpc.EntryID{Term: terms.Draw(t, "hint term"), Index: indexes.Draw(t, "hint index")},
+				Hint:    rpc.EntryID{Term: terms.Draw(t, "hint term"), Index: indexes.Draw(t, "hint index")},
+				Damaged: rapid.Bool().Draw(t, "damaged"),
 			}
 		}),
 		rapid.Custom(func(t *rapid.T) rpc.Body { return &rpc.CommitLogCommand{Commit: indexes.Draw(t, "commit")} }),
@@ -79,21 +115,34 @@ var (
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.RequestVoteCommand{
 				Last:    rpc.EntryID{Term: terms.Draw(t, "last term"), Index: indexes.Draw(t, "last index")},
-				PreVote: rapid.Bool().Draw(t, "pre-vote"), Early: rapid.Bool().Draw(t, "early"),
+				PreVote: rapid.Bool().Draw(t, "pre-vote"), Early: rapid.Bool().Draw(t, "early"), Transfer: rapid.Bool().Draw(t, "transfer"),
 			}
 		}),
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.RequestVoteReturn{Granted: rapid.Bool().Draw(t, "granted"), PreVote: rapid.Bool().Draw(t, "pre-vote")}
 		}),
+		rapid.Custom(func(t *rapid.T) rpc.Body { return chunks.Draw(t, "chunk") }),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.InstallSnapshotReturn{
+				Snapshot: rpc.EntryID{Term: terms.Draw(t, "term"), Index: indexes.Draw(t, "index")}, Transfer: rapid.Uint64().Draw(t, "transfer"),
+				Next: rapid.Uint64().Draw(t, "next"), Installed: rapid.Bool().Draw(t, "installed"),
+			}
+		}),
+		rapid.Just(rpc.Body(&rpc.TimeoutNowCommand{})),
+		rapid.Just(rpc.Body(&rpc.TimeoutNowReturn{})),
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.PingCommand{
 				SenderID: noNodeIDs.Draw(t, "sender"), Timestamp: rapid.Int64().Draw(t, "timestamp"), WantTable: rapid.Bool().Draw(t, "want table"),
+				WantStarts: rapid.Bool().Draw(t, "want starts"), Known: indexes.Draw(t, "known"), Start: rpc.BootEpoch(rapid.Uint64().Draw(t, "start")), Configuration: noConfigurations.Draw(t, "configuration"),
 			}
 		}),
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.PingReturn{
 				SenderID: noNodeIDs.Draw(t, "sender"), Timestamp: rapid.Int64().Draw(t, "timestamp"), Leader: noNodeIDs.Draw(t, "leader"),
-				Table: tables.Draw(t, "table"), Refusal: rapid.StringN(0, -1, rpc.MaxRefusalBytes).Draw(t, "refusal"),
+				Forgot: rapid.Bool().Draw(t, "forgot"), Full: rapid.Bool().Draw(t, "full"), Start: rpc.BootEpoch(rapid.Uint64().Draw(t, "start")),
+				Starts:        nilIfEmpty(rapid.SliceOfN(starts, 0, rpc.MaxMembers).Draw(t, "starts")),
+				Multicast:     rapid.Bool().Draw(t, "multicast"),
+				Configuration: noConfigurations.Draw(t, "configuration"), Refusal: rapid.StringN(0, -1, rpc.MaxRefusalBytes).Draw(t, "refusal"),
 			}
 		}),
 	)

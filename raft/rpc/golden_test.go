@@ -4,6 +4,7 @@ package rpc_test
 // ProtocolVersion; -update writes them.
 
 import (
+	"bytes"
 	"encoding/hex"
 	"flag"
 	"os"
@@ -34,6 +35,7 @@ const goldenTime = 1_795_000_000_123_456_789
 
 func goldenBodies() []rpc.Body {
 	table := []rpc.Member{{ID: "n1", Instance: goldenHeader.Instance}, {ID: "n2", Instance: rpc.InstanceID{0x22}}}
+	conf := &rpc.Configuration{Cluster: goldenHeader.Cluster, Index: 250, Voters: table}
 	return []rpc.Body{
 		&rpc.HeartbeatCommand{Commit: 300, Read: 5},
 		&rpc.HeartbeatReturn{Read: 5, Last: 301},
@@ -41,13 +43,20 @@ func goldenBodies() []rpc.Body {
 			{Index: 300, Term: 7, Kind: rpc.EntryNoop, Time: goldenTime},
 			{Index: 301, Term: 7, Kind: rpc.EntryCommand, Time: goldenTime + 1, Data: []byte("blue")},
 		}},
-		&rpc.AppendLogReturn{Prev: 299, Match: 301, Accepted: true, Hint: rpc.EntryID{Term: 6, Index: 298}},
+		&rpc.AppendLogReturn{Prev: 299, Match: 301, Accepted: true, Hint: rpc.EntryID{Term: 6, Index: 298}, Damaged: true},
 		&rpc.CommitLogCommand{Commit: 301},
 		&rpc.CommitLogReturn{Commit: 301},
-		&rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 7, Index: 301}, PreVote: true, Early: true},
+		&rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 7, Index: 301}, PreVote: true, Early: true, Transfer: true},
 		&rpc.RequestVoteReturn{Granted: true, PreVote: true},
-		&rpc.PingCommand{SenderID: "n1", Timestamp: goldenTime, WantTable: true},
-		&rpc.PingReturn{SenderID: "n1", Timestamp: goldenTime, Leader: "n2", Table: table, Refusal: "another cluster"},
+		&rpc.InstallSnapshotCommand{
+			Snapshot: rpc.EntryID{Term: 7, Index: 300}, Transfer: 0xabcd, Offset: 512, Data: []byte("state"), Sum: 0x1234,
+			Final: true, Digest: bytes.Repeat([]byte{0xd1}, rpc.DigestBytes), Configuration: conf,
+		},
+		&rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 7, Index: 300}, Transfer: 0xabcd, Next: 517, Installed: true},
+		&rpc.TimeoutNowCommand{},
+		&rpc.TimeoutNowReturn{},
+		&rpc.PingCommand{SenderID: "n1", Timestamp: goldenTime, WantTable: true, Known: 250, Configuration: conf, Start: 3<<32 | 0xb007},
+		&rpc.PingReturn{SenderID: "n1", Timestamp: goldenTime, Leader: "n2", Configuration: conf, Refusal: "another cluster", Forgot: true, Full: true},
 	}
 }
 
@@ -79,7 +88,7 @@ func TestGoldenEntry(t *testing.T) {
 }
 
 func TestGoldenConfiguration(t *testing.T) {
-	c := rpc.Configuration{Voters: []rpc.Member{{ID: "n1"}, {ID: "n2"}}, Outgoing: []rpc.Member{{ID: "n1"}}, Learners: []rpc.Member{{ID: "n3"}}}
+	c := rpc.Configuration{Cluster: goldenHeader.Cluster, Index: 250, Voters: []rpc.Member{{ID: "n1"}, {ID: "n2"}}, Outgoing: []rpc.Member{{ID: "n1"}}, Learners: []rpc.Member{{ID: "n3"}}}
 	got, err := rpc.DecodeConfiguration(golden(t, "Configuration", rpc.AppendConfiguration(nil, &c)))
 	require.NoError(t, err)
 	require.Equal(t, c, got)

@@ -2,10 +2,11 @@ package rpc
 
 // Reply is what came of one call: the peer's return, or Err and nothing else.
 type Reply[R any] struct {
-	From   NodeID
-	Term   Term // the peer's term when it answered
-	Return R
-	Err    error // the call failed: it may or may not have been carried out
+	From     NodeID
+	Instance InstanceID // of the peer that answered
+	Term     Term       // the peer's term when it answered
+	Return   R
+	Err      error // the call failed: it may or may not have been carried out
 }
 
 // Done receives the reply of a call, exactly once, on a goroutine of the bus: it must not block.
@@ -20,4 +21,6 @@ type IRaftRPC interface {
 	AppendLog(Term, *AppendLogCommand, Done[*AppendLogReturn]) error
 	CommitLog(Term, *CommitLogCommand, Done[*CommitLogReturn]) error
 	RequestVote(Term, *RequestVoteCommand, Done[*RequestVoteReturn]) error
+	InstallSnapshot(Term, *InstallSnapshotCommand, Done[*InstallSnapshotReturn]) error
+	TimeoutNow(Term, *TimeoutNowCommand, Done[*TimeoutNowReturn]) error
 }

@@ -26,7 +26,9 @@ const (
 	bodyUnknown     = 63
 	fieldUnknown    = 64
 	fieldEntries    = 4 // of AppendLogCommand
-	fieldTable      = 4 // of PingReturn
+	fieldConf       = 6 // of PingReturn
+	fieldVoters     = 1 // of Configuration
+	bodyChunk       = 26
 	fieldRefusal    = 5
 	fieldEntryKind  = 3
 	fieldEntryIndex = 1
@@ -44,6 +46,12 @@ func message(fields ...[]byte) []byte {
 	head := [][]byte{varint(1, rpc.ProtocolVersion), field(fieldFrom, []byte("n1")), field(fieldTo, []byte("n2"))}
 	return bytes.Join(append(head, fields...), nil)
 }
+
+func fixed(num protowire.Number, v uint64) []byte {
+	return protowire.AppendFixed64(protowire.AppendTag(nil, num, protowire.Fixed64Type), v)
+}
+
+func chunk(fields ...[]byte) []byte { return message(field(bodyChunk, fields...)) }
 
 func entry(index, term uint64) []byte { return append(varint(1, index), varint(2, term)...) }
 
@@ -102,14 +110,24 @@ func TestDecodeRefuses(t *testing.T) {
 		"entry cut":                {message(field(bodyAppendLog, field(fieldEntries, []byte{0x08}))), "cut off"},
 		"entry of a large kind":    {message(field(bodyAppendLog, field(fieldEntries, entry(1, 1), varint(fieldEntryKind, 256)))), "too large"},
 		"too many small entries":   {manyEntries(rpc.SmallEntries * 2), "items in"},
-		"too many members": {message(field(bodyPingReturn, many(rpc.MaxMembers+1, func(i int) []byte {
-			return field(fieldTable, field(1, bytes.Repeat([]byte("n"), i%64+1)))
-		}))), "more than 64 items"},
-		"member twice":       {message(field(bodyPingReturn, field(fieldTable, field(1, []byte("n1"))), field(fieldTable, field(1, []byte("n1"))))), "n1 is listed twice"},
-		"member without id":  {message(field(bodyPingReturn, field(fieldTable))), "without an id"},
-		"member cut":         {message(field(bodyPingReturn, field(fieldTable, []byte{0x0a}))), "cut off"},
-		"refusal too long":   {message(field(bodyPingReturn, field(fieldRefusal, make([]byte, rpc.MaxRefusalBytes+1)))), "at most 1024"},
-		"refusal is no text": {message(field(bodyPingReturn, field(fieldRefusal, []byte{0xff}))), "not UTF-8"},
+		"too many members": {message(field(bodyPingReturn, field(fieldConf, many(rpc.MaxMembers+1, func(i int) []byte {
+			return field(fieldVoters, field(1, bytes.Repeat([]byte("n"), i%64+1)))
+		})))), "more than 64 items"},
+		"too many starts":                  {message(field(bodyPingReturn, many(rpc.MaxMembers+1, func(int) []byte { return field(10, field(1, []byte("n1"))) }))), "more than 64 items"},
+		"start cut":                        {message(field(bodyPingReturn, field(10, []byte{0x0a}))), "cut off"},
+		"member twice":                     {message(field(bodyPingReturn, field(fieldConf, field(fieldVoters, field(1, []byte("n1"))), field(fieldVoters, field(1, []byte("n1")))))), "n1 is listed twice"},
+		"member without id":                {message(field(bodyPingReturn, field(fieldConf, field(fieldVoters)))), "without an id"},
+		"member cut":                       {message(field(bodyPingReturn, field(fieldConf, field(fieldVoters, []byte{0x0a})))), "cut off"},
+		"configuration twice":              {message(field(bodyPingReturn, field(fieldConf), field(fieldConf))), "a second configuration"},
+		"chunk of no transfer":             {chunk(varint(2, 9), field(5, []byte("x"))), "impossible shape"},
+		"chunk of no snapshot":             {chunk(fixed(3, 1), field(5, []byte("x"))), "impossible shape"},
+		"chunk of nothing":                 {chunk(varint(2, 9), fixed(3, 1)), "impossible shape"},
+		"last chunk without digest":        {chunk(varint(2, 9), fixed(3, 1), varint(7, 1), field(9)), "impossible shape"},
+		"last chunk with a short digest":   {chunk(varint(2, 9), fixed(3, 1), varint(7, 1), field(8, make([]byte, 31)), field(9)), "impossible shape"},
+		"last chunk without configuration": {chunk(varint(2, 9), fixed(3, 1), varint(7, 1), field(8, make([]byte, 32))), "impossible shape"},
+		"digest before the last chunk":     {chunk(varint(2, 9), fixed(3, 1), field(5, []byte("x")), field(8, make([]byte, 32))), "impossible shape"},
+		"refusal too long":                 {message(field(bodyPingReturn, field(fieldRefusal, make([]byte, rpc.MaxRefusalBytes+1)))), "at most 1024"},
+		"refusal is no text":               {message(field(bodyPingReturn, field(fieldRefusal, []byte{0xff}))), "not UTF-8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, b, err := rpc.Decode(c.frame, nil)
@@ -185,13 +203,16 @@ func TestDecodeEntryRefuses(t *testing.T) {
 }
 
 func TestDecodeConfigurationRefuses(t *testing.T) {
-	n1 := rpc.Member{ID: "n1"}
+	n1, again := rpc.Member{ID: "n1"}, rpc.Member{ID: "n1", Instance: rpc.InstanceID{1}}
 	for name, c := range map[string]rpc.Configuration{
 		"voter twice":       {Voters: []rpc.Member{n1, n1}},
 		"outgoing twice":    {Outgoing: []rpc.Member{n1, n1}},
 		"learner twice":     {Learners: []rpc.Member{n1, n1}},
 		"id that is no id":  {Voters: []rpc.Member{{ID: "n 1"}}},
 		"id too long":       {Voters: []rpc.Member{{ID: rpc.NodeID(strings.Repeat("n", rpc.MaxIDBytes+1))}}},
+		"voter and learner": {Voters: []rpc.Member{n1}, Learners: []rpc.Member{n1}},
+		"learner that goes": {Outgoing: []rpc.Member{n1}, Learners: []rpc.Member{again}},
+		"two instances":     {Voters: []rpc.Member{n1}, Outgoing: []rpc.Member{again}},
 		"member without id": {Learners: []rpc.Member{{Instance: rpc.InstanceID{1}}}},
 	} {
 		_, err := rpc.DecodeConfiguration(rpc.AppendConfiguration(nil, &c))

@@ -122,8 +122,16 @@ func setField(t require.TestingT, schema protoreflect.FileDescriptor, m *dynamic
 	if field.IsList() {
 		list := m.Mutable(field).List()
 		for i := range v.Len() {
+			if field.Message() == nil {
+				list.Append(scalar(t, field, v.Index(i)))
+				continue
+			}
 			list.Append(protoreflect.ValueOfMessage(asSchemaSays(t, schema, v.Index(i).Addr().Interface())))
 		}
+		return
+	}
+	if field.Message() != nil {
+		m.Set(field, protoreflect.ValueOfMessage(asSchemaSays(t, schema, v.Interface())))
 		return
 	}
 	m.Set(field, scalar(t, field, v))

@@ -3,6 +3,8 @@ package rpc
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // NodeID names a member of the cluster, and so the subjects it listens on: [A-Za-z0-9_-]+, not starting with '_'.
@@ -38,10 +40,12 @@ const (
 	EntryNoop EntryKind = 1
 	// EntryCommand carries a command of the state machine.
 	EntryCommand EntryKind = 2
+	// EntryConfiguration carries a Configuration. It is in force from the moment it is in a log, committed or not (thesis 4.1).
+	EntryConfiguration EntryKind = 3
 )
 
 // Known reports whether this build understands the kind.
-func (k EntryKind) Known() bool { return k == EntryNoop || k == EntryCommand }
+func (k EntryKind) Known() bool { return k >= EntryNoop && k <= EntryConfiguration }
 
 // Entry is one slot of the log. Its Data is shared, never copied: nobody writes to it once the entry is made.
 type Entry struct {
@@ -94,13 +98,44 @@ type Member struct {
 }
 
 // Configuration says who belongs to the cluster, from some index of the log on. Its first form is the table at index 0:
-// voters only, in order of id. Outgoing is the other voter set while a joint change is under way (thesis 4.3), Learners
-// receive entries and never count; both are empty until membership changes exist, and quorums honour them already.
+// voters only. Outgoing is the other voter set while a joint change is under way (thesis 4.3). Learners receive entries and
+// never count; the leader makes them voters once they have caught up. All lists are in order of id; no learner is in a voter
+// set, and a member in both voter sets is the same instance in both.
 type Configuration struct {
+	Cluster  ClusterID // the cluster's for ever; zero in the table at index 0, which it is the hash of
+	Index    Index     // of the entry that carries it; 0: the table
 	Voters   []Member
 	Outgoing []Member
 	Learners []Member
 }
+
+// Member finds a member by id, among voters first; false if there is none. A member in both voter sets is the same in both.
+func (c *Configuration) Member(id NodeID) (Member, bool) {
+	for _, list := range [][]Member{c.Voters, c.Outgoing, c.Learners} {
+		if m := find(list, id); m != nil {
+			return *m, true
+		}
+	}
+	return Member{}, false
+}
+
+// Members are all members, each once, in order of id.
+func (c *Configuration) Members() []Member {
+	all := slices.Concat(c.Voters, c.Outgoing, c.Learners)
+	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return slices.CompactFunc(all, func(a, b Member) bool { return a.ID == b.ID })
+}
+
+// Voter reports whether id counts in elections and commits.
+func (c *Configuration) Voter(id NodeID) bool {
+	return find(c.Voters, id) != nil || find(c.Outgoing, id) != nil
+}
+
+// Learner reports whether id is a learner.
+func (c *Configuration) Learner(id NodeID) bool { return find(c.Learners, id) != nil }
+
+// Joint reports whether two voter sets decide together (thesis 4.3).
+func (c *Configuration) Joint() bool { return len(c.Outgoing) > 0 }
 
 // Header says whom a message is from and for, and in which life and term it was sent. What does not fit is dropped.
 type Header struct {
@@ -110,11 +145,14 @@ type Header struct {
 	Boot     BootEpoch  // the sender's
 	Term     Term
 	Round    uint64 // ties a return to the one command it answers; unique per sender and boot
+	// Addressees are those whom a message to several is for, whose To names nobody in particular; each answers the same round.
+	Addressees []NodeID
 }
 
 // Message is a Raft message as the core sees it: one command, or one return.
 type Message struct {
 	From, To NodeID
+	Instance InstanceID // of the sender, as the bus has checked it; zero on a message that is to leave
 	Term     Term
 	// Call is the way back of a command received: the bus fills it in, the core copies it to the return, unread.
 	Call Call

@@ -101,6 +101,33 @@ func BenchmarkEntries(b *testing.B) {
 	require.NoError(b, l.Close())
 }
 
+// BenchmarkSimulated is the life of a log in a simulator: made, a hundred appends, opened again, on a disk in memory that
+// can crash.
+func BenchmarkSimulated(b *testing.B) {
+	for _, kib := range []int64{8, 16, 64} {
+		b.Run(fmt.Sprintf("segment=%dKiB", kib), func(b *testing.B) {
+			o := Options{SegmentBytes: kib << 10, LogID: testLogID, Inline: true}
+			data := make([]byte, 100)
+			b.ReportAllocs()
+			for b.Loop() {
+				fs := vfs.NewCrashableMem()
+				l, err := Open(fs, "/log", o)
+				require.NoError(b, err)
+				for i := rpc.Index(1); i <= 100; i++ {
+					err := l.Append(Batch{Entries: []rpc.Entry{{Index: i, Term: 1, Kind: rpc.EntryCommand, Data: data}}})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+				require.NoError(b, l.Close())
+				l, err = Open(fs, "/log", o)
+				require.NoError(b, err)
+				require.NoError(b, l.Close())
+			}
+		})
+	}
+}
+
 func BenchmarkOpenNew(b *testing.B) {
 	for b.Loop() {
 		start := time.Now()

@@ -4,10 +4,13 @@ package wal
 // a second crash while it does.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,8 +22,31 @@ import (
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
-// long asks for the sweeps of a release instead of those of every change.
-var long = os.Getenv("RAFTBUS_LONG") != ""
+// share asks for the sweeps of a release instead of those of every `go test`: RAFTBUS_LONG=1 for the whole of them, RAFTBUS_LONG=7 for
+// every seventh image, from a start that is drawn anew each time. 0: neither. No multiple of 2, so that each bit of a byte has its turn.
+var share = func() int {
+	given := os.Getenv("RAFTBUS_LONG")
+	n, err := strconv.Atoi(cmp.Or(given, "0"))
+	if err != nil || n < 0 || given != "" && n%2 == 0 {
+		panic("RAFTBUS_LONG: give 1 for all, or an odd n for every nth image")
+	}
+	return n
+}()
+
+// start is where a sweep begins that sees but a share.
+var start = rand.IntN(max(share, 1))
+
+// seeds are those of a sweep: the first few, or in a long run the share of all.
+func seeds(quick, all int) iter.Seq[uint64] {
+	step := share
+	if share == 0 {
+		step, all = 1, quick
+	}
+	return func(yield func(uint64) bool) {
+		for seed := start; seed < all && yield(uint64(seed)); seed += step {
+		}
+	}
+}
 
 // journal is what a test knows while a log is at work: what was acknowledged, and what is under way.
 type journal struct {
@@ -99,11 +125,9 @@ func (j *journal) survivor(t *testing.T, fs *waltest.FS, what string) {
 
 // TestCrashAtEveryOperation takes images of the disk before every operation that changes it.
 func TestCrashAtEveryOperation(t *testing.T) {
-	seeds, images := uint64(1), 0
-	if long {
-		seeds = 120
-	}
-	for seed := range seeds {
+	images := 0
+	for seed := range seeds(2, 120) {
+		inline := seed%2 == 1
 		fs, rng := waltest.New(), seeded(seed)
 		j := &journal{acked: model{}}
 		var checks []func() // run later, on the test's own goroutine
@@ -126,7 +150,8 @@ func TestCrashAtEveryOperation(t *testing.T) {
 			}
 			return nil
 		})
-		l := openTest(t, fs)
+		l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID, Inline: inline})
+		require.NoError(t, err)
 		require.NoError(t, j.work(l, &script{rng: seeded(seed), most: 900}, 25))
 		require.NoError(t, l.Close())
 		fs.Hook(nil)
@@ -135,7 +160,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		}
 		images += len(checks)
 	}
-	t.Logf("%d images", images)
+	t.Logf("%d images, seeds from %d on", images, start)
 	require.Greater(t, images, 500)
 }
 
@@ -188,7 +213,7 @@ func TestK54DirectoryNotSynced(t *testing.T) {
 // before it is.
 func TestK56MarkBeforeData(t *testing.T) {
 	fs := waltest.New()
-	l := openTest(t, fs)
+	l := openInline(t, fs) // so that the crashes are where Compact is, and nowhere else
 	var bs []Batch
 	for i := rpc.Index(1); i < 200; i++ {
 		bs = append(bs, Batch{Entries: entries(1, i, i+1)})

@@ -39,13 +39,14 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	what := ""
+	what, remedy := "", "replace this node by a new instance"
 	if e.Entry != (rpc.EntryID{}) {
 		what = fmt.Sprintf(" (group %d, entry %v)", e.Group, e.Entry)
+		remedy = "have the entry repaired from a peer, or " + remedy
 	}
 	return fmt.Sprintf("wal: segment %s is damaged at offset %d%s: %s. Nothing was changed or deleted: keep the folder, "+
-		"check the disk, and replace this node by a new instance; the other nodes hold what was acknowledged",
-		e.Segment, e.Offset, what, e.Reason)
+		"check the disk, and %s; the other nodes hold what was acknowledged",
+		e.Segment, e.Offset, what, e.Reason, remedy)
 }
 
 func invalid(format string, args ...any) error {

@@ -36,7 +36,12 @@ var faults = []fault{
 		return syscall.EIO
 	}},
 	{"short write", false, func(op waltest.Op) error { return &waltest.Short{Bytes: op.Bytes / 2, Err: syscall.EIO} }},
-	{"silent short write", false, func(op waltest.Op) error { return &waltest.Short{Bytes: op.Bytes / 2, Err: io.ErrShortWrite} }},
+	{"silent short write", false, func(op waltest.Op) error {
+		if op.Kind == waltest.Write {
+			return &waltest.Short{Bytes: op.Bytes / 2}
+		}
+		return io.ErrShortWrite
+	}},
 	{"ENOSPC once", false, func(waltest.Op) error { return syscall.ENOSPC }},
 	{"ENOSPC from here on", true, func(op waltest.Op) error { return &waltest.Short{Bytes: op.Bytes / 3, Err: syscall.ENOSPC} }},
 }
@@ -44,6 +49,7 @@ var faults = []fault{
 // breaker lets the n-th changing operation fail, and notes syncs of a segment that failed before.
 type breaker struct {
 	fault
+	reads   bool // it is the n-th reading operation
 	mu      sync.Mutex
 	left    int
 	broken  map[string]bool // segments of which a write or sync failed
@@ -53,7 +59,7 @@ type breaker struct {
 func (b *breaker) hook(op waltest.Op) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !op.Kind.Changes() {
+	if op.Kind.Changes() == b.reads {
 		return nil
 	}
 	if op.Kind == waltest.Sync && b.broken[op.Name] {
@@ -70,14 +76,10 @@ func (b *breaker) hook(op waltest.Op) error {
 
 // TestFaultAtEveryOperation: F20, F21, D5, K53.
 func TestFaultAtEveryOperation(t *testing.T) {
-	step := 5
-	if long {
-		step = 1
-	}
 	runs := 0
 	for _, f := range faults {
 		reached := true
-		for n := 1; reached; n += step {
+		for n := 1; reached; n += stride(1) {
 			b := &breaker{fault: f, left: n, broken: map[string]bool{}}
 			oneFault(t, b, fmt.Sprintf("%s at operation %d", f.name, n))
 			reached = b.left <= 0
@@ -85,7 +87,7 @@ func TestFaultAtEveryOperation(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs", runs)
-	require.Greater(t, runs, 150)
+	require.Greater(t, runs, map[bool]int{false: 800, true: 100}[raceDetector])
 }
 
 func oneFault(t *testing.T, b *breaker, what string) {
@@ -125,6 +127,28 @@ func (d *fullDisk) hook(op waltest.Op) error {
 	}
 	return nil
 }
+
+// quota lets creating files fail for want of space while there are so many in the folder.
+type quota struct {
+	fs    *waltest.FS
+	files int
+}
+
+func (q *quota) hook(op waltest.Op) error {
+	if op.Kind != waltest.Create || !strings.HasSuffix(op.Name, tempSuffix) {
+		return nil
+	}
+	if names, err := q.fs.FS.List("/log"); err != nil || len(names) >= q.files {
+		return errors.Join(err, syscall.ENOSPC)
+	}
+	return nil
+}
+
+// Waiting for the preparer to try again: how long at most, and how often to look.
+const (
+	retryWithin = 10 * time.Second
+	retryEvery  = time.Millisecond
+)
 
 // TestFullDisk: entries are refused once they fit nowhere, hard states and bases still get through, reads go on, and
 // writes resume when there is space again (F21).

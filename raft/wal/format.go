@@ -28,6 +28,9 @@ const (
 	ConfigurationBytesMax = 64 << 10
 	VoteBytesMax          = 255
 
+	// DamagedMax bounds the damaged entries of one group that Open reports. With more of them the disk is past repairing.
+	DamagedMax = 1024
+
 	// GroupsMax bounds the groups of one log, since each of them is written at the start of every segment.
 	GroupsMax = 1024
 )
@@ -82,6 +85,9 @@ type header struct {
 	time       int64
 }
 
+// bytes is the size of the record.
+func (h *header) bytes() int64 { return headerBytes + int64(h.length) }
+
 // put writes the header at b[:headerBytes].
 func (h *header) put(b []byte, salt uint32) {
 	le := binary.LittleEndian
@@ -135,6 +141,9 @@ func parseBatchHeader(b []byte, salt uint32) (batchHeader, bool) {
 	h, ok := parseHeader(b, salt)
 	return batchHeader{h.payloadCRC, h.length, uint64(h.group), uint64(h.id.Index)}, ok && h.kind == kindBatch
 }
+
+// sectorsDown rounds n down to whole sectors.
+func sectorsDown(n int64) int64 { return n &^ (sectorBytes - 1) }
 
 // sectorsUp rounds n up to whole sectors.
 func sectorsUp(n int64) int64 { return (n + sectorBytes - 1) &^ (sectorBytes - 1) }

@@ -1,11 +1,14 @@
 package wal
 
-// Decoders against hostile bytes. FuzzSegment gives raw bytes in the place of the log's files; FuzzReplay gives records whose checksums are
-// right, since otherwise no mutation ever gets past them.
+// Decoders against hostile bytes. FuzzSegment gives raw bytes in the place of the log's files; FuzzReplay gives records whose
+// checksums are right, since otherwise no mutation ever gets past them; FuzzDamage writes over a good log.
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,8 +19,9 @@ import (
 
 // openTwice opens a log that may be nonsense. What opens must read without trouble, take an entry, and open again the same.
 func openTwice(t *testing.T, d disk) {
-	fs := d.files(t)
-	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10})
+	d.requireBounded(t, 2)
+	fs, o := d.files(t), Options{SegmentBytes: 8 << 10, Inline: true}
+	l, err := Open(fs, "/log", o)
 	if err != nil {
 		return
 	}
@@ -32,12 +36,88 @@ func openTwice(t *testing.T, d disk) {
 		want[id] = l.State(id)
 	}
 	require.NoError(t, l.Close())
-	l, err = Open(fs, "/log", Options{SegmentBytes: 8 << 10})
+	l, err = Open(fs, "/log", o)
 	require.NoError(t, err)
 	for id, s := range want {
 		require.Equal(t, s, l.State(id))
 	}
 	require.NoError(t, l.Close())
+}
+
+// requireBounded fails if opening the disk allocates more than factor times what is read, and 64 KiB. The least of some
+// runs counts, since the test runner allocates beside it.
+func (d disk) requireBounded(t *testing.T, factor int) {
+	bytes, least := 0, ^uint64(0)
+	for _, b := range d {
+		bytes += len(b)
+	}
+	for range 3 {
+		fs := d.files(t)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, Inline: true, ReportDamaged: true})
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			require.NoError(t, l.Close())
+		}
+		if least = min(least, after.TotalAlloc-before.TotalAlloc); least <= uint64(factor*bytes+64<<10) {
+			return
+		}
+	}
+	require.Fail(t, "out of proportion", "%d bytes allocated for %d", least, bytes)
+}
+
+// TestOpenAllocatesInProportion: whatever a segment holds, memory for it is bounded by its size.
+func TestOpenAllocatesInProportion(t *testing.T) {
+	const size = 1 << 20
+	p := place{testLogID, 1}
+	for name, record := range map[string]func(i int) (header, []byte){
+		"terms": func(i int) (header, []byte) {
+			return header{kind: kindEntry, id: rpc.EntryID{Term: rpc.Term(i), Index: rpc.Index(i)}}, nil
+		},
+		"groups": func(i int) (header, []byte) {
+			return header{kind: kindHardState, group: GroupID(i), id: rpc.EntryID{Term: 1}}, nil
+		},
+		"configurations": func(i int) (header, []byte) {
+			return header{kind: kindEntry, entryKind: rpc.EntryConfiguration, id: rpc.EntryID{Term: 1, Index: rpc.Index(i)}}, nil
+		},
+		"bases": func(i int) (header, []byte) {
+			return header{kind: kindBase, flags: flagReset, id: rpc.EntryID{Term: 1, Index: rpc.Index(i)}}, []byte("c")
+		},
+		"damaged": func(i int) (header, []byte) {
+			return header{kind: kindEntry, id: rpc.EntryID{Term: 1, Index: rpc.Index(i)}}, []byte("x")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := make([]byte, size)
+			p.fillPattern(s, 0)
+			putSegmentHeader(s, p, size)
+			e := encoder{place: p, buf: make([]byte, headerBytes, size), base: sectorBytes}
+			for i := 1; len(e.buf) < size-3*sectorBytes; i++ {
+				h, data := record(i)
+				if e.record(h, data); name == "damaged" {
+					e.buf[len(e.buf)-1] = 'y'
+				}
+			}
+			body := e.finish(1)
+			if name == "damaged" {
+				h := batchHeader{length: uint32(len(body) - headerBytes), sequence: 1, records: e.records}
+				h.put(body, p.salt(sectorBytes))
+			}
+			copy(s[sectorBytes:], body)
+			factor := 2
+			if name == "terms" {
+				factor = 3 // 16 bytes for each record of 48, in a slice that doubles: no cluster writes a log of nothing but new terms
+			}
+			disk{segmentName(1): s}.requireBounded(t, factor)
+			_, err := openReporting(disk{segmentName(1): s}.files(t))
+			if refused := name == "groups" || name == "damaged"; refused {
+				require.ErrorAs(t, err, new(*CorruptError), "more than there may be")
+			} else {
+				require.NoError(t, err)
+			}
+		})
+	}
 }
 
 func readAll(t *testing.T, l *Log) {
@@ -62,9 +142,35 @@ func FuzzSegment(f *testing.F) {
 	f.Add(b)
 	f.Add(b[:3*sectorBytes])
 	f.Add([]byte(segmentMagic))
+	d, _ := livingLog(f)
+	f.Add(d[segmentName(1)]) // sealed
+	f.Add(d[segmentName(7)]) // begins with a checkpoint
+	f.Add(d[segmentName(8)]) // unused
+	torn := slices.Clone(b)
+	place{testLogID, 1}.fillPattern(torn[2*sectorBytes:3*sectorBytes], 2*sectorBytes)
+	f.Add(torn)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		openTwice(t, disk{segmentName(1): b})
 		openTwice(t, disk{segmentName(7): b})
+	})
+}
+
+// FuzzDamage writes bytes over a good log of 64 KiB. It is refused with nothing changed, or repaired to what it was, or as it
+// was all the time.
+func FuzzDamage(f *testing.F) {
+	d, m := livingLog(f)
+	f.Add(uint16(100), []byte("x"))
+	f.Add(uint16(700), bytes.Repeat([]byte{0}, 400))
+	f.Add(uint16(8<<10+600), d[segmentName(2)][512:1100])
+	f.Add(uint16(60<<10), []byte("unused space"))
+	f.Fuzz(func(t *testing.T, at uint16, over []byte) {
+		name := segmentName(uint64(at)/(8<<10) + 1)
+		b := slices.Clone(d[name])
+		copy(b[at%(8<<10):], over)
+		damaged := d.with(name, b)
+		damaged.noticed(t, m, true, "damage")
+		damaged.repaired(t, m, d, "damage")
+		damaged.requireBounded(t, 2)
 	})
 }
 

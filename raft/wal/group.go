@@ -20,6 +20,9 @@ type ledger struct {
 	hard    rpc.HardState
 	last    rpc.EntryID
 	terms   []TermRun
+	// configurations are the entries above the base that change who the members are: their effect begins in the log (K39).
+	// It is all that the log knows of what entries mean.
+	configurations []rpc.Index
 	// missing is the highest index of which only a checkpoint spoke: its entry was in a segment that is gone. That is as it
 	// should be once the base has passed it, and damage otherwise.
 	missing rpc.Index
@@ -27,16 +30,17 @@ type ledger struct {
 
 // group is a ledger as it is on disk, the same as it will be once the running Append is durable, and where the entries are.
 type group struct {
-	durable ledger // guarded by Log.mu
-	staged  ledger // the appender's own; equals durable between two appends
-	index   index  // guarded by Log.mu
+	durable ledger         // guarded by Log.mu
+	staged  ledger         // the appender's own; of use to the running Append only
+	index   index          // guarded by Log.mu
+	damaged []damagedEntry // guarded by Log.mu; rising
 }
 
 // copyFrom makes m equal to o without sharing memory that changes.
 func (m *ledger) copyFrom(o *ledger) {
-	terms := append(m.terms[:0], o.terms...)
+	terms, configurations := append(m.terms[:0], o.terms...), append(m.configurations[:0], o.configurations...)
 	*m = *o
-	m.terms = terms
+	m.terms, m.configurations = terms, configurations
 }
 
 // termAt is the term of the entry at i, which is the base or above it.
@@ -52,7 +56,7 @@ func (m *ledger) termAt(i rpc.Index) (rpc.Term, bool) {
 }
 
 // append takes in one entry. One at or below the last replaces the log from there on (thesis 3.5).
-func (m *ledger) append(id rpc.EntryID) error {
+func (m *ledger) append(id rpc.EntryID, kind rpc.EntryKind) error {
 	if id.Index <= m.base.ID.Index || id.Index > m.last.Index+1 || id.Index > indexMax {
 		return invalid("entry %v does not continue a log of entries %d to %d", id, m.base.ID.Index+1, m.last.Index)
 	}
@@ -63,12 +67,26 @@ func (m *ledger) append(id rpc.EntryID) error {
 	for n := len(m.terms); n > 0 && m.terms[n-1].First >= id.Index; n-- {
 		m.terms = m.terms[:n-1]
 	}
+	for n := len(m.configurations); n > 0 && m.configurations[n-1] >= id.Index; n-- {
+		m.configurations = m.configurations[:n-1] // a change that was rolled back leaves nothing behind (K37)
+	}
 	m.missing = min(m.missing, id.Index-1)
+	if kind == rpc.EntryConfiguration {
+		m.configurations = push(m.configurations, id.Index)
+	}
 	if n := len(m.terms); n == 0 || m.terms[n-1].Term != id.Term {
-		m.terms = append(m.terms, TermRun{First: id.Index, Term: id.Term})
+		m.terms = push(m.terms, TermRun{First: id.Index, Term: id.Term})
 	}
 	m.last = id
 	return nil
+}
+
+// push appends v to s, which doubles when it is full: what a log makes Open allocate stays in proportion to its size.
+func push[T any](s []T, v T) []T {
+	if len(s) == cap(s) {
+		s = slices.Grow(s, max(len(s), 8))
+	}
+	return append(s, v)
 }
 
 // setHardState takes in a term and vote. Neither a lower term nor a second vote in one term is ever written (I7, K2, K5).
@@ -101,9 +119,10 @@ func (m *ledger) setBase(b Base, reset bool) error {
 		return invalid("base %v is beyond the log, whose last entry is %v", b.ID, m.last)
 	}
 	if reset || b.ID.Index == m.last.Index {
-		m.last, m.terms, m.missing = b.ID, m.terms[:0], 0
+		m.last, m.terms, m.configurations, m.missing = b.ID, m.terms[:0], m.configurations[:0], 0
 	}
 	m.trimTerms(b.ID.Index + 1)
+	m.configurations = slices.DeleteFunc(m.configurations, func(i rpc.Index) bool { return i <= b.ID.Index })
 	m.base, m.hasBase = b, true
 	return nil
 }
@@ -123,5 +142,8 @@ func (m *ledger) trimTerms(first rpc.Index) {
 func (m *ledger) incomplete() bool { return m.missing > m.base.ID.Index }
 
 func (m *ledger) state() State {
-	return State{Base: m.base, HasBase: m.hasBase, HardState: m.hard, Last: m.last, Terms: slices.Clone(m.terms)}
+	return State{
+		Base: m.base, HasBase: m.hasBase, HardState: m.hard, Last: m.last,
+		Terms: append([]TermRun(nil), m.terms...), Configurations: append([]rpc.Index(nil), m.configurations...),
+	}
 }

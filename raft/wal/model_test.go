@@ -79,13 +79,24 @@ func (g *modelGroup) terms() []TermRun {
 	return runs
 }
 
+func (g *modelGroup) configurations() []rpc.Index {
+	var is []rpc.Index
+	for _, e := range g.log {
+		if e.Kind == rpc.EntryConfiguration {
+			is = append(is, e.Index)
+		}
+	}
+	return is
+}
+
 // differs says how the log differs from the model, or nothing.
 func (m model) differs(l *Log) string {
 	for id, g := range m {
 		s := l.State(id)
-		want := State{Base: g.base, HasBase: g.hasBase, HardState: g.hard, Last: g.last(), Terms: g.terms()}
+		want := State{Base: g.base, HasBase: g.hasBase, HardState: g.hard, Last: g.last(), Terms: g.terms(), Configurations: g.configurations()}
 		if s.Base.ID != want.Base.ID || string(s.Base.Configuration) != string(want.Base.Configuration) ||
-			s.HasBase != want.HasBase || s.HardState != want.HardState || s.Last != want.Last || !slices.Equal(s.Terms, want.Terms) {
+			s.HasBase != want.HasBase || s.HardState != want.HardState || s.Last != want.Last || !slices.Equal(s.Terms, want.Terms) ||
+			!slices.Equal(s.Configurations, want.Configurations) {
 			return fmt.Sprintf("group %d: state %+v, want %+v", id, s, want)
 		}
 		var got []rpc.Entry
@@ -173,6 +184,9 @@ func (s *script) entries(g *modelGroup) []rpc.Entry {
 			term++
 		}
 		es[i] = rpc.Entry{Index: first + rpc.Index(i), Term: term, Kind: rpc.EntryCommand, Time: s.rng.Int64(), Data: s.bytes(s.most)}
+		if s.rng.IntN(8) == 0 {
+			es[i].Kind = rpc.EntryConfiguration
+		}
 	}
 	return es
 }

@@ -1,7 +1,8 @@
 package wal
 
 // The preparer: one goroutine, owned by the Log, that has the next segment ready before the appender needs it. It is the
-// only part of the log that meets a full disk in normal life, and then it tries again until there is space.
+// only part of the log that meets a full disk in normal life, and then it tries again until there is space. With
+// Options.Inline there is no goroutine: whoever needs the segment, or asks whether there is room, makes it.
 
 import (
 	"fmt"
@@ -22,9 +23,13 @@ const (
 type preparer struct {
 	folder   folder
 	keepFree int64        // bytes of the disk to leave to others
+	inline   bool         // there is no goroutine
 	requests chan request // holds the newest request
 	stop     chan struct{}
 	done     chan struct{}
+
+	inlineMu sync.Mutex // without a goroutine: held by who does its work
+	pending  request    // without a goroutine: the newest request; guarded by inlineMu
 
 	mu      sync.Mutex
 	changed sync.Cond
@@ -40,11 +45,18 @@ type request struct {
 	size  int64
 }
 
-func startPreparer(f folder, keepFree int64) *preparer {
-	p := &preparer{folder: f, keepFree: keepFree, requests: make(chan request, 1), stop: make(chan struct{}), done: make(chan struct{})}
+func startPreparer(f folder, o Options) *preparer {
+	p := &preparer{
+		folder: f, keepFree: o.KeepFreeBytes, inline: o.Inline,
+		requests: make(chan request, 1), stop: make(chan struct{}), done: make(chan struct{}),
+	}
 	p.changed.L = &p.mu
 	p.look()
-	go p.run()
+	if p.inline {
+		close(p.done)
+	} else {
+		go p.run()
+	}
 	return p
 }
 
@@ -52,6 +64,8 @@ func startPreparer(f folder, keepFree int64) *preparer {
 func (p *preparer) close() error {
 	close(p.stop)
 	<-p.done
+	p.inlineMu.Lock()
+	defer p.inlineMu.Unlock()
 	if p.ready == nil {
 		return nil
 	}
@@ -70,6 +84,10 @@ func (p *preparer) ask(r request) {
 // take returns a segment as asked for, waiting while it is being made, but not for a full disk. A ready one that is too
 // small is made anew.
 func (p *preparer) take(r request) (*segment, error) {
+	if p.inline {
+		p.ask(r)
+		p.serveInline()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && !p.fits(r) {
@@ -107,6 +125,9 @@ func (p *preparer) begin(r request) (bool, error) {
 
 // status is nil, or why no segment can be had, or should be.
 func (p *preparer) status() error {
+	if p.inline {
+		p.serveInline()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil && p.low {
@@ -160,17 +181,9 @@ func (p *preparer) run() {
 // serve makes the segment, trying again while the disk is full. It reports false when the preparer is to end.
 func (p *preparer) serve(r request) bool {
 	for pause := prepareRetryMin; ; pause = min(2*pause, prepareRetryMax) {
-		switch s, err := p.make(r); {
-		case err == nil && s == nil:
+		if err := p.attempt(r); err == nil {
 			return true
-		case err == nil:
-			p.set(s, nil)
-			return true
-		case isFull(err):
-			p.set(nil, ErrFull)
-		default:
-			// On a failing disk the log stops as a whole: the next segment is not worth a second opinion (D5).
-			p.set(nil, fmt.Errorf("prepare segment %s: %w", segmentName(r.place.segment), err))
+		} else if !isFull(err) {
 			return false
 		}
 		select {
@@ -180,6 +193,57 @@ func (p *preparer) serve(r request) bool {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// serveInline is the goroutine's work where there is none: a look at the free space, and one attempt at what was asked
+// for last. What failed for want of space is so tried again whenever somebody needs it; what failed otherwise never is.
+func (p *preparer) serveInline() {
+	p.inlineMu.Lock()
+	defer p.inlineMu.Unlock()
+	if p.stopped() {
+		return
+	}
+	select {
+	case p.pending = <-p.requests:
+	default:
+	}
+	p.look()
+	if err := p.failure(); err != nil && !isFull(err) || p.pending.size == 0 {
+		return
+	}
+	_ = p.attempt(p.pending) // whoever waits for a segment finds the error in p.err
+}
+
+func (p *preparer) stopped() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// failure is why there is no segment, or nil.
+func (p *preparer) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// attempt makes the segment, if it is still to be made, and says what came of it to those who wait.
+func (p *preparer) attempt(r request) error {
+	s, err := p.make(r)
+	switch {
+	case err == nil && s == nil:
+	case err == nil:
+		p.set(s, nil)
+	case isFull(err):
+		p.set(nil, ErrFull)
+	default:
+		// On a failing disk the log stops as a whole: the next segment is not worth a second opinion (D5).
+		p.set(nil, fmt.Errorf("prepare segment %s: %w", segmentName(r.place.segment), err))
+	}
+	return err
 }
 
 // make returns nil if there is nothing to be made any more.

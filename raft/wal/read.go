@@ -19,8 +19,9 @@ const (
 // Entries returns entries of group g from lo up to, not including, hi, as far as they are durable: at least one if there
 // is one, otherwise no more than maxBytes by Entry.Size. Their Data shares memory with that of their neighbours.
 //
-// ErrCompacted: lo is at or below the base. *CorruptError: an entry is not what was written. Safe while Append runs: the
-// result is what the log held at one moment.
+// ErrCompacted: lo is at or below the base. *CorruptError: an entry is not what was written; it is in State.Damaged from
+// then on, and an Entries that begins below it ends there. Safe while Append runs: the result is what the log held at one
+// moment.
 func (l *Log) Entries(g GroupID, lo, hi rpc.Index, maxBytes int) ([]rpc.Entry, error) {
 	maxBytes = max(maxBytes, 0)
 	stretches, err := l.lookUp(g, lo, hi, maxBytes)
@@ -31,10 +32,27 @@ func (l *Log) Entries(g GroupID, lo, hi rpc.Index, maxBytes int) ([]rpc.Entry, e
 	r := reader{group: g, left: maxBytes, window: max(min(maxBytes, windowBytesMax)+strideBytes, windowBytesMin)}
 	for _, s := range stretches {
 		if more, err := r.stretch(s); err != nil || !more {
+			l.noteDamage(r.damaged)
 			return r.entries, err
 		}
 	}
 	return r.entries, nil
+}
+
+// Header returns what an entry's record header says: all but Data, which is nil. It is there also when the payload is damaged.
+// An entry that the log does not hold is a zero Entry. ErrCompacted as in Entries; *CorruptError: the header is damaged too.
+func (l *Log) Header(g GroupID, i rpc.Index) (e rpc.Entry, err error) {
+	stretches, err := l.lookUpHeader(g, i)
+	defer l.release(stretches)
+	if len(stretches) == 0 {
+		return e, err
+	}
+	r := reader{group: g, window: windowBytesMin}
+	_, err = r.walk(stretches[0], func(_ int64, h header) (bool, error) {
+		e = rpc.Entry{Index: h.id.Index, Term: h.id.Term, Kind: h.entryKind, Time: h.time}
+		return false, nil
+	})
+	return e, err
 }
 
 // stretch is a run of entries that one point of the index leads to.
@@ -48,26 +66,50 @@ type stretch struct {
 func (l *Log) lookUp(id GroupID, lo, hi rpc.Index, maxBytes int) ([]stretch, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	g, err := l.above(id, lo)
+	if g == nil {
+		return nil, err
+	}
+	hi, err = g.untilDamaged(id, lo, min(hi, g.durable.last.Index+1))
+	return g.stretches(lo, hi, maxBytes), err
+}
+
+// lookUpHeader finds where entry i is, damaged or not.
+func (l *Log) lookUpHeader(id GroupID, i rpc.Index) ([]stretch, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	g, err := l.above(id, i)
+	if g == nil {
+		return nil, err
+	}
+	return g.stretches(i, min(i, g.durable.last.Index)+1, 0), nil
+}
+
+// above returns the group, if it has entries from lo on or may have. The caller holds mu.
+func (l *Log) above(id GroupID, lo rpc.Index) (*group, error) {
 	g := l.groups[id]
 	switch {
 	case errors.Is(l.failure, ErrClosed):
 		return nil, ErrClosed
-	case g == nil:
-		return nil, nil
-	case lo <= g.durable.base.ID.Index:
+	case g != nil && lo <= g.durable.base.ID.Index:
 		return nil, ErrCompacted
 	}
+	return g, nil
+}
+
+// stretches finds where the entries are, all of which the group has. The caller holds mu for writing.
+func (g *group) stretches(lo, hi rpc.Index, maxBytes int) []stretch {
 	var found []stretch
 	// Two points are at least a stride apart or in different segments, so this many lead to maxBytes.
 	most := maxBytes/strideBytes + 2
-	for hi = min(hi, g.durable.last.Index+1); lo < hi && len(found) < most; {
+	for lo < hi && len(found) < most {
 		s := g.index.stretch(lo, hi)
 		s.limit = s.segment.end
 		s.segment.readers++
 		found = append(found, s)
 		lo = s.hi
 	}
-	return found, nil
+	return found
 }
 
 // stretch is where the entries from lo on are, up to the next point or hi.
@@ -100,6 +142,7 @@ type reader struct {
 	left    int // bytes that may still be returned
 	window  int
 	entries []rpc.Entry
+	damaged *CorruptError // an entry whose payload is not what was written
 
 	segment *segment
 	bytes   []byte // of segment, from offset on
@@ -108,6 +151,11 @@ type reader struct {
 
 // stretch reads the entries of s, and reports whether there is room for more.
 func (r *reader) stretch(s stretch) (bool, error) {
+	return r.walk(s, func(at int64, h header) (bool, error) { return r.entry(s, at, h) })
+}
+
+// walk gives the records of the entries of s to visit, until that says that it wants no more.
+func (r *reader) walk(s stretch, visit func(at int64, h header) (bool, error)) (bool, error) {
 	at := s.offset
 	for next := s.first; next < s.hi; {
 		h, err := r.header(s, at)
@@ -119,7 +167,7 @@ func (r *reader) stretch(s stretch) (bool, error) {
 				return false, r.corrupt(s, at, h, fmt.Sprintf("entry %d should be here", next))
 			}
 			if next++; h.id.Index >= s.lo {
-				if more, err := r.entry(s, at, h); err != nil || !more {
+				if more, err := visit(at, h); err != nil || !more {
 					return false, err
 				}
 			}
@@ -136,7 +184,7 @@ func (h *header) after(at int64) int64 {
 	if h.kind == kindBatch {
 		return at + headerBytes
 	}
-	return at + headerBytes + int64(h.length)
+	return at + h.bytes()
 }
 
 func (r *reader) header(s stretch, at int64) (header, error) {
@@ -162,7 +210,8 @@ func (r *reader) entry(s stretch, at int64, h header) (bool, error) {
 		return false, err
 	}
 	if checksum(data) != h.payloadCRC {
-		return false, r.corrupt(s, at, h, "the payload's checksum is wrong")
+		r.damaged = r.corrupt(s, at, h, payloadDamaged)
+		return false, r.damaged
 	}
 	if len(data) > 0 {
 		e.Data = data[:len(data):len(data)]
@@ -187,7 +236,7 @@ func (r *reader) read(s stretch, at int64, n int) ([]byte, error) {
 	return b[:n], nil
 }
 
-func (r *reader) corrupt(s stretch, at int64, h header, reason string) error {
+func (r *reader) corrupt(s stretch, at int64, h header, reason string) *CorruptError {
 	e := &CorruptError{Segment: s.segment.name, Offset: at, Reason: reason}
 	if h.kind == kindEntry {
 		e.Group, e.Entry = h.group, h.id

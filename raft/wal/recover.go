@@ -54,13 +54,18 @@ func (l *Log) recover() error {
 		return l.create(temps)
 	}
 	s := survey{log: l, adopt: true}
-	if err := s.read(numbers); err != nil {
-		return err
+	err = s.read(numbers)
+	if err == nil {
+		err = s.mend()
 	}
-	if err := s.mend(); err != nil {
-		return err
+	if err == nil {
+		err = l.removeTemps(temps)
 	}
-	return l.start(s.spare, temps)
+	if err != nil {
+		return errors.Join(err, s.closeSpare())
+	}
+	l.start(s.spare)
+	return nil
 }
 
 // create makes the first segment of a new log.
@@ -77,7 +82,11 @@ func (l *Log) create(temps []string) error {
 		return fullOr(err)
 	}
 	l.active, l.segments = s, []*segment{s}
-	return l.start(nil, temps)
+	if err := l.removeTemps(temps); err != nil {
+		return err
+	}
+	l.start(nil)
+	return nil
 }
 
 // fullOr names a full disk as such.
@@ -88,26 +97,24 @@ func fullOr(err error) error {
 	return err
 }
 
-// start removes what half-made segments left, and has the next segment made if it is not there.
-func (l *Log) start(spare *segment, temps []string) error {
-	for _, name := range temps {
+// removeTemps removes what half-made segments left.
+func (l *Log) removeTemps(names []string) error {
+	for _, name := range names {
 		if err := l.folder.removeIfThere(l.folder.path(name)); err != nil {
-			if spare != nil {
-				err = errors.Join(err, spare.file.Close())
-			}
 			return err
 		}
 	}
-	for _, g := range l.groups {
-		g.staged.copyFrom(&g.durable)
-	}
-	l.prep = startPreparer(l.folder, l.options.KeepFreeBytes)
+	return nil
+}
+
+// start has the next segment made if it is not there.
+func (l *Log) start(spare *segment) {
+	l.prep = startPreparer(l.folder, l.options)
 	if spare != nil {
 		l.prep.set(spare, nil)
-		return nil
+		return
 	}
 	l.askNext()
-	return nil
 }
 
 // makeDir makes dir and what is missing above it, durably (K54).

@@ -7,12 +7,28 @@ import "github.com/raftbus/raftbus/raft/rpc"
 // reserveBytes is the part at the end of a segment that batches with entries leave free, the seal's sector not counted.
 func reserveBytes(size int64) int64 { return min(reserveBytesMax, size/8) &^ (sectorBytes - 1) }
 
-// fits reports whether a batch with records of so many bytes fits in what is left of s.
-func (l *Log) fits(s *segment, bytes int64, entries bool) bool {
-	limit := s.size - sectorBytes // the seal
-	if entries {
-		limit -= reserveBytes(s.size)
+// baseReserveBytes is the part of the reserve that hard states leave to bases: however many terms pass while the disk is
+// full, the log can still be compacted, which is what frees space (F21).
+func baseReserveBytes(size int64) int64 { return sectorsUp(reserveBytes(size) / 8) }
+
+// leave is how much of a segment's end the plan may not use.
+func (l *Log) leave(size int64) int64 {
+	hasBase := false
+	for i := range l.plan {
+		if len(l.plan[i].Entries) > 0 {
+			return reserveBytes(size)
+		}
+		hasBase = hasBase || l.plan[i].Base != nil
 	}
+	if hasBase {
+		return 0
+	}
+	return baseReserveBytes(size)
+}
+
+// fits reports whether the plan, whose records have so many bytes, fits in what is left of s.
+func (l *Log) fits(s *segment, bytes int64) bool {
+	limit := s.size - sectorBytes - l.leave(s.size) // a sector for the seal
 	if s.end == sectorBytes {
 		bytes += l.checkpointBytes()
 	}

@@ -4,13 +4,17 @@ package wal
 // synced (torn: it is cut), or was it synced and damaged later (corrupt: the log refuses to open)? DESIGN.md enumerates
 // the cases.
 
-import "fmt"
+import (
+	"fmt"
+	"hash/crc32"
+)
 
 // image is a segment's bytes in memory.
 type image struct {
 	place
-	name string
-	data []byte
+	name   string
+	data   []byte
+	report bool // damaged payloads of entries do not end the walk (Options.ReportDamaged)
 }
 
 // tail says where a segment's intact batches end.
@@ -25,24 +29,33 @@ func (im *image) corrupt(offset int64, format string, args ...any) *CorruptError
 	return &CorruptError{Segment: im.name, Offset: offset, Reason: fmt.Sprintf(format, args...)}
 }
 
-// scan walks the batches, checks each, and gives those that are intact to visit, whose error ends the walk. *sequence is
-// the number the first batch must have, or 0 for any; afterwards it is the number the next one will have.
-func (im *image) scan(sequence *uint64, visit func(offset int64, h batchHeader, body []byte) error) (tail, error) {
+// visitor takes in a batch. One that is not intact was not torn by a crash either: visit must check each record, and refuse
+// the batch unless its damage is confined to payloads of entries.
+type visitor func(offset int64, h batchHeader, body []byte, intact bool) error
+
+// scan walks the batches, checks each, and gives them to visit, whose error ends the walk. *sequence is the number the
+// first batch must have, or 0 for any; afterwards it is the number the next one will have.
+func (im *image) scan(sequence *uint64, visit visitor) (tail, error) {
 	t := tail{end: sectorBytes}
 	for t.end < int64(len(im.data)) && !t.sealed {
-		h, intact := parseBatchHeader(im.data[t.end:], im.salt(t.end))
-		if !intact && im.hasPattern(im.sector(t.end), t.end) {
+		h, ok := parseBatchHeader(im.data[t.end:], im.salt(t.end))
+		if !ok && im.hasPattern(im.sector(t.end), t.end) {
 			return im.headless(t)
 		}
-		if err := im.checkHeader(t.end, h, intact, *sequence); err != nil {
+		if err := im.checkHeader(t.end, h, ok, *sequence); err != nil {
 			return t, err
 		}
 		start, end := t.end+headerBytes, t.end+headerBytes+int64(h.length)
 		body := im.data[start:end]
-		if checksum(body) != h.bodyCRC {
-			return im.failing(t, end)
+		intact := checksum(body) == h.bodyCRC
+		if !intact && im.torn(&t, end) {
+			return t, nil
 		}
-		if err := visit(t.end, h, body); err != nil {
+		intact = intact || im.unpad(start, end, h.bodyCRC)
+		if !intact && !im.report {
+			return t, im.damagedRecord(start, end)
+		}
+		if err := visit(t.end, h, body, intact); err != nil {
 			return t, err
 		}
 		*sequence = h.sequence + 1
@@ -89,17 +102,40 @@ func (im *image) headless(t tail) (tail, error) {
 	return t, nil
 }
 
-// failing decides about the batch at t.end, which ends at end, with an intact header and a body that fails its checksum.
-// It is torn only if it is the last thing ever written here and some of it never was.
-func (im *image) failing(t tail, end int64) (tail, error) {
-	if t.dirty = im.patternFrom(t.end); t.dirty <= end {
-		for at := t.end; at < end; at += sectorBytes {
-			if im.hasPattern(im.sector(at), at) {
-				return t, nil
-			}
+// torn decides about the batch at t.end, which ends at end, with an intact header and a body that fails its checksum. It
+// was never synced only if it is the last thing ever written here and some of it never was.
+func (im *image) torn(t *tail, end int64) bool {
+	if t.dirty = im.patternFrom(t.end); t.dirty > end {
+		return false
+	}
+	for at := t.end; at < end; at += sectorBytes {
+		if im.hasPattern(im.sector(at), at) {
+			return true
 		}
 	}
-	return t, im.damagedRecord(t.end+headerBytes, end)
+	return false
+}
+
+// unpad reports whether nothing but padding of the batch body between start and end is not what was written, and if so puts
+// that right in memory: a write that failed stopped in there, or the disk did this where it does not matter.
+func (im *image) unpad(start, end int64, bodyCRC uint32) bool {
+	at := start
+	for final := false; !final; {
+		if at+headerBytes > end {
+			return false
+		}
+		h, ok := parseHeader(im.data[at:], im.salt(at))
+		at, final = at+h.bytes(), h.flags&flagFinal != 0
+		if !ok || at > end {
+			return false
+		}
+	}
+	padding := make([]byte, end-at)
+	if crc32.Update(checksum(im.data[start:at]), castagnoli, padding) != bodyCRC {
+		return false
+	}
+	copy(im.data[at:end], padding)
+	return true
 }
 
 // patternFrom is the lowest offset, not below from, after which all sectors hold the pattern.
@@ -115,12 +151,12 @@ func (im *image) patternFrom(from int64) int64 {
 func (im *image) damagedRecord(start, end int64) error {
 	for at := start; at+headerBytes <= end; {
 		h, ok := parseHeader(im.data[at:], im.salt(at))
-		next := at + headerBytes + int64(h.length)
+		next := at + h.bytes()
 		if !ok || next > end {
 			return im.corrupt(at, "a record header is damaged")
 		}
 		if checksum(im.data[at+headerBytes:next]) != h.payloadCRC {
-			err := im.corrupt(at, "the payload's checksum is wrong")
+			err := im.corrupt(at, payloadDamaged)
 			err.Group = h.group
 			if h.kind == kindEntry {
 				err.Entry = h.id

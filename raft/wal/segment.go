@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -41,12 +42,11 @@ func segmentName(number uint64) string { return fmt.Sprintf("%016x%s", number, s
 
 // parseSegmentName reports whether name is a segment's, and which.
 func parseSegmentName(name string) (uint64, bool) {
-	var number uint64
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
 	if !ok || len(digits) != 16 {
 		return 0, false
 	}
-	_, err := fmt.Sscanf(digits, "%x", &number)
+	number, err := strconv.ParseUint(digits, 16, 64)
 	return number, err == nil && segmentName(number) == name
 }
 
@@ -171,6 +171,13 @@ func fillEmpty(file vfs.File, p place, size int64, stop <-chan struct{}) error {
 		}
 	}
 	return file.Sync()
+}
+
+func (s *segment) writeAt(b []byte, offset int64) error {
+	if n, err := s.file.WriteAt(b, offset); err != nil || n != len(b) {
+		return shortWrite(err)
+	}
+	return nil
 }
 
 func shortWrite(err error) error {

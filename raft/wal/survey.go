@@ -6,25 +6,31 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // survey reads all segments in order.
 type survey struct {
 	log    *Log
 	image  image    // of the segment being read; its memory is used again
-	adopt  bool     // nothing was read yet but seals of empty segments
+	adopt  bool     // nothing was read yet but checkpoints and seals
 	active *segment // the first that is not sealed
 	tail   tail     // the active segment's
 	spare  *segment // the one prepared after it, if any
 
 	lastBatch batchPlace
+
+	// For Inspect; nil at Open.
+	watch func(seg *segment, offset int64, h batchHeader, body []byte, intact bool) error // each batch that was taken in
+	ended func(seg *segment, t tail)                                                      // each segment that was read
 }
 
 // batchPlace is where the log's last intact batch is, and its bytes.
 type batchPlace struct {
 	segment *segment
 	offset  int64
-	bytes   []byte
+	bytes   []byte // shares the image's memory until that is used again
+	damaged []span
 }
 
 func (s *survey) read(numbers []uint64) error {
@@ -51,8 +57,11 @@ func missing(number uint64, format string, args ...any) error {
 	return &CorruptError{Segment: segmentName(number), Reason: "the file is missing: " + fmt.Sprintf(format, args...)}
 }
 
-// complete checks that no entry above a base was in a segment before the first one.
+// complete checks that nothing is needed that was in a segment before the first one: a checkpoint, or an entry above a base.
 func (s *survey) complete(first uint64) error {
+	if s.adopt && first != 1 {
+		return missing(first-1, "it or one before it held the state of all groups, and segment %s has no checkpoint", segmentName(first))
+	}
 	for _, id := range s.log.order {
 		if m := &s.log.groups[id].durable; m.incomplete() {
 			err := &CorruptError{Segment: segmentName(first - 1), Group: id, Reason: fmt.Sprintf(
@@ -74,13 +83,16 @@ func (s *survey) segment(number uint64, first bool) error {
 	}
 	s.log.segments = append(s.log.segments, seg)
 	r := replayer{log: s.log, segment: seg, adopt: s.adopt}
-	t, err := s.image.scan(&s.log.sequence, r.batch)
+	t, err := s.image.scan(&s.log.sequence, s.watched(&r))
 	if err != nil {
 		return err
 	}
+	if s.ended != nil {
+		s.ended(seg, t)
+	}
 	s.adopt = r.adopt
 	if t.last != 0 {
-		s.lastBatch = batchPlace{seg, t.last, append(s.lastBatch.bytes[:0], s.image.data[t.last:t.end]...)}
+		s.lastBatch = batchPlace{seg, t.last, s.image.data[t.last:t.end], r.damaged}
 	} else if first && number != 1 {
 		return s.image.corrupt(sectorBytes, "the log's first segment is empty, and the ones before it are gone")
 	}
@@ -89,6 +101,26 @@ func (s *survey) segment(number uint64, first bool) error {
 		s.active, s.tail = seg, t
 	}
 	return nil
+}
+
+// watched is the visitor of a segment.
+func (s *survey) watched(r *replayer) visitor {
+	if s.watch == nil {
+		return r.batch
+	}
+	return func(offset int64, h batchHeader, body []byte, intact bool) error {
+		if err := r.batch(offset, h, body, intact); err != nil {
+			return err
+		}
+		return s.watch(r.segment, offset, h, body, intact)
+	}
+}
+
+func (s *survey) closeSpare() error {
+	if s.spare == nil {
+		return nil
+	}
+	return s.spare.file.Close()
 }
 
 // keepSpare checks that a segment after the active one was never written to.
@@ -128,10 +160,11 @@ func (s *survey) readImage(seg *segment) error {
 	if err != nil {
 		return err
 	}
+	s.lastBatch.bytes = slices.Clone(s.lastBatch.bytes)
 	if int64(cap(s.image.data)) < info.Size() {
 		s.image.data = make([]byte, info.Size())
 	}
-	s.image = image{place: seg.place, name: seg.name, data: s.image.data[:info.Size()]}
+	s.image = image{place: seg.place, name: seg.name, data: s.image.data[:info.Size()], report: s.log.options.ReportDamaged}
 	if len(s.image.data) < sectorBytes {
 		return s.image.corrupt(0, "the file has %d bytes: it was cut", info.Size())
 	}
@@ -176,21 +209,45 @@ func (s *survey) mend() error {
 	l := s.log
 	l.active = s.active
 	if last := s.lastBatch; last.segment != nil {
-		if err := rewrite(last.segment, last.bytes, last.offset); err != nil {
+		if err := last.rewrite(); err != nil {
 			return err
 		}
 	}
 	if s.tail.dirty == s.tail.end {
 		return nil
 	}
-	torn := make([]byte, s.tail.dirty-s.tail.end)
-	s.active.fillPattern(torn, s.tail.end)
-	return rewrite(s.active, torn, s.tail.end)
+	return s.active.unwrite(s.tail.end, s.tail.dirty)
+}
+
+// unwrite overwrites torn sectors with the pattern. The last word of the first sector comes before the batch header: so
+// should a write stop anywhere (F20), there is some of the pattern in the sector of a header that is no longer intact.
+func (s *segment) unwrite(from, to int64) error {
+	b := make([]byte, to-from)
+	s.fillPattern(b, from)
+	if err := s.writeAt(b[sectorBytes-8:], from+sectorBytes-8); err != nil {
+		return err
+	}
+	return rewrite(s, b[:sectorBytes-8], from)
+}
+
+// rewrite writes the batch again, all but the sectors with a damaged payload: what failed a check is not written over by
+// what was read of it (D4). Repair writes them.
+func (p *batchPlace) rewrite() error {
+	from, end := p.offset, p.offset+int64(len(p.bytes))
+	for _, d := range append(p.damaged, span{end, end}) {
+		if to := sectorsDown(d.start); to > from {
+			if err := p.segment.writeAt(p.bytes[from-p.offset:to-p.offset], from); err != nil {
+				return err
+			}
+		}
+		from = sectorsUp(d.end)
+	}
+	return p.segment.file.SyncData()
 }
 
 func rewrite(seg *segment, b []byte, offset int64) error {
-	if n, err := seg.file.WriteAt(b, offset); err != nil || n != len(b) {
-		return shortWrite(err)
+	if err := seg.writeAt(b, offset); err != nil {
+		return err
 	}
 	return seg.file.SyncData()
 }

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/raftbus/raftbus/raft/measure"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -28,6 +30,8 @@ type Batch struct {
 	Base      *Base
 	HardState *rpc.HardState
 	Entries   []rpc.Entry
+
+	cut bool // the base is the present one, and the entries after it are forgotten all the same
 }
 
 // TermRun says that the entries from First up to the next run's First are of Term.
@@ -43,29 +47,43 @@ type State struct {
 	HardState rpc.HardState
 	Last      rpc.EntryID // the last entry; Base.ID if there is none
 	Terms     []TermRun   // one per change of term, from Base.ID.Index+1 on; empty if there are no entries
+	// Configurations are the indexes, rising, of the entries of kind configuration. The last of them, or the base if there
+	// is none, says who the members are; Entries returns them.
+	Configurations []rpc.Index
+	// Damaged are the entries, rising, whose payload is known not to be what was written: found by Open, with
+	// Options.ReportDamaged, or by Entries. Entries does not return them.
+	Damaged []rpc.EntryID
 }
 
-// Options are for Open. The zero value is what production uses.
+// Options are for Open. The zero value works; a node sets KeepFreeBytes and ReportDamaged.
 type Options struct {
 	// SegmentBytes is the size of a segment. The first ones are smaller, so that a new log opens fast. Smaller costs a
-	// sync and a checkpoint more often; larger keeps more compacted log on disk, and takes longer to prepare. Default 32 MiB.
+	// sync and a checkpoint more often; larger keeps more compacted log on disk, and takes longer to prepare. Default 16 MiB.
 	SegmentBytes int64
 	// KeepFreeBytes of the log's disk are left to others, above all to the store: when less is free, or another segment
 	// would leave less, Room says ErrFull. Default 0: only the log's own needs count.
 	KeepFreeBytes int64
 	// LogID salts the checksums. Default: random, which is what keeps clients from guessing it. Only tests set it.
 	LogID uint64
+	// ReportDamaged has Open succeed although payloads of entries are damaged, as long as nothing else is: State lists those
+	// entries, Entries refuses them, Repair takes them from a peer. Until that is done the node must neither vote nor
+	// acknowledge anything (D3). Default: Open refuses them too.
+	ReportDamaged bool
+	// Inline is for simulations: the log has no goroutine and reads no clock, so that with a LogID everything it does to the
+	// disk follows from what it is told. The next segment is made by the Append that needs it, or by a Room before; a full
+	// disk is tried again by the next one of either, and free space looked at by each Room. All else is the same.
+	Inline bool
 }
 
 const (
 	// SegmentBytesDefault is the default of Options.SegmentBytes.
-	SegmentBytesDefault = 32 << 20
+	SegmentBytesDefault = 16 << 20
 	// segmentBytesMin is the least SegmentBytes: header, seal and some space between.
 	segmentBytesMin = 8 << 10
 	// firstSegmentBytes is the size of a new log's first segment. Each one is twice the one before, up to SegmentBytes.
 	firstSegmentBytes = 1 << 20
 	// reserveBytesMax bounds the end of each segment that batches with entries leave free, for the hard states and bases that
-	// must still be written when the disk has no room for another segment.
+	// must still be written when the disk has no room for another segment. An eighth of it is for bases only.
 	reserveBytesMax = 64 << 10
 )
 
@@ -74,11 +92,15 @@ type Stats struct {
 	Appends      uint64 // Append calls that became durable
 	Syncs        uint64 // syncs of a segment in Append
 	Entries      uint64
-	Bytes        uint64        // written by Append, headers and padding included
-	Segments     int           // with batches in them
-	SegmentBytes int64         // their size
-	SyncLast     time.Duration // how long the last write and sync took
+	Bytes        uint64 // written by Append, headers and padding included
+	Segments     int    // with batches in them
+	SegmentBytes int64  // their size
+	Damaged      uint64 // payloads found damaged, of entries that were replaced since too
+	Repaired     uint64
+	SyncLast     time.Duration // how long the last write and sync took; with Options.Inline nobody measures
 	SyncMax      time.Duration
+	SyncTimes    measure.Durations // how long they all took
+	Syncing      time.Duration     // how long the one under way has taken so far; 0: none is
 }
 
 // Log is a durable log of entries and hard states of one or more Raft groups. Its methods may be called by several
@@ -99,6 +121,9 @@ type Log struct {
 
 	compactMu sync.Mutex // taken before appendMu
 
+	syncTimes measure.Histogram
+	syncBegan atomic.Pointer[time.Time] // of the write and sync under way; nil: none is
+
 	// What is durable, guarded by mu. Only the appender writes it; it is never held while the disk is waited for.
 	mu       sync.RWMutex
 	groups   map[GroupID]*group
@@ -113,7 +138,11 @@ func (l *Log) State(id GroupID) State {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if g := l.groups[id]; g != nil {
-		return g.durable.state()
+		s := g.durable.state()
+		for _, d := range g.damaged {
+			s.Damaged = append(s.Damaged, d.id)
+		}
+		return s
 	}
 	return State{}
 }
@@ -137,6 +166,10 @@ func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	s := l.stats
+	s.SyncTimes = l.syncTimes.Read()
+	if began := l.syncBegan.Load(); began != nil {
+		s.Syncing = time.Since(*began)
+	}
 	s.Segments = len(l.segments)
 	for _, segment := range l.segments {
 		s.SegmentBytes += segment.size

@@ -3,10 +3,13 @@ package wal
 // What a log promises when nothing fails.
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -17,8 +20,13 @@ import (
 // TestModel compares a log with the model through random steps and restarts.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		fs := vfs.NewMem()
-		l := openTest(t, fs)
+		fs, inline := vfs.NewMem(), rapid.Bool().Draw(t, "inline")
+		open := func() *Log {
+			l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID, Inline: inline})
+			require.NoError(t, err)
+			return l
+		}
+		l := open()
 		defer func() { require.NoError(t, l.Close()) }()
 		m := model{}
 		s := script{rng: seeded(rapid.Uint64().Draw(t, "seed")), most: rapid.SampledFrom([]int{20, 300, 3000}).Draw(t, "most")}
@@ -42,7 +50,7 @@ func TestModel(t *testing.T) {
 			},
 			"reopen": func(t *rapid.T) {
 				require.NoError(t, l.Close())
-				l = openTest(t, fs)
+				l = open()
 			},
 			"": func(t *rapid.T) { m.check(t, l) },
 		})
@@ -88,6 +96,37 @@ func TestK22AppendABA(t *testing.T) {
 	require.NoError(t, l.Close())
 	l = openTest(t, fs)
 	m.check(t, l)
+	require.NoError(t, l.Close())
+}
+
+// TestK37TruncatedChangeStays: the log knows which entries change the membership: no one that was replaced, none at or below
+// the base, and after a restart the same (K10: the last one counts, however old, and not only what a batch brought).
+func TestK37TruncatedChangeStays(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	step := func(want []rpc.Index, b Batch, kinds ...rpc.Index) {
+		for i := range b.Entries {
+			if slices.Contains(kinds, b.Entries[i].Index) {
+				b.Entries[i].Kind = rpc.EntryConfiguration
+			}
+		}
+		require.NoError(t, l.Append(b))
+		for range 2 {
+			require.Equal(t, want, l.State(3).Configurations)
+			require.NoError(t, l.Close())
+			l = openTest(t, fs)
+		}
+	}
+	base := func(id rpc.EntryID) Batch { return Batch{Group: 3, Base: &Base{ID: id}} }
+	step([]rpc.Index{2, 5}, Batch{Group: 3, Entries: entries(1, 1, 6)}, 2, 5)
+	step([]rpc.Index{2, 5}, Batch{Group: 3, Entries: entries(1, 6, 90)})
+	step([]rpc.Index{2, 5, 50}, Batch{Group: 3, Entries: entries(2, 50, 60)}, 50)
+	step([]rpc.Index{2, 5}, Batch{Group: 3, Entries: entries(3, 50, 52)})
+	step([]rpc.Index{2, 51}, Batch{Group: 3, Entries: entries(4, 4, 200)}, 51)
+	step([]rpc.Index{2, 51}, base(rpc.EntryID{Term: 1, Index: 1}))
+	step([]rpc.Index{51}, base(rpc.EntryID{Term: 1, Index: 2}))
+	step([]rpc.Index{51}, base(rpc.EntryID{Term: 4, Index: 50}))
+	step(nil, base(rpc.EntryID{Term: 5, Index: 60}))
 	require.NoError(t, l.Close())
 }
 
@@ -299,4 +338,40 @@ func TestResetWithin(t *testing.T) {
 		l = openTest(t, fs)
 	}
 	require.NoError(t, l.Close())
+}
+
+// Each sync is in the histogram, and one that hangs shows while it does.
+func TestSyncsAreMeasured(t *testing.T) {
+	var hangs atomic.Bool
+	met, heal := make(chan struct{}), make(chan struct{})
+	active := "/log/" + segmentName(1) // the next one is prepared beside it
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && op.Path == active && hangs.CompareAndSwap(true, false) {
+			close(met)
+			<-heal
+		}
+		return nil
+	}))
+	l, err := Open(fs, "/log", Options{LogID: testLogID})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	healed := sync.OnceFunc(func() { close(heal) })
+	defer healed() // also when the test has failed: Close waits for what hangs
+	put := func(i rpc.Index) error {
+		return l.Append(Batch{Entries: []rpc.Entry{{Index: i, Term: 1}}})
+	}
+	require.NoError(t, put(1))
+	s := l.Stats()
+	require.EqualValues(t, s.Syncs, s.SyncTimes.Count())
+	require.Zero(t, s.Syncing)
+	hangs.Store(true)
+	done := make(chan error, 1)
+	go func() { done <- put(2) }()
+	<-met
+	require.Positive(t, l.Stats().Syncing)
+	require.Equal(t, s.SyncTimes, l.Stats().SyncTimes)
+	healed()
+	require.NoError(t, <-done)
+	require.Zero(t, l.Stats().Syncing)
+	require.EqualValues(t, s.Syncs+1, l.Stats().SyncTimes.Count())
 }

@@ -8,7 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,30 +31,59 @@ type Cluster struct {
 	Nodes   map[string]*replica.Replica // those that run
 	Wires   map[string]*Wire
 	dirs    map[string]string
+	joins   map[string]bool // started to be added to a cluster that runs
+	root    string
+	leafURL *url.URL
 	change  func(*replica.Options)
 }
 
 // New starts NATS and prepares n nodes n1, n2, ... without starting them. change may alter their options.
 func New(t testing.TB, n int, change ...func(*replica.Options)) *Cluster {
 	c := &Cluster{
-		t: t, Nodes: map[string]*replica.Replica{}, Wires: map[string]*Wire{}, dirs: map[string]string{},
+		t: t, Nodes: map[string]*replica.Replica{}, Wires: map[string]*Wire{}, dirs: map[string]string{}, joins: map[string]bool{}, root: t.TempDir(),
 		change: func(o *replica.Options) {
 			for _, f := range change {
 				f(o)
 			}
 		},
 	}
-	root := t.TempDir()
 	for i := range n {
-		id := fmt.Sprintf("n%d", i+1)
-		c.Members = append(c.Members, id)
-		c.Wires[id] = NewWire()
-		c.dirs[id] = filepath.Join(root, id)
+		c.prepare(fmt.Sprintf("n%d", i+1))
 	}
 	c.StartNATS(-1)
 	t.Cleanup(c.close)
 	return c
 }
+
+func (c *Cluster) prepare(id string) {
+	c.Members = append(c.Members, id)
+	c.Wires[id] = NewWire()
+	c.dirs[id] = filepath.Join(c.root, id)
+}
+
+// Join starts a node that waits to be added. From then on it counts as a member here.
+func (c *Cluster) Join(id string) {
+	c.prepare(id)
+	c.StartJoining(id)
+}
+
+// StartJoining starts a node that was wiped, as one that waits to be let in.
+func (c *Cluster) StartJoining(id string) {
+	c.joins[id] = true
+	c.Start(id)
+}
+
+// Gone stops a node that was removed, and counts it no more.
+func (c *Cluster) Gone(id string) {
+	c.Stop(id)
+	c.Members = slices.DeleteFunc(c.Members, func(other string) bool { return other == id })
+}
+
+// Wipe deletes the data folder of a node that does not run.
+func (c *Cluster) Wipe(id string) { require.NoError(c.t, os.RemoveAll(c.dirs[id])) }
+
+// Dir is a node's data folder.
+func (c *Cluster) Dir(id string) string { return c.dirs[id] }
 
 // Started is New, with all nodes started and a leader that serves.
 func Started(t testing.TB, n int, change ...func(*replica.Options)) *Cluster {
@@ -62,11 +95,17 @@ func Started(t testing.TB, n int, change ...func(*replica.Options)) *Cluster {
 	return c
 }
 
-// StartNATS starts the server on a port; -1: a free one.
+// StartNATS starts the server on a port; -1: a free one. For leaf nodes it listens where it did before.
 func (c *Cluster) StartNATS(port int) {
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: port})
+	leafPort := embedded.Random
+	if c.leafURL != nil {
+		leafPort, _ = strconv.Atoi(c.leafURL.Port())
+	}
+	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: port, LeafPort: leafPort})
 	require.NoError(c.t, err)
 	c.NATS = server
+	c.leafURL, err = url.Parse(server.LeafURL())
+	require.NoError(c.t, err)
 }
 
 func (c *Cluster) close() {
@@ -89,8 +128,10 @@ func (c *Cluster) Start(id string) {
 // TryStart starts a node that may be refused.
 func (c *Cluster) TryStart(id string) (*replica.Replica, error) {
 	o := replica.Options{
-		ID: id, Members: c.Members, Dir: c.dirs[id], Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)),
-		NATS: replica.NATSOptions{URLs: []string{c.NATS.URL()}, Options: []nats.Option{nats.SetCustomDialer(c.Wires[id])}},
+		ID: id, Members: c.Members, Join: c.joins[id], Dir: c.dirs[id], Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil)),
+		NATS: replica.NATSOptions{
+			URLs: []string{c.NATS.URL()}, LeafURLs: []string{c.leafURL.String()}, Options: []nats.Option{nats.SetCustomDialer(c.Wires[id])},
+		},
 	}
 	c.change(&o)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -120,7 +161,7 @@ func (c *Cluster) Leader(not ...string) string {
 			delete(votes, id)
 		}
 		for id, n := range votes {
-			if serving := c.Nodes[id] != nil && c.Nodes[id].Status().Role == "leader"; serving && n > len(c.Members)/2 {
+			if n > len(c.Members)/2 && c.answers(id) {
 				leader = id
 				return true
 			}
@@ -128,6 +169,11 @@ func (c *Cluster) Leader(not ...string) string {
 		return false
 	}, 15*time.Second, 5*time.Millisecond, "no leader")
 	return leader
+}
+
+// answers reports whether a node leads, and clients are answered: it listens to them a moment after its election.
+func (c *Cluster) answers(id string) bool {
+	return c.Nodes[id] != nil && c.Nodes[id].Status().Role == "leader" && c.Nodes[id].Listens()
 }
 
 // Connect opens a client's connection.

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient"
@@ -55,13 +57,23 @@ func (c *counter) Restore(io.Reader) error          { return io.EOF }
 func (c *counter) Close() error                     { return nil }
 
 // startNode puts one node together, and returns it with its state machine.
-func startNode(t testing.TB, url string, id rpc.NodeID, members []rpc.NodeID) (*node.Node, *counter) {
+func startNode(t testing.TB, url string, id rpc.NodeID, members []rpc.NodeID, change ...func(*config.Config)) (*node.Node, *counter) {
+	return startNodeOn(t, vfs.Default, url, id, members, change...)
+}
+
+// startNodeOn is startNode, with the log on that file system.
+func startNodeOn(t testing.TB, fs vfs.FS, url string, id rpc.NodeID, members []rpc.NodeID, change ...func(*config.Config)) (*node.Node, *counter) {
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	conf, err := config.Validate(config.Config{NodeID: id, MemberIDs: members})
+	c := config.Config{NodeID: id, MemberIDs: members}
+	for _, change := range change {
+		change(&c)
+	}
+	conf, err := config.Validate(c)
 	require.NoError(t, err)
 	folder, err := node.OpenFolder(vfs.Default, t.TempDir(), id)
 	require.NoError(t, err)
-	log, err := wal.Open(vfs.Default, folder.Path("wal"), wal.Options{})
+	require.NoError(t, fs.MkdirAll(folder.Path(""), 0o700))
+	log, err := wal.Open(fs, folder.Path("wal"), wal.Options{})
 	require.NoError(t, err)
 	conns := map[busclient.Role]*busclient.Conn{}
 	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
@@ -89,18 +101,26 @@ func startNode(t testing.TB, url string, id rpc.NodeID, members []rpc.NodeID) (*
 	return n, machine
 }
 
-// startGroup starts nodes and returns them with the one that leads.
+// startGroup starts nodes on a server of their own and returns them with the one that leads.
 func startGroup(t testing.TB, size int) (leader *node.Node, machines []*counter) {
+	return startGroupOn(t, startNATS(t), size)
+}
+
+func startNATS(t testing.TB) (url string) {
 	server, err := embedded.Start(embedded.Options{})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
+	return server.URL()
+}
+
+func startGroupOn(t testing.TB, url string, size int, change ...func(*config.Config)) (leader *node.Node, machines []*counter) {
 	var members []rpc.NodeID
 	for i := range size {
 		members = append(members, rpc.NodeID(fmt.Sprintf("n%d", i+1)))
 	}
 	var nodes []*node.Node
 	for _, id := range members {
-		n, m := startNode(t, server.URL(), id, members)
+		n, m := startNode(t, url, id, members, change...)
 		nodes, machines = append(nodes, n), append(machines, m)
 	}
 	require.Eventually(t, func() bool {
@@ -124,6 +144,35 @@ func TestOwnStateMachine(t *testing.T) {
 	for _, m := range machines {
 		require.Eventually(t, func() bool { return m.total.Load() == 4950 }, 5*time.Second, time.Millisecond)
 	}
+}
+
+// Five nodes with multicast: what the leader logs goes to its followers as one message, and what a follower alone lacks does not.
+func TestMulticast(t *testing.T) {
+	url := startNATS(t)
+	nc, err := nats.Connect(url)
+	require.NoError(t, err)
+	defer nc.Close()
+	var together, alone atomic.Int64
+	_, err = nc.Subscribe("raftbus.rpc.*.*.AppendLog", func(m *nats.Msg) {
+		if strings.HasPrefix(m.Subject, "raftbus.rpc._all.") {
+			together.Add(1)
+		} else {
+			alone.Add(1)
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	leader, machines := startGroupOn(t, url, 5, func(c *config.Config) { c.Multicast = true })
+	for i := range uint64(100) {
+		require.NotNil(t, propose(t, leader, i))
+	}
+	for _, m := range machines {
+		require.Eventually(t, func() bool { return m.total.Load() == 4950 }, 5*time.Second, time.Millisecond)
+	}
+	require.NoError(t, nc.Flush())
+	t.Logf("%d AppendLogs to several, %d to one", together.Load(), alone.Load())
+	require.Greater(t, together.Load(), int64(50))
+	require.Less(t, alone.Load(), int64(100), "four times as many would leave without multicast")
 }
 
 func propose(t testing.TB, leader *node.Node, x uint64) any {

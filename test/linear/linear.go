@@ -1,10 +1,12 @@
 // Package linear records what concurrent clients of a key-value store saw, and has Porcupine judge whether one order of
-// the operations explains it all (C1, C2, C3, C5). An operation whose outcome the client did not learn may have happened at
+// the operations explains it all (C1, C2, C3, C4, C5). An operation whose outcome the client did not learn may have happened at
 // any time after it was sent, or never.
 package linear
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,9 +21,18 @@ const (
 	Update             // write if the revision is the expected one
 	Delete
 	Get
+	Create // write if there is no such key
+	Purge  // delete whatever is there
+	// Of a bucket, with its name for the key: "b" is that of every key "b.<...>". A history begins with all buckets there.
+	MakeBucket
+	RemoveBucket
 )
 
-func (k Kind) String() string { return [...]string{"put", "update", "delete", "get"}[k] }
+func (k Kind) String() string {
+	return [...]string{"put", "update", "delete", "get", "create", "purge", "make bucket", "remove bucket"}[k]
+}
+
+func (k Kind) ofBucket() bool { return k == MakeBucket || k == RemoveBucket }
 
 // Input is one request for one key.
 type Input struct {
@@ -29,16 +40,19 @@ type Input struct {
 	Key      string
 	Value    string // unique per write, so that a read names the write it saw
 	Expected uint64 // Update: the revision it must find
+	// ID makes a write one that was done already, if one of its id was; empty: it has none. Give it only where its window cannot end.
+	ID string
 }
 
 // Outcome is what a client heard.
 type Outcome uint8
 
 const (
-	Done    Outcome = iota
-	Refused         // wrong revision, or key not found: certainly not applied
-	Unknown         // may have been applied, or may yet be
-	NotDone         // nobody took it ('no responders', not sent): certainly not applied, and nothing was learnt
+	Done     Outcome = iota
+	Refused          // wrong revision, or key not found: certainly not applied
+	Unknown          // may have been applied, or may yet be
+	NotDone          // nobody took it ('no responders', not sent): certainly not applied, and nothing was learnt
+	NoBucket         // certainly not applied: there is no such bucket
 )
 
 // Output is the answer to an Input.
@@ -46,6 +60,7 @@ type Output struct {
 	Outcome  Outcome
 	Found    bool   // Get: there is such a key
 	Value    string // Get
+	Again    bool   // it had been done before: Revision is that of then
 	Revision uint64 // of the write, or of what was read; of an Update refused: the one found, if it was told
 }
 
@@ -53,6 +68,7 @@ type Output struct {
 type History struct {
 	mu    sync.Mutex
 	start time.Time
+	last  time.Duration // when the last operation that was added ended
 	ops   []porcupine.Operation
 }
 
@@ -68,6 +84,15 @@ func (h *History) Record(client int, in Input, do func() Output) Output {
 	defer h.mu.Unlock()
 	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: call, Output: out, Return: end})
 	return out
+}
+
+// Add records an operation that ran from a moment to another, counted from the history's beginning by a clock of its own. Do not mix
+// with Record.
+func (h *History) Add(client int, in Input, out Output, from, to time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.last = max(h.last, to)
+	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: int64(from), Output: out, Return: int64(to)})
 }
 
 // Count is the number of operations recorded, and how many of them ended unknown.
@@ -98,7 +123,7 @@ func (h *History) Check(timeout time.Duration) error {
 
 // closed is the history with unknown operations open to its end; reads that were not answered say nothing.
 func (h *History) closed() []porcupine.Operation {
-	end := time.Since(h.start).Nanoseconds()
+	end := max(time.Since(h.start), h.last).Nanoseconds()
 	var ops []porcupine.Operation
 	for _, op := range h.ops {
 		switch op.Output.(Output).Outcome {
@@ -126,10 +151,12 @@ func (h *History) explain(info porcupine.LinearizationInfo) string {
 
 // register is the state of one key. A revision of 0 with a value means that it is not known: the write's answer was lost.
 type register struct {
+	missing  bool // there is no bucket
 	found    bool
 	value    string
 	revision uint64 // of the last write, also of a delete
 	known    bool   // the revision is known
+	ids      string // of the writes done, with their revisions
 }
 
 var model = porcupine.Model{
@@ -142,8 +169,14 @@ var model = porcupine.Model{
 func byKey(history []porcupine.Operation) [][]porcupine.Operation {
 	keys := map[string][]porcupine.Operation{}
 	for _, op := range history {
-		k := op.Input.(Input).Key
-		keys[k] = append(keys[k], op)
+		if in := op.Input.(Input); !in.Kind.ofBucket() {
+			keys[in.Key] = append(keys[in.Key], op)
+		}
+	}
+	for _, op := range history {
+		if in := op.Input.(Input); in.Kind.ofBucket() {
+			addTo(keys, in.Key+".", op)
+		}
 	}
 	var list [][]porcupine.Operation
 	for _, ops := range keys {
@@ -152,22 +185,77 @@ func byKey(history []porcupine.Operation) [][]porcupine.Operation {
 	return list
 }
 
+// addTo adds an operation of a bucket to the history of each of its keys.
+func addTo(keys map[string][]porcupine.Operation, prefix string, op porcupine.Operation) {
+	for k := range keys {
+		if strings.HasPrefix(k, prefix) {
+			keys[k] = append(keys[k], op)
+		}
+	}
+}
+
 // step says whether an answer is possible in a state, and what the state is then.
 func step(s register, in Input, out Output) (bool, register) {
 	switch {
+	case in.Kind.ofBucket():
+		return bucket(s, in, out)
+	case s.missing || out.Outcome == NoBucket:
+		return s.missing && (out.Outcome == NoBucket || out.Outcome == Unknown), s
 	case in.Kind == Get:
 		return read(s, out)
+	case in.ID != "" && s.did(in.ID):
+		return again(s, in, out)
+	case out.Again:
+		return false, s // nothing was done before
 	case out.Outcome == Refused:
 		return refused(s, in, out)
 	case in.Kind == Update && s.known && s.revision != in.Expected:
 		// Its turn may come where it does nothing, if nobody heard otherwise.
 		return out.Outcome == Unknown, s
-	case in.Kind == Delete && !s.found:
+	case in.Kind == Delete && !s.found, in.Kind == Create && s.found:
 		return out.Outcome == Unknown, s
 	case out.Outcome == Done && s.known && out.Revision <= s.revision:
 		return false, s // revisions rise (C6)
 	}
-	return true, register{found: in.Kind != Delete, value: in.Value, revision: out.Revision, known: out.Outcome == Done}
+	after := register{found: in.Kind != Delete && in.Kind != Purge, value: in.Value, revision: out.Revision, known: out.Outcome == Done, ids: s.ids}
+	if in.ID != "" {
+		after.ids = remember(s.ids, in.ID, out)
+	}
+	return true, after
+}
+
+// Ids are kept as text, since states are compared: "id=revision;" each, with 0 for a write whose answer was lost.
+
+func (r *register) did(id string) bool { return strings.Contains(";"+r.ids, ";"+id+"=") }
+
+func remember(ids, id string, out Output) string {
+	list := append(strings.SplitAfter(ids, ";"), fmt.Sprintf("%s=%d;", id, out.Revision))
+	slices.Sort(list)
+	return strings.Join(list, "")
+}
+
+// again is a retry: nothing is done, and it is answered what the first was (C4).
+func again(s register, in Input, out Output) (bool, register) {
+	if out.Outcome == Unknown {
+		return true, s
+	}
+	lost := fmt.Sprintf(";%s=0;", in.ID)
+	told := fmt.Sprintf(";%s=%d;", in.ID, out.Revision)
+	ids := ";" + s.ids
+	if !out.Again || out.Outcome != Done || !strings.Contains(ids, lost) && !strings.Contains(ids, told) {
+		return false, s
+	}
+	s.ids = strings.Replace(ids, lost, told, 1)[1:]
+	return true, s
+}
+
+// bucket is what making and removing a bucket does to one of its keys. Revisions begin anew.
+func bucket(s register, in Input, out Output) (bool, register) {
+	makes := in.Kind == MakeBucket
+	if out.Outcome == Refused || out.Outcome == NoBucket || out.Outcome == Unknown && s.missing != makes {
+		return s.missing != makes, s // nothing is to be done
+	}
+	return s.missing == makes, register{missing: !makes, known: true}
 }
 
 func read(s register, out Output) (bool, register) {
@@ -188,6 +276,8 @@ func refused(s register, in Input, out Output) (bool, register) {
 	switch in.Kind {
 	case Delete:
 		return !s.found, s
+	case Create:
+		return s.found, s
 	case Update:
 		return !s.known || s.revision != in.Expected, s
 	}

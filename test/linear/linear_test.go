@@ -19,10 +19,13 @@ func history(ops ...porcupine.Operation) *History {
 	return h
 }
 
-func put(v string) Input   { return Input{Kind: Put, Key: "k", Value: v} }
-func get() Input           { return Input{Kind: Get, Key: "k"} }
-func done(r uint64) Output { return Output{Outcome: Done, Revision: r} }
-func unknown() Output      { return Output{Outcome: Unknown} }
+func put(v string) Input       { return Input{Kind: Put, Key: "b.k", Value: v} }
+func get() Input               { return Input{Kind: Get, Key: "b.k"} }
+func named(v, id string) Input { return Input{Kind: Put, Key: "b.k", Value: v, ID: id} }
+func twice(r uint64) Output    { return Output{Outcome: Done, Again: true, Revision: r} }
+func of(k Kind) Input          { return Input{Kind: k, Key: "b"} }
+func done(r uint64) Output     { return Output{Outcome: Done, Revision: r} }
+func unknown() Output          { return Output{Outcome: Unknown} }
 func found(v string, r uint64) Output {
 	return Output{Outcome: Done, Found: true, Value: v, Revision: r}
 }
@@ -30,14 +33,28 @@ func found(v string, r uint64) Output {
 // The checker must be able to say no: each history breaks one promise.
 func TestCheckerFires(t *testing.T) {
 	for name, h := range map[string]*History{
-		"lost write (C2)":         history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, get(), Output{Outcome: Done})),
-		"stale read (C3)":         history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, put("b"), done(2)), op(1, 4, 5, get(), found("a", 1))),
-		"revision back (C6)":      history(op(0, 0, 1, put("a"), done(2)), op(0, 2, 3, put("b"), done(1))),
-		"revision twice (C6)":     history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, put("b"), done(1))),
-		"two updates win (C1)":    history(op(0, 0, 1, put("a"), done(1)), op(1, 2, 9, Input{Kind: Update, Key: "k", Value: "b", Expected: 1}, done(2)), op(2, 2, 9, Input{Kind: Update, Key: "k", Value: "c", Expected: 1}, done(3))),
-		"update refused wrongly":  history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "k", Value: "b", Expected: 1}, Output{Outcome: Refused})),
-		"read of the future":      history(op(0, 0, 1, get(), found("a", 1)), op(1, 2, 3, put("a"), done(1))),
-		"unknown seen, then gone": history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), found("a", 1)), op(1, 4, 5, get(), Output{Outcome: Done})),
+		"lost write (C2)":                history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, get(), Output{Outcome: Done})),
+		"stale read (C3)":                history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, put("b"), done(2)), op(1, 4, 5, get(), found("a", 1))),
+		"revision back (C6)":             history(op(0, 0, 1, put("a"), done(2)), op(0, 2, 3, put("b"), done(1))),
+		"revision twice (C6)":            history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, put("b"), done(1))),
+		"two updates win (C1)":           history(op(0, 0, 1, put("a"), done(1)), op(1, 2, 9, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 1}, done(2)), op(2, 2, 9, Input{Kind: Update, Key: "b.k", Value: "c", Expected: 1}, done(3))),
+		"update refused wrongly":         history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 1}, Output{Outcome: Refused})),
+		"read of the future":             history(op(0, 0, 1, get(), found("a", 1)), op(1, 2, 3, put("a"), done(1))),
+		"create over a key":              history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Create, Key: "b.k", Value: "b"}, done(2))),
+		"create refused wrongly":         history(op(0, 0, 1, Input{Kind: Create, Key: "b.k"}, Output{Outcome: Refused})),
+		"purge that left a value":        history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Purge, Key: "b.k"}, done(2)), op(0, 4, 5, get(), found("a", 1))),
+		"outlives its bucket":            history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 4, 5, of(MakeBucket), Output{}), op(0, 6, 7, get(), found("a", 1))),
+		"write without a bucket":         history(op(0, 0, 1, of(RemoveBucket), Output{}), op(0, 2, 3, put("a"), done(1))),
+		"bucket not seen":                history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, get(), Output{Outcome: NoBucket})),
+		"made twice":                     history(op(0, 0, 1, of(MakeBucket), Output{}), op(0, 2, 3, get(), Output{})),
+		"retry done again (C4)":          history(op(0, 0, 1, named("a", "x"), done(1)), op(0, 2, 3, named("a", "x"), done(2))),
+		"retry of another (C4)":          history(op(0, 0, 1, named("a", "x"), done(1)), op(0, 2, 3, named("a", "y"), twice(1))),
+		"another answer (C4)":            history(op(0, 0, 1, named("a", "x"), done(1)), op(0, 2, 3, put("b"), done(2)), op(0, 4, 5, named("a", "x"), twice(2))),
+		"two answers (C4)":               history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, named("a", "x"), twice(1)), op(0, 4, 5, named("a", "x"), twice(2))),
+		"retry overwrites (C4)":          history(op(0, 0, 1, named("a", "x"), done(1)), op(0, 2, 3, put("b"), done(2)), op(0, 4, 5, named("a", "x"), twice(1)), op(0, 6, 7, get(), found("a", 1))),
+		"retry refused (C4)":             history(op(0, 0, 1, Input{Kind: Create, Key: "b.k", Value: "a", ID: "x"}, done(1)), op(0, 2, 3, Input{Kind: Create, Key: "b.k", Value: "a", ID: "x"}, Output{Outcome: Refused})),
+		"refused, and done all the same": history(op(0, 0, 1, put("a"), Output{Outcome: NotDone}), op(0, 2, 3, get(), found("a", 1))),
+		"unknown seen, then gone":        history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), found("a", 1)), op(1, 4, 5, get(), Output{Outcome: Done})),
 	} {
 		t.Run(name, func(t *testing.T) { require.ErrorContains(t, h.Check(time.Minute), "not linearizable") })
 	}
@@ -48,8 +65,14 @@ func TestCheckerAcceptsWhatIsRight(t *testing.T) {
 		"unknown never happened":  history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), Output{Outcome: Done})),
 		"unknown happened late":   history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), Output{Outcome: Done}), op(1, 4, 5, get(), found("a", 7))),
 		"concurrent read of old":  history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 9, put("b"), done(2)), op(1, 3, 4, get(), found("a", 1))),
-		"delete, then put":        history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Delete, Key: "k"}, done(2)), op(0, 4, 5, get(), Output{Outcome: Done}), op(0, 6, 7, put("b"), done(3))),
-		"unknown update did lose": history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "k", Value: "b", Expected: 9}, unknown()), op(0, 4, 5, get(), found("a", 1))),
+		"delete, then put":        history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Delete, Key: "b.k"}, done(2)), op(0, 4, 5, get(), Output{Outcome: Done}), op(0, 6, 7, put("b"), done(3))),
+		"create, purge, create":   history(op(0, 0, 1, Input{Kind: Create, Key: "b.k", Value: "a"}, done(1)), op(0, 2, 3, Input{Kind: Create, Key: "b.k"}, Output{Outcome: Refused}), op(0, 4, 5, Input{Kind: Purge, Key: "b.k"}, done(2)), op(0, 6, 7, Input{Kind: Create, Key: "b.k", Value: "b"}, done(3))),
+		"revisions begin anew":    history(op(0, 0, 1, put("a"), done(7)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 4, 5, put("b"), Output{Outcome: NoBucket}), op(0, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, of(MakeBucket), Output{Outcome: Refused}), op(0, 10, 11, put("c"), done(1))),
+		"unknown removal":         history(op(0, 0, 1, put("a"), done(7)), op(0, 2, 3, of(RemoveBucket), unknown()), op(1, 4, 5, get(), found("a", 7)), op(1, 6, 7, get(), Output{Outcome: NoBucket})),
+		"retry of a lost answer":  history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, put("b"), done(5)), op(0, 4, 5, named("a", "x"), twice(4)), op(0, 6, 7, named("a", "x"), twice(4)), op(0, 8, 9, get(), found("b", 5))),
+		"retry that was first":    history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, named("a", "x"), done(1)), op(0, 4, 5, get(), found("a", 1))),
+		"an id in a new bucket":   history(op(0, 0, 1, named("a", "x"), done(7)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, named("a", "x"), done(1))),
+		"unknown update did lose": history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 9}, unknown()), op(0, 4, 5, get(), found("a", 1))),
 	} {
 		t.Run(name, func(t *testing.T) { require.NoError(t, h.Check(time.Minute)) })
 	}

@@ -58,6 +58,9 @@ func Register(set *pflag.FlagSet) *Flags {
 	return &Flags{set: set}
 }
 
+// Of are the flags of a command that has them registered already.
+func Of(set *pflag.FlagSet) *Flags { return &Flags{set: set} }
+
 func usage(s setting) string {
 	if s.env == "" {
 		return s.usage
@@ -71,7 +74,7 @@ func (f *Flags) Resolve(lookup lookupFunc) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	merged := merge([]settings{f.fromFlags(), fromEnv(lookup, ownVariable), fromEnv(lookup, natsVariable)}, context)
+	merged := f.merged(lookup, context)
 	urls, err := merged.urls()
 	if err != nil {
 		return Target{}, err
@@ -88,6 +91,10 @@ func (f *Flags) Resolve(lookup lookupFunc) (Target, error) {
 		return Target{URLs: urls, Options: options, Timeout: DefaultTimeout}, nil
 	}
 	return Target{URLs: urls, Options: append(options, nats.Timeout(timeout)), Timeout: timeout}, nil
+}
+
+func (f *Flags) merged(lookup lookupFunc, context settings) settings {
+	return merge([]settings{f.fromFlags(), fromEnv(lookup, ownVariable), fromEnv(lookup, natsVariable), f.fromFile()}, context)
 }
 
 func (f *Flags) fromFlags() settings {
@@ -127,7 +134,7 @@ func fromEnv(lookup lookupFunc, name func(setting) string) settings {
 	return out
 }
 
-// either returns a setting that has no place in a context: the flag's, or that of the first variable that is set.
+// either returns a setting that has no place in a context: the flag's, that of the first variable that is set, or the file's.
 func (f *Flags) either(flag string, lookup lookupFunc, variables ...string) (value, source string) {
 	if value = f.value(flag); value != "" {
 		return value, "--" + flag
@@ -137,7 +144,7 @@ func (f *Flags) either(flag string, lookup lookupFunc, variables ...string) (val
 			return value, name
 		}
 	}
-	return "", ""
+	return f.fileValue(flag)
 }
 
 func (f *Flags) context(lookup lookupFunc) (settings, error) {

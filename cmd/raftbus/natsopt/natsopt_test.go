@@ -251,3 +251,58 @@ func TestACertificateMeetsNoOtherKey(t *testing.T) {
 	_, _, err := resolveWith(t, e, "--tlscert", cert)
 	require.ErrorContains(t, err, "go together")
 }
+
+func TestAnotherNATSTakesNothingOfTheFirst(t *testing.T) {
+	e := inContext(t, `{"url":"nats://context:4222","user":"ann","password":"secret"}`)
+	e["NATS_URL"], e["NATS_USER"], e["RAFTBUS_CREDS"], e["NATS_TIMEOUT"] = "nats://env:4222", "bob", "none.creds", "1s"
+	require.False(t, Other{}.Given())
+	other := Other{URL: "nats://other:4222"}
+	require.True(t, other.Given())
+	target, err := other.Resolve(e.lookup)
+	require.NoError(t, err)
+	require.Equal(t, []string{"nats://other:4222"}, target.URLs)
+	require.Empty(t, target.Options)
+	require.Equal(t, DefaultTimeout, target.Timeout)
+	target, err = Other{Context: "prod"}.Resolve(e.lookup)
+	require.NoError(t, err)
+	require.Equal(t, []string{"nats://context:4222"}, target.URLs)
+	_, err = Other{Creds: "none.creds"}.Resolve(e.lookup)
+	require.ErrorContains(t, err, "none.creds")
+}
+
+func TestNoAddressShowsItsCredentials(t *testing.T) {
+	for given, shown := range map[string]string{
+		"nats://host:4222":                 "nats://host:4222",
+		"nats://u:p@a:1,tls://token@b:2,c": "nats://********@a:1,tls://********@b:2,c",
+		"u:p@host":                         "********@host",
+		"nats://u:p%zz@host":               "nats://********@host",
+		"nats://u:p@ss/word@[::1:4222":     "nats://********@[::1:4222",
+	} {
+		require.Equal(t, shown, WithoutUser(given))
+	}
+}
+
+// Each setting is told with the source that it has, as it counts, and no secret is.
+func TestEffectiveSettings(t *testing.T) {
+	e := inContext(t, `{"url":"nats://context:1","inbox_prefix":"_IN","user":"gone","password":"hunter2"}`)
+	e["NATS_CA"], e["RAFTBUS_TIMEOUT"] = "/ca.pem", "9s"
+	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	flags := Register(set)
+	require.NoError(t, set.Parse([]string{"--nats", "nats://a:hunter2@flag:1,tls://flag:2"}))
+	for key, value := range map[string]string{"nats": "nats://file:1", "token": "hunter2", "timeout": "1s", "tlsca": "/file.pem"} {
+		FromFile(set.Lookup(key), value, "f.yaml:1")
+	}
+	list, err := flags.Effective(e.lookup)
+	require.NoError(t, err)
+	require.Equal(t, []Effective{
+		{"nats", "nats://********@flag:1,tls://flag:2", "--nats"},
+		{"token", "********", "f.yaml:1"}, // it overrules the context's user, as in merge
+		{"tlsca", "/ca.pem", "NATS_CA"},
+		{"inbox-prefix", "_IN", "context"},
+		{"timeout", "9s", "RAFTBUS_TIMEOUT"},
+	}, list)
+	FromFile(set.Lookup("token"), "env://BUS", "f.yaml:2")
+	list, err = flags.Effective(e.lookup)
+	require.NoError(t, err)
+	require.Contains(t, list, Effective{"token", "env://BUS", "f.yaml:2"}, "a reference is no secret")
+}

@@ -10,22 +10,29 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"github.com/raftbus/raftbus/busclient"
 )
 
 // Two clusters on one prefix would both answer the same clients. Peers refuse each other where their ids overlap (busclient);
-// here a node looks, before it takes part, for nodes of its prefix that belong to others (F14, F27).
+// here a node looks, before it takes part, for nodes of its prefix that belong to others (F14, F27), and a leader goes on looking:
+// two clusters may have begun where the bus did not reach from one to the other, and meet later.
 
 const (
 	// foreignWait is how long answers of other nodes are collected.
 	foreignWait = 150 * time.Millisecond
 	// foreignRetry is how often a first boot looks again while another one with other members is under way.
 	foreignRetry = time.Second
+	// foreignEvery is how often a leader looks.
+	foreignEvery = 2 * time.Second
 )
 
 // ErrForeignCluster: another cluster uses the prefix on this bus.
 var ErrForeignCluster = errors.New("another cluster uses this prefix")
+
+// ErrLostFolder: the cluster of the prefix knows this node by another data folder, and nobody that it was told of would say so to it.
+var ErrLostFolder = errors.New("this node belongs to the cluster of this prefix by another data folder")
 
 // checkPrefix returns when no node of another cluster answers under the prefix, or with ErrForeignCluster if one that is
 // established does. Two first boots with different members wait for each other, and say so.
@@ -35,11 +42,14 @@ func (r *Replica) checkPrefix(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := r.lostFolder(others); err != nil {
+			return err
+		}
 		i := slices.IndexFunc(others, r.foreign)
 		if i < 0 {
 			return nil
 		}
-		err = fmt.Errorf("%w: node %s answers on %q with the members %s, this node was given %s: start one of them with another --prefix, or all nodes with the same --members",
+		err = fmt.Errorf("%w: node %s answers on %q with the members %s, this node was given %s: start one of them with another --prefix, or all nodes with the same --members; to have this node added to that cluster, start it with --join",
 			ErrForeignCluster, others[i].ID, r.config.Prefix(), strings.Join(others[i].Members, ","), strings.Join(r.o.Members, ","))
 		if others[i].Cluster != "" {
 			return err
@@ -53,26 +63,103 @@ func (r *Replica) checkPrefix(ctx context.Context) error {
 	}
 }
 
-// foreign reports whether a status is of a node of another cluster, before which this node must give way: an established
-// one gives way to established ones only.
+// foreign reports whether a status is of a node of another cluster, before which this node must give way: an established one
+// gives way to established ones only, and one that joins begins none.
 func (r *Replica) foreign(s Status) bool {
 	mine := r.Status()
-	if mine.Cluster != "" {
+	switch {
+	case mine.Joining || s.Joining:
+		return false
+	case mine.Cluster != "":
 		return s.Cluster != "" && s.Cluster != mine.Cluster
+	case s.Cluster != "":
+		// A member whose folder was lost, perhaps with a list of members that changes have overtaken, is no stranger: its
+		// peers refuse it, and tell it what to do.
+		return !slices.Contains(s.Members, r.o.ID)
 	}
 	return !slices.Equal(s.Members, mine.Members)
+}
+
+// lostFolder is for a node that would found a cluster anew, with those it was told of at its first boot, though it is a member of one
+// that has changed since: it has lost its folder (D3, F23; the simulator's S6). If one of those who were told to it is of that
+// cluster, it refuses this node, tells it what to do, and sees it replaced; else nobody would.
+func (r *Replica) lostFolder(others []Status) error {
+	mine := r.Status()
+	if mine.Cluster != "" || mine.Joining {
+		return nil
+	}
+	for _, s := range others {
+		if s.Cluster != "" && s.ID != r.o.ID && slices.Contains(r.o.Members, s.ID) {
+			return nil
+		}
+	}
+	for _, s := range others {
+		if known := instanceIn(s, r.o.ID); known != "" && known != mine.Instance {
+			return fmt.Errorf("%w: node %s knows %s by data folder instance %s, this folder is %s: it was wiped or replaced; put the old folder back, or start the node with --join and run raftbus member replace %s",
+				ErrLostFolder, s.ID, r.o.ID, known, mine.Instance, r.o.ID)
+		}
+	}
+	return nil
+}
+
+// instanceIn is the data folder by which a node's configuration knows another; empty: it does not.
+func instanceIn(s Status, id string) string {
+	if s.Configuration == nil {
+		return ""
+	}
+	for _, m := range slices.Concat(s.Configuration.Voters, s.Configuration.Learners) {
+		if m.ID == id {
+			return m.Instance
+		}
+	}
+	return ""
+}
+
+// watchPrefix has a leader serve nobody while a node of another cluster leads under the prefix too: each client would be answered by
+// both, now from one state and now from the other. Both sides see it, and which of them is to go only their operator knows.
+func (r *Replica) watchPrefix(ctx context.Context) {
+	for pause(ctx, foreignEvery) == nil {
+		mine := r.Status()
+		if mine.Role != "leader" && r.rival.Load() == nil {
+			continue
+		}
+		others, err := r.others(ctx)
+		if err != nil {
+			return
+		}
+		r.noteRival(mine, others)
+	}
+}
+
+// noteRival serves or not, by who else leads.
+func (r *Replica) noteRival(mine Status, others []Status) {
+	i := slices.IndexFunc(others, func(s Status) bool { return s.Role == "leader" && s.Cluster != mine.Cluster })
+	before := r.rival.Load()
+	switch {
+	case i >= 0 && before == nil:
+		text := fmt.Sprintf("%s of cluster %s leads under the prefix %q too, with the members %s: stop one of the two clusters, and start it with another --prefix, or its nodes with empty folders and --join",
+			others[i].ID, others[i].Cluster, r.config.Prefix(), strings.Join(others[i].Members, ","))
+		r.rival.Store(&text)
+		r.withhold()
+		r.logger.Error("two clusters share one prefix: this leader serves nobody", "rival", text)
+	case i < 0 && before != nil:
+		r.rival.Store(nil)
+		r.withhold()
+		r.logger.Info("no other cluster leads under the prefix any more: this node serves again when it leads")
+	}
 }
 
 // others asks all nodes of the prefix who they are, and returns what came in time. While NATS is away it waits.
 func (r *Replica) others(ctx context.Context) ([]Status, error) {
 	nc := r.conns[busclient.RoleClient].NATS()
 	answers := make(chan *nats.Msg, 256)
-	sub, err := nc.ChanSubscribe(nc.NewInbox(), answers)
+	inbox := busclient.NodeInbox(r.config.Prefix(), r.config.Self().ID()) + "." + nuid.Next() // where permissions let it listen
+	sub, err := nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only with the connection
-	for nc.PublishRequest(StatusSubject(r.config.Prefix(), AllNodes), sub.Subject, nil) != nil {
+	for nc.PublishRequest(busclient.StatusSubject(r.config.Prefix(), busclient.AllNodes), sub.Subject, nil) != nil {
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return nil, err
 		}

@@ -8,13 +8,16 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/config"
@@ -26,20 +29,39 @@ import (
 // Options say which node to run, and where.
 type Options struct {
 	ID         string
-	Members    []string // all nodes of the cluster, this one too
+	Members    []string // all nodes of a new cluster, this one too; not looked at with Join
+	Join       bool     // a node without data waits to be added to a cluster that runs
 	Dir        string   // the data folder; made if there is none
 	Prefix     string   // first token of all subjects; empty: "raftbus"
 	ClusterKey []byte   // key of the message authentication code; empty: none
+	OtherKey   []byte   // another key that is accepted too, during a rotation; empty: none
+	Domain     string   // of $JS.<domain>.API, which KV clients are told; empty: the prefix
+	DefaultAPI bool     // serve $JS.API as well, unless a JetStream does: then the node does not start
 	NATS       NATSOptions
-	Logger     *slog.Logger
-	Timing     config.Timing // zero: the defaults
-	FS         vfs.FS        // nil: the disk
+	// RefuseOpenBus has the node not run where NATS would let it, or somebody without credentials, speak as another node or listen to
+	// one (Q6).
+	RefuseOpenBus bool
+	Bounds        Bounds
+	Multicast     bool // what several peers are to get alike goes to them as one message
+	Logger        *slog.Logger
+	Timing        config.Timing // zero: the defaults
+	FS            vfs.FS        // nil: the disk
+	// KeepLogBytes is how much log is kept for members that are away for a while: as in node.Options.
+	KeepLogBytes int64
+	// Traces takes the requests whose clients ask for a trace; nil: nothing is traced.
+	Traces *observe.Traces
 }
 
 // NATSOptions say how to reach NATS.
 type NATSOptions struct {
 	URLs    []string
 	Options []nats.Option // credentials, TLS, ...
+	// Peers, Clients and Leaf come after Options, for the connections between nodes, to clients, and as a leaf.
+	Peers, Clients, Leaf []nats.Option
+	// LeafURLs are the leafnode ports of the account of the clients; none: those at URLs, on the port that is usual.
+	LeafURLs []string
+	// Accounts are served beside that of Clients and Leaf.
+	Accounts []Account
 }
 
 // Replica is one running node.
@@ -53,7 +75,14 @@ type Replica struct {
 	conns   map[busclient.Role]*busclient.Conn
 	bus     *busclient.Service
 	node    *node.Node
-	kv      *kv.Service
+	served  []*served              // the first account's first
+	handing sync.Mutex             // one hand-over at a time
+	rival   atomic.Pointer[string] // who of another cluster leads under the prefix; nil: nobody
+	stats   statsCache
+	events  *observe.Recorder
+	slow    atomic.Bool   // the disk was slow lately
+	elected chan struct{} // has room for one: this node leads now
+	started time.Time
 	closers []func() error // in order of opening
 }
 
@@ -63,9 +92,9 @@ func Start(ctx context.Context, o Options) (*Replica, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	r := &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}}
+	r := &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}, started: time.Now(), events: observe.NewRecorder(), elected: make(chan struct{}, 1)}
 	for _, step := range []func(context.Context) error{
-		r.configure, r.openFolder, r.openLog, r.openStore, r.dial, r.join, r.serve, r.serveStatus,
+		r.configure, r.openFolder, r.openLog, r.openStore, r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, r.close())
@@ -75,12 +104,15 @@ func Start(ctx context.Context, o Options) (*Replica, error) {
 }
 
 func (r *Replica) configure(context.Context) (err error) {
+	if err := r.o.checkAccounts(); err != nil {
+		return err
+	}
 	members := make([]rpc.NodeID, len(r.o.Members))
 	for i, m := range r.o.Members {
 		members[i] = rpc.NodeID(m)
 	}
 	r.config, err = config.Validate(config.Config{
-		NodeID: rpc.NodeID(r.o.ID), MemberIDs: members, Subjects: r.o.Prefix, Key: r.o.ClusterKey, Periods: r.o.Timing,
+		NodeID: rpc.NodeID(r.o.ID), MemberIDs: members, Join: r.o.Join, Subjects: r.o.Prefix, Key: r.o.ClusterKey, Periods: r.o.Timing, Multicast: r.o.Multicast,
 	})
 	return err
 }
@@ -94,11 +126,13 @@ func (r *Replica) openFolder(context.Context) (err error) {
 		return err
 	}
 	r.closers = append(r.closers, r.folder.Close)
+	r.tellSuccessions()
 	return nil
 }
 
 func (r *Replica) openLog(context.Context) (err error) {
-	if r.log, err = wal.Open(r.o.FS, r.folder.Path("wal"), wal.Options{KeepFreeBytes: storeReserveBytes}); err != nil {
+	o := wal.Options{KeepFreeBytes: storeReserveBytes, ReportDamaged: true} // the node has it repaired
+	if r.log, err = wal.Open(r.o.FS, r.folder.Path("wal"), o); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	r.closers = append(r.closers, r.log.Close)
@@ -111,54 +145,65 @@ const storeReserveBytes = 48 << 20
 
 func (r *Replica) openStore(context.Context) (err error) {
 	if r.store, err = store.Open(store.Options{FS: r.o.FS, Dir: r.folder.Path("kv"), Logger: r.logger}); err != nil {
-		return fmt.Errorf("open the store: %w", err)
+		return r.storeError(err)
 	}
 	r.closers = append(r.closers, r.store.Close)
 	return nil
 }
 
-func (r *Replica) dial(ctx context.Context) error {
-	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk, busclient.RoleClient} {
-		conn, err := busclient.Dial(ctx, busclient.ConnOptions{
-			URLs: r.o.NATS.URLs, Options: r.o.NATS.Options,
-			Prefix: r.config.Prefix(), Node: r.o.ID, Role: role, Logger: r.logger,
-		})
-		if err != nil {
+// storeError says what to do about a store that does not open, or failed. The state has no repair of its own: the other nodes
+// have it (D1).
+func (r *Replica) storeError(err error) error {
+	return fmt.Errorf("the state in %s: %w. Nothing was deleted: check the disk; if a file is damaged, keep the data folder, give the node an empty one, start it with --join, then raftbus member replace %s; the other nodes hold what was acknowledged",
+		r.folder.Path("kv"), err, r.o.ID)
+}
+
+func (r *Replica) dial(ctx context.Context) (err error) {
+	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
+		if r.conns[role], err = r.dialAs(ctx, role, r.o.ID, r.o.NATS.Peers); err != nil {
 			return err
 		}
-		r.conns[role] = conn
-		r.closers = append(r.closers, func() error { conn.Close(); return nil })
 	}
+	if err := r.dialAccounts(ctx); err != nil {
+		return err
+	}
+	r.conns[busclient.RoleClient] = r.first().conn
 	return nil
 }
 
+func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, who []nats.Option) (*busclient.Conn, error) {
+	conn, err := busclient.Dial(ctx, busclient.ConnOptions{
+		URLs: r.o.NATS.URLs, Options: slices.Concat(r.o.NATS.Options, who), Prefix: r.config.Prefix(), Node: name, Role: role, Logger: r.logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.closers = append(r.closers, func() error { conn.Close(); return nil })
+	return conn, nil
+}
+
 // join makes the node and its bus, and starts both.
-func (r *Replica) join(ctx context.Context) (err error) {
+func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
 		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: r.store, Logger: r.logger,
+		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil,
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
 		Config:   r.config,
 		Identity: busclient.Identity{ID: rpc.NodeID(r.o.ID), Instance: r.folder.Instance, Boot: r.folder.Boot},
 		Control:  r.conns[busclient.RoleControl], Bulk: r.conns[busclient.RoleBulk],
-		Owner: r.node, PingContent: r.node.PingContent, Logger: r.o.Logger, // which the service says its node to
+		Owner: r.node, PingContent: r.node.PingContent, PreviousKey: r.o.OtherKey, Starts: r.folder.Starts, Earlier: r.folder.Earlier, Logger: r.o.Logger, // which the service says its node to
 	})
 	if err != nil {
 		return err
 	}
-	r.kv, err = kv.New(kv.Options{
-		Conn: r.conns[busclient.RoleClient].NATS(), Prefix: r.config.Prefix(), Node: r.node, Store: r.store, Logger: r.logger,
-	})
-	if err != nil {
-		return err
-	}
-	r.closers = append(r.closers, func() error { r.kv.Close(); return nil })
-	return nil
+	return r.serveAccounts()
 }
 
 // serve starts what join made: the node first, so that the bus has whom to tell. The node's name is taken in the
 // background: NATS may come later, and a second process with this id stops the node when it is found (F13).
 func (r *Replica) serve(context.Context) error {
+	r.node.Leadership(r.noteElected)
 	if err := r.node.Start(r.bus); err != nil {
 		return err
 	}
@@ -171,6 +216,11 @@ func (r *Replica) serve(context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { r.arrive(running) })
 	group.Go(func() { r.watchStore(running) })
+	group.Go(func() { r.checkFurther(running) })
+	group.Go(func() { r.watchPrefix(running) })
+	group.Go(func() { r.publishEvents(running) })
+	group.Go(func() { r.watchDisk(running) })
+	group.Go(func() { r.openNewCluster(running) })
 	r.closers = append(r.closers, func() error {
 		cancel()
 		group.Wait()
@@ -182,7 +232,13 @@ func (r *Replica) serve(context.Context) error {
 
 // arrive takes the node's name on the bus, and begins to serve it.
 func (r *Replica) arrive(ctx context.Context) {
-	err := r.checkPrefix(ctx)
+	err := r.checkBus(ctx)
+	if err == nil {
+		err = r.checkPrefix(ctx)
+	}
+	if err == nil && r.o.DefaultAPI {
+		err = kv.CheckDefaultAPI(ctx, r.first().conn.NATS(), r.config.Prefix())
+	}
 	if err == nil {
 		err = r.bus.Start(ctx)
 	}
@@ -191,11 +247,14 @@ func (r *Replica) arrive(ctx context.Context) {
 	}
 }
 
+// Rekey changes the keys of the message authentication code while the node runs: the one that seals, and another that is accepted.
+func (r *Replica) Rekey(current, another []byte) error { return r.bus.Rekey(current, another) }
+
 // watchStore stops the node when the store's disk fails, also when nothing is written that would notice (D5).
 func (r *Replica) watchStore(ctx context.Context) {
 	select {
 	case <-r.store.Failed():
-		r.node.Abort(r.store.Failure())
+		r.node.Abort(r.storeError(r.store.Failure()))
 	case <-ctx.Done():
 	}
 }
@@ -214,13 +273,40 @@ func (r *Replica) close() error {
 	return errors.Join(errs...)
 }
 
-// Stop stops the node: it takes no more requests, finishes those it has as far as ctx allows, steps down, and makes
-// durable what it holds. When a disk hangs it returns with ctx's error, and the folder stays locked until the process ends.
-func (r *Replica) Stop(ctx context.Context) error {
+// Stop stops the node: it takes no more requests, finishes those it has as far as ctx allows, hands leadership over, and makes
+// durable what it holds. When a disk hangs it returns with ctx's error, and the folder stays locked until the process ends. A node that
+// has stopped by itself answers nobody any more: it leaves the bus at once, which is how the others see that it is gone.
+func (r *Replica) Stop(ctx context.Context) error { return r.end(ctx, r.leave) }
+
+// StopAll stops all nodes of a cluster that is in this process, as Stop does, but hands nothing over: nobody is left to take it. What the
+// services have is finished while all nodes still run.
+func StopAll(ctx context.Context, all []*Replica) error {
+	return errors.Join(
+		eachOf(all, func(r *Replica) error { return r.finish(ctx) }),
+		eachOf(all, func(r *Replica) error { return r.end(ctx, func(context.Context) error { return nil }) }),
+	)
+}
+
+// eachOf does something with all at once, and waits for it.
+func eachOf(all []*Replica, do func(r *Replica) error) error {
+	failures := make([]error, len(all))
+	var group sync.WaitGroup
+	for i, r := range all {
+		group.Go(func() { failures[i] = do(r) })
+	}
+	group.Wait()
+	return errors.Join(failures...)
+}
+
+// end stops the node, once it has left.
+func (r *Replica) end(ctx context.Context, leave func(context.Context) error) error {
 	ended := make(chan error, 1)
 	go func() { // ends with the disk's work, which nothing can cut short
-		err := r.kv.Drain(ctx)
-		r.kv.Close()
+		var err error
+		if !r.over() {
+			err = leave(ctx)
+			r.closeServices()
+		}
 		ended <- errors.Join(err, r.close())
 	}()
 	select {
@@ -233,6 +319,16 @@ func (r *Replica) Stop(ctx context.Context) error {
 
 // Done is closed when the node has stopped, by Stop or by itself: then Err says why.
 func (r *Replica) Done() <-chan struct{} { return r.node.Done() }
+
+// over reports whether the node has stopped.
+func (r *Replica) over() bool {
+	select {
+	case <-r.Done():
+		return true
+	default:
+		return false
+	}
+}
 
 // Err is why the node stopped by itself; nil while it runs and after Stop.
 func (r *Replica) Err() error { return r.node.Err() }

@@ -12,9 +12,11 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/raft/node"
 )
@@ -90,4 +92,47 @@ func TestStopWithAHungDisk(t *testing.T) {
 		stop(t, again)
 		return true
 	}, 10*time.Second, 10*time.Millisecond, "the folder is never let go")
+}
+
+// Whoever started a node may ask it at once: an operator's next command is the one that adds it.
+func TestAStartedNodeAnswers(t *testing.T) {
+	o := alone(t, nil)
+	nc, err := nats.Connect(o.NATS.URLs[0])
+	require.NoError(t, err)
+	defer nc.Close()
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	defer stop(t, r)
+	_, err = nc.Request(busclient.StatusSubject("raftbus", o.ID), nil, 10*time.Second)
+	require.NoError(t, err)
+}
+
+// A node whose disk fails leaves the bus at once, though a request is under way: nobody will answer that, and its peers are to see that it
+// is gone (L1, D5).
+func TestAFailedNodeLeavesTheBusAtOnce(t *testing.T) {
+	var failing atomic.Bool
+	o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
+			return errors.New("no disk")
+		}
+		return nil
+	})))
+	nc, err := nats.Connect(o.NATS.URLs[0])
+	require.NoError(t, err)
+	defer nc.Close()
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	_, err = r.WaitReady(t.Context())
+	require.NoError(t, err)
+	failing.Store(true)
+	require.NoError(t, nc.PublishRequest("raftbus.bucket.add.app", nc.NewInbox(), nil))
+	<-r.Done()
+	require.ErrorContains(t, r.Err(), "no disk")
+	stopped := make(chan error, 1)
+	go func() { stopped <- r.Stop(t.Context()) }()
+	require.Eventually(t, func() bool {
+		_, err := nc.Request("raftbus.rpc.n1.n2.Ping", nil, 100*time.Millisecond)
+		return errors.Is(err, nats.ErrNoResponders)
+	}, time.Second, time.Millisecond)
+	require.ErrorContains(t, <-stopped, "no disk")
 }

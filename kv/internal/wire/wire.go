@@ -73,7 +73,28 @@ func AppendUint(b []byte, tag Tag, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
+	return AppendPresent(b, tag, v)
+}
+
+// AppendPresent appends a number even when it is zero: that it is there says something.
+func AppendPresent(b []byte, tag Tag, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendVarint(b, uint64(tag)), v)
+}
+
+// AppendSint appends a number that may be negative; Sint reads it. Zero is left out.
+func AppendSint(b []byte, tag Tag, v int64) []byte {
+	return AppendUint(b, tag, protowire.EncodeZigZag(v))
+}
+
+// Sint is the number that AppendSint has appended as v.
+func Sint(v uint64) int64 { return protowire.DecodeZigZag(v) }
+
+// AppendBool appends true. False is left out.
+func AppendBool(b []byte, tag Tag, v bool) []byte {
+	if !v {
+		return b
+	}
+	return AppendUint(b, tag, 1)
 }
 
 // AppendBytes appends bytes, or a message. Empty is the default and is left out; see AppendMessage.

@@ -5,6 +5,7 @@ package waltest
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -44,13 +45,14 @@ type Op struct {
 	Bytes  int    // of reads and writes
 }
 
-// Short is an error with which a hook cuts a write short: Bytes bytes are written, then Err is returned.
+// Short is an error with which a hook cuts a read or write short: Bytes bytes are read or written, then Err is returned,
+// which may be nil.
 type Short struct {
 	Bytes int
 	Err   error
 }
 
-func (s *Short) Error() string { return "short write: " + s.Err.Error() }
+func (s *Short) Error() string { return fmt.Sprintf("short: %v", s.Err) }
 func (s *Short) Unwrap() error { return s.Err }
 
 // FS is the file system. It is safe for use by several goroutines.
@@ -60,6 +62,7 @@ type FS struct {
 	mu       sync.Mutex
 	memory   *vfs.MemFS
 	hook     func(Op) error
+	open     int // files and directories
 	unsynced map[string]*history
 	removed  map[string]bool // paths that went since their directory was synced
 }
@@ -99,6 +102,13 @@ func (f *FS) before(op Op) error {
 		return nil
 	}
 	return hook(op)
+}
+
+// OpenFiles is how many files and directories are open for writing or syncing.
+func (f *FS) OpenFiles() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
 }
 
 // Mode says what a crash keeps of what was not synced.
@@ -195,6 +205,7 @@ func (f *FS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 		return nil, err
 	}
 	f.unsynced[name] = newHistory()
+	f.open++
 	delete(f.removed, name)
 	return &file{File: inner, fs: f, name: name, history: f.unsynced[name]}, nil
 }
@@ -216,6 +227,7 @@ func (f *FS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.Ope
 	if f.unsynced[name] == nil {
 		f.unsynced[name] = newHistory()
 	}
+	f.open++
 	return &file{File: inner, fs: f, name: name, history: f.unsynced[name]}, nil
 }
 
@@ -224,10 +236,13 @@ func (f *FS) OpenDir(name string) (vfs.File, error) {
 	if err := f.before(Op{Kind: Open, Name: name}); err != nil {
 		return nil, err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	inner, err := f.memory.OpenDir(name)
 	if err != nil {
 		return nil, err
 	}
+	f.open++
 	return &file{File: inner, fs: f, name: name, history: newHistory()}, nil
 }
 
@@ -241,7 +256,9 @@ func (f *FS) Rename(oldname, newname string) error {
 	if err := f.memory.Rename(oldname, newname); err != nil {
 		return err
 	}
-	f.unsynced[newname] = f.unsynced[oldname]
+	if h := f.unsynced[oldname]; h != nil { // a directory has none
+		f.unsynced[newname] = h
+	}
 	delete(f.unsynced, oldname)
 	delete(f.removed, newname)
 	f.removed[oldname] = true
@@ -285,6 +302,13 @@ type file struct {
 	pos     int64 // of Write
 }
 
+func (f *file) Close() error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	f.fs.open--
+	return f.File.Close()
+}
+
 func (f *file) Write(b []byte) (int, error) {
 	n, err := f.put(b, f.pos, func(b []byte) (int, error) { return f.File.Write(b) })
 	f.pos += int64(n)
@@ -314,7 +338,13 @@ func (f *file) put(b []byte, offset int64, do func([]byte) (int, error)) (int, e
 }
 
 func (f *file) ReadAt(b []byte, offset int64) (int, error) {
-	if err := f.fs.before(Op{Kind: Read, Name: f.name, Offset: offset, Bytes: len(b)}); err != nil {
+	err := f.fs.before(Op{Kind: Read, Name: f.name, Offset: offset, Bytes: len(b)})
+	var short *Short
+	switch {
+	case errors.As(err, &short):
+		n, _ := f.File.ReadAt(b[:min(short.Bytes, len(b))], offset)
+		return n, short.Err
+	case err != nil:
 		return 0, err
 	}
 	return f.File.ReadAt(b, offset)

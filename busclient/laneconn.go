@@ -1,0 +1,225 @@
+package busclient
+
+// One connection of a lane: the socket as NATS's client sees it. The client's reading goroutine hands the lane's messages out
+// as it reads; what the client writes tells of its subscriptions.
+
+import (
+	"bytes"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// readBytes is how much is read from the socket at once, as much as NATS's client reads.
+const readBytes = 32 << 10
+
+// What a lane may do on a connection shows by what is said first: see laneConn.begin.
+const (
+	unknown int32 = iota
+	inForce
+	shut // the lane lets all pass
+)
+
+type laneConn struct {
+	net.Conn
+	lane    *lane
+	mode    atomic.Int32
+	greeted atomic.Bool // in force, and the server has let the client in
+	closed  atomic.Bool
+	gone    chan struct{} // closed with closed
+	outlet  outlet
+
+	maxPayload atomic.Int64 // as the server said; 0: it did not
+	headers    atomic.Bool  // the server takes them
+
+	sidsMu sync.RWMutex
+	sids   map[string]sidOwner
+
+	// Of the goroutine that reads.
+	scan    scanner
+	buffer  []byte
+	passed  []byte // room for out
+	out     []byte // the client's, from scan
+	handed  bool   // something since the last tell
+	handing turn   // held while messages are handed out
+}
+
+// sidOwner is whose a subscription is that the server knows by an sid.
+type sidOwner struct {
+	subject string
+	of      *subscriber
+}
+
+func newLaneConn(l *lane, socket net.Conn) *laneConn {
+	c := &laneConn{Conn: socket, lane: l, sids: map[string]sidOwner{}, buffer: make([]byte, readBytes), handing: newTurn(), gone: make(chan struct{})}
+	c.scan.find, c.scan.hand = c.find, c.hand
+	c.outlet.init(socket, &l.drains)
+	return c
+}
+
+// begin decides, by what the client writes first, whether the lane can read what passes: a greeting came in plain, and is
+// answered in plain.
+func (c *laneConn) begin(first []byte) {
+	mode := shut
+	if c.scan.greeting && bytes.HasPrefix(first, []byte("CONNECT ")) {
+		mode = inForce
+		_ = c.Conn.SetWriteDeadline(time.Time{}) // from here on the outlet's
+	}
+	c.mode.Store(mode)
+}
+
+// Read hands out the lane's messages, and returns with what is the client's.
+func (c *laneConn) Read(b []byte) (int, error) {
+	for len(c.out) == 0 {
+		if c.mode.Load() == shut || c.scan.state == stopped {
+			if c.out = c.scan.stop(nil); len(c.out) > 0 {
+				break
+			}
+			return c.Conn.Read(b)
+		}
+		n, err := c.Conn.Read(c.buffer)
+		c.handOut(c.buffer[:n])
+		if err != nil && len(c.out) == 0 {
+			return 0, c.outlet.cause(err)
+		}
+	}
+	n := copy(b, c.out)
+	c.out = c.out[n:]
+	return n, nil
+}
+
+func (c *laneConn) handOut(b []byte) {
+	c.handing.begin()
+	defer c.handing.end()
+	c.outlet.cork() // what is answered at once to all this leaves together
+	c.out = c.scan.feed(b, c.passed[:0])
+	c.outlet.uncork()
+	c.passed = keep(c.out)
+	if c.scan.pong && c.mode.Load() == inForce && !c.greeted.Load() {
+		c.greeted.Store(true)
+	}
+	c.maxPayload.Store(c.scan.maxPayload)
+	c.headers.Store(c.scan.headers)
+	if c.handed {
+		c.handed = false
+		c.lane.tell(true)
+	}
+}
+
+func (c *laneConn) find(id []byte) *subscriber {
+	c.sidsMu.RLock()
+	defer c.sidsMu.RUnlock()
+	return c.sids[string(id)].of
+}
+
+func (c *laneConn) hand(to *subscriber, d Delivery, header []byte) {
+	if c.closed.Load() {
+		return
+	}
+	c.handed = true
+	to.take(d, header)
+}
+
+// Write takes whole operations of NATS's client. In force it does not wait for the socket: who reads learns what fails.
+func (c *laneConn) Write(b []byte) (int, error) {
+	if c.mode.Load() == unknown {
+		c.begin(b)
+	}
+	if c.mode.Load() == shut {
+		return c.Conn.Write(b)
+	}
+	var asked []*subscriber
+	subscriptions(b, func(subject, id string) { asked = append(asked, c.subscribed(subject, id)) }, c.unsubscribed)
+	if err := c.outlet.write(b); err != nil {
+		return 0, err
+	}
+	for _, s := range asked {
+		s.wasAsked()
+	}
+	return len(b), nil
+}
+
+// publish sends a message, checked as NATS's client would.
+func (c *laneConn) publish(subject, reply string, header, data []byte) error {
+	if err := checkPublish(subject, reply); err != nil {
+		return err
+	}
+	if limit := c.maxPayload.Load(); limit > 0 && int64(len(header)+len(data)) > limit {
+		return nats.ErrMaxPayload
+	}
+	if header != nil && !c.headers.Load() {
+		return nats.ErrHeadersNotSupported
+	}
+	return c.outlet.publish(subject, reply, header, data)
+}
+
+// subscribed gives a subscription of the client to the first who waits for one on the subject; nil: nobody does.
+func (c *laneConn) subscribed(subject, id string) *subscriber {
+	waiting := c.lane.joined(subject)
+	c.sidsMu.Lock()
+	defer c.sidsMu.Unlock()
+	if known := c.sids[id].of; known != nil {
+		return known
+	}
+	for _, s := range waiting {
+		if c.sidOf(s) == "" {
+			c.sids[id] = sidOwner{subject, s}
+			return s
+		}
+	}
+	return nil
+}
+
+func (c *laneConn) sidOf(s *subscriber) string {
+	for id, known := range c.sids {
+		if known.of == s {
+			return id
+		}
+	}
+	return ""
+}
+
+// unsubscribed forgets a subscription. Of several on one subject NATS's client may know another by this name than the lane
+// does: then whoever goes on gets the name of one who does not.
+func (c *laneConn) unsubscribed(id string) {
+	c.sidsMu.Lock()
+	defer c.sidsMu.Unlock()
+	gone := c.sids[id]
+	delete(c.sids, id)
+	if gone.of == nil || gone.of.over() {
+		return
+	}
+	for other, known := range c.sids {
+		if known.subject == gone.subject && known.of.over() {
+			c.sids[other] = gone
+			return
+		}
+	}
+}
+
+// SetDeadline, of which the part for writing is the outlet's once the lane is in force.
+func (c *laneConn) SetDeadline(t time.Time) error {
+	if c.mode.Load() == inForce {
+		return c.Conn.SetReadDeadline(t)
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *laneConn) SetWriteDeadline(t time.Time) error {
+	if c.mode.Load() == inForce {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Close waits for nobody.
+func (c *laneConn) Close() error {
+	if c.closed.CompareAndSwap(false, true) {
+		close(c.gone)
+	}
+	c.outlet.close()
+	return c.Conn.Close()
+}

@@ -1,0 +1,220 @@
+package busclient
+
+// What leaves by a lane: the socket is given it at once, by whoever sends, without waiting. What the system does not take
+// then waits, and a goroutine writes it, for as long as something waits. Nothing is ever written inside of another message.
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// drainBytes is how much is written under one deadline: a slow server is not a stuck one.
+const drainBytes = 64 << 10
+
+// outlet is the writing side of one connection.
+type outlet struct {
+	socket net.Conn
+	try    attempt
+	drains *sync.WaitGroup
+
+	mu       sync.Mutex
+	waiting  pile
+	spare    []byte    // a buffer for what comes to wait while a goroutine writes
+	corks    int       // by how many it is corked
+	taken    sync.Cond // rings when a goroutine takes what waits, and at the end
+	draining bool      // a goroutine writes, and takes what waits when it has
+	closed   bool
+	failure  error
+}
+
+func (o *outlet) init(socket net.Conn, drains *sync.WaitGroup) {
+	o.socket, o.drains, o.taken.L = socket, drains, &o.mu
+	if direct, ok := socket.(syscall.Conn); ok {
+		o.try.open(direct)
+	}
+}
+
+// publish sends a message, or keeps it to be sent soon. It never waits.
+func (o *outlet) publish(subject, reply string, header, data []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return ErrBusDown
+	case !o.waiting.room(len(header) + len(data)):
+		return errOutboxFull
+	}
+	o.waiting.set(appendPublish(o.waiting.end(), subject, reply, header, data))
+	o.waiting.messages++
+	o.push()
+	return nil
+}
+
+// appendPublish appends a PUB, or with a header an HPUB.
+func appendPublish(b []byte, subject, reply string, header, data []byte) []byte {
+	if header != nil {
+		b = append(b, 'H')
+	}
+	b = append(b, "PUB "...)
+	b = append(b, subject...)
+	b = append(b, ' ')
+	if reply != "" {
+		b = append(b, reply...)
+		b = append(b, ' ')
+	}
+	if header != nil {
+		b = append(strconv.AppendInt(b, int64(len(header)), 10), ' ')
+	}
+	b = strconv.AppendInt(b, int64(len(header)+len(data)), 10)
+	b = append(b, crlf...)
+	b = append(b, header...)
+	b = append(b, data...)
+	return append(b, crlf...)
+}
+
+// write takes operations of NATS's client along, in their order among what is published. It waits only when as much waits as may,
+// for as long as a write may last.
+func (o *outlet) write(operations []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.draining && !o.closed && o.waiting.bytes > outboxBytesMax {
+		o.taken.Wait()
+	}
+	if o.closed {
+		return net.ErrClosed
+	}
+	o.waiting.set(append(o.waiting.end(), operations...))
+	o.push()
+	return nil
+}
+
+// cork has all that is sent wait for an uncork. Of several who have corked it each sends, by its uncork, what waits by then: so nothing waits
+// for more than the one who sent it.
+func (o *outlet) cork() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corks++
+}
+
+func (o *outlet) uncork() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.corks = max(0, o.corks-1) // a cork may be another connection's
+	o.offer()
+}
+
+// corkedBytes is how much a cork keeps together: more is offered, so that what waits for an uncork is not refused for its size.
+const corkedBytes = 256 << 10
+
+// push offers what waits, unless it is to wait for an uncork. o.mu is held.
+func (o *outlet) push() {
+	if o.corks == 0 || o.waiting.bytes > corkedBytes {
+		o.offer()
+	}
+}
+
+// offer offers the system what waits, once, and leaves the rest to a goroutine. o.mu is held.
+func (o *outlet) offer() {
+	if o.draining || o.closed || o.waiting.empty() {
+		return
+	}
+	if len(o.waiting.full) > 0 {
+		o.leave(0)
+		return
+	}
+	n, err := o.try.write(o.waiting.last)
+	switch {
+	case err != nil:
+		o.fail(err)
+	case n == len(o.waiting.last):
+		o.waiting.reset(o.waiting.last)
+	default:
+		o.leave(n)
+	}
+}
+
+// leave has a goroutine write what waits, of which some was written already. o.mu is held.
+func (o *outlet) leave(written int) {
+	pieces := o.waiting.pieces()
+	pieces[0] = pieces[0][written:]
+	o.waiting.reset(o.spare)
+	o.draining, o.spare = true, nil
+	o.drains.Add(1)
+	go o.drain(pieces)
+}
+
+// drain writes pieces, and all that came to wait meanwhile.
+func (o *outlet) drain(pieces [][]byte) {
+	defer o.drains.Done()
+	for len(pieces) > 0 {
+		pieces = o.next(pieces, o.writeAll(pieces))
+	}
+}
+
+func (o *outlet) writeAll(pieces [][]byte) error {
+	for _, piece := range pieces {
+		for len(piece) > 0 {
+			chunk := piece[:min(drainBytes, len(piece))]
+			_ = o.socket.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only where Write does
+			if _, err := o.socket.Write(chunk); err != nil {
+				return err
+			}
+			piece = piece[len(chunk):]
+		}
+	}
+	_ = o.socket.SetWriteDeadline(time.Time{})
+	return nil
+}
+
+// next swaps what was written for what waits; none: the goroutine has done.
+func (o *outlet) next(written [][]byte, err error) [][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil {
+		o.fail(err)
+	}
+	last := keep(written[len(written)-1])
+	if o.closed || o.waiting.empty() {
+		o.draining, o.spare = false, last
+		return nil
+	}
+	pieces := o.waiting.pieces()
+	o.waiting.reset(last)
+	o.taken.Broadcast()
+	return pieces
+}
+
+// fail closes the socket, so that NATS's client connects anew. o.mu is held.
+func (o *outlet) fail(err error) {
+	if !o.closed {
+		o.failure = err
+		o.end()
+		_ = o.socket.Close()
+	}
+}
+
+// close drops what waits.
+func (o *outlet) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.end()
+}
+
+func (o *outlet) end() {
+	o.closed, o.waiting = true, pile{}
+	o.taken.Broadcast()
+}
+
+// cause is the failed write that a failed read is due to, if it is.
+func (o *outlet) cause(err error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failure != nil && errors.Is(err, net.ErrClosed) {
+		return o.failure
+	}
+	return err
+}

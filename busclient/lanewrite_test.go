@@ -1,0 +1,193 @@
+package busclient
+
+// What leaves by a lane over a socket that takes only part of it: whole, in order, and nobody waits.
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// socketPair is two ends of a connection whose system buffers are small.
+func socketPair(t testing.TB) (near, far *net.TCPConn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	dialled, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	accepted, err := l.Accept()
+	require.NoError(t, err)
+	near, far = dialled.(*net.TCPConn), accepted.(*net.TCPConn)
+	require.NoError(t, near.SetWriteBuffer(4<<10))
+	require.NoError(t, far.SetReadBuffer(64<<10))
+	t.Cleanup(func() { near.Close(); far.Close() })
+	return near, far
+}
+
+// opaque is a connection that cannot be written to without waiting, as those are that others wrap.
+type opaque struct{ net.Conn }
+
+func newOutlet(t testing.TB, socket net.Conn) *outlet {
+	var drains sync.WaitGroup
+	o := &outlet{}
+	o.init(socket, &drains)
+	t.Cleanup(func() {
+		o.close()
+		socket.Close()
+		drains.Wait()
+	})
+	return o
+}
+
+// readOperations reads operations until one is END, slowly: the words of PINGs, and "<subject> <data's first word>" of PUBs.
+func readOperations(from io.Reader, slow int) (operations []string, err error) {
+	r := bufio.NewReaderSize(from, 16+slow)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return operations, err
+		}
+		words := strings.Fields(line)
+		switch words[0] {
+		case "END":
+			return operations, nil
+		case "PUB":
+			size, err := strconv.Atoi(words[len(words)-1])
+			if err != nil {
+				return operations, err
+			}
+			data := make([]byte, size+len(crlf))
+			if _, err := io.ReadFull(r, data); err != nil {
+				return operations, err
+			}
+			number, rest, _ := strings.Cut(string(data[:size]), "x")
+			if string(data[size:]) != crlf || strings.Trim(rest, "x") != "" {
+				return operations, fmt.Errorf("torn: %q", data)
+			}
+			operations = append(operations, words[1]+" "+number)
+		case "PING":
+			operations = append(operations, "PING "+words[1])
+		default:
+			return operations, fmt.Errorf("torn: %q", line)
+		}
+	}
+}
+
+func TestAnOutletWritesAllInOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		near, far := socketPair(t)
+		defer near.Close()
+		defer far.Close()
+		var socket net.Conn = near
+		if rapid.Bool().Draw(rt, "opaque") {
+			socket = opaque{near}
+		}
+		o := newOutlet(t, socket)
+		senders, each := rapid.IntRange(1, 4).Draw(rt, "senders"), rapid.IntRange(1, 30).Draw(rt, "messages")
+		sizes := rapid.SliceOfN(rapid.OneOf(rapid.IntRange(0, 64), rapid.IntRange(0, 100_000)), each, each).Draw(rt, "sizes")
+		cork := rapid.Bool().Draw(rt, "cork")
+		slow := rapid.IntRange(0, 4096).Draw(rt, "slow")
+
+		type result struct {
+			operations []string
+			err        error
+		}
+		read := make(chan result, 1)
+		go func() {
+			operations, err := readOperations(far, slow)
+			read <- result{operations, err}
+		}()
+		send(rt, o, senders, sizes, cork)
+		require.NoError(rt, o.write([]byte("END\r\n")))
+		got := await(t, read)
+		require.NoError(rt, got.err)
+		require.Len(rt, got.operations, (senders+1)*each)
+		next := map[string]int{}
+		for _, operation := range got.operations {
+			who, number, _ := strings.Cut(operation, " ")
+			require.Equal(rt, strconv.Itoa(next[who]), number, who)
+			next[who]++
+		}
+	})
+}
+
+// send sends by several at once, and pings as NATS's client would.
+func send(t require.TestingT, o *outlet, senders int, sizes []int, cork bool) {
+	var all sync.WaitGroup
+	failures := make(chan error, senders+1)
+	for sender := range senders {
+		all.Go(func() {
+			for i, size := range sizes {
+				if cork && sender == 0 && i%3 == 0 {
+					o.cork()
+				}
+				reply := strings.Repeat("r", i%2)
+				if err := o.publish(fmt.Sprint("s", sender), reply, nil, []byte(strconv.Itoa(i)+strings.Repeat("x", size))); err != nil {
+					failures <- err
+				}
+				if cork && sender == 0 && (i%3 == 2 || i == len(sizes)-1) {
+					o.uncork()
+				}
+			}
+		})
+	}
+	all.Go(func() {
+		for i := range sizes {
+			if err := o.write(fmt.Appendf(nil, "PING %d\r\n", i)); err != nil {
+				failures <- err
+			}
+		}
+	})
+	all.Wait()
+	close(failures)
+	for err := range failures {
+		require.NoError(t, err)
+	}
+}
+
+// Who reads no more holds up nobody: what waits is bounded, and the connection is given up, so that NATS's client makes another.
+func TestAnOutletGivesUpAStuckSocket(t *testing.T) {
+	near, _ := socketPair(t)
+	o := newOutlet(t, near)
+	var err error
+	data := make([]byte, 4<<20)
+	for err == nil {
+		before := time.Now()
+		err = o.publish("x", "", nil, data)
+		require.Less(t, time.Since(before), writeTimeout)
+	}
+	require.ErrorIs(t, err, ErrTooManyInFlight)
+	require.NoError(t, o.write([]byte("PONG\r\n")), "the client's own is always taken")
+	failed := make(chan error, 1)
+	go func() {
+		_, err := near.Read(make([]byte, 1))
+		failed <- o.cause(err)
+	}()
+	require.ErrorContains(t, await(t, failed), "i/o timeout")
+	require.ErrorIs(t, o.publish("x", "", nil, nil), ErrBusDown)
+	require.ErrorIs(t, o.write([]byte("PING\r\n")), net.ErrClosed)
+	require.True(t, o.waiting.empty())
+}
+
+// A cork keeps little together, and refuses nothing that an idle socket would take.
+func TestACorkedOutletOffersWhatIsMuch(t *testing.T) {
+	near, far := socketPair(t)
+	o := newOutlet(t, near)
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	o.cork()
+	for range outboxMessagesMax {
+		require.NoError(t, o.publish("x", "", nil, nil))
+	}
+	for range 2 * outboxBytesMax / (1 << 20) {
+		eventually(t, "it is taken", func() bool { return o.publish("x", "", nil, make([]byte, 1<<20)) == nil })
+	}
+}

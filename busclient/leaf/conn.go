@@ -1,0 +1,209 @@
+package leaf
+
+// A leaf connection for as long as the program wants one: it connects again for ever, and says what happens to it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nuid"
+
+	"github.com/raftbus/raftbus/busclient/internal/notes"
+)
+
+// How long things may take. Writes must be back within 3 s of the return of NATS (F5), and so must watches; a half-open
+// connection must be noticed within 4 s (F10).
+const (
+	dialTimeout      = time.Second
+	handshakeTimeout = 2 * time.Second // from the dial to the first answer to a ping
+	pingInterval     = time.Second
+	// writeTimeout bounds how long a server may take for writeBytes.
+	writeTimeout = 2 * time.Second
+	writeBytes   = 256 << 10
+	// The wait between two attempts doubles, and each is half chance.
+	waitMin = 100 * time.Millisecond
+	waitMax = 500 * time.Millisecond
+)
+
+// Conn is a leaf connection. All methods may be called from any goroutine, but Close not from what it calls itself.
+type Conn struct {
+	settings settings
+	log      *slog.Logger
+	notes    notes.Notes
+	id       string // for servers to tell this process apart
+
+	out      *outbound
+	subs     *subscriptions
+	interest *interest
+
+	stop context.CancelFunc
+	done chan struct{}
+
+	disconnects, dropped atomic.Uint64
+	mu                   sync.Mutex
+	since                time.Time
+	server               string
+	lastError            string // until the next connect
+}
+
+// Stats say how a connection is.
+type Stats struct {
+	Up          bool
+	Since       time.Time // of Up, or of not
+	Server      string    // the name of the last one
+	Disconnects uint64
+	Dropped     uint64 // messages that came and were larger than the server's max_payload
+	Waiting     int    // bytes that are not written yet
+	Interest    int    // subjects that the clients of the account listen on
+	LastError   string // since the last connect; empty: none
+}
+
+// Dial begins to connect, and goes on trying until Close. It returns an error for options that can never work.
+func Dial(o Options) (*Conn, error) {
+	s, err := o.settings()
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &Conn{
+		settings: s, log: s.Logger.With("connection", s.name), id: nuid.Next(), out: newOutbound(s.OutboundBytesMax),
+		interest: newInterest(s.InterestBytesMax), stop: stop, done: make(chan struct{}), since: time.Now(),
+	}
+	c.subs = &subscriptions{say: c.out.control}
+	go c.run(ctx)
+	return c, nil
+}
+
+// Close ends the connection, and returns when its goroutines have ended. It may be called again.
+func (c *Conn) Close() {
+	c.stop()
+	<-c.done
+}
+
+// Publish sends a message, or says why not: see the errors of this package. It never waits, and messages leave in the order in
+// which they were published. The reply may be one that the server rewrites to a subject: see the package. A header begins with
+// its first line and ends with an empty one. Nothing is kept of what is handed in.
+func (c *Conn) Publish(subject, reply string, header, data []byte) error {
+	if !publishable(subject) || !replyable(reply) {
+		return fmt.Errorf("%w: %q, reply %q", ErrSubject, subject, reply)
+	}
+	err := c.out.publish(subject, reply, header, data)
+	if err == ErrPermission {
+		return c.refuse(subject)
+	}
+	return err
+}
+
+func (c *Conn) refuse(subject string) error {
+	err := fmt.Errorf("%w: publish %q", ErrPermission, subject)
+	c.noteKind("may not publish", "not published", err)
+	return err
+}
+
+// Flush waits until the server has taken all that was published before. An error means that nobody knows what it took.
+func (c *Conn) Flush(ctx context.Context) error { return c.out.flush(ctx) }
+
+// Subscribe calls the handler with the messages on a subject; with a queue, with this member's share of its group. The handler runs
+// on the reader's goroutine and may not wait. A subscription holds across connections until the function that is returned ends it;
+// a handler that runs then is not awaited.
+func (c *Conn) Subscribe(subject, queue string, handler func(Message)) (unsubscribe func(), err error) {
+	if !subscribable(subject) || queue != "" && !replyable(queue) {
+		return nil, fmt.Errorf("leaf connection: cannot subscribe %q, queue %q: tokens may not be empty or hold spaces, > stands last", subject, queue)
+	}
+	sub := &subscription{subject, queue, handler}
+	if err := c.subs.add(sub); err != nil {
+		c.denied(err)
+	}
+	return func() { c.subs.remove(sub) }, nil
+}
+
+// denied tells of a subscription that the server would cut the connection for: it stays, for a server that allows it.
+func (c *Conn) denied(err error) { c.note("not subscribed", err) }
+
+// Interested reports whether a plain subscription of the account takes the subject: what is published to it now is heard. It is
+// false while the connection is down.
+func (c *Conn) Interested(subject string) bool { return c.interest.interested(subject) }
+
+// Watch has OnInterest told of changes from now on, and returns what there is now. It is undone by as many calls of Unwatch. While
+// the connection is down it returns what was told last about a subject that is watched already, and else false.
+func (c *Conn) Watch(subject string) (interested bool) { return c.interest.watch(subject) }
+
+// Unwatch undoes a Watch. OnInterest may be running with the subject.
+func (c *Conn) Unwatch(subject string) { c.interest.unwatch(subject) }
+
+// Up reports whether the connection is up, and since when, or since when it is not.
+func (c *Conn) Up() (bool, time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out.isUp(), c.since
+}
+
+// MaxPayload is what the server takes of header and data together; 0 while the connection is down.
+func (c *Conn) MaxPayload() (bytes int) {
+	c.out.limit(func(l *limits) { bytes = l.payloadMax })
+	return bytes
+}
+
+// Stats returns how the connection is.
+func (c *Conn) Stats() Stats {
+	s := Stats{Disconnects: c.disconnects.Load(), Dropped: c.dropped.Load(), Waiting: c.out.waiting(), Interest: c.interest.size()}
+	s.Up, s.Since = c.Up()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Server, s.LastError = c.server, c.lastError
+	return s
+}
+
+// run is the goroutine of the reader: one connection after the other.
+func (c *Conn) run(ctx context.Context) {
+	defer close(c.done)
+	for wait := waitMin; ctx.Err() == nil; wait = min(2*wait, waitMax) {
+		began := time.Now()
+		err := c.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > waitMax {
+			wait = waitMin
+		}
+		c.note("no leaf connection to NATS, retrying", err)
+		pause(ctx, wait/2+rand.N(wait))
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// note remembers an error, and logs it when it is news.
+func (c *Conn) note(text string, err error) { c.noteKind(text+": "+kindOf(err), text, err) }
+
+// kindOf is the text of an error without the ports of the connection, which are others each time.
+func kindOf(err error) string {
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return network.Op + ": " + network.Err.Error()
+	}
+	return err.Error()
+}
+
+func (c *Conn) noteKind(kind, text string, err error) {
+	c.mu.Lock()
+	c.lastError = err.Error()
+	c.mu.Unlock()
+	if c.notes.IsNews(kind, time.Now()) {
+		c.log.Warn(text, "err", err)
+	}
+}

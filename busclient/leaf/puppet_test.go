@@ -1,0 +1,328 @@
+package leaf
+
+// Against servers that are none, or that misbehave: what is said, and that nothing grows or hangs.
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+const greetingLine = `INFO {"server_id":"S","server_name":"puppet","headers":true,"max_payload":65536,"client_id":7,"info_on_connect":true}` + "\r\n"
+
+const welcomeLine = `INFO {"server_id":"S","server_name":"puppet","headers":true,"max_payload":65536,"client_id":7,"connect_info":true}` + "\r\n"
+
+// puppet is one connection of a server that a test plays.
+type puppet struct {
+	net.Conn
+	lines *bufio.Scanner
+}
+
+// play listens, and plays each connection that comes on a goroutine of its own, until the test ends.
+func play(t testing.TB, part func(puppet)) (url string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ended := make(chan struct{})
+	t.Cleanup(func() { l.Close(); <-ended })
+	go func() {
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			part(puppet{c, bufio.NewScanner(c)})
+			c.Close()
+		}
+	}()
+	return "nats-leaf://" + l.Addr().String()
+}
+
+func (p puppet) say(text string) { _, _ = p.Write([]byte(text)) }
+
+// hear reads the next line; empty: there is none.
+func (p puppet) hear() string {
+	if !p.lines.Scan() {
+		return ""
+	}
+	return p.lines.Text()
+}
+
+// welcome plays the handshake, and says what stands before the first pong.
+func (p puppet) welcome(before string) {
+	p.say(greetingLine)
+	p.hear() // CONNECT
+	p.say(welcomeLine)
+	for line := p.hear(); line != "PING" && line != ""; line = p.hear() {
+	}
+	p.say(before + "PONG\r\n")
+}
+
+// drain answers pings until the connection ends.
+func (p puppet) drain() {
+	for line := p.hear(); line != ""; line = p.hear() {
+		if line == "PING" {
+			p.say("PONG\r\n")
+		}
+	}
+}
+
+func TestWhatIsNoLeafnodePortIsSaid(t *testing.T) {
+	hear := func(text string) func(puppet) {
+		return func(p puppet) {
+			p.say(text)
+			p.hear()
+		}
+	}
+	for _, c := range []struct {
+		name string
+		part func(puppet)
+		says string
+	}{
+		{"ssh", hear("SSH-2.0-OpenSSH\r\n"), "unlike a NATS server"},
+		{"http", hear("HTTP/1.1 400 Bad Request\r\n\r\n"), "unlike a NATS server"},
+		{"nothing", func(p puppet) { p.hear() }, "the server said nothing"},
+		{"an end", func(puppet) {}, "the server said nothing"},
+		{"a broken greeting", func(p puppet) { p.say("INFO {") }, "said nothing"},
+		{"a pong", hear("PONG\r\n"), "unlike a NATS server"},
+		{"no json", hear("INFO {\r\n"), "its INFO is no JSON"},
+		{"a port for clients", hear(`INFO {"server_id":"S","client_id":7,"max_payload":1}` + "\r\n"), "no leafnode port"},
+		{"full", hear("-ERR 'maximum connections exceeded'\r\n"), "raise the limit"},
+		{"a voice before TLS", hear(`INFO {"client_id":7,"info_on_connect":true,"tls_required":true}` + "\r\nINFO {}\r\n"), "before TLS"},
+		{"no answer to CONNECT", func(p puppet) { p.say(greetingLine); p.drain() }, "did not answer in time"},
+		{"a loop", hear(greetingLine + welcomeLine + "-ERR 'Loop detected for leafnode account=\"$G\"'\r\n"), "remove one"},
+		{"a word", func(p puppet) { p.welcome("MSG a 1 0\r\n\r\n"); p.hear() }, `unlike a NATS server: give`},
+		{"a size", func(p puppet) { p.welcome("LMSG a 99999999999\r\n"); p.hear() }, "as a message"},
+		{"a long line", func(p puppet) { p.welcome(strings.Repeat("x", lineBytesMax+1)); p.hear() }, "a line longer"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			conn := begin(t, play(t, c.part))
+			eventually(t, c.says, func() bool { return strings.Contains(conn.Stats().LastError, c.says) })
+		})
+	}
+}
+
+// Interest is chosen by clients: beyond its bound the connection is given up, and says what to do.
+func TestInterestIsBounded(t *testing.T) {
+	url := play(t, func(p puppet) {
+		var subjects strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&subjects, "LS+ _INBOX.%d.*\r\n", i)
+		}
+		p.welcome(subjects.String())
+		p.drain()
+	})
+	few := begin(t, url, func(o *Options) { o.InterestBytesMax = 20 << 10 })
+	eventually(t, "given up", func() bool { return strings.Contains(few.Stats().LastError, "too many subjects") })
+	few.Close()
+	require.Zero(t, few.Stats().Interest, "and forgotten")
+	many := dial(t, url, func(o *Options) { o.InterestBytesMax = 200 << 10 })
+	require.Equal(t, 100, many.Stats().Interest)
+}
+
+// F9: a server that stops reading fills the buffer to its bound, then costs the connection; what waited is not sent later (K73).
+func TestASlowServerFillsABoundedBuffer(t *testing.T) {
+	heard := make(chan string, 1)
+	release := make(chan struct{})
+	first := true
+	url := play(t, func(p puppet) {
+		p.welcome("")
+		if first {
+			first = false
+			<-release
+			return
+		}
+		for line := p.hear(); line != ""; line = p.hear() {
+			if strings.HasPrefix(line, "LMSG") {
+				heard <- line
+				return
+			}
+		}
+	})
+	var e events
+	c := dial(t, url, e.into, func(o *Options) { o.OutboundBytesMax = 128 << 10 })
+	value := make([]byte, 32<<10)
+	var err error
+	for range 100_000 { // the system buffers some megabytes first
+		if err = c.Publish("a", "", nil, value); err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, ErrFull)
+	eventually(t, "told of the room that the writer makes", func() bool {
+		if e.rooms() > 0 {
+			return true
+		}
+		_ = c.Publish("a", "", nil, value)
+		return !c.Stats().Up
+	})
+	fill(t, c, value)
+	require.LessOrEqual(t, c.Stats().Waiting, 128<<10+controlBytesMax)
+	eventually(t, "given up", func() bool { return !c.Stats().Up })
+	close(release)
+	awaitUp(t, c)
+	require.Zero(t, c.Stats().Waiting)
+	require.NoError(t, c.Publish("b", "", nil, nil))
+	require.Equal(t, "LMSG b 0", await(t, "the first message", heard))
+}
+
+// fill publishes until nothing more is taken.
+func fill(t testing.TB, c *Conn, value []byte) {
+	t.Helper()
+	eventually(t, "full or down", func() bool {
+		for range 1000 {
+			if c.Publish("a", "", nil, value) != nil {
+				return c.Publish("a", "", nil, value) != nil
+			}
+		}
+		return false
+	})
+}
+
+// F10: a server that is not there any more, without an end of the connection, is noticed within 4 s.
+func TestAServerThatAnswersNoPingsIsGivenUp(t *testing.T) {
+	url := play(t, func(p puppet) {
+		p.welcome("")
+		for p.hear() != "" {
+		}
+	})
+	c := dial(t, url)
+	flushed := make(chan error, 1)
+	go func() { flushed <- c.Flush(t.Context()) }()
+	began := time.Now()
+	eventually(t, "given up", func() bool { return c.Stats().Disconnects > 0 })
+	require.Less(t, time.Since(began), 4*time.Second)
+	require.ErrorIs(t, await(t, "the flush", flushed), ErrDisconnected)
+	eventually(t, "said", func() bool { s := c.Stats(); return s.Up || strings.Contains(s.LastError, "pings") })
+}
+
+// A message larger than max_payload, from a server of the cluster that takes larger ones, costs the message only.
+func TestAMessageThatIsTooLargeIsDropped(t *testing.T) {
+	url := play(t, func(p puppet) {
+		p.welcome("")
+		p.hear() // LS+
+		p.say(fmt.Sprintf("LMSG a %d\r\n%s\r\nLMSG a 2\r\nok\r\n", 65537, make([]byte, 65537)))
+		p.drain()
+	})
+	c := dial(t, url)
+	got := make(chan string, 2)
+	_, err := c.Subscribe("a", "", func(m Message) { got <- string(m.Data) })
+	require.NoError(t, err)
+	require.Equal(t, "ok", await(t, "the next one", got))
+	require.Equal(t, uint64(1), c.Stats().Dropped)
+	require.Contains(t, c.Stats().LastError, "max_payload")
+}
+
+// INFO comes at any time: limits follow it, and so do the servers to try.
+func TestInfoIsFollowed(t *testing.T) {
+	say := make(chan string)
+	url := play(t, func(p puppet) {
+		p.welcome("")
+		for text := range say {
+			p.say(text)
+		}
+		p.drain()
+	})
+	c := dial(t, url)
+	require.Equal(t, 65536, c.MaxPayload())
+	say <- `INFO {"headers":true,"max_payload":100,"ldm":true,"leafnode_urls":["10.0.0.1:7422","nonsense://x"]}` + "\r\n"
+	eventually(t, "lowered", func() bool { return c.MaxPayload() == 100 })
+	require.ErrorIs(t, c.Publish("a", "", nil, make([]byte, 101)), ErrTooLarge)
+	say <- `INFO {"headers":false,"max_payload":1099511627776,"export":{"allow":["a"]}}` + "\r\n"
+	eventually(t, "raised, to what is a bound of our own", func() bool { return c.MaxPayload() == messageBytesMax })
+	require.ErrorIs(t, c.Publish("a", "", []byte("NATS/1.0\r\n\r\n"), nil), ErrHeaders)
+	require.ErrorIs(t, c.Publish("b", "", nil, nil), ErrPermission)
+	require.NoError(t, c.Publish("a", "", nil, nil))
+	close(say)
+}
+
+// What is said to a server: who we are, before anything else; every subscription; and no more.
+func TestWhatIsSaidToAServer(t *testing.T) {
+	lines, subscribed := make(chan string, 100), make(chan struct{})
+	url := play(t, func(p puppet) {
+		<-subscribed
+		p.say(greetingLine)
+		lines <- p.hear()
+		p.say("PING\r\n" + welcomeLine)
+		for p.lines.Scan() {
+			lines <- p.lines.Text()
+			if p.lines.Text() == "PING" {
+				p.say("PONG\r\n")
+			}
+		}
+	})
+	c := begin(t, url, asUser("leaf", `p"w`))
+	_, err := c.Subscribe("$JS.FC.>", "", func(Message) {})
+	require.NoError(t, err)
+	close(subscribed)
+	hello := await(t, "CONNECT", lines)
+	require.Regexp(t, `^CONNECT \{"version":"[0-9.]+","user":"leaf","pass":"p\\"w","server_id":"\w+","name":"raftbus/raftbus/n1/leaf","cluster":"raftbus-\w+","headers":true\}$`, hello)
+	require.Equal(t, "PONG", await(t, "an answer", lines))
+	require.Equal(t, "LS+ $JS.FC.>", await(t, "the subscription", lines))
+	require.Equal(t, "PING", await(t, "the barrier", lines))
+	awaitUp(t, c)
+	unsubscribe, err := c.Subscribe("a", "g", func(Message) {})
+	require.NoError(t, err)
+	unsubscribe()
+	unsubscribe()
+	require.NoError(t, c.Publish("b", "r", []byte("NATS/1.0\r\n\r\n"), []byte("x")))
+	for _, want := range []string{"LS+ a g 1", "LS- a g", "HMSG b r 12 13", "NATS/1.0", "", "x"} {
+		require.Equal(t, want, awaitNoPing(t, lines))
+	}
+}
+
+func awaitNoPing(t testing.TB, lines <-chan string) string {
+	t.Helper()
+	for {
+		if line := await(t, "a line", lines); line != "PING" {
+			return line
+		}
+	}
+}
+
+// countingDialer refuses everything, with another port each time as the system does.
+type countingDialer struct{ dialled atomic.Int64 }
+
+func (d *countingDialer) Dial(network, address string) (net.Conn, error) {
+	n := d.dialled.Add(1)
+	return nil, &net.OpError{Op: "read", Net: network, Source: &net.TCPAddr{Port: int(n)}, Err: errors.New("connection reset by peer")}
+}
+
+// An outage is one line in the log, and the attempts go on.
+func TestAnOutageIsSaidOnce(t *testing.T) {
+	var d countingDialer
+	var log lockedBuffer
+	begin(t, "127.0.0.1:1", with(nats.SetCustomDialer(&d)), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	eventually(t, "several attempts", func() bool { return d.dialled.Load() >= 4 })
+	require.Equal(t, 1, strings.Count(log.String(), "no leaf connection to NATS, retrying"), log.String())
+	require.Contains(t, log.String(), "connection=raftbus/raftbus/n1/leaf")
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}

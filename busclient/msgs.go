@@ -1,0 +1,112 @@
+package busclient
+
+// The same lane for the services of a node on its connection for clients: messages as NATS's client has them, with headers.
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+)
+
+// SubscribeMsgs is NATS's Subscribe, whose messages come by the lane where it is in force: h is then called on the goroutine that
+// reads the connection, and may not wait. One call at a time; one may still run when the subscription was ended, as with NATS's
+// client. It cannot be made to end after a number of messages. A header that cannot be read is empty, and not nil. Messages by the lane are in none of the subscription's counts.
+func (c *Conn) SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscription, error) {
+	s := newSubscriber(nil)
+	s.handle = func(d Delivery, header []byte) {
+		h(&nats.Msg{Subject: d.Subject, Reply: d.Reply, Header: headerOf(header), Data: d.Data, Sub: s.sub.Load()})
+	}
+	c.lane.join(subject, s)
+	subscribed := make(chan struct{})
+	s.turn.begin() // no message before it has its subscription
+	sub, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
+		<-subscribed
+		s.turn.begin()
+		defer s.turn.end()
+		m.Header = asHanded(m)
+		h(m)
+		c.tell(false)
+	})
+	if err != nil {
+		s.turn.end()
+		c.lane.leave(subject, s)
+		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
+	}
+	s.sub.Store(sub)
+	close(subscribed)
+	s.turn.end()
+	limit := pendingLimits[c.role]
+	if err := sub.SetPendingLimits(limit.messages, limit.bytes); err != nil {
+		_ = sub.Unsubscribe() // the connection is closed
+		c.lane.leave(subject, s)
+		return nil, fmt.Errorf("subscribe %s: %w", subject, err)
+	}
+	c.lane.await(s)
+	return sub, nil
+}
+
+// headerOf is what a header says: nil if nothing, empty if it cannot be read.
+func headerOf(block []byte) nats.Header {
+	if len(block) == 0 {
+		return nil
+	}
+	header, err := nats.DecodeHeadersMsg(block)
+	switch {
+	case err != nil:
+		return nats.Header{}
+	case len(header) == 0:
+		return nil
+	}
+	return header
+}
+
+// asHanded is the same of a message of NATS's client, which leaves out a header that it cannot read.
+func asHanded(m *nats.Msg) nats.Header {
+	switch {
+	case m.Header == nil && m.Size() > len(m.Subject)+len(m.Reply)+len(m.Data):
+		return nats.Header{}
+	case len(m.Header) == 0:
+		return nil
+	}
+	return m.Header
+}
+
+// Direct reports whether PublishMsg goes by the lane now, and so waits for nobody.
+func (c *Conn) Direct() bool {
+	lane := c.lane.conn()
+	return lane != nil && lane.greeted.Load() && !lane.closed.Load()
+}
+
+// PublishMsg sends a message with a header, which is a whole block: "NATS/1.0", a status if wanted, its lines, and an empty one.
+// Nil: it has none. The connection is one for clients. It waits where Publish does.
+func (c *Conn) PublishMsg(subject, reply string, header, data []byte) error {
+	if header == nil {
+		return c.Publish(subject, reply, data)
+	}
+	if up, _ := c.Up(); !up {
+		return ErrBusDown
+	}
+	known, err := c.lane.publish(subject, reply, header, data)
+	if !known {
+		err = c.publishBlock(subject, reply, header, data)
+	}
+	if err != nil && !errors.Is(err, ErrBusDown) && !errors.Is(err, ErrTooManyInFlight) {
+		return fmt.Errorf("%w (%w)", ErrBusDown, err)
+	}
+	return err
+}
+
+// publishBlock has NATS's client write a header as it is, which it does not do for a status. It writes "PUB <subject> 0", and nothing
+// else may stand before a header: so that line is made to end early, at a subject that nobody listens to, the message follows in
+// the protocol's own words, and another such line takes the rest. It is one write under the client's lock.
+func (c *Conn) publishBlock(subject, reply string, header, data []byte) error {
+	if err := checkPublish(subject, reply); err != nil {
+		return err
+	}
+	if int64(len(header)+len(data)) > c.nc.MaxPayload() {
+		return nats.ErrMaxPayload
+	}
+	operation := appendPublish([]byte(c.void+" 0\r\n\r\n"), subject, reply, header, data)
+	return c.nc.Publish(string(operation)+"PUB "+c.void, nil)
+}

@@ -1,0 +1,60 @@
+package busclient
+
+// Whether a peer is in step with those that get their messages together. One that leaves an AppendLog to several unanswered for longer
+// than it may is spoken to alone, until it has answered there and some time has passed, longer each time in a row: where only
+// the subject of all does not reach it, trying that again and again would cost it a loss each time (K62). Nothing here reads a clock.
+
+import (
+	"sync"
+	"time"
+)
+
+// aloneMax bounds how long a peer is spoken to alone before messages to several are tried again.
+const aloneMax = 10 * time.Second
+
+// step is what is known of one peer. Safe for use by several goroutines.
+type step struct {
+	mu     sync.Mutex
+	since  time.Time // of the first AppendLog to several since the peer's last word; zero: there is none
+	lapses int       // how often in a row it took too long
+	silent bool      // it did, and has not answered since
+	alone  time.Time // until then, at least, it is spoken to alone
+}
+
+// in reports whether the peer is in step, if it may take that long to answer.
+func (s *step) in(now time.Time, patience time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.since.IsZero() && now.Sub(s.since) > patience {
+		s.since, s.silent = time.Time{}, true
+		s.alone = now.Add(min(patience<<min(s.lapses, 10), aloneMax))
+		s.lapses++
+	}
+	return !s.silent && !now.Before(s.alone)
+}
+
+// asked: an AppendLog to several leaves.
+func (s *step) asked(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		s.since = now
+	}
+}
+
+// answered: the peer has answered an AppendLog, one to several or not.
+func (s *step) answered(shared bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.silent = time.Time{}, false
+	if shared {
+		s.lapses, s.alone = 0, time.Time{}
+	}
+}
+
+// begin begins anew: the link to the peer has just become connected.
+func (s *step) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since, s.silent = time.Time{}, false
+}

@@ -1,0 +1,62 @@
+package busclient
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// at is a moment so long after an arbitrary one.
+func at(d time.Duration) time.Time { return time.Unix(1000, 0).Add(d) }
+
+const patience = 100 * time.Millisecond
+
+func TestAPeerIsInStepWhileItAnswersInTime(t *testing.T) {
+	var s step
+	require.True(t, s.in(at(0), patience), "it begins so")
+	s.asked(at(0))
+	s.asked(at(90 * time.Millisecond))
+	require.True(t, s.in(at(patience), patience))
+	s.answered(true)
+	require.True(t, s.in(at(time.Hour), patience), "nothing is unanswered")
+}
+
+func TestAPeerThatDoesNotAnswerIsSpokenToAloneUntilItDoes(t *testing.T) {
+	var s step
+	s.asked(at(0))
+	s.asked(at(90 * time.Millisecond))
+	require.False(t, s.in(at(patience+1), patience), "the oldest counts")
+	require.False(t, s.in(at(time.Hour), patience), "it has not answered yet")
+	s.answered(false)
+	require.True(t, s.in(at(time.Hour), patience))
+}
+
+// Where messages to several do not get through, each trial costs a loss: they become rare, but do not end.
+func TestTrialsThatFailBecomeRare(t *testing.T) {
+	var s step
+	now := time.Duration(0)
+	for want := patience; want < 2*aloneMax; want *= 2 {
+		require.True(t, s.in(at(now), patience))
+		s.asked(at(now))
+		now += patience + 1
+		require.False(t, s.in(at(now), patience))
+		s.answered(false)
+		alone := min(want, aloneMax)
+		require.False(t, s.in(at(now+alone-1), patience), "alone for %v", alone)
+		now += alone
+	}
+	s.asked(at(now))
+	s.answered(true)
+	s.asked(at(now))
+	require.False(t, s.in(at(now+patience+1), patience))
+	s.answered(false)
+	require.True(t, s.in(at(now+2*patience+2), patience), "one that worked makes all before it forgotten")
+}
+
+func TestANewLinkBeginsInStep(t *testing.T) {
+	var s step
+	s.asked(at(0))
+	s.begin()
+	require.True(t, s.in(at(time.Hour), patience), "what was asked over the link before is over")
+}

@@ -1,0 +1,119 @@
+package main
+
+// Asking the leader as an administrator, over NATS on <prefix>.admin.<op>.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+)
+
+// administrator is a connection by which the leader is asked.
+type administrator struct {
+	conn    *nats.Conn
+	prefix  string
+	timeout time.Duration // for one answer
+}
+
+// Outcomes of a request that brought no answer.
+var (
+	// errNobodyLeads: 'no responders', so certainly not done.
+	errNobodyLeads = errors.New("no leader answers")
+	// errUnanswered: no answer in time, so the outcome is unknown.
+	errUnanswered = errors.New("the leader did not answer in time")
+)
+
+const (
+	// lookTime bounds how long one answer to a question that changes nothing is waited for: it may be asked again.
+	lookTime = time.Second
+	// askAgain is the pause before the leader is asked again.
+	askAgain = 100 * time.Millisecond
+)
+
+// administered adds to a command what all have that speak with the leader, and gives it to what the command does.
+func administered(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, a *administrator, args []string) error) *cobra.Command {
+	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
+		conn, err := connect(target, cmd.Name())
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return do(cmd, &administrator{conn, prefix, target.Timeout}, args)
+	})
+}
+
+// ask asks for an operation once. An error is errNobodyLeads, errUnanswered, an *admin.Failure that the leader answered, or ctx's.
+func (a *administrator) ask(ctx context.Context, op string, body, into any, wait time.Duration) error {
+	var data []byte
+	if body != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	asking, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	answer, err := a.conn.RequestWithContext(asking, admin.Subject(a.prefix, op), data)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return errNobodyLeads
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return errUnanswered
+	case err != nil:
+		return err
+	}
+	return decodeAnswer(answer.Data, into)
+}
+
+func decodeAnswer(data []byte, into any) error {
+	var failed struct{ Error *admin.Failure }
+	if err := json.Unmarshal(data, &failed); err != nil {
+		return failf(exitError, "what answers is no raftbus leader: check --prefix: %w", err)
+	}
+	if failed.Error != nil {
+		return failed.Error
+	}
+	return json.Unmarshal(data, into)
+}
+
+// look asks once who belongs to the cluster.
+func (a *administrator) look(ctx context.Context) (admin.Members, error) {
+	var m admin.Members
+	return m, a.ask(ctx, admin.OpMembers, nil, &m, min(lookTime, a.timeout))
+}
+
+// members asks who belongs to the cluster, again while nobody leads, for so long.
+func (a *administrator) members(ctx context.Context, patience time.Duration) (admin.Members, error) {
+	end := time.After(patience)
+	for {
+		m, err := a.look(ctx)
+		if err == nil || !mayAskAgain(err) {
+			return m, err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-end:
+			return m, noLeader(a.prefix, patience)
+		case <-ctx.Done():
+			return m, ctx.Err()
+		}
+	}
+}
+
+// mayAskAgain reports whether a question found nobody to answer it now.
+func mayAskAgain(err error) bool {
+	var f *admin.Failure
+	return errors.Is(err, errNobodyLeads) || errors.Is(err, errUnanswered) || errors.As(err, &f) && f.OfKind(admin.Unavailable)
+}
+
+func noLeader(prefix string, since time.Duration) error {
+	return failf(exitNoLeader, "no leader answers on %s for %v: see what 'raftbus status' says, and check --prefix and what this user may publish",
+		admin.Subject(prefix, ">"), since.Round(time.Millisecond))
+}

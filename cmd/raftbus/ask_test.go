@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
+)
+
+// Whoever may answer on the bus fills neither the memory nor the time of who asks, and a question leaves nothing behind.
+func TestWhoAnswersTooMuchIsNotListenedToForEver(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	loud, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer loud.Close()
+	flood := func(id func(i int) string) nats.MsgHandler {
+		return func(m *nats.Msg) {
+			for i := 0; t.Context().Err() == nil; i++ {
+				body := fmt.Sprintf(`{"id":%q,"node":%q}`, id(i), id(i))
+				if loud.Publish(m.Reply, []byte(body)) != nil || loud.Flush() != nil {
+					return
+				}
+			}
+		}
+	}
+	_, err = loud.Subscribe(busclient.StatusSubject("many", busclient.AllNodes), flood(func(i int) string { return fmt.Sprintf("n%d", i) }))
+	require.NoError(t, err)
+	_, err = loud.Subscribe(busclient.StatsSubject("one", busclient.AllNodes), flood(func(int) string { return "n1" }))
+	require.NoError(t, err)
+	require.NoError(t, loud.Flush())
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer conn.Close()
+
+	c, err := askAll(t.Context(), conn, "many")
+	require.NoError(t, err)
+	require.Len(t, c.Nodes, observe.NodesMax)
+	require.Len(t, (&facts{}).lookAll(t.Context(), conn, "one"), 1)
+	require.Zero(t, conn.NumSubscriptions())
+}

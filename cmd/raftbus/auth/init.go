@@ -1,0 +1,267 @@
+package auth
+
+// Making the folder. What is there is kept, so that it can be made again with another node or tenant, and only the new ones need anything.
+// What is the operator's, server.conf and what was added to contexts, is left alone.
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/raftbus/raftbus/raft/config"
+)
+
+// Options say what to make. Their names in JSON are those of the flags, and of what settings.json keeps.
+type Options struct {
+	Dir        string   `json:"-"`
+	Nodes      []string `json:"nodes"`             // added to those that the folder has
+	Prefix     string   `json:"prefix"`            // as of the nodes
+	Domain     string   `json:"js-domain"`         // as of the nodes; may be empty: the prefix
+	DefaultAPI bool     `json:"serve-default-api"` // KV clients need not name the domain
+	Anonymous  bool     `json:"anonymous"`         // clients without credentials may use keys, and nothing else
+	OneAccount bool     `json:"one-account"`       // peers and clients in one account, held apart by permissions only
+	JWT        bool     `json:"jwt"`               // operator, accounts and users as JWTs; else the users are nkeys in the configuration
+	Tenants    []string `json:"tenants"`           // added to those that the folder has
+	Republish  []string `json:"republish"`         // subjects that nodes may publish for buckets with republish
+	Listen     string   `json:"listen"`            // of NATS, for clients
+	ListenLeaf string   `json:"listen-leaf"`       // and for leaf nodes
+	URL        string   `json:"url"`               // of NATS, for the contexts
+	Owner      int      `json:"owner"`             // user id that owns the nodes' and users' files; -1: who runs this
+	Remove     []string `json:"-"`                 // nodes and tenants that end
+	Made       []string `json:"-"`                 // set by Init: nodes/<id> and users/<name> whose keys are new
+
+	// Given says of each of these names whether it is said now; what is not is as the folder was made. Nil: all are.
+	Given func(name string) bool `json:"-"`
+
+	before []byte // the configuration of NATS that is there
+	gone   []user // users of whom is removed
+
+	goneTenants []string // those of whom is removed
+}
+
+// Init makes the folder, or adds to it what is missing. Afterwards o says what the folder is made for.
+func Init(o *Options) error {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return err
+	}
+	given := o.Dir
+	o.Dir, o.Made = dir, nil
+	defer func() { o.Dir = given }()
+	if err := o.look(); err != nil {
+		return err
+	}
+	if err := o.resume(); err != nil {
+		return err
+	}
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.before, err = o.untouched(); err != nil {
+		return err
+	}
+	if err := o.clusterKeys(); err != nil {
+		return err
+	}
+	users := o.plan()
+	keys := map[string]nkeys.KeyPair{}
+	for _, u := range users {
+		if keys[u.file], err = o.key(u.file, nkeys.PrefixByteUser); err != nil {
+			return err
+		}
+		o.tellNew(u)
+	}
+	write := o.writeNKeys
+	if o.JWT {
+		write = o.writeJWTs
+	}
+	configuration, err := write(users, keys)
+	if err != nil {
+		return err
+	}
+	if err := o.contexts(users); err != nil {
+		return err
+	}
+	if err := o.write(confName, seal(configuration), 0o644); err != nil {
+		return err
+	}
+	if err := o.serverConf(); err != nil {
+		return err
+	}
+	if err := o.keepSettings(); err != nil {
+		return err
+	}
+	return errors.Join(o.clear(), o.own(), o.sync())
+}
+
+func (o *Options) check() error {
+	var errs []error
+	if len(o.Nodes) == 0 {
+		errs = append(errs, errors.New("no nodes: name those of the cluster, and those that may come later, with --nodes"))
+	}
+	for _, name := range slices.Concat(o.Nodes, o.Tenants, []string{o.Prefix}) {
+		if !config.ValidToken(name) {
+			errs = append(errs, fmt.Errorf("name %q: use 1 to 64 of A-Z a-z 0-9 _ -, not starting with _", name))
+		}
+	}
+	for _, name := range o.Nodes {
+		if slices.Contains([]string{peersAccount, appAccount, operatorName}, name) && !slices.Contains(o.nodesThere(), name) {
+			errs = append(errs, fmt.Errorf("node %q: that name is taken, choose another", name))
+		}
+	}
+	for _, name := range o.Tenants {
+		if slices.Contains([]string{peersAccount, appAccount, operatorName, "admin", "monitor", "client", "read-only", anonymousName}, name) || slices.Contains(o.Nodes, name) {
+			errs = append(errs, fmt.Errorf("tenant %q: that name is taken, choose another", name))
+		}
+	}
+	if o.JWT && o.Anonymous {
+		errs = append(errs, errors.New("with JWT NATS lets nobody in without credentials: leave one of the two out"))
+	}
+	if len(errs) > 0 {
+		return OptionsError{errors.Join(errs...)}
+	}
+	return nil
+}
+
+// OptionsError is what is wrong with Options: nothing was made.
+type OptionsError struct{ error }
+
+// key reads the key pair of a user, an account or the operator, or makes one.
+func (o *Options) key(file string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
+	for _, extension := range []string{".nk", ".creds"} {
+		content, err := o.read(file + extension)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			continue
+		case err != nil:
+			return nil, err
+		}
+		pair, err := nkeys.ParseDecoratedNKey(content)
+		if err != nil {
+			return nil, fmt.Errorf("%s holds no seed (%w): remove the file to have another made", file+extension, err)
+		}
+		return pair, nil
+	}
+	return nkeys.CreatePair(kind)
+}
+
+func (o *Options) tellNew(u user) {
+	file := filepath.Join(o.Dir, u.file)
+	if !exists(file+".nk") && !exists(file+".creds") {
+		o.Made = union(o.Made, []string{strings.Join(strings.Split(u.file, "/")[:2], "/")})
+	}
+}
+
+// clusterKeys gives all nodes one key. A node that has one, or two during a rotation, keeps it.
+func (o *Options) clusterKeys() error {
+	var key []byte
+	for _, id := range o.Nodes {
+		name := "nodes/" + id + "/" + keyName
+		content, err := o.read(name)
+		if err == nil {
+			_, _, err = parseClusterKey(filepath.Join(o.Dir, name), content)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("%w; or remove the file, and the node gets the key of the others", err)
+		}
+		if err == nil && key != nil && string(content) != string(key) {
+			return fmt.Errorf("nodes have different cluster keys: end the rotation that is under way first, %s", filepath.Join(o.Dir, "nodes"))
+		}
+		if err == nil {
+			key = content
+		}
+	}
+	if key == nil {
+		key = newClusterKey()
+	}
+	for _, id := range o.Nodes {
+		if err := o.write("nodes/"+id+"/"+keyName, key, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newClusterKey() []byte {
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // never fails
+	return append(base64.StdEncoding.AppendEncode(nil, random), '\n')
+}
+
+// write replaces a file as a whole, so that who reads it, or a crash, finds the one before or the new one.
+func (o *Options) write(name string, content []byte, mode os.FileMode) error {
+	folderMode := os.FileMode(0o700)
+	if mode != 0o600 {
+		folderMode = 0o755
+	}
+	if folder, _, nested := strings.Cut(name, "/"); nested {
+		if err := os.MkdirAll(filepath.Join(o.Dir, folder), folderMode); err != nil {
+			return err
+		}
+	}
+	root, file, err := o.within(name)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := root.MkdirAll(path.Dir(file), folderMode); err != nil {
+		return err
+	}
+	if err := create(root, file+".new", content, mode); err != nil {
+		return err
+	}
+	return root.Rename(file+".new", file)
+}
+
+// contexts are settings for the nats CLI, and for raftbus --context. What else stands in one that is there, such as tls_ca, stays.
+func (o *Options) contexts(users []user) error {
+	for _, u := range users {
+		if u.inbox == "" || u.name() == anonymousName {
+			continue
+		}
+		settings := map[string]any{}
+		if err := o.readJSON(u.file+".json", &settings); err != nil {
+			return err
+		}
+		settings["description"], settings["inbox_prefix"] = "raftbus "+o.Prefix+", as "+u.name(), u.inbox
+		if settings["url"] == nil || o.given("url") {
+			settings["url"] = o.URL
+		}
+		settings["jetstream_domain"] = cmp.Or(o.Domain, o.Prefix)
+		if o.JWT {
+			settings["creds"] = filepath.Join(o.Dir, u.file+".creds")
+		} else {
+			settings["nkey"] = filepath.Join(o.Dir, u.file+".nk")
+		}
+		content, err := json.MarshalIndent(settings, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := o.write(u.file+".json", append(content, '\n'), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// own gives the nodes' and the users' files to who is to read them.
+func (o *Options) own() error {
+	if o.Owner < 0 {
+		return nil
+	}
+	err := o.walk(ownedFolders, func(root *os.Root, file string, _ os.DirEntry) error { return root.Lchown(file, o.Owner, o.Owner) })
+	if err != nil {
+		return fmt.Errorf("give the files away: %w: run this as root, or with --owner -1", err)
+	}
+	return nil
+}

@@ -1,0 +1,356 @@
+package main
+
+// The backup command: fetches the state of a running cluster into a file, and reads such a file again. Package backup does it; here is who
+// asks for it, and what people see of it.
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/backup"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+)
+
+const backupHelp = `Write the state of a cluster that serves into FILE, or with - to the standard output.
+
+A backup is of one moment: all buckets, keys, histories, times to live and message ids, as of one
+revision. It holds at least what was acknowledged before the command began. A follower gives it,
+if there is one that keeps up, and nobody waits for it. What comes is checked record by record,
+the file is synced, and has its name only once it is whole.
+
+With --base it writes an increment: what is not in that backup, which is smaller where little has changed.
+'backup merge' makes a whole backup of the two, which is the one that would have been taken.
+There is none since a revision: what was purged, expired or removed since leaves nothing behind to
+tell it by, so the earlier backup is needed. Merge each increment and keep the result, as the
+next --base.
+
+While nobody leads, --local takes what one node has, with --from.
+
+The exit code is 4 when FILE is there already, 5 or 7 when nobody gives a backup.`
+
+const backupExamples = `  raftbus backup monday.rbb
+  raftbus backup - | zstd > monday.rbb.zst
+  raftbus backup monday.rbb --json
+  raftbus backup verify monday.rbb
+  raftbus backup tuesday.rbi --base monday.rbb           # what is not in monday.rbb
+  raftbus backup merge monday.rbb tuesday.rbi tuesday.rbb
+  raftbus backup last.rbb --local --from n2    # nobody leads`
+
+type backupFlags struct {
+	prefix, from string
+	base         string
+	local, json  bool
+	patience     time.Duration
+}
+
+func newBackup(lookup lookupEnv) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "backup FILE",
+		Short:   "Take a backup of a cluster that serves",
+		Long:    backupHelp,
+		Example: backupExamples,
+		Args:    oneFile,
+	}
+	f := &backupFlags{}
+	flags := cmd.Flags()
+	flags.StringVar(&f.from, "from", "", "`ID` of the node that gives it; default: a follower that keeps up, or else the leader")
+	flags.StringVar(&f.base, "base", "", "whole backup `FILE`: write an increment, of what is not in it")
+	flags.BoolVar(&f.local, "local", false, "take what the node of --from has, without asking a leader what was acknowledged")
+	flags.BoolVar(&f.json, "json", false, `print {"revision":...,"index":...,"node":...,"bytes":...,"sha256":...}`)
+	flags.DurationVar(&f.patience, "patience", 30*time.Second, "`DURATION` for which the node may have nothing to say")
+	cmd.AddCommand(backupVerify(), backupMerge())
+	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
+		if err := f.check(); err != nil {
+			return err
+		}
+		conn, err := connect(target, "backup", native.Options)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		f.prefix = prefix
+		return f.run(cmd, &administrator{conn, prefix, target.Timeout}, args[0])
+	})
+}
+
+func (f *backupFlags) check() error {
+	switch {
+	case f.local && f.from == "":
+		return usagef("--local takes what one node has: name it with --from")
+	case f.patience <= 0:
+		return usagef("--patience %v: give a duration above zero", f.patience)
+	}
+	return nil
+}
+
+// oneFile wants the name of a file.
+func oneFile(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 || args[0] == "" {
+		return usagef("%d arguments: name one file, or -: see '%s --help'", len(args), cmd.CommandPath())
+	}
+	return nil
+}
+
+func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) error {
+	ctx := cmd.Context()
+	nodes, atLeast, err := f.sources(ctx, a)
+	if err != nil {
+		return err
+	}
+	source := backup.Source{Conn: a.conn, Prefix: f.prefix, AtLeast: atLeast, Patience: f.patience}
+	if f.base != "" {
+		base, err := os.Open(f.base)
+		if err != nil {
+			return failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
+		}
+		defer base.Close()
+		source.Base = base
+	}
+	out, err := newFile(cmd, name)
+	if err != nil {
+		return err
+	}
+	p := newEntryProgress(cmd.ErrOrStderr(), "backup: %d of %d entries")
+	var sum backup.Summary
+	for _, source.Node = range nodes {
+		if source.Base != nil {
+			_, _ = source.Base.Seek(0, io.SeekStart) // a file that cannot be read says so then
+		}
+		sum, err = source.Fetch(ctx, out, func(n uint64, of *backup.Head) { p.tell(n, of.Holds.Entries) })
+		if err == nil || out.written > 0 || !errors.Is(err, backup.ErrRefused) && !errors.Is(err, nats.ErrNoResponders) {
+			break
+		}
+	}
+	if err = out.end(err); err != nil {
+		return f.failure(err)
+	}
+	said := cmd.OutOrStdout()
+	if name == "-" {
+		said = cmd.ErrOrStderr()
+	}
+	return saySummary(said, f.json, "backup of "+f.prefix+" from "+sum.Node, &sum, p.seconds())
+}
+
+// sources are the nodes to ask, the best first, and the entry that the backup must reflect.
+func (f *backupFlags) sources(ctx context.Context, a *administrator) ([]string, uint64, error) {
+	if f.local {
+		return []string{f.from}, 0, nil
+	}
+	m, err := a.members(ctx, aloneMax)
+	if err != nil {
+		return nil, 0, err
+	}
+	if f.from != "" {
+		_, err := member(&m, f.from)
+		return []string{f.from}, m.Commit, err
+	}
+	var nodes []string
+	for _, o := range m.Members {
+		if o.State == "replicate" && o.Role == admin.RoleVoter {
+			nodes = append(nodes, o.ID)
+		}
+	}
+	slices.SortStableFunc(nodes, func(x, y string) int {
+		one, _ := m.Member(x)
+		other, _ := m.Member(y)
+		return int(min(one.Lag, 1<<30)) - int(min(other.Lag, 1<<30))
+	})
+	return append(nodes, m.Leader), m.Commit, nil
+}
+
+func (f *backupFlags) failure(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return failf(exitUnavailable, "the node is not on the bus, or stopped meanwhile: see 'raftbus status', and give the command again: %w", err)
+	case errors.Is(err, backup.ErrRefused), errors.Is(err, backup.ErrBase):
+		return failf(exitRefused, "%w", err)
+	}
+	return err
+}
+
+// file is a file under way: it gets its name once it is whole.
+type file struct {
+	w       *bufio.Writer
+	f       *os.File
+	name    string
+	written int64
+}
+
+// partSuffix is what the name of a file ends with that is not whole.
+const partSuffix = ".part"
+
+// newFile makes the file, or with - writes to the standard output.
+func newFile(cmd *cobra.Command, name string) (*file, error) {
+	if name == "-" {
+		return &file{w: bufio.NewWriterSize(cmd.OutOrStdout(), 1<<20)}, nil
+	}
+	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
+		return nil, failf(exitConflict, "%s is there already: name another file, or move it away", name)
+	}
+	f, err := os.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &file{w: bufio.NewWriterSize(f, 1<<20), f: f, name: name}, nil
+}
+
+// Write implements io.Writer.
+func (o *file) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	o.written += int64(n)
+	return n, err
+}
+
+// end makes what was written durable and gives it its name, or removes it after an error.
+func (o *file) end(err error) error {
+	if err == nil {
+		err = o.w.Flush()
+	}
+	if o.f == nil {
+		return err
+	}
+	if err == nil {
+		err = o.f.Sync()
+	}
+	err = errors.Join(err, o.f.Close())
+	if err != nil {
+		return errors.Join(err, os.Remove(o.f.Name()))
+	}
+	if err := os.Rename(o.f.Name(), o.name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(o.name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func backupVerify() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Read a backup from end to end, and check all of it",
+		Long:  "Read a backup, or with - the standard input, from end to end: every checksum, and what it says of itself against what it holds.",
+		Args:  oneFile,
+	}
+	asJSON := cmd.Flags().Bool("json", false, `print {"revision":...,"bytes":...,"sha256":...}`)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		in, err := openFile(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		p := newEntryProgress(cmd.ErrOrStderr(), "verify: %d entries")
+		sum, err := backup.Verify(in, func(n uint64) { p.tell(n, 0) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		return saySummary(cmd.OutOrStdout(), *asJSON, args[0]+" is whole", &sum, p.seconds())
+	}
+	return cmd
+}
+
+func backupMerge() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "merge BASE INCREMENT FILE",
+		Short: "Make a whole backup of one and an increment of it",
+		Long:  "Make a whole backup of BASE and of an increment that was taken with --base BASE. Both are checked from end to end; FILE is the backup that would have\nbeen taken whole, byte for byte.",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 3 {
+				return usagef("%d arguments: name the base, the increment, and the file to be made: see '%s --help'", len(args), cmd.CommandPath())
+			}
+			return nil
+		},
+	}
+	asJSON := cmd.Flags().Bool("json", false, `print {"revision":...,"bytes":...,"sha256":...}`)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		base, err := openFile(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		defer base.Close()
+		increment, err := openFile(cmd, args[1])
+		if err != nil {
+			return err
+		}
+		defer increment.Close()
+		out, err := newFile(cmd, args[2])
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		sum, err := backup.Merge(base, increment, out)
+		if err = out.end(err); errors.Is(err, backup.ErrBase) {
+			return failf(exitRefused, "%w", err)
+		} else if err != nil {
+			return err
+		}
+		return saySummary(cmd.OutOrStdout(), *asJSON, args[2]+" is whole", &sum, time.Since(began).Seconds())
+	}
+	return cmd
+}
+
+// openFile opens a file to be read, or with - the standard input.
+func openFile(cmd *cobra.Command, name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(cmd.InOrStdin()), nil
+	}
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
+	}
+	return f, err
+}
+
+func saySummary(w io.Writer, asJSON bool, what string, s *backup.Summary, seconds float64) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(struct {
+			*backup.Summary
+			Seconds float64 `json:"seconds"`
+		}{s, seconds})
+	}
+	if s.Base != nil {
+		what += fmt.Sprintf(", an increment of revision %d", s.Base.Revision)
+	}
+	_, err := fmt.Fprintf(w, "%s: revision %d of %s, log entry %d; %d buckets, %d keys, %d entries, %d bytes, in %.1f s\nsha256 %s\n",
+		what, s.Revision, s.Time.Format(time.RFC3339), s.Index, s.Holds.Buckets, s.Holds.Keys, s.Holds.Entries, s.Bytes, seconds, s.SHA256)
+	return err
+}
+
+// entryProgress tells once a second how far something is.
+type entryProgress struct {
+	w           io.Writer
+	format      string // of a count, and of a total if it has one
+	began, told time.Time
+}
+
+func newEntryProgress(w io.Writer, format string) *entryProgress {
+	return &entryProgress{w: w, format: format, began: time.Now(), told: time.Now()}
+}
+
+func (p *entryProgress) tell(n, of uint64) {
+	if time.Since(p.told) < progressPause {
+		return
+	}
+	p.told = time.Now()
+	args := []any{n}
+	if of > 0 {
+		args = append(args, of)
+	}
+	fmt.Fprintf(p.w, p.format+", %.0f a second\n", append(args, float64(n)/max(p.seconds(), 0.001))...)
+}
+
+func (p *entryProgress) seconds() float64 { return time.Since(p.began).Seconds() }

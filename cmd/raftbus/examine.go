@@ -1,0 +1,196 @@
+package main
+
+// What the doctor asks, of whom, and for how long. It judges nothing.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+)
+
+const (
+	// silenceTime is how long a node that did not answer with the others is asked by itself.
+	silenceTime = 500 * time.Millisecond
+	// electionTime is how long nobody may lead until that is a finding: an election takes a fraction of it.
+	electionTime = 2 * time.Second
+	// betweenLooks is the time between two looks at the figures.
+	betweenLooks = 500 * time.Millisecond
+)
+
+// facts are what was seen of a cluster.
+type facts struct {
+	prefix string
+	nats   string // where NATS was reached
+	local  bool   // on this machine only
+	cluster
+	listens    map[string]bool // members that did not answer: whether somebody listens in their place all the same
+	stats      map[string]look // of nodes that answer
+	before     map[string]look // the same, some time ago
+	maxPayload int64
+	open       bool // the user of these credentials could speak as a node
+	blind      bool // they do not let it ask for figures
+	refused    error
+}
+
+// look is a node's figures, and when they were had.
+type look struct {
+	observe.Stats
+	asked, had time.Time
+}
+
+// offset is how much the node's clock is ahead, and how much that may be wrong.
+func (l *look) offset() (ahead, wrong time.Duration) {
+	half := l.had.Sub(l.asked) / 2
+	return l.Time.Sub(l.asked.Add(half)), half + replica.StatsFor
+}
+
+// consult looks at a cluster, and says what it found and the exit code.
+func consult(ctx context.Context, target natsopt.Target, prefix string) (*diagnosis, int, error) {
+	d := &diagnosis{Prefix: prefix}
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // what NATS refuses is looked for, and no news
+	conn, err := connect(target, "doctor", quiet)
+	if err != nil {
+		d.Findings = []finding{noNATS(err)}
+		return d, exitCodeOf(d.Findings), nil
+	}
+	defer conn.Close()
+	f, err := examine(ctx, conn, prefix)
+	if err != nil {
+		return nil, 0, err
+	}
+	d.Nodes = len(f.members())
+	d.Answer = d.Nodes - len(f.Unreachable)
+	if leader := f.leader(); leader != nil {
+		d.Leader = leader.ID
+	}
+	d.Findings = ordered(f.findings())
+	code := exitCodeOf(d.Findings)
+	d.Healthy = code == exitOK
+	return d, code, nil
+}
+
+func examine(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err error) {
+	f = &facts{prefix: prefix, nats: conn.ConnectedUrlRedacted(), maxPayload: conn.MaxPayload(), local: loopback(conn.ConnectedUrl())}
+	f.before = f.lookAll(ctx, conn, prefix)
+	f.blind = denied(conn, busclient.StatsSubject(prefix, busclient.AllNodes))
+	began := time.Now()
+	if f.cluster, err = askSettled(ctx, conn, prefix); err != nil {
+		return nil, err
+	}
+	if denied(conn, busclient.StatusSubject(prefix, busclient.AllNodes)) {
+		f.refused = conn.LastError()
+		return f, nil
+	}
+	f.listens = whoListens(ctx, conn, prefix, f.Unreachable)
+	f.open = mayForge(conn, prefix)
+	select {
+	case <-time.After(time.Until(began.Add(betweenLooks))):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	f.stats = f.lookAll(ctx, conn, prefix)
+	return f, ctx.Err()
+}
+
+// askSettled asks for the nodes' status; while a quorum answers and follows nobody, again for some time: an election is no finding.
+func askSettled(ctx context.Context, conn *nats.Conn, prefix string) (cluster, error) {
+	end := time.Now().Add(electionTime)
+	for {
+		found, err := askAll(ctx, conn, prefix)
+		voting := len(found.members()) > 0 && found.configuration() != nil && found.leader() == nil && found.quorum(func(*replica.Status) bool { return true })
+		if err != nil || !voting || time.Now().After(end) {
+			return found, err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return found, ctx.Err()
+		}
+	}
+}
+
+// lookAll asks all nodes for their figures, as long as answers come in time.
+func (f *facts) lookAll(ctx context.Context, conn *nats.Conn, prefix string) map[string]look {
+	ctx, cancel := context.WithTimeout(ctx, silenceTime)
+	defer cancel()
+	looks, asked := map[string]look{}, time.Now()
+	_ = observe.Ask(ctx, conn, busclient.StatsSubject(prefix, busclient.AllNodes), func(answer []byte) time.Duration {
+		var s observe.Stats
+		if json.Unmarshal(answer, &s) == nil && s.Node != "" && len(looks) < observe.NodesMax {
+			looks[s.Node] = look{s, asked, time.Now()}
+		}
+		switch {
+		case len(f.Nodes) == 0: // nobody knows yet how many there are
+			return 2 * graceTime
+		case len(looks) >= len(f.Nodes):
+			return graceTime
+		}
+		return 0
+	}) // what is not heard is seen in what is missing
+	return looks
+}
+
+// whoListens tells of nodes that do not answer whether NATS knows a listener: then the process is there, or was a moment ago.
+func whoListens(ctx context.Context, conn *nats.Conn, prefix string, ids []string) map[string]bool {
+	listens := map[string]bool{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for _, id := range ids {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, silenceTime)
+			defer cancel()
+			_, err := conn.RequestWithContext(ctx, busclient.StatusSubject(prefix, id), nil)
+			mu.Lock()
+			defer mu.Unlock()
+			listens[id] = !errors.Is(err, nats.ErrNoResponders)
+		})
+	}
+	all.Wait()
+	return listens
+}
+
+// mayForge reports whether NATS lets this user publish where only nodes should. Nobody listens there: no id begins with '_'.
+func mayForge(conn *nats.Conn, prefix string) bool {
+	subject := prefix + ".rpc._doctor._doctor.Ping"
+	if conn.Publish(subject, nil) != nil || conn.FlushTimeout(silenceTime) != nil {
+		return false
+	}
+	return !denied(conn, subject)
+}
+
+// denied reports whether NATS has just refused a message on a subject. Its word comes before that of the next flush or answer.
+func denied(conn *nats.Conn, subject string) bool {
+	err := conn.LastError()
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), subject)
+}
+
+// loopback reports whether an address is of this machine alone.
+func loopback(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	return u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
+}
+
+// ids are the nodes whose figures are known, in order.
+func (f *facts) ids() (list []string) {
+	for id := range f.stats {
+		list = append(list, id)
+	}
+	slices.Sort(list)
+	return list
+}

@@ -1,0 +1,127 @@
+package importer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
+)
+
+// source is a bucket of a JetStream.
+type source struct {
+	conn     *nats.Conn
+	domain   string
+	bucket   string
+	patience time.Duration
+}
+
+type streamInfo struct {
+	Config json.RawMessage `json:"config"`
+	State  struct {
+		Messages uint64    `json:"messages"`
+		LastSeq  uint64    `json:"last_seq"`
+		LastTime time.Time `json:"last_ts"`
+	} `json:"state"`
+	Error *struct {
+		Code        int    `json:"code"`
+		ErrCode     int    `json:"err_code"`
+		Description string `json:"description"`
+	} `json:"error"`
+	limits struct {
+		MaxAge   time.Duration `json:"max_age"`
+		AllowTTL bool          `json:"allow_msg_ttl"`
+	}
+}
+
+// expires reports whether entries go by themselves.
+func (i *streamInfo) expires() bool { return i.limits.MaxAge > 0 || i.limits.AllowTTL }
+
+func (s *source) stream() string { return "KV_" + s.bucket }
+
+func (s *source) apiPrefix() string {
+	if s.domain == "" {
+		return "$JS.API."
+	}
+	return "$JS." + s.domain + ".API."
+}
+
+// info asks for configuration and state.
+func (s *source) info(ctx context.Context) (*streamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	msg, err := s.conn.RequestWithContext(ctx, s.apiPrefix()+"STREAM.INFO."+s.stream(), nil)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, fmt.Errorf("no JetStream answers on %s>: %w: name its domain with --from-domain, its NATS with --from-nats", s.apiPrefix(), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the JetStream does not say what %s is: %w", s.stream(), err)
+	}
+	info := &streamInfo{}
+	if err := json.Unmarshal(msg.Data, info); err != nil {
+		return nil, fmt.Errorf("what the JetStream says of %s cannot be read: %w", s.stream(), err)
+	}
+	switch {
+	case info.Error != nil && info.Error.Code == 404:
+		return nil, fmt.Errorf("%w: the JetStream has no stream %s", ErrNoBucket, s.stream())
+	case info.Error != nil:
+		return nil, fmt.Errorf("the JetStream says of %s: %s (%d)", s.stream(), info.Error.Description, info.Error.ErrCode)
+	}
+	return info, json.Unmarshal(info.Config, &info.limits)
+}
+
+// each visits all entries from a revision on, in order of revision, as long as visit returns true.
+func (s *source) each(ctx context.Context, from uint64, visit func(command.ImportEntry) (bool, error)) error {
+	options := []nats.JSOpt{nats.MaxWait(s.patience)}
+	if s.domain != "" {
+		options = append(options, nats.Domain(s.domain))
+	}
+	js, err := s.conn.JetStream(options...)
+	if err != nil {
+		return err
+	}
+	sub, err := js.SubscribeSync("$KV."+s.bucket+".>", nats.OrderedConsumer(), nats.BindStream(s.stream()), nats.StartSequence(from))
+	if err != nil {
+		return fmt.Errorf("%s cannot be read: %w", s.stream(), err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
+	if pending, err := sub.InitialConsumerPending(); err != nil || pending == 0 {
+		return err
+	}
+	for {
+		e, last, err := s.next(ctx, sub)
+		if err != nil {
+			return err
+		}
+		if more, err := visit(e); err != nil || !more || last {
+			return err
+		}
+	}
+}
+
+// next reads one entry; last: no other is there now.
+func (s *source) next(ctx context.Context, sub *nats.Subscription) (e command.ImportEntry, last bool, err error) {
+	waiting, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	msg, err := sub.NextMsgWithContext(waiting)
+	if err != nil {
+		if ctx.Err() == nil {
+			err = fmt.Errorf("the JetStream sends no more of %s for %v: %w: the import can be gone on with by the same command", s.stream(), s.patience, err)
+		}
+		return e, false, err
+	}
+	about, err := msg.Metadata()
+	if err != nil {
+		return e, false, err
+	}
+	e, err = jetstream.ImportMessage(s.bucket, msg.Subject, msg.Header, msg.Data, about.Sequence.Stream, about.Timestamp)
+	if err != nil {
+		err = fmt.Errorf("revision %d of %s: %w", about.Sequence.Stream, s.stream(), err)
+	}
+	return e, about.NumPending == 0, err
+}

@@ -1,0 +1,194 @@
+package importer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv"
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+// Target is a bucket of raftbus that is imported.
+type Target struct {
+	Conn     *nats.Conn
+	Prefix   string
+	Bucket   string
+	Patience time.Duration // how long nobody may lead
+}
+
+// Reached is what raftbus answers.
+type Reached struct {
+	Revision uint64 `json:"revision"`
+	Again    bool   `json:"again"`
+}
+
+// Failure is a refusal of raftbus, one of the kinds of package kv.
+type Failure struct {
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+	Current     uint64 `json:"current_revision"`
+}
+
+func (f *Failure) Error() string { return "raftbus: " + f.Description }
+
+// OfKind reports whether it is of a kind.
+func (f *Failure) OfKind(kind kv.ErrorKind) bool { return f.ErrCode == kind.ErrCode }
+
+// Begin begins an import, or goes on with one.
+func (t *Target) Begin(ctx context.Context, config []byte) (r Reached, err error) {
+	err = t.ask(ctx, "import_begin", config, &r)
+	return r, err
+}
+
+// Import adds entries, and returns the revision reached. It is done once, however often it is sent.
+func (t *Target) Import(ctx context.Context, i command.Import) (uint64, error) {
+	want := i.Last
+	if len(i.Entries) > 0 {
+		want = max(want, i.Entries[len(i.Entries)-1].Sequence)
+	}
+	var r Reached
+	body := command.Command{Import: &i}.Encode()
+	if limit := t.Conn.MaxPayload(); int64(len(body)) > limit {
+		return 0, fmt.Errorf("%w: with revision %d of %s a message has %d bytes, and the NATS server of raftbus takes %d: raise its max_payload",
+			ErrTooLarge, want, i.Entries[0].Key, len(body), limit)
+	}
+	err := t.ask(ctx, "import_entries", body, &r)
+	var f *Failure
+	if errors.As(err, &f) && f.OfKind(kv.WrongRevision) && f.Current == want {
+		return want, nil // an answer was lost
+	}
+	return r.Revision, err
+}
+
+// End ends an import that has reached a revision.
+func (t *Target) End(ctx context.Context, revision uint64) error {
+	err := t.ask(ctx, "import_end", fmt.Appendf(nil, `{"revision":%d}`, revision), nil)
+	var f *Failure
+	if errors.As(err, &f) && f.OfKind(kv.NotImporting) && f.Current == revision {
+		return nil // an answer was lost
+	}
+	return err
+}
+
+// Info tells which revision the bucket has reached, and whether it is being imported.
+func (t *Target) Info(ctx context.Context) (revision uint64, importing bool, err error) {
+	var info struct {
+		Revision  uint64 `json:"revision"`
+		Importing bool   `json:"importing"`
+	}
+	err = t.ask(ctx, "info", nil, &info)
+	return info.Revision, info.Importing, err
+}
+
+// askAgain is the pause before a question is asked again.
+const askAgain = 100 * time.Millisecond
+
+// ask asks until it is answered, or for too long. What is asked twice must be done once.
+func (t *Target) ask(ctx context.Context, op string, body []byte, into any) error {
+	end := time.Now().Add(t.Patience)
+	for {
+		err := t.askOnce(ctx, op, body, into)
+		if err == nil || !passing(err) || ctx.Err() != nil {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("raftbus (prefix %s) does not answer for %v: %w: the import can be gone on with by the same command", t.Prefix, t.Patience, err)
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// answerTime bounds how long one answer is waited for.
+const answerTime = 10 * time.Second
+
+func (t *Target) askOnce(ctx context.Context, op string, body []byte, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, min(answerTime, t.Patience))
+	defer cancel()
+	msg, err := t.Conn.RequestWithContext(ctx, t.Prefix+".bucket."+op+"."+t.Bucket, body)
+	if err != nil {
+		return err
+	}
+	var failed struct{ Error *Failure }
+	if err := json.Unmarshal(msg.Data, &failed); err != nil {
+		return fmt.Errorf("what answers is no raftbus: check --prefix: %w", err)
+	}
+	if failed.Error != nil {
+		return failed.Error
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(msg.Data, into)
+}
+
+// passing reports whether an error goes by itself.
+func passing(err error) bool {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.OfKind(kv.Busy) || f.OfKind(kv.Unavailable) || f.OfKind(kv.OutcomeUnknown)
+	}
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
+}
+
+// sums are the sums of what the bucket has, in order of revision, read a page at a time.
+func (t *Target) sums(ctx context.Context) *sums { return &sums{ctx: ctx, target: t, more: true} }
+
+type sums struct {
+	ctx    context.Context
+	target *Target
+	page   []sumOf
+	after  uint64
+	more   bool
+}
+
+type sumOf struct {
+	Revision uint64 `json:"revision"`
+	SHA256   string `json:"sha256"`
+}
+
+// at is the sum of a revision; empty if there is none. Those before it that were not asked for are passed to skipped.
+func (s *sums) at(revision uint64, skipped func(revision uint64)) (string, error) {
+	for {
+		for len(s.page) > 0 && s.page[0].Revision < revision {
+			skipped(s.page[0].Revision)
+			s.page = s.page[1:]
+		}
+		if len(s.page) > 0 {
+			if s.page[0].Revision > revision {
+				return "", nil
+			}
+			sum := s.page[0].SHA256
+			s.page = s.page[1:]
+			return sum, nil
+		}
+		if !s.more {
+			return "", nil
+		}
+		if err := s.read(); err != nil {
+			return "", err
+		}
+	}
+}
+
+func (s *sums) read() error {
+	var page struct {
+		Entries []sumOf `json:"entries"`
+		More    bool    `json:"more"`
+		After   uint64  `json:"after"`
+	}
+	if err := s.target.ask(s.ctx, "import_sums", fmt.Appendf(nil, `{"after":%d}`, s.after), &page); err != nil {
+		return err
+	}
+	s.page, s.more, s.after = page.Entries, page.More, page.After
+	return nil
+}

@@ -1,0 +1,168 @@
+package main
+
+// The kv commands: keys and values, for people and scripts. Package native asks; here is what is asked for, and what people see of it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+	"github.com/raftbus/raftbus/kv"
+)
+
+const kvHelp = `Read, write and watch keys of a bucket.
+
+Reads are linearizable. A write is sent again, within --timeout, until its outcome is known: it
+carries a message id, by which the cluster does it once. Where no answer came at all the exit
+code is 6: the write may have been done, or may yet be.
+
+A value may be any bytes. One that is not given as an argument is read from stdin, to its end.
+A value that begins with - comes after --.`
+
+const kvExamples = `  raftbus bucket add app --history 5
+  raftbus kv put app color blue
+  raftbus kv get app color --raw
+  cat logo.png | raftbus kv put app logo.png
+  raftbus kv create app lock "$HOSTNAME" --ttl 30s      # exit code 4: somebody else has it
+  raftbus kv update app color green --revision 1        # exit code 4: it was changed meanwhile
+  raftbus kv ls app --begins color
+  raftbus kv history app color
+  raftbus kv watch app 'color.>' --json | jq -r .value
+  raftbus kv del app color`
+
+func newKV(lookup lookupEnv) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "kv",
+		Short:   "Read, write and watch keys",
+		Long:    kvHelp,
+		Example: kvExamples,
+		Args:    noSuchCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(kvGet(lookup), kvList(lookup), kvHistory(lookup), kvWatch(lookup))
+	for _, w := range kvWrites {
+		cmd.AddCommand(kvWrite(lookup, w))
+	}
+	return cmd
+}
+
+// asked adds to a command what all have that ask as clients, and gives a client to what the command does.
+func asked(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, c *native.Client, args []string) error) *cobra.Command {
+	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
+		conn, err := connect(target, cmd.Name(), native.Options)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return clientFailure(do(cmd, native.New(conn, prefix, target.Timeout), args), prefix)
+	})
+}
+
+// takesKey is takes, of commands whose second argument is a key. NATS would not even carry a request for a key with an empty token.
+func takesKey(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := takes(least, most)(cmd, args); err != nil {
+			return err
+		}
+		if !kv.ValidKey(args[1]) {
+			return usagef("key %q: use tokens of A-Z a-z 0-9 _ / = - joined by single dots, %d bytes at most", args[1], kv.KeyMax)
+		}
+		return nil
+	}
+}
+
+// takes refuses another number of arguments than least to most, and a first one that cannot be a bucket.
+func takes(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least || len(args) > most:
+			return usagef("%d arguments: give %s: see '%s --help'", len(args), cmd.Use, cmd.CommandPath())
+		case len(args) == 0:
+			return nil
+		}
+		return checkBucket(args[0])
+	}
+}
+
+// Kinds of refusals, by the exit code that they end in.
+var codesOfKinds = map[int][]kv.ErrorKind{
+	exitUsage:    {kv.BadKey, kv.BadBucketName, kv.BadRequest},
+	exitNotFound: {kv.NoBucket, kv.KeyNotFound, kv.NoWatch},
+	exitConflict: {kv.BucketExists, kv.KeyExists, kv.WrongRevision, kv.SettingsChanged, kv.NotImporting},
+	exitTimeout:  {kv.OutcomeUnknown},
+	exitNoLeader: {kv.Unavailable},
+	exitRefused:  {kv.TooLarge, kv.BucketFull, kv.Full, kv.Busy, kv.TTLDisabled, kv.StreamTaken, kv.Importing, kv.ReadOnly, kv.NotOpen, kv.NoWatches, kv.TooManyWatches, kv.Compacted},
+}
+
+// remedies are what a refusal's own words do not say.
+var remedies = map[int]string{
+	kv.NoBucket.ErrCode:       "see 'raftbus bucket ls', or make it with 'raftbus bucket add'",
+	kv.KeyNotFound.ErrCode:    "it was never written, or it was deleted: see 'raftbus kv ls', 'raftbus kv history'",
+	kv.KeyExists.ErrCode:      "to change it: 'raftbus kv update --revision', or 'raftbus kv put'",
+	kv.WrongRevision.ErrCode:  "somebody else has changed it: read it again, and decide anew",
+	kv.BucketExists.ErrCode:   "to change its settings: 'raftbus bucket update'",
+	kv.BucketFull.ErrCode:     "delete keys, or raise --max-bytes with 'raftbus bucket update'",
+	kv.Full.ErrCode:           "give the nodes' disks room: see 'raftbus doctor'; reads go on",
+	kv.Busy.ErrCode:           "try again after a pause",
+	kv.Unavailable.ErrCode:    "no quorum confirms it: see 'raftbus status'",
+	kv.TTLDisabled.ErrCode:    "raftbus bucket update --allow-ttl",
+	kv.Compacted.ErrCode:      "watch without --from",
+	kv.TooManyWatches.ErrCode: "end some, or raise the account's bound: raftbus node --watches-max",
+	kv.NoWatches.ErrCode:      "give the NATS server a leafnodes port: see 'raftbus doctor'",
+	kv.ReadOnly.ErrCode:       "raftbus bucket update --read-only=false",
+	kv.Importing.ErrCode:      "end the import with 'raftbus import'",
+}
+
+// clientFailure gives an error its exit code and its remedy.
+func clientFailure(err error, prefix string) error {
+	var refused *native.Failure
+	switch {
+	case err == nil, errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, native.ErrNoLeader):
+		return failf(exitNoLeader, "no leader answers (prefix %s), so nothing was done: see 'raftbus status', and check --prefix and the NATS account", prefix)
+	case errors.Is(err, native.ErrUnknown):
+		return failf(exitTimeout, "no answer in time: the outcome is unknown, a write may have been done or may yet be: read it, or look with 'raftbus doctor' why nobody answers")
+	case errors.Is(err, native.ErrDenied):
+		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
+	case !errors.As(err, &refused):
+		return err
+	}
+	return asExit(refused)
+}
+
+// asExit gives a refusal the exit code of its kind.
+func asExit(f *native.Failure) error {
+	for code, kinds := range codesOfKinds {
+		if !f.OfKind(kinds...) {
+			continue
+		}
+		if remedy := remedies[f.ErrCode]; remedy != "" {
+			return failf(code, "%w: %s", f, remedy)
+		}
+		return failf(code, "%w", f)
+	}
+	return failf(exitError, "%w", f)
+}
+
+// oneOf refuses a flag's value that is none of those it takes.
+func oneOf(flag, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return usagef("--%s %q: use one of %v", flag, value, allowed)
+}
+
+// shown is a value as a terminal may have it: text as it is, other bytes and control characters quoted.
+func shown(value []byte) string {
+	text := string(value)
+	if printable(text) {
+		return text
+	}
+	return fmt.Sprintf("%q", text)
+}

@@ -1,0 +1,64 @@
+package main
+
+// The watch command.
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
+)
+
+const watchHelp = `Print each change of a bucket's keys, in order, until Ctrl-C. KEYS are patterns as NATS has them:
+'color', 'a.*', 'a.>'; none: all keys.
+
+What is there comes first: each key's newest entry, or with --first history all that is kept, or
+with --first nothing only what is to come. When the node that serves the watch dies the watch
+goes on elsewhere, after the last event printed, so nothing is missed and nothing comes twice;
+if that is not kept any more, stderr says so, and what is there now follows.
+
+The exit code is 8 when no node can serve watches (NATS has no leafnodes port), or --from is not kept any more.`
+
+func kvWatch(lookup lookupEnv) *cobra.Command {
+	cmd := &cobra.Command{Use: "watch BUCKET [KEYS...]", Short: "Print changes as they come", Long: watchHelp, Args: takes(1, 257), ValidArgsFunction: completeKeys(lookup)}
+	w := native.Watch{}
+	flags := cmd.Flags()
+	flags.StringVar(&w.First, "first", "newest", "what comes first: newest, history or `nothing`")
+	flags.Uint64Var(&w.From, "from", 0, "`REVISION` to begin with, in place of --first")
+	flags.BoolVar(&w.NoValues, "no-values", false, "without the values")
+	flags.BoolVar(&w.Current, "current", false, "end when all that is there has come")
+	asJSON := flags.Bool("json", false, "print each event as JSON on a line")
+	_ = cmd.RegisterFlagCompletionFunc("first", cobra.FixedCompletions([]string{"newest", "history", "nothing"}, cobra.ShellCompDirectiveNoFileComp)) // it exists
+	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
+		if err := oneOf("first", w.First, "newest", "history", "nothing"); err != nil {
+			return err
+		}
+		w.Bucket, w.Keys = args[0], args[1:]
+		out := json.NewEncoder(cmd.OutOrStdout())
+		w.Event = func(e native.Entry) error {
+			if *asJSON {
+				return out.Encode(e)
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), eventLine(&e, w.NoValues))
+			return err
+		}
+		w.Missed = func() {
+			fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: events may be missing here, they are not kept any more: what is there now follows\n")
+		}
+		err := c.Watch(cmd.Context(), w)
+		if cmd.Context().Err() != nil {
+			return nil // Ctrl-C is how a watch ends
+		}
+		return err
+	})
+}
+
+func eventLine(e *native.Entry, noValues bool) string {
+	line := fmt.Sprintf("%s %s %s, revision %d", e.Time, e.Operation, e.Key, e.Revision)
+	if e.Operation == "put" && !noValues {
+		line += ": " + short(e.Value())
+	}
+	return line
+}

@@ -1,0 +1,199 @@
+// Package native asks the leader on the native subjects, as a client does: it asks again while that is safe, and says of each
+// request whether it was done, refused (certainly not done), or may yet be done. It knows no command line.
+package native
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv"
+)
+
+// Client asks one cluster, for one goroutine at a time.
+type Client struct {
+	conn   *nats.Conn
+	prefix string
+	wait   time.Duration
+	denied atomic.Pointer[context.CancelCauseFunc] // ends the wait for an answer that NATS does not let come
+}
+
+// New makes a client of a connection. wait bounds how long a request is pursued, with all its repetitions.
+func New(conn *nats.Conn, prefix string, wait time.Duration) *Client {
+	c := &Client{conn: conn, prefix: prefix, wait: wait}
+	conn.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if stop := c.denied.Load(); stop != nil && errors.Is(err, nats.ErrPermissionViolation) {
+			(*stop)(fmt.Errorf("%w: %w", ErrDenied, err))
+		}
+	})
+	return c
+}
+
+// Conn is the client's connection.
+func (c *Client) Conn() *nats.Conn { return c.conn }
+
+// Options are what the connection must have of a Client, and of whoever else asks for a while: it outlives a NATS server, and what could
+// not be sent is not sent later, when nobody waits for it any more.
+func Options(o *nats.Options) error {
+	o.AllowReconnect, o.MaxReconnect, o.ReconnectWait, o.ReconnectBufSize = true, -1, 50*time.Millisecond, -1
+	return nil
+}
+
+// Request is what a client asks for.
+type Request struct {
+	Subject string // without the prefix: kv.put.app.color
+	Header  nats.Header
+	Body    []byte
+	// Again is asked for how long after the first sending it may be sent again although it may have been done. nil: it may not.
+	// What was certainly not done is sent again in any case.
+	Again func(ctx context.Context) time.Duration
+}
+
+// Always is for what changes nothing.
+func Always(context.Context) time.Duration { return 1<<63 - 1 }
+
+// Once is for writes that carry a message id: they may be sent again while the bucket remembers it. Half of that time is used, since
+// it is judged by the cluster's clock.
+func (c *Client) Once(bucket string) func(ctx context.Context) time.Duration {
+	return func(ctx context.Context) time.Duration {
+		info, err := c.Info(ctx, bucket)
+		if err != nil {
+			return 0
+		}
+		return info.Window() / 2
+	}
+}
+
+// What became of a request that brought no answer.
+var (
+	// ErrNoLeader: nobody listened, all the time: certainly not done.
+	ErrNoLeader = errors.New("no leader answers")
+	// ErrUnknown: it may have been done, or may yet be.
+	ErrUnknown = errors.New("the outcome is unknown")
+	// ErrDenied: NATS refused the request itself: certainly not done.
+	ErrDenied = errors.New("NATS refuses")
+)
+
+const (
+	// answerTime bounds how long one answer is waited for; at most half of the time that there is.
+	answerTime = 2 * time.Second
+	// askAgain is the pause before a request is sent again.
+	askAgain = 100 * time.Millisecond
+)
+
+// Ask asks until the answer is final. An error is a *Failure, one of those above, or ctx's.
+func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
+	began := time.Now()
+	pursued, cancel := context.WithTimeout(ctx, c.wait)
+	defer cancel()
+	doubt, again := false, r.Again // an earlier sending may have been done
+	var until time.Duration        // since the first sending: how long it may be sent again all the same
+	for {
+		answer, err := c.once(pursued, r)
+		if err == nil || errors.Is(err, ErrDenied) || ctx.Err() != nil {
+			return answer, c.honest(ctx, err, doubt)
+		}
+		if mayBeDone(err) && again != nil {
+			until, again = again(pursued), nil
+		}
+		doubt = doubt || mayBeDone(err)
+		if !passing(err) || doubt && time.Since(began) > until {
+			return nil, c.honest(ctx, err, doubt)
+		}
+		if c.wait-time.Since(began) < 2*askAgain { // no time for an answer: to ask again would only make the outcome unknown
+			return nil, c.honest(ctx, err, doubt)
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-pursued.Done():
+			return nil, c.honest(ctx, err, doubt)
+		}
+	}
+}
+
+// honest is an error with what is known of the outcome: once a sending may have been done, that nobody answers now proves nothing.
+func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
+	var f *Failure
+	switch {
+	case err == nil, ctx.Err() != nil && !doubt:
+		return errors.Join(err, ctx.Err())
+	case errors.As(err, &f) && !passing(err):
+		return f
+	case doubt:
+		return ErrUnknown
+	case errors.As(err, &f):
+		return f
+	}
+	return err
+}
+
+func (c *Client) once(ctx context.Context, r Request) (*nats.Msg, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	c.denied.Store(&stop)
+	defer c.denied.Store(nil)
+	waiting, cancel := context.WithTimeout(ctx, min(answerTime, c.wait/2))
+	defer cancel()
+	answer, err := c.conn.RequestMsgWithContext(waiting, &nats.Msg{Subject: c.prefix + "." + r.Subject, Header: r.Header, Data: r.Body})
+	switch denied := context.Cause(ctx); {
+	case errors.Is(denied, ErrDenied):
+		return nil, denied
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
+		return nil, ErrNoLeader
+	case errors.Is(err, nats.ErrMaxPayload):
+		return nil, &Failure{ErrCode: kv.TooLarge.ErrCode, Description: fmt.Sprintf("too large: NATS takes messages of %d bytes", c.conn.MaxPayload())}
+	case err != nil:
+		return nil, ErrUnknown
+	}
+	return answer, failed(answer)
+}
+
+// Failure is an error that raftbus answered, one of the kinds of package kv.
+type Failure struct {
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+	Current     uint64 `json:"current_revision"`
+}
+
+func (f *Failure) Error() string { return f.Description }
+
+// OfKind reports whether it is of a kind.
+func (f *Failure) OfKind(kinds ...kv.ErrorKind) bool {
+	for _, kind := range kinds {
+		if f.ErrCode == kind.ErrCode {
+			return true
+		}
+	}
+	return false
+}
+
+// failed is the error that an answer brings.
+func failed(answer *nats.Msg) error {
+	if answer.Header.Get("Nats-Service-Error-Code") == "" {
+		return nil
+	}
+	var body struct{ Error *Failure }
+	if err := json.Unmarshal(answer.Data, &body); err != nil || body.Error == nil {
+		return errors.New("what answers is no raftbus leader: check --prefix")
+	}
+	return body.Error
+}
+
+func mayBeDone(err error) bool {
+	var f *Failure
+	return errors.Is(err, ErrUnknown) || errors.As(err, &f) && f.OfKind(kv.OutcomeUnknown)
+}
+
+// passing reports whether an error goes by itself.
+func passing(err error) bool {
+	var f *Failure
+	if errors.As(err, &f) {
+		return f.OfKind(kv.Busy, kv.Unavailable, kv.OutcomeUnknown, kv.SettingsChanged)
+	}
+	return errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknown)
+}

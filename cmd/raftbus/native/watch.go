@@ -1,0 +1,172 @@
+package native
+
+// Watches that end when they are told to: where the node that serves one dies, or anything may be missing, it is begun again after the
+// last event that came.
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv"
+)
+
+// Watch is what is to be watched.
+type Watch struct {
+	Bucket   string
+	Keys     []string // patterns; none: all keys
+	First    string   // newest, history, nothing
+	From     uint64   // a revision, in place of First
+	NoValues bool
+	Current  bool // end when all that was there has come
+	// Event is called with each event, in order. An error ends the watch.
+	Event func(e Entry) error
+	// Missed is called when events may be missing, because they are not kept any more: what is there now follows.
+	Missed func()
+
+	begun bool // once: that where it was to begin is gone is the caller's mistake only the first time
+}
+
+const (
+	heartbeat = 2 * time.Second
+	// silence is how long nothing at all may come until a watch is begun again.
+	silence = 3*heartbeat + heartbeat/2
+	// eventsMax bounds how many events wait; flow control keeps the server far below.
+	eventsMax = 1 << 16
+)
+
+// Watch watches until ctx ends, or all that was there has come, or the bucket is gone.
+func (c *Client) Watch(ctx context.Context, w Watch) error {
+	for {
+		err := c.watchOnce(ctx, &w)
+		var f *Failure
+		switch {
+		case err == nil, ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errAgain):
+		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.begun:
+			w.First, w.From = "newest", 0
+			w.Missed()
+		default:
+			return err
+		}
+	}
+}
+
+// errAgain: the watch has ended, or something may be missing.
+var errAgain = errors.New("watch again")
+
+// watchOnce watches by one watch. It leaves in w where the next one is to begin.
+func (c *Client) watchOnce(ctx context.Context, w *Watch) error {
+	inbox := c.conn.NewInbox()
+	arrived := make(chan *nats.Msg, eventsMax)
+	sub, err := c.conn.ChanSubscribe(inbox, arrived)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the watch ends when nobody listens
+	b, err := c.begin(ctx, w, inbox)
+	if err != nil {
+		return err
+	}
+	w.begun = true
+	if w.First == "nothing" {
+		w.First, w.From = "", b.Revision+1
+	}
+	if w.Current && b.Pending == 0 {
+		return nil
+	}
+	return c.follow(ctx, w, arrived, b)
+}
+
+// beginning is how a watch begins.
+type beginning struct {
+	Watch    string `json:"watch"`
+	Sequence uint64 `json:"sequence"` // the number that its events follow
+	Revision uint64 `json:"revision"`
+	Pending  uint64 `json:"pending"` // events of what is there
+}
+
+func (c *Client) begin(ctx context.Context, w *Watch, inbox string) (b beginning, err error) {
+	request := map[string]any{"deliver": inbox, "no_values": w.NoValues, "flow_control": true, "heartbeat": heartbeat.String()}
+	if len(w.Keys) > 0 {
+		request["keys"] = w.Keys
+	}
+	if w.From > 0 {
+		request["from"] = w.From
+	} else {
+		request["first"] = w.First
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return b, err
+	}
+	// A watch that was begun and not heard of ends by itself, and its events carry another name.
+	return b, c.into(ctx, Request{Subject: "kv.watch." + w.Bucket, Again: Always, Body: body}, &b)
+}
+
+// follow takes the events of a watch as long as none is missing.
+func (c *Client) follow(ctx context.Context, w *Watch, arrived chan *nats.Msg, b beginning) error {
+	quiet := time.NewTimer(silence)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-quiet.C:
+			return errAgain
+		case m := <-arrived:
+			quiet.Reset(silence)
+			if m.Reply != "" {
+				_ = m.Respond(nil) // a lost one is asked for again
+			}
+			if m.Header.Get("Rb-Watch") != b.Watch {
+				continue
+			}
+			if whole, err := w.take(m, &b.Sequence); whole || err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// take takes a message of the watch: an event, or a mark that says how many there were. It reports whether all that is wanted has come.
+func (w *Watch) take(m *nats.Msg, sequence *uint64) (whole bool, err error) {
+	number, _ := strconv.ParseUint(m.Header.Get("Rb-Sequence"), 10, 64) // the host wrote it
+	switch isEvent := m.Header.Get("Rb-Key") != ""; {
+	case isEvent && number != *sequence+1, !isEvent && number > *sequence:
+		return false, errAgain
+	case !isEvent:
+		return false, nil
+	}
+	e := event(w.Bucket, m)
+	*sequence, w.First, w.From = number, "", e.Revision+1
+	return w.Current && m.Header.Get("Rb-Pending") == "0", w.Event(e)
+}
+
+func event(bucket string, m *nats.Msg) Entry {
+	e := Entry{Bucket: bucket, Key: m.Header.Get("Rb-Key"), Operation: m.Header.Get("Rb-Operation"), Time: m.Header.Get("Rb-Time")}
+	e.Revision, _ = strconv.ParseUint(m.Header.Get("Rb-Revision"), 10, 64) // the host wrote them
+	e.ClusterRevision, _ = strconv.ParseUint(m.Header.Get("Rb-Cluster-Revision"), 10, 64)
+	if e.Operation == "put" {
+		e.SetValue(m.Data)
+	}
+	return e
+}
+
+// SetValue puts a value in, as JSON can hold it.
+func (e *Entry) SetValue(value []byte) {
+	text := string(value)
+	if utf8.ValidString(text) {
+		e.Text = &text
+		return
+	}
+	text = base64.StdEncoding.EncodeToString(value)
+	e.Base64 = &text
+}

@@ -1,0 +1,41 @@
+package natsopt
+
+// A second NATS, beside that of the flags.
+
+import (
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Other says where a second NATS is: none of what is set for the first counts for it. Empty fields are not set.
+type Other struct {
+	URL, Context, Creds string
+}
+
+// Given reports whether there is a second NATS.
+func (o Other) Given() bool { return o != Other{} }
+
+// Resolve reads its sources. It is called if there is one.
+func (o Other) Resolve(lookup lookupFunc) (Target, error) {
+	set := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags := Register(set)
+	for name, value := range map[string]string{keyURL: o.URL, "context": o.Context, keyCreds: o.Creds} {
+		if value != "" {
+			if err := set.Set(name, value); err != nil {
+				return Target{}, err
+			}
+		}
+	}
+	if o.Context == "" {
+		if err := set.Set("no-context", "true"); err != nil {
+			return Target{}, err
+		}
+	}
+	return flags.Resolve(func(name string) (string, bool) {
+		if strings.HasPrefix(name, "RAFTBUS_") || strings.HasPrefix(name, "NATS_") {
+			return "", false
+		}
+		return lookup(name)
+	})
+}

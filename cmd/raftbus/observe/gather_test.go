@@ -1,0 +1,62 @@
+package observe
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// Who answers is listed once, whoever is missed is waited for, and who was silent before not for long.
+func TestGather(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	nc, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer nc.Close()
+	gather := func(subject string, silent ...string) (ids []string, took time.Duration) {
+		began := time.Now()
+		list, err := Gather(t.Context(), nc, subject, silent)
+		require.NoError(t, err)
+		for _, s := range list {
+			ids = append(ids, s.Node)
+		}
+		return ids, time.Since(began)
+	}
+	none, _ := gather("nobody")
+	require.Empty(t, none)
+
+	second, first := full(), full()
+	second.Node = "n2"
+	bad := full()
+	bad.Node = "bad id"
+	answer := func(subject string, list ...any) {
+		_, err := nc.Subscribe(subject, func(m *nats.Msg) {
+			for _, one := range list {
+				data, _ := json.Marshal(one) // they are what they are
+				_ = m.Respond(data)
+			}
+		})
+		require.NoError(t, err)
+	}
+	answer("two", "nonsense", second, bad, first, first)
+	ids, _ := gather("two")
+	require.Equal(t, []string{"n1", "n2"}, ids)
+
+	first.Members = []string{"n1", "n2", "n3"}
+	answer("three", first, second)
+	_, long := gather("three")
+	require.GreaterOrEqual(t, long, gatherTime)
+	ids, short := gather("three", "n3")
+	require.Equal(t, []string{"n1", "n2"}, ids)
+	require.GreaterOrEqual(t, short, silentTime)
+
+	nc.Close()
+	_, err = Gather(t.Context(), nc, "two", nil)
+	require.Error(t, err)
+}

@@ -1,0 +1,136 @@
+package observe
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/measure"
+)
+
+func measured() measure.Durations {
+	var h measure.Histogram
+	h.Observe(3 * time.Millisecond)
+	h.Observe(time.Minute)
+	return h.Read()
+}
+
+// plain is a node that has the figures it was given.
+type plain struct{ stats Stats }
+
+func (p plain) Stats() Stats   { return p.stats }
+func (p plain) Health() Health { return p.stats.Health }
+
+func serve(t *testing.T) *Server {
+	t.Helper()
+	s, err := Listen(":0", slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// ask returns the code and the body of a page.
+func (s *Server) ask(t *testing.T, method, path string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.Address()+path, nil)
+	require.NoError(t, err)
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := transport.RoundTrip(request)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, response.Body.Close()) }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, string(body)
+}
+
+// Alive and ready are two things, and the reasons are told.
+func TestHealthPages(t *testing.T) {
+	s := serve(t)
+	expect := func(path string, code int, body string) {
+		t.Helper()
+		got, text := s.ask(t, http.MethodGet, path)
+		require.Equal(t, code, got, text)
+		require.Contains(t, text, body)
+	}
+	expect("/livez", 200, "ok")
+	expect("/readyz", 503, "starting")
+	expect("/healthz", 503, `"ready":false`)
+	expect("/metrics", 503, "starting")
+
+	good := full()
+	good.Health = Health{Node: "n1", Live: true, Ready: true, Reasons: []string{}, Warnings: []string{"the disk is slow"}}
+	s.Show(plain{good})
+	expect("/livez", 200, "ok")
+	expect("/readyz", 200, "ok")
+	expect("/healthz", 200, `{"nodes":[{"node":"n1","live":true,"ready":true,"reasons":[],"warnings":["the disk is slow"]}],"ready":true}`)
+	expect("/metrics", 200, `raftbus_node_ready{cluster="raftbus",node="n1"} 1`)
+	expect("/metrics", 200, "go_goroutines ")
+	code, text := s.ask(t, http.MethodGet, "/stats")
+	require.Equal(t, 200, code)
+	var shown struct{ Nodes []Stats }
+	require.NoError(t, json.Unmarshal([]byte(text), &shown))
+	require.Equal(t, good.Doors, shown.Nodes[0].Doors)
+
+	lost := good
+	lost.Node = "n2"
+	lost.Health = Health{Node: "n2", Live: true, Reasons: []string{"n2 knows no leader"}, Warnings: []string{}}
+	s.Show(plain{good}, plain{lost})
+	expect("/livez", 200, "ok")
+	expect("/readyz", 503, "n2 knows no leader\n")
+	dead := lost
+	dead.Health = Health{Node: "n2", Reasons: []string{"the disk failed"}, Warnings: []string{}}
+	s.Show(plain{good}, plain{dead})
+	expect("/livez", 503, "the disk failed\n")
+}
+
+// Nothing but looking, and not by any number at once.
+func TestPagesAreForLookingOnly(t *testing.T) {
+	s := serve(t)
+	s.Show(plain{full()})
+	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
+		code, _ := s.ask(t, method, "/stats")
+		require.Equal(t, http.StatusMethodNotAllowed, code)
+	}
+	code, _ := s.ask(t, http.MethodGet, "/debug/pprof/")
+	require.Equal(t, http.StatusNotFound, code)
+	s.running.Add(httpRequestsMax)
+	code, text := s.ask(t, http.MethodGet, "/livez")
+	require.Equal(t, http.StatusServiceUnavailable, code, text)
+	s.running.Add(-httpRequestsMax)
+}
+
+func TestListensOnLoopbackUnlessToldOtherwise(t *testing.T) {
+	s := serve(t)
+	host, _, err := net.SplitHostPort(s.Address())
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1", host)
+	_, err = Listen(s.Address(), slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "choose another port")
+	_, err = Listen("8080", slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "127.0.0.1:8080")
+	none, err := Listen("", nil)
+	require.NoError(t, err)
+	none.Show(plain{full()})
+	none.Close()
+}
+
+// Who connects and says nothing, or reads nothing, does not hold up a stop.
+func TestAStopDoesNotWaitForClients(t *testing.T) {
+	s := serve(t)
+	conn, err := net.Dial("tcp", s.Address())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprint(conn, "GET /metrics HTTP/1.1\r\nHost: x\r\n"+strings.Repeat("X: y\r\n", 3))
+	require.NoError(t, err)
+	began := time.Now()
+	s.Close()
+	require.Less(t, time.Since(began), httpCloseWait+5*time.Second)
+}

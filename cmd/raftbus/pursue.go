@@ -1,0 +1,166 @@
+package main
+
+// A change of the membership, or a transfer, from the first request to its end: whatever happens on the way, the members are looked
+// at anew, and what is left to do follows from them. So a command survives the loss of the leader and of any answer, asks for
+// nothing twice, and can itself be run again.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+)
+
+// goal is what a command is after.
+type goal interface {
+	// next says what is left to do. An error ends the command.
+	next(m *admin.Members) (step, error)
+	// took hears that what a step asked for is done.
+	took(s step)
+}
+
+// step is a request to make, or something to wait for. None of both: all is done.
+type step struct {
+	op       string
+	body     any
+	optional bool // a refusal does not end the command
+	awaited  string
+}
+
+// pursuit follows a goal.
+type pursuit struct {
+	admin    *administrator
+	goal     goal
+	noWait   bool
+	progress io.Writer
+
+	told   string    // the progress that was printed last
+	toldAt time.Time // and when, or when the command began
+	alone  time.Time // since when nobody leads; zero: somebody does
+	unsafe time.Time // since when the leader refuses for want of voters that answer; zero: it does not
+}
+
+const (
+	// aloneMax bounds how long a command waits for a leader: an election is much shorter, and who waits for an operator waits long.
+	aloneMax = 20 * time.Second
+	// unsafeMax bounds how long a refusal for want of voters that answer is tried again: a leader that was just elected has not heard
+	// of all of them yet, and nothing is done when it refuses.
+	unsafeMax = 2 * time.Second
+	// progressPause is how long a progress stands before another is printed.
+	progressPause = time.Second
+)
+
+// run follows the goal until it is reached, and returns the members as they are then. wait bounds how long; 0: as long as it takes.
+func (p *pursuit) run(ctx context.Context, wait time.Duration) (admin.Members, error) {
+	waiting, cancel := ctx, func() {}
+	if wait > 0 {
+		waiting, cancel = context.WithTimeout(ctx, wait)
+	}
+	defer cancel()
+	awaited := "a leader"
+	p.toldAt = time.Now() // what is done at once needs no progress
+	for {
+		m, next, err := p.turn(waiting)
+		switch {
+		case err == nil && next == "":
+			return m, nil
+		case waiting.Err() != nil:
+			return m, unfinished(ctx, wait, awaited)
+		case err != nil:
+			return m, err
+		}
+		awaited = next
+		p.tell(awaited)
+		select {
+		case <-time.After(askAgain):
+		case <-waiting.Done():
+			return m, unfinished(ctx, wait, awaited)
+		}
+	}
+}
+
+// turn looks, and does what is next. It returns what is awaited then, nothing at the end.
+func (p *pursuit) turn(ctx context.Context) (m admin.Members, awaited string, err error) {
+	m, err = p.admin.look(ctx)
+	if err != nil && mayAskAgain(err) {
+		return m, "a leader", p.noLeader()
+	}
+	if err != nil {
+		return m, "", err
+	}
+	p.alone = time.Time{}
+	s, err := p.goal.next(&m)
+	if err != nil || s.op == "" {
+		if p.noWait {
+			s.awaited = ""
+		}
+		return m, s.awaited, err
+	}
+	awaited, err = p.ask(ctx, s)
+	return m, awaited, err
+}
+
+// ask makes a request. What it came to is seen when the members are looked at again; an error ends the command.
+func (p *pursuit) ask(ctx context.Context, s step) (awaited string, err error) {
+	var answer struct{}
+	err = p.admin.ask(ctx, s.op, s.body, &answer, p.admin.timeout)
+	var f *admin.Failure
+	switch {
+	case err == nil:
+		p.goal.took(s)
+		return "the change to be through", nil
+	case errors.Is(err, errNobodyLeads):
+		return "a leader", nil
+	case errors.Is(err, errUnanswered):
+		return "word of what became of it", nil
+	case !errors.As(err, &f):
+		return "", err
+	case s.optional:
+		return "an end of: " + f.Description, nil
+	case f.OfKind(admin.Unsafe) && p.mayPass():
+		return "an end of: " + f.Description, nil
+	case f.OfKind(admin.Unsafe), f.OfKind(admin.BadRequest), f.OfKind(admin.NotTransferred), f.OfKind(admin.UnknownOp):
+		return "", failf(exitRefused, "%w", f)
+	}
+	return "an end of: " + f.Description, nil // stale, under way, busy, unknown: look again
+}
+
+// mayPass reports whether a refusal for want of voters may be of a leader that does not know them yet.
+func (p *pursuit) mayPass() bool {
+	if p.unsafe.IsZero() {
+		p.unsafe = time.Now()
+	}
+	return time.Since(p.unsafe) < unsafeMax
+}
+
+// noLeader is an error once nobody has led for too long.
+func (p *pursuit) noLeader() error {
+	if p.alone.IsZero() {
+		p.alone = time.Now()
+	}
+	if since := time.Since(p.alone); since > aloneMax {
+		return noLeader(p.admin.prefix, since)
+	}
+	return nil
+}
+
+// tell prints what is awaited, when it is news, and not more often than one can read.
+func (p *pursuit) tell(awaited string) {
+	if awaited == p.told || time.Since(p.toldAt) < progressPause {
+		return
+	}
+	p.told, p.toldAt = awaited, time.Now()
+	fmt.Fprintf(p.progress, "raftbus: waiting for %s\n", awaited)
+}
+
+// unfinished is the end of a command before that of what it began.
+func unfinished(ctx context.Context, wait time.Duration, awaited string) error {
+	const goesOn = "what was begun goes on by itself: 'raftbus member list' shows how far it is, and the same command again waits for it"
+	if ctx.Err() != nil {
+		return failf(exitError, "interrupted while waiting for %s: %s", awaited, goesOn)
+	}
+	return failf(exitTimeout, "after %v still waiting for %s: %s", wait, awaited, goesOn)
+}

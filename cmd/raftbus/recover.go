@@ -1,0 +1,245 @@
+package main
+
+// The recover command: what is left of a cluster that has lost its quorum for good goes on as a new one.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/spf13/cobra"
+
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+)
+
+const recoverHelp = `Make what one node still has a new cluster, when the others are lost for good and too few are
+left for a quorum. Stop the node first. If a quorum can come back, start it instead: nothing is
+lost then. If several nodes are left, take the one that has most (LAST ENTRY, of the highest term).
+
+The command says what the folder has and what may be lost, and asks, on a terminal only. What was acknowledged and is
+only on nodes that are lost is lost. The end of the log may hold writes that were never
+acknowledged; they are kept, since they may have been.
+
+The node is then the only voter of a new cluster, with a new cluster id, its folder with a new
+instance: nodes of the old cluster that come back after all are refused, and do not start where
+this one answers. Revisions go on --skip higher, so that no revision that was given is given again.
+The old log stays in the folder, under another name, and the identity file keeps what was done.
+Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
+
+The exit code is 4 when the node runs, 8 when the answer is no.`
+
+const recoverExamples = `  raftbus recover --dir data/n1 --id n1 --dry-run
+  raftbus recover --dir data/n1 --id n1
+  raftbus node --id n1 --members n1 --dir data/n1 --auth-dir auth/nodes/n1
+  raftbus node --id n2 --join --dir data/n2 --auth-dir auth/nodes/n2      # with an empty folder; and n3
+  raftbus member add n2 n3`
+
+// remains is what recover says of a folder; with --dry-run it is all that is done.
+type remains struct {
+	Node    string   `json:"node"`
+	Cluster string   `json:"cluster"`
+	Members []string `json:"members"`
+	// MembersLost is the entry of a later list of members, which cannot be read. 0: there is none.
+	MembersLost rpc.Index `json:"members_lost,omitempty"`
+	Voter       bool      `json:"voter"`
+	Term        uint64    `json:"term"`
+	Last        rpc.Index `json:"last"`
+	LastTerm    rpc.Term  `json:"last_term"`
+	Time        time.Time `json:"time"` // of the last entry
+	Applied     rpc.Index `json:"applied"`
+	Certain     uint64    `json:"certain_revision"` // as of Applied
+	// Uncertain is how many entries come after Applied, Revision what they lead to: those at the end may never have been acknowledged.
+	Uncertain uint64 `json:"uncertain_entries"`
+	Revision  uint64 `json:"revision"`
+	// Damaged is the first entry that cannot be read; it and those after it are lost. 0: none is.
+	Damaged rpc.Index `json:"damaged,omitempty"`
+
+	whole rpc.Index // up to which the log can be read
+}
+
+type recoverFlags struct {
+	dir, id           *string
+	skip              *uint64
+	yes, dryRun, json bool
+}
+
+func newRecover() *cobra.Command {
+	cmd := &cobra.Command{Use: "recover --dir DIR --id ID", Short: "Go on with what one node has when the quorum is lost for good", Long: recoverHelp, Example: recoverExamples, Args: noArgs}
+	f := &recoverFlags{}
+	f.dir, f.id = folderFlags(cmd.Flags())
+	f.skip = skipFlag(cmd.Flags())
+	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask: for scripts")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what the folder has and what may be lost, and leave it")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON: with --dry-run what the folder has, else what was done")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := errors.Join(checkFolder(*f.dir, *f.id), checkSkip(*f.skip)); err != nil {
+			return err
+		}
+		return f.run(cmd)
+	}
+	return cmd
+}
+
+func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
+	dir, err := filepath.Abs(*f.dir)
+	if err != nil {
+		return err
+	}
+	if _, _, _, err := node.Peek(vfs.Default, dir); err != nil {
+		return failf(exitNotFound, "%s is no data folder of a node: %w", *f.dir, err)
+	}
+	folder, state, err := openToSucceed(dir, rpc.NodeID(*f.id))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, state.Close(), folder.Close()) }()
+	plan := folder.Unfinished()
+	switch {
+	case plan != nil && plan.Kind != node.Recovered:
+		return failf(exitConflict, "%w: 'raftbus %s' was begun in it: delete the folder, and give that command again", node.ErrUnfinished, plan.Kind)
+	case plan != nil && f.dryRun:
+		return failf(exitConflict, "%w: 'raftbus recover' was begun in it and broken off: give it again, without --dry-run", node.ErrUnfinished)
+	case plan == nil:
+		if plan, err = f.plan(cmd, folder, state); err != nil || plan == nil {
+			return err
+		}
+	}
+	done, err := carryOut(folder, state, *plan)
+	if err != nil {
+		return err
+	}
+	return f.say(cmd.OutOrStdout(), &done)
+}
+
+// plan looks, asks, and says what is to be done: nothing, with nil.
+func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *store.Store) (plan *node.Succession, err error) {
+	log, err := openLog(folder.Path("wal"))
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	have, err := remainsOf(folder, log, state, *f.id)
+	if err != nil {
+		return nil, err
+	}
+	if f.dryRun && f.json {
+		return nil, json.NewEncoder(cmd.OutOrStdout()).Encode(have)
+	}
+	have.print(cmd.ErrOrStderr())
+	if f.dryRun {
+		return nil, nil
+	}
+	if !f.yes && !confirmed(cmd, fmt.Sprintf("Are the others lost for good, and is %s to go on alone?", *f.id)) {
+		return nil, failf(exitRefused, "nothing was done: confirm it on a terminal, or give --yes")
+	}
+	at := node.After(have.whole, rpc.Term(have.Term))
+	return &node.Succession{
+		Kind: node.Recovered, At: time.Now().UTC(), Old: have.Cluster, Members: have.Members,
+		Term: at.Term, Index: at.Index, Certain: have.Certain, Skip: *f.skip,
+	}, nil
+}
+
+// remainsOf says what a folder has.
+func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string) (*remains, error) {
+	r, err := folder.Remaining(log, 0, state.Applied().Index)
+	if err != nil {
+		return nil, err
+	}
+	now := state.Moment()
+	have := &remains{
+		Node: id, Cluster: r.Cluster.String(), Term: uint64(r.Term), Last: r.Last.Index, LastTerm: r.Last.Term, Time: time.Unix(0, r.Time).UTC(),
+		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Last.Index - now.ID.Index), Damaged: r.Damaged.Index, whole: max(r.Whole, now.ID.Index),
+	}
+	if now.ID.Index < r.Base.Index || now.ID.Index > r.Last.Index {
+		return nil, fmt.Errorf("the state is of entry %d, the log holds %d to %d: they do not belong together; put back the ones that do, or restore a backup", now.ID.Index, r.Base.Index+1, r.Last.Index)
+	}
+	for _, m := range r.Conf.Members() {
+		have.Members = append(have.Members, string(m.ID))
+	}
+	have.MembersLost, have.Voter = r.Lost, r.Conf.Voter(rpc.NodeID(id))
+	then, err := state.Foresee(following(log, now.ID.Index+1, have.whole))
+	have.Revision = then.Revision
+	return have, err
+}
+
+// following are a log's entries from one index to another.
+func following(log *wal.Log, from, to rpc.Index) func() ([]rpc.Entry, error) {
+	return func() ([]rpc.Entry, error) {
+		entries, err := log.Entries(0, from, to+1, 1<<20)
+		from += rpc.Index(len(entries))
+		return entries, err
+	}
+}
+
+func (r *remains) print(w io.Writer) {
+	fmt.Fprintf(w, "node:         %s, of cluster %s\nmembers:      %s\nlast entry:   %d of term %d, made %s\nstate:        revision %d, as of entry %d, all of it committed\n",
+		r.Node, r.Cluster, strings.Join(r.Members, ", "), r.Last, r.LastTerm, r.Time.Format(time.RFC3339), r.Certain, r.Applied)
+	fmt.Fprintf(w, "with its log: revision %d, by %d entries more; those at the end may never have been acknowledged\n", r.Revision, r.Uncertain)
+	if r.Damaged > 0 {
+		fmt.Fprintf(w, "damaged:      entry %d: it and those after it are lost\n", r.Damaged)
+	}
+	if r.MembersLost > 0 {
+		fmt.Fprintf(w, "beware:       the list of members may be old: entry %d, a later one, cannot be read\n", r.MembersLost)
+	}
+	if !r.Voter {
+		fmt.Fprintf(w, "beware:       %s was no voter: it may be far behind those that were\n", r.Node)
+	}
+	if others := slices.DeleteFunc(slices.Clone(r.Members), func(id string) bool { return id == r.Node }); len(others) > 0 {
+		fmt.Fprintf(w, "may be lost:  writes that were acknowledged after entry %d, by %s without this node\n", max(r.whole, r.Applied), strings.Join(others, " and "))
+	}
+	fmt.Fprintf(w, "then:         a new cluster with %s alone, which the other folders can never join again\n", r.Node)
+}
+
+// carryOut does what was planned, or goes on with it.
+func carryOut(folder *node.Folder, state *store.Store, plan node.Succession) (node.Succession, error) {
+	plan, err := folder.Plan(plan)
+	if err != nil {
+		return plan, err
+	}
+	if state.Applied().Index < plan.Index {
+		if err := replay(folder, state, plan.Index-1); err != nil {
+			return plan, err
+		}
+	}
+	return succeed(folder, state, plan)
+}
+
+// succeed makes the folder the new cluster's.
+func succeed(folder *node.Folder, state *store.Store, plan node.Succession) (node.Succession, error) {
+	now := state.Moment()
+	if now.ID.Index == plan.Index { // it was broken off after this
+		now.Revision -= plan.Skip
+	}
+	if err := folder.Succeed(node.Legacy{Heir: state, Revision: now.Revision, Time: now.Time, OpenLog: openLog}); err != nil {
+		return plan, err
+	}
+	all := folder.Successions()
+	return all[len(all)-1], nil
+}
+
+func replay(folder *node.Folder, state *store.Store, to rpc.Index) error {
+	log, err := openLog(folder.Path("wal"))
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	return errors.Join(node.Replay(log, 0, to, state), log.Close())
+}
+
+func (f *recoverFlags) say(w io.Writer, done *node.Succession) error {
+	if f.json {
+		return json.NewEncoder(w).Encode(done)
+	}
+	_, err := fmt.Fprintf(w, "recovered revision %d (certainly committed: %d): cluster %s, whose only member is %s, goes on after revision %d\n"+
+		"start it:         raftbus node --id %s --members %s --dir %s ..., with its --nats and --auth-dir\nand the others:   raftbus node --id ID --join --dir DIR ..., with empty folders, then raftbus member add ID ID\nold log:          %s, for as long as you want it\n",
+		done.Revision, done.Certain, done.Cluster, *f.id, done.Revision+done.Skip, *f.id, *f.id, *f.dir, filepath.Join(*f.dir, done.OldLog))
+	return err
+}

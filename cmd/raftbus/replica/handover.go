@@ -1,0 +1,80 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// A planned hand-over costs no request of a client that retries (L2): the services stop listening first and finish what they
+// have, so that a client finds no responders and asks again, until the next leader listens.
+
+// handOverTimeout bounds how long a stop waits for somebody to take over. Nothing is lost without.
+const handOverTimeout = 3 * time.Second
+
+// TransferLeadership hands over to a voter, or if to is empty to the best one. With an error this node leads on and serves as before,
+// as far as it knows: node.ErrNotLeader, or why nobody took over.
+func (r *Replica) TransferLeadership(ctx context.Context, to string) error {
+	if !r.handing.TryLock() {
+		return node.ErrBusy
+	}
+	defer r.handing.Unlock()
+	if r.node.Status().Role != raft.Leader {
+		return node.ErrNotLeader
+	}
+	defer r.resume() // also for the next time that this node leads
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	return r.handOver(ctx, rpc.NodeID(to))
+}
+
+// handOver is for when the services have nothing under way.
+func (r *Replica) handOver(ctx context.Context, to rpc.NodeID) error {
+	ended := make(chan error, 1)
+	if err := r.node.TransferLeadership(to, func(err error) { ended <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// leave has the services finish and hands over before a stop, if there is something to hand over and somebody to take it.
+func (r *Replica) leave(ctx context.Context) error {
+	for _, s := range r.served {
+		s.watches.Leave() // others deliver to this node's watchers from now on
+	}
+	unfinished := r.finish(ctx)
+	if r.alone() {
+		return unfinished
+	}
+	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)
+	defer cancel()
+	if err := r.handOver(ctx, ""); err != nil && !errors.Is(err, node.ErrNotLeader) {
+		r.logger.Info("stopping without a successor", "reason", err)
+	}
+	return unfinished
+}
+
+// finish has the services stop listening and finish what they have, for good.
+func (r *Replica) finish(ctx context.Context) error {
+	if r.over() {
+		return nil
+	}
+	r.handing.Lock() // nothing is handed over any more
+	return r.drain(ctx)
+}
+
+// alone reports whether this node is the only voter: then there is never anybody to hand over to.
+func (r *Replica) alone() bool {
+	c := r.node.Status().Configuration
+	return len(c.Voters) == 1 && len(c.Outgoing) == 0
+}

@@ -1,0 +1,211 @@
+package replica
+
+// Whether the bus is closed (Q6): before a node takes its name it tries what nobody may do, to speak to it as another node and to hear
+// what it says to another, as itself and as somebody who shows no credentials. What NATS delivers counts, whatever accounts and
+// permissions say. No node takes the method _check, so nothing of it reaches any. What clients of a further account may is tried beside: an
+// account that lets nobody in, because it has as many connections as it may have, holds up itself only.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/auth"
+)
+
+// ErrOpenBus: NATS lets this node, or anybody, speak as another node or listen to one.
+var ErrOpenBus = errors.New("the bus is open")
+
+const (
+	// openBusRetry is how often the check is tried again while NATS is away.
+	openBusRetry = 100 * time.Millisecond
+	// besideRetry is how often that of a further account is which lets nobody in.
+	besideRetry = time.Second
+	// openBusWait bounds how long NATS may take for one step.
+	openBusWait = 2 * time.Second
+	checkToken  = busclient.MethodCheck // no node's id either
+)
+
+// checkBus returns nil when the bus is closed, or when nobody wants to know. While NATS is away it waits.
+func (r *Replica) checkBus(ctx context.Context) error {
+	for told := false; r.o.RefuseOpenBus; {
+		finding, err := r.tryBus(r.whoToTry())
+		switch {
+		case err != nil:
+			if up, _ := r.conns[busclient.RoleControl].Up(); up && !told { // else it is said already that NATS is away
+				r.logger.Warn("whether the bus is closed cannot be looked at, trying again", "err", err)
+				told = true
+			}
+		case finding != "":
+			return openBus(finding)
+		default:
+			return nil
+		}
+		if err := pause(ctx, openBusRetry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openBus(finding string) error {
+	return fmt.Errorf("%w: NATS lets %s: give NATS accounts and permissions ('raftbus auth init' makes them), or start the node with --insecure", ErrOpenBus, finding)
+}
+
+// checkBusIn looks at the bus from a further account, until it is known. It calls served when the account may be served: then, or while NATS lets
+// nobody else in, since the node's own connections to it may use all that are left.
+func (r *Replica) checkBusIn(ctx context.Context, s *served, options []nats.Option, served func()) {
+	who := []somebody{{"this node's connection to clients of the account " + s.name, options}}
+	for r.o.RefuseOpenBus {
+		finding, err := r.tryBus(who)
+		wait := openBusRetry
+		switch {
+		case finding != "":
+			r.node.Abort(openBus(finding))
+			return
+		case err == nil:
+			served()
+			return
+		case says(err, nats.MAX_CONNECTIONS_ERR, nats.MAX_ACCOUNT_CONNECTIONS_ERR):
+			served()
+			wait = besideRetry
+		}
+		if pause(ctx, wait) != nil {
+			return
+		}
+	}
+	served()
+}
+
+// notLetIn reports whether NATS refuses a connection for whose it is. nats.go has errors for it, which are not always like what a server says.
+func notLetIn(err error) bool {
+	return says(err, nats.AUTHORIZATION_ERR, nats.AUTHENTICATION_EXPIRED_ERR, nats.AUTHENTICATION_REVOKED_ERR, nats.ACCOUNT_AUTHENTICATION_EXPIRED_ERR)
+}
+
+// says reports whether an error has one of these texts of a server.
+func says(err error, texts ...string) bool {
+	return err != nil && slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(err.Error()), text) })
+}
+
+// tryBus tells what somebody may do who may not; empty: nothing.
+func (r *Replica) tryBus(all []somebody) (finding string, err error) {
+	node, err := r.connectToTry(strings.Join(r.o.NATS.URLs, ","), slices.Concat(r.o.NATS.Options, r.o.NATS.Peers))
+	if err != nil {
+		return "", err
+	}
+	defer node.Close()
+	for _, who := range all {
+		other := node
+		if len(who.options) > 0 {
+			other, err = r.connectToTry(withoutUser(node.ConnectedUrl()), slices.Concat(r.o.NATS.Options, who.options)) // the same server: no route delays what is tried
+			if notLetIn(err) {
+				continue
+			}
+			if err != nil {
+				return "", err
+			}
+			defer other.Close()
+		}
+		if what, err := r.try(node, other); what != "" || err != nil {
+			return who.text + " " + what, err
+		}
+	}
+	return "", nil
+}
+
+// somebody is who may not.
+type somebody struct {
+	text    string
+	options []nats.Option // of another connection; none: the node's to its peers
+}
+
+func (r *Replica) whoToTry() []somebody {
+	return []somebody{
+		{"this node", nil},
+		{"this node's connection to clients", r.o.NATS.Clients},
+		{"anybody without credentials", []nats.Option{auth.NoCredentials}},
+	}
+}
+
+func (r *Replica) connectToTry(url string, options []nats.Option) (*nats.Conn, error) {
+	return nats.Connect(url, slices.Concat(options, []nats.Option{
+		nats.Name("raftbus/" + r.config.Prefix() + "/" + r.o.ID + "/check"), nats.NoReconnect(), nats.Timeout(openBusWait),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // refusals are what is hoped for
+	})...)
+}
+
+// withoutUser takes user and password out of an address.
+func withoutUser(url string) string {
+	scheme, rest, _ := strings.Cut(url, "://")
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+}
+
+// try has the other connection speak to this node as its peers, and listen to what this node says to them.
+func (r *Replica) try(node, other *nats.Conn) (what string, err error) {
+	family, nonce := r.config.Prefix()+"."+busclient.FamilyRPC+".", nuid.Next()
+	peers := r.peersToTry()
+	said, heard := make(chan *nats.Msg, 16*len(peers)), make(chan *nats.Msg, 16*len(peers))
+	toAll := family + busclient.AllNodes + "."
+	_, err = node.ChanSubscribe(family+r.o.ID+".*."+checkToken, said)
+	for _, peer := range peers {
+		if err == nil {
+			_, err = node.ChanSubscribe(toAll+peer+"."+checkToken, said)
+		}
+	}
+	for _, peer := range append(peers, "*") {
+		if err == nil {
+			_, err = other.ChanSubscribe(family+peer+"."+r.o.ID+"."+checkToken, heard)
+		}
+	}
+	if err == nil && other != node { // nodes listen to it
+		_, err = other.ChanSubscribe(toAll+r.o.ID+"."+checkToken, heard)
+	}
+	err = errors.Join(err, node.FlushTimeout(openBusWait), other.FlushTimeout(openBusWait))
+	for _, peer := range peers {
+		err = errors.Join(err, other.Publish(family+r.o.ID+"."+peer+"."+checkToken, []byte(nonce)), other.Publish(toAll+peer+"."+checkToken, []byte(nonce)))
+		err = errors.Join(err, node.Publish(family+peer+"."+r.o.ID+"."+checkToken, []byte(nonce)))
+	}
+	err = errors.Join(err, node.Publish(toAll+r.o.ID+"."+checkToken, []byte(nonce)))
+	if err = errors.Join(err, node.FlushTimeout(openBusWait), other.FlushTimeout(openBusWait), node.FlushTimeout(openBusWait)); err != nil {
+		return "", err
+	}
+	if m := mine(said, nonce); m != nil {
+		return "speak as " + strings.Split(m.Subject, ".")[3], nil
+	}
+	if m := mine(heard, nonce); m != nil {
+		return "listen to " + strings.Split(m.Subject, ".")[2], nil
+	}
+	return "", nil
+}
+
+// peersToTry are the others that this node knows, and somebody that nobody knows.
+func (r *Replica) peersToTry() []string {
+	list := []string{checkToken}
+	for _, m := range r.config.Members() {
+		if id := string(m.ID()); id != r.o.ID {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// mine is the first message of this try: other nodes try at the same time, and this node listens to them.
+func mine(arrived chan *nats.Msg, nonce string) *nats.Msg {
+	for {
+		select {
+		case m := <-arrived:
+			if string(m.Data) == nonce {
+				return m
+			}
+		default:
+			return nil
+		}
+	}
+}

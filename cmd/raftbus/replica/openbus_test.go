@@ -1,0 +1,136 @@
+package replica
+
+// Q6: a node that could be impersonated does not run.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// Permissions as NATS has them, of a node n1 and of others.
+const (
+	asN1     = `publish: ["raftbus.rpc.*.n1.>"], subscribe: ["raftbus.rpc.n1.>", "raftbus.rpc._all.>"]`
+	services = `publish: {allow: ["raftbus.node.>", "raftbus.event.>", "raftbus._", "raftbus.bucket.ls"]}, subscribe: {allow: ["raftbus.node.>", "raftbus.admin.>", "raftbus.kv.>", "raftbus.bucket.>", "$JS.>", "$KV.>"]}, allow_responses: true`
+)
+
+func TestAnOpenBusIsRefused(t *testing.T) {
+	for _, c := range []struct{ name, config, finding string }{
+		{"nobody asks who one is", `max_payload: 1048576`, "this node speak as _check"},
+		{"no permissions", `authorization { users: [{user: n1, password: x}] }`, "this node speak as _check"},
+		{"it may speak as another", `authorization { users: [{user: n1, password: x, permissions: {publish: ["raftbus.rpc.*.n1.>", "raftbus.rpc.*.n2.>"], subscribe: "raftbus.rpc.n1.>"}}] }`, "this node speak as n2"},
+		{"it may speak to all as another", `authorization { users: [{user: n1, password: x, permissions: {publish: ["raftbus.rpc.*.n1.>", "raftbus.rpc._all.n2.>"], subscribe: ["raftbus.rpc.n1.>", "raftbus.rpc._all.>"]}}] }`, "this node speak as n2"},
+		{"clients may hear what is for all", `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: clients, password: y, permissions: {publish: "raftbus.node.>", subscribe: "raftbus.rpc._all.>"}}] }`,
+			"this node's connection to clients listen to _all"},
+		{"it may hear all", `authorization { users: [{user: n1, password: x, permissions: {publish: "raftbus.rpc.*.n1.>", subscribe: "raftbus.rpc.>"}}] }`, "this node listen to _check"},
+		{"it may hear another", `authorization { users: [{user: n1, password: x, permissions: {publish: "raftbus.rpc.*.n1.>", subscribe: ["raftbus.rpc.n1.>", "raftbus.rpc.n3.>"]}}] }`, "this node listen to n3"},
+		{"anybody is let in", `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: any, password: y}] }
+			no_auth_user: any`, "anybody without credentials speak as _check"},
+		{"clients' connection", `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: clients, password: y}] }`,
+			"this node's connection to clients speak as _check"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, err := Start(t.Context(), onConfig(t, c.config))
+			require.NoError(t, err)
+			select {
+			case <-r.Done():
+			case <-time.After(10 * time.Second):
+				require.Fail(t, "it runs")
+			}
+			require.ErrorIs(t, r.Err(), ErrOpenBus)
+			require.ErrorContains(t, r.Err(), "NATS lets "+c.finding+": give NATS accounts and permissions")
+			require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
+		})
+	}
+}
+
+// Accounts hold apart too: what may be said in another account reaches no node.
+func TestAClosedBusIsNot(t *testing.T) {
+	for name, config := range map[string]string{
+		"permissions": `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: clients, password: y, permissions: {` + services + `}}] }`,
+		"accounts": `accounts {
+			PEERS { users: [{user: n1, password: x, permissions: {` + asN1 + `}}] }
+			APP { users: [{user: clients, password: y}, {user: any, password: y}] }
+		}
+		no_auth_user: any`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := onConfig(t, config)
+			o.Members = []string{"n1"}
+			r, err := Start(t.Context(), o)
+			require.NoError(t, err)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err = r.WaitReady(ctx)
+			require.NoError(t, err)
+			stop(t, r)
+		})
+	}
+}
+
+// A further account that lets nobody else in, or not for good, does not keep a node from its cluster; one from which a node can be spoken as
+// ends it all the same.
+func TestAFurtherAccountHoldsUpNoNode(t *testing.T) {
+	const peers = `PEERS { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: open, password: z}] }
+		APP { users: [{user: clients, password: y}] }`
+	start := func(more, user string) *Replica {
+		o := onConfig(t, `accounts { `+peers+"\n"+more+` }`)
+		o.Members = []string{"n1"}
+		o.NATS.Accounts = []Account{{Name: "team", Clients: []nats.Option{nats.UserInfo(user, "z")}, Leaf: []nats.Option{nats.UserInfo(user, "z")}}}
+		r, err := Start(t.Context(), o)
+		require.NoError(t, err)
+		return r
+	}
+	t.Run("at its limit", func(t *testing.T) {
+		r := start(`TEAM { limits: {max_connections: 1}, users: [{user: team, password: z}] }`, "team")
+		defer stop(t, r)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		_, err := r.WaitReady(ctx)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { s := r.Status().Accounts[0]; return s.Connected && s.Refused == "" }, 10*time.Second, time.Millisecond)
+	})
+	t.Run("open", func(t *testing.T) {
+		r := start("", "open")
+		select {
+		case <-r.Done():
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "it runs")
+		}
+		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account team speak as _check")
+		require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
+	})
+}
+
+func TestWhoIsNotLetInIsKnownByWhatTheServerSays(t *testing.T) {
+	for _, text := range []string{"Authorization Violation", "User Authentication Expired", "User Authentication Revoked", "Account Authentication Expired"} {
+		require.True(t, notLetIn(errors.New("nats: "+text)), text)
+	}
+	require.False(t, notLetIn(errors.New("nats: maximum account active connections exceeded")))
+}
+
+// onConfig are the options of n1 on a server with that configuration.
+func onConfig(t *testing.T, config string) Options {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
+	server, err := embedded.Start(embedded.Options{ConfigFile: file})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	return Options{
+		ID: "n1", Members: []string{"n1", "n2", "n3"}, Dir: filepath.Join(t.TempDir(), "n1"), Logger: slog.New(slog.DiscardHandler), RefuseOpenBus: true,
+		NATS: NATSOptions{
+			URLs:  []string{fmt.Sprintf("nats://127.0.0.1:%d", server.Port())},
+			Peers: []nats.Option{nats.UserInfo("n1", "x")}, Clients: []nats.Option{nats.UserInfo("clients", "y")},
+		},
+	}
+}

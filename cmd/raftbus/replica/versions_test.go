@@ -1,0 +1,40 @@
+package replica
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// A cluster is opened to what the newest release among its members knows, and only when all of them are heard and know it: a member that
+// does not would stop for good (F28).
+func TestTheClusterIsOpenedToWhatAllMembersKnow(t *testing.T) {
+	members := []rpc.Member{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}}
+	link := func(peer rpc.NodeID, state string, commands uint64) busclient.LinkStatus {
+		return busclient.LinkStatus{Peer: peer, State: state, Commands: commands}
+	}
+	for name, c := range map[string]struct {
+		own     uint64
+		n2, n3  busclient.LinkStatus
+		version uint64
+		lacks   string
+	}{
+		"all know it":                {3, link("n2", "connected", 3), link("n3", "connected", 3), 3, ""},
+		"all are of before":          {command.Base, link("n2", "connected", 0), link("n3", "connected", 0), command.Base, ""},
+		"one is older":               {3, link("n2", "connected", 3), link("n3", "connected", 2), 3, "member n3 knows version 2"},
+		"one does not say":           {3, link("n2", "connected", 0), link("n3", "connected", 3), 3, "member n2 knows version 2"},
+		"one is not there":           {3, link("n2", "broken", 3), link("n3", "connected", 3), 3, "member n2 does not answer"},
+		"one was never heard":        {3, link("n2", "connected", 3), link("n9", "connected", 3), 3, "member n3 does not answer"},
+		"the leader itself is older": {3, link("n2", "connected", 4), link("n3", "connected", 4), 4, "member n1 knows version 3"},
+		"who is no member is newer":  {3, link("n2", "connected", 3), link("n3", "connected", 3), 3, ""},
+	} {
+		version, lacks := newest("n1", c.own, members, []busclient.LinkStatus{c.n2, c.n3, link("n4", "connected", 5)})
+		require.Equal(t, c.version, version, name)
+		require.Equal(t, c.lacks == "", lacks == "", "%s: %s", name, lacks)
+		require.Contains(t, lacks, c.lacks, name)
+	}
+}

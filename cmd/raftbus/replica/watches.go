@@ -1,0 +1,46 @@
+package replica
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/raftbus/raftbus/busclient/leaf"
+	"github.com/raftbus/raftbus/kv/delivery"
+)
+
+// dialLeaf connects to an account as a leaf, which only may deliver to its watchers under the keys' subjects.
+func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Logger) (delivery.Leaf, error) {
+	urls, err := r.leafURLs()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := leaf.Dial(leaf.Options{
+		URLs: urls, Prefix: r.config.Prefix(), Node: s.node, NATS: slices.Concat(r.o.NATS.Options, s.leaf),
+		OnStatus: calls.Status, OnInterest: calls.Interest, OnRoom: calls.Room, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Subscribe(calls.FlowSubject, "", func(m leaf.Message) { calls.Processed(m.Subject) }); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// leafURLs are where to connect as a leaf: as told, or else at the servers of NATS, on the port that is usual.
+func (r *Replica) leafURLs() ([]string, error) {
+	if len(r.o.NATS.LeafURLs) > 0 {
+		return r.o.NATS.LeafURLs, nil
+	}
+	var urls []string
+	for _, u := range r.o.NATS.URLs {
+		derived, err := leaf.DeriveURL(u)
+		if err != nil {
+			return nil, fmt.Errorf("%w: name the leafnode port with --leaf", err)
+		}
+		urls = append(urls, derived)
+	}
+	return urls, nil
+}

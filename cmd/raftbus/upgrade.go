@@ -1,0 +1,170 @@
+package main
+
+// The upgrade commands: how far an upgrade has come, and its end, from which on there is no way back.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+const upgradeHelp = `Show how far an upgrade has come, and finish it.
+
+Nodes are upgraded one at a time, while clients work. What the newer release can do that the
+older cannot is refused ('not open yet') until the upgrade is finished; until then each node
+can go back to the older release. A new cluster whose members all run one release has nothing
+to finish; one that was restored or recovered stays open to what it was: 'upgrade status' shows
+it.`
+
+const upgradeExamples = `  raftbus upgrade status
+  raftbus upgrade finish`
+
+const upgradeStatusHelp = `Show which version of commands each member's release knows, which version the cluster is open
+to, and whether the upgrade can be finished now. It changes nothing.`
+
+const upgradeFinishHelp = `Open the cluster to all that the release of its members can do.
+
+From then on no member can go back to a release that does not know it: such a release says so,
+and does not start. It is refused, with exit code 8 and the name of the member, when one does
+not answer or runs an older release than another. It can be repeated.`
+
+func newUpgrade(lookup lookupEnv) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "upgrade",
+		Short:   "Show how far an upgrade has come, and finish it",
+		Long:    upgradeHelp,
+		Example: upgradeExamples,
+		Args:    noSuchCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(upgradeStatus(lookup), upgradeFinish(lookup))
+	return cmd
+}
+
+// upgradeView is what `raftbus upgrade status --json` prints.
+type upgradeView struct {
+	Open    uint64          `json:"open"`             // the version of commands that the cluster is open to
+	Newest  uint64          `json:"newest"`           // that a member knows
+	Finish  bool            `json:"finish"`           // there is something to finish, and it can be
+	Reason  string          `json:"reason,omitempty"` // why it cannot be finished now; absent: it can, or there is nothing to finish
+	Members []upgradeMember `json:"members"`
+}
+
+type upgradeMember struct {
+	ID    string `json:"id"`
+	Knows uint64 `json:"knows,omitempty"` // the newest version of commands that its release knows; absent: it does not answer
+}
+
+func upgradeStatus(lookup lookupEnv) *cobra.Command {
+	cmd := &cobra.Command{Use: "status", Short: "Show what each member's release knows", Long: upgradeStatusHelp, Args: noArgs}
+	asJSON := cmd.Flags().Bool("json", false, `print {"open":2,"newest":3,"finish":true,"members":[...]}`)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
+		found, err := askAll(cmd.Context(), a.conn, a.prefix)
+		if err != nil {
+			return err
+		}
+		if len(found.members()) == 0 {
+			return found.err(a.prefix)
+		}
+		v := newUpgradeView(found)
+		if *asJSON {
+			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+		}
+		return v.print(cmd.OutOrStdout(), a.prefix)
+	})
+}
+
+func newUpgradeView(c cluster) upgradeView {
+	v := upgradeView{Open: command.Base}
+	for _, id := range c.members() {
+		m := upgradeMember{ID: id}
+		if n := c.node(id); n != nil {
+			m.Knows = max(n.Commands.Knows, command.Base) // earlier releases do not say
+			v.Open, v.Newest = max(v.Open, n.Commands.Open), max(v.Newest, m.Knows)
+		}
+		v.Members = append(v.Members, m)
+	}
+	for _, m := range v.Members {
+		switch {
+		case v.Open >= v.Newest || v.Reason != "":
+		case m.Knows == 0:
+			v.Reason = m.ID + " does not answer"
+		case m.Knows < v.Newest:
+			v.Reason = fmt.Sprintf("%s runs an older release: it knows version %d", m.ID, m.Knows)
+		}
+	}
+	v.Finish = v.Open < v.Newest && v.Reason == ""
+	return v
+}
+
+func (v *upgradeView) print(w io.Writer, prefix string) error {
+	fmt.Fprintf(w, "%s: open to version %d of commands, the newest that a member knows is %d\n\n", prefix, v.Open, v.Newest)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tKNOWS")
+	for _, m := range v.Members {
+		if m.Knows == 0 {
+			fmt.Fprintf(table, "%s\tno answer\n", m.ID)
+		} else {
+			fmt.Fprintf(table, "%s\t%d\n", m.ID, m.Knows)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	says := "nothing is to be finished"
+	switch {
+	case v.Finish:
+		says = "it can be finished, and then no member can go back to an older release: raftbus upgrade finish"
+	case v.Reason != "":
+		says = "it cannot be finished yet: " + v.Reason
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", says)
+	return err
+}
+
+func upgradeFinish(lookup lookupEnv) *cobra.Command {
+	cmd := &cobra.Command{Use: "finish", Short: "Open the cluster to what its members' release can do: there is no way back", Long: upgradeFinishHelp, Args: noArgs}
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
+		raised, err := a.raise(cmd.Context(), aloneMax)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "open to version %d of commands: no member can go back to a release that does not know it\n", raised.Open)
+		return err
+	})
+}
+
+// raise asks the leader to open the cluster, again while nobody leads or the outcome is unknown, for so long: it may be done twice.
+func (a *administrator) raise(ctx context.Context, patience time.Duration) (raised admin.Raised, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		var f *admin.Failure
+		err = a.ask(ctx, admin.OpRaise, nil, &raised, a.timeout)
+		switch errors.As(err, &f); {
+		case f.OfKind(admin.UnknownOp):
+			return raised, failf(exitRefused, "the leader runs a release that knows nothing of this: upgrade all members first, see 'raftbus upgrade status'")
+		case f.OfKind(admin.NotKnown):
+			return raised, failf(exitRefused, "%w", f)
+		case err == nil, !mayAskAgain(err) && !f.OfKind(admin.OutcomeUnknown) && !f.OfKind(admin.Busy) && ctx.Err() == nil:
+			return raised, err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			if f.OfKind(admin.OutcomeUnknown) || errors.Is(err, errUnanswered) {
+				return raised, failf(exitTimeout, "whether it was done is unknown: see 'raftbus upgrade status', and give the same command again: %w", err)
+			}
+			return raised, noLeader(a.prefix, patience)
+		}
+	}
+}

@@ -1,0 +1,224 @@
+package kv
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// What a leader knows of the buckets without reading. Python and .NET put to the bare subject $KV.<bucket>.<key>, and the leader listens
+// there for each bucket by itself: another JetStream of the account may have other buckets, whose clients must neither wait for us in
+// vain nor pass their traffic through us.
+//
+// A leader lists the buckets once; later changes come with what is applied. What is not known to be there is asked of the store after
+// a ReadIndex, so the list decides nothing.
+
+// buckets are the buckets that are known to be there, each with where its entries are published again, if anywhere. Its methods may
+// be called by several goroutines, and do not wait.
+type buckets struct {
+	mu     sync.Mutex
+	listed bool
+	known  map[string]*jetstream.Republication
+	// todo are changes that the subscriptions have not followed yet, since those that came while the list was read.
+	todo, since []bucketChange
+	following   bool // changes were taken, and are being followed
+}
+
+type bucketChange struct {
+	name string
+	is   bool // there
+	to   *jetstream.Republication
+}
+
+// has reports whether a bucket is known to be there.
+func (b *buckets) has(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, is := b.known[name]
+	return is
+}
+
+// republication is where a bucket's entries are published again; nil if nowhere.
+func (b *buckets) republication(name string) *jetstream.Republication {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.known[name]
+}
+
+// forget begins anew.
+func (b *buckets) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.listed, b.known, b.todo, b.since = false, map[string]*jetstream.Republication{}, nil, nil
+}
+
+// change takes in a change that was applied.
+func (b *buckets) change(c bucketChange) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.listed {
+		b.since = append(b.since, c)
+	}
+	b.set(c)
+}
+
+func (b *buckets) set(c bucketChange) {
+	if _, was := b.known[c.name]; was != c.is {
+		b.todo = append(b.todo, c)
+	}
+	if c.is {
+		b.known[c.name] = c.to
+	} else {
+		delete(b.known, c.name)
+	}
+}
+
+// add adds a list of buckets. What has changed since it was begun counts more.
+func (b *buckets) add(list []bucketChange) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	since := b.since
+	b.listed, b.since = true, nil
+	for _, c := range list {
+		b.set(c)
+	}
+	for _, c := range since {
+		b.set(c)
+	}
+}
+
+// wantsList reports whether the buckets have not been listed yet.
+func (b *buckets) wantsList() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.listed
+}
+
+// changes takes what the subscriptions have not followed yet; whoever took it says followed.
+func (b *buckets) changes() []bucketChange {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	todo := b.todo
+	b.todo, b.following = nil, len(todo) > 0
+	return todo
+}
+
+func (b *buckets) followed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.following = false
+}
+
+// changed reports whether there is something that the subscriptions have not followed yet.
+func (b *buckets) changed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.todo) > 0 || b.following
+}
+
+// follower hears what was applied, on the node's goroutine.
+func (s *Service) follower(batch store.Batch) {
+	s.reflects.Store(&moment{batch.At, batch.Time})
+	if !isLeading(s.epoch.Load()) {
+		return
+	}
+	for i := range batch.Events {
+		switch e := &batch.Events[i]; e.Kind {
+		case store.Stored:
+			s.republish(e)
+		case store.BucketAdded, store.BucketUpdated:
+			s.buckets.change(there(e.Bucket, *e.Settings, e.Importing))
+			s.rouse() // who made it may have asked another account's service
+		case store.BucketRemoved:
+			s.buckets.change(bucketChange{name: e.Bucket})
+			s.rouse()
+		}
+	}
+}
+
+// there is a bucket that is there. One that is being imported is not yet, for those who do not ask the store.
+func there(name string, settings command.Settings, importing bool) bucketChange {
+	return bucketChange{name, !importing, jetstream.NewRepublication(name, settings)}
+}
+
+// list lists the buckets, if that is to be done.
+func (s *Service) list() {
+	if !s.buckets.wantsList() {
+		return
+	}
+	list, err := s.allBuckets()
+	if err != nil {
+		s.logger.Warn("the buckets cannot be listed; trying again", "error", err)
+		return
+	}
+	s.buckets.add(list)
+}
+
+// bucketsPage is how many names are read at a time.
+const bucketsPage = 1_000
+
+func (s *Service) allBuckets() (list []bucketChange, err error) {
+	for after := ""; ; {
+		page, err := s.store.Buckets("", after, bucketsPage)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range page.Names {
+			info, err := s.store.Bucket(name)
+			switch {
+			case err == nil:
+				list = append(list, there(name, info.Settings, info.Importing))
+			case err != store.NoBucket: // else it went meanwhile
+				return nil, err
+			}
+		}
+		if !page.More {
+			return list, nil
+		}
+		after = page.After
+	}
+}
+
+// follow makes the subscriptions what the buckets ask for.
+func (s *Service) follow() {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	for _, change := range s.buckets.changes() {
+		if s.subs != nil && !s.defaultAPI { // else not listening, or to all of them
+			s.followOne(change)
+		}
+	}
+	s.buckets.followed()
+}
+
+func (s *Service) followOne(change bucketChange) {
+	sub, has := s.bare[change.name]
+	switch {
+	case change.is && !has:
+		sub, err := s.subscribeTo("$KV."+change.name+".>", func(m *nats.Msg) { s.jetStream(m, m.Subject, true) })
+		if err != nil {
+			s.logger.Warn("cannot listen to a bucket's own subject: clients that put there are not heard", "bucket", change.name, "error", err)
+			return
+		}
+		s.bare[change.name] = sub
+	case !change.is && has:
+		delete(s.bare, change.name)
+		if err := sub.Unsubscribe(); err != nil {
+			s.logger.Debug("unsubscribe", "error", err)
+		}
+	}
+}
+
+// all are the subscriptions.
+func (s *Service) all() []subscription {
+	list := append([]subscription{}, s.subs...)
+	for sub := range maps.Values(s.bare) {
+		list = append(list, sub)
+	}
+	return list
+}

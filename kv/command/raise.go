@@ -1,0 +1,43 @@
+package command
+
+// How what is new comes into a cluster of members that are upgraded one after the other (F28). A command says the lowest version that may
+// apply it. The store remembers up to which version it was raised; what needs a later one waits for a Raise, and that for all members to know
+// it and for an administrator to want it. From then on an older build finds the Raise in the log, or a store of a format that it does not know:
+// it stops, and never does something else than the others.
+
+import (
+	"fmt"
+
+	"github.com/raftbus/raftbus/kv/internal/wire"
+)
+
+// Raise opens the cluster to commands up to a version. One that was open before changes nothing.
+type Raise struct {
+	Version uint64
+}
+
+const tagRaiseVersion = 1<<3 | wire.Varint
+
+func (r *Raise) encode() []byte { return wire.AppendUint(nil, tagRaiseVersion, r.Version) }
+
+func decodeRaise(data []byte) (*Raise, error) {
+	var r Raise
+	err := wire.Each(data, func(f wire.Field) error {
+		if f.Tag != tagRaiseVersion {
+			return unknownField("raise", f.Tag)
+		}
+		if r.Version = f.Uint; r.Version > Version {
+			return fmt.Errorf("%w (it opens version %d, this is %d)", ErrUnknown, f.Uint, Version)
+		}
+		return nil
+	})
+	return &r, err
+}
+
+// Needs is the version that an encoded command says it needs, or Base if that is enough.
+func Needs(data []byte) uint64 {
+	if len(data) < 2 || wire.Tag(data[0]) != tagVersion {
+		return Base
+	}
+	return max(Base, uint64(data[1])) // one byte: no release has a version of more than 127
+}

@@ -1,0 +1,31 @@
+package command
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/internal/wire"
+)
+
+// What a command needs is read from its first bytes, and is what its decoder would refuse a lower version for (F28).
+func TestNeeds(t *testing.T) {
+	for _, c := range commands() {
+		want := uint64(Base)
+		if c.Raise != nil || c.AddBucket != nil && c.AddBucket.Settings.ReadOnly || c.UpdateBucket != nil && c.UpdateBucket.Settings.ReadOnly {
+			want = 3
+		}
+		require.Equal(t, want, Needs(c.Encode()), "%+v", c)
+	}
+	require.EqualValues(t, Base, Needs(nil))
+	require.EqualValues(t, Base, Needs([]byte{8}))
+}
+
+// A build never takes part in what was opened to a version that it does not know.
+func TestARaiseToAnUnknownVersionIsUnknown(t *testing.T) {
+	later := Raise{Version: Version + 1}
+	_, err := Decode(Command{Raise: &later}.Encode())
+	require.ErrorIs(t, err, ErrUnknown)
+	_, err = Decode(wire.AppendMessage(nil, tagRaise, later.encode()))
+	require.ErrorIs(t, err, ErrUnknown)
+}

@@ -1,0 +1,131 @@
+package delivery
+
+import (
+	"bytes"
+	"log/slog"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+)
+
+// The store's terms in the hub's.
+
+// answerWithin is how long after it made a consumer a client may still wait to be told.
+const answerWithin = 10 * time.Second
+
+// Changes are what a batch has changed.
+func Changes(b *store.Batch, log *slog.Logger) []watch.Change {
+	list := make([]watch.Change, 0, len(b.Events))
+	for i := range b.Events {
+		e := &b.Events[i]
+		switch e.Kind {
+		case store.Stored:
+			list = append(list, watch.Stored{Incarnation: e.Incarnation, Entry: entry(&e.Entry, len(e.Entry.Value))})
+		case store.Removed:
+			list = append(list, watch.Dropped{Incarnation: e.Incarnation, Key: e.Entry.Key, Sequence: e.Entry.Sequence, NextOfThisKey: e.Next})
+		case store.BucketPurged:
+			list = append(list, watch.Purged{Incarnation: e.Incarnation})
+		case store.BucketRemoved:
+			list = append(list, watch.BucketGone{Incarnation: e.Incarnation})
+		case store.ConsumerRemoved:
+			list = append(list, watch.Removed{Ref: watch.Ref{Incarnation: e.Incarnation, Name: e.Consumer.Name}})
+		case store.ConsumerAdded, store.ConsumerMoved:
+			if r, ok := record(e.Consumer, log); ok {
+				list = append(list, watch.Placed{Record: r})
+			}
+		}
+	}
+	return list
+}
+
+// Load takes all consumers from a store.
+func Load(s *store.Store, log *slog.Logger) (watch.Reset, error) {
+	var reset watch.Reset
+	at, err := s.EachConsumer(func(c store.Consumer) bool {
+		if r, ok := record(&c, log); ok {
+			reset.Records = append(reset.Records, r)
+		}
+		return true
+	})
+	reset.Index = uint64(at)
+	return reset, err
+}
+
+// Page reads a page that a hub asks for.
+func Page(s *store.Store, read *watch.Read) (watch.Page, error) {
+	p, err := s.Page(store.Query{
+		Bucket: read.Bucket, Incarnation: read.Incarnation, From: read.From, To: read.To, Since: read.FromTime, Filter: read.Filter,
+		Which: store.Which(read.Mode), NoValues: read.NoValues, Count: read.Count, Max: read.EntriesMax, MaxBytes: read.BytesMax,
+	})
+	if err != nil {
+		return watch.Page{Failed: true}, err
+	}
+	page := watch.Page{From: p.From, Next: p.Next, Done: p.Done, Count: p.Count, Last: p.Last, Applied: uint64(p.At)}
+	for i := range p.Entries {
+		page.Entries = append(page.Entries, entry(&p.Entries[i], p.Sizes[i]))
+	}
+	return page, nil
+}
+
+func entry(e *store.Entry, size int) watch.Entry {
+	return watch.Entry{
+		Key: e.Key, Sequence: e.Sequence, Time: e.Time, Header: headerOf(e), Value: e.Value, Size: size,
+		Operation: operationNames[e.Op], Revision: e.Revision,
+	}
+}
+
+var operationNames = map[command.Op]string{command.Put: "put", command.Delete: "delete", command.Purge: "purge"}
+
+// What the native API writes as an operation, clients of JetStream look for in a header.
+var (
+	operationName = []byte("KV-Operation:")
+	operations    = map[command.Op][]byte{
+		command.Delete: []byte("NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"),
+		command.Purge:  []byte("NATS/1.0\r\nKV-Operation: PURGE\r\n\r\n"),
+	}
+)
+
+func headerOf(e *store.Entry) []byte {
+	operation := operations[e.Op]
+	switch {
+	case operation == nil || bytes.Contains(e.Header, operationName):
+		return e.Header
+	case len(e.Header) == 0:
+		return operation
+	}
+	return append(bytes.TrimSuffix(bytes.Clone(e.Header), []byte("\r\n")), operation[len("NATS/1.0\r\n"):]...)
+}
+
+func jetStreamConfig(c *store.Consumer) (watch.Config, any, error) {
+	config, err := jetstream.ConsumerConfig(c.Bucket, c.Config)
+	return config, jetstream.ConsumerEcho{Config: c.Config, Created: c.Created}, err
+}
+
+// answer is the body of an answer about a consumer.
+func answer(s *watch.State) []byte {
+	if s.Record != nil && s.Record.Echo == (nativeEcho{}) {
+		return nativeState(s)
+	}
+	return jetstream.ConsumerState(s, time.Now())
+}
+
+// record reads a consumer's record; false if what it asks for cannot be read, which the version that wrote it could.
+func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
+	config, echo, err := configOf(c)
+	if err != nil {
+		log.Error("a consumer cannot be served", "bucket", c.Bucket, "consumer", c.Name, "err", err)
+		return watch.Record{}, false
+	}
+	r := watch.Record{
+		Ref: watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, Bucket: c.Bucket, Config: config, Deliver: c.Deliver,
+		Echo: echo, Created: uint64(c.Added), Changed: uint64(c.Changed), Start: c.Start,
+		Host: string(c.Host), Boot: uint64(c.Boot), Generation: c.Generation - 1, Moved: c.Moved,
+	}
+	if c.Generation == 1 || time.Duration(c.MovedAt-c.Created) < answerWithin {
+		r.Answer = c.Answer
+	}
+	return r, true
+}

@@ -1,0 +1,274 @@
+package delivery
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+func TestAConsumerIsServed(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.put("app", "a", "one")
+	r.line.listen("deliver.c")
+	r.solo.consumer("app", "c")
+	r.solo.put("app", "a", "two")
+	require.Equal(t, []string{"1 one", "2 two"}, r.line.await(t, "deliver.c", 2))
+	require.Contains(t, r.line.await(t, "answer.c", 1)[0], `"num_pending":1`)
+	require.Equal(t, 1, r.Status().Consumers)
+	r.solo.do(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: "c"}})
+	require.Eventually(t, func() bool { return r.Status().Consumers == 0 }, patience, time.Millisecond)
+}
+
+func TestOnlyOwnConsumersAreServed(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	for _, other := range []command.AddConsumer{{Host: "n2", Boot: 7}, {Host: "n1", Boot: 6}} {
+		other.Bucket, other.Name, other.Config, other.Deliver = "app", fmt.Sprint("other", other.Boot), []byte(`{}`), "deliver.other"
+		r.solo.do(command.Command{AddConsumer: &other})
+	}
+	r.solo.consumer("app", "mine")
+	r.line.await(t, "answer.mine", 1)
+	require.Equal(t, 1, r.Status().Consumers)
+}
+
+func TestWhatWasForgottenIsTakenFromTheStore(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.consumer("app", "c")
+	r.line.listen("deliver.c")
+	r.line.await(t, "answer.c", 1)
+	r.inbox.again()
+	for i := range 20 {
+		r.solo.put("app", "a", fmt.Sprint(i))
+		if i%5 == 0 {
+			r.inbox.again() // what was applied before is forgotten
+		}
+	}
+	list := r.line.await(t, "deliver.c", 20)
+	for i, text := range list {
+		require.Equal(t, fmt.Sprintf("%d %d", i+1, i), text)
+	}
+	require.Len(t, r.line.got("answer.c"), 1)
+}
+
+func TestASnapshotInPlaceOfTheStateLosesNothing(t *testing.T) {
+	r := newRig(t)
+	other := newSolo(t)
+	for _, n := range []*solo{r.solo, other} {
+		n.bucket("app")
+		n.consumer("app", "c")
+	}
+	r.line.listen("deliver.c")
+	r.solo.put("app", "a", "1")
+	r.line.await(t, "deliver.c", 1)
+	for i := range 5 {
+		other.put("app", "a", fmt.Sprint(i+1))
+	}
+	snapshot, err := other.store.Snapshot()
+	require.NoError(t, err)
+	var bytes strings.Builder
+	_, err = snapshot.WriteTo(&bytes)
+	require.NoError(t, err)
+	require.NoError(t, snapshot.Close())
+	require.NoError(t, r.solo.store.Restore(strings.NewReader(bytes.String())))
+	r.solo.put("app", "a", "6")
+	require.Equal(t, []string{"1 1", "2 2", "3 3", "4 4", "5 5", "6 6"}, r.line.await(t, "deliver.c", 6))
+}
+
+func TestNativeDeletesAreOperationsInHeaders(t *testing.T) {
+	for _, c := range []struct{ header, want string }{
+		{"", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"},
+		{"NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\nKV-Operation: DEL\r\n\r\n"},
+		{"NATS/1.0\r\nKV-Operation: DEL\r\n\r\n", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"},
+	} {
+		require.Equal(t, c.want, string(headerOf(&store.Entry{Op: command.Delete, Header: []byte(c.header)})))
+	}
+	require.Nil(t, headerOf(&store.Entry{}))
+	require.Equal(t, "NATS/1.0\r\nKV-Operation: PURGE\r\n\r\n", string(headerOf(&store.Entry{Op: command.Purge})))
+}
+
+func TestAFullConnectionIsWaitedFor(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.consumer("app", "c")
+	r.line.listen("deliver.c")
+	r.line.await(t, "answer.c", 1)
+	r.line.setRoom(0)
+	for i := range 10 {
+		r.solo.put("app", "a", fmt.Sprint(i))
+	}
+	require.Empty(t, r.line.got("deliver.c"))
+	r.line.setRoom(-1)
+	require.Len(t, r.line.await(t, "deliver.c", 10), 10)
+}
+
+func TestALostConnectionIsTold(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.consumer("app", "c")
+	r.line.listen("deliver.c")
+	r.solo.put("app", "a", "1")
+	r.line.await(t, "deliver.c", 1)
+	r.line.calls.Status(false)
+	r.solo.put("app", "a", "2")
+	r.line.calls.Status(true)
+	list := r.line.await(t, "deliver.c", 3)
+	require.Contains(t, list, "NATS/1.0 100 Idle Heartbeat|Nats-Last-Consumer: 2|Nats-Last-Stream: 1||")
+	require.Contains(t, list, "2 2")
+}
+
+func TestWithoutALeafConnectionNothingIsServed(t *testing.T) {
+	r := newRig(t, true)
+	_, _, err := r.Choose()
+	require.ErrorIs(t, err, watch.ErrNoHost)
+	r.solo.bucket("app")
+	r.solo.consumer("app", "c")
+	r.solo.put("app", "a", "1")
+	require.Eventually(t, func() bool { return r.Status().Consumers == 1 }, patience, time.Millisecond, "it is known, and waits for another host")
+}
+
+// tell speaks as another node.
+func (r *rig) tells(t *testing.T, a watch.Announcement) {
+	body, err := json.Marshal(message{Announcement: &a})
+	require.NoError(t, err)
+	require.NoError(t, r.nc.Publish(Subject("raftbus", allNodes, a.Node), body))
+}
+
+func TestALeaderGivesConsumersToOthersAndRemovesIdleOnes(t *testing.T) {
+	r := newRig(t)
+	require.Eventually(t, func() bool { _, _, err := r.Choose(); return err == nil }, patience, time.Millisecond)
+	r.solo.bucket("app")
+	r.solo.do(command.Command{AddConsumer: &command.AddConsumer{
+		Bucket: "app", Name: "orphan", Host: "n2", Boot: 1, Deliver: "deliver.orphan", Answer: "answer.orphan",
+		Config: []byte(`{"deliver_policy":"all","idle_heartbeat":5000000000,"inactive_threshold":3600000000000}`),
+	}})
+	r.solo.lead(true)
+	require.Eventually(t, func() bool {
+		c, err := r.solo.store.Consumer("app", "orphan")
+		require.NoError(t, err)
+		return c.Host == "n1" && c.Boot == 7 && c.Generation == 2
+	}, patience, time.Millisecond)
+	r.line.await(t, "answer.orphan", 1)
+	r.solo.consumer("app", "idle") // nobody listens
+	require.Eventually(t, func() bool {
+		_, err := r.solo.store.Consumer("app", "idle")
+		return err == store.NoConsumer
+	}, patience, time.Millisecond)
+	_, err := r.solo.store.Consumer("app", "orphan")
+	require.NoError(t, err)
+}
+
+func TestWhatIsNotLoggedIsProposedAgain(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.consumer("app", "idle")
+	r.line.await(t, "answer.idle", 1)
+	r.solo.mu.Lock()
+	r.solo.down = true
+	r.solo.mu.Unlock()
+	r.solo.lead(true)
+	require.Eventually(t, func() bool { return len(*r.idle.Load()) > 0 }, patience, time.Millisecond)
+	r.solo.mu.Lock()
+	r.solo.down = false
+	r.solo.mu.Unlock()
+	require.Eventually(t, func() bool { _, err := r.solo.store.Consumer("app", "idle"); return err == store.NoConsumer }, patience, time.Millisecond)
+}
+
+func TestTheHostIsAsked(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.consumer("app", "c")
+	r.line.await(t, "answer.c", 1)
+	c, err := r.solo.store.Consumer("app", "c")
+	require.NoError(t, err)
+	r.Ask(c, false, "info")
+	require.Contains(t, r.line.await(t, "info", 1)[0], "consumer_info_response")
+
+	asked, err := r.nc.SubscribeSync(Subject("raftbus", "n2", "n1"))
+	require.NoError(t, err)
+	require.NoError(t, r.nc.Flush())
+	c.Host = "n2"
+	r.Ask(c, true, "info")
+	m, err := asked.NextMsg(patience)
+	require.NoError(t, err)
+	var told message
+	require.NoError(t, json.Unmarshal(m.Data, &told))
+	require.Equal(t, &watch.Asked{Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Index: 2, Reply: "info", Made: true}, told.Ask)
+
+	told.Ask.Index, told.Ask.Reply = 3, "later" // is not applied yet
+	body, err := json.Marshal(told)
+	require.NoError(t, err)
+	require.NoError(t, r.nc.Publish(Subject("raftbus", "n1", "n2"), body))
+	require.NoError(t, r.nc.Publish(Subject("raftbus", "n1", "n2"), []byte("nonsense")))
+	require.NoError(t, r.nc.Publish(Subject("raftbus", "n1", "n2"), make([]byte, messageBytesMax+1)))
+	require.NoError(t, r.nc.Flush())
+	require.Eventually(t, func() bool { r.inbox.mu.Lock(); defer r.inbox.mu.Unlock(); return r.inbox.eager }, patience, time.Millisecond)
+	require.Empty(t, r.line.got("later"))
+	r.solo.bucket("other") // which is of no interest, but an entry
+	require.Contains(t, r.line.await(t, "later", 1)[0], "consumer_create_response")
+}
+
+func TestNodesAnnounceThemselves(t *testing.T) {
+	r := newRig(t)
+	sub, err := r.nc.SubscribeSync(Subject("raftbus", allNodes, "n1"))
+	require.NoError(t, err)
+	told := func() watch.Announcement {
+		m, err := sub.NextMsg(patience)
+		require.NoError(t, err)
+		var got message
+		require.NoError(t, json.Unmarshal(m.Data, &got))
+		return *got.Announcement
+	}
+	require.Eventually(t, func() bool { return told().Able }, patience, time.Millisecond)
+	require.Equal(t, watch.Announcement{Node: "n1", Instance: rpc.InstanceID{}.String(), Boot: 7, Able: true, Idle: []watch.Idle{}}, told())
+	forged, err := json.Marshal(message{Announcement: &watch.Announcement{Node: "n4", Boot: 3, Able: true}})
+	require.NoError(t, err)
+	require.NoError(t, r.nc.Publish(Subject("raftbus", allNodes, "n2"), forged))
+	r.tells(t, watch.Announcement{Node: "n2", Boot: 3, Able: true})
+	require.Eventually(t, func() bool { return r.Status().Hosts == 2 }, patience, time.Millisecond)
+	r.Leave()
+	require.Eventually(t, func() bool { return told().Leaving }, patience, time.Millisecond)
+	host, boot, err := r.Choose()
+	require.NoError(t, err)
+	require.Equal(t, rpc.NodeID("n2"), host)
+	require.Equal(t, rpc.BootEpoch(3), boot)
+}
+
+func TestTheInboxIsBounded(t *testing.T) {
+	b := newInbox()
+	b.take()
+	mine := func(*store.Consumer) bool { return true }
+	big := store.Batch{At: 1, Events: []store.Event{{Kind: store.Stored, Incarnation: 5, Entry: store.Entry{Value: make([]byte, appliedBytesMax/10)}}}}
+	for range 100 {
+		big.At++
+		b.applied(big, mine)
+		require.LessOrEqual(t, b.bytes, appliedBytesMax)
+	}
+	require.True(t, b.take().stale)
+	for range othersMax {
+		require.True(t, b.add(watch.LeafUp{}))
+	}
+	require.False(t, b.add(watch.LeafUp{}))
+	b.take()
+	require.True(t, b.add(watch.LeafUp{}))
+	b.take()
+	require.True(t, b.want(map[uint64]bool{6: true}, false))
+	big.At++
+	b.applied(big, mine)
+	got := b.take()
+	require.Empty(t, got.items, "nobody watches that bucket")
+	require.Equal(t, big.At, got.at)
+	b.applied(store.Batch{At: big.At, Events: []store.Event{{Kind: store.ConsumerAdded, Incarnation: 5, Consumer: &store.Consumer{}}}}, mine)
+	b.applied(big, mine)
+	require.Len(t, b.take().items, 2, "from the consumer on it is watched")
+}

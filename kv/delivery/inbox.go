@@ -1,0 +1,181 @@
+package delivery
+
+import (
+	"sync"
+
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Bounds of what waits for the server.
+const (
+	appliedBytesMax = 64 << 20 // of what was applied
+	othersMax       = 65_536   // other events; their senders send again
+	// eventBytes is about what an event of the store takes beside its bytes.
+	eventBytes = 512
+)
+
+// inbox is where everything that happens waits for the server, in order.
+type inbox struct {
+	bell chan struct{} // rings when there is something
+
+	mu    sync.Mutex
+	items []item
+	bytes int
+	// stale says that something applied was forgotten, or that the state was replaced: the consumers are to be taken from the store. All
+	// that was applied before is in there.
+	stale  bool
+	at     rpc.Index // what is applied
+	others int
+	hosted map[uint64]bool // buckets, by incarnation, of which entries are wanted
+	all    bool            // those of all buckets are
+	eager  bool            // the server waits for an index to be applied
+}
+
+// item is one of both.
+type item struct {
+	batch *store.Batch
+	event watch.Event
+}
+
+func newInbox() *inbox {
+	return &inbox{bell: make(chan struct{}, 1), stale: true, hosted: map[uint64]bool{}}
+}
+
+func (b *inbox) ring() {
+	select {
+	case b.bell <- struct{}{}:
+	default:
+	}
+}
+
+// add adds an event; false if too many wait.
+func (b *inbox) add(e watch.Event) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.others >= othersMax {
+		return false
+	}
+	b.others++
+	b.items = append(b.items, item{event: e})
+	b.ring()
+	return true
+}
+
+// surely adds an event of which there are no more than there are connections and pages.
+func (b *inbox) surely(e watch.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.items = append(b.items, item{event: e})
+	b.ring()
+}
+
+// applied adds what was applied, as far as it is wanted. mine tells the consumers that this node is to serve.
+func (b *inbox) applied(batch store.Batch, mine func(*store.Consumer) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if batch.Reset {
+		b.forget()
+	}
+	b.at = batch.At
+	if b.stale {
+		b.ring()
+		return
+	}
+	kept, bytes := b.wanted(&batch, mine)
+	if len(kept.Events) > 0 {
+		b.items = append(b.items, item{batch: kept})
+	}
+	if b.bytes += bytes; b.bytes > appliedBytesMax {
+		b.forget()
+	}
+	if len(kept.Events) > 0 || b.eager {
+		b.ring()
+	}
+}
+
+// wanted is a copy of a batch with what the server wants of it.
+func (b *inbox) wanted(batch *store.Batch, mine func(*store.Consumer) bool) (kept *store.Batch, bytes int) {
+	kept = &store.Batch{At: batch.At, Time: batch.Time}
+	for i := range batch.Events {
+		e := &batch.Events[i]
+		switch e.Kind {
+		case store.ConsumerAdded, store.ConsumerMoved:
+			if mine(e.Consumer) {
+				b.hosted[e.Incarnation] = true
+			}
+		case store.ConsumerRemoved, store.BucketRemoved:
+		case store.Stored, store.Removed, store.BucketPurged:
+			if !b.all && !b.hosted[e.Incarnation] {
+				continue
+			}
+		default:
+			continue
+		}
+		kept.Events = append(kept.Events, *e)
+		bytes += eventBytes + len(e.Entry.Key) + len(e.Entry.Header) + len(e.Entry.Value)
+	}
+	return kept, bytes
+}
+
+// forget forgets what was applied and waits.
+func (b *inbox) forget() {
+	b.stale, b.bytes = true, 0
+	kept := b.items[:0]
+	for _, i := range b.items {
+		if i.batch == nil {
+			kept = append(kept, i)
+		}
+	}
+	clear(b.items[len(kept):])
+	b.items = kept
+}
+
+// taken is what waited.
+type taken struct {
+	items []item
+	stale bool      // before them the consumers are to be taken from the store
+	at    rpc.Index // all up to there was applied, and is in items if it was wanted
+}
+
+// take takes all that waits. If it is stale, all that is applied from now on is wanted, until want says otherwise.
+func (b *inbox) take() taken {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := taken{b.items, b.stale, b.at}
+	b.all = b.all || b.stale
+	b.items, b.bytes, b.others, b.stale = nil, 0, 0, false
+	return t
+}
+
+// want says of which buckets entries are wanted, and whether the server waits for an index. The first has no effect while something
+// waits, which may want more.
+func (b *inbox) want(incarnations map[uint64]bool, eager bool) (done bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.eager = eager
+	if len(b.items) > 0 || b.stale {
+		return false
+	}
+	b.hosted, b.all = incarnations, false
+	return true
+}
+
+// again has the consumers taken from the store again.
+func (b *inbox) again() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.forget()
+}
+
+// after leaves out what was applied up to an index.
+func after(items []item, at rpc.Index) []item {
+	kept := items[:0]
+	for _, i := range items {
+		if i.batch == nil || i.batch.At > at {
+			kept = append(kept, i)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,81 @@
+package delivery
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/kv/watch"
+)
+
+// Native watches are consumers too: their records say so, and what was asked for.
+
+// Native is the configuration of a native watch, as its record has it.
+type Native struct {
+	Keys        []string      `json:"keys,omitempty"` // patterns; none: all keys
+	Policy      watch.Policy  `json:"policy,omitempty"`
+	From        uint64        `json:"from,omitempty"` // the first revision wanted, for DeliverByStartSequence
+	NoValues    bool          `json:"no_values,omitempty"`
+	FlowControl bool          `json:"flow_control,omitempty"`
+	Heartbeat   time.Duration `json:"heartbeat,omitempty"`
+}
+
+// nativeMark begins the configurations of native watches, and no other: clients of JetStream give theirs as JSON.
+var nativeMark = []byte("native ")
+
+// Config is the configuration as a record has it.
+func (n Native) Config() ([]byte, error) {
+	body, err := json.Marshal(n)
+	return append(nativeMark[:len(nativeMark):len(nativeMark)], body...), err
+}
+
+// idleAfter is how long a native watch outlives its last subscriber.
+const idleAfter = 5 * time.Second
+
+// nativeConfig reads a configuration; false if it is not that of a native watch.
+func nativeConfig(record []byte) (config watch.Config, is bool, err error) {
+	body, is := bytes.CutPrefix(record, nativeMark)
+	if !is {
+		return watch.Config{}, false, nil
+	}
+	var n Native
+	if err := json.Unmarshal(body, &n); err != nil {
+		return watch.Config{}, true, err
+	}
+	filter, err := subject.Parse(n.Keys...)
+	return watch.Config{
+		Native: true, Policy: n.Policy, StartSequence: n.From, Filter: filter, HeadersOnly: n.NoValues, FlowControl: n.FlowControl,
+		Heartbeat: int64(n.Heartbeat), Inactive: int64(idleAfter),
+	}, true, err
+}
+
+// nativeEcho marks the records of native watches for their answers.
+type nativeEcho struct{}
+
+type nativeReply struct {
+	Bucket   string `json:"bucket"`
+	Watch    string `json:"watch"`
+	Sequence uint64 `json:"sequence"`
+	Revision uint64 `json:"revision"`
+	Pending  uint64 `json:"pending"`
+}
+
+// nativeState tells that a watch has begun: which number its events follow, the bucket's revision, and how many events are of what is
+// there now.
+func nativeState(s *watch.State) []byte {
+	body, err := json.Marshal(nativeReply{s.Record.Bucket, s.Record.Client(), s.Sequence, s.Record.Start, s.Pending})
+	if err != nil {
+		return []byte("{}") // cannot be: numbers and names
+	}
+	return body
+}
+
+// configOf reads what a consumer's record asks for.
+func configOf(c *store.Consumer) (watch.Config, any, error) {
+	if config, native, err := nativeConfig(c.Config); native {
+		return config, nativeEcho{}, err
+	}
+	return jetStreamConfig(c)
+}

@@ -1,0 +1,177 @@
+package delivery
+
+import (
+	"errors"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// server is the goroutine that steps the hub.
+type server struct {
+	*Service
+	hub     *watch.Hub
+	learned []watch.Event // what the leaf connection knew of subjects that began to be watched: it goes before all else
+	wanted  uint64        // the hub's changes of buckets that the inbox knows
+	waits   bool          // as the inbox knows
+	fresh   bool          // the inbox wants the entries of all buckets, since the consumers were taken from the store
+	looked  int64         // when it was last looked who is idle
+}
+
+const (
+	// retryAfter is how long a store is left alone that could not be read: it is closed, or about to stop the node.
+	retryAfter = 100 * time.Millisecond
+	// longest is how long the server sleeps at most.
+	longest = time.Hour
+)
+
+func (s *Service) serve(hub *watch.Hub) {
+	v := &server{Service: s, hub: hub}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.inbox.bell:
+		case <-s.room:
+		case <-timer.C:
+		}
+		for wake := time.Duration(0); wake == 0; {
+			select {
+			case <-s.stop:
+				return
+			default:
+			}
+			wake = v.step()
+			timer.Reset(wake)
+		}
+	}
+}
+
+// step steps the hub once, and says after what time it is to be stepped again if nothing happens before.
+func (v *server) step() time.Duration {
+	events, err := v.events()
+	if err != nil {
+		return retryAfter
+	}
+	room := 0
+	if v.leaf != nil {
+		room = v.leaf.Room()
+	}
+	effects := v.hub.Step(v.now(), room, events...)
+	v.send(effects.Send)
+	v.follow(effects.Watch)
+	for _, read := range effects.Reads {
+		v.reads <- read // there is room for as many as the hub has under way
+	}
+	v.publish()
+	if effects.Again || len(v.learned) > 0 || effects.WantRoom && v.up.Load() && !v.leaf.AwaitRoom() {
+		return 0
+	}
+	if effects.Wake == 0 {
+		return longest
+	}
+	return min(max(time.Duration(effects.Wake-v.now()), time.Millisecond), longest)
+}
+
+// events are what has happened since the last step.
+func (v *server) events() ([]watch.Event, error) {
+	t := v.inbox.take()
+	list := v.learned
+	v.learned = nil
+	if t.stale {
+		reset, err := v.load()
+		if err != nil {
+			v.inbox.again()
+			return nil, err
+		}
+		v.place(func(p *watch.Placer) { p.Reset(reset.Records) })
+		v.fresh = true
+		list = append(list, reset)
+		t.items = after(t.items, rpc.Index(reset.Index))
+	}
+	for _, i := range t.items {
+		if i.batch == nil {
+			list = append(list, i.event)
+			continue
+		}
+		changes := Changes(i.batch, v.o.Logger)
+		v.place(func(p *watch.Placer) { p.Apply(changes) })
+		list = append(list, watch.Applied{Index: uint64(i.batch.At), Changes: changes})
+	}
+	return append(list, watch.Applied{Index: uint64(t.at)}), nil
+}
+
+// load takes the consumers from the store.
+func (v *server) load() (watch.Reset, error) {
+	reset, err := Load(v.o.Store, v.o.Logger)
+	if err != nil && !errors.Is(err, store.ErrClosed) {
+		v.o.Logger.Error("the consumers cannot be read", "err", err)
+	}
+	return reset, err
+}
+
+// send publishes what the hub says. What does not go out because the connection is gone, the hub will hear of.
+func (v *server) send(list []watch.Send) {
+	for i := range list {
+		m := &list[i]
+		if m.State != nil {
+			m.Body = answer(m.State)
+		}
+		if err := v.leaf.Publish(m.Subject, m.Reply, m.Header, m.Body); err != nil && v.up.Load() {
+			v.o.Logger.Warn("a message to a watcher was not sent", "subject", m.Subject, "err", err)
+		}
+	}
+}
+
+// follow has the leaf connection watch subjects, or no longer.
+func (v *server) follow(list []watch.Watch) {
+	for _, w := range list {
+		switch {
+		case v.leaf == nil:
+			v.learned = append(v.learned, watch.Interest{Subject: w.Subject})
+		case w.Ended:
+			v.leaf.Unwatch(w.Subject)
+		default:
+			v.learned = append(v.learned, watch.Interest{Subject: w.Subject, Listened: v.leaf.Watch(w.Subject)})
+		}
+	}
+}
+
+// publish makes known what others want to know of the hub.
+func (v *server) publish() {
+	if v.hub.BucketChanges() != v.wanted || v.hub.Waiting() != v.waits || v.fresh {
+		if v.inbox.want(v.hub.Buckets(), v.hub.Waiting()) {
+			v.wanted, v.waits, v.fresh = v.hub.BucketChanges(), v.hub.Waiting(), false
+		}
+	}
+	v.serving.Store(int64(v.hub.Serving()))
+	if now := v.now(); now-v.looked >= watch.AnnounceEvery {
+		v.looked = now
+		idle := v.hub.Idle(watch.IdleMax)
+		v.idle.Store(&idle)
+	}
+}
+
+// reader reads pages of the store.
+func (s *Service) reader() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case read := <-s.reads:
+			s.inbox.surely(watch.PageRead{Read: read.ID, Page: s.page(&read)})
+		}
+	}
+}
+
+func (s *Service) page(read *watch.Read) watch.Page {
+	page, err := Page(s.o.Store, read)
+	if err != nil && !errors.Is(err, store.NoBucket) && !errors.Is(err, store.ErrClosed) {
+		s.o.Logger.Error("a page for a watcher cannot be read", "bucket", read.Bucket, "err", err)
+	}
+	return page
+}

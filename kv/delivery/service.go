@@ -1,0 +1,209 @@
+package delivery
+
+import (
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Options say what a Service stands on. All but Dial, Stray, ConsumersMax, Parts and Logger are required.
+type Options struct {
+	Node     rpc.NodeID     // as a host; in an account beside the first, watch.In it
+	Instance rpc.InstanceID // of its data folder
+	Boot     rpc.BootEpoch
+	Prefix   string     // the first token of all subjects
+	Conn     *nats.Conn // the client connection, for what nodes tell each other; stays the caller's
+	Proposer node.Proposer
+	Store    *store.Store
+	// Dial begins to connect as a leaf. nil: there is no leaf connection, and this node serves no watcher.
+	Dial func(Callbacks) (Leaf, error)
+	// Follows says whether the node knows who leads. It is asked on a goroutine of the service, again and again.
+	Follows func() bool
+	// Stray is told, on a goroutine of NATS's, of hosts of another account that are heard in this one: both are one account of NATS. nil: nobody
+	// wants to know.
+	Stray func(host string)
+	// ConsumersMax bounds those of the account, on all nodes (Q12). 0 takes the default.
+	ConsumersMax int
+	// Parts is how many such services share what one may hold in memory for its consumers: one for each account. 0 counts as 1.
+	Parts  int
+	Logger *slog.Logger
+}
+
+// ConsumersMaxDefault is as many as one bucket may have.
+const ConsumersMaxDefault = 100_000
+
+// Leaf is the connection that deliveries go over. See busclient/leaf.
+type Leaf interface {
+	Publish(subject, reply string, header, data []byte) error
+	Room() int
+	AwaitRoom() bool
+	Watch(subject string) (listened bool)
+	Unwatch(subject string)
+	Close()
+}
+
+// Callbacks are what a Leaf calls. None of them waits.
+type Callbacks struct {
+	Status   func(up bool)
+	Interest func(subject string, listened bool)
+	Room     func()
+	// FlowSubject is where clients answer flow-control requests, and Processed is to be called with each subject that is answered.
+	FlowSubject string
+	Processed   func(subject string)
+}
+
+// Service runs the hub and the placer of a node.
+type Service struct {
+	o        Options
+	began    time.Time
+	leaf     Leaf // nil: none
+	inbox    *inbox
+	room     chan struct{}
+	reads    chan watch.Read
+	up       atomic.Bool
+	leaving  atomic.Bool
+	astray   bool // owned by the warden: the node does not follow the log, as the hub was told last
+	idle     atomic.Pointer[[]watch.Idle]
+	serving  atomic.Int64
+	subs     []*nats.Subscription
+	mu       sync.Mutex
+	placer   *watch.Placer
+	stop     chan struct{}
+	stopping sync.Once
+	wg       sync.WaitGroup
+}
+
+// New makes a service, and has it follow the store: make it before the node starts. Close it.
+func New(o Options) (*Service, error) {
+	if o.Node == "" || o.Prefix == "" || o.Conn == nil || o.Proposer == nil || o.Store == nil || o.Follows == nil {
+		return nil, errors.New("delivery service: all options but Dial, Stray, ConsumersMax, Parts and Logger are required")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ConsumersMax <= 0 {
+		o.ConsumersMax = ConsumersMaxDefault
+	}
+	limits := watch.DefaultLimits().Part(o.Parts)
+	s := &Service{
+		o: o, began: time.Now(), inbox: newInbox(), room: make(chan struct{}, 1), reads: make(chan watch.Read, limits.Reads),
+		placer: watch.NewPlacer(string(o.Node)), stop: make(chan struct{}),
+	}
+	s.idle.Store(&[]watch.Idle{})
+	if err := s.connect(); err != nil {
+		return nil, err
+	}
+	o.Store.Follow(func(b store.Batch) { s.inbox.applied(b, s.mine) })
+	o.Proposer.Leadership(s.lead)
+	hub := watch.New(string(o.Node), uint64(o.Boot), limits)
+	s.wg.Go(func() { s.serve(hub) })
+	s.wg.Go(s.warden)
+	for range limits.Reads {
+		s.wg.Go(s.reader)
+	}
+	return s, nil
+}
+
+func (s *Service) connect() (err error) {
+	if err := s.hear(); err != nil {
+		return err
+	}
+	if s.o.Dial == nil {
+		return nil
+	}
+	s.leaf, err = s.o.Dial(Callbacks{
+		Status: s.status,
+		Interest: func(subject string, listened bool) {
+			s.inbox.surely(watch.Interest{Subject: subject, Listened: listened})
+		},
+		Room:        func() { poke(s.room) },
+		FlowSubject: watch.FlowSubject(string(s.o.Node)),
+		Processed:   func(subject string) { s.inbox.add(watch.Processed{Subject: subject}) }, // a lost one is asked for again
+	})
+	return err
+}
+
+func poke(bell chan struct{}) {
+	select {
+	case bell <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Service) status(up bool) {
+	s.up.Store(up)
+	if up {
+		s.inbox.surely(watch.LeafUp{})
+	} else {
+		s.inbox.surely(watch.LeafDown{})
+	}
+}
+
+// mine reports whether this life of this node is a consumer's host.
+func (s *Service) mine(c *store.Consumer) bool { return c.Host == s.o.Node && c.Boot == s.o.Boot }
+
+// now is the time of the step machines: it only goes on.
+func (s *Service) now() int64 { return int64(time.Since(s.began)) + 1 }
+
+// Ask has the host of a consumer answer a request for its state, once it has applied what this node has.
+func (s *Service) Ask(c store.Consumer, made bool, reply string) {
+	ask := watch.Asked{Ref: watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, Index: uint64(s.o.Store.Applied().Index), Reply: reply, Made: made}
+	if s.mine(&c) {
+		s.inbox.add(ask)
+		return
+	}
+	s.tell(string(c.Host), message{Ask: &ask})
+}
+
+// Choose names the host of a consumer to be made. The error is watch.ErrNoHost or watch.ErrTooMany. What is being made at the same time is
+// not counted: requests in flight may take the account that far beyond its bound.
+func (s *Service) Choose() (rpc.NodeID, rpc.BootEpoch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.placer.Consumers() >= s.o.ConsumersMax {
+		return "", 0, watch.ErrTooMany
+	}
+	name, life, ok := s.placer.Choose(s.now())
+	if !ok {
+		return "", 0, watch.ErrNoHost
+	}
+	return rpc.NodeID(name), rpc.BootEpoch(life), nil
+}
+
+// Status is how a node serves watchers.
+type Status struct {
+	Leaf      bool // its connection is up
+	Consumers int  // that it serves
+	Hosts     int  // nodes that can serve, as far as it knows
+	Account   int  // consumers of the account, on all nodes
+}
+
+// Status returns how this node serves watchers.
+func (s *Service) Status() Status {
+	status := Status{Leaf: s.up.Load(), Consumers: int(s.serving.Load())}
+	s.place(func(p *watch.Placer) { status.Hosts, status.Account = p.Able(s.now()), p.Consumers() })
+	return status
+}
+
+// Close ends the service. The node must not apply any more.
+func (s *Service) Close() {
+	s.stopping.Do(func() {
+		for _, sub := range s.subs {
+			_ = sub.Unsubscribe() // fails only with the connection
+		}
+		close(s.stop)
+		s.wg.Wait()
+		if s.leaf != nil {
+			s.leaf.Close()
+		}
+	})
+}

@@ -1,0 +1,135 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// How a leader stops listening for a planned stop or transfer: what has come is finished, and no client is left without an answer.
+
+// Drain is for a planned stop or transfer: it stops listening until Resume, takes what the server had sent by then, and waits
+// until all of it is answered. An error says that the context ended first; the service is then still not listening. While the
+// connection is away nobody is waited for: it brings no more requests, and takes no answers.
+func (s *Service) Drain(ctx context.Context) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	s.leave(ctx)
+	return s.end(ctx)
+}
+
+// leave stops listening in a hush, where there are several servers. A context that ended shortens it.
+func (s *Service) leave(ctx context.Context) {
+	if !s.Listens() || s.conn.ConnectedClusterName() == "" {
+		return
+	}
+	s.hush.begin()
+	defer s.hush.end()
+	pause(ctx, s.hush.lasts)
+	s.stopListening()
+	_ = s.conn.FlushTimeout(s.hush.lasts) // the server is to know before anybody is answered
+}
+
+// Listens reports whether clients are heard: a leader hears them a moment after its election.
+func (s *Service) Listens() bool {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	return s.subs != nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// end stops listening, and finishes what there is.
+func (s *Service) end(ctx context.Context) error {
+	if err := s.drainSubscriptions(ctx); err != nil {
+		return fmt.Errorf("drain subscriptions: %w", err)
+	}
+	select {
+	case <-s.inflight.drained():
+	case <-ctx.Done():
+		return fmt.Errorf("finish requests: %w", ctx.Err())
+	}
+	return s.flush(ctx)
+}
+
+// Resume ends what Drain began: the service listens again whenever its node leads.
+func (s *Service) Resume() {
+	s.listenMu.Lock()
+	s.draining = false
+	s.ended = slices.DeleteFunc(s.ended, func(ended chan struct{}) bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	})
+	s.listenMu.Unlock()
+	s.rouse()
+}
+
+// drainSubscriptions stops listening, and waits until what the server had sent is handled.
+func (s *Service) drainSubscriptions(ctx context.Context) error {
+	gone := s.conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	defer s.conn.RemoveStatusListener(gone)
+	for _, ended := range s.stopListening() {
+		if !s.conn.IsConnected() {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-gone:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// flushWait bounds how long a Drain waits for the server to take the answers: it may hang.
+const flushWait = time.Second
+
+// flush makes sure that the answers are on their way.
+func (s *Service) flush(ctx context.Context) error {
+	if !s.conn.IsConnected() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushWait)
+	defer cancel()
+	if err := s.conn.FlushWithContext(ctx); err != nil && s.conn.IsConnected() {
+		return fmt.Errorf("flush answers: %w", err)
+	}
+	return nil
+}
+
+// drainWait bounds a Drain whose context has no deadline.
+const drainWait = 10 * time.Second
+
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, drainWait)
+}
+
+// stopListening asks the server for no more, and returns the events that all it had sent has been handled.
+func (s *Service) stopListening() []chan struct{} {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	s.draining = true
+	for _, sub := range s.all() {
+		if err := sub.Drain(); err == nil { // else the connection is gone, and with it what it would have brought
+			s.ended = append(s.ended, sub.ended)
+		}
+	}
+	s.subs, s.bare = nil, nil
+	return s.ended
+}

@@ -1,0 +1,72 @@
+package kv
+
+import (
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Expiry. The leader proposes what is over by the cluster's clock; when it is applied, the log's time decides, so that no node's own
+// clock ends anything early (design section 6). Of the services of a node the first account's does it, for all.
+
+const (
+	// expiryPeriod is how late an expiry may be noticed.
+	expiryPeriod = 50 * time.Millisecond
+	// expiryMax bounds one command. The next is proposed when it was applied: what expires by the million leaves room for writes.
+	expiryMax = 512
+	// expiryWait is how long a proposal may be under way before another is made: a deposed leader hears nothing of its own.
+	expiryWait = 5 * time.Second
+)
+
+// expirer proposes expiries while this node leads.
+func (s *Service) expirer() {
+	defer s.wg.Done()
+	tick := time.NewTicker(expiryPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			for s.expireSome() {
+			}
+		}
+	}
+}
+
+// expireSome proposes what is over, and reports whether more may be, at once: it was as much as may be proposed at a time, and went.
+func (s *Service) expireSome() bool {
+	if !isLeading(s.epoch.Load()) {
+		return false
+	}
+	now := max(s.node.Clock(), s.store.Time()) // the log's is ahead where the voters' clocks were put back
+	if next, any, err := s.store.NextDue(); err != nil || !any || next > now {
+		return false
+	}
+	items, err := s.store.Due(now, expiryMax)
+	if err != nil || len(items) == 0 {
+		return false
+	}
+	return s.proposeExpiry(items) && len(items) >= expiryMax
+}
+
+// proposeExpiry reports whether anything went by it.
+func (s *Service) proposeExpiry(items []command.ExpireItem) bool {
+	done := make(chan any, 1)
+	data := command.Command{Expire: &command.Expire{Items: items}}.Encode()
+	if s.node.Propose(data, func(result any, _ rpc.EntryID) { done <- result }) != nil {
+		return false
+	}
+	timeout := time.NewTimer(expiryWait)
+	defer timeout.Stop()
+	select {
+	case result := <-done:
+		outcome, ok := result.(store.Result)
+		return ok && outcome.Count > 0
+	case <-timeout.C:
+	case <-s.stop:
+	}
+	return false
+}

@@ -1,0 +1,55 @@
+package kv
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Expiry is proposed by a leader only, as soon as the cluster's clock says so, in bounded parts, and costs the log nothing when nothing
+// is over. In the rig an entry of the log takes a second, and the clock is that of the next entry.
+func TestExpiryIsProposedByTheLeader(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.add.app", `{"allow_ttl":true}`)
+	const count = expiryMax + 10
+	for i := range count {
+		r.ask("kv.put.app.k"+strconv.Itoa(i), "v", headerTTL, strconv.Itoa(count+20)+"s")
+	}
+	before := r.store.Applied()
+	time.Sleep(3 * expiryPeriod)
+	require.Equal(t, before, r.store.Applied(), "nothing is over, and nothing is logged")
+	r.stepDown()
+	for r.node.Clock() < int64(2*count+40)*int64(time.Second) {
+		r.node.set(func(n *solo) { n.leading = true }) // the log grows, and no service knows that it leads
+		require.NoError(t, r.node.Propose(command.Command{RemoveBucket: &command.RemoveBucket{Name: "none"}}.Encode(), func(any, rpc.EntryID) {}))
+	}
+	before = r.store.Applied()
+	time.Sleep(3 * expiryPeriod)
+	require.Equal(t, before, r.store.Applied(), "who does not lead proposes nothing")
+	r.lead()
+	require.Eventually(t, func() bool {
+		return strings.Contains(string(r.ask("bucket.info.app", "").Data), `"values":0`)
+	}, 10*time.Second, 10*time.Millisecond)
+	require.EqualValues(t, before.Index+2, r.store.Applied().Index, "two commands did it")
+}
+
+// What is over by the log's time goes, though the voters' clocks were put back since: the log's does not go back.
+func TestExpiryDoesNotWaitForClocksThatWerePutBack(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.add.app", `{"allow_ttl":true}`)
+	r.node.behind.Store(int64(time.Hour))
+	r.ask("kv.put.app.k", "v", headerTTL, "2s")
+	r.ask("kv.put.app.other", "v")
+	r.ask("kv.put.app.other", "v")
+	require.Eventually(t, func() bool {
+		return strings.Contains(string(r.ask("bucket.info.app", "").Data), `"values":1`)
+	}, 10*time.Second, 10*time.Millisecond)
+}

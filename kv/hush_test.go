@@ -1,0 +1,206 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// The clients are on another NATS server than the leader, and what one server forwards to the other takes its time: there is always
+// a request on its way when the leader stops listening. A client that asks again where it hears 'no responders' loses none (L2).
+func TestDrainLosesNoRequestBetweenServers(t *testing.T) {
+	const delay = 3 * time.Millisecond
+	r := newRig(t, nil, func(o *server.Options) {
+		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: -1, NoAdvertise: true}
+	})
+	r.service.hush.lasts = 500 * time.Millisecond // a busy machine takes its time, too
+	r.lead()
+	r.ask("bucket.add.app", "")
+	far := r.farServer(delay)
+	asking := startAskers(t, far, 8)
+	for range 3 {
+		asked := asking.asked.Load()
+		require.Eventually(t, func() bool { return asking.asked.Load() > asked+100 }, 10*time.Second, time.Millisecond)
+		require.NoError(t, r.service.Drain(t.Context()))
+		refused := asking.refused.Load()
+		require.Eventually(t, func() bool { return asking.refused.Load() > refused }, 10*time.Second, time.Millisecond, "it listens on")
+		r.stepDown()
+		r.service.Resume()
+		r.lead()
+	}
+	require.NoError(t, asking.finish(), "a client that asks again lost a request")
+}
+
+// farServer is another NATS server, which is connected to that of the leader by a wire that takes its time.
+func (r *rig) farServer(delay time.Duration) *server.Server {
+	r.Helper()
+	wire := startWire(r.T, r.bus.ClusterAddr().String(), delay)
+	routes := []*url.URL{{Scheme: "nats", Host: wire}}
+	far, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, Routes: routes,
+		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: -1, NoAdvertise: true},
+	})
+	require.NoError(r, err)
+	far.Start()
+	r.Cleanup(func() { far.Shutdown(); far.WaitForShutdown() })
+	nc, err := nats.Connect(far.ClientURL())
+	require.NoError(r, err)
+	defer nc.Close()
+	require.Eventually(r, func() bool { _, err := nc.Request("raftbus.bucket.ls", nil, time.Second); return err == nil },
+		10*time.Second, 10*time.Millisecond, "the servers do not find each other")
+	return far
+}
+
+// startWire is an address that forwards connections to another, all that passes a while later.
+func startWire(t *testing.T, to string, delay time.Duration) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			a, err := l.Accept()
+			if err != nil {
+				return
+			}
+			b, err := net.Dial("tcp", to)
+			if err != nil {
+				a.Close()
+				continue
+			}
+			wg.Go(func() { forward(a, b, delay) })
+			wg.Go(func() { forward(b, a, delay) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); wg.Wait() })
+	return l.Addr().String()
+}
+
+// forward moves bytes until a side ends, then ends the other. Nothing waits for what came before it.
+func forward(from, to net.Conn, delay time.Duration) {
+	type piece struct {
+		bytes []byte
+		due   time.Time
+	}
+	pieces := make(chan piece, 10_000)
+	go func() {
+		defer close(pieces)
+		for buffer := make([]byte, 1<<16); ; {
+			n, err := from.Read(buffer)
+			if n > 0 {
+				pieces <- piece{append([]byte{}, buffer[:n]...), time.Now().Add(delay)}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for p := range pieces {
+		time.Sleep(time.Until(p.due))
+		if _, err := to.Write(p.bytes); err != nil {
+			from.Close()
+		}
+	}
+	to.Close()
+}
+
+// askers are clients that put one key after the other, and ask again where nobody listens.
+type askers struct {
+	asked   atomic.Int64
+	refused atomic.Int64 // nobody listened
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
+	mu      sync.Mutex
+	err     error
+}
+
+func startAskers(t *testing.T, s *server.Server, count int) *askers {
+	ctx, stop := context.WithCancel(t.Context())
+	a := &askers{stop: stop}
+	for i := range count {
+		nc, err := nats.Connect(s.ClientURL())
+		require.NoError(t, err)
+		a.wg.Go(func() {
+			defer nc.Close()
+			for ctx.Err() == nil {
+				a.ask(nc, "raftbus.kv.put.app.k"+strconv.Itoa(i))
+			}
+		})
+	}
+	return a
+}
+
+func (a *askers) ask(nc *nats.Conn, subject string) {
+	_, err := nc.Request(subject, []byte("v"), 5*time.Second)
+	if errors.Is(err, nats.ErrNoResponders) {
+		a.refused.Add(1)
+		time.Sleep(time.Millisecond)
+		return
+	}
+	a.asked.Add(1)
+	if err != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.err = errors.Join(a.err, fmt.Errorf("%s: %w", subject, err))
+	}
+}
+
+func (a *askers) finish() error {
+	a.stop()
+	a.wg.Wait()
+	return a.err
+}
+
+// What was held is not carried out if another has led meanwhile: it may have had a copy (C1).
+func TestHeldRequestIsForgottenWhenLeadershipChanged(t *testing.T) {
+	r := newLeader(t, nil)
+	r.service.hush.begin()
+	put := r.send("kv.put.app.k", "v")
+	require.Eventually(t, func() bool {
+		r.service.hush.mu.Lock()
+		defer r.service.hush.mu.Unlock()
+		return len(r.service.hush.held) == 1
+	}, 5*time.Second, time.Millisecond)
+	r.node.lead(false)
+	r.node.lead(true)
+	r.service.hush.end()
+	r.silent(put)
+	_, err := r.store.Get("app", "k")
+	require.ErrorIs(t, err, store.KeyNotFound)
+}
+
+// What comes while held messages are taken is taken after them.
+func TestAHushEndsInOrder(t *testing.T) {
+	h, taken := hush{on: true}, []int{}
+	take := func(n int) func() { return func() { taken = append(taken, n) } }
+	require.True(t, h.holds(&nats.Msg{}, func() {
+		take(1)()
+		require.True(t, h.holds(&nats.Msg{}, take(3)), "it would overtake the second")
+	}))
+	require.True(t, h.holds(&nats.Msg{}, take(2)))
+	h.end()
+	require.Equal(t, []int{1, 2, 3}, taken)
+	require.False(t, h.holds(&nats.Msg{}, nil), "it is over")
+}
+
+func TestHushIsBounded(t *testing.T) {
+	h := hush{on: true, held: make([]func(), pendingMax-1)}
+	m := &nats.Msg{}
+	require.True(t, h.holds(m, nil))
+	require.False(t, h.holds(m, nil), "too many")
+	h = hush{on: true, bytes: pendingBytesMax - 10}
+	require.True(t, h.holds(&nats.Msg{Data: make([]byte, 10)}, nil))
+	require.False(t, h.holds(&nats.Msg{Data: make([]byte, 1)}, nil), "too much")
+}

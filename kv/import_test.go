@@ -1,0 +1,94 @@
+package kv
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+const importConfig = `{"name":"KV_old","subjects":["$KV.old.>"],"max_msgs_per_subject":3,"discard":"new","republish":{"src":">","dest":"copies.>"}}`
+
+func importOf(bucket string, after uint64, entries ...command.ImportEntry) string {
+	return string(command.Command{Import: &command.Import{Bucket: bucket, After: after, Entries: entries}}.Encode())
+}
+
+func TestAnImport(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	copies, err := r.client.SubscribeSync("copies.>")
+	require.NoError(t, err)
+	r.expect(`{"bucket":"app","revision":0,"cluster_revision":1}`, "bucket.import_begin.app", importConfig)
+	r.expect(`{"bucket":"app","revision":7,"cluster_revision":3}`, "bucket.import_entries.app", importOf("app", 0,
+		command.ImportEntry{Key: "k", Sequence: 3, Value: []byte("v"), Time: 1e9},
+		command.ImportEntry{Key: "k", Sequence: 7, Value: []byte("w"), Time: 2e9}))
+	r.expect(`{"bucket":"app","revision":7,"cluster_revision":1,"again":true}`, "bucket.import_begin.app", importConfig)
+	r.expect(`{"type":"io.raftbus.kv.v1.bucket_import_entries_response","error":{"code":409,"err_code":30005,"description":"wrong revision: bucket app has reached revision 7","current_revision":7}}`,
+		"bucket.import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 3}))
+	r.expect(`{"bucket":"app","key":"k","revision":7,"cluster_revision":3,"value":"w","time":"1970-01-01T00:00:02Z"}`, "kv.get.app.k", "")
+	for _, op := range []string{"kv.put.app.k", "kv.delete.app.k", "bucket.update.app", "bucket.add.app"} {
+		r.expectError(Importing, op, "")
+	}
+	requireJSError(t, 10008, r.js(api+"$KV.app.k", "x"))
+	requireJSError(t, 10008, r.js(api+"STREAM.PURGE.KV_app", ""))
+	_, err = r.client.Request("$KV.app.k", nil, 5*time.Second)
+	require.ErrorIs(t, err, nats.ErrNoResponders, "the bare subject is still another's")
+
+	var sums sumsReply
+	require.NoError(t, json.Unmarshal(r.ask("bucket.import_sums.app", `{"limit":1}`).Data, &sums))
+	require.Len(t, sums.Entries, 1)
+	require.Equal(t, [3]any{uint64(3), true, uint64(6)}, [3]any{sums.Entries[0].Revision, sums.More, sums.After})
+	r.expectError(WrongRevision, "bucket.import_end.app", `{"revision":6}`)
+	r.expect(`{"bucket":"app","revision":7,"cluster_revision":4}`, "bucket.import_end.app", `{"revision":7}`)
+	r.expect(`{"type":"io.raftbus.kv.v1.bucket_import_end_response","error":{"code":409,"err_code":30024,"description":"not being imported: app","current_revision":7}}`,
+		"bucket.import_end.app", `{"revision":7}`)
+	r.expectError(BucketExists, "bucket.import_begin.app", importConfig)
+	require.Contains(t, string(r.js("$KV.app.k", "x").Data), `"seq":8`)
+	m, err := copies.NextMsg(5 * time.Second)
+	require.NoError(t, err)
+	require.Equal(t, "8", m.Header.Get("Nats-Sequence"), "what was imported is not published again")
+}
+
+func TestBadImports(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.import_begin.app", importConfig)
+	many := make([]command.ImportEntry, importEntriesMax+1)
+	for i := range many {
+		many[i] = command.ImportEntry{Key: "k", Sequence: uint64(i + 1)}
+	}
+	done := string(command.Command{Import: &command.Import{Bucket: "app", Done: true}}.Encode())
+	for _, c := range []struct {
+		want     ErrorKind
+		op, body string
+	}{
+		{BadRequest, "import_begin.b", ""},
+		{BadRequest, "import_begin.b", `{"name":"other"}`},
+		{BadRequest, "import_begin.b", strings.Replace(importConfig, `:3,`, `:65,`, 1)},
+		{BadRequest, "import_begin.b", strings.Repeat(" ", importConfigMax+1)},
+		{BucketExists, "import_begin.app", strings.Replace(importConfig, `:3,`, `:4,`, 1)},
+		{NoBucket, "import_entries.b", importOf("b", 0)},
+		{BadRequest, "import_entries.app", ""},
+		{BadRequest, "import_entries.app", "\xff"},
+		{BadRequest, "import_entries.app", importOf("b", 0)},
+		{BadRequest, "import_entries.app", done},
+		{BadRequest, "import_entries.app", string(command.Command{RemoveBucket: &command.RemoveBucket{Name: "app"}}.Encode())},
+		{BadRequest, "import_entries.app", importOf("app", 0, many...)},
+		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 2}, command.ImportEntry{Key: "k", Sequence: 2})},
+		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k"})},
+		{BadKey, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "a.*", Sequence: 1})},
+		{TooLarge, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Value: make([]byte, 1<<20-busReserveBytes+1)})},
+		{NoBucket, "import_sums.b", ""},
+		{BadRequest, "import_sums.app", `{"limit":1001}`},
+		{NoBucket, "import_end.b", ""},
+		{BadRequest, "import_end.app", "x"},
+	} {
+		r.expectError(c.want, "bucket."+c.op, c.body)
+	}
+	r.expect(`{"bucket":"app","revision":0,"cluster_revision":1,"again":true}`, "bucket.import_begin.app", importConfig)
+}

@@ -1,0 +1,111 @@
+package kv
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+// another has a rig's requests sent by another client, which does not share the place of the rig's by chance.
+func (r *rig) another() *rig {
+	r.Helper()
+	other := *r
+	place := func() uint16 { return r.service.inflight.clientOf(other.client.NewRespInbox()) }
+	for taken := place(); place() == taken; {
+		client, err := nats.Connect(r.bus.ClientURL())
+		require.NoError(r, err)
+		r.Cleanup(client.Close)
+		other.client = client
+	}
+	return &other
+}
+
+// Q12: a client that floods hears 'busy', while others go on.
+func TestOneClientMayHaveAPartOfTheRequestsInFlight(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.RequestsMax = 16 })
+	other := r.another()
+	r.node.set(func(n *solo) { n.hold = true })
+	var held, refused []*nats.Subscription
+	for range 4 {
+		held = append(held, r.sendHeld("kv.put.app.a", "v"))
+	}
+	for range 20 {
+		refused = append(refused, r.sendHeld("kv.put.app.b", "v")) // what the node holds of it is the ReadIndex before 'busy'
+	}
+	for range 4 {
+		held = append(held, other.sendHeld("kv.put.app.a", "v"))
+	}
+	r.node.release()
+	for _, sub := range held {
+		require.Contains(t, string(r.answered(sub).Data), `"revision"`)
+	}
+	for _, sub := range refused {
+		m := r.answered(sub)
+		requireError(t, Busy, m)
+		require.Contains(t, string(m.Data), "one client may have 4 requests")
+	}
+	r.expectError(KeyNotFound, "kv.get.app.b", "")
+}
+
+func TestOneClientMayHaveAPartOfTheBytesInFlight(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.RequestBytesMax, o.ClientPercent = 100_000, 10 })
+	other := r.another()
+	r.node.set(func(n *solo) { n.hold = true })
+	first := r.sendHeld("kv.put.app.a", strings.Repeat("v", 20_000)) // one is always allowed
+	second, others := r.sendHeld("kv.put.app.b", "v"), other.sendHeld("kv.put.app.a", strings.Repeat("v", 20_000))
+	r.node.release()
+	require.Contains(t, string(r.answered(first).Data), `"revision"`)
+	require.Contains(t, string(r.answered(others).Data), `"revision"`)
+	requireError(t, Busy, r.answered(second))
+	r.settled()
+	r.node.set(func(n *solo) { n.hold = true }) // what was answered weighs nothing any more
+	third := r.sendHeld("kv.put.app.b", strings.Repeat("v", 20_000))
+	r.node.release()
+	require.Contains(t, string(r.answered(third).Data), `"revision"`)
+}
+
+// A client is known by its inbox; who makes one for each request, or asks for no answer, by what there is.
+func TestAClientIsKnownByItsInbox(t *testing.T) {
+	f := newInflight(16, 1<<20, 25)
+	same := func(a, b string) bool { return f.clientOf(a) == f.clientOf(b) }
+	require.True(t, same("_INBOX.one.1", "_INBOX.one.2"))
+	require.True(t, same("_INBOX_team.one.1", "_INBOX_team.one.2"))
+	require.True(t, same("", ""))
+	apart := 0
+	for range 8 { // two may share a place, by chance
+		f = newInflight(16, 1<<20, 25)
+		if !same("_INBOX.one.1", "_INBOX.two.1") && !same("_INBOX.one", "_INBOX.two") && !same("one", "two") {
+			apart++
+		}
+	}
+	require.Positive(t, apart)
+	all := newInflight(16, 1<<20, 100)
+	require.Equal(t, all.clientOf("_INBOX.one.1"), all.clientOf("_INBOX.two.1"), "nobody is looked at")
+}
+
+func requestOf(reply string) *request { return &request{msg: &nats.Msg{Reply: reply}, weight: 700} }
+
+func TestBoundsAllocateNothing(t *testing.T) {
+	f, r := newInflight(RequestsMaxDefault, RequestBytesMaxDefault, ClientPercentDefault), requestOf("_INBOX.Wn4rYq8zFJ2kQ0l7T3xUbc.aB3dE5gH")
+	require.Zero(t, testing.AllocsPerRun(100, func() { throughBounds(f, r) }))
+}
+
+func throughBounds(f *inflight, r *request) {
+	f.add(r)
+	f.claim(r)
+	f.free(r)
+}
+
+func BenchmarkBounds(b *testing.B) {
+	for name, percent := range map[string]int{"of-all": 100, "and-of-each-client": ClientPercentDefault} {
+		b.Run(name, func(b *testing.B) {
+			f, r := newInflight(RequestsMaxDefault, RequestBytesMaxDefault, percent), requestOf("_INBOX.Wn4rYq8zFJ2kQ0l7T3xUbc.aB3dE5gH")
+			b.ReportAllocs()
+			for b.Loop() {
+				throughBounds(f, r)
+			}
+		})
+	}
+}

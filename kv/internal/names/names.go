@@ -1,0 +1,58 @@
+// Package names has the rules of names: which buckets and keys there can be.
+package names
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// The rules are those of NATS KV, so that both doors reach the same keys; the lengths keep every subject under 1 KiB.
+const (
+	BucketMax = 128
+	KeyMax    = 768
+)
+
+// ValidBucket reports whether a bucket can have this name.
+func ValidBucket(name string) bool { return len(name) <= BucketMax && made(name, false) }
+
+// ValidKey reports whether a key can have this name: tokens with single dots between them.
+func ValidKey(key string) bool {
+	if len(key) > KeyMax {
+		return false
+	}
+	for token := range strings.SplitSeq(key, ".") {
+		if !made(token, true) {
+			return false
+		}
+	}
+	return true
+}
+
+// made reports whether a name is made of what tokens are made of, those of keys or those of buckets. Every put asks.
+func made(name string, key bool) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		case key && (c == '/' || c == '='):
+		default:
+			return false
+		}
+	}
+	return name != ""
+}
+
+// ValidSubject reports whether a key can have this name where the name came as a NATS subject, which has more to choose from:
+// tokens of UTF-8 without wildcards, spaces and control characters.
+func ValidSubject(key string) bool {
+	if len(key) == 0 || len(key) > KeyMax || !utf8.ValidString(key) {
+		return false
+	}
+	for token := range strings.SplitSeq(key, ".") {
+		if token == "" || token == "*" || token == ">" || strings.ContainsFunc(token, forbidden) {
+			return false
+		}
+	}
+	return true
+}
+
+func forbidden(r rune) bool { return r <= ' ' || r == 0x7f }

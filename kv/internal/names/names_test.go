@@ -1,0 +1,34 @@
+package names
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// The rules of NATS KV, as its clients have them.
+var (
+	bucketRule = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+	keyRule    = regexp.MustCompile(`^[a-zA-Z0-9_/=-]+(\.[a-zA-Z0-9_/=-]+)*$`)
+)
+
+func TestNamesAreThoseOfNATSKV(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringOf(rapid.OneOf(rapid.SampledFrom([]rune("azAZ09_-/=..")), rapid.Rune())).Draw(t, "name")
+		require.Equal(t, bucketRule.MatchString(name), ValidBucket(name))
+		require.Equal(t, keyRule.MatchString(name), ValidKey(name))
+	})
+	for c := range 256 { // each byte in each place
+		for _, name := range []string{string([]byte{byte(c)}), "a" + string([]byte{byte(c)}), string([]byte{byte(c)}) + "a"} {
+			require.Equal(t, bucketRule.MatchString(name), ValidBucket(name), "%q", name)
+			require.Equal(t, keyRule.MatchString(name), ValidKey(name), "%q", name)
+		}
+	}
+	require.True(t, ValidBucket(strings.Repeat("a", BucketMax)))
+	require.False(t, ValidBucket(strings.Repeat("a", BucketMax+1)))
+	require.True(t, ValidKey(strings.Repeat("a", KeyMax)))
+	require.False(t, ValidKey(strings.Repeat("a", KeyMax+1)))
+}

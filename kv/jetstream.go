@@ -1,0 +1,138 @@
+package kv
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/jetstream"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// The JetStream door: package jetstream says what a message asks for and what is answered; the service has it done as it does for
+// the native subjects.
+
+// jetStream takes a message whose subject, without the prefix of the API, is given. At a bucket's bare subject it says nothing of
+// buckets that are not there: others may have them.
+func (s *Service) jetStream(msg *nats.Msg, subject string, bare bool) {
+	r := s.newRequest(msg)
+	r.door = doorJetStream
+	plan := s.protocol.Plan(jetstream.Request{
+		Subject: subject, Header: msg.Header, Broken: s.hasBrokenHeader(msg), Data: msg.Data,
+		Reply: msg.Reply, Host: s.hosts.Choose, Now: time.Now(), PayloadMax: int(s.maxPayload()),
+	})
+	r.fail = func(f *failure) []reply { return s.troubled(plan, f) }
+	if plan.Bucket != "" && s.buckets.has(plan.Bucket) {
+		plan.Look = nil
+	}
+	w, now := s.planned(r, plan)
+	if w == nil {
+		s.respond(r, now)
+		return
+	}
+	r.work = *w
+	if bare {
+		r.work = silentOfNone(r.work)
+	}
+	s.take(r)
+}
+
+// planned puts a plan into the service's terms: work, or what is answered at once.
+func (s *Service) planned(r *request, p jetstream.Plan) (*work, []reply) {
+	switch {
+	case p.Look != nil:
+		return &work{look: func() ([]reply, *work) {
+			next, now := s.planned(r, p.Look(s.store))
+			return now, next
+		}}, nil
+	case p.Write != nil:
+		return s.logging(r, p.Write), nil
+	case p.Ask != nil:
+		s.hosts.Ask(p.Ask.Consumer, p.Ask.Made, r.msg.Reply)
+		return nil, nil
+	}
+	return nil, s.replies(r, p.Replies...)
+}
+
+func (s *Service) logging(r *request, write *jetstream.Write) *work {
+	w := &work{
+		command: write.Command.Encode(),
+		done: func(result store.Result) ([]reply, *work) {
+			next, now := s.planned(r, write.Done(s.store, result))
+			return now, next
+		},
+	}
+	if c := write.Command.AddBucket; c != nil {
+		w.made = c.Name
+	}
+	return w
+}
+
+// replies are messages to a client. What the bus cannot carry is told as that, unless something was done: that it was not must
+// not be said then.
+func (s *Service) replies(r *request, list ...jetstream.Reply) []reply {
+	replies := make([]reply, len(list))
+	for i, a := range list {
+		replies[i] = reply{status: a.Status, header: a.Header, data: a.Data}
+		if replies[i].size() <= int(s.maxPayload()) {
+			continue
+		}
+		if r.logged.Load() {
+			return nil
+		}
+		return r.fail(TooLarge.says("the reply"))
+	}
+	return replies
+}
+
+// troubles are what the service's own failures are in JetStream's terms. An unknown outcome is none of them: nobody knows what
+// to say then, so nothing is said.
+var troubles = map[int]jetstream.Trouble{
+	Busy.ErrCode:        jetstream.Unavailable,
+	Unavailable.ErrCode: jetstream.Unavailable,
+	Full.ErrCode:        jetstream.Full,
+	TooLarge.ErrCode:    jetstream.TooLarge,
+	StreamTaken.ErrCode: jetstream.Taken,
+}
+
+func (s *Service) troubled(p jetstream.Plan, f *failure) []reply {
+	s.figures.failed(doorJetStream, f.ErrCode)
+	trouble, known := troubles[f.ErrCode]
+	if !known || p.Trouble == nil {
+		return nil
+	}
+	a := p.Trouble(trouble)
+	return []reply{{status: a.Status, header: a.Header, data: a.Data}}
+}
+
+// silentOfNone is a put's work whose replies do not say that nobody has the bucket.
+func silentOfNone(w work) work {
+	silent := w
+	if done := w.done; done != nil {
+		silent.done = func(r store.Result) ([]reply, *work) {
+			if r.Code == store.NoBucket {
+				return nil, nil
+			}
+			return done(r)
+		}
+	}
+	if look := w.look; look != nil {
+		silent.look = func() ([]reply, *work) {
+			_, next := look() // that there is none is all that it could answer
+			if next == nil {
+				return nil, nil
+			}
+			quiet := silentOfNone(*next)
+			return nil, &quiet
+		}
+	}
+	return silent
+}
+
+// nobody is for a service without hosts.
+type nobody struct{}
+
+func (nobody) Choose() (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrNoHost }
+func (nobody) Ask(store.Consumer, bool, string)           {}

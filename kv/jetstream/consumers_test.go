@@ -1,0 +1,163 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// hosted is a world in which n2 serves consumers.
+func hosted(t *testing.T) *world {
+	w := newWorld(t)
+	w.host = func() (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
+	w.bucket("a")
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v")
+	return w
+}
+
+// made requires that a request makes a consumer and is not answered here.
+func (w *world) made(name, subject, body string) store.Consumer {
+	w.Helper()
+	require.Empty(w, w.send(subject, body))
+	require.Nil(w, w.asked)
+	c, err := w.store.Consumer("a", name)
+	require.NoError(w, err)
+	return c
+}
+
+func Test71_AConsumerIsARecordThatItsHostAnswersFor(t *testing.T) {
+	w := hosted(t)
+	c := w.made("c", "CONSUMER.CREATE.KV_a.c.$KV.a.>", consumerBody("KV_a", `"name":"c","filter_subject":"$KV.a.>","deliver_policy":"last_per_subject","num_replicas":1`))
+	require.Equal(t, store.Consumer{
+		Bucket: "a", Incarnation: c.Incarnation, Name: "c", Deliver: "_INBOX.x", Host: "n2", Boot: 7, Generation: 1, Added: 3, Changed: 3,
+		Created: c.Created, Start: 1, Answer: "_INBOX.reply",
+		Config: []byte(`{"name":"c","deliver_policy":"last_per_subject","ack_policy":"none","max_deliver":-1,"filter_subject":"$KV.a.\u003e","replay_policy":"instant","deliver_subject":"_INBOX.x","inactive_threshold":5000000000,"num_replicas":1}`),
+	}, c)
+	w.made("d", "CONSUMER.CREATE.KV_a.d", consumerBody("KV_a", `"filter_subjects":["$KV.a.x","$KV.a.y"]`))
+	w.made("e", "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"e"`))
+	require.Empty(t, w.send("CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"deliver_policy":"all"`)))
+	names, err := w.store.ConsumerNames("a", "", 10)
+	require.NoError(t, err)
+	require.Len(t, names.Names, 4)
+	require.Regexp(t, `^[A-Z2-7]{8}$`, names.Names[0], "one that was made up")
+	w.refused(errBadRequest.says("bad request: the consumer's configuration may have 65536 bytes"), "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"description":"`+strings.Repeat("x", consumerBytesMax)+`"`))
+}
+
+func action(action, fields string) string {
+	return strings.Replace(consumerBody("KV_a", fields), "{", `{"action":"`+action+`",`, 1)
+}
+
+func Test71_Actions(t *testing.T) {
+	w := hosted(t)
+	const create = "CONSUMER.CREATE.KV_a.c"
+	w.refused(errConsumerMissing, create, action("update", `"description":"1"`))
+	first := w.made("c", create, action("create", `"description":"1"`))
+	require.Empty(t, w.send(create, action("create", `"description":"1"`)))
+	require.Equal(t, &Ask{first, true}, w.asked, "it is there, as it was asked for")
+	w.refused(errConsumerExists, create, action("create", `"description":"2"`))
+	for _, a := range []string{"", "update"} {
+		c := w.made("c", create, action(a, `"description":"3`+a+`"`))
+		require.Contains(t, string(c.Config), `"3`+a+`"`)
+		require.Equal(t, first.Added, c.Added)
+		require.Greater(t, c.Changed, first.Changed)
+	}
+	w.refused(errInvalidJSON.says(`invalid JSON: unknown action "none"`), create, action("none", `"description":"2"`))
+	w.refused(errNoStream, "CONSUMER.CREATE.KV_none.c", consumerBody("KV_none", `"name":"c"`))
+	require.Equal(t, errTooManyConsumers.ErrCode, 10026)
+	c := call{verb: consumerCreate}
+	require.Equal(t, c.refuse(errTooManyConsumers), c.added(w.store, store.Result{Code: store.TooManyConsumers}, &command.AddConsumer{}))
+}
+
+// Q12: the bound is of consumers, not of requests for them.
+func TestWhereThereAreTooManyConsumersThoseThatAreThereGoOn(t *testing.T) {
+	w := hosted(t)
+	const create = "CONSUMER.CREATE.KV_a.c"
+	first := w.made("c", create, action("create", `"description":"1"`))
+	w.host = func() (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooMany }
+	require.Empty(t, w.send(create, action("create", `"description":"1"`)))
+	require.Equal(t, &Ask{first, true}, w.asked, "asked for again")
+	c := w.made("c", create, action("update", `"description":"2"`))
+	require.Contains(t, string(c.Config), `"2"`)
+	require.Equal(t, first.Host, c.Host)
+	w.refused(errTooManyConsumers, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"description":"1"`))
+	w.Account = "b"
+	w.refused(errTooManyConsumers, create, action("", `"description":"2"`))
+}
+
+func Test75_ConsumersAreTold(t *testing.T) {
+	w := hosted(t)
+	c := w.made("c", "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_policy":"new"`))
+	w.made("b", "CONSUMER.CREATE.KV_a.b", consumerBody("KV_a", `"deliver_policy":"new"`))
+	require.Empty(t, w.send("CONSUMER.INFO.KV_a.c", ""))
+	require.Equal(t, &Ask{c, false}, w.asked)
+	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_names_response","total":2,"offset":0,"limit":1024,"consumers":["b","c"]}`, "CONSUMER.NAMES.KV_a", "")
+	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_names_response","total":2,"offset":1,"limit":1024,"consumers":["c"]}`, "CONSUMER.NAMES.KV_a", `{"offset":1}`)
+	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_names_response","total":2,"offset":2,"limit":1024,"consumers":[]}`, "CONSUMER.NAMES.KV_a", `{"offset":9}`)
+	w.has(`{"total":2,"offset":0}`, "CONSUMER.LIST.KV_a", "")
+	var list consumerListReply
+	require.NoError(t, json.Unmarshal(w.ask("CONSUMER.LIST.KV_a", `{"offset":1}`).Data, &list))
+	require.Len(t, list.Consumers, 1)
+	require.Equal(t, string(c.Config), string(list.Consumers[0].Config))
+	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_delete_response","success":true}`, "CONSUMER.DELETE.KV_a.c", "")
+	w.refused(errNoConsumer, "CONSUMER.DELETE.KV_a.c", "")
+	w.refused(errNoConsumer, "CONSUMER.INFO.KV_a.c", "")
+	w.says(`{"type":"io.nats.jetstream.api.v1.stream_delete_response","success":true}`, "STREAM.DELETE.KV_a", "")
+	w.refused(errNoStream, "CONSUMER.DELETE.KV_a.b", "")
+	w.refused(errNoStream, "CONSUMER.NAMES.KV_a", "")
+}
+
+func Test75_TheAnswerOfAHost(t *testing.T) {
+	created, now := time.Unix(1, 5).UTC(), time.Unix(2, 0)
+	s := watch.State{
+		Made: true, Record: &watch.Record{Ref: watch.Ref{Name: "c"}, Bucket: "a", Echo: ConsumerEcho{json.RawMessage(`{"name":"c"}`), created.UnixNano()}},
+		Sequence: 3, Stream: 9, Pending: 4, Bound: true,
+	}
+	const fields = `"stream_name":"KV_a","name":"c","created":"1970-01-01T00:00:01.000000005Z","config":{"name":"c"},"delivered":{"consumer_seq":3,"stream_seq":9},"ack_floor":{"consumer_seq":3,"stream_seq":9},"num_ack_pending":0,"num_redelivered":0,"num_waiting":0,"num_pending":4`
+	require.Equal(t, `{"type":"io.nats.jetstream.api.v1.consumer_create_response",`+fields+`,"push_bound":true,"ts":"1970-01-01T00:00:02Z"}`, string(ConsumerState(&s, now)))
+	s.Made, s.Bound = false, false
+	require.Equal(t, `{"type":"io.nats.jetstream.api.v1.consumer_info_response",`+fields+`,"ts":"1970-01-01T00:00:02Z"}`, string(ConsumerState(&s, now)))
+	require.Contains(t, string(ConsumerState(&watch.State{Missing: true}, now)), `"err_code":10008`)
+}
+
+func TestConfigurationsInTheHubsTerms(t *testing.T) {
+	at := time.Unix(5, 7)
+	for body, want := range map[string]watch.Config{
+		`{"deliver_policy":"all"}`:                     {},
+		`{"deliver_policy":"last"}`:                    {Policy: watch.DeliverLast},
+		`{"deliver_policy":"new","headers_only":true}`: {Policy: watch.DeliverNew, HeadersOnly: true},
+		`{"deliver_policy":"last_per_subject"}`:        {Policy: watch.DeliverLastPerSubject},
+		`{"deliver_policy":"by_start_sequence","opt_start_seq":8,"idle_heartbeat":5,"flow_control":true,"inactive_threshold":6}`: {
+			Policy: watch.DeliverByStartSequence, StartSequence: 8, Heartbeat: 5, FlowControl: true, Inactive: 6,
+		},
+		fmt.Sprintf(`{"deliver_policy":"by_start_time","opt_start_time":%q}`, at.Format(time.RFC3339Nano)): {Policy: watch.DeliverByStartTime, StartTime: at.UnixNano()},
+	} {
+		got, err := ConsumerConfig("a", []byte(body))
+		require.NoError(t, err)
+		require.True(t, got.Filter.All())
+		got.Filter = want.Filter
+		require.Equal(t, want, got, body)
+	}
+	for filters, match := range map[string][3]bool{
+		`"filter_subject":"$KV.a.x.>"`:              {true, false, false},
+		`"filter_subjects":["$KV.a.x.*","$KV.*.z"]`: {true, false, true},
+		`"filter_subject":"$KV.other.>"`:            {false, false, false},
+		`"filter_subject":">"`:                      {true, true, true},
+	} {
+		got, err := ConsumerConfig("a", []byte(`{"deliver_policy":"all",`+filters+`}`))
+		require.NoError(t, err)
+		require.Equal(t, match, [3]bool{got.Filter.Match("x.y"), got.Filter.Match("x"), got.Filter.Match("z")}, filters)
+	}
+	for _, bad := range []string{`{`, `{"filter_subject":"a..b"}`} {
+		_, err := ConsumerConfig("a", []byte(bad))
+		require.Error(t, err)
+	}
+}

@@ -1,0 +1,89 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/kv/watch"
+)
+
+// Consumers in the hub's terms, and what is told of them: section 7 of the specification.
+
+var policies = map[string]watch.Policy{
+	"all":               watch.DeliverAll,
+	"last":              watch.DeliverLast,
+	"new":               watch.DeliverNew,
+	"last_per_subject":  watch.DeliverLastPerSubject,
+	"by_start_sequence": watch.DeliverByStartSequence,
+	"by_start_time":     watch.DeliverByStartTime,
+}
+
+// ConsumerConfig reads the configuration of a consumer's record.
+func ConsumerConfig(bucket string, record []byte) (watch.Config, error) {
+	var c consumerConfig
+	if err := json.Unmarshal(record, &c); err != nil {
+		return watch.Config{}, err
+	}
+	filter, err := subject.Under(subjectPrefix+bucket, c.filters()...)
+	if err != nil {
+		return watch.Config{}, err
+	}
+	config := watch.Config{
+		Policy: policies[c.DeliverPolicy], StartSequence: c.OptStartSeq, Filter: filter, HeadersOnly: c.HeadersOnly, FlowControl: c.FlowControl,
+		Heartbeat: int64(c.Heartbeat), Inactive: int64(c.InactiveThreshold),
+	}
+	if c.OptStartTime != nil {
+		config.StartTime = c.OptStartTime.UnixNano()
+	}
+	return config, nil
+}
+
+// ConsumerEcho is what an answer about a consumer repeats: its configuration, and when it was made.
+type ConsumerEcho struct {
+	Config  json.RawMessage
+	Created int64 // nanoseconds since 1970 UTC
+}
+
+// consumerInfoReply has the fields of nats-server, in its order.
+type consumerInfoReply struct {
+	Stream         string          `json:"stream_name"`
+	Name           string          `json:"name"`
+	Created        time.Time       `json:"created"`
+	Config         json.RawMessage `json:"config"`
+	Delivered      sequencePair    `json:"delivered"`
+	AckFloor       sequencePair    `json:"ack_floor"`
+	NumAckPending  int             `json:"num_ack_pending"`
+	NumRedelivered int             `json:"num_redelivered"`
+	NumWaiting     int             `json:"num_waiting"`
+	NumPending     uint64          `json:"num_pending"`
+	PushBound      bool            `json:"push_bound,omitempty"`
+	Time           time.Time       `json:"ts"`
+}
+
+type sequencePair struct {
+	Consumer uint64 `json:"consumer_seq"`
+	Stream   uint64 `json:"stream_seq"`
+}
+
+type consumerReply struct {
+	head
+	consumerInfoReply
+}
+
+// ConsumerState is the answer of a consumer's host to whoever made it, or asked for its state.
+func ConsumerState(s *watch.State, now time.Time) []byte {
+	verb := consumerInfo
+	if s.Made {
+		verb = consumerCreate
+	}
+	if s.Missing {
+		return refusal(verb, errUnavailable).Data // it went, or moved, while it was asked: who asks again is told which
+	}
+	echo, _ := s.Record.Echo.(ConsumerEcho)
+	at := sequencePair{s.Sequence, s.Stream}
+	return jsonReply(consumerReply{headOf(verb), consumerInfoReply{
+		Stream: streamOf(s.Record.Bucket), Name: s.Record.Client(), Created: timeOf(echo.Created), Config: echo.Config, Delivered: at, AckFloor: at,
+		NumPending: s.Pending, PushBound: s.Bound, Time: now.UTC(),
+	}}).Data
+}

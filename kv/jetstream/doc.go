@@ -1,0 +1,32 @@
+// Package jetstream speaks the part of the JetStream API that NATS KV clients use: a message becomes a Plan, and what came of the
+// plan becomes the reply, byte by byte what those clients expect.
+//
+// It is pure: no connection, no clock, no goroutine, no state. Package kv has all that: it listens, has commands logged, has reads
+// confirmed, and publishes. So whatever is decided here follows from the message alone, or from a read of the store at a moment
+// that package kv has shown to be linearizable; the outcome of a write is decided by the store, when its entry is applied.
+//
+// A bucket B is the stream KV_B, a key k its subject $KV.B.k, a revision its sequence. What of JetStream is no bucket is refused
+// when it is asked for, so that nothing here has to remember it.
+//
+// # What differs from nats-server, on purpose
+//
+// test/kvclients asks both the same and compares; these are the differences.
+//
+//   - Every request is answered: one that nobody knows gets the status 503, where nats-server may leave its sender waiting.
+//   - Reads are linearizable, direct gets too.
+//   - A put under a message id that was used within the window hears what the first one did, whatever else it expects.
+//   - A value leaves 8 KiB of a message free, so that what was put can be read in every form that has room for it.
+//   - Streams that are no buckets, mirrors, sources, and whatever else would change what a bucket is, are refused by name. History is
+//     1 to 64, metadata 16 KiB; max_bytes needs discard new.
+//   - A key has no wildcards, where nats-server stores a message under them, and takes what purges it, or cleans up after it, for
+//     what purges all keys that they match. (nats.py has kv.purge("hello.*") so.)
+//   - Single messages are never deleted. Purges and roll-ups are always allowed.
+//   - After an update that lowers history, the older messages go soon and not at once.
+//   - Messages are not published again to subjects of buckets or of the API: two buckets that publish to each other would never end.
+//     Only clients of the first account that is served have a bucket publish again.
+//   - Batches and reads by time of the direct get are 408; no KV client sends them.
+//   - Headers whose names nats.go could not send back are refused; their order is not kept, and unknown fields of requests are passed over when they
+//     say nothing.
+//   - The metadata that nats-server adds (_nats.*) is left out.
+//   - While no node has a leaf connection, requests about consumers are checked and then refused as temporarily unavailable.
+package jetstream

@@ -1,0 +1,176 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/subject"
+)
+
+// Gets: section 5 of the specification. Both forms find a message in the same ways, and tell of it differently.
+
+// getRequest is the body of both.
+type getRequest struct {
+	Seq       uint64     `json:"seq"`
+	LastFor   string     `json:"last_by_subj"`
+	NextFor   string     `json:"next_by_subj"`
+	Batch     int        `json:"batch"`
+	MaxBytes  int        `json:"max_bytes"`
+	StartTime *time.Time `json:"start_time"`
+	MultiLast []string   `json:"multi_last"`
+	UpToSeq   uint64     `json:"up_to_seq"`
+	UpToTime  *time.Time `json:"up_to_time"`
+	NoHeaders bool       `json:"no_hdr"`
+}
+
+// find finds the message that is asked for. The error is NoEntry if there is none, or NoBucket.
+func (g *getRequest) find(s *store.Store, bucket string) (store.Entry, error) {
+	switch {
+	case g.LastFor != "":
+		key, is := strings.CutPrefix(g.LastFor, subjectPrefix+bucket+".")
+		if !is {
+			return store.Entry{}, store.NoEntry
+		}
+		return s.Last(bucket, key)
+	case g.NextFor != "":
+		filter, err := subject.Under(subjectPrefix+bucket, g.NextFor)
+		if err != nil {
+			return store.Entry{}, store.NoEntry
+		}
+		return s.Next(bucket, g.Seq, filter)
+	default:
+		return s.Message(bucket, g.Seq)
+	}
+}
+
+// conflicts reports whether a body asks for two things at a time.
+func (g *getRequest) conflicts() bool {
+	last, next, at := g.LastFor != "", g.NextFor != "", g.StartTime != nil
+	return g.Seq > 0 && (last || at) || last && (at || next || g.Batch > 0 || len(g.MultiLast) > 0) ||
+		next && len(g.MultiLast) > 0 || g.UpToSeq > 0 && g.UpToTime != nil
+}
+
+// many reports whether a body asks for more than one message, or by time: no KV client does.
+func (g *getRequest) many() bool { return g.Batch > 0 || len(g.MultiLast) > 0 || g.StartTime != nil }
+
+func (g *getRequest) nothing() bool {
+	return g.Seq == 0 && g.LastFor == "" && g.NextFor == "" && len(g.MultiLast) == 0 && g.StartTime == nil
+}
+
+// directGet answers with the message itself.
+func (p *Protocol) directGet(c call) Plan {
+	get, refused := c.direct()
+	if refused != "" {
+		return answer(status(refused))
+	}
+	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
+		e, err := get.find(s, c.bucket)
+		switch {
+		case err == store.NoEntry:
+			return answer(status(statusNotFound))
+		case err != nil:
+			return answer(status(statusNone))
+		}
+		return answer(message(c.bucket, e, !get.NoHeaders))
+	})
+}
+
+// direct reads what a direct get asks for: the subject says it, or the body.
+func (c call) direct() (*getRequest, string) {
+	var get getRequest
+	if c.rest == "" && len(c.Data) == 0 {
+		return nil, statusEmpty
+	}
+	if len(c.Data) > bodyBytesMax || len(c.Data) > 0 && json.Unmarshal(c.Data, &get) != nil {
+		return nil, statusMalformed
+	}
+	if c.rest != "" {
+		if !get.nothing() || get.Batch != 0 || get.UpToSeq != 0 || get.UpToTime != nil {
+			return nil, statusBadRequest
+		}
+		get.LastFor = c.rest
+	}
+	switch {
+	case get.nothing():
+		return nil, statusEmpty
+	case get.conflicts():
+		return nil, statusBadRequest
+	case get.many():
+		return nil, statusMalformed
+	}
+	return &get, ""
+}
+
+// message is a stored message as a direct get answers it.
+func message(bucket string, e store.Entry, headers bool) Reply {
+	if !headers {
+		return Reply{Data: e.Value}
+	}
+	header := parseBlock(HeaderOf(e))
+	header[headerStream] = []string{streamOf(bucket)}
+	header[headerSubject] = []string{subjectOf(bucket, e.Key)}
+	header[headerSequence] = []string{strconv.FormatUint(e.Sequence, 10)}
+	header[headerTimeStamp] = []string{timeOf(e.Time).Format(time.RFC3339Nano)}
+	return Reply{Header: header, Data: e.Value}
+}
+
+type messageReply struct {
+	head
+	Message storedMessage `json:"message"`
+}
+
+type storedMessage struct {
+	Subject  string    `json:"subject"`
+	Sequence uint64    `json:"seq"`
+	Header   []byte    `json:"hdrs,omitempty"`
+	Data     []byte    `json:"data,omitempty"`
+	Time     time.Time `json:"time"`
+}
+
+// messageGet answers with the message in JSON.
+func (p *Protocol) messageGet(c call) Plan {
+	var get getRequest
+	if isEmpty(c.Data) {
+		return c.refuse(errBadRequest)
+	}
+	if e := decode(c.Data, &get); e != nil {
+		return c.refuse(e)
+	}
+	if get.nothing() || get.conflicts() || get.many() || get.MaxBytes > 0 {
+		return c.refuse(errBadRequest)
+	}
+	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
+		e, err := get.find(s, c.bucket)
+		switch {
+		case err == store.NoEntry:
+			return c.refuse(errNoMessage)
+		case err != nil:
+			return c.refuse(readError(err))
+		}
+		m := storedMessage{Subject: subjectOf(c.bucket, e.Key), Sequence: e.Sequence, Header: HeaderOf(e), Data: e.Value, Time: timeOf(e.Time)}
+		if get.NoHeaders {
+			m.Header = nil
+		}
+		return answer(jsonReply(messageReply{headOf(c.verb), m}))
+	})
+}
+
+type deleteRequest struct {
+	Seq     uint64 `json:"seq"`
+	NoErase bool   `json:"no_erase"`
+}
+
+// messageDelete is refused: a bucket's history is not rewritten.
+func (p *Protocol) messageDelete(c call) Plan {
+	var body deleteRequest
+	if isEmpty(c.Data) {
+		return c.refuse(errBadRequest)
+	}
+	if e := decode(c.Data, &body); e != nil {
+		return c.refuse(e)
+	}
+	return c.look(func(*store.Store, store.BucketInfo) Plan { return c.refuse(errDeleteForbidden) })
+}

@@ -1,0 +1,105 @@
+package jetstream
+
+import (
+	"bytes"
+	"maps"
+	"net/textproto"
+	"slices"
+	"strings"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// Headers, as they are sent, stored and returned. Names are compared by case, as NATS does.
+
+const (
+	headerLevel = "Nats-Required-Api-Level"
+
+	headerOperation           = "KV-Operation"
+	headerRollup              = "Nats-Rollup"
+	headerTTL                 = "Nats-TTL"
+	headerMsgID               = "Nats-Msg-Id"
+	headerExpectedStream      = "Nats-Expected-Stream"
+	headerExpectedLast        = "Nats-Expected-Last-Sequence"
+	headerExpectedSubject     = "Nats-Expected-Last-Subject-Sequence"
+	headerExpectedOfSubject   = "Nats-Expected-Last-Subject-Sequence-Subject"
+	headerExpectedMsgID       = "Nats-Expected-Last-Msg-Id"
+	headerMarkerReason        = "Nats-Marker-Reason"
+	headerRequestInfo         = "Nats-Request-Info"
+	headerStream              = "Nats-Stream"
+	headerSubject             = "Nats-Subject"
+	headerSequence            = "Nats-Sequence"
+	headerTimeStamp           = "Nats-Time-Stamp"
+	headerLastSequence        = "Nats-Last-Sequence"
+	headerSize                = "Nats-Msg-Size"
+	headerBlockLine           = "NATS/1.0\r\n"
+	headersBytesMax           = 64<<10 - 1
+	headerBlockEnd            = "\r\n"
+	headerSeparator           = ": "
+	headerOperationDelete     = "DEL"
+	headerOperationPurge      = "PURGE"
+	headerRollupOfKey         = "sub"
+	headerRollupOfWholeBucket = "all"
+)
+
+// first is a header's first value, which is the one that counts.
+func (r Request) first(name string) string {
+	if values := r.Header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// validHeaderName reports whether a header of this name can be sent back: nats.go takes these, and no others.
+func validHeaderName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"()/,:;<=>?@[\\]{}", r) })
+}
+
+// block is the headers of a message as the wire has them, in order of name: the order they came in is not known, and says
+// nothing. nil if there are none.
+func block(header map[string][]string) []byte {
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		if name == headerRequestInfo {
+			continue // the server's own, of a request that crossed accounts
+		}
+		for _, value := range header[name] {
+			b.WriteString(name)
+			b.WriteString(headerSeparator)
+			b.WriteString(oneLine(value))
+			b.WriteString(headerBlockEnd)
+		}
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	return slices.Concat([]byte(headerBlockLine), b.Bytes(), []byte(headerBlockEnd))
+}
+
+func oneLine(value string) string {
+	return strings.NewReplacer("\r", " ", "\n", " ").Replace(textproto.TrimString(value))
+}
+
+// parseBlock reads stored headers. What is no header in it is passed over: it was stored, and must not make the key unreadable.
+func parseBlock(block []byte) map[string][]string {
+	header := map[string][]string{}
+	_, rest, _ := strings.Cut(string(block), headerBlockEnd)
+	for line := range strings.SplitSeq(rest, headerBlockEnd) {
+		if name, value, is := strings.Cut(line, ":"); is && name != "" {
+			header[name] = append(header[name], strings.TrimLeft(value, " \t"))
+		}
+	}
+	return header
+}
+
+// HeaderOf is an entry's headers as the wire has them. A delete or purge by the native API has none, and is told as one here.
+func HeaderOf(e store.Entry) []byte {
+	if e.Op == command.Put || len(e.Header) > 0 {
+		return e.Header
+	}
+	if e.Op == command.Delete {
+		return block(map[string][]string{headerOperation: {headerOperationDelete}})
+	}
+	return block(map[string][]string{headerOperation: {headerOperationPurge}, headerRollup: {headerRollupOfKey}})
+}

@@ -1,0 +1,58 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/names"
+)
+
+// Imports: what a bucket of a JetStream is here, its settings and its messages.
+
+// ImportSettings reads the configuration of a bucket's stream, for a cluster with that prefix. The error says what of it a bucket here
+// cannot have.
+func ImportSettings(prefix string, config []byte) (command.Settings, error) {
+	var body configRequest
+	if e := decode(config, &body); e != nil {
+		return command.Settings{}, errors.New(e.Description)
+	}
+	from, is := bucketOf(body.Name)
+	if !is {
+		return command.Settings{}, fmt.Errorf("the stream %q is no bucket", body.Name)
+	}
+	e := body.checkWords()
+	if e == nil {
+		e = body.complete(prefix, from)
+	}
+	if e != nil {
+		return command.Settings{}, errors.New(e.Description)
+	}
+	return body.settings(), nil
+}
+
+// ImportMessage makes an entry of a message of a bucket's stream.
+func ImportMessage(bucket, subject string, header map[string][]string, data []byte, sequence uint64, stored time.Time) (command.ImportEntry, error) {
+	key, is := strings.CutPrefix(subject, subjectPrefix+bucket+".")
+	if !is || !names.ValidSubject(key) {
+		return command.ImportEntry{}, errors.New("no key of a bucket has the subject " + subject)
+	}
+	r := Request{Header: header}
+	e := command.ImportEntry{Key: key, Sequence: sequence, Value: data, Header: block(header), Time: stored.UnixNano()}
+	e.TTL, _ = ParseTTL(r.first(headerTTL)) // what is none was not taken for one there either
+	switch {
+	case r.first(headerOperation) == headerOperationDelete:
+		e.Op = command.Delete
+	case r.first(headerOperation) == headerOperationPurge, r.first(headerMarkerReason) != "":
+		e.Op = command.Purge
+	}
+	switch strings.ToLower(r.first(headerRollup)) {
+	case headerRollupOfKey:
+		e.Rollup = command.RollupKey
+	case headerRollupOfWholeBucket:
+		e.Rollup = command.RollupBucket
+	}
+	return e, nil
+}

@@ -1,0 +1,180 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"errors"
+
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/subject"
+)
+
+// What is told of all streams: the account, and lists.
+
+const (
+	namesMax  = 1024
+	listMax   = 256
+	bucketsAt = 1_000 // names that the store is asked for at a time
+)
+
+type listRequest struct {
+	Offset  int    `json:"offset"`
+	Subject string `json:"subject"`
+}
+
+type namesReply struct {
+	head
+	paged
+	Streams []string `json:"streams"`
+}
+
+func (p *Protocol) streamNames(c call) Plan {
+	return c.list(namesMax, func(_ *store.Store, page paged, buckets []string) Plan {
+		reply := namesReply{head: headOf(c.verb), paged: page}
+		room := c.room()
+		for _, bucket := range buckets {
+			if room -= len(streamOf(bucket)) + len(`"",`); room < 0 {
+				break // the client asks for the rest
+			}
+			reply.Streams = append(reply.Streams, streamOf(bucket))
+		}
+		return answer(jsonReply(reply))
+	})
+}
+
+// replyReserve is what a list leaves free in a message, for what surrounds it.
+const replyReserve = 4 << 10
+
+// room is how many bytes of a list fit into a reply.
+func (c call) room() int { return c.PayloadMax - replyReserve }
+
+type listReply struct {
+	head
+	paged
+	Streams []json.RawMessage `json:"streams"`
+}
+
+func (p *Protocol) streamList(c call) Plan {
+	return c.list(listMax, func(s *store.Store, page paged, buckets []string) Plan {
+		reply := listReply{head: headOf(c.verb), paged: page, Streams: []json.RawMessage{}}
+		room := c.room()
+		for _, bucket := range buckets {
+			info, err := s.State(bucket)
+			if err == store.NoBucket {
+				continue // it went since the names were read
+			}
+			if err != nil {
+				return c.refuse(readError(err))
+			}
+			text := jsonReply(p.info(info, c.Now)).Data
+			if room -= len(text) + len(","); room < 0 && len(reply.Streams) > 0 {
+				break // the client asks for the rest
+			}
+			reply.Streams = append(reply.Streams, text)
+		}
+		return answer(jsonReply(reply))
+	})
+}
+
+// list finds a page of the buckets that a request asks for.
+func (c call) list(limit int, reply func(*store.Store, paged, []string) Plan) Plan {
+	var body listRequest
+	if hasBody(c.Data) {
+		if e := decode(c.Data, &body); e != nil {
+			return c.refuse(e)
+		}
+	}
+	return Plan{Look: func(s *store.Store) Plan {
+		var buckets []string
+		err := eachBucket(s, func(name string) {
+			if body.Subject == "" || subject.Overlap(body.Subject, subjectsOf(name)) {
+				buckets = append(buckets, name)
+			}
+		})
+		if err != nil {
+			return c.refuse(readError(err))
+		}
+		page := paged{Total: len(buckets), Offset: min(max(body.Offset, 0), len(buckets)), Limit: limit}
+		return reply(s, page, buckets[page.Offset:min(page.Offset+limit, len(buckets))])
+	}}
+}
+
+// eachBucket tells the names of all buckets, in order.
+func eachBucket(s *store.Store, tell func(string)) error {
+	for after := ""; ; {
+		page, err := s.Buckets("", after, bucketsAt)
+		if err != nil {
+			return err
+		}
+		for _, name := range page.Names {
+			tell(name)
+		}
+		if !page.More {
+			return nil
+		}
+		after = page.After
+	}
+}
+
+type accountReply struct {
+	head
+	Memory         uint64        `json:"memory"`
+	Storage        uint64        `json:"storage"`
+	ReservedMemory uint64        `json:"reserved_memory"`
+	ReservedStore  uint64        `json:"reserved_storage"`
+	Streams        uint64        `json:"streams"`
+	Consumers      int           `json:"consumers"`
+	Limits         accountLimits `json:"limits"`
+	Domain         string        `json:"domain,omitempty"`
+	API            apiStats      `json:"api"`
+}
+
+type accountLimits struct {
+	MaxMemory            int  `json:"max_memory"`
+	MaxStore             int  `json:"max_storage"`
+	MaxStreams           int  `json:"max_streams"`
+	MaxConsumers         int  `json:"max_consumers"`
+	MaxAckPending        int  `json:"max_ack_pending"`
+	MemoryMaxStreamBytes int  `json:"memory_max_stream_bytes"`
+	StoreMaxStreamBytes  int  `json:"storage_max_stream_bytes"`
+	MaxBytesRequired     bool `json:"max_bytes_required"`
+}
+
+type apiStats struct {
+	Level  int    `json:"level"`
+	Total  uint64 `json:"total"`
+	Errors uint64 `json:"errors"`
+}
+
+// HeaderPrefix is in the answer to INFO, with the prefix of the cluster's subjects: so that a node knows its own cluster.
+const HeaderPrefix = "Rb-Prefix"
+
+func (p *Protocol) accountInfo(c call) Plan {
+	return Plan{Look: func(s *store.Store) Plan {
+		streams, bytes, err := totals(s)
+		if err != nil {
+			return c.refuse(readError(err))
+		}
+		reply := jsonReply(accountReply{
+			head: headOf(c.verb), Storage: bytes, Streams: streams, Domain: p.Domain, API: apiStats{Level: level},
+			Limits: accountLimits{-1, -1, -1, -1, -1, -1, -1, false},
+		})
+		reply.Header = map[string][]string{HeaderPrefix: {p.Prefix}}
+		return answer(reply)
+	}}
+}
+
+// totals are how many buckets there are, and what all of them hold.
+func totals(s *store.Store) (buckets, bytes uint64, err error) {
+	var failed error
+	err = eachBucket(s, func(name string) {
+		info, err := s.Bucket(name)
+		switch {
+		case err == nil:
+			buckets++
+			bytes += info.Bytes
+		case err != store.NoBucket: // else it went since the names were read
+			failed = err
+		}
+	})
+	return buckets, bytes, errors.Join(err, failed)
+}

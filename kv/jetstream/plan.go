@@ -1,0 +1,97 @@
+package jetstream
+
+import (
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Protocol is what all answers of a cluster have in common.
+type Protocol struct {
+	Prefix string // of the cluster's subjects
+	Domain string // of $JS.<domain>.API
+	Node   string // this node, which leads when it answers
+	// Account is that of the clients; empty: the first of those that are served. Its consumers are told, and reached, in it only.
+	Account string
+}
+
+// Request is a message of a client.
+type Request struct {
+	Subject string              // what follows the API prefix: STREAM.INFO.KV_app, or $KV.app.color
+	Header  map[string][]string // names as they were sent: they are compared by case
+	Broken  bool                // the headers cannot be read
+	Data    []byte
+	Reply   string    // where it wants its answer
+	Now     time.Time // when it came
+	// Host names the node that is to serve a consumer that is made now. The error is watch.ErrNoHost, as of a nil Host, or watch.ErrTooMany.
+	Host func() (rpc.NodeID, rpc.BootEpoch, error)
+	// PayloadMax is how much a message may hold, headers and data.
+	PayloadMax int
+}
+
+// Reply is a message to a client. One with a Status has no data: it is the first line of its headers, after NATS/1.0.
+type Reply struct {
+	Status string
+	Header map[string][]string
+	Data   []byte
+}
+
+// Plan is what a request needs to be answered: replies, a command to log, or a look at the store; nothing is answered if it has none.
+// A put has the last two.
+type Plan struct {
+	Replies []Reply
+	Write   *Write
+	// Ask has a consumer's host answer.
+	Ask *Ask
+	// Look goes on after a ReadIndex, with what the store has then.
+	Look func(*store.Store) Plan
+	// Bucket is that of a put. If it is known to be there, Write will do without Look.
+	Bucket string
+	// Trouble is what is answered when the request certainly was not, and will not be, carried out.
+	Trouble func(Trouble) Reply
+}
+
+// Ask is for the state of a consumer; with Made in the form in which it is told to who made it.
+type Ask struct {
+	Consumer store.Consumer
+	Made     bool
+}
+
+// Write is a command to log.
+type Write struct {
+	Command command.Command
+	// Done goes on with its outcome, and with the store, which has applied it.
+	Done func(*store.Store, store.Result) Plan
+}
+
+// Trouble is why the service cannot carry out a request.
+type Trouble int
+
+const (
+	// Unavailable: no quorum, or too much waits. The client may try again.
+	Unavailable Trouble = iota
+	// Full: the disk has no room for more.
+	Full
+	// TooLarge: the command does not fit into the log, or the reply into a message.
+	TooLarge
+	// Taken: another JetStream of the account has the bucket's stream.
+	Taken
+)
+
+func answer(r Reply) Plan { return Plan{Replies: []Reply{r}} }
+
+// status is a reply without a body.
+func status(line string) Reply { return Reply{Status: line} }
+
+// The status lines.
+const (
+	statusNone       = "503"
+	statusNotFound   = "404 Message Not Found"
+	statusEmpty      = "408 Empty Request"
+	statusMalformed  = "408 Malformed Request"
+	statusBadRequest = "408 Bad Request"
+	statusLevel      = "412 Required Api Level"
+	statusTooLarge   = "500 Message Too Large"
+)

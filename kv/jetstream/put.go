@@ -1,0 +1,231 @@
+package jetstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/names"
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// Puts: section 4 of the specification. A put is a message on the key's subject; what it does to the key is in its headers.
+
+// refusedHeaders ask for what a bucket does not do.
+var refusedHeaders = []struct {
+	name string
+	err  *apiError
+}{
+	{"Nats-Incr", errNoCounters},
+	{"Nats-Batch-Id", errNoAtomic},
+	{"Nats-Schedule", errNoSchedules},
+	{"Nats-Schedule-Next", errNoSchedules},
+	{"Nats-Scheduler", errNoSchedules},
+	{"Nats-Stream-Source", errSourceHeader},
+}
+
+// put plans a put to what follows $KV. in a subject. One to a bucket that is not there is not logged: what is published there may
+// be meant for others.
+func (p *Protocol) put(r Request, rest string) Plan {
+	bucket, key, is := strings.Cut(rest, ".")
+	if !is || !names.ValidBucket(bucket) {
+		return answer(status(statusNone)) // no stream has this subject
+	}
+	w, e := r.write(bucket, key)
+	if e != nil {
+		return answer(putRefusal(bucket, e))
+	}
+	write := Plan{Write: &Write{
+		Command: command.Command{Write: w},
+		Done:    func(_ *store.Store, result store.Result) Plan { return answer(p.putDone(bucket, result)) },
+	}}
+	look := func(s *store.Store) Plan {
+		if _, err := s.Bucket(bucket); err == store.NoBucket {
+			return answer(status(statusNone))
+		}
+		return write
+	}
+	trouble := func(t Trouble) Reply { return putRefusal(bucket, troubleError(t)) }
+	return Plan{Bucket: bucket, Write: write.Write, Look: look, Trouble: trouble}
+}
+
+func (p *Protocol) putDone(bucket string, r store.Result) Reply {
+	switch r.Code {
+	case store.Done:
+		return p.ack(bucket, r)
+	case store.NoBucket:
+		return status(statusNone)
+	}
+	return putRefusal(bucket, putError(r))
+}
+
+// payloadReserve is what a message leaves free when it is put, for what is sent with it when it is read (design section 4).
+const payloadReserve = 8 << 10
+
+// write makes the command of a put.
+func (r Request) write(bucket, key string) (*command.Write, *apiError) {
+	if r.Broken {
+		return nil, errBadRequest
+	}
+	if !names.ValidSubject(key) {
+		return nil, errBadKey.says(errBadKey.Description, key)
+	}
+	if e := r.checkHeaders(bucket, key); e != nil {
+		return nil, e
+	}
+	w := &command.Write{Bucket: bucket, Key: key, Value: r.Data, Header: block(r.Header), MsgID: r.first(headerMsgID), LastMsgID: r.first(headerExpectedMsgID)}
+	switch {
+	case len(w.Header) > headersBytesMax:
+		return nil, errHeadersTooLarge
+	case len(w.Header)+len(w.Value) > r.PayloadMax-payloadReserve:
+		return nil, errMessageTooLarge
+	}
+	switch r.first(headerOperation) {
+	case headerOperationDelete:
+		w.Op = command.Delete
+	case headerOperationPurge:
+		w.Op = command.Purge
+	}
+	if v := r.first(headerExpectedSubject); v != "" {
+		w.Condition, w.Sequence = command.IfSequence, number(v)
+	}
+	if v := r.first(headerExpectedLast); v != "" {
+		n := number(v)
+		w.LastSequence = &n
+	}
+	return w, r.effects(w)
+}
+
+// checkHeaders refuses what a message asks for by itself.
+func (r Request) checkHeaders(bucket, key string) *apiError {
+	if stream := r.first(headerExpectedStream); stream != "" && stream != streamOf(bucket) {
+		return errExpectedStream
+	}
+	for name := range r.Header {
+		if !validHeaderName(name) {
+			return errBadRequest.says("bad request: header name %q: use letters, digits and any of ! # $ %% & ' * + - . ^ _ ` | ~", name)
+		}
+	}
+	for _, refused := range refusedHeaders {
+		if len(r.Header[refused.name]) > 0 {
+			return refused.err
+		}
+	}
+	if of := r.first(headerExpectedOfSubject); of != "" {
+		if r.first(headerExpectedSubject) == "" {
+			return errExpectedSubject
+		}
+		if of != subjectOf(bucket, key) {
+			return errBadRequest.says("bad request: %s can name the message's own subject only", headerExpectedOfSubject)
+		}
+	}
+	return nil
+}
+
+// effects reads what a message does beside being stored.
+func (r Request) effects(w *command.Write) *apiError {
+	if ttl := r.first(headerTTL); ttl != "" {
+		var ok bool
+		if w.TTL, ok = ParseTTL(ttl); !ok {
+			return errTTLInvalid
+		}
+	}
+	switch rollup := strings.ToLower(r.first(headerRollup)); rollup {
+	case "":
+	case headerRollupOfKey:
+		w.Rollup = command.RollupKey
+	case headerRollupOfWholeBucket:
+		w.Rollup = command.RollupBucket
+	default:
+		return errRollup.says(errRollup.Description, rollup)
+	}
+	return nil
+}
+
+// number reads a sequence; what is none equals no sequence.
+func number(text string) uint64 {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return math.MaxUint64
+	}
+	return n
+}
+
+// ttlMax keeps times from overflowing: it is for ever enough.
+const ttlMax = 100 * 365 * 24 * time.Hour
+
+// ParseTTL reads a time to live: a duration of Go, whole seconds, or never. It counts in whole seconds.
+func ParseTTL(text string) (ttl time.Duration, ok bool) {
+	if strings.EqualFold(text, "never") {
+		return command.Never, true
+	}
+	ttl, err := time.ParseDuration(text)
+	if err != nil {
+		seconds, err := strconv.ParseUint(text, 10, 63)
+		if err != nil {
+			return 0, false
+		}
+		ttl = time.Duration(min(seconds, uint64(ttlMax/time.Second))) * time.Second
+	}
+	if ttl < time.Second {
+		return 0, false
+	}
+	return min(ttl.Truncate(time.Second), ttlMax), true
+}
+
+// ack is the answer to a put that was stored, or had been before under the same message id.
+func (p *Protocol) ack(bucket string, r store.Result) Reply {
+	b := make([]byte, 0, 96)
+	b = append(b, `{"stream":"`...)
+	b = append(b, streamOf(bucket)...)
+	if p.Domain != "" {
+		b = append(b, `","domain":"`...)
+		b = append(b, p.Domain...)
+	}
+	b = append(b, `","seq":`...)
+	b = strconv.AppendUint(b, r.Sequence, 10)
+	if r.Again {
+		b = append(b, `,"duplicate":true`...)
+	}
+	return Reply{Data: append(b, '}')}
+}
+
+type putRefused struct {
+	Error    *apiError `json:"error"`
+	Stream   string    `json:"stream"`
+	Sequence uint64    `json:"seq"`
+}
+
+// putRefusal is the answer to a put that was not stored.
+func putRefusal(bucket string, e *apiError) Reply {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(putRefused{e, streamOf(bucket), 0}) // plain strings, into memory
+	return Reply{Data: bytes.TrimSuffix(b.Bytes(), []byte("\n"))}
+}
+
+// putError is the store's refusal of a put.
+func putError(r store.Result) *apiError {
+	switch r.Code {
+	case store.WrongRevision, store.WrongLastSequence:
+		return errWrongLast.says(errWrongLast.Description, r.Current)
+	case store.WrongLastID:
+		return errWrongLastMsgID.says(errWrongLastMsgID.Description, r.MsgID)
+	case store.ValueTooLarge, store.MessageTooLarge:
+		return errMessageTooLarge
+	case store.BucketFull:
+		return errBucketFull
+	case store.TTLDisabled:
+		return errTTLDisabled
+	case store.Importing:
+		return errImporting
+	case store.ReadOnly:
+		return errReadOnly
+	}
+	return errBadRequest.says("bad request: %v", r.Code)
+}

@@ -1,0 +1,32 @@
+package jetstream
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRepublishedSubjectsAreMapped(t *testing.T) {
+	for _, c := range []struct{ source, destination, subject, want string }{
+		{">", "out.>", "$KV.a.k", "out.$KV.a.k"},
+		{"$KV.a.>", "out.>", "$KV.a.k.l", "out.k.l"},
+		{"$KV.a.>", "out.>", "$KV.b.k", ""},
+		{"$KV.a.>", "out.>", "$KV.a", ""},
+		{"$KV.a.k", "out", "$KV.a.k", "out"},
+		{"$KV.a.k", "out", "$KV.a.k.l", ""},
+		{"$KV.*.*", "$2.of.{{wildcard(1)}}", "$KV.a.k", "k.of.a"},
+		{"$KV.*.>", "o.$1.>", "$KV.a.k.l", "o.a.k.l"},
+		{"$KV.a.*", "out", "$KV.a.k", "out"},
+	} {
+		m, ok := newMapping(c.source, c.destination)
+		require.True(t, ok, c)
+		to, matches := m.to(c.subject)
+		require.Equal(t, c.want != "", matches, c)
+		require.Equal(t, c.want, to, c)
+	}
+	for _, c := range [][2]string{
+		{">", "out"}, {"a", ">"}, {"a.*", "b.*"}, {"a", "b.$1"}, {"a.*", "b.$2"}, {"a.*", "b.$0"}, {"a..b", "c"}, {"a", ""}, {"", "a"}, {"a.>.b", "c"}, {"a b", "c"}, {"a.*", "{{partition(3,1)}}"},
+	} {
+		require.False(t, mappable(c[0], c[1]), c)
+	}
+}

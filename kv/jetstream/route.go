@@ -1,0 +1,193 @@
+package jetstream
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/raftbus/raftbus/kv/internal/names"
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// From subjects to operations.
+
+// verb names an operation in the type of its replies.
+type verb string
+
+const (
+	accountInfo    verb = "account_info"
+	streamCreate   verb = "stream_create"
+	streamUpdate   verb = "stream_update"
+	streamInfo     verb = "stream_info"
+	streamDelete   verb = "stream_delete"
+	streamPurge    verb = "stream_purge"
+	streamNames    verb = "stream_names"
+	streamList     verb = "stream_list"
+	messageGet     verb = "stream_msg_get"
+	messageDelete  verb = "stream_msg_delete"
+	consumerCreate verb = "consumer_create"
+	consumerInfo   verb = "consumer_info"
+	consumerDelete verb = "consumer_delete"
+	consumerNames  verb = "consumer_names"
+	consumerList   verb = "consumer_list"
+	// directGet has no JSON reply.
+	directGet verb = ""
+)
+
+// call is a request for an operation.
+type call struct {
+	Request
+	verb     verb
+	stream   string // as the subject names it
+	bucket   string // whose stream it is; empty if no bucket could have it
+	consumer string
+	rest     string // of the subject
+	account  string // as of the Protocol
+}
+
+// operation is a row of the table of operations.
+type operation struct {
+	verb verb
+	// least and most tokens that follow the operation's: the stream's name, the consumer's, a subject.
+	least, most int
+	plan        func(*Protocol, call) Plan
+}
+
+// many is as many tokens as a subject has.
+const many = 1 << 10
+
+var operations = map[string]operation{
+	"INFO":                    {accountInfo, 0, 0, (*Protocol).accountInfo},
+	"STREAM.CREATE":           {streamCreate, 1, 1, (*Protocol).streamCreate},
+	"STREAM.UPDATE":           {streamUpdate, 1, 1, (*Protocol).streamUpdate},
+	"STREAM.INFO":             {streamInfo, 1, 1, (*Protocol).streamInfo},
+	"STREAM.DELETE":           {streamDelete, 1, 1, (*Protocol).streamDelete},
+	"STREAM.PURGE":            {streamPurge, 1, 1, (*Protocol).streamPurge},
+	"STREAM.NAMES":            {streamNames, 0, 0, (*Protocol).streamNames},
+	"STREAM.LIST":             {streamList, 0, 0, (*Protocol).streamList},
+	"STREAM.MSG.GET":          {messageGet, 1, 1, (*Protocol).messageGet},
+	"STREAM.MSG.DELETE":       {messageDelete, 1, 1, (*Protocol).messageDelete},
+	"DIRECT.GET":              {directGet, 1, many, (*Protocol).directGet},
+	"CONSUMER.CREATE":         {consumerCreate, 1, many, (*Protocol).consumerCreate},
+	"CONSUMER.DURABLE.CREATE": {consumerCreate, 2, 2, (*Protocol).consumerDurable},
+	"CONSUMER.INFO":           {consumerInfo, 2, 2, (*Protocol).consumerInfo},
+	"CONSUMER.DELETE":         {consumerDelete, 2, 2, (*Protocol).consumerDelete},
+	"CONSUMER.NAMES":          {consumerNames, 1, 1, (*Protocol).consumerNames},
+	"CONSUMER.LIST":           {consumerList, 1, 1, (*Protocol).consumerList},
+}
+
+// verbTokensMax is how many tokens the longest name of an operation has.
+const verbTokensMax = 3
+
+// Plan says what a request needs to be answered.
+func (p *Protocol) Plan(r Request) Plan {
+	if rest, is := strings.CutPrefix(r.Subject, subjectPrefix); is {
+		return p.put(r, rest)
+	}
+	op, rest, known := find(r.Subject)
+	if !known {
+		return answer(status(statusNone))
+	}
+	c := call{Request: r, verb: op.verb, account: p.Account}
+	c.stream, rest, _ = strings.Cut(rest, ".")
+	c.bucket, _ = bucketOf(c.stream)
+	c.consumer, c.rest, _ = strings.Cut(rest, ".")
+	if op.verb == directGet {
+		c.consumer, c.rest = "", rest
+	}
+	return c.planned(p, op)
+}
+
+func (c call) planned(p *Protocol, op operation) Plan {
+	switch level := c.first(headerLevel); {
+	case c.Broken:
+		return c.refuse(errBadRequest)
+	case level != "" && !offered(level):
+		return c.refuse(errLevel)
+	}
+	plan := op.plan(p, c)
+	plan.Trouble = c.trouble
+	return plan
+}
+
+// find finds a subject's operation, and returns what follows its name.
+func find(subject string) (op operation, rest string, known bool) {
+	tokens := strings.Split(subject, ".")
+	for n := min(verbTokensMax, len(tokens)); n > 0; n-- {
+		op, known = operations[strings.Join(tokens[:n], ".")]
+		if known {
+			args := len(tokens) - n
+			return op, strings.Join(tokens[n:], "."), args >= op.least && args <= op.most
+		}
+	}
+	return operation{}, "", false
+}
+
+// level is what of the API's levels is offered: higher ones announce atomic batches and counters.
+const level = 1
+
+func offered(wanted string) bool {
+	n, err := strconv.Atoi(wanted)
+	return err == nil && n <= level
+}
+
+// refuse answers a call with an error, in its operation's form.
+func (c call) refuse(e *apiError) Plan {
+	if c.verb != directGet {
+		return answer(refusal(c.verb, e))
+	}
+	return answer(status(statusOf(e)))
+}
+
+// statusOf is an error as a direct get tells it.
+func statusOf(e *apiError) string {
+	switch e {
+	case errLevel:
+		return statusLevel
+	case errBadRequest:
+		return statusBadRequest
+	case errMessageTooLarge:
+		return statusTooLarge
+	}
+	return statusNone
+}
+
+// look reads a bucket that must be there.
+func (c call) look(read func(*store.Store, store.BucketInfo) Plan) Plan {
+	if c.bucket == "" {
+		return c.refuse(errNoStream)
+	}
+	return Plan{Look: func(s *store.Store) Plan {
+		info, err := s.Bucket(c.bucket)
+		if err != nil {
+			return c.refuse(readError(err))
+		}
+		return read(s, info)
+	}}
+}
+
+func readError(err error) *apiError {
+	if err == store.NoBucket {
+		return errNoStream
+	}
+	return errUnavailable
+}
+
+const (
+	streamPrefix  = "KV_"
+	subjectPrefix = "$KV."
+)
+
+// bucketOf is the bucket that a stream is the name of.
+func bucketOf(stream string) (bucket string, is bool) {
+	bucket, is = strings.CutPrefix(stream, streamPrefix)
+	if !is || !names.ValidBucket(bucket) {
+		return "", false
+	}
+	return bucket, true
+}
+
+func streamOf(bucket string) string { return streamPrefix + bucket }
+
+func subjectsOf(bucket string) string { return subjectPrefix + bucket + ".>" }
+
+func subjectOf(bucket, key string) string { return subjectPrefix + bucket + "." + key }

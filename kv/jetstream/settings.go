@@ -1,0 +1,108 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+// From a stream's configuration to a bucket's settings, and back.
+
+// echo is the part of a configuration that is only said back. Every field is empty for what nats.go asks for, so that a bucket made by
+// the native API is the same as one made by it with the same settings.
+type echo struct {
+	Memory      bool       `json:"memory,omitempty"`
+	Replicas    int        `json:"replicas,omitempty"` // 0: 1
+	S2          bool       `json:"s2,omitempty"`
+	Placement   *placement `json:"placement,omitempty"`
+	DiscardOld  bool       `json:"discard_old,omitempty"`
+	AllowDelete bool       `json:"allow_delete,omitempty"`
+	DenyRollup  bool       `json:"deny_rollup,omitempty"`
+	DenyDirect  bool       `json:"deny_direct,omitempty"`
+}
+
+// settings are what the store keeps of a complete configuration.
+func (c *streamConfig) settings() command.Settings {
+	s := command.Settings{
+		History: uint64(c.MaxMsgsPer), TTL: c.MaxAge, MaxBytes: limit(c.MaxBytes), MaxMessageSize: limit(int64(c.MaxMsgSize)),
+		Description: c.Description, Metadata: c.Metadata, AllowTTL: c.AllowTTL, MarkerTTL: c.MarkerTTL, Echo: c.echo(),
+	}
+	if c.Duplicates != windowOf(c.MaxAge) {
+		s.DuplicateWindow = c.Duplicates
+	}
+	if r := c.Republish; r != nil {
+		s.Republish = &command.Republish{Source: r.Source, Destination: r.Destination, HeadersOnly: r.HeadersOnly}
+	}
+	return s
+}
+
+func (c *streamConfig) echo() []byte {
+	e := echo{
+		Memory: c.Storage == "memory", S2: c.Compression == "s2", Placement: c.Placement, DiscardOld: c.Discard == "old",
+		AllowDelete: !c.DenyDelete, DenyRollup: !c.AllowRollup, DenyDirect: !c.AllowDirect,
+	}
+	if c.Replicas > 1 {
+		e.Replicas = c.Replicas
+	}
+	if (e == echo{}) {
+		return nil
+	}
+	data, err := json.Marshal(e)
+	if err != nil { // cannot be
+		return nil
+	}
+	return data
+}
+
+// limit is how settings say that there is none.
+func limit(n int64) uint64 { return uint64(max(n, 0)) }
+
+// configOf is the configuration of a bucket's stream.
+func configOf(bucket string, s command.Settings) *streamConfig {
+	var e echo
+	if json.Unmarshal(s.Echo, &e) != nil {
+		e = echo{} // there is none
+	}
+	c := &streamConfig{
+		Name: streamOf(bucket), Description: s.Description, Subjects: []string{subjectsOf(bucket)}, Retention: "limits",
+		MaxConsumers: -1, MaxMsgs: -1, MaxBytes: noLimit(s.MaxBytes), MaxAge: s.TTL, MaxMsgsPer: int64(max(s.History, 1)),
+		MaxMsgSize: int32(min(noLimit(messageMax(s)), 1<<31-1)), Discard: choice(e.DiscardOld, "old", "new"),
+		Storage: choice(e.Memory, "memory", "file"), Replicas: max(e.Replicas, 1), Duplicates: window(s), Placement: e.Placement,
+		Compression: choice(e.S2, "s2", "none"), AllowDirect: !e.DenyDirect, DenyDelete: !e.AllowDelete, AllowRollup: !e.DenyRollup,
+		AllowTTL: s.AllowTTL, MarkerTTL: s.MarkerTTL, Metadata: s.Metadata,
+	}
+	if r := s.Republish; r != nil {
+		c.Republish = &republish{Source: r.Source, Destination: r.Destination, HeadersOnly: r.HeadersOnly}
+	}
+	return c
+}
+
+func choice(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}
+
+func noLimit(n uint64) int64 {
+	if n == 0 {
+		return -1
+	}
+	return int64(min(n, 1<<63-1))
+}
+
+// messageMax is what bounds a message; a bucket of the native API bounds its values.
+func messageMax(s command.Settings) uint64 {
+	if s.MaxMessageSize > 0 {
+		return s.MaxMessageSize
+	}
+	return s.MaxValueSize
+}
+
+func window(s command.Settings) time.Duration {
+	if s.DuplicateWindow > 0 {
+		return s.DuplicateWindow
+	}
+	return windowOf(s.TTL)
+}

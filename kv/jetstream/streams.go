@@ -1,0 +1,306 @@
+package jetstream
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/subject"
+)
+
+// The operations on streams: section 6 of the specification.
+
+// streamInfoReply is what is told of a stream. Replies leave out what their operation does not tell.
+type streamInfoReply struct {
+	Config  *streamConfig `json:"config"`
+	Created time.Time     `json:"created"`
+	State   streamState   `json:"state"`
+	Domain  string        `json:"domain,omitempty"`
+	Cluster *clusterInfo  `json:"cluster,omitempty"`
+	Now     time.Time     `json:"ts"`
+}
+
+type streamState struct {
+	Messages    uint64            `json:"messages"`
+	Bytes       uint64            `json:"bytes"`
+	FirstSeq    uint64            `json:"first_seq"`
+	FirstTime   time.Time         `json:"first_ts"`
+	LastSeq     uint64            `json:"last_seq"`
+	LastTime    time.Time         `json:"last_ts"`
+	NumSubjects uint64            `json:"num_subjects,omitempty"`
+	Subjects    map[string]uint64 `json:"subjects,omitempty"`
+	NumDeleted  uint64            `json:"num_deleted,omitempty"`
+	Consumers   int               `json:"consumer_count"`
+}
+
+type clusterInfo struct {
+	Name   string `json:"name,omitempty"`
+	Leader string `json:"leader,omitempty"`
+}
+
+func (p *Protocol) info(b store.State, now time.Time) streamInfoReply {
+	return streamInfoReply{Config: configOf(b.Name, b.Settings), Created: timeOf(b.Created), State: stateOf(b), Domain: p.Domain, Now: now.UTC()}
+}
+
+func stateOf(b store.State) streamState {
+	return streamState{
+		Messages: b.Entries, Bytes: b.Bytes, FirstSeq: b.First, FirstTime: timeOf(b.FirstTime), LastSeq: b.Sequence,
+		LastTime: timeOf(b.LastTime), NumSubjects: b.Keys + b.Deleted, NumDeleted: b.Gaps,
+	}
+}
+
+// timeOf is a time of the log; that of what there is not is the zero time.
+func timeOf(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanoseconds).UTC()
+}
+
+type createReply struct {
+	head
+	streamInfoReply
+	DidCreate bool `json:"did_create,omitempty"`
+}
+
+func (p *Protocol) streamCreate(c call) Plan {
+	config, e := c.config(p.Prefix)
+	if e == nil {
+		e = config.checkAccount(c.account, nil)
+	}
+	if e != nil {
+		return c.refuse(e)
+	}
+	return Plan{Write: &Write{
+		Command: command.Command{AddBucket: &command.AddBucket{Name: c.bucket, Settings: config.settings(), AcceptEqual: true}},
+		Done: func(s *store.Store, r store.Result) Plan {
+			if r.Code != store.Done {
+				return c.refuse(failure(r))
+			}
+			reply := createReply{head: headOf(c.verb), streamInfoReply: p.told(c, s, config), DidCreate: true}
+			reply.Domain = "" // as nats-server
+			return answer(jsonReply(reply))
+		},
+	}}
+}
+
+// told is the stream as it is after a command that made or changed it. If it is gone already, it is as it was asked for.
+func (p *Protocol) told(c call, s *store.Store, config *streamConfig) streamInfoReply {
+	if b, err := s.State(c.bucket); err == nil {
+		return p.info(b, c.Now)
+	}
+	return streamInfoReply{Config: config, Created: c.Now.UTC(), Domain: p.Domain, Now: c.Now.UTC()}
+}
+
+// config reads the configuration that a request has.
+func (c call) config(prefix string) (*streamConfig, *apiError) {
+	var body configRequest
+	if e := decode(c.Data, &body); e != nil {
+		return nil, e
+	}
+	if e := body.checkWords(); e != nil {
+		return nil, e
+	}
+	switch {
+	case body.Name == "" && c.verb == streamUpdate:
+		return nil, invalid("stream name is required and can not contain '.', '*', '>', '\\', '/'")
+	case body.Name != c.stream:
+		return nil, errStreamMismatch
+	}
+	return &body.streamConfig, body.complete(prefix, c.bucket)
+}
+
+type updateReply struct {
+	head
+	streamInfoReply
+}
+
+func (p *Protocol) streamUpdate(c call) Plan {
+	config, e := c.config(p.Prefix)
+	if e != nil {
+		return c.refuse(e)
+	}
+	return p.updating(c, config, updatesMax)
+}
+
+// updatesMax bounds how often an update is tried that others forestall.
+const updatesMax = 4
+
+// updating logs an update of the settings as they are; if they change before it is applied, it is checked again.
+func (p *Protocol) updating(c call, config *streamConfig, tries int) Plan {
+	return c.look(func(_ *store.Store, old store.BucketInfo) Plan {
+		before := configOf(old.Name, old.Settings)
+		e := config.checkUpdate(before)
+		if e == nil {
+			e = config.checkAccount(c.account, before.Republish)
+		}
+		if e != nil {
+			return c.refuse(e)
+		}
+		settings := config.settings()
+		settings.ReadOnly = old.Settings.ReadOnly
+		update := command.UpdateBucket{Name: c.bucket, Settings: settings, Changed: old.Changed}
+		return Plan{Write: &Write{Command: command.Command{UpdateBucket: &update}, Done: func(s *store.Store, r store.Result) Plan {
+			switch {
+			case r.Code == store.Done:
+				return answer(jsonReply(updateReply{headOf(c.verb), p.told(c, s, config)}))
+			case r.Code == store.SettingsChanged && tries > 1:
+				return p.updating(c, config, tries-1)
+			}
+			return c.refuse(failure(r))
+		}}}
+	})
+}
+
+type paged struct {
+	Total  int `json:"total"`
+	Offset int `json:"offset"`
+	Limit  int `json:"limit"`
+}
+
+type infoRequest struct {
+	Offset         int    `json:"offset"`
+	DeletedDetails bool   `json:"deleted_details"`
+	SubjectsFilter string `json:"subjects_filter"`
+}
+
+type infoReply struct {
+	head
+	paged
+	streamInfoReply
+}
+
+func (p *Protocol) streamInfo(c call) Plan {
+	var body infoRequest
+	if hasBody(c.Data) {
+		if e := decode(c.Data, &body); e != nil {
+			return c.refuse(e)
+		}
+	}
+	if c.bucket == "" {
+		return c.refuse(errNoStream)
+	}
+	return Plan{Look: func(s *store.Store) Plan {
+		b, err := s.State(c.bucket)
+		if err != nil {
+			return c.refuse(readError(err))
+		}
+		reply := infoReply{head: headOf(c.verb), streamInfoReply: p.info(b, c.Now)}
+		reply.Cluster = &clusterInfo{Name: p.Prefix, Leader: p.Node}
+		if body.SubjectsFilter != "" {
+			if e := reply.count(s, c, body); e != nil {
+				return c.refuse(e)
+			}
+		}
+		return answer(jsonReply(reply))
+	}}
+}
+
+// subjectsMax is how many subjects one reply tells of.
+const subjectsMax = 100_000
+
+// count tells how many messages the subjects have that a filter matches.
+func (r *infoReply) count(s *store.Store, c call, body infoRequest) *apiError {
+	filter, e := c.filter(body.SubjectsFilter)
+	if e != nil {
+		return e
+	}
+	counts, err := countKeys(s, c.bucket, filter)
+	if err != nil {
+		return readError(err)
+	}
+	keys := slices.Sorted(maps.Keys(counts))
+	if len(keys) == 0 {
+		return nil
+	}
+	r.paged = paged{Total: len(keys), Offset: max(body.Offset, 0), Limit: subjectsMax}
+	from := min(r.Offset, len(keys))
+	r.State.Subjects = map[string]uint64{}
+	room := c.room() - len(jsonReply(r).Data)
+	for _, key := range keys[from:min(from+subjectsMax, len(keys))] {
+		name := subjectOf(c.bucket, key)
+		if room -= len(name) + len(`"":18446744073709551615,`); room < 0 {
+			break // the client asks for the rest
+		}
+		r.State.Subjects[name] = counts[key]
+	}
+	return nil
+}
+
+// scanEntries and scanBytes bound what is read at a time.
+const (
+	scanEntries = 1_000
+	scanBytes   = 4 << 20
+)
+
+func countKeys(s *store.Store, bucket string, filter subject.Filter) (map[string]uint64, error) {
+	counts := map[string]uint64{}
+	for from := uint64(0); ; {
+		page, err := s.Scan(bucket, from, filter, scanEntries, scanBytes)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.Entries {
+			counts[e.Key]++
+		}
+		if !page.More {
+			return counts, nil
+		}
+		from = page.Next
+	}
+}
+
+type successReply struct {
+	head
+	Success bool `json:"success"`
+}
+
+func (p *Protocol) streamDelete(c call) Plan {
+	if !isEmpty(c.Data) {
+		return c.refuse(errNotEmpty)
+	}
+	if c.bucket == "" {
+		return c.refuse(errNoStream)
+	}
+	return Plan{Write: &Write{
+		Command: command.Command{RemoveBucket: &command.RemoveBucket{Name: c.bucket}},
+		Done: func(_ *store.Store, r store.Result) Plan {
+			if r.Code != store.Done {
+				return c.refuse(failure(r))
+			}
+			return answer(jsonReply(successReply{headOf(c.verb), true}))
+		},
+	}}
+}
+
+// trouble is the answer when a command was surely not logged.
+func (c call) trouble(t Trouble) Reply { return c.refuse(troubleError(t)).Replies[0] }
+
+func troubleError(t Trouble) *apiError {
+	switch t {
+	case Full:
+		return errNoStorage
+	case TooLarge:
+		return errMessageTooLarge
+	case Taken:
+		return errSubjectsOverlap.says("subjects overlap with an existing stream: another JetStream of this account has it, choose another bucket name")
+	}
+	return errUnavailable
+}
+
+// failure is a bucket's refusal of a command.
+func failure(r store.Result) *apiError {
+	switch r.Code {
+	case store.NoBucket:
+		return errNoStream
+	case store.BucketExists:
+		return errStreamExists
+	case store.Importing:
+		return errImporting
+	case store.ReadOnly:
+		return errReadOnly
+	}
+	return errBadRequest.says("bad request: %v", r.Code)
+}

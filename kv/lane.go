@@ -1,0 +1,101 @@
+package kv
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/raft/node"
+)
+
+// A lane takes requests in and answers out without a goroutine between (busclient.Conn has one). All requests that one read of the socket has
+// brought are proposed together, and all answers that one run of entries has are written together. Where there is none, each request comes
+// on a goroutine of nats.go's, and answers leave by the replier, since nats.go may wait for the socket.
+
+// Lane is what a Service needs of one. Its methods may be called by several goroutines.
+type Lane interface {
+	// SubscribeMsgs is nats.Conn's Subscribe, with the handler called by the lane where it can. A header that cannot be read is empty.
+	SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscription, error)
+	// OnDelivered has told called after handlers were: whole, on the goroutine that reads, with all that had arrived; or after each.
+	OnDelivered(told func(whole bool))
+	// Direct reports whether PublishMsg is the lane's now, and does not wait.
+	Direct() bool
+	// PublishMsg sends a message. The header is whole, from its first line to the empty one; nil: none.
+	PublishMsg(subject, reply string, header, data []byte) error
+	// MaxPayload is nats.Conn's, without waiting for its lock.
+	MaxPayload() int64
+	// Cork keeps what is sent until Uncork, which sends it together.
+	Cork()
+	Uncork()
+}
+
+// enterLane makes the lane the way of requests and answers.
+func (s *Service) enterLane(l Lane) {
+	node, can := s.node.(node.Prompter)
+	if l == nil || !can {
+		return
+	}
+	s.lane, s.prompter = l, node
+	l.OnDelivered(s.delivered)
+	node.Settled(s.settled)
+}
+
+// delivered has the node act on the requests that have come.
+func (s *Service) delivered(whole bool) { s.prompter.Prompt(whole) }
+
+// gathered has the node wait for what comes with a message, where delivered is to follow.
+func (s *Service) gathered(take nats.MsgHandler) nats.MsgHandler {
+	return func(m *nats.Msg) {
+		if s.direct() {
+			s.prompter.Gather()
+		}
+		take(m)
+	}
+}
+
+// direct reports whether answers can be sent at once.
+func (s *Service) direct() bool { return s.lane != nil && s.lane.Direct() }
+
+func (s *Service) maxPayload() int64 {
+	if s.lane != nil {
+		return s.lane.MaxPayload()
+	}
+	return s.conn.MaxPayload()
+}
+
+// settled is told by the node that a run of entries has all its answers.
+func (s *Service) settled() {
+	if s.corked {
+		s.corked = false
+		s.lane.Uncork()
+	}
+}
+
+// cork keeps the answers to a run of entries together.
+func (s *Service) cork() {
+	if !s.corked {
+		s.corked = true
+		s.lane.Cork()
+	}
+}
+
+// headerBytes is a header as on the wire; nil if there is none.
+func headerBytes(h nats.Header) []byte {
+	if len(h) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	b.WriteString("NATS/1.0\r\n")
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		for _, value := range h[name] {
+			b.WriteString(name)
+			b.WriteString(": ")
+			b.WriteString(headerText(value))
+			b.WriteString("\r\n")
+		}
+	}
+	b.WriteString("\r\n")
+	return b.Bytes()
+}

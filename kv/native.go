@@ -1,0 +1,143 @@
+package kv
+
+import (
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/internal/names"
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// The native subjects: which operation a message asks for, and how its work is answered.
+
+// call is a message on a native subject.
+type call struct {
+	msg         *nats.Msg
+	kind        string // for the type of an error: put, bucket_add
+	bucket, key string
+}
+
+// plan is what a call asks for: a command to log, or a read.
+type plan struct {
+	command []byte
+	done    func(store.Result) any        // the reply when it is done
+	read    func() (any, *failure, *plan) // an answer, or what is to be done next
+	local   bool                          // as in work
+	silent  bool                          // somebody else answers when it is done
+	made    string                        // as in work
+}
+
+// operation is a row of the table of operations: how a message becomes a plan.
+type operation struct {
+	kind    string
+	bucket  bool // the subject names a bucket
+	key     bool // and a key
+	prepare func(*Service, *call) (plan, *failure)
+}
+
+var operations = map[string]operation{
+	"bucket.add":    {kind: "bucket_add", bucket: true, prepare: (*Service).bucketAdd},
+	"bucket.update": {kind: "bucket_update", bucket: true, prepare: (*Service).bucketUpdate},
+	"bucket.rm":     {kind: "bucket_rm", bucket: true, prepare: (*Service).bucketRm},
+	"bucket.info":   {kind: "bucket_info", bucket: true, prepare: (*Service).bucketInfo},
+	"bucket.ls":     {kind: "bucket_ls", prepare: (*Service).bucketLs},
+
+	"bucket.import_begin":   {kind: "bucket_import_begin", bucket: true, prepare: (*Service).importBegin},
+	"bucket.import_entries": {kind: "bucket_import_entries", bucket: true, prepare: (*Service).importEntries},
+	"bucket.import_sums":    {kind: "bucket_import_sums", bucket: true, prepare: (*Service).importSums},
+	"bucket.import_end":     {kind: "bucket_import_end", bucket: true, prepare: (*Service).importEnd},
+
+	"kv.put":     {kind: "put", bucket: true, key: true, prepare: (*Service).put},
+	"kv.create":  {kind: "create", bucket: true, key: true, prepare: (*Service).create},
+	"kv.update":  {kind: "update", bucket: true, key: true, prepare: (*Service).update},
+	"kv.delete":  {kind: "delete", bucket: true, key: true, prepare: (*Service).delete},
+	"kv.purge":   {kind: "purge", bucket: true, key: true, prepare: (*Service).purge},
+	"kv.history": {kind: "history", bucket: true, key: true, prepare: (*Service).history},
+	"kv.get":     {kind: "get", bucket: true, key: true, prepare: (*Service).get},
+	"kv.keys":    {kind: "keys", bucket: true, prepare: (*Service).keys},
+	"kv.watch":   {kind: "watch", bucket: true, prepare: (*Service).watch},
+	"kv.unwatch": {kind: "unwatch", bucket: true, prepare: (*Service).unwatch},
+}
+
+// native takes a message on a native subject. A failure is one that every node would answer.
+func (s *Service) native(msg *nats.Msg) {
+	r := s.newRequest(msg)
+	c := &call{msg: msg, kind: "unknown"}
+	r.fail = func(f *failure) []reply { return s.message(nil, c, f) }
+	p, f := s.parse(c)
+	if f != nil {
+		s.respond(r, r.fail(f))
+		return
+	}
+	r.door = nativeDoor(c.kind)
+	if r.trace != nil {
+		r.trace.Operation = c.kind
+	}
+	r.work = s.work(c, p)
+	s.take(r)
+}
+
+func (s *Service) parse(c *call) (plan, *failure) {
+	family, rest, _ := strings.Cut(strings.TrimPrefix(c.msg.Subject, s.prefix+"."), ".")
+	verb, rest, hasRest := strings.Cut(rest, ".")
+	op, known := operations[family+"."+verb]
+	if !known {
+		return plan{}, UnknownOp.says("%s.%s", family, verb)
+	}
+	c.kind = op.kind
+	if s.hasBrokenHeader(c.msg) {
+		return plan{}, BadRequest.says("the headers cannot be read")
+	}
+	if f := c.name(op, rest, hasRest); f != nil {
+		return plan{}, f
+	}
+	return op.prepare(s, c)
+}
+
+// work puts a plan into the service's terms.
+func (s *Service) work(c *call, p plan) work {
+	w := work{command: p.command, local: p.local, made: p.made}
+	w.done = func(result store.Result) ([]reply, *work) {
+		if result.Code != store.Done {
+			return s.message(nil, c, refusal(result, c.bucket, c.key)), nil
+		}
+		if p.silent {
+			return nil, nil
+		}
+		return s.message(p.done(result), c, nil), nil
+	}
+	w.look = func() ([]reply, *work) {
+		reply, f, next := p.read()
+		if next != nil {
+			w := s.work(c, *next)
+			return nil, &w
+		}
+		return s.message(reply, c, f), nil
+	}
+	return w
+}
+
+// name takes bucket and key from the rest of the subject, as the operation has them.
+func (c *call) name(op operation, rest string, hasRest bool) *failure {
+	var more bool
+	if op.bucket {
+		c.bucket, rest, more = strings.Cut(rest, ".")
+		if !names.ValidBucket(c.bucket) {
+			return BadBucketName.says("%q: use 1 to %d of A-Z a-z 0-9 _ -", c.bucket, names.BucketMax)
+		}
+	} else {
+		more = hasRest
+	}
+	if op.key {
+		c.key = rest
+		if !names.ValidKey(c.key) {
+			return BadKey.says("%q: use tokens of A-Z a-z 0-9 _ / = - joined by single dots, %d bytes at most", c.key, names.KeyMax)
+		}
+		return nil
+	}
+	if more {
+		return BadRequest.says("the subject goes on with %q, which %s does not take", rest, c.kind)
+	}
+	return nil
+}

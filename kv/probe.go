@@ -1,0 +1,103 @@
+package kv
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/jetstream"
+)
+
+// Whether another JetStream answers the same clients: asked before a bucket is made, and before the service takes the place of one.
+
+const (
+	// probesMax bounds the buckets that wait to be made.
+	probesMax = 64
+	// probeWait bounds how long another JetStream may take to say what it has.
+	probeWait = 500 * time.Millisecond
+	// probeRetry is how often it is asked again while NATS is away.
+	probeRetry = 50 * time.Millisecond
+)
+
+// prober asks for the buckets that are to be made, one after the other.
+func (s *Service) prober() {
+	defer s.wg.Done()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case p := <-s.probes:
+			if s.taken(p.work.made) {
+				s.giveUp(p.request, StreamTaken.says("another JetStream of an account that is served has the stream KV_%s: choose another name, or remove it there", p.work.made))
+			} else {
+				s.propose(p.request, p.work)
+			}
+		}
+	}
+}
+
+// taken reports whether another JetStream, of any account that is served, has a bucket's stream. All are asked at once: what is silent in one
+// is waited for once.
+func (s *Service) taken(bucket string) bool {
+	var taken atomic.Bool
+	var all sync.WaitGroup
+	for _, conn := range s.probed {
+		all.Go(func() {
+			if hasStream(conn, bucket) {
+				taken.Store(true)
+			}
+		})
+	}
+	all.Wait()
+	return taken.Load()
+}
+
+// hasStream reports whether the JetStream of an account has a bucket's stream. One that does not answer has not.
+func hasStream(conn *nats.Conn, bucket string) bool {
+	msg, err := askJetStream(context.Background(), conn, "STREAM.INFO.KV_"+bucket)
+	if err != nil {
+		return false
+	}
+	var info struct {
+		Config json.RawMessage `json:"config"`
+	}
+	return json.Unmarshal(msg.Data, &info) == nil && len(info.Config) > 0
+}
+
+// askJetStream asks whoever answers $JS.API.
+func askJetStream(ctx context.Context, conn *nats.Conn, verb string) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeWait)
+	defer cancel()
+	return conn.RequestWithContext(ctx, "$JS.API."+verb, nil)
+}
+
+// ErrJetStream: a JetStream answers where the service was to answer.
+var ErrJetStream = errors.New("a JetStream answers $JS.API of this account already")
+
+// CheckDefaultAPI returns ErrJetStream if somebody else than a node of the prefix answers $JS.API.INFO. While NATS is away it waits.
+func CheckDefaultAPI(ctx context.Context, conn *nats.Conn, prefix string) error {
+	for {
+		msg, err := askJetStream(ctx, conn, "INFO")
+		switch {
+		case err == nil && msg.Header.Get(jetstream.HeaderPrefix) == prefix:
+			return nil
+		case err == nil:
+			return fmt.Errorf("%w: start without --serve-default-api, and have clients name the domain (nats --js-domain %s); or use an account without JetStream", ErrJetStream, prefix)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, nats.ErrNoResponders), conn.IsConnected() && errors.Is(err, context.DeadlineExceeded):
+			return nil
+		}
+		select {
+		case <-time.After(probeRetry):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

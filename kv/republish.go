@@ -1,0 +1,65 @@
+package kv
+
+import (
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/jetstream"
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// Entries of buckets that say so are published again, under another subject, by the leader when it has applied them, in the first account, whose
+// clients alone may have it so (jetstream.RepublishElsewhere). It is done once at most: what a leader had not sent when it ended, or what the bus
+// would not take in time, is not sent.
+
+const (
+	// republishMax and republishBytesMax bound what waits to be published again.
+	republishMax      = 8_192
+	republishBytesMax = 32 << 20
+)
+
+// republish passes an entry on to be published again, on the node's goroutine.
+func (s *Service) republish(e *store.Event) {
+	to := s.buckets.republication(e.Bucket)
+	if to == nil || !s.first() {
+		return
+	}
+	subject, m, matches := to.Message(e.Entry, e.Previous)
+	if !matches {
+		return
+	}
+	if jetstream.IsOrder(s.prefix, subject) {
+		if s.republishOrders.Add(1) == 1 {
+			s.logger.Warn("entries of a bucket are not published again: the messages would be orders to nodes or to NATS, give the bucket another republish destination; this is said once", "bucket", e.Bucket, "subject", subject)
+		}
+		return
+	}
+	msg := &nats.Msg{Subject: subject, Header: m.Header, Data: m.Data}
+	size := int64(msg.Size())
+	if s.republishing.Add(size) <= republishBytesMax {
+		select {
+		case s.republished <- msg:
+			return
+		default:
+		}
+	}
+	s.republishing.Add(-size)
+	if dropped := s.republishDrops.Add(1); dropped&(dropped-1) == 0 {
+		s.logger.Warn("entries are not published again: the bus takes them too slowly", "so far", dropped)
+	}
+}
+
+// republisher publishes them.
+func (s *Service) republisher() {
+	defer s.wg.Done()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case msg := <-s.republished:
+			s.republishing.Add(-int64(msg.Size()))
+			if err := s.conn.PublishMsg(msg); err != nil {
+				s.logger.Debug("an entry could not be published again", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package kv
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What would be an order to nodes or to NATS is not published again: a bucket that says so is refused as far as that can be told from its
+// settings, and what only an entry shows is counted, and said once (Q1).
+func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
+	var log strings.Builder
+	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	r.lead()
+	config := func(republish string) string {
+		return `{"name":"KV_app","subjects":["$KV.app.>"],"max_msgs_per_subject":1,"discard":"new","republish":` + republish + `}`
+	}
+	for _, to := range []string{"raftbus.>", "raftbus.$1.>", "$SYS.>", "$SRV.>"} {
+		bad := config(`{"src":"$KV.*.>","dest":"` + to + `"}`)
+		requireJSError(t, 10052, r.js(api+"STREAM.CREATE.KV_app", bad))
+		r.expectError(BadRequest, "bucket.import_begin.app", bad)
+	}
+	require.Contains(t, string(r.js(api+"STREAM.CREATE.KV_app", config(`{"src":"$KV.app.*","dest":"$1.order"}`)).Data), `"did_create":true`)
+	requireJSError(t, 10052, r.js(api+"STREAM.UPDATE.KV_app", config(`{"src":"$KV.app.*","dest":"raftbus.$1"}`)))
+	sub, err := r.client.SubscribeSync("*.order")
+	require.NoError(t, err)
+	for _, key := range []string{"raftbus", "raftbus", "mine"} {
+		r.ask("kv.put.app."+key, "v")
+	}
+	m, err := sub.NextMsg(5 * time.Second)
+	require.NoError(t, err)
+	require.Equal(t, "mine.order", m.Subject, "nothing came before it")
+	require.EqualValues(t, 2, r.service.Figures().Unrepublished)
+	r.service.Close()
+	require.Equal(t, 1, strings.Count(log.String(), "would be orders"))
+}

@@ -1,0 +1,312 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// Gather is an engine above another one that keeps what is committed in memory until it is much, or somebody wants a view, a scan or a
+// flush; then the database below gets it in one batch, each key once and in order of key. A key that is written again and again costs the
+// database little, and one that came and went in between nothing. What a crash leaves is still what the first so many batches made.
+type Gather struct {
+	below Engine
+	max   int
+}
+
+var _ Engine = Gather{}
+
+// NewGather puts a Gather above an engine. max bytes is how much it gathers, and about the memory that it takes for each database.
+func NewGather(below Engine, max int) Gather { return Gather{below, max} }
+
+// Open opens the database in use.
+func (g Gather) Open() (DB, error) { return g.over(g.below.Open()) }
+
+// RemoveLeftovers removes those of the engine below.
+func (g Gather) RemoveLeftovers() error { return g.below.RemoveLeftovers() }
+
+// Prepare opens an empty database beside the one in use.
+func (g Gather) Prepare() (DB, error) { return g.over(g.below.Prepare()) }
+
+// Switch puts a prepared database, filled and flushed, in the place of the one in use.
+func (g Gather) Switch(prepared DB) error { return g.below.Switch(prepared.(*gathered).DB) }
+
+func (g Gather) over(db DB, err error) (DB, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &gathered{DB: db, max: g.max, pairs: map[string]*pair{}}, nil
+}
+
+// gathered is a database with what it has not got yet. Who reads waits for no disk: what is handed down stays readable here meanwhile.
+type gathered struct {
+	DB  // the one below
+	max int
+
+	writing sync.Mutex // held by who commits or hands down
+	ahead   []*pair    // what the database below has not got; some are not in pairs any more
+	bytes   int        // about the memory that pairs take
+	last    batchSize  // of the last batch, the next is likely as large; for who makes batches
+	err     error      // why the database below did not take them: it is broken
+
+	mu    sync.RWMutex     // taken after writing
+	pairs map[string]*pair // committed lately; what the database below has under a key that is here counts for nothing
+}
+
+// pair is what was committed last under a key. Who holds writing reads it, and changes its value with mu held too.
+type pair struct {
+	key   string
+	value []byte // nil: the key is deleted
+	ahead bool   // the database below has not got it
+	added bool   // and has nothing under its key. It says so only while ahead is true
+}
+
+// Beside its bytes, about what a pair takes in memory, and a change in a batch below.
+const (
+	pairBytes   = 150
+	changeBytes = 16
+)
+
+type batchSize struct{ changes, bytes int }
+
+// lastMax bounds what is set aside for a batch before it is filled.
+const lastMax = 128 << 10
+
+func (g *gathered) Get(key []byte) ([]byte, error) {
+	g.mu.RLock()
+	if p, known := g.pairs[string(key)]; known {
+		defer g.mu.RUnlock()
+		return p.copied(), nil
+	}
+	g.mu.RUnlock()
+	return g.DB.Get(key) // what left pairs meanwhile is there
+}
+
+func (p *pair) copied() []byte {
+	if p.value == nil {
+		return nil
+	}
+	return append(make([]byte, 0, len(p.value)), p.value...)
+}
+
+func (g *gathered) Scan(from, to []byte, visit func(key, value []byte) (bool, error)) error {
+	if err := g.handDown(); err != nil {
+		return err
+	}
+	return g.DB.Scan(from, to, visit)
+}
+
+func (g *gathered) NewView() View {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	if err := g.spill(); err != nil {
+		return brokenView{err}
+	}
+	return g.DB.NewView()
+}
+
+func (g *gathered) Flush() error {
+	if err := g.handDown(); err != nil {
+		return err
+	}
+	return g.DB.Flush()
+}
+
+func (g *gathered) NewBatch() Batch { return &gatheredBatch{into: g} }
+
+func (g *gathered) handDown() error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	return g.spill()
+}
+
+// spill gives the database below what it has not got, and forgets all if it is much. Call it with writing held.
+func (g *gathered) spill() error {
+	if g.err != nil || len(g.ahead) == 0 {
+		return g.err
+	}
+	down := g.DB.NewBatch()
+	defer down.Close()
+	g.write(down)
+	if g.err = down.Commit(); g.err == nil && g.bytes >= g.max {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.forget()
+	}
+	return g.err
+}
+
+// write moves what the database below has not got into a batch for it, in order of key.
+func (g *gathered) write(down Batch) {
+	slices.SortFunc(g.ahead, func(a, b *pair) int { return cmp.Compare(a.key, b.key) })
+	for _, p := range g.ahead {
+		switch {
+		case p.value != nil && p.added:
+			down.Add([]byte(p.key), p.value)
+		case p.value != nil:
+			down.Set([]byte(p.key), p.value)
+		case !p.added:
+			down.Delete([]byte(p.key))
+		}
+		p.ahead = false
+	}
+	clear(g.ahead)
+	g.ahead = g.ahead[:0]
+}
+
+func (g *gathered) forget() {
+	clear(g.pairs)
+	g.bytes = 0
+}
+
+// take commits a batch's changes.
+func (g *gathered) take(b *gatheredBatch) error {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	if g.err != nil {
+		return g.err
+	}
+	if b.ranges {
+		return g.pass(b)
+	}
+	g.changeAll(b)
+	if g.bytes < g.max {
+		return nil
+	}
+	return g.spill()
+}
+
+func (g *gathered) changeAll(b *gatheredBatch) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range b.changes {
+		g.change(&b.changes[i], b.bytes)
+	}
+	g.bytes += len(b.bytes)
+	g.last = batchSize{len(b.changes), len(b.bytes)}
+}
+
+// change takes one change. The batch's bytes are kept, not copied.
+func (g *gathered) change(c *change, bytes []byte) {
+	key, value := c.in(bytes)
+	p, known := g.pairs[string(key)]
+	if !known {
+		p = &pair{key: string(key)}
+		g.pairs[p.key] = p
+		g.bytes += pairBytes
+	}
+	if !p.ahead {
+		p.ahead, p.added = true, c.kind == add
+		g.ahead = append(g.ahead, p)
+	}
+	p.value = value
+	if value == nil && p.added { // it came and went: below, nothing is under its key
+		delete(g.pairs, p.key)
+		g.bytes -= pairBytes
+	}
+}
+
+// pass gives a batch that deletes ranges to the database below, together with all that came before it.
+func (g *gathered) pass(b *gatheredBatch) error {
+	down := g.DB.NewBatch()
+	defer down.Close()
+	g.write(down)
+	for i := range b.changes {
+		b.changes[i].repeat(down, b.bytes)
+	}
+	g.mu.Lock() // nobody sees half of it
+	defer g.mu.Unlock()
+	if g.err = down.Commit(); g.err == nil {
+		g.forget()
+	}
+	return g.err
+}
+
+// kind is what a change does.
+type kind uint8
+
+const (
+	set kind = iota
+	add
+	remove
+	removeRange
+)
+
+// change is one call of a batch: a key, and a value or a range's end, in the batch's bytes.
+type change struct {
+	kind            kind
+	from, mid, upTo int
+}
+
+// in finds a change's key and value; the value of one that deletes is nil, of others never.
+func (c *change) in(bytes []byte) (key, value []byte) {
+	key, value = bytes[c.from:c.mid:c.mid], bytes[c.mid:c.upTo:c.upTo]
+	if c.kind == remove {
+		value = nil
+	}
+	return key, value
+}
+
+// repeat makes a change into another batch.
+func (c *change) repeat(b Batch, bytes []byte) {
+	switch key, value := c.in(bytes); c.kind {
+	case remove:
+		b.Delete(key)
+	case removeRange:
+		b.DeleteRange(key, value)
+	default:
+		b.Set(key, value)
+	}
+}
+
+// gatheredBatch notes changes for gathered.
+type gatheredBatch struct {
+	into    *gathered
+	changes []change
+	bytes   []byte
+	ranges  bool // some change deletes a range
+}
+
+func (b *gatheredBatch) note(k kind, key, value []byte) {
+	if b.bytes == nil {
+		b.setAside(b.into.last)
+	}
+	from := len(b.bytes)
+	b.bytes = append(append(b.bytes, key...), value...)
+	b.changes = append(b.changes, change{k, from, from + len(key), len(b.bytes)})
+}
+
+// setAside makes room for as much as before, and a little more.
+func (b *gatheredBatch) setAside(last batchSize) {
+	b.bytes = make([]byte, 0, min(last.bytes+last.bytes/4, lastMax))
+	if b.changes == nil {
+		b.changes = make([]change, 0, min(last.changes+last.changes/4, lastMax/changeBytes))
+	}
+}
+
+func (b *gatheredBatch) Set(key, value []byte) { b.note(set, key, value) }
+func (b *gatheredBatch) Add(key, value []byte) { b.note(add, key, value) }
+func (b *gatheredBatch) Delete(key []byte)     { b.note(remove, key, nil) }
+func (b *gatheredBatch) DeleteRange(from, to []byte) {
+	b.ranges = true
+	b.note(removeRange, from, to)
+}
+func (b *gatheredBatch) Len() int { return len(b.bytes) + len(b.changes)*changeBytes }
+
+func (b *gatheredBatch) Commit() error {
+	err := b.into.take(b)
+	b.Close()
+	return err
+}
+
+// Close forgets the changes: their bytes may be others' now.
+func (b *gatheredBatch) Close() { b.changes, b.bytes, b.ranges = b.changes[:0], nil, false }
+
+// brokenView is a view of a database that would not take what belongs into it.
+type brokenView struct{ err error }
+
+func (v brokenView) Get([]byte) ([]byte, error) { return nil, v.err }
+func (v brokenView) Scan(_, _ []byte, _ func(key, value []byte) (bool, error)) error {
+	return v.err
+}
+func (v brokenView) Close() error { return nil }

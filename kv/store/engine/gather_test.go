@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// noted is a database that notes what each commit hands down, and does not hold it.
+type noted struct {
+	DB
+	commits [][]string
+	err     error
+}
+
+func (n *noted) NewBatch() Batch                 { return &notedBatch{into: n} }
+func (n *noted) NewView() View                   { return brokenView{} }
+func (n *noted) Flush() error                    { return nil }
+func (n *noted) Get([]byte) ([]byte, error)      { return nil, nil }
+func (n *noted) Scan(_, _ []byte, _ visit) error { return nil }
+
+type visit = func(key, value []byte) (more bool, err error)
+
+type notedBatch struct {
+	Batch
+	into  *noted
+	calls []string
+}
+
+func (b *notedBatch) note(call string, key []byte) { b.calls = append(b.calls, call+" "+string(key)) }
+func (b *notedBatch) Set(key, _ []byte)            { b.note("set", key) }
+func (b *notedBatch) Add(key, _ []byte)            { b.note("add", key) }
+func (b *notedBatch) Delete(key []byte)            { b.note("delete", key) }
+func (b *notedBatch) DeleteRange(from, to []byte)  { b.note("range "+string(from), to) }
+func (b *notedBatch) Close()                       {}
+func (b *notedBatch) Commit() error {
+	b.into.commits = append(b.into.commits, b.calls)
+	return b.into.err
+}
+
+func gathering(t *testing.T, max int) (*gathered, *noted) {
+	below := &noted{}
+	db, err := Gather{max: max}.over(below, nil)
+	require.NoError(t, err)
+	return db.(*gathered), below
+}
+
+func commit(t *testing.T, g *gathered, changes func(Batch)) {
+	b := g.NewBatch()
+	changes(b)
+	require.NoError(t, b.Commit())
+}
+
+func TestEachKeyIsHandedDownOnceAndInOrder(t *testing.T) {
+	g, below := gathering(t, 1<<20)
+	for i := range 10 {
+		commit(t, g, func(b Batch) {
+			b.Set([]byte("state"), []byte{byte(i)})
+			b.Add(fmt.Appendf(nil, "entry %d", i), []byte("value"))
+			if i > 0 {
+				b.Delete(fmt.Appendf(nil, "entry %d", i-1))
+			}
+			b.Delete([]byte("old"))
+		})
+	}
+	require.Empty(t, below.commits)
+	require.Equal(t, []string{"entry 9", "old", "state"}, slices.Sorted(maps.Keys(g.pairs)), "what came and went takes no memory")
+	require.NoError(t, g.Flush())
+	require.Equal(t, [][]string{{"add entry 9", "delete old", "set state"}}, below.commits)
+	require.NoError(t, g.Flush())
+	require.Len(t, below.commits, 1)
+	value, err := g.Get([]byte("state"))
+	require.NoError(t, err)
+	require.Equal(t, []byte{9}, value, "and is still here")
+}
+
+func TestMuchIsHandedDownAndForgotten(t *testing.T) {
+	g, below := gathering(t, 10_000)
+	for i := range 1000 {
+		commit(t, g, func(b Batch) { b.Set(fmt.Appendf(nil, "key %d", i), make([]byte, 50)) })
+		require.LessOrEqual(t, len(g.pairs), 10_000/(50+pairBytes))
+		require.LessOrEqual(t, g.bytes, 10_000)
+	}
+	require.NoError(t, g.Flush())
+	require.Equal(t, 1000, len(slices.Concat(below.commits...)))
+	commit(t, g, func(b Batch) { b.DeleteRange([]byte("a"), []byte("z")) })
+	require.Empty(t, g.pairs)
+	require.Zero(t, g.bytes)
+	require.Empty(t, g.ahead)
+}
+
+func TestADatabaseThatTookNothingIsBroken(t *testing.T) {
+	g, below := gathering(t, 1<<20)
+	commit(t, g, func(b Batch) { b.Set([]byte("k"), []byte("v")) })
+	below.err = errors.New("no")
+	require.ErrorIs(t, g.Flush(), below.err)
+	b := g.NewBatch()
+	b.Set([]byte("k"), []byte("w"))
+	require.ErrorIs(t, b.Commit(), below.err)
+	require.ErrorIs(t, g.Scan(nil, nil, nil), below.err)
+	v := g.NewView()
+	_, err := v.Get([]byte("k"))
+	require.ErrorIs(t, err, below.err)
+	require.ErrorIs(t, v.Scan(nil, nil, nil), below.err)
+	require.NoError(t, v.Close())
+	value, err := g.Get([]byte("k"))
+	require.NoError(t, err)
+	require.Equal(t, "v", string(value), "reads go on")
+	require.Len(t, below.commits, 1)
+}

@@ -1,0 +1,130 @@
+package store
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// A state that goes on in another cluster holds what it held, and gives no revision again that the old cluster may have given (C6).
+func TestSucceedSkipsRevisions(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		d := fresh()
+		f := open(t, d)
+		f.apply(addBucket("app", command.Settings{History: 2, DuplicateWindow: time.Hour}), addBucket("empty", command.Settings{}))
+		withID := command.Write{Bucket: "app", Key: "k", Value: []byte("1"), MsgID: "one"}
+		first := f.one(write(withID))
+		f.apply(put("app", "k", "2"), put("app", "l", "3"), del("app", "l"))
+		before := f.store.Moment()
+		require.Equal(t, Moment{rpc.EntryID{Term: 1, Index: 6}, 6, 6000}, before)
+
+		require.ErrorContains(t, f.store.Succeed(rpc.EntryID{Term: 2, Index: 6}, 100), "does not follow")
+		require.ErrorContains(t, f.store.Succeed(rpc.EntryID{Term: 1, Index: 7}, 100), "does not follow")
+		at := rpc.EntryID{Term: 5, Index: 7}
+		require.NoError(t, f.store.Succeed(at, 100))
+		require.Equal(t, Moment{at, 106, 6000}, f.store.Moment())
+		require.EqualValues(t, 7, f.store.Durable())
+		d = d.crash(0, 1) // and it was durable
+		f.close()
+
+		f = open(t, d)
+		require.Equal(t, Moment{at, 106, 6000}, f.store.Moment())
+		e, err := f.store.Get("app", "k")
+		require.NoError(t, err)
+		require.Equal(t, Entry{Key: "k", Value: []byte("2"), Sequence: 2, Revision: 4, Time: 4000}, e)
+		again := f.one(write(withID))
+		require.True(t, again.Again)
+		require.Equal(t, first.Sequence, again.Sequence, "a retry is known for one")
+		r := f.one(put("app", "k", "after"))
+		require.Equal(t, Result{Sequence: 105, Revision: 107}, r)
+		require.Equal(t, Result{Sequence: 101, Revision: 108}, f.one(put("empty", "k", "first")))
+		state, err := f.store.State("app")
+		require.NoError(t, err)
+		require.EqualValues(t, 105, state.Sequence)
+		f.close()
+	})
+}
+
+// A bucket that is being imported has the sequences of where it comes from.
+func TestSucceedLeavesImports(t *testing.T) {
+	f := open(t, newMemory())
+	f.one(command.Command{AddBucket: &command.AddBucket{Name: "app", Importing: true}})
+	c := command.Command{Import: &command.Import{Bucket: "app", Last: 7, Entries: []command.ImportEntry{{Key: "k", Value: []byte("v"), Sequence: 5, Time: 1}}}}
+	require.EqualValues(t, 7, f.one(c).Sequence)
+	require.NoError(t, f.store.Succeed(rpc.EntryID{Term: 2, Index: 3}, 100))
+	state, err := f.store.State("app")
+	require.NoError(t, err)
+	require.EqualValues(t, 7, state.Sequence)
+	f.close()
+}
+
+// What is foreseen is what Apply then does, and until then nothing has changed.
+func TestForesee(t *testing.T) {
+	f := open(t, newMemory())
+	f.apply(addBucket("app", command.Settings{}), put("app", "k", "1"))
+	before := f.store.Moment()
+	data := []command.Command{put("app", "k", "2"), put("nothing", "k", "3"), put("app", "l", "4")}
+	var entries []rpc.Entry
+	for i, c := range data {
+		entries = append(entries, rpc.Entry{Index: rpc.Index(3 + i), Term: 1, Kind: rpc.EntryCommand, Time: int64(i+3) * 1000, Data: c.Encode()})
+	}
+	rest := slices.Clone(entries)
+	then, err := f.store.Foresee(func() (next []rpc.Entry, err error) {
+		if len(rest) > 0 {
+			next, rest = rest[:1], rest[1:]
+		}
+		return next, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, before, f.store.Moment())
+	e, err := f.store.Get("app", "k")
+	require.NoError(t, err)
+	require.Equal(t, "1", string(e.Value))
+	f.apply(data...)
+	require.Equal(t, then, f.store.Moment())
+	require.Equal(t, Moment{rpc.EntryID{Term: 1, Index: 5}, 4, 5000}, then)
+	f.close()
+}
+
+// A snapshot that is read without a store tells what it is of and what it holds; a damaged one is refused, and so is one that lies.
+func TestInspect(t *testing.T) {
+	f := open(t, newMemory())
+	f.apply(addBucket("app", command.Settings{History: 3}), addBucket("b", command.Settings{}))
+	f.apply(put("app", "k", "1"), put("app", "k", "2"), put("app", "l", "3"), del("app", "l"), put("b", "m", "4"))
+	view, at, holds, err := f.store.Still()
+	require.NoError(t, err)
+	require.Equal(t, Contents{Buckets: 2, Keys: 3, Entries: 5}, holds)
+	require.Equal(t, f.store.Moment(), at)
+	f.apply(put("app", "later", "5"))
+	var stream bytes.Buffer
+	_, err = view.WriteTo(&stream)
+	require.NoError(t, err)
+	require.NoError(t, view.Close())
+	got, found, err := Inspect(bytes.NewReader(stream.Bytes()), nil)
+	require.NoError(t, err)
+	require.Equal(t, at, got)
+	require.Equal(t, holds, found)
+	_, _, err = Inspect(bytes.NewReader(stream.Bytes()[:stream.Len()-1]), nil)
+	require.ErrorIs(t, err, ErrBadSnapshot)
+
+	var without bytes.Buffer // a state that lacks an entry, under checksums that fit
+	w, err := newFrameWriter(&without, at.ID)
+	require.NoError(t, err)
+	_, err = readSnapshot(bytes.NewReader(stream.Bytes()), func(key, value []byte) error {
+		if bytes.Equal(key, entryKey(1, 2)) {
+			return nil
+		}
+		return w.record(key, value)
+	})
+	require.NoError(t, err)
+	require.NoError(t, w.end())
+	_, _, err = Inspect(&without, nil)
+	require.ErrorContains(t, err, "its buckets count")
+	f.close()
+}

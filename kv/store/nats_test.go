@@ -1,0 +1,204 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// What expires when, and what it leaves, compared with a real NATS server: the same messages, and a look at both after a while. The
+// store is told what time it is by the server's messages.
+
+type lifetime struct {
+	history   int
+	ttl       time.Duration
+	markerTTL time.Duration
+	messages  []nats.Header
+	looks     []time.Duration // after the last message
+}
+
+var lifetimes = map[string]lifetime{
+	"a TTL raised to that of markers": {history: 5, markerTTL: 2 * time.Second, messages: []nats.Header{{"Nats-TTL": {"1s"}}}, looks: times(500, 2500, 4500)},
+	"history 1 raises none":           {history: 1, markerTTL: 2 * time.Second, messages: []nats.Header{{"Nats-TTL": {"1"}}}, looks: times(500, 1500, 3500)},
+	"the older value comes back":      {history: 5, markerTTL: time.Second, messages: []nats.Header{nil, {"Nats-TTL": {"1s"}}}, looks: times(500, 1500)},
+	"purges leave no marker":          {history: 5, markerTTL: time.Second, messages: []nats.Header{nil, {"KV-Operation": {"PURGE"}, "Nats-Rollup": {"sub"}, "Nats-TTL": {"1s"}}}, looks: times(500, 1500)},
+	"nor when they age":               {history: 5, ttl: time.Second, markerTTL: time.Second, messages: []nats.Header{{"KV-Operation": {"PURGE"}}}, looks: times(500, 1500)},
+	"a purge without rollup":          {history: 5, markerTTL: time.Second, messages: []nats.Header{nil, {"KV-Operation": {"PURGE"}}}, looks: times(100)},
+	"deletes leave one":               {history: 5, ttl: time.Second, markerTTL: 2 * time.Second, messages: []nats.Header{nil, nil, {"KV-Operation": {"DEL"}}}, looks: times(500, 1500, 4500)},
+	"a marker ages too":               {history: 5, ttl: time.Second, markerTTL: 9 * time.Second, messages: []nats.Header{nil}, looks: times(500, 1500, 2500)},
+	"without markers":                 {history: 5, ttl: time.Second, messages: []nats.Header{nil, {"Nats-TTL": {"never"}}, nil}, looks: times(500, 1500)},
+	"the earlier wins":                {history: 5, ttl: 2 * time.Second, messages: []nats.Header{{"Nats-TTL": {"1s"}}, {"Nats-TTL": {"3s"}}}, looks: times(500, 1500, 2500)},
+	"a marker of odd time":            {history: 1, markerTTL: 1500 * time.Millisecond, messages: []nats.Header{{"Nats-TTL": {"1s"}}}, looks: times(500, 1500)},
+	"a TTL that is a minute":          {history: 5, markerTTL: time.Hour, messages: []nats.Header{{"A": {"b"}, "Nats-TTL": {"1m"}}}, looks: times(500)},
+}
+
+func times(milliseconds ...int) (list []time.Duration) {
+	for _, ms := range milliseconds {
+		list = append(list, time.Duration(ms)*time.Millisecond)
+	}
+	return list
+}
+
+// stored is a message as either has it. The client sends headers in any order.
+type stored struct {
+	Sequence uint64
+	Header   []string
+	Time     time.Time
+}
+
+func newStored(sequence uint64, header []byte, at time.Time) stored {
+	lines := strings.Split(string(header), "\r\n")
+	slices.Sort(lines)
+	return stored{sequence, lines, at}
+}
+
+func TestWhatExpiresIsAsOfANATSServer(t *testing.T) {
+	s, err := server.NewServer(&server.Options{Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
+	require.NoError(t, err)
+	s.Start()
+	require.True(t, s.ReadyForConnections(10*time.Second))
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	nc, err := nats.Connect(s.ClientURL())
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	number := 0
+	t.Run("lifetimes", func(t *testing.T) {
+		for name, l := range lifetimes {
+			number++
+			stream := fmt.Sprintf("S%d", number)
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				l.compare(t, nc, stream)
+			})
+		}
+	})
+}
+
+func ask(t *testing.T, nc *nats.Conn, subject string, body, into any) {
+	t.Helper()
+	data, err := json.Marshal(body)
+	require.NoError(t, err)
+	reply, err := nc.Request(subject, data, 5*time.Second)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(reply.Data, into))
+}
+
+func (l *lifetime) compare(t *testing.T, nc *nats.Conn, stream string) {
+	var made struct{ Error *server.ApiError }
+	config := map[string]any{
+		"name": stream, "subjects": []string{stream + ".>"}, "max_msgs_per_subject": l.history, "max_age": l.ttl, "allow_msg_ttl": true,
+		"allow_rollup_hdrs": true, "storage": "memory",
+	}
+	if l.markerTTL > 0 {
+		config["subject_delete_marker_ttl"] = l.markerTTL
+	}
+	ask(t, nc, "$JS.API.STREAM.CREATE."+stream, config, &made)
+	require.Nil(t, made.Error)
+	f := open(t, newMemory())
+	settings := command.Settings{History: uint64(l.history), TTL: l.ttl, MarkerTTL: l.markerTTL, AllowTTL: true}
+	l.apply(f, 1, addBucket("app", settings))
+	var last time.Time
+	for _, h := range l.messages {
+		reply, err := nc.RequestMsg(&nats.Msg{Subject: stream + ".k", Header: h}, 5*time.Second)
+		require.NoError(t, err)
+		require.NotContains(t, string(reply.Data), "error")
+		messages := serverHas(t, nc, stream)
+		last = messages[len(messages)-1].Time
+		l.apply(f, last.UnixNano(), write(asWrite(t, h)))
+		require.Equal(t, messages, l.storeHas(f), "at once")
+	}
+	for _, look := range l.looks {
+		at := last.Add(look)
+		time.Sleep(time.Until(at)) // the server's clock is the time: there is nothing to wait for but it
+		for now := last.UnixNano(); now <= at.UnixNano(); now += int64(10 * time.Millisecond) {
+			items, err := f.store.Due(now, 100)
+			require.NoError(t, err)
+			l.apply(f, now, command.Command{Expire: &command.Expire{Items: items}})
+		}
+		require.EventuallyWithT(t, func(t *assert.CollectT) { // it is not always quick
+			require.Equal(t, withoutTime(serverHas(f.t, nc, stream)), withoutTime(l.storeHas(f)))
+		}, 400*time.Millisecond, 10*time.Millisecond, look)
+	}
+	f.close()
+}
+
+// apply applies a command at a time.
+func (l *lifetime) apply(f feeder, at int64, c command.Command) {
+	index := f.store.Applied().Index + 1
+	results, err := f.store.Apply([]rpc.Entry{{Index: index, Term: 1, Kind: rpc.EntryCommand, Time: at, Data: c.Encode()}})
+	require.NoError(f.t, err)
+	require.Equal(f.t, Done, results[0].(Result).Code)
+}
+
+// asWrite is a message as the JetStream door makes a command of it.
+func asWrite(t *testing.T, h nats.Header) command.Write {
+	w := command.Write{Bucket: "app", Key: "k"}
+	if h != nil {
+		m := nats.Msg{Subject: "x", Header: h}
+		w.Header = []byte("NATS/1.0\r\n")
+		for _, name := range []string{"A", "KV-Operation", "Nats-Rollup", "Nats-TTL"} {
+			if value := m.Header.Get(name); value != "" {
+				w.Header = fmt.Appendf(w.Header, "%s: %s\r\n", name, value)
+			}
+		}
+		w.Header = append(w.Header, "\r\n"...)
+	}
+	switch h.Get("KV-Operation") {
+	case "PURGE":
+		w.Op = command.Purge
+	case "DEL":
+		w.Op = command.Delete
+	}
+	if h.Get("Nats-Rollup") == "sub" {
+		w.Rollup = command.RollupKey
+	}
+	w.TTL = map[string]time.Duration{"": 0, "1": time.Second, "1s": time.Second, "3s": 3 * time.Second, "1m": time.Minute, "never": command.Never}[h.Get("Nats-TTL")]
+	return w
+}
+
+func serverHas(t *testing.T, nc *nats.Conn, stream string) []stored {
+	list := []stored{}
+	for from := uint64(1); ; {
+		var reply struct {
+			Message *struct {
+				Sequence uint64    `json:"seq"`
+				Header   []byte    `json:"hdrs"`
+				Time     time.Time `json:"time"`
+			}
+		}
+		ask(t, nc, "$JS.API.STREAM.MSG.GET."+stream, map[string]any{"seq": from, "next_by_subj": stream + ".k"}, &reply)
+		if reply.Message == nil {
+			return list
+		}
+		list = append(list, newStored(reply.Message.Sequence, reply.Message.Header, reply.Message.Time))
+		from = reply.Message.Sequence + 1
+	}
+}
+
+func (l *lifetime) storeHas(f feeder) []stored {
+	page, err := f.store.Scan("app", 0, pattern(f.t), 100, 1<<20)
+	require.NoError(f.t, err)
+	list := []stored{}
+	for _, e := range page.Entries {
+		list = append(list, newStored(e.Sequence, e.Header, time.Unix(0, e.Time).UTC()))
+	}
+	return list
+}
+
+func withoutTime(list []stored) []stored {
+	for i := range list {
+		list[i].Time = time.Time{}
+	}
+	return list
+}

@@ -1,0 +1,277 @@
+package store
+
+import (
+	"bytes"
+	"slices"
+	"sort"
+
+	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Pages are what watches are made of: a part of a bucket's entries, and how many there are in all, as of one moment.
+
+// Query asks for a page of the entries From <= sequence <= To whose keys match.
+type Query struct {
+	Bucket      string
+	Incarnation uint64 // of the bucket; another is no bucket
+	From        uint64
+	To          uint64 // 0: to the end
+	Since       int64  // if not 0: From is the first entry that is no older, nanoseconds since 1970 UTC
+	Filter      subject.Filter
+	Which       Which
+	NoValues    bool // only their sizes are wanted
+	Count       bool
+	// Max and MaxBytes bound the page. One entry is always allowed, unless Max is 0: then only the count is wanted.
+	Max, MaxBytes int
+}
+
+// Which says which of the entries count.
+type Which uint8
+
+const (
+	// Every entry.
+	Every Which = iota
+	// NewestOfKey: those that have no newer entry of their key up to Query.To.
+	NewestOfKey
+	// NewestOfAll: the one with the highest sequence.
+	NewestOfAll
+)
+
+// EntryPage is what a Query found, in order of sequence.
+type EntryPage struct {
+	Entries []Entry
+	Sizes   []int // of their values
+	From    uint64
+	Next    uint64 // everything before it was looked at
+	Done    bool   // up to Query.To, or to the end
+	Count   uint64 // if asked for: of all from From to Query.To
+	Last    uint64 // the sequence of the bucket's last entry
+	At      rpc.Index
+}
+
+// Bounds of what a page looks at: a range that is counted entry by entry, and keys that are tried before a range is.
+const (
+	countRangeMax = 2_000
+	tryKeysMax    = 4_096
+)
+
+// Page answers a query. The error is NoBucket, ErrClosed, or one of the disk.
+func (s *Store) Page(q Query) (EntryPage, error) {
+	var p EntryPage
+	err := s.viewBucket(q.Bucket, func(v *bucketView) error {
+		if v.record.incarnation != q.Incarnation {
+			return NoBucket
+		}
+		p.Last, p.At = v.stats.sequence, v.at
+		if q.To == 0 || q.To > p.Last {
+			q.To = p.Last
+		}
+		return v.page(&q, &p)
+	})
+	return p, err
+}
+
+func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
+	if q.Since != 0 {
+		if q.From, err = v.since(q.Since); err != nil {
+			return err
+		}
+	}
+	p.From, p.Next = q.From, q.From
+	if q.Count && q.From <= q.To {
+		if p.Count, err = v.count(q); err != nil {
+			return err
+		}
+	}
+	switch {
+	case q.Max == 0:
+		return nil
+	case q.From > q.To:
+		p.Done = true
+		return nil
+	}
+	listed, sequences, err := v.listed(q)
+	if err != nil {
+		return err
+	}
+	c := pager{q: q, p: p, v: v}
+	if listed {
+		return c.takeListed(sequences)
+	}
+	return c.takeRange()
+}
+
+// since is the sequence of the first entry that is no older than a time. Entries are in order of time.
+func (v *bucketView) since(time int64) (uint64, error) {
+	var failed error
+	at := sort.Search(int(v.stats.sequence), func(n int) bool {
+		e, err := v.first(uint64(n) + 1)
+		if err != nil && err != NoEntry {
+			failed = err
+		}
+		return err != nil || e.Time >= time
+	})
+	return uint64(at) + 1, failed
+}
+
+// count counts the entries that a query is about.
+func (v *bucketView) count(q *Query) (n uint64, err error) {
+	whole := q.Filter.All() && q.From <= 1 && q.To == v.stats.sequence
+	switch {
+	case whole && q.Which == Every:
+		return v.stats.entries, nil
+	case whole && q.Which == NewestOfKey:
+		return v.stats.keys + v.stats.deleted, nil
+	case q.Which == Every && q.To-q.From < countRangeMax:
+		err = v.eachInRange(q.From, q.To, func(e Entry) (bool, error) {
+			if q.Filter.Match(e.Key) {
+				n++
+			}
+			return true, nil
+		})
+		return n, err
+	}
+	err = v.keys(q.Filter, func(_ string, k *keyRecord) { n += uint64(len(k.within(q))) })
+	if q.Which == NewestOfAll {
+		n = min(n, 1)
+	}
+	return n, err
+}
+
+// eachInRange visits entries by sequence. Their bytes are the engine's.
+func (v *bucketView) eachInRange(from, to uint64, visit func(Entry) (bool, error)) error {
+	incarnation := v.record.incarnation
+	return v.r.Scan(entryKey(incarnation, from), entryKey(incarnation, to+1), func(key, record []byte) (bool, error) {
+		e, err := asEntry(key, record)
+		if err != nil {
+			return false, err
+		}
+		return visit(e)
+	})
+}
+
+// listed lists the sequences that a query is about, rising, if the keys tell them in short: when it is about one key or few.
+func (v *bucketView) listed(q *Query) (listed bool, sequences []uint64, err error) {
+	_, one := q.Filter.Literal()
+	if q.Which == Every && !one {
+		return false, nil, nil
+	}
+	looked, few := 0, true
+	table := numbered(tableKey, v.record.incarnation)
+	from := append(table[:len(table):len(table)], q.Filter.Prefix()...)
+	err = v.r.Scan(from, prefixEnd(from), func(key, record []byte) (bool, error) {
+		if looked++; looked > tryKeysMax && q.Which != NewestOfAll {
+			few = false
+			return false, nil
+		}
+		if !q.Filter.Match(string(key[len(table):])) {
+			return !one, nil
+		}
+		k, err := decodeKey(record)
+		sequences = append(sequences, k.within(q)...)
+		if q.Which == NewestOfAll && len(sequences) > 1 {
+			sequences[0] = max(sequences[0], sequences[1])
+			sequences = sequences[:1]
+		}
+		return !one, err
+	})
+	slices.Sort(sequences)
+	return few, sequences, err
+}
+
+// within are the key's sequences that a query is about.
+func (k *keyRecord) within(q *Query) (list []uint64) {
+	for i := k.upTo(q.To); i >= 0 && k.live[i].sequence >= q.From; i-- {
+		if list = append(list, k.live[i].sequence); q.Which != Every {
+			break
+		}
+	}
+	return list
+}
+
+// upTo is the index of the key's newest entry up to a sequence; -1 if it has none.
+func (k *keyRecord) upTo(sequence uint64) int {
+	i := len(k.live) - 1
+	for i >= 0 && k.live[i].sequence > sequence {
+		i--
+	}
+	return i
+}
+
+// pager fills a page.
+type pager struct {
+	q       *Query
+	p       *EntryPage
+	v       *bucketView
+	bytes   int
+	visited int
+}
+
+func (c *pager) takeListed(sequences []uint64) error {
+	for _, s := range sequences {
+		e, err := readEntry(c.v.r, c.v.record.incarnation, s)
+		if err != nil {
+			return err
+		}
+		if !c.add(e, false) {
+			return nil
+		}
+	}
+	c.finish()
+	return nil
+}
+
+func (c *pager) takeRange() error {
+	full := false
+	err := c.v.eachInRange(c.q.From, c.q.To, func(e Entry) (bool, error) {
+		if c.visited++; c.visited > scanMax {
+			c.p.Next, full = e.Sequence, true
+			return false, nil
+		}
+		wanted, err := c.wants(e)
+		if err != nil || !wanted {
+			return true, err
+		}
+		full = !c.add(e, true)
+		return !full, nil
+	})
+	if err == nil && !full {
+		c.finish()
+	}
+	return err
+}
+
+func (c *pager) finish() { c.p.Next, c.p.Done = c.q.To+1, true }
+
+// wants reports whether an entry counts.
+func (c *pager) wants(e Entry) (bool, error) {
+	if !c.q.Filter.Match(e.Key) || c.q.Which == Every {
+		return c.q.Filter.Match(e.Key), nil
+	}
+	k, err := readKey(c.v.r, c.v.record.incarnation, e.Key)
+	if err != nil {
+		return false, err
+	}
+	i := k.upTo(c.q.To)
+	return i >= 0 && k.live[i].sequence == e.Sequence, nil
+}
+
+// add takes an entry along; false if the page is full. Borrowed bytes are copied.
+func (c *pager) add(e Entry, borrowed bool) bool {
+	size := len(e.Value)
+	if c.q.NoValues {
+		e.Value = nil
+	}
+	weight := len(e.Key) + len(e.Header) + len(e.Value)
+	if n := len(c.p.Entries); n >= c.q.Max || n > 0 && c.bytes+weight > c.q.MaxBytes {
+		c.p.Next = e.Sequence
+		return false
+	}
+	if borrowed {
+		e.Value, e.Header = bytes.Clone(e.Value), bytes.Clone(e.Header)
+	}
+	c.bytes += weight
+	c.p.Entries, c.p.Sizes = append(c.p.Entries, e), append(c.p.Sizes, size)
+	return true
+}

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/subject"
+)
+
+// expected is what a query is about, the slow way.
+func expected(all []Entry, q Query, last uint64) (list []Entry) {
+	to := q.To
+	if to == 0 || to > last {
+		to = last
+	}
+	for i, e := range all {
+		if e.Sequence < q.From || e.Sequence > to || e.Time < q.Since || !q.Filter.Match(e.Key) {
+			continue
+		}
+		newer := false
+		for _, other := range all[i+1:] {
+			newer = newer || other.Sequence <= to && (other.Key == e.Key && q.Which == NewestOfKey || q.Filter.Match(other.Key) && q.Which == NewestOfAll)
+		}
+		if !newer {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// readPages reads all pages of a query.
+func readPages(t *testing.T, s *Store, q Query) (list []Entry) {
+	for {
+		p, err := s.Page(q)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(p.Entries), q.Max)
+		require.Len(t, p.Sizes, len(p.Entries))
+		list = append(list, p.Entries...)
+		if p.Done {
+			return list
+		}
+		require.Greater(t, p.Next, p.From)
+		q.From, q.Since = p.Next, 0
+	}
+}
+
+func TestPagesHaveWhatAScanHas(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		chance := rand.New(rand.NewPCG(1, 2))
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{History: 3}))
+		for i := range 300 {
+			key := fmt.Sprintf("%c.%c", 'a'+chance.IntN(3), 'a'+chance.IntN(4))
+			w := command.Write{Bucket: "app", Key: key, Value: []byte(fmt.Sprint(i)), Header: header}
+			if chance.IntN(20) == 0 {
+				w = command.Write{Bucket: "app", Key: key, Op: command.Purge, Rollup: command.RollupKey}
+			}
+			f.apply(write(w))
+		}
+		info, err := f.store.Bucket("app")
+		require.NoError(t, err)
+		scanned, err := f.store.Scan("app", 0, subject.Filter{}, 1_000, 1<<20)
+		require.NoError(t, err)
+		for range 300 {
+			q := Query{
+				Bucket: "app", Incarnation: info.Incarnation, From: uint64(chance.IntN(320)), To: uint64(chance.IntN(320)), Which: Which(chance.IntN(3)), Count: true,
+				Filter: pattern(t, [][]string{{">"}, {"a.*"}, {"*.b"}, {"a.a"}, {"a.b", "c.>"}, {"none"}}[chance.IntN(6)]...), Max: 1 + chance.IntN(10), MaxBytes: 40 + chance.IntN(300),
+			}
+			if chance.IntN(4) == 0 {
+				q.From, q.Since = 0, int64(chance.IntN(320_000))
+			}
+			want := expected(scanned.Entries, q, info.Sequence)
+			require.Equal(t, want, readPages(t, f.store, q), "%+v", q)
+			p, err := f.store.Page(q)
+			require.NoError(t, err)
+			require.Equal(t, uint64(len(want)), p.Count, "%+v", q)
+			require.Equal(t, info.Sequence, p.Last)
+		}
+		f.close()
+	})
+}
+
+func TestPagesOfManyKeys(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		const keys = tryKeysMax + 100
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{History: 2}))
+		for i := range keys {
+			f.apply(put("app", fmt.Sprintf("k%05d", keys-i), "old"), put("app", fmt.Sprintf("k%05d", keys-i), "new"))
+		}
+		info, err := f.store.Bucket("app")
+		require.NoError(t, err)
+		q := Query{Bucket: "app", Incarnation: info.Incarnation, Which: NewestOfKey, Count: true, NoValues: true, Max: 1_000, MaxBytes: 1 << 20}
+		p, err := f.store.Page(q)
+		require.NoError(t, err)
+		require.EqualValues(t, keys, p.Count)
+		require.Equal(t, 3, p.Sizes[0])
+		require.Nil(t, p.Entries[0].Value)
+		all := readPages(t, f.store, q)
+		require.Len(t, all, keys)
+		for i, e := range all {
+			require.EqualValues(t, 2*i+2, e.Sequence)
+		}
+		q.Max = 0
+		p, err = f.store.Page(q)
+		require.NoError(t, err)
+		require.False(t, p.Done)
+		require.EqualValues(t, keys, p.Count)
+		q.Incarnation++
+		_, err = f.store.Page(q)
+		require.ErrorIs(t, err, NoBucket)
+		f.close()
+	})
+}

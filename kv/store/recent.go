@@ -1,0 +1,120 @@
+package store
+
+import "sync"
+
+// What was read and written lately, decoded, so that the next Apply or read need not ask the engine for it: that is most of what a write to a
+// known key would cost. It says what the database says, since Apply, the only one who writes, corrects it after each commit before anybody is
+// told of that. Keys are for Apply and Restore alone, which are never at work together; buckets for reads too.
+
+const (
+	// recentKeysMax bounds the keys of each of two generations; with names of 40 bytes both take some 8 MB.
+	recentKeysMax    = 16 << 10
+	recentBucketsMax = 256
+)
+
+type recent struct {
+	keys, before map[recentKey][]live // the younger generation, and the one before it
+
+	mu       sync.RWMutex
+	buckets  map[string]recentBucket
+	changing bool // an Apply is making its batch visible: what is read now may be older than what the next read finds
+}
+
+type recentBucket struct {
+	record bucketRecord
+	stats  statsRecord
+}
+
+type recentKey struct {
+	incarnation uint64
+	name        string
+}
+
+func (r *recent) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.drop()
+}
+
+// drop is forget with mu held.
+func (r *recent) drop() { r.keys, r.before, r.buckets, r.changing = nil, nil, nil, false }
+
+// commits forgets the buckets that a txn has changed, before its batch can be read: until committed, reads take a view.
+func (r *recent) commits(t *txn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changing = true
+	for name := range t.buckets {
+		delete(r.buckets, name)
+	}
+}
+
+// bucket returns a copy of a bucket's records, if they are known.
+func (r *recent) bucket(name string) (*bucket, bool) {
+	r.mu.RLock()
+	known, ok := r.buckets[name]
+	r.mu.RUnlock()
+	return &bucket{name: name, record: known.record, stats: known.stats}, ok
+}
+
+// learn remembers a bucket's records, if they still hold.
+func (r *recent) learn(b *bucket, holds func() bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.changing && holds() {
+		r.put(b)
+	}
+}
+
+// put is learn with mu held.
+func (r *recent) put(b *bucket) {
+	if r.buckets == nil || len(r.buckets) >= recentBucketsMax {
+		r.buckets = map[string]recentBucket{}
+	}
+	r.buckets[b.name] = recentBucket{b.record, b.stats}
+}
+
+// key hands over a key's record, if it is known: until the commit it is the txn's.
+func (r *recent) key(incarnation uint64, name string) (*keyRecord, bool) {
+	at := recentKey{incarnation, name}
+	entries, ok := r.keys[at]
+	if !ok {
+		entries, ok = r.before[at]
+	}
+	return &keyRecord{live: entries}, ok
+}
+
+// committed learns what a txn has read and written, in one moment with the state that tells readers of it. What it removed as a whole is
+// forgotten with all the rest: that is seldom.
+func (r *recent) committed(t *txn, tell func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.changing = false
+	tell()
+	for _, b := range t.buckets {
+		if b != nil && b.emptied || len(t.removed) > 0 {
+			r.drop()
+			break
+		}
+	}
+	for _, b := range t.buckets {
+		if b == nil {
+			continue
+		}
+		r.put(b)
+		for key, k := range b.keys {
+			r.keep(recentKey{b.record.incarnation, key}, k.live)
+		}
+	}
+}
+
+// keep remembers a key's entries as they were stored.
+func (r *recent) keep(at recentKey, entries []live) {
+	for i := range entries {
+		entries[i].own, entries[i].time, entries[i].never = false, 0, false
+	}
+	if r.keys == nil || len(r.keys) >= recentKeysMax {
+		r.keys, r.before = make(map[recentKey][]live), r.keys
+	}
+	r.keys[at] = entries
+}

@@ -1,0 +1,336 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"slices"
+
+	"github.com/raftbus/raftbus/kv/store/engine"
+	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Reads by sequence, and by what a subject pattern matches: what history and watches are made of. Deletes and purges are entries
+// like others here.
+
+// State is what a bucket holds, in terms of sequences.
+type State struct {
+	BucketInfo
+	// First is the lowest sequence that is there; if there is none, the next that will be, or 0 if there never was one.
+	First uint64
+	// FirstTime and LastTime are when the first entry that is there, and the bucket's last, were written; 0 if it has none.
+	FirstTime, LastTime int64
+	// Gaps is how many sequences after First are not there any more.
+	Gaps uint64
+	At   rpc.Index // the applied entry of the log that this is of
+}
+
+// Scanned is a part of a bucket's entries, in order of sequence. When More is set, the rest is from Next on.
+type Scanned struct {
+	Entries []Entry
+	Next    uint64
+	More    bool
+	At      rpc.Index // the applied entry of the log that this is of
+}
+
+// Newest has the sequence of each key's newest entry, rising.
+type Newest struct {
+	Sequences []uint64
+	At        rpc.Index // the applied entry of the log that this is of
+}
+
+// Message returns the entry of a sequence. The error is NoBucket, NoEntry, ErrClosed, or one of the disk.
+func (s *Store) Message(bucket string, sequence uint64) (Entry, error) {
+	var entry Entry
+	err := s.viewBucket(bucket, func(v *bucketView) (err error) {
+		entry, err = findEntry(v.r, v.record.incarnation, sequence)
+		return err
+	})
+	return entry, err
+}
+
+// Last returns a key's newest entry, of any op. The error is as that of Message.
+func (s *Store) Last(bucket, key string) (Entry, error) {
+	for range lastTries {
+		if entry, err := s.last(bucket, key); err != errMoved {
+			return entry, err
+		}
+	}
+	var entry Entry
+	err := s.viewBucket(bucket, func(v *bucketView) error {
+		k, err := readKey(v.r, v.record.incarnation, key)
+		if err != nil {
+			return err
+		}
+		newest, any := k.newest()
+		if !any {
+			return NoEntry
+		}
+		entry, err = readEntry(v.r, v.record.incarnation, newest.sequence)
+		return err
+	})
+	return entry, err
+}
+
+// lastTries is how often Last looks without a view, which costs as much as the rest of it.
+const lastTries = 4
+
+// errMoved: an Apply has come between two looks.
+var errMoved = errors.New("the state has changed meanwhile")
+
+// last is Last without a view: what it has found first must still hold at the end, or be proven by what it has found last.
+func (s *Store) last(bucket, key string) (Entry, error) {
+	b, err := s.bucket(bucket)
+	if err != nil {
+		return Entry{}, err
+	}
+	db, _, err := s.use()
+	if err != nil {
+		return Entry{}, err
+	}
+	defer db.release()
+	k, err := readKey(db, b.record.incarnation, key)
+	if err != nil {
+		return Entry{}, err
+	}
+	newest, any := k.newest()
+	if any {
+		entry, err := findEntry(db, b.record.incarnation, newest.sequence)
+		if err == NoEntry {
+			err = errMoved // another has taken its place
+		}
+		return entry, err
+	}
+	if now, err := s.bucket(bucket); err != nil || now.record.incarnation == b.record.incarnation {
+		return Entry{}, cmp.Or[error](err, NoEntry)
+	}
+	return Entry{}, errMoved
+}
+
+// Next returns the first entry from a sequence on whose key matches. The error is as that of Message.
+func (s *Store) Next(bucket string, from uint64, filter subject.Filter) (Entry, error) {
+	for {
+		page, err := s.Scan(bucket, from, filter, 1, 0)
+		switch {
+		case err != nil:
+			return Entry{}, err
+		case len(page.Entries) > 0:
+			return page.Entries[0], nil
+		case !page.More:
+			return Entry{}, NoEntry
+		}
+		from = page.Next
+	}
+}
+
+// Scan returns the entries from a sequence on whose keys match: at most max, and no more than maxBytes of keys, headers and values,
+// but for the first. It may return fewer, even none, and still have More. The error is NoBucket, ErrClosed, or one of the disk.
+func (s *Store) Scan(bucket string, from uint64, filter subject.Filter, max, maxBytes int) (Scanned, error) {
+	var page Scanned
+	err := s.viewBucket(bucket, func(v *bucketView) error {
+		c := collector{page: &page, filter: filter, max: max, room: maxBytes}
+		page.At, page.Next = v.at, v.stats.sequence+1
+		if key, one := filter.Literal(); one {
+			return v.scanKey(&c, key, from)
+		}
+		return v.r.Scan(entryKey(v.record.incarnation, from), v.end(), c.visit)
+	})
+	return page, err
+}
+
+// scanKey visits the entries of one key: its record names them.
+func (v *bucketView) scanKey(c *collector, key string, from uint64) error {
+	k, err := readKey(v.r, v.record.incarnation, key)
+	if err != nil {
+		return err
+	}
+	for _, l := range k.live {
+		if l.sequence < from {
+			continue
+		}
+		key := entryKey(v.record.incarnation, l.sequence)
+		data, err := v.r.Get(key)
+		if err != nil {
+			return err
+		}
+		if more, err := c.visit(key, data); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// collector takes what matches, as long as there is room.
+type collector struct {
+	page    *Scanned
+	filter  subject.Filter
+	max     int
+	room    int // bytes left
+	visited int
+}
+
+func (c *collector) visit(key, record []byte) (bool, error) {
+	e, err := asEntry(key, record)
+	if err != nil {
+		return false, err
+	}
+	if len(c.page.Entries) >= c.max || c.visited >= scanMax {
+		return c.stop(e.Sequence), nil
+	}
+	c.visited++
+	if !c.filter.Match(e.Key) {
+		return true, nil
+	}
+	size := len(e.Key) + len(e.Header) + len(e.Value)
+	if len(c.page.Entries) > 0 && size > c.room {
+		return c.stop(e.Sequence), nil
+	}
+	c.room -= size
+	e.Value = append(make([]byte, 0, len(e.Value)), e.Value...) // the engine's until now
+	e.Header = bytes.Clone(e.Header)
+	c.page.Entries = append(c.page.Entries, e)
+	return true, nil
+}
+
+func (c *collector) stop(next uint64) bool {
+	c.page.More, c.page.Next = true, next
+	return false
+}
+
+// LastPerKey returns the sequence of the newest entry, of any op, of each key that matches. The error is NoBucket, ErrClosed, or one
+// of the disk.
+func (s *Store) LastPerKey(bucket string, filter subject.Filter) (Newest, error) {
+	var list Newest
+	err := s.viewBucket(bucket, func(v *bucketView) error {
+		list.At = v.at
+		return v.keys(filter, func(_ string, k *keyRecord) {
+			if newest, any := k.newest(); any {
+				list.Sequences = append(list.Sequences, newest.sequence)
+			}
+		})
+	})
+	slices.Sort(list.Sequences)
+	return list, err
+}
+
+// Count returns how many entries from a sequence on have keys that match, and of which applied entry of the log that is. The error
+// is NoBucket, ErrClosed, or one of the disk.
+func (s *Store) Count(bucket string, from uint64, filter subject.Filter) (count uint64, at rpc.Index, err error) {
+	err = s.viewBucket(bucket, func(v *bucketView) error {
+		at = v.at
+		if filter.All() && from <= 1 {
+			count = v.stats.entries
+			return nil
+		}
+		return v.keys(filter, func(_ string, k *keyRecord) {
+			for _, l := range k.live {
+				if l.sequence >= from {
+					count++
+				}
+			}
+		})
+	})
+	return count, at, err
+}
+
+// KeepFrom returns the sequence from which on there are as many entries, of all keys that match together, as are to be kept; 0 if
+// there are fewer anyway. The error is as that of Count.
+func (s *Store) KeepFrom(bucket string, filter subject.Filter, keep uint64) (from uint64, err error) {
+	var all []uint64
+	err = s.viewBucket(bucket, func(v *bucketView) error {
+		return v.keys(filter, func(_ string, k *keyRecord) {
+			for _, l := range k.live {
+				all = append(all, l.sequence)
+			}
+		})
+	})
+	if err != nil || keep == 0 || keep > uint64(len(all)) {
+		return 0, err
+	}
+	slices.Sort(all)
+	return all[uint64(len(all))-keep], nil
+}
+
+// State describes a bucket in terms of sequences. The error is NoBucket, ErrClosed, or one of the disk.
+func (s *Store) State(bucket string) (State, error) {
+	var state State
+	err := s.viewBucket(bucket, func(v *bucketView) error {
+		state = State{BucketInfo: v.info(), At: v.at}
+		if state.Entries == 0 {
+			if state.Sequence > 0 {
+				state.First = state.Sequence + 1
+			}
+			return nil
+		}
+		first, err := v.first(s.firsts.from(v))
+		if err != nil {
+			return err
+		}
+		s.firsts.found(v, first.Sequence)
+		state.First, state.FirstTime, state.LastTime = first.Sequence, first.Time, v.stats.lastTime
+		state.Gaps = state.Sequence + 1 - state.First - state.Entries
+		if state.LastTime == 0 {
+			last, err := readEntry(v.r, v.record.incarnation, v.stats.sequence)
+			state.LastTime = last.Time
+			return err
+		}
+		return nil
+	})
+	return state, err
+}
+
+// bucketView is one moment of a bucket.
+type bucketView struct {
+	*bucket
+	r  engine.Reader
+	at rpc.Index
+}
+
+// viewBucket runs a read on one moment of a bucket. The error is NoBucket if there is none of that name.
+func (s *Store) viewBucket(name string, read func(*bucketView) error) error {
+	return s.view(func(r engine.Reader) error {
+		at, err := readState(r)
+		if err != nil {
+			return err
+		}
+		b, err := mustBucket(r, name)
+		if err != nil {
+			return err
+		}
+		return read(&bucketView{bucket: b, r: r, at: at.applied.Index})
+	})
+}
+
+// end is where the bucket's entries end.
+func (v *bucketView) end() []byte { return prefixEnd(numbered(tableEntry, v.record.incarnation)) }
+
+// first finds the first entry from a sequence on.
+func (v *bucketView) first(from uint64) (first Entry, err error) {
+	err = v.r.Scan(entryKey(v.record.incarnation, from), v.end(), func(key, value []byte) (bool, error) {
+		first, err = asEntry(key, value)
+		first.Value, first.Header = nil, nil // the engine's
+		return false, err
+	})
+	if err == nil && first.Sequence == 0 {
+		err = NoEntry
+	}
+	return first, err
+}
+
+// keys visits the records of the keys that match, in order of key.
+func (v *bucketView) keys(filter subject.Filter, visit func(key string, k *keyRecord)) error {
+	table := numbered(tableKey, v.record.incarnation)
+	from := append(table[:len(table):len(table)], filter.Prefix()...)
+	return v.r.Scan(from, prefixEnd(from), func(key, record []byte) (bool, error) {
+		name := string(key[len(table):])
+		if !filter.Match(name) {
+			return true, nil
+		}
+		k, err := decodeKey(record)
+		if err == nil {
+			visit(name, &k)
+		}
+		return true, err
+	})
+}

@@ -1,0 +1,149 @@
+package subject
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/stretchr/testify/require"
+)
+
+func filter(t *testing.T, patterns ...string) Filter {
+	t.Helper()
+	f, err := Parse(patterns...)
+	require.NoError(t, err)
+	return f
+}
+
+func TestMatch(t *testing.T) {
+	for pattern, keys := range map[string]struct{ yes, no string }{
+		"a":       {"a", "b aa a.a"},
+		"a.b":     {"a.b", "a a.b.c a.c b"},
+		"*":       {"a b", "a.b a.b.c"},
+		">":       {"a a.b a.b.c", ""},
+		"a.*":     {"a.b a.c", "a b.a a.b.c"},
+		"*.b":     {"a.b b.b", "b a.b.c a"},
+		"a.>":     {"a.b a.b.c", "a b.a ab.c"},
+		"*.>":     {"a.b a.b.c", "a"},
+		"a.*.c":   {"a.b.c a.c.c", "a.b a.b.c.d a.c"},
+		"a*":      {"a*", "ab a"},
+		"a.b>":    {"a.b>", "a.bc a.b"},
+		"*.*.>":   {"a.b.c a.b.c.d", "a a.b"},
+		"a.*.c.>": {"a.b.c.d a.b.c.d.e", "a.b.c a.b.d.d"},
+	} {
+		f := filter(t, pattern)
+		for _, key := range strings.Fields(keys.yes) {
+			require.True(t, f.Match(key), "%s %s", pattern, key)
+		}
+		for _, key := range strings.Fields(keys.no) {
+			require.False(t, f.Match(key), "%s %s", pattern, key)
+		}
+	}
+	several := filter(t, "a.*", "b", "c.>")
+	for _, key := range []string{"a.x", "b", "c.d.e"} {
+		require.True(t, several.Match(key), key)
+	}
+	require.False(t, several.Match("a.x.y"))
+	require.Equal(t, []string{"a.*", "b", "c.>"}, several.Strings())
+}
+
+func TestWhatIsNoPattern(t *testing.T) {
+	for _, text := range []string{"", ".", "a.", ".a", "a..b", ">.a", "a.>.b", "a b", "a.b\tc", " ", "a\r\nb"} {
+		_, err := Parse("a", text)
+		require.ErrorIs(t, err, ErrBadPattern, text)
+		_, err = Under("p", text)
+		require.ErrorIs(t, err, ErrBadPattern, text)
+		require.False(t, Overlap(text, ">"), text)
+		require.False(t, Overlap(">", text), text)
+	}
+}
+
+func TestAllLiteralAndPrefix(t *testing.T) {
+	for _, c := range []struct {
+		patterns []string
+		all      bool
+		literal  string
+		prefix   string
+	}{
+		{nil, true, "", ""},
+		{[]string{">"}, true, "", ""},
+		{[]string{"a", ">"}, true, "", ""},
+		{[]string{"a.b"}, false, "a.b", "a.b"},
+		{[]string{"a.b", "a.c"}, false, "", "a."},
+		{[]string{"a.b.*", "a.b.c.>"}, false, "", "a.b."},
+		{[]string{"a.>"}, false, "", "a."},
+		{[]string{"*.a"}, false, "", ""},
+		{[]string{"ab.*", "ac"}, false, "", "a"},
+	} {
+		f := filter(t, c.patterns...)
+		require.Equal(t, c.all, f.All(), c.patterns)
+		literal, ok := f.Literal()
+		require.Equal(t, c.literal, literal, c.patterns)
+		require.Equal(t, c.literal != "", ok, c.patterns)
+		require.Equal(t, c.prefix, f.Prefix(), c.patterns)
+	}
+}
+
+func TestUnder(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"$KV.app.>": ">", "$KV.app.a": "a", "$KV.*.a.*": "a.*", "*.*.*": "*", "$KV.>": ">", ">": ">", "*.>": ">", "$KV.app.a.>": "a.>",
+		"$KV.app": "", "$KV.other.>": "", "$JS.>": "", "$KV": "", "*": "", "*.*": "",
+	} {
+		f, err := Under("$KV.app", pattern)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.Join(f.Strings(), " "), pattern)
+		if want == "" {
+			require.False(t, f.All(), pattern)
+			require.False(t, f.Match("a"), pattern)
+			require.Empty(t, f.Prefix(), pattern)
+		}
+	}
+	f, err := Under("$KV.app")
+	require.NoError(t, err)
+	require.True(t, f.All())
+	f, err = Under("$KV.app", "$KV.app.a", "$JS.x", "*.app.b")
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "b"}, f.Strings())
+}
+
+func TestMatchAllocatesNothing(t *testing.T) {
+	f := filter(t, "a.*.c", "b.>")
+	require.Zero(t, testing.AllocsPerRun(100, func() { f.Match("a.b.c.d.e") }))
+}
+
+// strange reports what a server's own matcher takes for a wildcard though it is none: a token that begins with *.
+func strange(text string) bool {
+	for token := range strings.SplitSeq(text, ".") {
+		if len(token) > 1 && (token[0] == '*' || token[0] == '>') {
+			return true
+		}
+	}
+	return false
+}
+
+// FuzzMatch compares with nats-server.
+func FuzzMatch(f *testing.F) {
+	for _, c := range [][2]string{{"a.b", "a.*"}, {"a.b.c", "a.>"}, {"a", ">"}, {"a.b", "*.b"}, {"a", "a.>"}, {"x.y", "*.*.>"}} {
+		f.Add(c[0], c[1])
+	}
+	f.Fuzz(func(t *testing.T, key, pattern string) {
+		filter, err := Parse(pattern)
+		require.Equal(t, server.IsValidSubject(pattern), err == nil)
+		if err != nil || strange(pattern) {
+			return
+		}
+		if server.IsValidPublishSubject(key) && !strange(key) {
+			require.Equal(t, server.SubjectMatchesFilter(key, pattern), filter.Match(key))
+			if filter.Match(key) {
+				require.True(t, strings.HasPrefix(key, filter.Prefix()))
+			}
+			under, err := Under("p.q", pattern)
+			require.NoError(t, err)
+			require.Equal(t, filter.Match("p.q."+key), under.Match(key))
+		}
+		if server.IsValidSubject(key) && !strange(key) {
+			require.Equal(t, server.SubjectsCollide(key, pattern), Overlap(key, pattern))
+			require.Equal(t, Overlap(key, pattern), Overlap(pattern, key))
+		}
+	})
+}

@@ -1,0 +1,54 @@
+package watch
+
+// Several accounts of NATS may be served, each by connections of its own (Q1, Q7). Consumers belong to the account that they were made in: a node
+// that serves an account is another host there, and a consumer has another name in its record than its client gave it, so that no account's
+// client reaches another's. The first account's names are as they are.
+
+import (
+	"errors"
+	"strings"
+)
+
+// Why no host is chosen for a consumer.
+var (
+	ErrNoHost  = errors.New("no node has a leaf connection")
+	ErrTooMany = errors.New("as many consumers are there as the account may have")
+)
+
+// accountMark parts a name from its account's. No node, no account and no consumer that a client makes has it in its name.
+const accountMark = "@"
+
+// In is the name of a consumer or a host in an account, as records have it. The first account has no name.
+func In(account, name string) string {
+	if account == "" {
+		return name
+	}
+	return name + accountMark + account
+}
+
+// Given is In for a name that a client gave: empty, as no consumer's is, if it names another account.
+func Given(account, name string) string {
+	if name == "" || strings.Contains(name, accountMark) {
+		return ""
+	}
+	return In(account, name)
+}
+
+// Parted is In's reverse.
+func Parted(recorded string) (name, account string) {
+	name, account, _ = strings.Cut(recorded, accountMark)
+	return name, account
+}
+
+// SameAccount reports whether two recorded names are of one account.
+func SameAccount(a, b string) bool {
+	_, of := Parted(a)
+	_, other := Parted(b)
+	return of == other
+}
+
+// Client is a consumer's name as its client knows it.
+func (r Ref) Client() string {
+	name, _ := Parted(r.Name)
+	return name
+}

@@ -1,0 +1,66 @@
+package watch
+
+// Answers about consumers go out on the leaf connection, where the deliveries go, so that none overtakes another: a client may take
+// from an answer and from what it has got so far that there is nothing to come (specification 1.2).
+
+// answer is one to be sent: the state as it was, or if that is nil as it is then.
+type answer struct {
+	ref   Ref
+	reply string
+	made  bool
+	state *State
+}
+
+// sendAnswer sends an answer; false if there is no room for it.
+func (h *Hub) sendAnswer(a answer) bool {
+	if a.state == nil {
+		a.state = h.state(a.ref)
+		a.state.Made = a.made
+	}
+	return h.send(Send{Subject: a.reply, State: a.state})
+}
+
+func (h *Hub) state(ref Ref) *State {
+	c := h.consumers[ref]
+	if c == nil {
+		return &State{Missing: true}
+	}
+	return &State{Record: &c.Record, Sequence: c.sequence, Stream: c.position(), Pending: c.toCome(), Bound: c.listened}
+}
+
+// answerMade tells the client that made a consumer how much there is to come, before any of it.
+func (h *Hub) answerMade(c *consumer) {
+	if c.Answer == "" {
+		return
+	}
+	state := h.state(c.Ref)
+	state.Made = true
+	h.answers.push(answer{ref: c.Ref, reply: c.Answer, state: state})
+	c.Answer = ""
+}
+
+// ask takes a request for a consumer's state.
+func (h *Hub) ask(e Asked) {
+	c := h.consumers[e.Ref]
+	switch {
+	case e.Index > h.applied:
+		if len(h.asked) < h.limits.AsksMax { // else its client asks again
+			h.asked = append(h.asked, e)
+		}
+	case c != nil && c.opening:
+		if len(c.asks) < h.limits.AsksMax {
+			c.asks = append(c.asks, e)
+		}
+	case h.answers.len() < h.limits.AsksMax:
+		h.answers.push(answer{ref: e.Ref, reply: e.Reply, made: e.Made})
+	}
+}
+
+// askedAgain takes the requests that waited for what is now applied.
+func (h *Hub) askedAgain() {
+	waiting := h.asked
+	h.asked = nil
+	for _, e := range waiting {
+		h.ask(e)
+	}
+}

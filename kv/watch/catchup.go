@@ -1,0 +1,281 @@
+package watch
+
+// How consumers that are behind catch up: in turn, a share at a time, from the ring if it goes back far enough, else by pages of
+// the store. A page in which entries of the snapshot are left over keeps its last one back, until the next page has shown whether
+// more follows: only then is it known what its message must say is to come, and the last message of a snapshot must say 0.
+
+// kick has a consumer take its turn, if it is behind and may be sent to.
+func (h *Hub) kick(c *consumer) {
+	switch {
+	case c.gone || c.queued || c.reading > 0 || c.opening || c.isHead():
+	case c.caughtUp():
+		c.group.heads.add(c)
+		c.group.loading.remove(c)
+		c.pending, c.seen = 0, c.group.total
+	case h.maySend(c):
+		c.queued = true
+		h.ready.push(c)
+	}
+}
+
+// caughtUp reports whether nothing is left that the hub has heard of.
+func (c *consumer) caughtUp() bool { return c.held == nil && !c.unsure && c.next > c.bucket.last }
+
+// lookAgain makes a consumer ask the store before it believes to be at the head.
+func (h *Hub) lookAgain(c *consumer) {
+	c.unsure = true
+	h.fallBehind(c, c.bucket.fed+1)
+	if h.abandon(c) && c.opening {
+		h.opens.push(c)
+	}
+	h.kick(c)
+}
+
+// abandon takes no page that a consumer has asked for; false if it has not.
+func (h *Hub) abandon(c *consumer) bool {
+	if c.reading == 0 {
+		return false
+	}
+	h.reads[c.reading] = nil
+	c.reading = 0
+	return true
+}
+
+// fallBehind makes a head a consumer that has looked at everything before a sequence.
+func (h *Hub) fallBehind(c *consumer, sequence uint64) {
+	if c.isHead() {
+		c.group.heads.remove(c)
+		c.next = max(c.next, sequence)
+		h.kick(c)
+	}
+}
+
+// serve does what waits, within what one step may do.
+func (h *Hub) serve() {
+	h.sendOwed()
+	for h.opens.len() > 0 && h.openFirst() {
+	}
+	h.serveReady()
+	h.sendOwed()
+}
+
+// sendOwed sends what is owed to clients beside entries.
+func (h *Hub) sendOwed() {
+	for h.leaf && h.answers.len() > 0 && h.sendAnswer(h.answers.peek()) {
+		h.answers.pop()
+	}
+	for h.leaf && h.requests.len() > 0 && h.sendRequest(h.requests.peek()) {
+		h.requests.pop()
+	}
+}
+
+// serveReady gives each consumer that is ready its share, as long as room, reads and the turn allow.
+func (h *Hub) serveReady() {
+	until := h.room - h.limits.TurnBytes
+	for range h.ready.len() { // one that is still behind comes again after the others
+		if h.room < until {
+			h.out.Again = true
+			return
+		}
+		if !h.catchUp(h.ready.peek()) {
+			return
+		}
+		c := h.ready.pop()
+		c.queued = false
+		h.kick(c)
+	}
+	h.out.Again = h.ready.len() > 0
+}
+
+// catchUp gives a consumer its share; false if nobody can be served now.
+func (h *Hub) catchUp(c *consumer) bool {
+	switch {
+	case c.gone || c.reading > 0 || !h.maySend(c) || c.caughtUp():
+		return true
+	case c.fromRing():
+		h.takePage(c, c.ringPage(h.limits))
+		return !h.out.WantRoom
+	}
+	return h.readPage(c)
+}
+
+// fromRing reports whether the ring has all that comes next. What is newest of its key only the store can say.
+func (c *consumer) fromRing() bool {
+	if c.next > c.last() {
+		return c.loading() || !c.unsure
+	}
+	return !c.unsure && c.bucket.ring.covers(c.next) && (c.mode == Every || !c.loading())
+}
+
+// ringPage makes a page of the ring.
+func (c *consumer) ringPage(limits Limits) Page {
+	r, to := &c.bucket.ring, c.last()
+	p := Page{Next: c.next}
+	for bytes := 0; p.Next <= to && p.Next < r.next() && bytes < limits.ShareBytes && len(p.Entries) < limits.PageMax; p.Next++ {
+		if e := r.at(p.Next); e != nil && c.group.filter.Match(e.Key) {
+			p.Entries = append(p.Entries, *e)
+			bytes += e.bytes()
+		}
+	}
+	p.Done = p.Next > to
+	return p
+}
+
+// openFirst has the first consumer that waits to begin counted; false if it must wait.
+func (h *Hub) openFirst() bool {
+	c := h.opens.peek()
+	if c.gone || !c.opening || c.reading > 0 {
+		h.opens.pop()
+		return true
+	}
+	if len(h.reads) >= h.limits.Reads {
+		return false
+	}
+	h.opens.pop()
+	read := h.newRead(c)
+	read.Count = true
+	if c.Config.Policy == DeliverByStartTime && c.Generation == 0 {
+		read.FromTime = c.Config.StartTime
+	}
+	if !h.leaf || !c.listened || h.room-h.reserved < 2*h.limits.PageBytes {
+		read.EntriesMax = 0
+	}
+	h.startRead(c, read)
+	return true
+}
+
+// readPage asks the store for what comes next; false if reads or room are short.
+func (h *Hub) readPage(c *consumer) bool {
+	if h.room-h.reserved < 2*h.limits.PageBytes {
+		h.out.WantRoom = true
+		return false
+	}
+	if len(h.reads) >= h.limits.Reads {
+		return false
+	}
+	h.startRead(c, h.newRead(c))
+	return true
+}
+
+func (h *Hub) newRead(c *consumer) Read {
+	h.readLast++
+	read := Read{
+		ID: h.readLast, Incarnation: c.Incarnation, Bucket: c.bucket.name, From: c.next, Filter: c.group.filter,
+		NoValues: c.Config.HeadersOnly, EntriesMax: h.limits.PageMax, BytesMax: h.limits.PageBytes,
+	}
+	if c.loading() {
+		read.To, read.Mode = c.snapshot, c.mode
+	}
+	if c.Config.FlowControl {
+		read.BytesMax = min(read.BytesMax, c.window.left(h.limits.Window))
+	}
+	return read
+}
+
+func (h *Hub) startRead(c *consumer, read Read) {
+	c.reading = read.ID
+	h.reads[read.ID] = c
+	h.reserved += h.limits.PageBytes
+	h.out.Reads = append(h.out.Reads, read)
+}
+
+// pageRead takes a page.
+func (h *Hub) pageRead(e PageRead) {
+	c := h.reads[e.Read]
+	delete(h.reads, e.Read)
+	h.reserved -= h.limits.PageBytes
+	if c == nil || c.gone {
+		return
+	}
+	c.reading = 0
+	if e.Page.Failed { // the bucket is gone, as the hub is about to hear; or the disk fails, and somebody else must serve the client
+		c.idle = true
+		return
+	}
+	c.bucket.last = max(c.bucket.last, e.Page.Last)
+	if c.opening {
+		c.next, c.pending, c.counted = max(c.next, e.Page.From), e.Page.Count, e.Page.Applied
+		if c.pending == 0 {
+			c.next = max(c.next, c.snapshot+1)
+		}
+		h.open(c)
+	}
+	if h.maySend(c) {
+		h.takePage(c, e.Page)
+	}
+	h.kick(c)
+}
+
+// takePage sends what a page has, as far as room and window allow. What is left over is looked for again later.
+func (h *Hub) takePage(c *consumer, p Page) {
+	loading, list := c.loading(), p.Entries
+	if c.held != nil {
+		list = append([]Entry{*c.held}, list...)
+	}
+	switch {
+	case loading && p.Done:
+		c.pending = uint64(len(list))
+	case loading:
+		c.pending = max(c.pending, uint64(len(list)))
+	case p.Done:
+		c.unsure = false
+	}
+	for i := range list {
+		e := &list[i]
+		if loading && !p.Done && i == len(list)-1 {
+			c.next = p.Next
+			h.hold(c, e)
+			return
+		}
+		if !h.maySend(c) || !h.deliver(c, e, c.after(loading, p.Done && i == len(list)-1)) {
+			c.next = max(c.next, e.Sequence+1)
+			h.hold(c, e)
+			return
+		}
+		h.hold(c, nil)
+		c.next = max(c.next, e.Sequence+1)
+		c.delivered(loading)
+	}
+	c.next = max(c.next, p.Next)
+	if loading && p.Done {
+		c.group.loading.remove(c)
+	}
+}
+
+// after is what the next message says is to come after it.
+func (c *consumer) after(loading, last bool) uint64 {
+	left := c.pending
+	if !loading {
+		left = c.behind()
+	}
+	if last {
+		return 0
+	}
+	return left - min(left, 1)
+}
+
+func (c *consumer) delivered(loading bool) {
+	if loading {
+		c.pending -= min(c.pending, 1)
+	} else {
+		c.seen++
+	}
+}
+
+// hold keeps an entry back; nil: no more. If all that are held back take too much, it is looked for again instead.
+func (h *Hub) hold(c *consumer, e *Entry) {
+	if c.held != nil {
+		h.heldBytes -= c.held.bytes()
+		c.held = nil
+	}
+	if e == nil {
+		return
+	}
+	if h.heldBytes+e.bytes() > h.limits.HeldBytes {
+		c.next = e.Sequence
+		return
+	}
+	own := *e
+	c.held = &own
+	h.heldBytes += own.bytes()
+}

@@ -1,0 +1,65 @@
+package watch
+
+import "github.com/stretchr/testify/require"
+
+// check requires what must be true of a hub between steps.
+func (h *Hub) check(r *require.Assertions) {
+	held, ringed := 0, 0
+	for i, c := range h.all {
+		r.Equal(i, c.allAt)
+		r.Same(c, h.consumers[c.Ref])
+		r.Same(c.bucket, h.buckets[c.Incarnation])
+		r.Equal(h.listened[c.Deliver], c.listened)
+		if c.held != nil {
+			held += c.held.bytes()
+			r.False(c.isHead(), "a head holds nothing back")
+		}
+		if c.isHead() {
+			r.False(c.opening || c.queued || c.reading > 0 || c.unsure)
+		} else if h.maySend(c) && !c.idle {
+			r.True(c.queued || c.reading > 0, "%s is behind, and nothing will wake it", c.Name)
+		}
+		if c.opening {
+			_, known := h.listened[c.Deliver]
+			r.True(c.reading > 0 || c.idle || !known || h.waitsToOpen(c))
+		}
+		if c.window.request != "" {
+			r.Same(c, h.flows[c.window.request])
+		}
+	}
+	for _, b := range h.rings {
+		ringed += b.ring.bytes
+		n, bytes := 0, 0
+		for _, g := range b.groups {
+			n += g.members
+			r.LessOrEqual(len(g.heads.list), g.members)
+		}
+		for s := b.ring.first; s < b.ring.next(); s++ {
+			if e := b.ring.at(s); e != nil {
+				r.Equal(s, e.Sequence)
+				bytes += e.bytes()
+			}
+		}
+		r.Equal(b.ring.bytes, bytes)
+		r.Equal(b.consumers, n)
+	}
+	r.Equal(h.heldBytes, held)
+	r.LessOrEqual(held, h.limits.HeldBytes)
+	r.Equal(h.ringBytes, ringed)
+	r.LessOrEqual(len(h.reads), h.limits.Reads)
+	r.Equal(len(h.reads)*h.limits.PageBytes, h.reserved)
+	r.LessOrEqual(len(h.flows), len(h.all))
+	for i, c := range h.timers {
+		r.Equal(i, c.timerAt)
+		r.False(c.gone)
+	}
+}
+
+func (h *Hub) waitsToOpen(c *consumer) bool {
+	for i := range h.opens.len() {
+		if h.opens.items[h.opens.first+i] == c {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,149 @@
+package watch
+
+// A client as nats.go is: an ordered consumer, and the watcher on top of it that says when the initial values are complete.
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+type client struct {
+	w       *world
+	id      int
+	config  Config
+	name    string // of its present consumer
+	deliver string
+	start   uint64 // the bucket's last sequence when it began to watch
+	lives   int    // consumers that it has had
+	expect  uint64 // the next consumer sequence
+	last    uint64 // the last revision
+	got     []uint64
+	pending []uint64 // what the messages said
+	begun   bool     // its request was answered
+	initial uint64
+	done    bool // has its initial values
+	doneAt  int  // got by then
+	beats   int
+	stalls  bool // does not answer flow control
+	asked   []string
+	bound   bool
+	reset   bool // wants to come back
+	stopped bool
+	surely  bool // it surely gets to know when it has its initial values
+}
+
+// create makes a consumer, as at first or as one that comes back.
+func (c *client) create() {
+	c.lives++
+	c.expect, c.reset, c.asked, c.bound = 1, false, nil, false
+	c.name = fmt.Sprintf("c%d-%d", c.id, c.lives)
+	c.deliver = fmt.Sprintf("_INBOX.%s.x", c.name)
+	config := c.config
+	if c.lives > 1 {
+		config.Policy, config.StartSequence = DeliverByStartSequence, c.last+1
+	}
+	c.w.place(Record{Ref: Ref{Name: c.name}, Config: config, Deliver: c.deliver, Answer: "answer." + c.name})
+}
+
+// answered hears what became of its request.
+func (c *client) answered(s *State) {
+	if c.begun || !s.Made {
+		return
+	}
+	c.begun, c.initial = true, s.Pending
+	if s.Pending == 0 && len(c.got) == 0 {
+		c.done = true
+	}
+}
+
+func (c *client) hear(s Send) {
+	if c.stopped || s.Subject != c.deliver || !c.bound {
+		return
+	}
+	switch {
+	case bytes.HasPrefix(s.Header, []byte("NATS/1.0 100 Idle Heartbeat")):
+		c.heartbeat(s)
+	case bytes.HasPrefix(s.Header, []byte("NATS/1.0 100 FlowControl Request")):
+		c.asked = append(c.asked, s.Reply)
+	default:
+		c.message(s)
+	}
+}
+
+func (c *client) heartbeat(s Send) {
+	c.beats++
+	last := headerNumber(s.Header, headerLast)
+	c.w.require.LessOrEqual(last, c.w.sentOn[c.deliver], "a heartbeat counts what was not sent")
+	if last >= c.expect {
+		c.reset = true
+		return
+	}
+	if stalled := headerText(s.Header, headerStalled); stalled != "" {
+		c.asked = append(c.asked, stalled)
+	} else if c.lives == 1 && c.config.Policy != DeliverByStartTime {
+		c.w.requireComplete(c, headerNumber(s.Header, headerStream))
+	}
+}
+
+func (c *client) message(s Send) {
+	reply, subject, _ := strings.Cut(s.Reply, "@")
+	t := strings.Split(reply, ".")
+	c.w.require.Len(t, 9, s.Reply)
+	c.w.require.Equal([]string{"$JS", "ACK", "KV_b", c.name, "1"}, t[:5])
+	sequence, of, pending := number(t[5]), number(t[6]), number(t[8])
+	if of != c.expect {
+		c.reset = true // and what came is not taken
+		return
+	}
+	c.expect++
+	c.w.require.Greater(sequence, c.last, "W1")
+	e := c.w.model.stored[sequence]
+	c.w.require.Equal("$KV.b."+e.Key, subject)
+	c.w.require.Equal(strconv.FormatInt(e.Time, 10), t[7])
+	c.w.require.True(c.config.Filter.Match(e.Key))
+	c.w.require.Equal(string(e.Value), string(s.Body))
+	c.last = sequence
+	c.got, c.pending = append(c.got, sequence), append(c.pending, pending)
+	if !c.done && (pending == 0 || c.begun && uint64(len(c.got)) >= c.initial) {
+		c.done, c.doneAt = true, len(c.got)
+	}
+}
+
+// process answers the flow-control requests, unless the client stalls.
+func (c *client) process() (events []Event) {
+	if c.stalls || c.stopped {
+		return nil
+	}
+	for _, subject := range c.asked {
+		events = append(events, Processed{subject})
+	}
+	c.asked = nil
+	return events
+}
+
+func (c *client) has(sequence uint64) bool {
+	_, found := slices.BinarySearch(c.got, sequence)
+	return found
+}
+
+func headerText(header []byte, name string) string {
+	_, after, found := strings.Cut(string(header), name)
+	if !found {
+		return ""
+	}
+	text, _, _ := strings.Cut(after, headerEnd)
+	return text
+}
+
+func headerNumber(header []byte, name string) uint64 { return number(headerText(header, name)) }
+
+func number(text string) uint64 {
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}

@@ -1,0 +1,247 @@
+package watch
+
+import (
+	"strconv"
+)
+
+// consumer is a consumer that this node serves.
+type consumer struct {
+	Record
+	bucket *bucket
+	group  *group
+	before string // of a reply's subject: all that is the same for each message
+
+	// next is the first sequence not looked at yet. While the consumer is a head it may lag: all up to bucket.fed was looked at.
+	next     uint64
+	snapshot uint64 // its last sequence; 0: there is none
+	mode     Mode   // of the snapshot
+	unsure   bool   // the store may have more than the bucket here has heard of
+	opening  bool   // not counted yet, its client not answered
+	reading  uint64 // the page being read; 0: none
+	queued   bool   // in Hub.ready
+	headAt   int    // in group.heads
+	loadAt   int    // in group.loading
+
+	sequence uint64  // of the last message
+	pending  uint64  // entries of the snapshot that are not sent, as far as known; exact in its last page
+	counted  uint64  // the index that pending was counted at
+	seen     uint64  // of group.total, at this consumer's position
+	held     *Entry  // looked at and not sent: the next to go
+	asks     []Asked // requests for its state, for when it is known
+
+	listened bool  // somebody listens
+	leftAt   int64 // when the last went; -1: somebody listens, or it cannot be known
+	idle     bool  // nobody has listened for too long
+	jumped   bool  // a heartbeat must tell that messages may be missing
+	sentAt   int64
+	window   window
+	due      int64 // of its timer
+	timerAt  int   // in Hub.timers
+	gone     bool
+	allAt    int // in Hub.all
+}
+
+// adopt takes up a consumer: one just made, or one whose earlier host is gone.
+func (h *Hub) adopt(r Record) {
+	b := h.bucket(&r)
+	c := &consumer{Record: r, bucket: b, leftAt: -1, sentAt: h.now, allAt: len(h.all), timerAt: -1}
+	c.group = b.group(r.Config.Filter)
+	c.before = "$JS.ACK.KV_" + r.Bucket + "." + r.Client() + ".1."
+	b.consumers++
+	c.group.members++
+	c.seen = c.group.total
+	h.consumers[r.Ref], h.all = c, append(h.all, c)
+	b.fed = max(b.fed, r.Start, r.Moved)
+	b.last = max(b.last, b.fed)
+	c.unsure = h.resetting || r.Changed != r.Created // else what comes after Start or Moved comes as changes
+	h.watchDeliver(c)
+	h.begin(c)
+	h.schedule(c)
+}
+
+// begin sets where a consumer begins. One that was moved has lost its position. If it has heartbeats its client is told by the first that
+// messages are missing, and comes back at the entry after the last that it got; what is new is sent too, since a client may look at
+// messages only. One without heartbeats is sent everything again.
+func (h *Hub) begin(c *consumer) {
+	c.sequence = c.Generation << 32
+	if c.Generation > 0 && c.Config.Heartbeat > 0 {
+		c.next, c.jumped = c.Moved+1, true
+	} else {
+		c.start()
+	}
+	h.count(c)
+}
+
+// again has a consumer begin again: what was sent may be lost, and its client would not notice.
+func (h *Hub) again(c *consumer) {
+	c.group.heads.remove(c)
+	c.group.loading.remove(c)
+	h.hold(c, nil)
+	h.abandon(c)
+	c.start()
+	h.count(c)
+}
+
+// count finds out how much there is to send, for which the store may have to be asked: once it is known whether somebody listens, to
+// whom the first page can then go at once.
+func (h *Hub) count(c *consumer) {
+	if c.next > c.snapshot && c.Config.Policy != DeliverByStartTime {
+		c.snapshot = 0
+		h.open(c)
+		return
+	}
+	c.opening = true
+	if _, known := h.listened[c.Deliver]; known {
+		h.opens.push(c)
+	}
+}
+
+func (c *consumer) start() {
+	c.next, c.snapshot = 1, c.Start
+	switch c.Config.Policy {
+	case DeliverNew:
+		c.next = c.Start + 1
+	case DeliverByStartSequence:
+		c.next = max(c.Config.StartSequence, 1)
+	case DeliverLastPerSubject:
+		c.mode = NewestOfKey
+	case DeliverLast:
+		c.mode = NewestOfAll
+	}
+}
+
+// open ends the beginning: what there is to expect is known, and the client that made the consumer can be told.
+func (h *Hub) open(c *consumer) {
+	c.opening = false
+	if c.pending > 0 {
+		c.group.loading.add(c)
+	}
+	h.answerMade(c)
+	for _, ask := range c.asks {
+		h.answers.push(answer{ref: c.Ref, reply: ask.Reply, made: ask.Made})
+	}
+	c.asks = nil
+	h.sendOwed()
+	h.kick(c)
+}
+
+// remove forgets a consumer; nil is none.
+func (h *Hub) remove(c *consumer) {
+	if c == nil {
+		return
+	}
+	c.gone = true
+	delete(h.consumers, c.Ref)
+	last := len(h.all) - 1
+	h.all[c.allAt] = h.all[last]
+	h.all[c.allAt].allAt = c.allAt
+	h.all[last] = nil
+	h.all = h.all[:last]
+	h.unwatchDeliver(c)
+	h.unflow(c)
+	h.timers.remove(c)
+	h.hold(c, nil)
+	h.abandon(c)
+	c.group.heads.remove(c)
+	c.group.loading.remove(c)
+	c.bucket.leave(c.group)
+	h.release(c.bucket)
+}
+
+func (c *consumer) isHead() bool { return c.headAt > 0 }
+
+// position is the last sequence that was sent or skipped.
+func (c *consumer) position() uint64 {
+	switch {
+	case c.held != nil:
+		return c.held.Sequence - 1
+	case c.isHead():
+		return max(c.next-1, c.bucket.fed)
+	}
+	return c.next - 1
+}
+
+// loading reports whether what is sent next belongs to the snapshot.
+func (c *consumer) loading() bool {
+	return c.next <= c.snapshot || c.held != nil && c.held.Sequence <= c.snapshot
+}
+
+// last is the last sequence to look at, as far as known.
+func (c *consumer) last() uint64 {
+	if c.loading() {
+		return c.snapshot
+	}
+	return c.bucket.last
+}
+
+// behind is how many entries were stored after the snapshot and are not sent. Some may have been dropped since.
+func (c *consumer) behind() uint64 { return c.group.total - min(c.seen, c.group.total) }
+
+// toCome is how many entries a client that asks is to expect. Until something after the snapshot was sent, that is the snapshot: it decides
+// when the initial values are complete, and must be exact.
+func (c *consumer) toCome() uint64 {
+	if c.loading() || c.sequence == c.Generation<<32 {
+		return c.pending
+	}
+	return c.behind()
+}
+
+// expects reports whether the dropped entry was one that the snapshot still had to send.
+func (c *consumer) expects(d Dropped, index uint64) bool {
+	return index > c.counted && c.pending > 1 && d.Sequence >= c.next && d.Sequence <= c.snapshot &&
+		(c.mode == Every || d.NextOfThisKey == 0 || d.NextOfThisKey > c.snapshot)
+}
+
+// maySend reports whether messages may go to a consumer now.
+func (h *Hub) maySend(c *consumer) bool {
+	return h.leaf && c.listened && !c.opening && !c.window.full(h.limits.Window)
+}
+
+// deliver sends an entry; false if the connection has no room for it.
+func (h *Hub) deliver(c *consumer, e *Entry, pending uint64) bool {
+	s := c.message(e, pending)
+	if !h.send(s) {
+		return false
+	}
+	c.sequence++
+	c.sentAt = h.now
+	h.flow(c, s.cost())
+	return true
+}
+
+// message is an entry as the client gets it.
+func (c *consumer) message(e *Entry, pending uint64) Send {
+	if c.Config.Native {
+		return c.native(e, pending)
+	}
+	s := Send{Subject: c.Deliver, Reply: c.reply(e, pending), Header: e.Header, Body: e.Value}
+	if c.Config.HeadersOnly {
+		s.Header, s.Body = withSize(e), nil
+	}
+	return s
+}
+
+// send sends a message, if the connection has room.
+func (h *Hub) send(s Send) bool {
+	cost := s.cost()
+	if cost > h.room {
+		h.out.WantRoom = true
+		return false
+	}
+	h.room -= cost
+	h.out.Send = append(h.out.Send, s)
+	return true
+}
+
+// reply is the reply subject of a delivery, from which clients take revision, time and what is to come, and from which the last server
+// takes the subject that the message is to have (specification section 1).
+func (c *consumer) reply(e *Entry, pending uint64) string {
+	b := make([]byte, 0, len(c.before)+len(c.bucket.after)+len(e.Key)+4*20+4)
+	b = append(b, c.before...)
+	b = append(strconv.AppendUint(b, e.Sequence, 10), '.')
+	b = append(strconv.AppendUint(b, c.sequence+1, 10), '.')
+	b = append(strconv.AppendInt(b, e.Time, 10), '.')
+	b = strconv.AppendUint(b, pending, 10)
+	b = append(b, c.bucket.after...)
+	return string(append(b, e.Key...))
+}

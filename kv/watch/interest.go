@@ -1,0 +1,91 @@
+package watch
+
+import "slices"
+
+// Who listens: the leaf connection tells of the subjects that Effects.Watch names. No message goes to a subject that nobody listens to,
+// and a consumer that nobody has listened to for too long is idle. While the connection is down nothing is known, and nothing counted.
+
+// watchDeliver has the connection tell of a consumer's subject.
+func (h *Hub) watchDeliver(c *consumer) {
+	c.listened = h.listened[c.Deliver]
+	h.delivers[c.Deliver] = append(h.delivers[c.Deliver], c)
+	h.out.Watch = append(h.out.Watch, Watch{Subject: c.Deliver})
+	if h.leaf && !c.listened {
+		c.leftAt = h.now
+	}
+}
+
+func (h *Hub) unwatchDeliver(c *consumer) {
+	h.out.Watch = append(h.out.Watch, Watch{Subject: c.Deliver, Ended: true})
+	list := h.delivers[c.Deliver]
+	at := slices.Index(list, c)
+	if list = slices.Delete(list, at, at+1); len(list) > 0 {
+		h.delivers[c.Deliver] = list
+		return
+	}
+	delete(h.delivers, c.Deliver)
+	delete(h.listened, c.Deliver)
+}
+
+// interested takes what the connection tells of a subject.
+func (h *Hub) interested(e Interest) {
+	list := h.delivers[e.Subject]
+	was, known := h.listened[e.Subject]
+	if len(list) == 0 || known && was == e.Listened {
+		return
+	}
+	h.listened[e.Subject] = e.Listened
+	for _, c := range list {
+		if !known && c.opening {
+			h.opens.push(c)
+		}
+		c.listened = e.Listened
+		if e.Listened {
+			c.leftAt, c.idle, c.sentAt = -1, false, h.now
+			h.kick(c)
+		} else if h.leaf {
+			c.leftAt = h.now
+		}
+		h.schedule(c)
+	}
+}
+
+// connected begins to count how long nobody listens.
+func (h *Hub) connected() {
+	h.leaf = true
+	for _, c := range h.all {
+		if !c.listened {
+			c.leftAt = h.now
+		}
+		c.sentAt = h.now
+		h.schedule(c)
+		h.kick(c)
+	}
+}
+
+// disconnected ends that. What was sent last may not have arrived: a client with heartbeats is told that messages may be missing, another
+// is sent everything again.
+func (h *Hub) disconnected() {
+	if !h.leaf {
+		return
+	}
+	h.leaf = false
+	h.out.Send = h.out.Send[:0] // of this step: as lost as what was sent just before
+	for _, c := range h.all {
+		c.leftAt = -1
+		h.unflow(c)
+		if c.sequence > c.Generation<<32 {
+			h.mistrust(c)
+		}
+		h.schedule(c)
+	}
+}
+
+func (h *Hub) mistrust(c *consumer) {
+	c.sequence++
+	if c.Config.Heartbeat > 0 {
+		c.jumped = true
+	} else {
+		h.again(c)
+	}
+}

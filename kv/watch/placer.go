@@ -1,0 +1,323 @@
+package watch
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Placer says which node is to serve which consumer. Each node has one and feeds it what it is fed itself, so that whoever leads
+// knows at once what there is to do: no node has to be asked. It decides nothing by itself: what it proposes is decided when the
+// log's entry is applied, by the record as it then is.
+type Placer struct {
+	self    string
+	now     int64
+	leading bool
+	hosts   []host // in order of name
+	records map[Ref]placed
+	lives   map[life]map[Ref]bool // the same, by who serves them
+	turn    int                   // of the next host
+	marks   []mark                // what this node had applied, lately
+	// proposed is when something was proposed that is not done yet; it is proposed again when that takes too long.
+	proposed map[Ref]int64
+}
+
+// host is a node as its announcements show it.
+type host struct {
+	name     string
+	instance string // of its data folder, if it said so
+	boot     uint64
+	able     bool  // its leaf connection is up, and it follows the log
+	heard    int64 // when it was last heard to be able; of one that was never heard, when the placer began to wait
+	idle     []Idle
+}
+
+// life is one life of a node.
+type life struct {
+	host string
+	boot uint64
+}
+
+// placed is what a placer needs of a record.
+type placed struct {
+	life
+	bucket              string
+	created, generation uint64
+}
+
+// mark is what was applied by a time.
+type mark struct {
+	at    int64
+	index uint64
+}
+
+// Announcement is what each node says of itself to all, again and again.
+type Announcement struct {
+	Node     string
+	Instance string `json:",omitempty"` // of its data folder; empty: a release that does not say
+	Boot     uint64 // rises from start to start of one folder
+	Able     bool   // its leaf connection is up
+	// Applied is how far it has applied the log: a host that falls far behind the leader serves nobody.
+	Applied uint64
+	// Leaving: the node is about to end, and its consumers are to go to others at once.
+	Leaving bool
+	Idle    []Idle // consumers there whose clients are gone
+}
+
+// Move gives a consumer to another host.
+type Move struct {
+	Ref
+	Bucket              string
+	Created, Generation uint64 // as the record is now
+	Host                string
+	Boot                uint64
+}
+
+// Removal removes a consumer whose client is gone.
+type Removal struct {
+	Idle
+	Bucket string
+}
+
+// Proposals is what a leader is to propose.
+type Proposals struct {
+	Moves    []Move
+	Removals []Removal
+}
+
+const (
+	// AnnounceEvery is how often each node announces itself.
+	AnnounceEvery = 100_000_000
+	// IdleMax bounds the idle consumers in an announcement; the others come later.
+	IdleMax = 32
+
+	// lostAfter is how long a host may be silent before its consumers are given to others.
+	lostAfter = 600_000_000
+	// lagMax is how long ago the leader may have applied what a host has applied now.
+	lagMax = 1_000_000_000
+	// pauseMin is a pause of this node itself, after which it cannot say how long others have been silent.
+	pauseMin = 300_000_000
+	// proposeAgain is how long a proposal may take.
+	proposeAgain = 1_000_000_000
+	movesMax     = 256 // proposed at a time
+	hostsMax     = 64  // remembered
+)
+
+// NewPlacer makes the placer of a node, for the account that its name says (In): it knows of no other's hosts and consumers.
+func NewPlacer(self string) *Placer {
+	return &Placer{self: self, records: map[Ref]placed{}, lives: map[life]map[Ref]bool{}, proposed: map[Ref]int64{}}
+}
+
+// Apply takes what was applied.
+func (p *Placer) Apply(changes []Change) {
+	for _, change := range changes {
+		switch c := change.(type) {
+		case Placed:
+			p.put(&c.Record)
+		case Removed:
+			p.forget(c.Ref)
+		case BucketGone:
+			for ref := range p.records {
+				if ref.Incarnation == c.Incarnation {
+					p.forget(ref)
+				}
+			}
+		}
+	}
+}
+
+// Reset takes a state in place of what was known.
+func (p *Placer) Reset(records []Record) {
+	clear(p.records)
+	clear(p.lives)
+	clear(p.proposed)
+	for i := range records {
+		p.put(&records[i])
+	}
+}
+
+func (p *Placer) put(r *Record) {
+	p.forget(r.Ref)
+	if !SameAccount(r.Name, p.self) {
+		return
+	}
+	p.host(r.Host) // whoever was never heard is waited for from now on
+	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Generation}
+	p.records[r.Ref] = now
+	if p.lives[now.life] == nil {
+		p.lives[now.life] = map[Ref]bool{}
+	}
+	p.lives[now.life][r.Ref] = true
+}
+
+func (p *Placer) forget(ref Ref) {
+	served := p.lives[p.records[ref].life]
+	if delete(served, ref); len(served) == 0 {
+		delete(p.lives, p.records[ref].life)
+	}
+	delete(p.records, ref)
+	delete(p.proposed, ref)
+}
+
+// Lead says whether this node leads.
+func (p *Placer) Lead(leading bool) {
+	p.leading = leading
+	clear(p.proposed)
+}
+
+// Hear takes an announcement.
+func (p *Placer) Hear(now int64, a Announcement) {
+	p.at(now)
+	if !SameAccount(a.Node, p.self) || len(p.hosts) >= hostsMax && !slices.ContainsFunc(p.hosts, func(h host) bool { return h.name == a.Node }) {
+		return
+	}
+	if a.Node == p.self {
+		p.mark(a.Applied)
+	}
+	h := p.host(a.Node)
+	if p.earlier(h, &a) {
+		return
+	}
+	h.instance, h.boot, h.able, h.idle = a.Instance, a.Boot, a.Able && a.Applied >= p.least(), a.Idle
+	switch {
+	case a.Leaving:
+		h.able, h.heard = false, p.now-lostAfter-1
+	case h.able:
+		h.heard = p.now
+	}
+}
+
+// earlier reports whether an announcement is of another life than the one that counts. Within a data folder that is the latest. Another folder
+// counts its starts from the beginning, so of two that are heard the one that is known counts, until it is lost.
+func (p *Placer) earlier(h *host, a *Announcement) bool {
+	if h.instance == "" || a.Instance == h.instance {
+		return a.Boot < h.boot
+	}
+	return !p.lost(h)
+}
+
+// mark notes what this node has applied, and forgets what lies longer back than is asked for.
+func (p *Placer) mark(index uint64) {
+	p.marks = append(p.marks, mark{p.now, index})
+	for len(p.marks) > 1 && p.now-p.marks[1].at >= lagMax {
+		p.marks = slices.Delete(p.marks, 0, 1)
+	}
+}
+
+// least is what a host must have applied.
+func (p *Placer) least() uint64 {
+	if len(p.marks) == 0 || p.now-p.marks[0].at < lagMax {
+		return 0
+	}
+	return p.marks[0].index
+}
+
+// at lets time pass. After a pause of this node's own nobody counts as lost that was not before.
+func (p *Placer) at(now int64) {
+	if pause := now - p.now; p.now > 0 && pause > pauseMin {
+		for i := range p.hosts {
+			p.hosts[i].heard += pause
+		}
+	}
+	p.now = max(p.now, now)
+}
+
+// host finds a host, or begins to wait for it.
+func (p *Placer) host(name string) *host {
+	at, known := slices.BinarySearchFunc(p.hosts, name, func(h host, name string) int { return cmp.Compare(h.name, name) })
+	if !known {
+		p.hosts = slices.Insert(p.hosts, at, host{name: name, heard: p.now})
+	}
+	return &p.hosts[at]
+}
+
+func (p *Placer) lost(h *host) bool { return p.now-h.heard > lostAfter }
+
+// Choose names the host of the next consumer, in turn; false if there is none.
+func (p *Placer) Choose(now int64) (name string, boot uint64, ok bool) {
+	p.at(now)
+	for range p.hosts {
+		p.turn++
+		if h := &p.hosts[p.turn%len(p.hosts)]; h.able && !p.lost(h) {
+			return h.name, h.boot, true
+		}
+	}
+	return "", 0, false
+}
+
+// Tick says what is to be proposed by a time, if this node leads: moves of consumers whose host is lost, or has begun another life, and
+// removals of those whose clients are gone.
+func (p *Placer) Tick(now int64) Proposals {
+	p.at(now)
+	var list Proposals
+	if !p.leading {
+		return list
+	}
+	list.Removals = p.removals()
+	for _, ref := range p.orphans() {
+		if name, boot, ok := p.Choose(p.now); ok {
+			r := p.records[ref]
+			p.proposed[ref] = p.now
+			list.Moves = append(list.Moves, Move{ref, r.bucket, r.created, r.generation, name, boot})
+		}
+	}
+	return list
+}
+
+// orphans lists consumers that are to be moved, at most movesMax, in an order that does not depend on chance.
+func (p *Placer) orphans() (list []Ref) {
+	for l, served := range p.lives {
+		if !p.over(l) {
+			continue
+		}
+		for ref := range served {
+			if p.mayPropose(ref) {
+				list = append(list, ref)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Ref) int {
+		return cmp.Or(cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Name, b.Name))
+	})
+	return list[:min(len(list), movesMax)]
+}
+
+// over reports whether a node's life is over, as far as serving consumers goes.
+func (p *Placer) over(l life) bool {
+	h := p.host(l.host)
+	return p.lost(h) || h.boot != 0 && h.boot != l.boot
+}
+
+func (p *Placer) removals() (list []Removal) {
+	for i := range p.hosts {
+		for _, idle := range p.hosts[i].idle {
+			r, known := p.records[idle.Ref]
+			if known && r.created == idle.Created && p.mayPropose(idle.Ref) {
+				p.proposed[idle.Ref] = p.now
+				list = append(list, Removal{idle, r.bucket})
+			}
+		}
+	}
+	return list
+}
+
+func (p *Placer) mayPropose(ref Ref) bool {
+	at, waits := p.proposed[ref]
+	return !waits || p.now-at > proposeAgain
+}
+
+// Forget has what was proposed for a consumer proposed again: it was not logged.
+func (p *Placer) Forget(ref Ref) { delete(p.proposed, ref) }
+
+// Consumers is how many there are in the account.
+func (p *Placer) Consumers() int { return len(p.records) }
+
+// Able is how many hosts can take consumers.
+func (p *Placer) Able(now int64) (n int) {
+	p.at(now)
+	for i := range p.hosts {
+		if h := &p.hosts[i]; h.able && !p.lost(h) {
+			n++
+		}
+	}
+	return n
+}

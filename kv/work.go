@@ -1,0 +1,74 @@
+package kv
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// request is one message of a client on its way through the service. All but the fields for inflight are set before it is
+// shared and then only read.
+type request struct {
+	msg  *nats.Msg
+	work work
+	// fail is what its client hears, in the words of its protocol, when the service cannot do the work; nothing if that is what it hears.
+	fail func(*failure) []reply
+
+	door     doorKind
+	trace    *Trace // nil: nobody asked for one; written by who has the request in hand, one after the other
+	epoch    uint64 // of leadership, when it came; see Service.epoch
+	deadline time.Time
+	weight   int // bytes it counts for in inflight
+	logged   atomic.Bool
+
+	client        uint16 // the rest is inflight's
+	waits         bool
+	before, after *request
+}
+
+// work is what a request asks for, checked: a command to log, or a look at the store once that is confirmed to be up to date.
+type work struct {
+	command []byte
+	done    func(store.Result) ([]reply, *work) // goes on when it was applied: an answer, or what is to be done next
+	look    func() ([]reply, *work)             // goes on when it was confirmed
+	local   bool                                // look at the store as it is, unconfirmed
+	made    string                              // the bucket that the command makes
+}
+
+// todo is work for a request, on its way to somebody who does it.
+type todo struct {
+	request *request
+	work    work
+}
+
+// reply is a message to a client.
+type reply struct {
+	status string // the first line of its headers, after NATS/1.0: then there is nothing else
+	header nats.Header
+	data   []byte
+}
+
+// requestOverheadBytes is what a request weighs beside its message's bytes.
+const requestOverheadBytes = 512
+
+func (s *Service) newRequest(msg *nats.Msg) *request {
+	r := &request{
+		msg:      msg,
+		epoch:    s.epoch.Load(),
+		deadline: time.Now().Add(s.timeout),
+		weight:   msg.Size() + requestOverheadBytes,
+	}
+	s.begin(r)
+	return r
+}
+
+// hasBrokenHeader reports whether a message came with headers that could not be read: a lane says so, nats.go leaves them out.
+func (s *Service) hasBrokenHeader(msg *nats.Msg) bool {
+	if s.lane != nil {
+		return msg.Header != nil && len(msg.Header) == 0
+	}
+	return msg.Header == nil && msg.Size() > len(msg.Subject)+len(msg.Reply)+len(msg.Data)
+}

@@ -1,0 +1,93 @@
+package raft
+
+// Entries whose payload the disk has lost (D3, F18): what the node may not do until the leader has given them again.
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// damaged is n1 of three with entries 1 to 5 of term 1, of which 3 and 4 are lost.
+func damaged(t *testing.T) *solo {
+	c := start(rpc.HardState{Term: 1}, 1, 1, 1, 1, 1)
+	c.Damaged = []rpc.EntryID{{Term: 1, Index: 3}, {Term: 1, Index: 4}}
+	return newSolo(t, c)
+}
+
+func TestF18DamagedNodeNeitherVotesNorCampaigns(t *testing.T) {
+	s := damaged(t)
+	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(1_000)))
+	out := s.hear("n2", 2, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 1, Index: 5}})
+	require.Equal(t, []*rpc.RequestVoteReturn{{}}, only[*rpc.RequestVoteReturn](out.SendAfterSync))
+	out = s.hear("n2", 3, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 1, Index: 5}, PreVote: true})
+	require.False(t, only[*rpc.RequestVoteReturn](append(out.Send, out.SendAfterSync...))[0].Granted)
+}
+
+// F23: whoever stores an old copy of what it had neither votes nor campaigns, nor hands on what it leads.
+func TestF23AnOldCopyNeitherVotesNorLeads(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}, 1, 1))
+	s.turn(Outdated{})
+	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(1_000)))
+	out := s.hear("n2", 2, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 1, Index: 5}})
+	require.Equal(t, []*rpc.RequestVoteReturn{{}}, only[*rpc.RequestVoteReturn](out.SendAfterSync))
+	out = s.hear("n2", 2, &rpc.TimeoutNowCommand{})
+	require.Empty(t, only[*rpc.RequestVoteCommand](append(out.Send, out.SendAfterSync...)))
+
+	leader := established(t, 3)
+	leader.turn(Outdated{})
+	leader.tickFor(1)
+	require.Equal(t, Follower, leader.role)
+}
+
+func TestF18DamagedLogEndsBeforeTheDamageForTheLeader(t *testing.T) {
+	s := damaged(t)
+	out := s.hear("n2", 1, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 5}, Commit: 5})
+	require.Equal(t, []*rpc.AppendLogReturn{{Prev: 5, Hint: rpc.EntryID{Term: 1, Index: 2}, Damaged: true}}, only[*rpc.AppendLogReturn](out.Send))
+	require.Zero(t, s.commit)
+	out = s.hear("n2", 1, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}, Entries: run(2, 1), Commit: 5})
+	require.Equal(t, rpc.Index(2), only[*rpc.AppendLogReturn](out.Send)[0].Match)
+	require.Equal(t, rpc.Index(2), s.commit)
+}
+
+func TestF18RepairIsAcknowledgedWhenItIsDurable(t *testing.T) {
+	s := damaged(t)
+	out := s.hear("n2", 1, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 2}, Entries: run(3, 1, 1, 1), Commit: 5})
+	require.Equal(t, run(3, 1, 1), out.Write.Repairs)
+	require.Empty(t, out.Write.Entries, "the log knew them all along")
+	require.Empty(t, only[*rpc.AppendLogReturn](out.Send))
+	require.Equal(t, rpc.Index(5), only[*rpc.AppendLogReturn](out.SendAfterSync)[0].Match)
+	require.Contains(t, out.Facts, LogRepaired{})
+	require.Equal(t, rpc.Index(5), s.commit)
+	require.Zero(t, out.Apply, "what is read of the disk now is damaged still")
+	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(s.ticks.ElectionMin)), "a leader would read it too")
+	require.Equal(t, rpc.Index(5), s.synced().Apply.To)
+	s.tickFor(s.ticks.ElectionMin)
+	require.Equal(t, PreCandidate, s.role)
+}
+
+func TestF18DamageThatIsReplacedOrCoveredIsGone(t *testing.T) {
+	s := damaged(t)
+	out := s.hear("n2", 2, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 2}, Entries: run(3, 2)})
+	require.Empty(t, out.Write.Repairs)
+	require.Equal(t, run(3, 2), out.Write.Entries)
+	require.False(t, s.damage.any())
+
+	s = damaged(t)
+	s.hear("n2", 1, &rpc.HeartbeatCommand{})
+	s.turn(SnapshotStored{From: "n2", Transfer: 1, Snapshot: rpc.EntryID{Term: 1, Index: 4}, Configuration: table("n1", "n2", "n3")})
+	s.turn(Restored{rpc.EntryID{Term: 1, Index: 4}})
+	require.False(t, s.damage.any())
+	require.Equal(t, rpc.Index(5), s.log.last)
+}
+
+// A leader whose follower comes back with damage goes back behind what that had acknowledged, and commits nothing by it meanwhile.
+func TestF18LeaderGoesBackForADamagedFollower(t *testing.T) {
+	s := established(t, 5)
+	out := s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 5, Hint: rpc.EntryID{Term: 1, Index: 2}, Damaged: true})
+	require.Equal(t, rpc.Index(2), s.office.peers["n2"].match)
+	require.Equal(t, rpc.Index(5), s.commit)
+	require.Equal(t, rpc.Index(3), out.Loads[0].From)
+}

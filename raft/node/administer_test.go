@@ -1,0 +1,193 @@
+package node
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
+)
+
+// change has a leader change the members, and waits until that is through.
+func (m *manual) change(c raft.Change) {
+	m.t.Helper()
+	for range 100 {
+		var answer error
+		answered := false
+		require.NoError(m.t, m.leader().Reconfigure(c, func(_ rpc.EntryID, err error) { answer, answered = err, true }))
+		for range 1000 {
+			if m.run(1); answered {
+				break
+			}
+		}
+		require.True(m.t, answered, "a change was not answered")
+		if answer == nil {
+			return
+		}
+		require.True(m.t, errors.Is(answer, raft.ErrChangeUnderWay) || errors.Is(answer, ErrUnknown), "%v", answer)
+		m.run(20)
+	}
+	m.t.Fatal("no change comes through")
+}
+
+// member is a node as it may be added.
+func (m *manual) member(id rpc.NodeID) rpc.Member {
+	return rpc.Member{ID: id, Instance: m.folders[id].Instance}
+}
+
+// joinGroup is a group of three, and a fourth that waits to be added.
+func joinGroup(t *testing.T, seed uint64, options func(*Options)) *manual {
+	m := newManualWith(t, seed, options, "n1", "n2", "n3")
+	m.ids = append(m.ids, "n4")
+	m.joins["n4"] = true
+	m.disks["n4"] = waltest.New()
+	m.start("n4", seed+30)
+	m.greet()
+	return m
+}
+
+// standing waits until a node stands so in its cluster.
+func (m *manual) standing(id rpc.NodeID, want Standing) {
+	m.t.Helper()
+	for range 200 {
+		if m.hub.nodes[id].Status().Standing == want {
+			return
+		}
+		m.run(10)
+		m.greet()
+	}
+	m.t.Fatalf("%s is no %v:\n%s", id, want, m.trail.String())
+}
+
+// A node that waits to be added says so, takes part in nothing, and after it was added gets the state and becomes a voter. It stays
+// one over a restart, started as it was.
+func TestJoin(t *testing.T) {
+	for seed, options := range []func(*Options){nil, noLogKept} {
+		m := joinGroup(t, uint64(seed), options)
+		m.add(numbers(1, 200)...)
+		m.run(200)
+		require.True(t, m.hub.nodes["n4"].Status().Joining)
+		require.Contains(t, m.trail.String(), "raftbus member add n4")
+		m.change(raft.Change{Add: []rpc.Member{m.member("n4")}})
+		m.standing("n4", StandingVoter)
+		require.False(t, m.hub.nodes["n4"].Status().Joining)
+		m.agree()
+		m.crash("n4")
+		m.add(7)
+		m.back("n4", 90)
+		m.agree()
+		require.Equal(t, []rpc.NodeID{"n1", "n2", "n3", "n4"}, m.hub.nodes["n4"].Status().Members)
+		m.change(raft.Change{Remove: []rpc.NodeID{"n1"}})
+		m.standing("n1", StandingRemoved)
+		m.add(8)
+	}
+}
+
+// A node that lost its disk comes back as another instance: it is told so, and takes part again once it was replaced (D3, F23).
+func TestReplaceALostDisk(t *testing.T) {
+	m := newManual(t, 4, "n1", "n2", "n3")
+	m.add(numbers(1, 20)...)
+	lost := m.follower()
+	m.crash(lost)
+	m.disks[lost] = waltest.New()
+	m.start(lost, 77)
+	delete(m.hub.down, lost)
+	m.greet()
+	m.run(500)
+	require.Equal(t, StandingNone, m.hub.nodes[lost].Status().Standing)
+	require.Contains(t, join(keys(m.hub.nodes[lost].Status().RefusedBy)), "n")
+	m.change(raft.Change{Add: []rpc.Member{m.member(lost)}})
+	m.standing(lost, StandingVoter)
+	m.agree()
+}
+
+// A node that joins after other changes hears of them in the log as it catches up: it does not take itself for removed meanwhile.
+func TestAJoinerIsNotTakenForRemoved(t *testing.T) {
+	m := joinGroup(t, 5, nil)
+	m.change(raft.Change{Remove: []rpc.NodeID{"n1"}})
+	m.change(raft.Change{Add: []rpc.Member{m.member("n1")}})
+	m.standing("n1", StandingVoter)
+	applied := 0
+	for range 40 { // more than one AppendLog holds
+		require.NoError(t, m.leader().Propose(make([]byte, 10<<10), func(any, rpc.EntryID) { applied++ }))
+		m.run(20)
+	}
+	require.Equal(t, 40, applied)
+	before := strings.Count(m.trail.String(), "no member of the cluster any more")
+	m.change(raft.Change{Add: []rpc.Member{m.member("n4")}})
+	m.standing("n4", StandingVoter)
+	require.Equal(t, before, strings.Count(m.trail.String(), "no member of the cluster any more"), m.trail.String())
+}
+
+func keys(m map[rpc.NodeID]string) []rpc.NodeID {
+	var list []rpc.NodeID
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+// Leadership goes to whom it is to go to, and whoever asked is told; requests that cannot be fulfilled are answered too (L9).
+func TestTransferLeadership(t *testing.T) {
+	m := newManual(t, 6, "n1", "n2", "n3")
+	m.add(numbers(1, 20)...)
+	old := m.leader()
+	to := m.follower()
+	require.ErrorIs(t, m.hub.nodes[to].TransferLeadership("", func(error) {}), ErrNotLeader)
+	var answers []error
+	require.NoError(t, old.TransferLeadership(to, func(err error) { answers = append(answers, err) }))
+	require.NoError(t, old.TransferLeadership(to, func(err error) { answers = append(answers, err) }))
+	m.run(50)
+	require.Equal(t, []error{ErrBusy, nil}, answers)
+	require.Equal(t, to, m.leader().id())
+	m.crash(old.id())
+	answers = nil
+	require.NoError(t, m.leader().TransferLeadership(old.id(), func(err error) { answers = append(answers, err) }))
+	m.run(50)
+	require.Len(t, answers, 1)
+	require.ErrorIs(t, answers[0], ErrNotTransferred)
+}
+
+// Whoever asked for a change is answered also when the leader is cut off before it is through, or stops.
+func TestChangeIsAnsweredByADeposedLeader(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		m := joinGroup(t, 8, nil)
+		m.add(1)
+		m.run(100)
+		leader := m.leader()
+		for _, id := range m.ids {
+			m.hub.down[id] = id != leader.id()
+		}
+		var answers []error
+		ask := func() error {
+			return leader.Reconfigure(raft.Change{Add: []rpc.Member{m.member("n4")}}, func(_ rpc.EntryID, err error) { answers = append(answers, err) })
+		}
+		require.NoError(t, ask())
+		m.run(1)
+		require.Empty(t, answers)
+		if require.NoError(t, ask()); stop {
+			require.NoError(t, m.steps[leader.id()].Stop())
+		} else {
+			m.run(300)
+		}
+		require.Len(t, answers, 2)
+		require.ErrorIs(t, ask(), ErrNotLeader)
+	}
+}
+
+// What a leader knows of its peers is seen soon after they answered, also while nothing else changes.
+func TestALeadersViewIsFresh(t *testing.T) {
+	m := newManual(t, 3, "n1", "n2", "n3")
+	m.add(numbers(1, 50)...)
+	m.run(200)
+	s := m.leader().Status()
+	require.Len(t, s.Peers, 2)
+	for _, p := range s.Peers {
+		require.True(t, p.Connected)
+		require.Equal(t, s.Last, p.Match, p.ID)
+	}
+}

@@ -1,0 +1,313 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Receiving a snapshot (thesis 5): chunks of one transfer are stored in order in snapshot/incoming. The whole is verified, synced
+// and renamed to snapshot/complete before the core hears of it; the old state stays until the state machine has replaced it by
+// itself (F29). All of it happens off the loop; each chunk has passed the core, which holds it against the term.
+//
+// What is found damaged is renamed to snapshot/suspect, never deleted (D4). There is one of those at most.
+
+// snapDir is the place of a node's snapshots.
+type snapDir struct {
+	fs  vfs.FS
+	dir string
+}
+
+const (
+	snapIncoming = "incoming"
+	snapComplete = "complete"
+	snapSuspect  = "suspect"
+)
+
+func (d snapDir) path(name string) string { return d.fs.PathJoin(d.dir, name) }
+
+// move renames a file durably. With what is lost in a crash before that, the file has its old name (K33).
+func (d snapDir) move(from, to string) error {
+	if err := d.fs.Rename(d.path(from), d.path(to)); err != nil {
+		return err
+	}
+	return syncDir(d.fs, d.dir)
+}
+
+// remove deletes a file, if there is one. That need not be durable: one that comes back is dealt with as before.
+func (d snapDir) remove(name string) error {
+	if err := d.fs.Remove(d.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// receiver is the step machine. What is not guarded by mu belongs to whoever calls step.
+type receiver struct {
+	*snapDir
+	inbox  *inbox
+	answer func(rpc.Message)
+	logger *slog.Logger
+
+	mu      sync.Mutex
+	waiting []rpc.Message
+	held    bool // snapshot/complete is not to be replaced: the core decides about it, or the state machine reads it
+	over    bool // it is not needed any more: remove it
+	wake    chan struct{}
+
+	looked bool // for what an earlier life left
+	stage  *snapStage
+	last   snapHead // of the transfer that was begun last
+	size   uint64   // of the last transfer that is whole, in bytes
+}
+
+// chunksWaitMax bounds the chunks that wait for the disk: two windows. Beyond it they are dropped; their sender goes on from
+// what is stored.
+const chunksWaitMax = 2 * windowChunks
+
+func newReceiver(n *Node) *receiver {
+	return &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1)}
+}
+
+// submit takes a chunk.
+func (r *receiver) submit(m rpc.Message) {
+	r.mu.Lock()
+	if len(r.waiting) < chunksWaitMax {
+		r.waiting = append(r.waiting, m)
+	}
+	r.mu.Unlock()
+	r.ring()
+}
+
+func (r *receiver) ring() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *receiver) waits() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.waiting) > 0 || r.over
+}
+
+func (r *receiver) isHeld() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}
+
+func (r *receiver) hold(held bool) {
+	r.mu.Lock()
+	r.held, r.over = held, false
+	r.mu.Unlock()
+}
+
+// release lets go of the snapshot that is whole: it has become the state, or the core does not want it.
+func (r *receiver) release() {
+	r.mu.Lock()
+	r.over = r.held
+	r.mu.Unlock()
+	r.ring()
+}
+
+// step stores all chunks that wait, and answers them. It reports whether there was anything to do. An error is fatal.
+func (r *receiver) step() (bool, error) {
+	r.mu.Lock()
+	list, over := r.waiting, r.over
+	r.waiting = nil
+	r.mu.Unlock()
+	if over {
+		if err := r.remove(snapComplete); err != nil {
+			return true, err
+		}
+		r.hold(false)
+	}
+	for _, m := range list {
+		if err := r.take(m, m.Body.(*rpc.InstallSnapshotCommand)); err != nil {
+			return true, err
+		}
+	}
+	return over || len(list) > 0, nil
+}
+
+// take stores one chunk, or says how much is stored. A disk that is full, or fails, loses this transfer: the state is elsewhere.
+func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
+	if err := r.look(); err != nil {
+		return err
+	}
+	head := snapHead{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
+	switch {
+	case head.before(r.last):
+		return nil // of a transfer that another has followed
+	case head == r.last && r.stage == nil:
+		r.say(m, c, r.size) // whole already
+		return nil
+	case head != r.last:
+		if c.Offset > 0 {
+			r.say(m, c, 0) // its beginning was not seen: it begins no transfer (K30)
+			return nil
+		}
+		if err := r.begin(head); err != nil {
+			return r.lose(err)
+		}
+	}
+	whole, err := r.store(c)
+	switch {
+	case errors.Is(err, errSnapshotFile):
+		r.logger.Error("a snapshot was not received as it was sent: set aside, it is sent again", "from", m.From, "snapshot", c.Snapshot.String(), "err", err)
+		err = r.setAside()
+	case err != nil:
+		err = r.lose(err)
+	case whole:
+		return r.finished(m, c)
+	}
+	if err == nil {
+		r.say(m, c, r.stored())
+	}
+	return err
+}
+
+// look finds, once, what an earlier life of this node had received.
+func (r *receiver) look() error {
+	if r.looked {
+		return nil
+	}
+	r.looked = true
+	if err := makeDir(r.fs, r.dir); err != nil {
+		return err
+	}
+	stage, err := resumeStage(r.fs, r.path(snapIncoming))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return r.remove(snapIncoming) // it was never whole
+	}
+	r.stage, r.last = stage, stage.head
+	return nil
+}
+
+func (r *receiver) begin(head snapHead) error {
+	r.drop()
+	r.last = head
+	stage, err := createStage(r.fs, r.path(snapIncoming), head)
+	if err == nil {
+		r.stage = stage
+		r.logger.Info("receiving a snapshot", "from", head.From, "snapshot", head.Snapshot.String())
+	}
+	return err
+}
+
+// store adds a chunk if it follows what is stored. It reports whether the snapshot is whole and durable now.
+func (r *receiver) store(c *rpc.InstallSnapshotCommand) (whole bool, err error) {
+	end := c.Offset + uint64(len(c.Data))
+	if uint64(crc32.Checksum(c.Data, castagnoli)) != c.Sum || len(c.Data) > chunkBytesMax {
+		return false, nil // damaged on its way
+	}
+	if c.Final && (c.Configuration == nil || r.isHeld()) {
+		return false, nil // the one before is being installed (K31)
+	}
+	if c.Offset == r.stage.next && len(c.Data) > 0 {
+		if err := r.stage.add(c.Data); err != nil {
+			return false, err
+		}
+	}
+	if !c.Final || end != r.stage.next {
+		return false, nil
+	}
+	return true, r.stage.finish(c.Digest, c.Configuration)
+}
+
+// finished gives the whole snapshot its name, and tells the core.
+func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
+	time := r.stage.time
+	r.size, r.stage = r.stage.next, nil
+	if err := r.move(snapIncoming, snapComplete); err != nil {
+		return fmt.Errorf("keep a received snapshot: %w", err)
+	}
+	r.hold(true)
+	r.logger.Info("snapshot received", "from", m.From, "snapshot", c.Snapshot.String(), "bytes", r.size)
+	r.inbox.completed(raft.SnapshotStored{From: m.From, Call: m.Call, Transfer: c.Transfer, Snapshot: c.Snapshot, Time: time, Configuration: *c.Configuration})
+	return nil
+}
+
+// say answers a chunk with how much of its transfer is stored.
+func (r *receiver) say(m rpc.Message, c *rpc.InstallSnapshotCommand, next uint64) {
+	body := &rpc.InstallSnapshotReturn{Snapshot: c.Snapshot, Transfer: c.Transfer, Next: next}
+	r.answer(rpc.Message{From: m.To, To: m.From, Term: m.Term, Call: m.Call, Body: body})
+}
+
+func (r *receiver) stored() uint64 {
+	if r.stage == nil {
+		return 0
+	}
+	return r.stage.next
+}
+
+// lose gives up a transfer that the disk has no room for, or cannot take. Nothing else rests on it. What was written is no
+// evidence of anything, so it is deleted: a full disk needs the room.
+func (r *receiver) lose(cause error) error {
+	r.logger.Error("a snapshot could not be received: the transfer is given up, it is sent again later", "err", cause)
+	r.drop()
+	r.last.Transfer-- // the same transfer may begin anew
+	return r.remove(snapIncoming)
+}
+
+// drop lets go of the transfer under way.
+func (r *receiver) drop() {
+	if r.stage != nil {
+		_ = r.stage.file.Close() // it is given up
+		r.stage = nil
+	}
+}
+
+// setAside keeps what is wrong for whoever wants to know why.
+func (r *receiver) setAside() error {
+	r.drop()
+	r.last.Transfer--
+	return r.move(snapIncoming, snapSuspect)
+}
+
+// end lets go of the file. On the next start the transfer may go on.
+func (r *receiver) end() { r.drop() }
+
+// run is the receiver's goroutine.
+func (r *receiver) run(stop <-chan struct{}) error {
+	defer r.end()
+	for {
+		if worked, err := r.step(); err != nil || closed(stop) {
+			return err
+		} else if worked {
+			continue
+		}
+		select {
+		case <-stop:
+			return nil
+		case <-r.wake:
+		}
+	}
+}
+
+// openSnapshot opens the snapshot that is whole, for reading. Close the file.
+func (d snapDir) openSnapshot() (*snapReader, io.Closer, error) {
+	file, err := d.fs.Open(d.path(snapComplete))
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := newSnapReader(file)
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return r, file, nil
+}

@@ -1,0 +1,149 @@
+package node
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"hash/crc32"
+	"io"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// newTestReceiver makes a receiver, and records what it answers.
+func newTestReceiver(fs vfs.FS) (*receiver, *[]rpc.InstallSnapshotReturn) {
+	var said []rpc.InstallSnapshotReturn
+	r := &receiver{snapDir: &snapDir{fs, "snapshot"}, inbox: newInbox(), logger: quiet(), wake: make(chan struct{}, 1)}
+	r.answer = func(m rpc.Message) { said = append(said, *m.Body.(*rpc.InstallSnapshotReturn)) }
+	return r, &said
+}
+
+// transfer is a stream cut into chunks.
+func transfer(term rpc.Term, number uint64, at rpc.EntryID, stream []byte, size int) []rpc.Message {
+	var list []rpc.Message
+	for from := 0; from < len(stream); from += size {
+		data := stream[from:min(from+size, len(stream))]
+		c := &rpc.InstallSnapshotCommand{Snapshot: at, Transfer: number, Offset: uint64(from), Data: data, Sum: uint64(crc32.Checksum(data, castagnoli))}
+		if from+size >= len(stream) {
+			digest := sha256.Sum256(stream)
+			c.Final, c.Digest, c.Configuration = true, digest[:], &table
+		}
+		list = append(list, rpc.Message{From: "n2", To: "n1", Term: term, Body: c})
+	}
+	return list
+}
+
+// takeAll gives chunks to a receiver, and returns how much it says it has then.
+func (r *receiver) takeAll(t *testing.T, said *[]rpc.InstallSnapshotReturn, list ...rpc.Message) uint64 {
+	t.Helper()
+	for _, m := range list {
+		r.submit(m)
+		_, err := r.step()
+		require.NoError(t, err)
+	}
+	if len(*said) == 0 {
+		return 0
+	}
+	return (*said)[len(*said)-1].Next
+}
+
+// told are the snapshots that the core was told of.
+func (r *receiver) told() []raft.Event { return r.inbox.take(batch{}).completions }
+
+func content(n int, fill byte) []byte {
+	return append(make([]byte, timeBytes), bytes.Repeat([]byte{fill}, n)...)
+}
+
+// Chunks of two transfers are never mixed, and a chunk in the middle begins none (K30, F4).
+func TestChunksAreNotMixed(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	at := rpc.EntryID{Term: 3, Index: 9}
+	first, second := transfer(4, 1, at, content(100, 1), 40), transfer(4, 2, at, content(100, 2), 40)
+	require.Zero(t, r.takeAll(t, said, second[1]), "begun in the middle")
+	require.EqualValues(t, 40, r.takeAll(t, said, first[0]))
+	require.EqualValues(t, 40, r.takeAll(t, said, first[2]), "a gap")
+	require.EqualValues(t, 40, r.takeAll(t, said, first[0]), "twice")
+	require.Zero(t, r.takeAll(t, said, second[1]))
+	require.EqualValues(t, 80, r.takeAll(t, said, first[1]))
+	require.EqualValues(t, 40, r.takeAll(t, said, second[0]), "a new transfer ends the one before")
+	answers := len(*said)
+	r.takeAll(t, said, first...)
+	require.Len(t, *said, answers, "the earlier transfer is over")
+	require.Empty(t, r.told())
+	r.takeAll(t, said, second[1:]...)
+	require.Equal(t, []raft.Event{raft.SnapshotStored{From: "n2", Transfer: 2, Snapshot: at, Configuration: table}}, r.told())
+	file, err := r.verify()
+	require.NoError(t, err)
+	require.Equal(t, at, file.ID)
+	s, closer, err := r.openSnapshot()
+	require.NoError(t, err)
+	defer closer.Close()
+	got, err := io.ReadAll(s)
+	require.NoError(t, err)
+	require.Equal(t, bytes.Repeat([]byte{2}, 100), got)
+	require.EqualValues(t, 108, r.takeAll(t, said, second[2]), "the last chunk again, whose answer was lost")
+	require.Empty(t, r.told())
+}
+
+// While one snapshot is being installed the next is received, but not finished (K31).
+func TestSecondSnapshotWaits(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
+	require.Len(t, r.told(), 1)
+	second := transfer(5, 1, rpc.EntryID{Term: 3, Index: 12}, content(100, 2), 40)
+	require.EqualValues(t, 80, r.takeAll(t, said, second...))
+	file, err := r.verify()
+	require.NoError(t, err)
+	require.EqualValues(t, 9, file.ID.Index)
+	r.release()
+	r.takeAll(t, said, second[2])
+	require.Len(t, r.told(), 1)
+	file, err = r.verify()
+	require.NoError(t, err)
+	require.EqualValues(t, 12, file.ID.Index)
+}
+
+// A stream that is not what was sent is set aside, and can be sent again.
+func TestWrongDigestIsSetAside(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)
+	list[2].Body.(*rpc.InstallSnapshotCommand).Digest = make([]byte, 32)
+	require.Zero(t, r.takeAll(t, said, list...))
+	require.Empty(t, r.told())
+	require.True(t, r.exists(snapSuspect))
+	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
+	require.Len(t, r.told(), 1)
+}
+
+// Every bit of a received snapshot's file counts, and so does every byte of its length (D1).
+func TestSnapshotFileNoticesDamage(t *testing.T) {
+	fs := vfs.NewMem()
+	r, said := newTestReceiver(fs)
+	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
+	file, err := fs.Open(r.path(snapComplete))
+	require.NoError(t, err)
+	whole, err := io.ReadAll(file)
+	require.NoError(t, err)
+	verify := func(raw []byte) error {
+		f, err := fs.Create(r.path(snapComplete), vfs.WriteCategoryUnspecified)
+		require.NoError(t, err)
+		_, err = f.Write(raw)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		_, err = r.verify()
+		return err
+	}
+	require.NoError(t, verify(whole))
+	for i := range whole {
+		for bit := range 8 {
+			bad := bytes.Clone(whole)
+			bad[i] ^= 1 << bit
+			require.ErrorIs(t, verify(bad), errSnapshotFile, "byte %d bit %d", i, bit)
+		}
+		require.ErrorIs(t, verify(whole[:i]), errSnapshotFile, "cut at %d", i)
+	}
+}

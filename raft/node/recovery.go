@@ -1,0 +1,84 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+)
+
+// finishInstall ends an installation that a crash cut short, before consensus starts. A snapshot that is whole holds committed
+// state, so it may always be installed if the state is older: first the state machine has it, then the log begins after it, then
+// the file goes. Wherever a crash falls, the next start comes here again, with the old state or the new, never a mix (F29).
+func (n *Node) finishInstall(state wal.State) (wal.State, error) {
+	if n.snaps == nil || !n.snaps.exists(snapComplete) {
+		return state, nil
+	}
+	base, err := n.snaps.verify()
+	if errors.Is(err, errSnapshotFile) {
+		n.logger.Error("a received snapshot is damaged: set aside, the leader sends another", "file", n.snaps.path(snapSuspect), "err", err)
+		return state, n.snaps.move(snapComplete, snapSuspect)
+	}
+	if err != nil {
+		return state, err
+	}
+	id := base.ID
+	if id.Index > state.Base.ID.Index && !(holds(&state, id) && n.o.Machine.Applied().Index >= id.Index) {
+		if err := n.reinstall(state, base); err != nil {
+			return state, fmt.Errorf("install snapshot %v, which was received before the node stopped: %w", id, err)
+		}
+		n.logger.Info("state replaced by a snapshot that was received before the node stopped", "snapshot", id.String())
+	}
+	return n.o.Log.State(n.o.Group), n.snaps.remove(snapComplete)
+}
+
+// reinstall puts a snapshot in the place of the state, unless it is there, and of the log up to it. A term of which the log does not
+// know yet is durable with it: whoever sent the snapshot led in it, or in a later one.
+func (n *Node) reinstall(state wal.State, base raft.Base) error {
+	id := base.ID
+	if n.o.Machine.Applied().Index < id.Index {
+		r, file, err := n.snaps.openSnapshot()
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(restore(n.o.Machine, r, r), file.Close()); err != nil {
+			return err
+		}
+	}
+	b := wal.Batch{Group: n.o.Group, Base: &wal.Base{ID: id, Configuration: encodeBase(&base)}}
+	if state.HardState.Term < id.Term {
+		b.HardState = &rpc.HardState{Term: id.Term}
+	}
+	return n.o.Log.Append(b)
+}
+
+// holds reports whether the log holds that entry, or begins after it.
+func holds(state *wal.State, id rpc.EntryID) bool {
+	term := rpc.Term(0)
+	for _, run := range state.Terms {
+		if run.First <= id.Index {
+			term = run.Term
+		}
+	}
+	return id == state.Base.ID || id.Index > state.Base.ID.Index && id.Index <= state.Last.Index && term == id.Term
+}
+
+// verify reads the snapshot that is whole from end to end, and returns where a log begins after it.
+func (d snapDir) verify() (raft.Base, error) {
+	r, file, err := d.openSnapshot()
+	if err != nil {
+		return raft.Base{}, err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return raft.Base{ID: r.head.Snapshot, Time: r.time, Configuration: r.conf}, errors.Join(err, file.Close())
+}
+
+// exists reports whether there is a file of that name.
+func (d snapDir) exists(name string) bool {
+	_, err := d.fs.Stat(d.path(name))
+	return !errors.Is(err, os.ErrNotExist)
+}

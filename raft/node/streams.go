@@ -1,0 +1,320 @@
+package node
+
+import (
+	"hash/crc32"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// Sending snapshots (thesis 5): one stream of chunks per peer that needs one, in a window, over the bulk connection. A stream goes on
+// from what its peer says it has stored; what is stored is forgotten here. The loop owns the streams; the state is read by the
+// cutter, one chunk at a time. A stream ends when its peer has installed the snapshot, when this node ceases to lead in the
+// stream's term, when the peer is no member any more, or when it gets nowhere.
+
+const (
+	// windowChunks bounds the chunks of a stream that are cut and not known to be stored: its memory, and what is in flight.
+	windowChunks = 8
+	// streamsMax bounds the streams under way. Others wait.
+	streamsMax = 2
+
+	// All in ticks: how long a stream waits after a failure, before it sends again what was not stored, before what its peer said
+	// last is believed that it has lost what it had, and before it is given up.
+	streamPause, streamRetry, streamBehind, streamGiveUp = 10, 25, 100, 1000
+)
+
+// chunkOverheadBytes bounds what a chunk's message holds beside its data; the last one has a configuration.
+const chunkOverheadBytes = 24 << 10
+
+// chunkBytes is the size of chunks for a bus.
+func chunkBytes(payloadMax int64) int {
+	return int(min(max(payloadMax-chunkOverheadBytes, 1<<10), chunkBytesSent))
+}
+
+// chunkBytesSent is the size of chunks: what waits behind one on its way, in the bus and in each process, waits for all of it.
+const chunkBytesSent = 128 << 10
+
+type streams struct {
+	machine   StateMachine
+	size      int // of chunks
+	inbox     *inbox
+	cutter    *cutter
+	send      func(rpc.Message)
+	self      rpc.NodeID
+	logger    *slog.Logger
+	notice    func(Notice)                     // nil: nobody wants to know
+	timeOf    func(rpc.EntryID) (int64, error) // called by the cutter
+	confAt    func(rpc.Index) rpc.Configuration
+	list      []*stream // in order of peer
+	transfers uint64    // how many were begun
+	pace      pace
+	now       func() time.Time
+}
+
+// stream is the way of one snapshot to one peer.
+type stream struct {
+	peer     rpc.NodeID
+	term     rpc.Term
+	transfer uint64 // 0: it waits for its turn
+	source   *source
+	id       rpc.EntryID
+	conf     rpc.Configuration // at id
+	ended    bool
+
+	cutting bool    // the cutter is at work for it
+	chunks  []chunk // not known to be stored
+	unsent  int     // the first of them that is to be sent
+	whole   bool    // the last chunk has been cut
+	end     uint64  // of the last chunk that was cut
+	sent    uint64  // bytes, what was sent again too
+	stored  uint64  // by the peer
+	behind  bool    // the peer said last that it has less
+	rewound bool    // since the peer stored more
+	pause   int     // ticks until more is sent
+	quiet   int     // ticks since the peer stored more
+	silent  int     // ticks since the peer said anything
+}
+
+type chunk struct {
+	offset uint64
+	data   []byte
+	digest []byte // with the last one
+	sent   time.Time
+	again  bool // it was sent more than once: whose answer comes is not known
+}
+
+// begin takes a core's wish for a stream. One to that peer of an earlier wish is over.
+func (s *streams) begin(peer rpc.NodeID, term rpc.Term) {
+	s.endPeer(peer)
+	s.list = append(s.list, &stream{peer: peer, term: term})
+	slices.SortFunc(s.list, func(a, b *stream) int { return strings.Compare(string(a.peer), string(b.peer)) })
+	s.open()
+}
+
+// open begins the streams that may be.
+func (s *streams) open() {
+	for _, t := range s.list {
+		if t.transfer != 0 || s.underWay() >= streamsMax {
+			continue
+		}
+		s.transfers++
+		t.transfer, t.cutting = s.transfers, true
+		s.cutter.open(s.machine, s.size, s.timeOf, func(source *source, err error) { s.inbox.call(func() { s.opened(t, source, err) }) })
+	}
+}
+
+func (s *streams) underWay() int {
+	n := 0
+	for _, t := range s.list {
+		if t.transfer != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// opened: the state's view for a stream is there.
+func (s *streams) opened(t *stream, source *source, err error) {
+	t.cutting = false
+	switch {
+	case t.ended && source != nil:
+		s.cutter.close(source)
+	case t.ended:
+	case err != nil:
+		s.giveUp(t, err.Error())
+	default:
+		t.source, t.id = source, source.snapshot.ID()
+		t.conf = s.confAt(t.id.Index)
+		s.logger.Info("sending a snapshot", "peer", t.peer, "snapshot", t.id.String())
+		s.tell(t, "sending", "")
+		s.pump()
+	}
+}
+
+// pump has chunks cut and sent, as far as the windows and the pace allow.
+func (s *streams) pump() {
+	for _, t := range s.list {
+		for t.pause == 0 && t.unsent < len(t.chunks) && s.pace.take() {
+			s.sendChunk(t, &t.chunks[t.unsent])
+			t.unsent++
+		}
+		if t.source != nil && !t.cutting && !t.whole && len(t.chunks) < windowChunks {
+			t.cutting = true
+			s.cutter.cut(t.source, func(data, digest []byte, err error) { s.inbox.call(func() { s.cut(t, data, digest, err) }) })
+		}
+	}
+}
+
+func (s *streams) sendChunk(t *stream, c *chunk) {
+	c.again, c.sent = !c.sent.IsZero(), s.now()
+	t.sent += uint64(len(c.data))
+	cmd := &rpc.InstallSnapshotCommand{
+		Snapshot: t.id, Transfer: t.transfer, Offset: c.offset, Data: c.data,
+		Sum: uint64(crc32.Checksum(c.data, castagnoli)), Final: c.digest != nil, Digest: c.digest,
+	}
+	if cmd.Final {
+		cmd.Configuration = &t.conf
+	}
+	s.send(rpc.Message{From: s.self, To: t.peer, Term: t.term, Body: cmd})
+}
+
+// cut: a stream's next chunk is there.
+func (s *streams) cut(t *stream, data, digest []byte, err error) {
+	t.cutting = false
+	switch {
+	case t.ended:
+	case err != nil:
+		s.giveUp(t, err.Error())
+	default:
+		t.chunks = append(t.chunks, chunk{offset: t.end, data: data, digest: digest})
+		t.end += uint64(len(data))
+		t.whole = digest != nil
+		s.pump()
+	}
+}
+
+// returned takes what a peer says of its stream. The core has held it against the term.
+func (s *streams) returned(m rpc.Message) {
+	body := m.Body.(*rpc.InstallSnapshotReturn)
+	t := s.of(m.From)
+	if t == nil || body.Transfer != t.transfer || body.Snapshot != t.id || m.Term != t.term || body.Next > t.end {
+		return // of another transfer
+	}
+	t.silent = 0
+	switch {
+	case body.Installed:
+		s.logger.Info("snapshot installed by a peer", "peer", t.peer, "snapshot", t.id.String(), "bytes", t.end)
+		s.tell(t, "sent", "")
+		s.endStream(t)
+		s.open()
+	case body.Next > t.stored:
+		s.stored(t, body.Next)
+	case body.Next < t.stored:
+		t.behind = true // late, or it has lost what it had: the next answers will tell
+	case !t.rewound && t.unsent > 0 && !t.done():
+		t.rewound, t.unsent = true, 0 // something is missing, or comes twice: once is enough to find out
+	}
+	s.pump()
+}
+
+// done reports whether the peer has stored all, and only has to install it.
+func (t *stream) done() bool { return t.whole && t.stored == t.end }
+
+// stored forgets what the peer has stored, but for the last chunk: that one asks for the outcome.
+func (s *streams) stored(t *stream, next uint64) {
+	t.stored, t.quiet, t.behind, t.rewound = next, 0, false, false
+	for len(t.chunks) > 0 && t.chunks[0].digest == nil && t.chunks[0].offset+uint64(len(t.chunks[0].data)) <= next {
+		if first := &t.chunks[0]; !first.again && t.unsent > 0 {
+			s.pace.stored(s.now().Sub(first.sent))
+		}
+		t.chunks[0] = chunk{}
+		t.chunks, t.unsent = t.chunks[1:], max(t.unsent-1, 0)
+	}
+}
+
+// failed: a chunk was not sent, or not answered.
+func (s *streams) failed(peer rpc.NodeID) {
+	if t := s.of(peer); t != nil {
+		t.unsent, t.pause = 0, streamPause
+	}
+}
+
+// tick has time pass. A stream that gets nowhere sends again, and ends at last.
+func (s *streams) tick() {
+	s.pace.tick()
+	for _, t := range slices.Clone(s.list) {
+		if t.source == nil {
+			continue
+		}
+		t.pause, t.quiet, t.silent = max(t.pause-1, 0), t.quiet+1, t.silent+1
+		switch retry := t.retry(); {
+		case t.behind && t.quiet > streamBehind:
+			s.giveUp(t, "the peer has lost what it had received")
+		case t.silent > streamGiveUp:
+			s.giveUp(t, "the peer does not answer")
+		case t.quiet%retry == 0:
+			t.unsent = 0
+		}
+	}
+	s.pump()
+}
+
+// retry is after how many ticks what is not stored is sent again: seldom while the peer installs the snapshot.
+func (t *stream) retry() int {
+	if t.done() {
+		return streamBehind
+	}
+	return streamRetry
+}
+
+// keep ends the streams that are not this leader's in this term, or whose peer left.
+func (s *streams) keep(leading bool, term rpc.Term, conf *rpc.Configuration) {
+	for _, t := range slices.Clone(s.list) {
+		if _, member := conf.Member(t.peer); !leading || t.term != term || !member {
+			s.endStream(t)
+		}
+	}
+	s.open()
+}
+
+// floor is the index up to which the log may be compacted without harm to the streams; false while that is not known.
+func (s *streams) floor(to rpc.Index) (rpc.Index, bool) {
+	for _, t := range s.list {
+		switch {
+		case t.transfer != 0 && t.source == nil:
+			return 0, false
+		case t.source != nil:
+			to = min(to, t.id.Index)
+		}
+	}
+	return to, true
+}
+
+// giveUp ends a stream without success, and has the core probe the peer anew.
+func (s *streams) giveUp(t *stream, reason string) {
+	s.logger.Warn("snapshot not sent", "peer", t.peer, "snapshot", t.id.String(), "stored", t.stored, "reason", reason)
+	s.tell(t, "failed", reason)
+	s.endStream(t)
+	s.inbox.completed(raft.SnapshotEnded{Peer: t.peer, Term: t.term})
+	s.open()
+}
+
+func (s *streams) tell(t *stream, state, reason string) {
+	if s.notice != nil {
+		s.notice(Notice{Kind: NoticeSnapshot, State: state, Peer: t.peer, Index: t.id.Index, Reason: reason})
+	}
+}
+
+func (s *streams) endPeer(peer rpc.NodeID) {
+	if t := s.of(peer); t != nil {
+		s.endStream(t)
+	}
+}
+
+func (s *streams) endStream(t *stream) {
+	t.ended, t.chunks = true, nil
+	s.list = slices.DeleteFunc(s.list, func(o *stream) bool { return o == t })
+	if t.source != nil {
+		s.cutter.close(t.source)
+	}
+}
+
+func (s *streams) status() []StreamStatus {
+	var list []StreamStatus
+	for _, t := range s.list {
+		list = append(list, StreamStatus{Peer: t.peer, Snapshot: t.id, Sent: t.sent, Stored: t.stored, Whole: t.done()})
+	}
+	return list
+}
+
+func (s *streams) of(peer rpc.NodeID) *stream {
+	i := slices.IndexFunc(s.list, func(t *stream) bool { return t.peer == peer })
+	if i < 0 {
+		return nil
+	}
+	return s.list[i]
+}

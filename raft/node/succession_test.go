@@ -1,0 +1,259 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
+)
+
+// heir is a state machine whose disk is a field: what it did is durable at once.
+type heir struct {
+	applied rpc.EntryID
+	skipped uint64
+	seen    []rpc.Index
+}
+
+func (h *heir) Applied() rpc.EntryID { return h.applied }
+
+func (h *heir) Apply(entries []rpc.Entry) ([]any, error) {
+	for i := range entries {
+		h.applied = entries[i].ID()
+		h.seen = append(h.seen, h.applied.Index)
+	}
+	return make([]any, len(entries)), nil
+}
+
+func (h *heir) Succeed(at rpc.EntryID, skip uint64) error {
+	if at.Index != h.applied.Index+1 {
+		return fmt.Errorf("%v does not follow %v", at, h.applied)
+	}
+	h.applied, h.skipped = at, h.skipped+skip
+	return nil
+}
+
+var oldTable = rpc.Configuration{Voters: []rpc.Member{member("n1"), member("n2"), member("n3")}}
+
+func member(id rpc.NodeID) rpc.Member { return rpc.Member{ID: id, Instance: instance(id)} }
+
+// survivor makes the folder of a node with ten entries of term 4 in its log.
+func survivor(t require.TestingT, fs vfs.FS) {
+	f, err := OpenFolder(fs, "/n1", "n1")
+	require.NoError(t, err)
+	require.NoError(t, f.begin())
+	l := openTestLog(t, fs, f.Path("wal"))
+	table := oldTable
+	b := wal.Batch{Base: &wal.Base{Configuration: rpc.AppendConfiguration(nil, &table)}, HardState: &rpc.HardState{Term: 6, Vote: "n2"}}
+	for i := rpc.Index(1); i <= 10; i++ {
+		b.Entries = append(b.Entries, rpc.Entry{Index: i, Term: 4, Kind: rpc.EntryCommand, Time: int64(i), Data: []byte("x")})
+	}
+	require.NoError(t, l.Append(b))
+	require.NoError(t, errors.Join(l.Close(), f.Close()))
+}
+
+func openTestLog(t require.TestingT, fs vfs.FS, dir string) *wal.Log {
+	l, err := inlineLog(fs)(dir)
+	require.NoError(t, err)
+	return l
+}
+
+func inlineLog(fs vfs.FS) func(dir string) (*wal.Log, error) {
+	return func(dir string) (*wal.Log, error) {
+		return wal.Open(fs, dir, wal.Options{ReportDamaged: true, Inline: true, SegmentBytes: 8 << 10})
+	}
+}
+
+// succeedOn does all of it, as the command does, from wherever it was broken off.
+func succeedOn(fs vfs.FS, h *heir) (err error) {
+	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if f.Unfinished() == nil {
+		if len(f.Successions()) > 0 {
+			return nil
+		}
+		if _, err := f.Plan(Succession{Kind: Recovered, Term: 7, Index: 11, Skip: 100}); err != nil {
+			return err
+		}
+	}
+	if h.applied.Index < 10 {
+		l, err := inlineLog(fs)(f.Path("wal"))
+		if err == nil {
+			err = errors.Join(Replay(l, 0, 10, h), l.Close())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return f.Succeed(Legacy{Heir: h, Revision: 9, Time: 10, OpenLog: inlineLog(fs)})
+}
+
+// checkSucceeded requires a folder that is a new cluster's, whole, and the old log beside it.
+func checkSucceeded(t require.TestingT, fs vfs.FS, h *heir) {
+	require.Equal(t, rpc.EntryID{Term: 7, Index: 11}, h.applied)
+	require.EqualValues(t, 100, h.skipped, "once")
+	require.Len(t, h.seen, 10)
+	f, err := OpenFolder(fs, "/n1", "n1")
+	require.NoError(t, err)
+	require.NotEqual(t, instance("n1"), f.Instance)
+	require.True(t, f.begun())
+	require.Len(t, f.Successions(), 1)
+	s := f.Successions()[0]
+	require.EqualValues(t, 9, s.Revision)
+	l := openTestLog(t, fs, f.Path("wal"))
+	state := l.State(0)
+	base, err := decodeBase(&state.Base)
+	require.NoError(t, err)
+	cluster := rpc.ClusterIDOf([]rpc.Member{{ID: "n1", Instance: f.Instance}})
+	require.Equal(t, rpc.Configuration{Cluster: cluster, Index: 11, Voters: []rpc.Member{{ID: "n1", Instance: f.Instance}}}, base.Configuration)
+	require.Equal(t, s.Cluster, cluster.String())
+	require.Equal(t, rpc.EntryID{Term: 7, Index: 11}, state.Last)
+	require.Equal(t, rpc.HardState{Term: 7}, state.HardState)
+	require.EqualValues(t, 10, base.Time)
+	old := openTestLog(t, fs, f.Path(s.OldLog))
+	require.Equal(t, rpc.EntryID{Term: 4, Index: 10}, old.State(0).Last)
+	require.NoError(t, errors.Join(old.Close(), l.Close(), f.Close()))
+}
+
+// A folder goes on as the only voter of a new cluster, of which the old one knows nothing: another id, another instance, a later term.
+func TestSuccession(t *testing.T) {
+	fs, h := waltest.New(), &heir{}
+	survivor(t, fs)
+	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	require.NoError(t, err)
+	l := openTestLog(t, fs, f.Path("wal"))
+	r, err := f.Remaining(l, 0, 3)
+	require.NoError(t, err)
+	require.Equal(t, Remains{
+		Cluster: rpc.ClusterIDOf(oldTable.Voters), Conf: oldTable, Term: 6, Last: rpc.EntryID{Term: 4, Index: 10}, Time: 10, Whole: 10,
+	}, r)
+	require.Equal(t, rpc.EntryID{Term: 7, Index: 11}, After(r.Whole, r.Term))
+	require.NoError(t, errors.Join(l.Close(), f.Close()))
+	require.NoError(t, succeedOn(fs, h))
+	checkSucceeded(t, fs, h)
+}
+
+// A build that knows no successions would erase that the folder is half made, or what was done: it is to stop at the version (F28).
+func TestSuccessionIsOfAnotherVersion(t *testing.T) {
+	fs := waltest.New()
+	survivor(t, fs)
+	version := func() int {
+		ident, err := parseIdentity(readFile(t, fs, "/n1/identity"))
+		require.NoError(t, err)
+		return ident.Version
+	}
+	require.Equal(t, 1, version(), "without one the folder can go back")
+	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	require.NoError(t, err)
+	_, err = f.Plan(Succession{Kind: Recovered, Term: 7, Index: 11})
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.Equal(t, 2, version())
+	require.NoError(t, succeedOn(fs, &heir{}))
+	require.Equal(t, 2, version())
+	f, err = OpenFolder(fs, "/n1", "n1")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.Equal(t, 2, version())
+}
+
+// Who the members were is nothing that a new cluster needs: of a list that was applied and cannot be read the one before is told. One that was not
+// applied is needed.
+func TestRemainsWithADamagedConfiguration(t *testing.T) {
+	fs := waltest.New()
+	survivor(t, fs)
+	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	require.NoError(t, err)
+	l := openTestLog(t, fs, f.Path("wal"))
+	two := rpc.Configuration{Index: 11, Voters: oldTable.Voters[:2]}
+	data := rpc.AppendConfiguration(nil, &two)
+	require.NoError(t, l.Append(wal.Batch{Entries: []rpc.Entry{{Index: 11, Term: 6, Kind: rpc.EntryConfiguration, Time: 11, Data: data}, {Index: 12, Term: 6, Kind: rpc.EntryCommand, Time: 12}}}))
+	require.NoError(t, l.Close())
+	flip(t, fs, f.Path("wal"), data)
+	l = openTestLog(t, fs, f.Path("wal"))
+	r, err := f.Remaining(l, 0, 11)
+	require.NoError(t, err)
+	require.Equal(t, oldTable, r.Conf)
+	require.EqualValues(t, 11, r.Lost)
+	require.Zero(t, r.Damaged)
+	require.EqualValues(t, 12, r.Whole)
+	r, err = f.Remaining(l, 0, 10)
+	require.NoError(t, err)
+	require.Zero(t, r.Lost, "it is lost with all that follows")
+	require.EqualValues(t, 10, r.Whole)
+	require.NoError(t, errors.Join(l.Close(), f.Close()))
+}
+
+// Broken off at any change of the disk, with whatever that kept: the folder starts no node until the command was given again, which goes on
+// from there (F15, F17, D4).
+func TestSuccessionBrokenOffAnywhere(t *testing.T) {
+	for _, mode := range waltest.Modes {
+		for at, done := 0, false; !done; at++ {
+			fs, h := waltest.New(), &heir{}
+			survivor(t, fs)
+			fs = fs.Crash(waltest.KeepAll, rand.New(rand.NewPCG(1, 0)))
+			left, gone := at, errors.New("no power")
+			fs.Hook(func(op waltest.Op) error {
+				if op.Kind.Changes() {
+					left--
+				}
+				if left < 0 {
+					return gone
+				}
+				return nil
+			})
+			err := succeedOn(fs, h)
+			done = err == nil
+			fs.Hook(nil)
+			fs = fs.Crash(mode, rand.New(rand.NewPCG(uint64(at), 0)))
+			if !done {
+				require.ErrorIs(t, err, gone)
+			}
+			_, _, history, err := Peek(fs, "/n1")
+			require.NoError(t, err)
+			if f, err := OpenFolder(fs, "/n1", "n1"); err != nil {
+				require.ErrorIs(t, err, ErrUnfinished, "step %d", at)
+			} else {
+				require.NoError(t, f.Close())
+				require.True(t, len(history) == 1 || h.applied.Index == 0, "step %d: a node may start in the middle", at)
+			}
+			require.NoError(t, succeedOn(fs, h), "step %d, kept %v", at, mode)
+			checkSucceeded(t, fs, h)
+		}
+	}
+}
+
+// What cannot go on says why.
+func TestNothingToSucceed(t *testing.T) {
+	fs := vfs.NewMem()
+	f, err := OpenFolder(fs, "/n1", "n1")
+	require.NoError(t, err)
+	l := openTestLog(t, fs, f.Path("wal"))
+	_, err = f.Remaining(l, 0, 0)
+	require.ErrorContains(t, err, "never began")
+	require.ErrorContains(t, f.Succeed(Legacy{Heir: &heir{}}), "nothing is planned")
+	require.NoError(t, errors.Join(l.Close(), f.Close()))
+	_, _, _, err = Peek(fs, "/n2")
+	require.Error(t, err)
+
+	f, err = OpenFolderToSucceed(fs, "/n3", "n3")
+	require.NoError(t, err)
+	planned, err := f.Plan(Succession{Kind: Restored, Term: 7, Index: 11})
+	require.NoError(t, err)
+	again, err := f.Plan(Succession{Kind: Restored, Term: 8, Index: 12})
+	require.NoError(t, err)
+	require.Equal(t, planned, again, "what was begun is what is done")
+	require.NoError(t, f.Close())
+	_, err = OpenFolder(fs, "/n3", "n3")
+	require.ErrorIs(t, err, ErrUnfinished)
+	require.ErrorContains(t, err, "delete the folder")
+}

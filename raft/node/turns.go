@@ -1,0 +1,102 @@
+package node
+
+import "github.com/raftbus/raftbus/raft"
+
+// Who takes a turn: whoever has brought something for it, on the spot, because to wake another goroutine costs more than most turns take. It is
+// one at a time. Who finds one under way leaves what it brought to whoever takes that one and looks again after it; so nothing waits
+// that could be taken. The loop's goroutine takes the turns that nobody takes: when time passes, and when something came from who must
+// not be held up by a turn, and rings.
+//
+// Requests of clients are left waiting while enough is under way: what is acknowledged next takes all of them along, as one batch.
+
+// held says what of the inbox is no reason for a turn now.
+type held struct {
+	writes int // so many, and fewer
+	reads  bool
+}
+
+// turnsMax is how many turns somebody takes who has other work: with more the loop goes on.
+const turnsMax = 2
+
+// act takes a turn or two on the caller's goroutine, if there is reason to and nobody else does. The caller holds no lock, and may hold
+// the turn: then it does nothing.
+func (n *Node) act() {
+	for range turnsMax {
+		if !n.inbox.due(n.held()) || !n.tryTurn() {
+			return
+		}
+	}
+	if n.inbox.due(n.held()) {
+		n.inbox.ring()
+	}
+}
+
+// Gather implements Prompter.
+func (n *Node) Gather() { n.inbox.gathering.Store(true) }
+
+// Prompt implements Prompter.
+func (n *Node) Prompt(whole bool) {
+	n.inbox.gathering.Store(false)
+	n.delivered(whole)
+}
+
+// delivered is told by the bus that it has handed out messages: all that had arrived, or one of maybe many that wait with it. Then the
+// loop's goroutine is woken, which finds more of them.
+func (n *Node) delivered(whole bool) {
+	if whole {
+		n.act()
+	} else {
+		n.inbox.ring()
+	}
+}
+
+// tryTurn takes one turn, if none is under way. It reports whether another may be tried.
+func (n *Node) tryTurn() bool {
+	if !n.turning.TryLock() {
+		return false
+	}
+	defer n.turning.Unlock()
+	if n.over {
+		return false
+	}
+	err := guard(func() error { return n.takeTurn(0) })
+	if err != nil {
+		n.over = true
+		n.fail(err)
+	}
+	return err == nil
+}
+
+// loopTurn is a turn of the loop's own goroutine, and what came up meanwhile.
+func (n *Node) loopTurn(ticks int) error {
+	n.turning.Lock()
+	err := error(nil)
+	if !n.over {
+		err = guard(func() error { return n.takeTurn(ticks) })
+		n.over = err != nil
+	}
+	n.turning.Unlock()
+	if err == nil {
+		n.act()
+	}
+	return err
+}
+
+func (n *Node) held() held { return held{writes: int(n.writesWait.Load()), reads: n.readsWait.Load()} }
+
+// hold says at the end of a turn what is to wait for one that something else is the reason of.
+func (n *Node) hold() {
+	n.writesWait.Store(0)
+	if n.core != nil {
+		n.writesWait.Store(int64(n.core.Patience()))
+	}
+	n.readsWait.Store(n.core != nil && n.core.Confirming())
+}
+
+// report brings the completion of a goroutine's work, which then takes the turn that follows; unless it has more work.
+func (n *Node) report(e raft.Event, more bool) {
+	n.inbox.completedOr(more || !n.inline, e)
+	if n.inline && !more {
+		n.act()
+	}
+}

@@ -1,0 +1,80 @@
+package raft
+
+import (
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// What spares messages under load: a commit index that rides on the next AppendLog, proposals that wait to go together, reads that ask no more
+// peers than a quorum needs. None of it may keep anybody waiting for more than a tick.
+
+// stream sends so many AppendLogs in one tick, each acknowledged by n2, and returns the CommitLogs among what was sent.
+func (s *solo) stream(n int) (told []*rpc.CommitLogCommand) {
+	for range n {
+		out := s.turn(Propose{Proposals: []Proposal{{}}})
+		told = append(told, only[*rpc.CommitLogCommand](out.Send)...)
+		s.synced()
+		out = s.ack("n2", s.Status().Last)
+		told = append(told, only[*rpc.CommitLogCommand](out.Send)...)
+	}
+	return told
+}
+
+// An entry alone is told to be committed at once; in a stream of AppendLogs the next one says it, and the last of them the next tick.
+func TestCommitIndexRidesOnAStream(t *testing.T) {
+	s := established(t, 3)
+	require.Len(t, s.stream(1), 1, "alone, to the one who has it")
+	s.stream(denseSends)
+	s.turn(Tick{})
+	require.Empty(t, s.stream(denseSends), "in a stream the next AppendLog says it")
+	told := only[*rpc.CommitLogCommand](s.turn(Tick{}).Send)
+	require.Equal(t, []*rpc.CommitLogCommand{{Commit: s.Status().Last}}, told, "when it stops a tick does")
+	s.turn(Tick{})
+	require.Len(t, s.stream(1), 1, "the stream is over")
+}
+
+// Two batches keep the bus and the disks busy; what is proposed meanwhile waits, until one of them is committed, or this node leads no more.
+// With one under way fewer wait than it has.
+func TestProposalsWaitForABatchUnderWay(t *testing.T) {
+	s := established(t, 3)
+	require.Zero(t, s.Patience(), "nothing to wait for")
+	s.turn(Propose{Proposals: make([]Proposal, 3)})
+	require.Equal(t, 2, s.Patience(), "three go beside three")
+	s.turn(Propose{Proposals: make([]Proposal, 2*batchEnough)})
+	require.Equal(t, math.MaxInt, s.Patience())
+	s.synced()
+	s.ack("n2", s.Status().Last-2*batchEnough)
+	require.Equal(t, batchEnough-1, s.Patience(), "so many are enough beside any")
+	s.turn(Propose{Proposals: make([]Proposal, 1)})
+	require.Equal(t, math.MaxInt, s.Patience())
+	s.turn(Resign{})
+	require.Zero(t, s.Patience(), "there is nothing to wait for")
+}
+
+// A round asks a quorum: first those that confirmed the last one, and never one that cannot be reached while another can.
+func TestReadsAskWhoConfirmedLast(t *testing.T) {
+	s := established(t, 5)
+	asked := func(out *Effects) (ids []rpc.NodeID) {
+		for _, m := range out.Send {
+			if _, is := m.Body.(*rpc.HeartbeatCommand); is {
+				ids = append(ids, m.To)
+			}
+		}
+		return ids
+	}
+	require.Equal(t, []rpc.NodeID{"n2"}, asked(s.turn(ReadIndex{Ticket: 1})))
+	require.Equal(t, []rpc.NodeID{"n2", "n3"}, asked(s.turn(Tick{})), "a tick later all are")
+	require.Empty(t, asked(s.turn(Tick{})), "once: heartbeats do the rest")
+	confirm := func(id rpc.NodeID, round uint64) []Read {
+		return s.hear(id, 2, &rpc.HeartbeatReturn{Read: round, Last: s.Status().Last}).Reads
+	}
+	require.Len(t, confirm("n3", 1), 1)
+	require.Equal(t, []rpc.NodeID{"n3"}, asked(s.turn(ReadIndex{Ticket: 2})))
+	require.Len(t, confirm("n3", 2), 1)
+	s.turn(LinkChanged{Peer: "n3"})
+	require.Equal(t, []rpc.NodeID{"n2"}, asked(s.turn(ReadIndex{Ticket: 3})), "n3 cannot be reached")
+}

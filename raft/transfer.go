@@ -1,0 +1,125 @@
+package raft
+
+import "github.com/raftbus/raftbus/raft/rpc"
+
+// Leadership transfer (thesis 3.10). The leader lets its successor catch up, taking no proposals meanwhile, and then tells it to
+// campaign at once. All of it is liveness: the successor is elected by the rules like anybody.
+
+// transfer is a hand-over under way.
+type transfer struct {
+	to      rpc.NodeID // empty: none
+	began   uint64
+	ordered bool // TimeoutNow was sent, and did not fail
+}
+
+func (t *transfer) active() bool { return t.to != "" }
+
+// transfer begins a hand-over, to a certain voter or to the best one.
+func (c *Core) transfer(to rpc.NodeID) {
+	if c.role != Leader {
+		c.fact(TransferEnded{To: to, Reason: "this node does not lead"})
+		return
+	}
+	if t := &c.office.transfer; t.active() {
+		if to != "" && to != t.to {
+			c.fact(TransferEnded{To: to, Reason: "a transfer to " + string(t.to) + " is under way"})
+		}
+		return
+	}
+	if to == "" {
+		to = c.Successor()
+	}
+	if reason := c.unfitSuccessor(to); reason != "" {
+		c.fact(TransferEnded{To: to, Reason: reason})
+		return
+	}
+	c.office.transfer = transfer{to: to, began: c.now}
+}
+
+// Successor is the voter to hand over to: of those whose disks have room, since one without takes no writes (F21), the one that is
+// furthest. Empty: none can take over, or this node does not lead.
+func (c *Core) Successor() (best rpc.NodeID) {
+	for _, m := range c.conf.Voters {
+		if m.ID != c.id && !c.full[m.ID] && c.unfitSuccessor(m.ID) == "" && (best == "" || c.office.peers[m.ID].match > c.office.peers[best].match) {
+			best = m.ID
+		}
+	}
+	return best
+}
+
+// noteRoom notes whether a peer's disk has room.
+func (c *Core) noteRoom(peer rpc.NodeID, full bool) {
+	if full {
+		c.full[peer] = true
+	} else {
+		delete(c.full, peer)
+	}
+}
+
+// unfitSuccessor says why a member cannot take over now.
+func (c *Core) unfitSuccessor(id rpc.NodeID) string {
+	p := c.office.peers[id]
+	switch {
+	case id == c.id:
+		return "it leads already"
+	case id == "":
+		return "no voter that has room on its disk can take over now"
+	case p == nil || !c.quorum.voter(id):
+		return "it is no voter"
+	case !p.connected || c.now-p.heard >= uint64(c.ticks.ElectionMin):
+		return "it does not answer"
+	case p.stuck:
+		return "it is far behind, and gets a snapshot first"
+	}
+	return ""
+}
+
+// handOver orders the successor to campaign once it holds the whole log.
+func (c *Core) handOver() {
+	t := &c.office.transfer
+	if !t.active() || t.ordered {
+		return
+	}
+	if p := c.office.peers[t.to]; p != nil && p.match == c.log.last && p.connected {
+		t.ordered = true
+		c.send(t.to, &rpc.TimeoutNowCommand{})
+	}
+}
+
+// handedOver: the successor campaigns. It asks a leader that is no voter any more for nothing, so this one would not hear of it.
+func (c *Core) handedOver(to rpc.NodeID) {
+	if to == c.office.transfer.to && !c.quorum.voter(c.id) {
+		c.follow(c.hard.Term, "", "it is no voter any more, and handed over")
+	}
+}
+
+// watchTransfer gives a hand-over up that takes longer than an election timeout. A leader that is no voter any more then just
+// ceases.
+func (c *Core) watchTransfer() {
+	t := &c.office.transfer
+	switch {
+	case !t.active():
+	case c.now-t.began >= uint64(c.ticks.ElectionMin):
+		c.endTransfer("it did not take over in time")
+	case c.unfitSuccessor(t.to) != "":
+		c.endTransfer(c.unfitSuccessor(t.to))
+	}
+}
+
+func (c *Core) endTransfer(reason string) {
+	c.fact(TransferEnded{To: c.office.transfer.to, Reason: reason})
+	c.office.transfer = transfer{}
+	if !c.quorum.voter(c.id) {
+		c.follow(c.hard.Term, "", "it is no voter any more")
+	}
+}
+
+// campaignNow obeys the leader's order to campaign. It came in this leader's term, so a late one finds another term and is not
+// looked at (K45).
+func (c *Core) campaignNow(m rpc.Message) {
+	c.answer(m, &rpc.TimeoutNowReturn{}, 0)
+	if c.mayCampaign() {
+		c.setLeader("", "it hands over")
+		c.stand(true)
+	}
+}

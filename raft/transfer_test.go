@@ -1,0 +1,149 @@
+package raft
+
+// Leadership transfer (thesis 3.10), and what may not come of it.
+
+import (
+	"testing"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/stretchr/testify/require"
+)
+
+func orders(list []rpc.Message) int { return len(only[*rpc.TimeoutNowCommand](list)) }
+
+func TestTransferWaitsUntilTheSuccessorHoldsTheLog(t *testing.T) {
+	s := established(t, 3)
+	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}})
+	require.Zero(t, orders(s.turn(Transfer{To: "n2"}).Send), "it is an entry behind")
+	refused := s.turn(Propose{Proposals: []Proposal{{Ticket: 2}}}).Proposed
+	require.Equal(t, []Proposed{{Ticket: 2, Refusal: RefusedBusy}}, refused, "it would never catch up")
+	out := s.ack("n2", 4)
+	require.Equal(t, 1, orders(out.Send))
+	require.Zero(t, orders(s.tickFor(50)), "once is enough")
+	require.Equal(t, 1, orders(s.turn(Failed{"n2", rpc.MethodTimeoutNow}).Send), "unless it got lost")
+}
+
+func TestTransferGoesToTheOneThatIsFurthest(t *testing.T) {
+	s := established(t, 3)
+	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}})
+	s.ack("n3", 4)
+	out := s.turn(Transfer{})
+	require.Equal(t, []rpc.Body{&rpc.TimeoutNowCommand{}}, to("n3", out.Send))
+}
+
+// One whose disk has no room is not chosen, however far it is; by name it may be (F21).
+func TestTransferGoesToNobodyWhoseDiskIsFull(t *testing.T) {
+	s := established(t, 3)
+	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}})
+	s.ack("n3", 4)
+	s.turn(Pinged{Peer: "n3", Full: true})
+	require.Equal(t, rpc.NodeID("n2"), s.Successor())
+	s.turn(Pinged{Peer: "n3", Outcome: PingUnclear}) // that says nothing of it
+	require.Equal(t, rpc.NodeID("n2"), s.Successor())
+	s.turn(Pinged{Peer: "n2", Full: true})
+	require.Empty(t, s.Successor())
+	require.Contains(t, s.turn(Transfer{}).Facts, TransferEnded{Reason: "no voter that has room on its disk can take over now"})
+	s.turn(Pinged{Peer: "n3"})
+	require.Equal(t, rpc.NodeID("n3"), s.Successor())
+	require.Equal(t, 1, orders(s.turn(Transfer{To: "n3"}).Send))
+	s.turn(Resign{})
+	require.Empty(t, s.Successor(), "it does not lead any more")
+}
+
+func TestTransferIsRefusedWithAReason(t *testing.T) {
+	c := table("n1", "n2", "n3")
+	c.Learners = members("n4")
+	for to, reason := range map[rpc.NodeID]string{
+		"n1": "it leads already", "n4": "it is no voter", "n9": "it is no voter", "n3": "it does not answer",
+	} {
+		s := inOffice(t, c)
+		s.turn(LinkChanged{"n3", false})
+		require.Contains(t, s.turn(Transfer{To: to}).Facts, TransferEnded{To: to, Reason: reason})
+		require.False(t, s.office.transfer.active())
+	}
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	require.Contains(t, s.turn(Transfer{}).Facts, TransferEnded{Reason: "this node does not lead"})
+}
+
+func TestSecondTransferDoesNotDisplaceTheFirst(t *testing.T) {
+	s := established(t, 3)
+	s.turn(Transfer{To: "n2"})
+	require.Empty(t, s.turn(Transfer{}).Facts, "to whoever: that is under way")
+	require.Equal(t, []Fact{TransferEnded{To: "n3", Reason: "a transfer to n2 is under way"}}, s.turn(Transfer{To: "n3"}).Facts)
+	require.Equal(t, rpc.NodeID("n2"), s.office.transfer.to)
+}
+
+func TestLeaderServesAgainAfterATransferInVain(t *testing.T) {
+	for name, end := range map[string]func(*solo){
+		"too slow": func(s *solo) { s.answering(s.Core.ticks.ElectionMin) },
+		"dies":     func(s *solo) { s.turn(LinkChanged{"n2", false}); s.tickFor(1) },
+		"removed":  func(s *solo) { s.office.transfer.to = "n9"; s.tickFor(1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := established(t, 3)
+			s.turn(Transfer{To: "n2"})
+			end(s)
+			require.Equal(t, Leader, s.role)
+			require.Equal(t, RefusedNot, s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}}).Proposed[0].Refusal)
+		})
+	}
+}
+
+func TestReadsAreServedWhileLeadershipIsHandedOver(t *testing.T) {
+	s := established(t, 3)
+	s.turn(Transfer{To: "n2"})
+	s.turn(ReadIndex{Ticket: 1})
+	out := s.hear("n3", 2, &rpc.HeartbeatReturn{Read: 1, Last: 3})
+	require.Equal(t, []Read{{Ticket: 1}}, out.Reads, "no other leader was heard of by n3 when it answered")
+	s.turn(ReadIndex{Ticket: 2})
+	out = s.hear("n3", 3, &rpc.HeartbeatReturn{})
+	require.Equal(t, []Read{{Ticket: 2, Refusal: RefusedNotLeader}}, out.Reads, "now it has")
+}
+
+func TestSuccessorCampaignsAtOnceAndIsGrantedDespiteTheLeader(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 2}, 2))
+	out := s.hear("n2", 2, &rpc.TimeoutNowCommand{})
+	require.Equal(t, rpc.HardState{Term: 3, Vote: "n1"}, s.hard)
+	require.Empty(t, only[*rpc.RequestVoteCommand](out.Send), "its own vote is not durable")
+	require.Equal(t, []*rpc.RequestVoteCommand{{Last: rpc.EntryID{Term: 2, Index: 1}, Transfer: true}, {Last: rpc.EntryID{Term: 2, Index: 1}, Transfer: true}},
+		only[*rpc.RequestVoteCommand](out.SendAfterSync))
+
+	voter := newSolo(t, start(rpc.HardState{Term: 2}, 2))
+	voter.hear("n2", 2, &rpc.HeartbeatCommand{})
+	out = voter.hear("n3", 3, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 2, Index: 1}, Transfer: true})
+	require.Equal(t, []*rpc.RequestVoteReturn{granted()}, only[*rpc.RequestVoteReturn](out.SendAfterSync))
+}
+
+func TestLeaderYieldsToItsSuccessorOnly(t *testing.T) {
+	s := established(t, 3)
+	ask := &rpc.RequestVoteCommand{Last: s.log.lastID(), Transfer: true}
+	s.hear("n2", 3, ask)
+	require.Equal(t, Leader, s.role, "nobody was told to take over")
+	s.turn(Transfer{To: "n3"})
+	s.hear("n2", 3, ask)
+	require.Equal(t, Leader, s.role, "n2 was not")
+	s.hear("n3", 3, ask)
+	require.Equal(t, rpc.HardState{Term: 3, Vote: "n3"}, s.hard)
+}
+
+func TestK45LateTransferOrderChangesNothing(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 3}, 2))
+	s.hear("n3", 3, &rpc.HeartbeatCommand{})
+	s.hear("n2", 2, &rpc.TimeoutNowCommand{})
+	require.Equal(t, rpc.HardState{Term: 3}, s.hard, "the order of a leader that is none any more")
+	require.Equal(t, Follower, s.role)
+
+	leader := established(t, 3)
+	leader.hear("n2", 1, &rpc.TimeoutNowCommand{})
+	require.Equal(t, Leader, leader.role)
+	leader.turn(ReadIndex{Ticket: 1})
+	require.Empty(t, leader.out.Reads, "and no read is served on what was confirmed before")
+}
+
+func TestOrderToALearnerOrAHungDiskIsInVain(t *testing.T) {
+	c := start(rpc.HardState{Term: 2}, 2)
+	c.Configurations = []rpc.Configuration{{Voters: members("n2", "n3"), Learners: members("n1")}}
+	s := newSolo(t, c)
+	s.hear("n2", 2, &rpc.TimeoutNowCommand{})
+	require.Equal(t, rpc.HardState{Term: 2}, s.hard)
+}

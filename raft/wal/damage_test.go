@@ -1,0 +1,170 @@
+package wal
+
+// Damaged entries in the life of a log: found by reading, gone with what takes their place, cut off when nobody holds them.
+
+import (
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
+)
+
+// TestDamageFoundByReading: it is listed from then on, reads below it end there, and it is gone with its repair.
+func TestDamageFoundByReading(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openInline(t, fs)
+	b := Batch{Group: 2, Entries: entries(1, 1, 40)}
+	require.NoError(t, l.Append(b))
+	m := model{}.with(b)
+	damage(t, l, fs, 2, 20)
+	damage(t, l, fs, 2, 30)
+	require.Empty(t, l.State(2).Damaged)
+	got, err := l.Entries(2, 25, 40, 1<<20)
+	var bad *CorruptError
+	require.ErrorAs(t, err, &bad)
+	require.Len(t, got, 5)
+	require.Equal(t, []rpc.EntryID{{Term: 1, Index: 30}}, l.State(2).Damaged)
+	_, err = l.Entries(2, 20, 21, 1<<20)
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, []rpc.EntryID{{Term: 1, Index: 20}, {Term: 1, Index: 30}}, l.State(2).Damaged)
+	again := *bad
+	damage(t, l, fs, 2, 20) // the bit flips back
+	_, err = l.Entries(2, 20, 21, 1<<20)
+	require.ErrorAs(t, err, &bad)
+	require.Equal(t, again, *bad, "what was wrong once is not believed before it was repaired")
+	for _, c := range []struct{ lo, hi, n rpc.Index }{{1, 40, 19}, {1, 20, 19}, {1, 21, 19}, {20, 20, 0}, {21, 40, 9}, {31, 40, 9}, {21, 25, 4}} {
+		got, err := l.Entries(2, c.lo, c.hi, 1<<20)
+		require.NoError(t, err)
+		require.Len(t, got, int(c.n), "%+v", c)
+	}
+	m.checkReads(t, l, "")
+	require.EqualValues(t, 2, l.Stats().Damaged)
+	m.repairAll(t, l, "")
+	m.check(t, l)
+	require.NoError(t, l.Close())
+}
+
+// TestDamageThatIsGone: what was replaced, compacted or reset needs no repair, before a restart and after.
+func TestDamageThatIsGone(t *testing.T) {
+	for name, c := range map[string]struct {
+		b    Batch
+		left []rpc.Index
+	}{
+		"replaced":          {Batch{Entries: entries(2, 20, 22)}, []rpc.Index{10}},
+		"replaced at":       {Batch{Entries: entries(2, 25, 90)}, []rpc.Index{10, 20}},
+		"replaced by equal": {Batch{Entries: entries(1, 20, 22)}, []rpc.Index{10}},
+		"replaced all":      {Batch{Entries: entries(2, 2, 50)}, nil},
+		"compacted":         {Batch{Base: &Base{ID: rpc.EntryID{Term: 1, Index: 20}}}, []rpc.Index{25}},
+		"compacted below":   {Batch{Base: &Base{ID: rpc.EntryID{Term: 1, Index: 19}}}, []rpc.Index{20, 25}},
+		"reset":             {Batch{Base: &Base{ID: rpc.EntryID{Term: 2, Index: 9}}}, nil},
+		"reset beyond":      {Batch{Base: &Base{ID: rpc.EntryID{Term: 2, Index: 900}}}, nil},
+		"nothing":           {Batch{HardState: &rpc.HardState{Term: 3}}, []rpc.Index{10, 20, 25}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			l := openInline(t, fs)
+			all := []Batch{{Entries: entries(1, 1, 18)}, {Entries: entries(1, 18, 30)}, c.b}
+			require.NoError(t, l.Append(all[0]))
+			require.NoError(t, l.Append(all[1]))
+			for _, i := range []rpc.Index{10, 20, 25} {
+				damage(t, l, fs, 0, i)
+				_, err := l.Entries(0, i, i+1, 0)
+				require.Error(t, err)
+			}
+			require.NoError(t, l.Append(c.b))
+			var left []rpc.EntryID
+			for _, i := range c.left {
+				left = append(left, rpc.EntryID{Term: 1, Index: i})
+			}
+			m := model{}.with(all...)
+			for range 2 {
+				require.Equal(t, left, l.State(0).Damaged)
+				m.checkReads(t, l, name)
+				require.NoError(t, l.Close())
+				reopened, err := openReporting(fs)
+				require.NoError(t, err)
+				l = reopened
+			}
+			m.repairAll(t, l, name) // next to the payloads that need none
+			m.check(t, l)
+			require.NoError(t, l.Close())
+		})
+	}
+}
+
+// TestCut: with a quorum's word that nobody holds a damaged entry, the log ends before it; also just after the base.
+func TestCut(t *testing.T) {
+	for _, base := range []rpc.Index{0, 5, 19} {
+		for _, mode := range waltest.Modes {
+			fs := waltest.New()
+			l := openInline(t, fs)
+			bs := []Batch{
+				{Base: &Base{Configuration: []byte("table")}, Entries: entries(1, 1, 40)},
+				{Base: &Base{ID: rpc.EntryID{Term: min(1, rpc.Term(base)), Index: base}, Configuration: []byte("later")}},
+			}
+			require.NoError(t, l.Append(bs[0]))
+			require.NoError(t, l.Append(bs[1]))
+			before := model{}.with(bs...)
+			require.ErrorIs(t, l.Cut(0, 20), ErrInvalid, "it is not damaged")
+			require.ErrorIs(t, l.Cut(9, 20), ErrInvalid, "an unknown group")
+			damage(t, l, fs, 0, 20)
+			damage(t, l, fs, 0, 30)
+			for _, i := range []rpc.Index{20, 30} {
+				_, err := l.Entries(0, i, i+1, 0)
+				require.Error(t, err)
+			}
+			require.ErrorIs(t, l.Cut(0, 21), ErrInvalid)
+			cut := model{0: before[0]}
+			g := cut[0]
+			g.log = g.log[:19-base]
+			cut[0] = g
+			var crashed []*waltest.FS
+			fs.Hook(func(op waltest.Op) error {
+				if op.Kind.Changes() {
+					crashed = append(crashed, fs.Crash(mode, seeded(uint64(len(crashed)))))
+				}
+				return nil
+			})
+			require.NoError(t, l.Cut(0, 20))
+			fs.Hook(nil)
+			require.Len(t, crashed, 2)
+			for range 2 {
+				cut.check(t, l)
+				require.Empty(t, l.State(0).Damaged)
+				require.NoError(t, l.Append(Batch{Entries: entries(3, 20, 22)}))
+				require.NoError(t, l.Close())
+				reopened, err := openReporting(fs)
+				require.NoError(t, err)
+				l = reopened
+				cut = cut.with(Batch{Entries: entries(3, 20, 22)})
+				cut.check(t, l)
+				cut[0] = g
+				require.NoError(t, l.Append(Batch{Entries: entries(3, 20, 21)}))
+				damage(t, l, fs, 0, 20)
+				_, err = l.Entries(0, 20, 21, 0)
+				require.Error(t, err)
+				require.NoError(t, l.Cut(0, 20))
+			}
+			require.NoError(t, l.Close())
+			for _, fs := range crashed {
+				l, err := openReporting(fs)
+				require.NoError(t, err)
+				if l.State(0).Last.Index == 19 {
+					cut.check(t, l)
+				} else {
+					before.repairAll(t, l, "")
+					before.check(t, l)
+				}
+				require.NoError(t, l.Close())
+			}
+		}
+	}
+	l := openInline(t, vfs.NewMem())
+	require.NoError(t, l.Append(Batch{Entries: entries(1, 1, 4)}))
+	l.noteDamage(&CorruptError{Entry: rpc.EntryID{Term: 1, Index: 1}})
+	require.ErrorIs(t, l.Cut(0, 1), ErrInvalid, "no base")
+	require.NoError(t, l.Close())
+}

@@ -1,0 +1,40 @@
+package clisuite
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// The programs under test, built once: the CLI at the version that .ci/tools pins, and raftbus.
+var natsCLI, raftbus string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "raftbus-clisuite")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	natsCLI, raftbus = filepath.Join(dir, "nats"), filepath.Join(dir, "raftbus")
+	for _, build := range [][]string{
+		{"-C", filepath.Join("..", "..", ".ci", "tools"), "-o", natsCLI, "github.com/nats-io/natscli/nats"},
+		{"-o", raftbus, "github.com/raftbus/raftbus/cmd/raftbus"},
+	} {
+		if out, err := exec.Command("go", append([]string{"build"}, build...)...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build %v: %v\n%s", build, err, out)
+			return 1
+		}
+	}
+	code := m.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}

@@ -1,0 +1,170 @@
+package kvclients
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/test/cluster"
+)
+
+// The same requests to a JetStream and to us, and the answers side by side. What differs on purpose is told in the table.
+
+// step is one request.
+type step struct {
+	subject string // after $JS.raftbus.API. , or a bare one that begins with $
+	body    string
+	headers []string
+	// eventually has our answer become theirs when it is asked again: what a bucket must drop, it drops soon.
+	eventually bool
+	// differs says why our answer is another; ours is then what it is.
+	differs, ours string
+}
+
+// answered is a reply, as far as it does not change from run to run.
+type answered struct {
+	Status string   `json:"status,omitempty"`
+	Header []string `json:"header,omitempty"`
+	JSON   any      `json:"json,omitempty"`
+	Data   string   `json:"data,omitempty"`
+}
+
+func (a answered) String() string {
+	text, _ := json.Marshal(a)
+	return string(text)
+}
+
+const apiPrefix = "$JS.raftbus.API."
+
+func (s step) send(t testing.TB, nc *nats.Conn) answered {
+	subject := s.subject
+	if !strings.HasPrefix(subject, "$") {
+		subject = apiPrefix + subject
+	}
+	msg := &nats.Msg{Subject: subject, Data: []byte(s.body), Header: nats.Header{}}
+	for i := 0; i < len(s.headers); i += 2 {
+		msg.Header.Add(s.headers[i], s.headers[i+1])
+	}
+	reply, err := nc.RequestMsg(msg, 3*time.Second)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return answered{Status: "503"}
+	}
+	if errors.Is(err, nats.ErrTimeout) {
+		return answered{Status: "silence"}
+	}
+	require.NoError(t, err, subject)
+	return normal(reply)
+}
+
+func normal(m *nats.Msg) answered {
+	a := answered{Status: strings.TrimSpace(m.Header.Get("Status") + " " + m.Header.Get("Description"))}
+	for name, values := range m.Header {
+		switch name {
+		case "Status", "Description", "Rb-Prefix":
+		case "Nats-Time-Stamp":
+			a.Header = append(a.Header, name)
+		default:
+			a.Header = append(a.Header, name+": "+strings.Join(values, "|"))
+		}
+	}
+	slices.Sort(a.Header)
+	var body any
+	if len(m.Data) > 0 && m.Data[0] == '{' && json.Unmarshal(m.Data, &body) == nil && m.Header.Get("Nats-Stream") == "" {
+		a.JSON = masked(body)
+	} else {
+		a.Data = string(m.Data)
+	}
+	return a
+}
+
+// volatile are fields whose values depend on time and place.
+var volatile = []string{"created", "ts", "first_ts", "last_ts", "time", "bytes", "storage_used", "api", "reserved_storage", "reserved_memory", "memory", "limits"}
+
+// goTypes are names of Go's types in the texts of encoding/json.
+var goTypes = regexp.MustCompile(`(cannot unmarshal .* into Go ).*`)
+
+func masked(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, value := range v {
+			switch {
+			case strings.HasPrefix(name, "_nats."), name == "cluster":
+				delete(v, name)
+			case slices.Contains(volatile, name):
+				v[name] = "*"
+			case name == "metadata":
+				if m, _ := masked(value).(map[string]any); len(m) == 0 {
+					delete(v, name)
+				}
+			case name == "storage" && fmt.Sprintf("%T", value) == "float64":
+				v[name] = "*"
+			case name == "description":
+				v[name] = goTypes.ReplaceAllString(fmt.Sprint(value), "${1}*")
+			default:
+				v[name] = masked(value)
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = masked(v[i])
+		}
+	}
+	return v
+}
+
+// realJetStream starts a server with JetStream under our domain.
+func realJetStream(t testing.TB) *nats.Conn {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "nats.conf")
+	text := fmt.Sprintf("jetstream { store_dir: %q, domain: raftbus }\n", filepath.Join(dir, "js"))
+	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
+	server, err := embedded.Start(embedded.Options{ConfigFile: config, Port: embedded.Random})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	nc, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func TestAnswersAreThoseOfJetStream(t *testing.T) {
+	theirs, ours := realJetStream(t), cluster.Started(t, 1).Connect()
+	for i, s := range steps() {
+		want, got := s.send(t, theirs), s.send(t, ours)
+		for tries := 0; s.eventually && tries < 100 && want.String() != got.String(); tries++ {
+			time.Sleep(20 * time.Millisecond)
+			got = s.send(t, ours)
+		}
+		name := fmt.Sprintf("%d: %s %s %v", i, s.subject, cut(s.body), s.headers)
+		if s.differs == "" {
+			if want.String() != got.String() {
+				t.Errorf("%s\n theirs %s\n   ours %s", name, want, got)
+			}
+			continue
+		}
+		if want.String() == got.String() {
+			t.Errorf("%s\nis the same as theirs, and said to differ: %s", name, s.differs)
+		}
+		if got.String() != s.ours {
+			t.Errorf("%s\n theirs %s\n   ours %s\n wanted %s", name, want, got, s.ours)
+		}
+	}
+}
+
+func cut(s string) string {
+	if len(s) > 120 {
+		return s[:120] + "..."
+	}
+	return s
+}

@@ -1,0 +1,56 @@
+package mutants
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// knownBugs is how many K rows the fault model has.
+const knownBugs = 77
+
+var testName = regexp.MustCompile(`\bTest\w+`)
+
+// CATALOGUE.md has every row, and every test and mutant that it names is there.
+func TestCatalogue(t *testing.T) {
+	page, err := os.ReadFile("CATALOGUE.md")
+	require.NoError(t, err)
+	rows := map[string][]string{}
+	for _, line := range strings.Split(string(page), "\n") {
+		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| K") {
+			rows[strings.TrimSpace(cells[1])] = cells
+		}
+	}
+	tests := allTests(t)
+	for k := 1; k <= knownBugs; k++ {
+		row := rows[fmt.Sprintf("K%d", k)]
+		require.Len(t, row, 6, "K%d is a row of four cells", k)
+		kept := strings.TrimSpace(row[3])
+		named := testName.FindAllString(kept, -1)
+		require.True(t, len(named) > 0 || strings.HasPrefix(kept, "cannot occur"), "K%d: neither a test nor a reason", k)
+		for _, name := range named {
+			require.True(t, tests[name], "K%d names %s, which is no test", k, name)
+		}
+		for _, name := range strings.FieldsFunc(row[4], func(r rune) bool { return r == ' ' || r == ',' }) {
+			require.FileExists(t, "mutants/"+name+".txt", "K%d", k)
+		}
+	}
+}
+
+// allTests finds the names of all tests of the module.
+func allTests(t *testing.T) map[string]bool {
+	list := exec.CommandContext(t.Context(), "git", "grep", "-hoE", `^func Test\w+`, "--", "*_test.go")
+	list.Dir = root
+	out, err := list.Output()
+	require.NoError(t, err, "list the tests with git grep")
+	found := map[string]bool{}
+	for _, name := range testName.FindAllString(string(out), -1) {
+		found[name] = true
+	}
+	return found
+}

@@ -1,0 +1,214 @@
+// Package packaging holds what deploy/ ships to what the binary is: labels that fit each other, limits that leave it the time it takes, and a
+// release that is the same twice. That it sets only what there is, package main tests, which knows the flags.
+package packaging
+
+import (
+	"bytes"
+	"debug/buildinfo"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+var release = flag.Bool("release", false, "run TestRelease, which compiles the product four times over")
+
+const root = "../.."
+
+func read(t *testing.T, path ...string) string {
+	b, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
+	require.NoError(t, err)
+	return string(b)
+}
+
+type tree = map[string]any
+
+// at walks into a document.
+func at(t *testing.T, in any, path ...string) any {
+	for i, key := range path {
+		m, ok := in.(tree)
+		require.True(t, ok, "%v", path[:i])
+		in = m[key]
+		require.NotNil(t, in, "%v", path[:i+1])
+	}
+	return in
+}
+
+func manifests(t *testing.T) map[string]tree {
+	byKind := map[string]tree{}
+	d := yaml.NewDecoder(strings.NewReader(read(t, "deploy/kubernetes/raftbus.yaml")))
+	for {
+		var one tree
+		err := d.Decode(&one)
+		if errors.Is(err, io.EOF) {
+			return byKind
+		}
+		require.NoError(t, err)
+		byKind[at(t, one, "kind").(string)] = one
+	}
+}
+
+// One label selects the pods everywhere, the members are the pods, and nothing runs as root, or may write but to its volume.
+func TestKubernetesManifests(t *testing.T) {
+	all := manifests(t)
+	set := all["StatefulSet"]
+	labels := at(t, set, "spec", "template", "metadata", "labels")
+	require.Equal(t, labels, at(t, set, "spec", "selector", "matchLabels"))
+	require.Equal(t, labels, at(t, all["PodDisruptionBudget"], "spec", "selector", "matchLabels"))
+	require.Equal(t, labels, at(t, all["Service"], "spec", "selector"))
+	require.Equal(t, at(t, all["Service"], "metadata", "name"), at(t, set, "spec", "serviceName"))
+	require.Equal(t, "Parallel", at(t, set, "spec", "podManagementPolicy"), "a first boot needs all members")
+
+	pod := at(t, set, "spec", "template", "spec")
+	term := at(t, pod, "affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution").([]any)[0]
+	require.Equal(t, labels, at(t, term, "labelSelector", "matchLabels"))
+	members := strings.Split(at(t, all["ConfigMap"], "data", "RAFTBUS_MEMBERS").(string), ",")
+	require.Len(t, members, at(t, set, "spec", "replicas").(int))
+	for i, m := range members {
+		require.Equal(t, "raftbus-"+string(rune('0'+i)), m)
+	}
+	require.Greater(t, at(t, pod, "terminationGracePeriodSeconds"), 15, "a stop may take 15 s")
+	require.Equal(t, true, at(t, pod, "securityContext", "runAsNonRoot"))
+
+	container := at(t, pod, "containers").([]any)[0]
+	require.Equal(t, true, at(t, container, "securityContext", "readOnlyRootFilesystem"))
+	require.Equal(t, []any{"ALL"}, at(t, container, "securityContext", "capabilities", "drop"))
+	require.NotContains(t, container, "livenessProbe", "a node without a leader is alive")
+	require.GreaterOrEqual(t, at(t, container, "readinessProbe", "timeoutSeconds"), 6, "the health command waits 5 s for an answer")
+	volumes := map[any]bool{}
+	for _, list := range []any{at(t, pod, "volumes"), at(t, set, "spec", "volumeClaimTemplates")} {
+		for _, v := range list.([]any) {
+			if m, ok := v.(tree)["metadata"]; ok {
+				v = m
+			}
+			volumes[at(t, v, "name")] = true
+		}
+	}
+	for _, m := range at(t, container, "volumeMounts").([]any) {
+		require.True(t, volumes[at(t, m, "name")], "%v", m)
+	}
+}
+
+// The command that makes the secret takes every file of auth/nodes, those of tenants too, under a name that Kubernetes takes; each is mounted
+// by that name, and the comment says how those of tenants are.
+func TestKubernetesSecretHasAllFiles(t *testing.T) {
+	manifest := read(t, "deploy/kubernetes/raftbus.yaml")
+	_, command, _ := strings.Cut(manifest, "secret generic raftbus-auth \\\n#     $(")
+	command, _, ok := strings.Cut(command, ")\n#   kubectl -n raftbus apply")
+	require.True(t, ok)
+	dir := t.TempDir()
+	var want []string
+	for _, id := range []string{"raftbus-0", "raftbus-1", "raftbus-2"} {
+		for _, file := range []string{"peers.nk", "clients.nk", "leaf.nk", "cluster.key", "tenants/team-a/clients.nk"} {
+			path := filepath.Join(dir, "auth/nodes", id, file)
+			require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+			require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
+			key := strings.ReplaceAll(id+"/"+file, "/", ".")
+			want = append(want, "--from-file="+key+"=auth/nodes/"+id+"/"+file)
+			if file == "tenants/team-a/clients.nk" && id != "raftbus-0" {
+				continue // named for the first pod, as an example
+			}
+			require.Contains(t, manifest, "{key: "+key+", path: "+id+"/"+file+"}")
+		}
+	}
+	shell := exec.Command("bash", "-c", command)
+	shell.Dir = dir
+	said, err := shell.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	require.ElementsMatch(t, want, strings.Fields(string(said)))
+}
+
+// The unit waits for the node to say that it runs, leaves it the time that a stop takes, and is known to systemd in every word.
+func TestUnit(t *testing.T) {
+	unit := read(t, "deploy/systemd/raftbus@.service")
+	for _, line := range []string{"Type=notify", "TimeoutStopSec=30", "User=raftbus", "ProtectSystem=strict", "NoNewPrivileges=yes", "Restart=on-failure"} {
+		require.Contains(t, unit, line+"\n")
+	}
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("NOT RUN in full: no systemd-analyze here, so no word of the unit was looked up")
+	}
+	dir := t.TempDir()
+	unit = strings.ReplaceAll(unit, "/usr/local/bin/raftbus", "/bin/true")
+	unit = strings.NewReplacer("User=raftbus", "User=root", "Group=raftbus", "Group=root").Replace(unit)
+	unit = strings.ReplaceAll(unit, "Documentation=man:raftbus-node(1)\n", "")
+	file := filepath.Join(dir, "raftbus@.service")
+	require.NoError(t, os.WriteFile(file, []byte(unit), 0o644))
+	said, err := exec.Command("systemd-analyze", "verify", "--man=no", file).CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	require.NotContains(t, string(said), "raftbus@", "%s", said)
+}
+
+// The image runs as nobody, from nothing, and is built alike each time.
+func TestDockerfile(t *testing.T) {
+	file := read(t, "Dockerfile")
+	for _, text := range []string{"FROM scratch AS image", "USER 65532:65532", "--platform=$BUILDPLATFORM", "GOARCH=$TARGETARCH", "-trimpath", "-buildid=", "main.release=$VERSION"} {
+		require.Contains(t, file, text)
+	}
+	require.NotContains(t, file[:strings.Index(file, "FROM scratch")], "\nARG ", "an older BuildKit would not say there what it builds on")
+	require.Contains(t, read(t, "cmd/raftbus/version.go"), "\nvar release string\n", "what the linker sets by -X main.release")
+}
+
+// A release of one commit is the same bytes twice: archives, bills of materials, sums. Each archive holds a binary for its platform that says
+// its version.
+func TestRelease(t *testing.T) {
+	if !*release {
+		t.Skip("compiles for minutes: give -release")
+	}
+	clone := t.TempDir()
+	git := exec.Command("git", "clone", "--quiet", root, clone)
+	said, err := git.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	var sums [][]byte
+	for _, out := range []string{t.TempDir(), t.TempDir()} {
+		script := exec.Command("bash", "deploy/release.sh", "v0.0.1-test", out)
+		script.Dir = clone
+		said, err := script.CombinedOutput()
+		require.NoError(t, err, "%s", said)
+		sum, err := os.ReadFile(filepath.Join(out, "SHA256SUMS"))
+		require.NoError(t, err)
+		sums = append(sums, sum)
+		checkRelease(t, out)
+	}
+	require.Equal(t, string(sums[0]), string(sums[1]))
+}
+
+func checkRelease(t *testing.T, out string) {
+	check := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
+	check.Dir = out
+	said, err := check.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	for _, platform := range []string{"linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"} {
+		name := "raftbus-v0.0.1-test-" + platform
+		list, err := exec.Command("tar", "-tzf", filepath.Join(out, name+".tar.gz")).Output()
+		require.NoError(t, err)
+		files := strings.Fields(string(list))
+		for _, file := range []string{"raftbus", "LICENSE", "CHANGELOG.md", "man/raftbus-node.1", "completion/raftbus.bash", "deploy/systemd/raftbus@.service", "deploy/monitoring/alerts.yml", "deploy/kubernetes/raftbus.yaml", "docs/operating.md",
+			"ARCHITECTURE.md", "kv/ERRORS.md", "cmd/raftbus/admin/ERRORS.md", "cmd/raftbus/backup/FORMAT.md"} {
+			require.True(t, slices.Contains(files, name+"/"+file), "%s in %s", file, files)
+		}
+		sbom, err := os.ReadFile(filepath.Join(out, name+".cdx.json"))
+		require.NoError(t, err)
+		require.True(t, bytes.Contains(sbom, []byte("github.com/nats-io/nats.go")) && bytes.Contains(sbom, []byte("CycloneDX")))
+		checkBinary(t, out, name, platform)
+	}
+}
+
+// checkBinary wants an archive's binary to be for its platform, and to need no library of it.
+func checkBinary(t *testing.T, out, name, platform string) {
+	dir := t.TempDir()
+	require.NoError(t, exec.Command("tar", "-xzf", filepath.Join(out, name+".tar.gz"), "-C", dir).Run())
+	info, err := buildinfo.ReadFile(filepath.Join(dir, name, "raftbus"))
+	require.NoError(t, err)
+	system, processor, _ := strings.Cut(platform, "-")
+	for _, setting := range []string{"CGO_ENABLED=0", "GOOS=" + system, "GOARCH=" + processor} {
+		require.Contains(t, info.String(), setting, name)
+	}
+}

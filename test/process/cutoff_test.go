@@ -1,0 +1,56 @@
+package process
+
+// One node cut off from NATS in silence: its connections stay as they are, half-open (F10).
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// noticed is how soon a node knows that its connections are dead, and how soon it is back when they could live (F10).
+const noticed = 4 * time.Second
+
+// The leader sends into nothing, hears nothing, or both: another leads soon (F10, K63, L1); it notices by itself, and its return
+// causes no election (F2, L3).
+func TestHalfOpenConnections(t *testing.T) {
+	needNamespaces(t)
+	c := started(t, layout{nodes: 3, hosts: true})
+	for _, way := range []struct {
+		name  string
+		rules func(node string) []*rule
+	}{
+		{"sends into nothing", func(node string) []*rule { return oneWay([]string{node}, c.serverNames()) }},
+		{"hears nothing", func(node string) []*rule { return oneWay(c.serverNames(), []string{node}) }},
+		{"is cut off", func(node string) []*rule { return between([]string{node}, c.serverNames(), vanish) }},
+	} {
+		c.converged(time.Minute)
+		leader := c.leader()
+		l := startLoad(c, 4, 20, 4*time.Millisecond)
+		l.waitAck(time.Now(), worstGap)
+		c.halfOpen(l, way.name, leader, way.rules(leader))
+		l.finish()
+	}
+}
+
+func (c *cluster) halfOpen(l *load, name, leader string, rules []*rule) {
+	t, node := c.t, c.nodes[leader]
+	before := node.said("connection to NATS lost")
+	cut := time.Now()
+	lift := c.net.impose(rules...)
+	require.NotEqual(t, leader, c.leader(leader))
+	l.waitAck(time.Now(), worstGap)
+	gap := l.longestGap(cut, time.Now())
+	require.Less(t, gap, worstGap)
+	require.Eventually(t, func() bool { return node.said("connection to NATS lost") >= before+3 },
+		time.Until(cut.Add(noticed)), 5*time.Millisecond, "not all three connections were found dead")
+	term := c.term()
+	lift()
+	lifted := time.Now()
+	require.Eventually(t, func() bool { _, there := c.statuses()[leader]; return there }, noticed, 5*time.Millisecond, "%s does not come back", leader)
+	back := time.Since(lifted)
+	c.converged(time.Minute)
+	require.Equal(t, term, c.term(), "the return of %s caused an election", leader)
+	t.Logf("%s %s: %v without a write, back %v after the end of it", leader, name, rounded(gap), rounded(back))
+}

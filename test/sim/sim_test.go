@@ -1,0 +1,99 @@
+package sim
+
+import (
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	seedsFlag  = flag.Int("seeds", seedsAtOnce, "how many seeds to run")
+	fromFlag   = flag.Uint64("from", 0, "the first seed")
+	showFlag   = flag.Bool("show", false, "write what happens, to read it")
+	firstFlag  = flag.Bool("first", false, "end at the first seed that fails")
+	shrinkFlag = flag.Bool("shrink", true, "make failures smaller")
+	faultsFlag = flag.String("faults", "", "the numbers of the only faults that happen, or none")
+	calmFlag   = flag.String("calm", "", "what is not wrong with the bus: late, repeat, reorder, nobody, stray, loss, payload, delay")
+	chaosFlag  = flag.Duration("chaos", 0, "when the faults end")
+	manyFlag   = flag.Bool("multicast", false, "nodes send what peers are to get alike as one message")
+)
+
+func TestSeeds(t *testing.T) {
+	v, err := parseVariant(*faultsFlag, *calmFlag, *chaosFlag)
+	require.NoError(t, err)
+	v.multicast = *manyFlag
+	if *showFlag {
+		for seed := *fromFlag; seed < *fromFlag+uint64(*seedsFlag); seed++ {
+			if r := runSeed(seed, options{log: os.Stdout, variant: v}); r.wrong != nil {
+				t.Errorf("seed %d, at %v: %v", seed, r.at, r.wrong)
+			}
+		}
+		return
+	}
+	failures := wrongMax
+	if *firstFlag {
+		failures = 1
+	}
+	c := runCampaign(*fromFlag, *seedsFlag, failures, v)
+	t.Log(c)
+	for _, r := range c.wrong {
+		smaller := v
+		if *shrinkFlag {
+			smaller = shrink(r, v)
+		}
+		t.Errorf("seed %d, at %v: %v\n\t%s", r.seed, r.at, r.wrong, smaller.command(r.seed))
+	}
+}
+
+func TestASeedIsTheSameRunAgain(t *testing.T) {
+	for seed := range uint64(20) {
+		first, again := runSeed(seed, options{}), runSeed(seed, options{})
+		require.Equal(t, first, again, "seed %d", seed)
+	}
+}
+
+func TestSeedsDiffer(t *testing.T) {
+	require.NotEqual(t, runSeed(1, options{}).hash, runSeed(2, options{}).hash)
+}
+
+// What is read changes nothing.
+func TestATraceThatIsReadIsTheSame(t *testing.T) {
+	require.Equal(t, runSeed(3, options{}).hash, runSeed(3, options{log: discard{}}).hash)
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// A stamp must be what package time would make of it.
+func TestStampsAreTimesWithTwoReadings(t *testing.T) {
+	wall := time.Date(2026, 7, 1, 12, 0, 0, 123456789, time.UTC)
+	a, b := stamp(wall, time.Second), stamp(wall.Add(-time.Hour), 3*time.Second)
+	require.Equal(t, wall.UnixNano(), a.UnixNano())
+	require.Equal(t, wall.UnixNano()-int64(time.Hour), b.UnixNano())
+	require.Equal(t, 2*time.Second, b.Sub(a), "the monotonic reading counts")
+	require.True(t, a.Before(b))
+	require.True(t, a.Add(time.Minute).After(b))
+	require.Equal(t, 58*time.Second, a.Add(time.Minute).Sub(b))
+	require.True(t, a.Round(0).Equal(wall))
+}
+
+// A machine that is suspended counts no time, and one that is started anew meanwhile does not go back to before.
+func TestASuspendedClockStandsStillAndNeverGoesBack(t *testing.T) {
+	w := &world{}
+	c := nodeClock{world: w, rate: 1}
+	w.now = time.Second
+	c.suspend()
+	w.now = 3 * time.Second
+	require.Equal(t, time.Second, c.read())
+	c.drift(2)
+	require.Equal(t, time.Second, c.read())
+	c.wake()
+	w.now = 4 * time.Second
+	require.Equal(t, 3*time.Second, c.read())
+	c.wake()
+	require.Equal(t, 3*time.Second, c.read())
+}

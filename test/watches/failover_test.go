@@ -1,0 +1,192 @@
+package watches
+
+// Nodes that go while they serve watchers: every watcher gets every event once, in order, and soon.
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/test/cluster"
+)
+
+// follower takes a watcher's updates, and requires that they rise.
+type follower struct {
+	w jetstream.KeyWatcher
+
+	mu      sync.Mutex
+	got     []uint64
+	wrong   string
+	last    time.Time
+	silence time.Duration // the longest
+	done    chan struct{}
+}
+
+func follow(w jetstream.KeyWatcher) *follower {
+	f := &follower{w: w, last: time.Now(), done: make(chan struct{})}
+	go func() {
+		defer close(f.done)
+		for e := range w.Updates() {
+			if e != nil {
+				f.take(e)
+			}
+		}
+	}()
+	return f
+}
+
+func (f *follower) take(e jetstream.KeyValueEntry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := len(f.got); n > 0 && e.Revision() <= f.got[n-1] {
+		f.wrong = fmt.Sprintf("%d after %d", e.Revision(), f.got[n-1])
+	}
+	f.silence = max(f.silence, time.Since(f.last))
+	f.last = time.Now()
+	f.got = append(f.got, e.Revision())
+}
+
+func (f *follower) state() (count int, wrong string, silence time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.got), f.wrong, f.silence
+}
+
+func (f *follower) restart() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last, f.silence = time.Now(), 0
+}
+
+func (f *follower) stop(t testing.TB) {
+	require.NoError(t, f.w.Stop())
+	<-f.done
+}
+
+// crowd is watchers of one bucket, over several connections.
+func crowd(t testing.TB, c *cluster.Cluster, kv jetstream.KeyValue, n int) []*follower {
+	var list []*follower
+	const perConnection = 25
+	var own jetstream.KeyValue
+	for i := range n {
+		if i%perConnection == 0 {
+			js, err := jetstream.NewWithDomain(c.Connect(), "raftbus")
+			require.NoError(t, err)
+			own, err = js.KeyValue(within(t), kv.Bucket())
+			require.NoError(t, err)
+		}
+		w, err := own.WatchAll(t.Context(), jetstream.UpdatesOnly())
+		require.NoError(t, err)
+		list = append(list, follow(w))
+	}
+	return list
+}
+
+// writer writes, each key fewer times than history keeps, until it is stopped. It tells how many of its puts were acknowledged, in
+// order; one whose outcome it does not know it does again.
+type writer struct {
+	kv   jetstream.KeyValue
+	stop chan struct{}
+	done chan struct{}
+}
+
+func write(kv jetstream.KeyValue, every time.Duration) *writer {
+	w := &writer{kv, make(chan struct{}), make(chan struct{})}
+	go func() {
+		defer close(w.done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-w.stop:
+				return
+			case <-tick.C:
+			}
+			w.put(i)
+		}
+	}()
+	return w
+}
+
+func (w *writer) put(i int) {
+	for {
+		select {
+		case <-w.stop:
+			return
+		default:
+		}
+		ctx, cancel := contextFor(300 * time.Millisecond)
+		_, err := w.kv.Put(ctx, fmt.Sprintf("k%d", i/32), []byte(fmt.Sprint(i)))
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+}
+
+func (w *writer) end() {
+	close(w.stop)
+	<-w.done
+}
+
+// requireAll requires that all followers get all there is in the bucket, which is all that was ever written.
+func requireAll(t testing.TB, kv jetstream.KeyValue, list []*follower) {
+	t.Helper()
+	status, err := kv.Status(within(t))
+	require.NoError(t, err)
+	want := int(status.Values())
+	for i, f := range list {
+		require.Eventually(t, func() bool { n, _, _ := f.state(); return n >= want }, patience, 10*time.Millisecond, "watcher %d does not get all %d", i, want)
+		n, wrong, _ := f.state()
+		require.Equal(t, want, n, "watcher %d", i)
+		require.Empty(t, wrong, "watcher %d", i)
+	}
+}
+
+func longest(list []*follower) (silence time.Duration) {
+	for _, f := range list {
+		_, _, s := f.state()
+		silence = max(silence, s)
+	}
+	return silence
+}
+
+// busiest is the node that serves the most watchers. Those who came back from one that went are on the others.
+func busiest(c *cluster.Cluster) (busiest string) {
+	most := 0
+	for id, n := range c.Nodes {
+		if serves := n.Status().Watches.Consumers; serves > most {
+			busiest, most = id, serves
+		}
+	}
+	return busiest
+}
+
+func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.7
+	c := cluster.Started(t, 3)
+	awaitLeaves(t, c)
+	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
+	list := crowd(t, c, kv, 100)
+	w := write(kv, 5*time.Millisecond)
+	for range 4 {
+		leader, victim := c.Leader(), busiest(c)
+		for _, f := range list {
+			f.restart()
+		}
+		c.Wires[victim].Cut()
+		time.Sleep(3 * time.Second)
+		t.Logf("%s, leader %v: longest silence %v", victim, victim == leader, longest(list))
+		c.Wires[victim].Heal()
+		require.Less(t, longest(list), 2*time.Second)
+		awaitLeaves(t, c)
+	}
+	w.end()
+	requireAll(t, kv, list)
+	for _, f := range list {
+		f.stop(t)
+	}
+}
