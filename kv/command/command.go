@@ -73,7 +73,7 @@ import (
 
 // Version is the newest version of commands that this build applies: 1 knew settings up to metadata, and no others that it had
 // to act on; 3 added Raise and read-only buckets.
-const Version = 2
+const Version = 3
 
 // Base is the version that every release knows. Commands of a later one are proposed only once a Raise has been applied, which is
 // proposed only when all members know it (see raise.go).
