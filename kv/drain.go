@@ -28,9 +28,9 @@ func (s *Service) leave(ctx context.Context) {
 	}
 	s.hush.begin()
 	defer s.hush.end()
-	pause(ctx, s.hush.lasts)
+	pause(ctx, s.hush.length())
 	s.stopListening()
-	_ = s.conn.FlushTimeout(s.hush.lasts) // the server is to know before anybody is answered
+	_ = s.flush(ctx) // the server is to know before anybody is answered; one that hangs brings no requests
 }
 
 // Listens reports whether clients are heard: a leader hears them a moment after its election.

@@ -14,18 +14,32 @@ import (
 // connections, so that a client's server hears that nobody listens before the client is answered. A client that does not
 // wait for answers, on another server than the leader, may still lose what is on its way in that moment.
 
-// hushTime is how long a hush lasts: longer than a client takes to get an answer and to send its next request over two servers. It adds
-// to the time without service of a planned move, which is to stay under 50 ms. A server that is no cluster's has nothing on its way.
-const hushTime = 30 * time.Millisecond
+// A hush lasts longer than a client takes to get an answer and to send its next request over two servers. It adds to the time without
+// service of a planned move, which is to stay under 50 ms, unless the way between nodes, which may be over as many servers, shows that
+// machines are busy or servers far from each other. A server that is no cluster's has nothing on its way.
+const (
+	hushTime       = 30 * time.Millisecond
+	hushRoundTrips = 4 // between nodes
+	hushMax        = 500 * time.Millisecond
+)
 
 // hush holds what comes while it is on. What does not fit is taken at once. Its methods may be called by several goroutines.
 type hush struct {
-	lasts time.Duration
+	lasts     time.Duration        // at least
+	roundTrip func() time.Duration // the longest to another node; nil: not known
 
 	mu    sync.Mutex
 	on    bool
 	held  []func()
 	bytes int
+}
+
+// length is how long a hush that begins now is to last.
+func (h *hush) length() time.Duration {
+	if h.roundTrip == nil {
+		return h.lasts
+	}
+	return max(h.lasts, min(hushRoundTrips*h.roundTrip(), hushMax))
 }
 
 func (h *hush) begin() {

@@ -22,18 +22,28 @@ import (
 // The clients are on another NATS server than the leader, and what one server forwards to the other takes its time: there is always
 // a request on its way when the leader stops listening. A client that asks again where it hears 'no responders' loses none (L2).
 func TestDrainLosesNoRequestBetweenServers(t *testing.T) {
-	const delay = 3 * time.Millisecond
+	// A busy machine takes its time, too.
+	drainBetweenServers(t, 3*time.Millisecond, &hush{lasts: 500 * time.Millisecond}, 100)
+}
+
+// Servers may be far from each other: then so are nodes, whose round trip tells how long a hush must be.
+func TestDrainLosesNoRequestBetweenFarServers(t *testing.T) {
+	const delay = 50 * time.Millisecond
+	drainBetweenServers(t, delay, &hush{lasts: hushTime, roundTrip: func() time.Duration { return 2 * delay }}, 20)
+}
+
+func drainBetweenServers(t *testing.T, delay time.Duration, h *hush, requests int64) {
 	r := newRig(t, nil, func(o *server.Options) {
 		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: -1, NoAdvertise: true}
 	})
-	r.service.hush.lasts = 500 * time.Millisecond // a busy machine takes its time, too
+	r.service.hush.lasts, r.service.hush.roundTrip = h.lasts, h.roundTrip
 	r.lead()
 	r.ask("bucket.add.app", "")
 	far := r.farServer(delay)
 	asking := startAskers(t, far, 8)
 	for range 3 {
 		asked := asking.asked.Load()
-		require.Eventually(t, func() bool { return asking.asked.Load() > asked+100 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return asking.asked.Load() > asked+requests }, 10*time.Second, time.Millisecond)
 		require.NoError(t, r.service.Drain(t.Context()))
 		refused := asking.refused.Load()
 		require.Eventually(t, func() bool { return asking.refused.Load() > refused }, 10*time.Second, time.Millisecond, "it listens on")

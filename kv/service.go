@@ -35,6 +35,10 @@ type Options struct {
 	// DefaultAPI answers $JS.API and $KV too, as if no domain were: only where no JetStream does (CheckDefaultAPI).
 	DefaultAPI bool
 
+	// RoundTrip is the longest round trip to another node, as it was last measured: a busy or far one makes a planned stop take longer. nil: not
+	// known.
+	RoundTrip func() time.Duration
+
 	// Trace is told of the requests whose clients ask for a trace. It must not wait. nil: nobody looks.
 	Trace func(Trace)
 
@@ -163,7 +167,7 @@ func New(o Options) (*Service, error) {
 		protocol: &jetstream.Protocol{Prefix: o.Prefix, Domain: o.Domain, Node: o.NodeID, Account: o.Account}, defaultAPI: o.DefaultAPI, hosts: o.Hosts,
 		void:        o.Void,
 		probed:      append([]*nats.Conn{o.Conn}, o.Beside...),
-		hush:        hush{lasts: hushTime},
+		hush:        hush{lasts: hushTime, roundTrip: o.RoundTrip},
 		republished: make(chan *nats.Msg, republishMax),
 		buckets:     buckets{known: map[string]*jetstream.Republication{}},
 		wake:        make(chan struct{}, 1),

@@ -78,3 +78,13 @@ func (r *Replica) alone() bool {
 	c := r.node.Status().Configuration
 	return len(c.Voters) == 1 && len(c.Outgoing) == 0
 }
+
+// roundTrip is the longest to another node, of those that answer.
+func (r *Replica) roundTrip() (longest time.Duration) {
+	for _, l := range r.node.Status().Links {
+		if l.State == "connected" {
+			longest = max(longest, l.RTT)
+		}
+	}
+	return longest
+}
