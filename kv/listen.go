@@ -26,7 +26,7 @@ type subscription struct {
 // keeper does what must be done when leadership changes and when time passes.
 func (s *Service) keeper() {
 	defer s.wg.Done()
-	tick := time.NewTicker(keeperPeriod)
+	tick := time.NewTicker(s.lookEvery)
 	defer tick.Stop()
 	for {
 		select {

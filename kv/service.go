@@ -59,6 +59,8 @@ type Options struct {
 	ClientPercent int
 	// Timeout is how long a request may take before its client hears that the outcome is unknown. 0 takes the default.
 	Timeout time.Duration
+
+	lookEvery time.Duration // keeperPeriod, but in tests
 }
 
 // Hosts are the nodes that serve consumers. See kv/delivery.
@@ -138,6 +140,8 @@ type Service struct {
 	ended    []chan struct{}         // of the subscriptions being drained
 
 	hush hush
+
+	lookEvery time.Duration
 }
 
 // answer is what a client hears, on its way to the replier: the outcome of a write, or a failure.
@@ -168,6 +172,7 @@ func New(o Options) (*Service, error) {
 		void:        o.Void,
 		probed:      append([]*nats.Conn{o.Conn}, o.Beside...),
 		hush:        hush{lasts: hushTime, roundTrip: o.RoundTrip},
+		lookEvery:   o.lookEvery,
 		republished: make(chan *nats.Msg, republishMax),
 		buckets:     buckets{known: map[string]*jetstream.Republication{}},
 		wake:        make(chan struct{}, 1),
@@ -221,6 +226,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = TimeoutDefault
+	}
+	if o.lookEvery <= 0 {
+		o.lookEvery = keeperPeriod
 	}
 }
 
