@@ -126,6 +126,8 @@ type rig struct {
 	client  *nats.Conn
 }
 
+func near() time.Duration { return 0 }
+
 func newRig(t *testing.T, change func(*Options), serverChange ...func(*server.Options)) *rig {
 	t.Helper()
 	s, err := store.Open(store.Options{FS: vfs.NewCrashableMem(), Dir: "store"})
@@ -136,7 +138,7 @@ func newRig(t *testing.T, change func(*Options), serverChange ...func(*server.Op
 	client, err := nats.Connect(bus.ClientURL())
 	require.NoError(t, err)
 	n := newSolo(s)
-	o := Options{Conn: conn, Prefix: "raftbus", NodeID: "n1", Node: n, Store: s}
+	o := Options{Conn: conn, Prefix: "raftbus", NodeID: "n1", Node: n, Store: s, RoundTrip: near}
 	if change != nil {
 		change(&o)
 	}

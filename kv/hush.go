@@ -19,14 +19,14 @@ import (
 // machines are busy or servers far from each other. A server that is no cluster's has nothing on its way.
 const (
 	hushTime       = 30 * time.Millisecond
-	hushRoundTrips = 4 // between nodes
-	hushMax        = 500 * time.Millisecond
+	hushRoundTrips = 4                      // between nodes
+	hushMax        = 250 * time.Millisecond // a planned move may leave nobody served for 500 ms (L2)
 )
 
 // hush holds what comes while it is on. What does not fit is taken at once. Its methods may be called by several goroutines.
 type hush struct {
 	lasts     time.Duration        // at least
-	roundTrip func() time.Duration // the longest to another node; nil: not known
+	roundTrip func() time.Duration // the longest to another node
 
 	mu    sync.Mutex
 	on    bool
@@ -36,9 +36,6 @@ type hush struct {
 
 // length is how long a hush that begins now is to last.
 func (h *hush) length() time.Duration {
-	if h.roundTrip == nil {
-		return h.lasts
-	}
 	return max(h.lasts, min(hushRoundTrips*h.roundTrip(), hushMax))
 }
 

@@ -23,7 +23,7 @@ import (
 // a request on its way when the leader stops listening. A client that asks again where it hears 'no responders' loses none (L2).
 func TestDrainLosesNoRequestBetweenServers(t *testing.T) {
 	// A busy machine takes its time, too.
-	drainBetweenServers(t, 3*time.Millisecond, &hush{lasts: 500 * time.Millisecond}, 100)
+	drainBetweenServers(t, 3*time.Millisecond, &hush{lasts: 500 * time.Millisecond, roundTrip: near}, 100)
 }
 
 // Servers may be far from each other: then so are nodes, whose round trip tells how long a hush must be.

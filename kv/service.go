@@ -16,14 +16,17 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// Options say what a Service stands on. The first five are required.
+// Options say what a Service stands on. The first six are required.
 type Options struct {
 	Conn   *nats.Conn    // the client connection, with nats.SkipSubjectValidation; stays the caller's
 	Prefix string        // the first token of all subjects
 	NodeID string        // of this node; clients of JetStream are told it as the leader
 	Node   node.Proposer // not started yet
 	Store  *store.Store  // the Node's state machine; open until the Service is closed
-	Logger *slog.Logger  // nil discards
+	// RoundTrip is the longest round trip to another node, as it was last measured: a busy or far one makes a planned stop take longer.
+	RoundTrip func() time.Duration
+
+	Logger *slog.Logger // nil discards
 
 	// Lane is a faster way over Conn; nil: there is none.
 	Lane Lane
@@ -34,10 +37,6 @@ type Options struct {
 	Domain string // of $JS.<domain>.API; empty: the Prefix
 	// DefaultAPI answers $JS.API and $KV too, as if no domain were: only where no JetStream does (CheckDefaultAPI).
 	DefaultAPI bool
-
-	// RoundTrip is the longest round trip to another node, as it was last measured: a busy or far one makes a planned stop take longer. nil: not
-	// known.
-	RoundTrip func() time.Duration
 
 	// Trace is told of the requests whose clients ask for a trace. It must not wait. nil: nobody looks.
 	Trace func(Trace)
@@ -155,8 +154,8 @@ type answer struct {
 
 // New makes a service and registers it with the node: make it before the node starts. Close it.
 func New(o Options) (*Service, error) {
-	if o.Conn == nil || o.Prefix == "" || o.NodeID == "" || o.Node == nil || o.Store == nil {
-		return nil, errors.New("kv service: Conn, Prefix, NodeID, Node and Store are required")
+	if o.Conn == nil || o.Prefix == "" || o.NodeID == "" || o.Node == nil || o.Store == nil || o.RoundTrip == nil {
+		return nil, errors.New("kv service: Conn, Prefix, NodeID, Node, Store and RoundTrip are required")
 	}
 	if !o.Conn.Opts.SkipSubjectValidation {
 		return nil, errors.New("kv service: connect with nats.SkipSubjectValidation")

@@ -136,3 +136,11 @@ func TestAFailedNodeLeavesTheBusAtOnce(t *testing.T) {
 	}, time.Second, time.Millisecond)
 	require.ErrorContains(t, <-stopped, "no disk")
 }
+
+// A planned stop hushes for as long as the way between nodes asks for (L2).
+func TestTheWayBetweenNodesIsMeasured(t *testing.T) {
+	nodes, _, _ := three(t)
+	for _, r := range nodes {
+		require.Eventually(t, func() bool { return r.roundTrip() > 0 }, 10*time.Second, 5*time.Millisecond)
+	}
+}
