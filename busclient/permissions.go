@@ -116,6 +116,24 @@ func (r Roles) ClientIn(user string) Permissions {
 	return Permissions{Publish: r.keys(), Subscribe: []string{InboxPrefix(user) + ".>"}}
 }
 
+// Guest is for a user of an account that nodes do not serve, which imports Requests: those, and an inbox of its own.
+func (r Roles) Guest(user string) Permissions {
+	return Permissions{Publish: r.Requests(), Subscribe: []string{InboxPrefix(user) + ".>"}}
+}
+
+// Requests are the native requests about buckets and keys that another account may import as a service: each takes one answer, and has nobody say
+// anything but that. A watch delivers to the subject that it names, in the account that is served, and a bucket that is imported may say that it is
+// published again there: neither is for clients of another account (Q2).
+func (r Roles) Requests() (list []string) {
+	for _, op := range []string{"add.*", "update.*", "rm.*", "info.*", "ls"} {
+		list = append(list, r.Prefix+"."+FamilyBucket+"."+op)
+	}
+	for _, op := range []string{"put.*.>", "create.*.>", "update.*.>", "delete.*.>", "purge.*.>", "get.*.>", "history.*.>", "keys.*"} {
+		list = append(list, r.Prefix+"."+FamilyKV+"."+op)
+	}
+	return list
+}
+
 // Anonymous is for who says no name, with the inbox that every client has if it is told nothing: buckets and keys, by the native API
 // and by that of NATS KV, and nothing else. All who say no name share that inbox, so each may read the others' answers.
 func (r Roles) Anonymous() Permissions {

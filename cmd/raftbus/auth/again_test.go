@@ -132,7 +132,7 @@ func TestRemove(t *testing.T) {
 		t.Run(layout.name, func(t *testing.T) {
 			o := options(t, layout.change)
 			require.NoError(t, auth.Init(&o))
-			leaving := []string{"n3"}
+			leaving := []string{"n3", "visitors"}
 			if len(o.Tenants) > 0 {
 				leaving = append(leaving, "team-a")
 			}
@@ -144,6 +144,7 @@ func TestRemove(t *testing.T) {
 			for name := range files(t, o.Dir) {
 				require.NotContains(t, name, "n3")
 				require.NotContains(t, name, "team-a")
+				require.NotContains(t, name, "visitors")
 			}
 			require.NoDirExists(t, filepath.Join(o.Dir, "nodes", "n3"))
 			if o.JWT {
@@ -158,7 +159,7 @@ func TestRemove(t *testing.T) {
 				r.connect(credential)
 			}
 			_, err := tryAgain(o.Dir, func(o *auth.Options) { o.Remove = []string{"n3"} })
-			require.ErrorContains(t, err, `no node or tenant "n3" is there`)
+			require.ErrorContains(t, err, `no node, tenant or guest "n3" is there`)
 			_, err = tryAgain(o.Dir, func(o *auth.Options) { o.Nodes, o.Remove = []string{"n3"}, []string{"n3"} })
 			require.ErrorContains(t, err, "leave one of the two out")
 			back := again(t, o.Dir, func(o *auth.Options) { o.Nodes = []string{"n3"} })
@@ -217,7 +218,7 @@ func TestRevocationsStay(t *testing.T) {
 			if claims, err := jwt.DecodeAccountClaims(text); err == nil && claims.Name == "APP" {
 				require.Contains(t, claims.Revocations, public)
 				require.EqualValues(t, 55, claims.Limits.Conn)
-				require.Empty(t, claims.Exports)
+				require.Len(t, claims.Exports, 13, "what guests import, and no more")
 				found = true
 			}
 		}

@@ -35,9 +35,13 @@ var layouts = []struct {
 	name   string
 	change func(*auth.Options)
 }{
-	{"two accounts", func(o *auth.Options) { o.Anonymous, o.Tenants = true, []string{"team-a", "team-b"} }},
-	{"one account", func(o *auth.Options) { o.OneAccount, o.Anonymous = true, true }},
-	{"jwt", func(o *auth.Options) { o.JWT, o.Tenants = true, []string{"team-a", "team-b"} }},
+	{"two accounts", func(o *auth.Options) {
+		o.Anonymous, o.Tenants, o.Guests = true, []string{"team-a", "team-b"}, []string{"visitors"}
+	}},
+	{"one account", func(o *auth.Options) { o.OneAccount, o.Anonymous, o.Guests = true, true, []string{"visitors"} }},
+	{"jwt", func(o *auth.Options) {
+		o.JWT, o.Tenants, o.Guests = true, []string{"team-a", "team-b"}, []string{"visitors"}
+	}},
 }
 
 func options(t testing.TB, change func(*auth.Options)) auth.Options {
@@ -334,6 +338,7 @@ func TestAClusterAndItsClients(t *testing.T) {
 				require.NoError(t, other.Publish("raftbus.node._all.status", nil))
 				other.requireRefused("team-a", "raftbus.node._all.status")
 			}
+			require.Contains(t, request(t, r.user("visitors"), "raftbus.kv.get.app.k", ""), `"value":"v"`)
 			require.NotContains(t, strings.ToLower(out.String()), "permission", "nodes were refused nothing")
 		})
 	}

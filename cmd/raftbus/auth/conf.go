@@ -92,6 +92,7 @@ func (o *Options) writeNKeys(users []user, keys map[string]nkeys.KeyPair) ([]byt
 	var anonymous string
 	for _, account := range o.accounts() {
 		fmt.Fprintf(&out, "  %q: {\n", account)
+		o.cross(&out, account)
 		fmt.Fprintln(&out, "    users: [")
 		for _, u := range users {
 			if u.account != account {

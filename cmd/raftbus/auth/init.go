@@ -32,13 +32,15 @@ type Options struct {
 	OneAccount bool     `json:"one-account"`       // peers and clients in one account, held apart by permissions only
 	JWT        bool     `json:"jwt"`               // operator, accounts and users as JWTs; else the users are nkeys in the configuration
 	Tenants    []string `json:"tenants"`           // added to those that the folder has
+	Guests     []string `json:"guests"`            // accounts that import native requests, and are not served; added to those that the folder has
 	Republish  []string `json:"republish"`         // subjects that nodes may publish for buckets with republish
 	Listen     string   `json:"listen"`            // of NATS, for clients
 	ListenLeaf string   `json:"listen-leaf"`       // and for leaf nodes
 	URL        string   `json:"url"`               // of NATS, for the contexts
 	Owner      int      `json:"owner"`             // user id that owns the nodes' and users' files; -1: who runs this
-	Remove     []string `json:"-"`                 // nodes and tenants that end
+	Remove     []string `json:"-"`                 // nodes, tenants and guests that end
 	Made       []string `json:"-"`                 // set by Init: nodes/<id> and users/<name> whose keys are new
+	Served     []string `json:"-"`                 // set by Init: tenants that were guests
 
 	// Given says of each of these names whether it is said now; what is not is as the folder was made. Nil: all are.
 	Given func(name string) bool `json:"-"`
@@ -46,7 +48,7 @@ type Options struct {
 	before []byte // the configuration of NATS that is there
 	gone   []user // users of whom is removed
 
-	goneTenants []string // those of whom is removed
+	goneAccounts []string // those of whom is removed
 }
 
 // Init makes the folder, or adds to it what is missing. Afterwards o says what the folder is made for.
@@ -109,7 +111,7 @@ func (o *Options) check() error {
 	if len(o.Nodes) == 0 {
 		errs = append(errs, errors.New("no nodes: name those of the cluster, and those that may come later, with --nodes"))
 	}
-	for _, name := range slices.Concat(o.Nodes, o.Tenants, []string{o.Prefix}) {
+	for _, name := range slices.Concat(o.Nodes, o.Tenants, o.Guests, []string{o.Prefix}) {
 		if !config.ValidToken(name) {
 			errs = append(errs, fmt.Errorf("name %q: use 1 to 64 of A-Z a-z 0-9 _ -, not starting with _", name))
 		}
@@ -119,11 +121,7 @@ func (o *Options) check() error {
 			errs = append(errs, fmt.Errorf("node %q: that name is taken, choose another", name))
 		}
 	}
-	for _, name := range o.Tenants {
-		if slices.Contains([]string{peersAccount, appAccount, operatorName, "admin", "monitor", "client", "read-only", anonymousName}, name) || slices.Contains(o.Nodes, name) {
-			errs = append(errs, fmt.Errorf("tenant %q: that name is taken, choose another", name))
-		}
-	}
+	errs = slices.Concat(errs, o.taken("tenant", o.Tenants), o.taken("guest", o.Guests), o.servedGuests())
 	if o.JWT && o.Anonymous {
 		errs = append(errs, errors.New("with JWT NATS lets nobody in without credentials: leave one of the two out"))
 	}
@@ -131,6 +129,16 @@ func (o *Options) check() error {
 		return OptionsError{errors.Join(errs...)}
 	}
 	return nil
+}
+
+// taken refuses names of accounts that others have.
+func (o *Options) taken(what string, names []string) (errs []error) {
+	for _, name := range names {
+		if slices.Contains([]string{peersAccount, appAccount, operatorName, "admin", "monitor", "client", "read-only", anonymousName}, name) || slices.Contains(o.Nodes, name) {
+			errs = append(errs, fmt.Errorf("%s %q: that name is taken, choose another", what, name))
+		}
+	}
+	return errs
 }
 
 // OptionsError is what is wrong with Options: nothing was made.

@@ -6,8 +6,6 @@ package auth
 import (
 	"bytes"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -35,6 +33,9 @@ func (o *Options) writeJWTs(users []user, keys map[string]nkeys.KeyPair) ([]byte
 	for _, name := range o.accounts() {
 		claims, err := o.accountClaims(name, accounts[name])
 		if err != nil {
+			return nil, err
+		}
+		if err := o.crossClaims(claims, name, accounts); err != nil {
 			return nil, err
 		}
 		text, err := claims.Encode(operator)
@@ -97,18 +98,7 @@ func (o *Options) accountClaims(name string, pair nkeys.KeyPair) (*jwt.AccountCl
 		}
 		claims.Revoke(public(pair))
 	}
-	o.uncross(claims)
 	return claims, nil
-}
-
-// uncross takes out the exports and imports that an earlier release gave accounts: an account that is served by itself would have each of its
-// requests done twice.
-func (o *Options) uncross(claims *jwt.AccountClaims) {
-	ours := func(name string, subject jwt.Subject) bool {
-		return name == string(subject) && strings.HasPrefix(name, o.Prefix+".")
-	}
-	claims.Exports = slices.DeleteFunc(claims.Exports, func(e *jwt.Export) bool { return ours(e.Name, e.Subject) })
-	claims.Imports = slices.DeleteFunc(claims.Imports, func(i *jwt.Import) bool { return ours(i.Name, i.Subject) })
 }
 
 func (o *Options) writeCredentials(u user, pair, account nkeys.KeyPair) error {

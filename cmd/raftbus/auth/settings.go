@@ -17,10 +17,10 @@ const settingsName = "settings.json"
 
 func (o *Options) given(name string) bool { return o.Given == nil || o.Given(name) }
 
-// resume takes from the folder what is not said now, and adds the nodes and tenants that are said to those that there are.
+// resume takes from the folder what is not said now, and adds the nodes and accounts that are said to those that there are.
 func (o *Options) resume() error {
 	for _, name := range o.Remove {
-		if slices.Contains(o.Nodes, name) || slices.Contains(o.Tenants, name) {
+		if slices.Contains(slices.Concat(o.Nodes, o.Tenants, o.Guests), name) {
 			return fmt.Errorf("%q is to be removed and to be there: leave one of the two out", name)
 		}
 	}
@@ -28,8 +28,8 @@ func (o *Options) resume() error {
 	if err := o.readJSON(settingsName, &before); err != nil {
 		return err
 	}
-	var nodes, tenants []string
-	for name, into := range map[string]*[]string{"nodes": &nodes, "tenants": &tenants} {
+	var nodes, tenants, guests []string
+	for name, into := range map[string]*[]string{"nodes": &nodes, "tenants": &tenants, "guests": &guests} {
 		if before[name] == nil {
 			continue
 		}
@@ -51,7 +51,7 @@ func (o *Options) resume() error {
 		return fmt.Errorf("%s: %w", filepath.Join(o.Dir, settingsName), err)
 	}
 	o.Nodes = union(nodes, o.nodesThere(), o.Nodes)
-	o.Tenants = union(tenants, o.Tenants)
+	o.settle(tenants, guests)
 	if err := o.drop(); err != nil {
 		return err
 	}
@@ -105,13 +105,13 @@ func union(lists ...[]string) (all []string) {
 func (o *Options) drop() error {
 	all := o.plan()
 	for _, name := range o.Remove {
-		if !slices.Contains(o.Nodes, name) && !slices.Contains(o.Tenants, name) {
-			return fmt.Errorf("no node or tenant %q is there to be removed: there are %v", name, slices.Concat(o.Nodes, o.Tenants))
+		if there := slices.Concat(o.Nodes, o.Tenants, o.Guests); !slices.Contains(there, name) {
+			return fmt.Errorf("no node, tenant or guest %q is there to be removed: there are %v", name, there)
 		}
 	}
 	removed := func(name string) bool { return slices.Contains(o.Remove, name) }
-	o.goneTenants = slices.DeleteFunc(slices.Clone(o.Tenants), func(name string) bool { return !removed(name) })
-	o.Nodes, o.Tenants = slices.DeleteFunc(o.Nodes, removed), slices.DeleteFunc(o.Tenants, removed)
+	o.goneAccounts = slices.DeleteFunc(slices.Concat(o.Tenants, o.Guests), func(name string) bool { return !removed(name) })
+	o.Nodes, o.Tenants, o.Guests = slices.DeleteFunc(o.Nodes, removed), slices.DeleteFunc(o.Tenants, removed), slices.DeleteFunc(o.Guests, removed)
 	stay := o.plan()
 	o.gone = slices.DeleteFunc(all, func(u user) bool {
 		return slices.ContainsFunc(stay, func(s user) bool { return s.file == u.file })
@@ -154,7 +154,7 @@ func (o *Options) clear() error {
 			_ = o.remove(path.Dir(path.Dir(u.file)))
 		}
 	}
-	for _, name := range o.goneTenants { // a node may be called as an issuer is: its seed stays
+	for _, name := range o.goneAccounts { // a node may be called as an issuer is: its seed stays
 		remove("issuer/" + name + ".nk")
 	}
 	for _, name := range o.Remove {

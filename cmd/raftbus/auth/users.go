@@ -4,6 +4,7 @@ package auth
 
 import (
 	"path"
+	"slices"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -40,7 +41,7 @@ func (u user) name() string { return path.Base(u.file) }
 
 // plan lists the users in the order of the configuration.
 func (o Options) plan() []user {
-	roles := busclient.Roles{Prefix: o.Prefix, Domain: o.Domain, DefaultAPI: o.DefaultAPI, Republish: o.Republish}
+	roles := o.roles()
 	peers := peersAccount
 	if o.OneAccount {
 		peers = appAccount
@@ -68,10 +69,17 @@ func (o Options) plan() []user {
 		}
 		list = append(list, user{file: "users/" + tenant, account: tenant, inbox: busclient.InboxPrefix(tenant), permissions: roles.ClientIn(tenant)})
 	}
+	for _, guest := range o.Guests {
+		list = append(list, user{file: "users/" + guest, account: guest, inbox: busclient.InboxPrefix(guest), permissions: roles.Guest(guest)})
+	}
 	if o.Anonymous {
 		list = append(list, user{file: "users/" + anonymousName, account: appAccount, inbox: "_INBOX", permissions: roles.Anonymous()})
 	}
 	return list
+}
+
+func (o Options) roles() busclient.Roles {
+	return busclient.Roles{Prefix: o.Prefix, Domain: o.Domain, DefaultAPI: o.DefaultAPI, Republish: o.Republish}
 }
 
 const anonymousName = "anonymous"
@@ -82,5 +90,5 @@ func (o Options) accounts() []string {
 	if !o.OneAccount {
 		list = []string{peersAccount, appAccount}
 	}
-	return append(list, o.Tenants...)
+	return slices.Concat(list, o.Tenants, o.Guests)
 }
