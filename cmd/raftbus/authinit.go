@@ -31,22 +31,29 @@ of users by role (admin, monitor, client, read-only), and the cluster key:
   issuer/            with --jwt: the seeds that sign; keep them away from servers and nodes
   settings.json      what was said, for the next time
 
-Given again, it keeps what is there, and adds what is new: --nodes and --tenants add to those
-that there are, any other flag counts as it was said last, and what is left out stays as it is.
-Nodes and tenants end with --remove, other flags with --anonymous=false and the like. Have the
-NATS server read its configuration anew then (nats-server --signal reload).
+Given again, it keeps what is there, and adds what is new: --nodes, --tenants and --guests add
+to those that there are, any other flag counts as it was said last, and what is left out stays
+as it is. Nodes, tenants and guests end with --remove, other flags with --anonymous=false and
+the like. Have the NATS server read its configuration anew then (nats-server --signal reload).
 
 What nodes say to each other is in the account RAFTBUS, keys are in the account APP. With
 --one-account only permissions hold them apart. --tenants are further accounts, whose
 clients use the same buckets, by NATS KV and natively: nodes serve them with the credentials
-in nodes/ID/tenants/, once they are started anew with them.`
+in nodes/ID/tenants/, once they are started anew with them.
+
+--guests are accounts that nodes do not serve: NATS brings their native requests about buckets
+and keys to APP, and the answers back, so no node needs anything for them. NATS KV, watches and
+'raftbus import' are not for them, and what they have in flight counts as one client's of APP.
+A guest that is named with --tenants is served from then on, and imports nothing any more.`
 
 const authInitExamples = `  raftbus auth init --nodes n1,n2,n3 --dir auth
   nats-server -c auth/nats/server.conf
   raftbus node --id n1 --members n1,n2,n3 --dir data/n1 --auth-dir auth/nodes/n1
   raftbus status --context auth/users/monitor.json
   raftbus auth init --nodes n4 --dir auth                # n4 is to come
-  raftbus auth init --remove n4 --dir auth               # and is gone: its credentials end`
+  raftbus auth init --remove n4 --dir auth               # and is gone: its credentials end
+  raftbus auth init --guests visitors --dir auth         # an account for native requests only
+  raftbus kv get app color --context auth/users/visitors.json`
 
 func newAuth() *cobra.Command {
 	cmd := &cobra.Command{
@@ -80,7 +87,7 @@ func newAuthInit() *cobra.Command {
 
 func registerAuth(flags *pflag.FlagSet, o *auth.Options) {
 	flags.StringSliceVar(&o.Nodes, "nodes", nil, "`NAMES` of the nodes, and of those that may come later; added to those that there are")
-	flags.StringSliceVar(&o.Remove, "remove", nil, "`NAMES` of nodes and tenants whose credentials end")
+	flags.StringSliceVar(&o.Remove, "remove", nil, "`NAMES` of nodes, tenants and guests whose credentials end")
 	flags.StringVar(&o.Dir, "dir", "auth", "`FOLDER` to make, or to add to")
 	flags.StringVar(&o.Prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
 	flags.StringVar(&o.Domain, "js-domain", "", "`TOKEN` that KV clients name as the JetStream domain; empty: the prefix")
@@ -89,6 +96,7 @@ func registerAuth(flags *pflag.FlagSet, o *auth.Options) {
 	flags.BoolVar(&o.OneAccount, "one-account", false, "put nodes and clients into one account")
 	flags.BoolVar(&o.JWT, "jwt", false, "make an operator, accounts and users as JWTs instead of nkeys in the configuration")
 	flags.StringSliceVar(&o.Tenants, "tenants", nil, "`NAMES` of further accounts whose clients are served; added to those that there are")
+	flags.StringSliceVar(&o.Guests, "guests", nil, "`NAMES` of accounts that are not served, and import native requests; added to those that there are")
 	flags.StringSliceVar(&o.Republish, "republish", nil, "`SUBJECTS` that nodes may publish for buckets with republish, and users may listen to")
 	flags.StringVar(&o.Listen, "listen", "0.0.0.0:4222", "`ADDRESS` that NATS listens on for clients")
 	flags.StringVar(&o.ListenLeaf, "listen-leaf", "0.0.0.0:7422", "`ADDRESS` that NATS listens on for the nodes' leaf connections")
@@ -107,5 +115,8 @@ a user:  raftbus status --context %[4]s
          nats --context %[5]s kv ls
 `, at("nats", "server.conf"), o.Nodes[0], at("nodes", o.Nodes[0]), at("users", "monitor.json"), at("users", "client.json"),
 		strings.Join(o.Nodes, ", "), cmp.Or(strings.Join(o.Made, ", "), "nothing"))
+	if err == nil && len(o.Served) > 0 {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "served:  %s; guests no more: they import nothing, and find no responders until nodes are started anew with what is in nodes/ID/tenants\n", strings.Join(o.Served, ", "))
+	}
 	return err
 }

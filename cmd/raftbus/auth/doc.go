@@ -8,6 +8,6 @@
 //	nats/server.conf          the operator's own, which includes it; made once
 //	nodes/<id>/               what one node is given (--auth-dir): peers, clients and leaf, one credential each, and cluster.key
 //	nodes/<id>/tenants/<name>/  clients and leaf of that node in a tenant's account
-//	users/<name>.json         a context of the nats CLI for each user, also for raftbus --context; beside it the credential
+//	users/<name>.json         a context of the nats CLI for each user, also for raftbus --context; beside it the credential. A guest has that only
 //	issuer/                   with JWT: the seeds of operator and accounts, which no server and no node needs
 package auth
