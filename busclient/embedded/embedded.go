@@ -52,9 +52,10 @@ type User struct {
 
 // Server is a running server.
 type Server struct {
-	server *server.Server
-	log    *serverLog
-	port   int
+	server  *server.Server
+	options Options
+	log     *serverLog
+	port    int
 }
 
 // Start starts a server, and returns when it takes connections. The error names a port that is in use.
@@ -72,7 +73,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)
 	}
-	run := &Server{server: s, log: newServerLog(o.Logger)}
+	run := &Server{server: s, options: o, log: newServerLog(o.Logger)}
 	s.SetLoggerV2(run.log, false, false, false)
 	s.Start()
 	if err := run.check(); err != nil {
@@ -220,6 +221,15 @@ func (s *Server) RouteURL() string {
 
 // Name is the server's name.
 func (s *Server) Name() string { return s.server.Name() }
+
+// Reload has the server read its configuration file anew, as `nats-server --signal reload` does.
+func (s *Server) Reload() error {
+	opts, err := s.options.server()
+	if err != nil {
+		return err
+	}
+	return s.server.ReloadOptions(opts)
+}
 
 // Shutdown stops the server and returns when it has ended. It may be called again.
 func (s *Server) Shutdown() {

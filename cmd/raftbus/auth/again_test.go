@@ -88,6 +88,23 @@ func TestInitAgainTakesNothingBack(t *testing.T) {
 	}
 }
 
+// A NATS server that runs takes what is new when it reads its configuration anew.
+func TestARunningNATSTakesWhatIsNew(t *testing.T) {
+	for _, layout := range layouts {
+		t.Run(layout.name, func(t *testing.T) {
+			r := begin(t, layout.change)
+			stays := r.connect(r.credentials()["nodes/n1/peers"])
+			again(t, r.dir, func(o *auth.Options) { o.Nodes, o.Tenants = []string{"n4"}, []string{"team-z"} })
+			require.NoError(t, r.server.Reload())
+			for _, credential := range r.credentials() {
+				r.connect(credential)
+			}
+			require.NoError(t, stays.Flush())
+			require.Zero(t, stays.Statistics.Reconnects)
+		})
+	}
+}
+
 // A folder without settings.json: who has credentials there stays.
 func TestInitAgainKeepsNodesThatAreThere(t *testing.T) {
 	o := options(t, layouts[1].change)

@@ -6,11 +6,15 @@ package auth
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nkeys"
 )
+
+// operatorLine is where the configuration has the operator's JWT.
+var operatorLine = regexp.MustCompile(`(?m)^operator: (\S+)$`)
 
 // responseTime is how long a node may take to answer a request, as NATS has it where nothing else is said.
 const responseTime = 2 * time.Minute
@@ -68,10 +72,26 @@ func (o *Options) operator() (nkeys.KeyPair, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if text := o.operatorBefore(public(pair)); text != "" {
+		return pair, text, nil
+	}
 	claims := jwt.NewOperatorClaims(public(pair))
 	claims.Name = o.Prefix
 	text, err := claims.Encode(pair)
 	return pair, text, err
+}
+
+// operatorBefore is the JWT that the configuration has. It stays as it is: a NATS server that runs takes no other, nor what is new beside it.
+func (o *Options) operatorBefore(subject string) string {
+	found := operatorLine.FindSubmatch(o.before)
+	if found == nil {
+		return ""
+	}
+	claims, err := jwt.DecodeOperatorClaims(string(found[1]))
+	if err != nil || claims.Subject != subject || claims.Name != o.Prefix {
+		return ""
+	}
+	return string(found[1])
 }
 
 // accountClaims are those that the configuration has, with what was added to them elsewhere (revocations, limits), or new ones.
