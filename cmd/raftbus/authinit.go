@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,9 @@ in nodes/ID/tenants/, once they are started anew with them.
 --guests are accounts that nodes do not serve: NATS brings their native requests about buckets
 and keys to APP, and the answers back, so no node needs anything for them. NATS KV, watches and
 'raftbus import' are not for them, and what they have in flight counts as one client's of APP.
-A guest that is named with --tenants is served from then on, and imports nothing any more.`
+A guest that is named with --tenants is served from then on, and imports nothing any more.
+Without --jwt a NATS server that runs must reload twice when a guest is new: it takes what a new
+account imports the second time.`
 
 const authInitExamples = `  raftbus auth init --nodes n1,n2,n3 --dir auth
   nats-server -c auth/nats/server.conf
@@ -115,6 +118,18 @@ a user:  raftbus status --context %[4]s
          nats --context %[5]s kv ls
 `, at("nats", "server.conf"), o.Nodes[0], at("nodes", o.Nodes[0]), at("users", "monitor.json"), at("users", "client.json"),
 		strings.Join(o.Nodes, ", "), cmp.Or(strings.Join(o.Made, ", "), "nothing"))
+	if err != nil {
+		return err
+	}
+	return tellGuests(cmd, o)
+}
+
+// tellGuests says what is to be known where guests come, or are guests no more.
+func tellGuests(cmd *cobra.Command, o *auth.Options) (err error) {
+	isNew := func(name string) bool { return slices.Contains(o.Made, "users/"+name) }
+	if !o.JWT && slices.ContainsFunc(o.Guests, isNew) {
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), "guests:  have a NATS server that runs reload twice: it takes what a new account imports the second time")
+	}
 	if err == nil && len(o.Served) > 0 {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "served:  %s; guests no more: they import nothing, and find no responders until nodes are started anew with what is in nodes/ID/tenants\n", strings.Join(o.Served, ", "))
 	}

@@ -148,6 +148,34 @@ func TestGuestsOnSeveralServers(t *testing.T) {
 	require.NotContains(t, strings.ToLower(out.String()), "permission", "nodes were refused nothing")
 }
 
+// A NATS server that runs takes what is new of guests: in the configuration's own form the second time that it reads it, see docs/operating.md.
+func TestGuestsComeAndGoWhileNATSRuns(t *testing.T) {
+	for name, change := range forms {
+		t.Run(name, func(t *testing.T) {
+			r := begin(t, func(o *auth.Options) { change(o); o.Guests = nil })
+			var out log
+			r.start(&out)
+			request(t, r.user("client"), "raftbus.bucket.add.app", "")
+			for n, name := range []string{"visitors", "others"} {
+				again(t, r.dir, func(o *auth.Options) { o.Guests = []string{name} })
+				require.NoError(t, r.server.Reload())
+				require.NoError(t, r.server.Reload())
+				require.Contains(t, request(t, r.user(name), "raftbus.kv.put.app.k", "x"), fmt.Sprintf(`"revision":%d,`, 2*n+1))
+				require.Contains(t, request(t, r.user("visitors"), "raftbus.kv.put.app.k", "x"), fmt.Sprintf(`"revision":%d,`, 2*n+2))
+			}
+			visitors, others := r.user("visitors"), r.user("others")
+			again(t, r.dir, func(o *auth.Options) { o.Remove = []string{"others"} })
+			require.NoError(t, r.server.Reload())
+			require.Eventually(t, func() bool { return !others.IsConnected() }, patience, time.Millisecond)
+			require.Contains(t, request(t, visitors, "raftbus.kv.put.app.k", "x"), `"revision":5,`)
+			again(t, r.dir, func(o *auth.Options) { o.Tenants = []string{"visitors"} })
+			require.NoError(t, r.server.Reload())
+			requireNobody(t, r.user("visitors"))
+			require.Contains(t, request(t, r.user("client"), "raftbus.kv.put.app.k", "x"), `"revision":6,`)
+		})
+	}
+}
+
 // Of what one client of the first account may have in flight: all guests at one NATS server have that together.
 func TestGuestsAreOneClientOfTheFirstAccount(t *testing.T) {
 	r := begin(t, withGuests)
