@@ -175,6 +175,9 @@ func (c *Conn) Stats() ConnStats {
 
 // Close ends the connection, and returns when its handlers have ended.
 func (c *Conn) Close() {
+	if c.lane != nil {
+		c.lane.leaving.Store(true)
+	}
 	c.nc.Close()
 	<-c.closed
 	if c.lane != nil {

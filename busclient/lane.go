@@ -26,6 +26,8 @@ type lane struct {
 	tell   func(whole bool) // called when all that had arrived is handed out
 	drains sync.WaitGroup   // the goroutines that write what the system did not take at once
 
+	leaving atomic.Bool // who closes the connection now has not failed
+
 	mu          sync.Mutex
 	closed      bool
 	subscribers map[string][]*subscriber // by subject

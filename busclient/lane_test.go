@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -433,4 +435,46 @@ func TestASubscriptionBesideADrainedOne(t *testing.T) {
 		require.Equal(t, name, await(t, came))
 		require.NoError(t, sub.Drain())
 	}
+}
+
+// NATS hears at once of the end of a connection that has failed, also where what was written does not get through, so that it brings nothing to
+// who is not there (L2). What a connection had to say that is closed is heard.
+func TestAConnectionThatFailedIsReset(t *testing.T) {
+	for name, end := range map[string]func(*Conn){
+		"failed": func(c *Conn) { require.NoError(t, c.NATS().ForceReconnect()) },
+		"closed": (*Conn).Close,
+	} {
+		t.Run(name, func(t *testing.T) {
+			url, ended := listener(t)
+			end(dialUp(t, url, RoleClient))
+			err := await(t, ended)
+			require.Equal(t, name == "failed", errors.Is(err, syscall.ECONNRESET), "%v", err)
+		})
+	}
+}
+
+// listener is a server for one client, and tells how the connection ended; nil: in order.
+func listener(t *testing.T) (url string, ended <-chan error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	how := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		l.Close()
+		if err != nil {
+			how <- err
+			return
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "INFO {\"max_payload\":1048576,\"headers\":true}\r\n")
+		lines := bufio.NewScanner(c)
+		for lines.Scan() {
+			if strings.HasPrefix(lines.Text(), "PING") {
+				fmt.Fprintf(c, "PONG\r\n")
+			}
+		}
+		how <- lines.Err()
+	}()
+	return "nats://" + l.Addr().String(), how
 }

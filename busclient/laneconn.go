@@ -219,7 +219,23 @@ func (c *laneConn) SetWriteDeadline(t time.Time) error {
 func (c *laneConn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
 		close(c.gone)
+		c.reset()
 	}
 	c.outlet.close()
 	return c.Conn.Close()
+}
+
+// reset has the socket's end be told at once, if the connection has failed. Else the word of it goes behind all that was written, which may not
+// get through where this end hears nobody, or the wire is slow: and while NATS knows of no end, it brings requests to who is not there (L2).
+func (c *laneConn) reset() {
+	if c.mode.Load() != unknown && !c.lane.leaving.Load() {
+		endAtOnce(c.Conn)
+	}
+}
+
+// endAtOnce has a socket's end be told without what still waits to be sent.
+func endAtOnce(socket net.Conn) {
+	if tcp, is := socket.(interface{ SetLinger(seconds int) error }); is {
+		_ = tcp.SetLinger(0) // fails only where there is no connection
+	}
 }

@@ -193,6 +193,7 @@ func (o *outlet) fail(err error) {
 	if !o.closed {
 		o.failure = err
 		o.end()
+		endAtOnce(o.socket)
 		_ = o.socket.Close()
 	}
 }

@@ -79,7 +79,8 @@ func (r Roles) serving(name string) Permissions {
 	return Permissions{
 		Publish: []string{
 			VoidSubject(r.Prefix),
-			ConsumersSubject(r.Prefix, "*", name), // what nodes tell each other of those that they serve
+			ConsumersSubject(r.Prefix, "*", name),   // what nodes tell each other of those that they serve
+			NodeSubject(r.Prefix, "*", "listens.*"), // who listens
 			// Another JetStream of the account is asked what it has.
 			"$JS.API.INFO", "$JS.API.STREAM.INFO.*",
 		},

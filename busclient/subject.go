@@ -38,6 +38,12 @@ func StatusSubject(prefix, node string) string { return NodeSubject(prefix, node
 // StatsSubject is where a node, or with AllNodes every node, is asked for its figures.
 func StatsSubject(prefix, node string) string { return NodeSubject(prefix, node, "stats") }
 
+// ListensSubject is where it shows that a node listens to clients, or did on a connection that NATS has not given up: somebody is subscribed.
+// Sessions tell apart a node's own times of listening. Nobody answers there.
+func ListensSubject(prefix, node string, session int) string {
+	return NodeSubject(prefix, node, "listens") + "." + strconv.Itoa(session)
+}
+
 // ConsumersSubject is where a node, or with AllNodes every node, hears what another tells of the consumers that it serves.
 func ConsumersSubject(prefix, to, from string) string {
 	return NodeSubject(prefix, to, "consumers") + "." + from

@@ -130,6 +130,7 @@ func (s *Service) stopListening() []chan struct{} {
 			s.ended = append(s.ended, sub.ended)
 		}
 	}
+	s.endSession()
 	s.subs, s.bare = nil, nil
 	return s.ended
 }

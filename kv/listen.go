@@ -100,6 +100,9 @@ func (s *Service) defaultDoor() door {
 }
 
 func (s *Service) subscribe() error {
+	if err := s.beginSession(); err != nil {
+		return err
+	}
 	s.bare = map[string]subscription{}
 	for _, d := range s.doors() {
 		sub, err := s.subscribeTo(d.subject, d.take)
@@ -139,6 +142,7 @@ func (s *Service) unsubscribe() {
 			s.logger.Debug("unsubscribe", "error", err)
 		}
 	}
+	s.endSession()
 	s.subs, s.bare = nil, nil
 }
 

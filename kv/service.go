@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,11 @@ type Options struct {
 
 	// Lane is a faster way over Conn; nil: there is none.
 	Lane Lane
+
+	// Listens is where a node can be seen to listen, at one of a few times that it did; Peers are the other members. nil: who else listens is not
+	// looked at before a planned move (AwaitAlone).
+	Listens func(node string, session int) string
+	Peers   func() []string
 
 	// Hosts serve consumers; nil: nobody does.
 	Hosts Hosts
@@ -140,6 +146,11 @@ type Service struct {
 
 	hush hush
 
+	nodeID  string
+	listens func(node string, session int) string // nil: it is not seen who listens
+	peers   func() []string
+	session session
+
 	lookEvery time.Duration
 }
 
@@ -157,6 +168,9 @@ func New(o Options) (*Service, error) {
 	if o.Conn == nil || o.Prefix == "" || o.NodeID == "" || o.Node == nil || o.Store == nil || o.RoundTrip == nil {
 		return nil, errors.New("kv service: Conn, Prefix, NodeID, Node, Store and RoundTrip are required")
 	}
+	if (o.Listens == nil) != (o.Peers == nil) {
+		return nil, errors.New("kv service: Listens and Peers are of no use without each other")
+	}
 	if !o.Conn.Opts.SkipSubjectValidation {
 		return nil, errors.New("kv service: connect with nats.SkipSubjectValidation")
 	}
@@ -168,9 +182,11 @@ func New(o Options) (*Service, error) {
 		answers:  make(chan answer, o.RequestsMax+refusalsMax),
 		probes:   make(chan todo, probesMax),
 		protocol: &jetstream.Protocol{Prefix: o.Prefix, Domain: o.Domain, Node: o.NodeID, Account: o.Account}, defaultAPI: o.DefaultAPI, hosts: o.Hosts,
-		void:        o.Void,
-		probed:      append([]*nats.Conn{o.Conn}, o.Beside...),
-		hush:        hush{lasts: hushTime, roundTrip: o.RoundTrip},
+		void:   o.Void,
+		probed: append([]*nats.Conn{o.Conn}, o.Beside...),
+		hush:   hush{lasts: hushTime, roundTrip: o.RoundTrip},
+		nodeID: o.NodeID, listens: o.Listens, peers: o.Peers,
+		session:     session{number: rand.IntN(sessionsMax)}, // a process before this one had others
 		lookEvery:   o.lookEvery,
 		republished: make(chan *nats.Msg, republishMax),
 		buckets:     buckets{known: map[string]*jetstream.Republication{}},

@@ -54,3 +54,29 @@ func (c *cluster) halfOpen(l *load, name, leader string, rules []*rule) {
 	require.Equal(t, term, c.term(), "the return of %s caused an election", leader)
 	t.Logf("%s %s: %v without a write, back %v after the end of it", leader, name, rounded(gap), rounded(back))
 }
+
+// A leader that was cut off leaves its subscriptions with NATS, which hears of no end; when it could, NATS is long in trying again to send what it
+// has for it. A planned move at that moment loses no request: the one who leads listens until they are gone (L2).
+func TestPlannedMoveAfterACutOff(t *testing.T) {
+	needNamespaces(t)
+	c := started(t, layout{nodes: 3, hosts: true})
+	for range 2 {
+		c.converged(time.Minute)
+		leader := c.leader()
+		l := startLoad(c, 4, 20, 4*time.Millisecond)
+		l.waitAck(time.Now(), worstGap)
+		lost := c.nodes[leader].said("connection to NATS lost")
+		lift := c.net.impose(between([]string{leader}, c.serverNames(), vanish)...)
+		next := c.leader(leader)
+		require.Eventually(t, func() bool { return c.nodes[leader].said("connection to NATS lost") >= lost+3 }, 2*noticed, 5*time.Millisecond)
+		time.Sleep(noticed) // the longer it is cut off, the longer NATS waits until it tries again
+		p := startProbe(c.connect(), true)
+		lift()
+		c.command("leader", "transfer")
+		c.leader(next)
+		asked, gone := p.finish()
+		t.Logf("%s handed over, %s was cut off: a client that asks again: %d requests, the slowest took %v", next, leader, asked, rounded(p.slowest))
+		require.Zero(t, gone, "a planned move lost a request: %s", p.failure)
+		l.finish()
+	}
+}

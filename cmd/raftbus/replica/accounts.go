@@ -124,7 +124,10 @@ func (r *Replica) serveAccount(s *served) (err error) {
 	s.kv, err = kv.New(kv.Options{
 		Conn: s.conn.NATS(), Lane: s.conn, Prefix: r.config.Prefix(), NodeID: r.o.ID, Node: r.node, Store: r.store, Logger: logger,
 		Domain: r.o.Domain, DefaultAPI: r.o.DefaultAPI, Account: s.name, Beside: r.connsBeside(s), Void: busclient.VoidSubject(r.config.Prefix()),
-		Hosts: s.watches, Trace: r.tracing(), RoundTrip: r.roundTrip, RequestsMax: bounds.Requests, RequestBytesMax: bounds.RequestBytes, ClientPercent: bounds.ClientPercent,
+		Listens: func(node string, session int) string {
+			return busclient.ListensSubject(r.config.Prefix(), busclient.NodeIn(s.name, node), session)
+		},
+		Peers: r.peers, Hosts: s.watches, Trace: r.tracing(), RoundTrip: r.roundTrip, RequestsMax: bounds.Requests, RequestBytesMax: bounds.RequestBytes, ClientPercent: bounds.ClientPercent,
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
@@ -27,6 +28,9 @@ func (r *Replica) TransferLeadership(ctx context.Context, to string) error {
 		return node.ErrNotLeader
 	}
 	defer r.resume() // also for the next time that this node leads
+	if err := r.awaitAlone(ctx, formerWait); err != nil {
+		return fmt.Errorf("%w: %w, ask again in some seconds", node.ErrBusy, err)
+	}
 	if err := r.drain(ctx); err != nil {
 		return err
 	}
@@ -70,7 +74,40 @@ func (r *Replica) finish(ctx context.Context) error {
 		return nil
 	}
 	r.handing.Lock() // nothing is handed over any more
+	if err := r.awaitAlone(ctx, formerWaitStop); err != nil {
+		r.logger.Warn("stopping all the same: until NATS has noticed that a former leader is gone, requests may get no answer", "reason", err)
+	}
 	return r.drain(ctx)
+}
+
+// How long is waited for NATS to give up what a former leader has left there. An administrator is answered in 5 s, and asks again; a stop has
+// stopTime in all.
+const (
+	formerWait     = 3 * time.Second
+	formerWaitStop = 8 * time.Second
+)
+
+// awaitAlone returns when nobody listens beside this node, in any account (L2).
+func (r *Replica) awaitAlone(ctx context.Context, longest time.Duration) error {
+	if r.alone() {
+		return nil // nobody else ever led
+	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	errs := make([]error, len(r.served))
+	r.eachAtOnce(func(i int, s *served) { errs[i] = s.kv.AwaitAlone(ctx) })
+	return errors.Join(errs...)
+}
+
+// peers are the other members.
+func (r *Replica) peers() (ids []string) {
+	c := r.node.Status().Configuration
+	for _, m := range c.Members() {
+		if string(m.ID) != r.o.ID {
+			ids = append(ids, string(m.ID))
+		}
+	}
+	return ids
 }
 
 // alone reports whether this node is the only voter: then there is never anybody to hand over to.

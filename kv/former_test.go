@@ -1,0 +1,126 @@
+package kv
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+func listensAt(node string, session int) string {
+	return fmt.Sprintf("raftbus.node.%s.listens.%d", node, session)
+}
+
+// newLooking is a rig whose service looks who else listens: two nodes may.
+func newLooking(t *testing.T) *rig {
+	r := newRig(t, func(o *Options) {
+		o.Listens, o.Peers = listensAt, func() []string { return []string{"n2", "n3"} }
+	})
+	r.lead()
+	r.ask("bucket.add.app", "")
+	return r
+}
+
+// former is a connection that NATS has not given up, of a node that leads no more, or of one that is paused: it takes what comes, and
+// answers nobody.
+func (r *rig) former(at string) (nc *nats.Conn, looked *nats.Subscription) {
+	nc, err := nats.Connect(r.bus.ClientURL())
+	require.NoError(r, err)
+	r.Cleanup(nc.Close)
+	looked, err = nc.SubscribeSync(at)
+	require.NoError(r, err)
+	_, err = nc.SubscribeSync("raftbus.kv.>")
+	require.NoError(r, err)
+	require.NoError(r, nc.Flush())
+	return nc, looked
+}
+
+// A leader listens on while NATS has the subscriptions of a former one, and a planned move after that loses no request (L2).
+func TestALeaderListensUntilNobodyElseDoes(t *testing.T) {
+	r := newLooking(t)
+	for _, at := range []string{listensAt("n2", 0), listensAt("n3", sessionsMax-1), listensAt("n1", (r.service.session.number+1)%sessionsMax)} {
+		nc, looked := r.former(at)
+		asking := startAskers(t, r.bus, 4)
+		alone := make(chan error, 1)
+		go func() { alone <- r.service.AwaitAlone(t.Context()) }()
+		for range 3 {
+			_, err := looked.NextMsg(5 * time.Second)
+			require.NoError(t, err, "nobody looks at %s", at)
+		}
+		require.Empty(t, alone, at)
+		require.Zero(t, asking.refused.Load(), "it listens no more")
+		nc.Close()
+		require.NoError(t, <-alone)
+		require.NoError(t, r.service.Drain(t.Context()))
+		refused := asking.refused.Load()
+		require.Eventually(t, func() bool { return asking.refused.Load() > refused }, 5*time.Second, time.Millisecond)
+		r.stepDown()
+		r.service.Resume()
+		r.lead()
+		require.NoError(t, asking.finish(), "a client that asks again lost a request")
+	}
+}
+
+func TestALeaderDoesNotWaitForeverToBeAlone(t *testing.T) {
+	r := newLooking(t)
+	r.former(listensAt("n2", 1))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, r.service.AwaitAlone(ctx), ErrFormerLeader)
+	r.expect(`{"bucket":"app","key":"k","revision":1,"cluster_revision":2}`, "kv.put.app.k", "v")
+	require.True(t, r.service.Listens())
+}
+
+// Whoever stops listening, by order or since it leads no more, is not seen any more either; nor is it seen as somebody else by itself.
+func TestWhoListensIsSeenToListen(t *testing.T) {
+	r := newLooking(t)
+	seen := func() (seen []string) {
+		for number := range sessionsMax {
+			if !r.service.nobodyAt(t.Context(), listensAt("n1", number)) {
+				seen = append(seen, listensAt("n1", number))
+			}
+		}
+		return seen
+	}
+	first := seen()
+	require.Len(t, first, 1)
+	require.NoError(t, r.service.AwaitAlone(t.Context()))
+	require.NoError(t, r.service.Drain(t.Context()))
+	require.Empty(t, seen())
+	r.stepDown()
+	r.service.Resume()
+	r.lead()
+	require.Len(t, seen(), 1)
+	require.NotEqual(t, first, seen(), "another session")
+	r.stepDown()
+	require.Empty(t, seen())
+}
+
+// On another connection a node that listens is in another session: what the one before has left is a former leader's too.
+func TestAReconnectBeginsASession(t *testing.T) {
+	r := newLooking(t)
+	before := r.service.session.number
+	require.NoError(t, r.service.conn.ForceReconnect())
+	require.Eventually(t, func() bool { return r.service.conn.Stats().Reconnects > 0 && r.service.conn.IsConnected() }, 5*time.Second, time.Millisecond)
+	require.NoError(t, r.service.AwaitAlone(t.Context()))
+	require.NotEqual(t, before, r.service.session.number)
+	r.former(listensAt("n1", before))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, r.service.AwaitAlone(ctx), ErrFormerLeader)
+}
+
+// Where NATS lets a node ask nobody, nobody waits: credentials of an earlier release do not allow it.
+func TestWhoMayNotLookDoesNotWait(t *testing.T) {
+	r := newLooking(t)
+	nc, err := nats.Connect(r.bus.ClientURL())
+	require.NoError(t, err)
+	defer nc.Close()
+	_, err = nc.SubscribeSync("raftbus.node.*.listens.*") // NATS says of nothing that nobody is there
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	require.NoError(t, r.service.AwaitAlone(t.Context()))
+}
