@@ -56,31 +56,52 @@ func (c *Core) leaveOffice() {
 
 // logEntry appends to a leader's own log. Nothing in it is ever rewritten by this leader (I2).
 func (c *Core) logEntry(kind rpc.EntryKind, data []byte) rpc.EntryID {
-	e := rpc.Entry{Index: c.log.last + 1, Term: c.hard.Term, Kind: kind, Time: max(c.clock, c.log.time), Data: data}
+	e := c.nextEntry(0, kind, data)
 	c.extend([]rpc.Entry{e})
 	return e.ID()
+}
+
+// nextEntry is the entry that comes next in a leader's log, after so many others.
+func (c *Core) nextEntry(after int, kind rpc.EntryKind, data []byte) rpc.Entry {
+	return rpc.Entry{Index: c.log.last + 1 + rpc.Index(after), Term: c.hard.Term, Kind: kind, Time: max(c.clock, c.log.time), Data: data}
 }
 
 // propose logs commands, or refuses them. A proposal of an earlier office is never carried into this one: the driver
 // hands over only what it got since (K25).
 func (c *Core) propose(list []Proposal) {
+	entries := make([]rpc.Entry, 0, len(list))
 	for _, p := range list {
-		size := len(p.Data) + rpc.EntryOverheadBytes
-		switch {
-		case c.role != Leader:
-			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, Refusal: RefusedNotLeader})
-		case c.office.bytes+size > c.limits.ProposedBytesMax, c.office.transfer.active():
-			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, Refusal: RefusedBusy})
-		default:
-			id := c.logEntry(rpc.EntryCommand, p.Data)
-			c.office.bytes += size
-			c.office.proposals = append(c.office.proposals, proposed{id.Index, size})
-			c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, ID: id})
+		refusal, id := c.refuses(&p), rpc.EntryID{}
+		if refusal == RefusedNot {
+			e := c.nextEntry(len(entries), rpc.EntryCommand, p.Data)
+			entries, id = append(entries, e), e.ID()
+			c.office.hold(&e)
 		}
+		c.out.Proposed = append(c.out.Proposed, Proposed{Ticket: p.Ticket, ID: id, Refusal: refusal})
+	}
+	if len(entries) > 0 {
+		c.extend(entries)
 	}
 	if c.role == Leader {
 		c.office.batches = append(c.office.batches, c.log.last)
 	}
+}
+
+// refuses says why a proposal is not taken, if it is not.
+func (c *Core) refuses(p *Proposal) Refusal {
+	switch {
+	case c.role != Leader:
+		return RefusedNotLeader
+	case c.office.bytes+len(p.Data)+rpc.EntryOverheadBytes > c.limits.ProposedBytesMax, c.office.transfer.active():
+		return RefusedBusy
+	}
+	return RefusedNot
+}
+
+// hold counts a proposal that is logged.
+func (o *office) hold(e *rpc.Entry) {
+	o.bytes += e.Size()
+	o.proposals = append(o.proposals, proposed{e.Index, e.Size()})
 }
 
 // batchesMax is how many batches of proposals are under way, not committed yet, when more had better wait and go together. Two keep the disks and

@@ -87,9 +87,18 @@ func (l *raftLog) append(entries []rpc.Entry) {
 		}
 		l.bytes += e.Size()
 	}
+	l.grow(len(entries))
 	l.cache = append(l.cache, entries...)
 	l.last = entries[len(entries)-1].Index
 	l.time = entries[len(entries)-1].Time
+}
+
+// grow makes room for more entries, and then for as many again as there are: by smaller steps each entry is moved many times, to memory that
+// was never used.
+func (l *raftLog) grow(more int) {
+	if len(l.cache)+more > cap(l.cache) {
+		l.cache = append(make([]rpc.Entry, 0, max(2*len(l.cache), len(l.cache)+more)), l.cache...)
+	}
 }
 
 // truncate forgets the entries from first on. The caller appends others there in the same step.
