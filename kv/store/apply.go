@@ -55,6 +55,7 @@ type txn struct {
 	removed []uint64 // the incarnations of buckets removed
 	gone    []place  // entries that are to be deleted at commit, some of them written by this batch
 	feed    *events  // what the follower is told; nil if there is none
+	room    []byte   // for records, which the batch copies; reused
 }
 
 // bucket is a bucket in a txn; nil in the map stands for one that is not there.
@@ -221,7 +222,8 @@ func (t *txn) writeRecords(b *bucket) {
 		case len(k.live) == 0:
 			t.batch.Delete(keyKey(b.record.incarnation, name))
 		default:
-			t.batch.Set(keyKey(b.record.incarnation, name), k.encode())
+			t.room = k.append(t.room[:0])
+			t.batch.Set(keyKey(b.record.incarnation, name), t.room)
 		}
 	}
 	t.batch.Set(statsKey(b.record.incarnation), b.stats.encode())

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
@@ -278,8 +279,9 @@ func decodeStats(b []byte) (statsRecord, error) {
 // liveBytes is what an entry in a key's record takes, but for those of very large numbers.
 const liveBytes = 24
 
-func (r *keyRecord) encode() []byte {
-	b, one := make([]byte, 0, liveBytes*len(r.live)), make([]byte, 0, liveBytes)
+// append appends the record as it is stored.
+func (r *keyRecord) append(b []byte) []byte {
+	one := make([]byte, 0, liveBytes)
 	for _, l := range r.live {
 		one = wire.AppendUint(one[:0], tagLiveSequence, l.sequence)
 		one = wire.AppendUint(one, tagLiveSize, l.size)
@@ -356,9 +358,9 @@ func (r *keyRecord) present() bool {
 	return any && l.op == command.Put
 }
 
-func (r *entryRecord) encode() []byte {
-	b := make([]byte, 0, len(r.key)+len(r.value)+len(r.header)+entryFixedBytes)
-	b = wire.AppendBytes(b, tagEntryKey, r.key)
+// append appends the record as it is stored.
+func (r *entryRecord) append(b []byte) []byte {
+	b = wire.AppendBytes(slices.Grow(b, int(r.size())), tagEntryKey, r.key)
 	b = wire.AppendUint(b, tagEntryOp, uint64(r.op))
 	b = wire.AppendBytes(b, tagEntryValue, r.value)
 	b = wire.AppendUint(b, tagEntryRevision, r.revision)

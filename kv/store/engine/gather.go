@@ -67,7 +67,7 @@ const (
 	changeBytes = 16
 )
 
-type batchSize struct{ changes, bytes int }
+type batchSize struct{ changes, keys, bytes int }
 
 // lastMax bounds what is set aside for a batch before it is filled.
 const lastMax = 128 << 10
@@ -81,6 +81,9 @@ func (g *gathered) Get(key []byte) ([]byte, error) {
 	g.mu.RUnlock()
 	return g.DB.Get(key) // what left pairs meanwhile is there
 }
+
+// passed reports whether a pair came and went: below, nothing is under its key, nor is to be. Nobody finds it any more.
+func (p *pair) passed() bool { return p.value == nil && p.added }
 
 func (p *pair) copied() []byte {
 	if p.value == nil {
@@ -138,15 +141,16 @@ func (g *gathered) spill() error {
 
 // write moves what the database below has not got into a batch for it, in order of key.
 func (g *gathered) write(down Batch) {
+	g.ahead = slices.DeleteFunc(g.ahead, (*pair).passed) // most of it, where few keys are written again and again
 	slices.SortFunc(g.ahead, func(a, b *pair) int { return cmp.Compare(a.key, b.key) })
 	for _, p := range g.ahead {
 		switch {
-		case p.value != nil && p.added:
-			down.Add([]byte(p.key), p.value)
-		case p.value != nil:
-			down.Set([]byte(p.key), p.value)
-		case !p.added:
+		case p.value == nil:
 			down.Delete([]byte(p.key))
+		case p.added:
+			down.Add([]byte(p.key), p.value)
+		default:
+			down.Set([]byte(p.key), p.value)
 		}
 		p.ahead = false
 	}
@@ -179,20 +183,22 @@ func (g *gathered) take(b *gatheredBatch) error {
 func (g *gathered) changeAll(b *gatheredBatch) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	keys, fresh := string(b.keys), make([]pair, len(b.changes)) // one piece of memory for all: what is kept of it goes together
 	for i := range b.changes {
-		g.change(&b.changes[i], b.bytes)
+		c := &b.changes[i]
+		g.change(c, keys[c.key:c.keyEnd], c.value(b.bytes), &fresh[i])
 	}
-	g.bytes += len(b.bytes)
-	g.last = batchSize{len(b.changes), len(b.bytes)}
+	g.bytes += len(b.keys) + len(b.bytes)
+	g.last = batchSize{len(b.changes), len(b.keys), len(b.bytes)}
 }
 
-// change takes one change. The batch's bytes are kept, not copied.
-func (g *gathered) change(c *change, bytes []byte) {
-	key, value := c.in(bytes)
-	p, known := g.pairs[string(key)]
+// change takes one change. The batch's bytes are kept, not copied. fresh is room for a key that is not known yet.
+func (g *gathered) change(c *change, key string, value []byte, fresh *pair) {
+	p, known := g.pairs[key]
 	if !known {
-		p = &pair{key: string(key)}
-		g.pairs[p.key] = p
+		p = fresh
+		p.key = key
+		g.pairs[key] = p
 		g.bytes += pairBytes
 	}
 	if !p.ahead {
@@ -200,8 +206,8 @@ func (g *gathered) change(c *change, bytes []byte) {
 		g.ahead = append(g.ahead, p)
 	}
 	p.value = value
-	if value == nil && p.added { // it came and went: below, nothing is under its key
-		delete(g.pairs, p.key)
+	if p.passed() {
+		delete(g.pairs, key)
 		g.bytes -= pairBytes
 	}
 }
@@ -212,7 +218,7 @@ func (g *gathered) pass(b *gatheredBatch) error {
 	defer down.Close()
 	g.write(down)
 	for i := range b.changes {
-		b.changes[i].repeat(down, b.bytes)
+		b.repeat(&b.changes[i], down)
 	}
 	g.mu.Lock() // nobody sees half of it
 	defer g.mu.Unlock()
@@ -232,48 +238,49 @@ const (
 	removeRange
 )
 
-// change is one call of a batch: a key, and a value or a range's end, in the batch's bytes.
+// change is one call of a batch: a key, and a value or a range's end, in the batch's keys and bytes.
 type change struct {
-	kind            kind
-	from, mid, upTo int
+	kind                  kind
+	key, keyEnd, at, upTo int
 }
 
-// in finds a change's key and value; the value of one that deletes is nil, of others never.
-func (c *change) in(bytes []byte) (key, value []byte) {
-	key, value = bytes[c.from:c.mid:c.mid], bytes[c.mid:c.upTo:c.upTo]
+// value finds a change's value; that of one that deletes is nil, of others never.
+func (c *change) value(bytes []byte) []byte {
 	if c.kind == remove {
-		value = nil
+		return nil
 	}
-	return key, value
-}
-
-// repeat makes a change into another batch.
-func (c *change) repeat(b Batch, bytes []byte) {
-	switch key, value := c.in(bytes); c.kind {
-	case remove:
-		b.Delete(key)
-	case removeRange:
-		b.DeleteRange(key, value)
-	default:
-		b.Set(key, value)
-	}
+	return bytes[c.at:c.upTo:c.upTo]
 }
 
 // gatheredBatch notes changes for gathered.
 type gatheredBatch struct {
 	into    *gathered
 	changes []change
-	bytes   []byte
-	ranges  bool // some change deletes a range
+	keys    []byte
+	bytes   []byte // which are kept after a commit
+	ranges  bool   // some change deletes a range
 }
 
 func (b *gatheredBatch) note(k kind, key, value []byte) {
 	if b.bytes == nil {
 		b.setAside(b.into.last)
 	}
-	from := len(b.bytes)
-	b.bytes = append(append(b.bytes, key...), value...)
-	b.changes = append(b.changes, change{k, from, from + len(key), len(b.bytes)})
+	c := change{kind: k, key: len(b.keys), at: len(b.bytes)}
+	b.keys, b.bytes = append(b.keys, key...), append(b.bytes, value...)
+	c.keyEnd, c.upTo = len(b.keys), len(b.bytes)
+	b.changes = append(b.changes, c)
+}
+
+// repeat makes a change into another batch.
+func (b *gatheredBatch) repeat(c *change, down Batch) {
+	switch key, value := b.keys[c.key:c.keyEnd], c.value(b.bytes); c.kind {
+	case remove:
+		down.Delete(key)
+	case removeRange:
+		down.DeleteRange(key, value)
+	default:
+		down.Set(key, value)
+	}
 }
 
 // setAside makes room for as much as before, and a little more.
@@ -281,6 +288,7 @@ func (b *gatheredBatch) setAside(last batchSize) {
 	b.bytes = make([]byte, 0, min(last.bytes+last.bytes/4, lastMax))
 	if b.changes == nil {
 		b.changes = make([]change, 0, min(last.changes+last.changes/4, lastMax/changeBytes))
+		b.keys = make([]byte, 0, min(last.keys+last.keys/4, lastMax))
 	}
 }
 
@@ -291,7 +299,7 @@ func (b *gatheredBatch) DeleteRange(from, to []byte) {
 	b.ranges = true
 	b.note(removeRange, from, to)
 }
-func (b *gatheredBatch) Len() int { return len(b.bytes) + len(b.changes)*changeBytes }
+func (b *gatheredBatch) Len() int { return len(b.keys) + len(b.bytes) + len(b.changes)*changeBytes }
 
 func (b *gatheredBatch) Commit() error {
 	err := b.into.take(b)
@@ -300,7 +308,9 @@ func (b *gatheredBatch) Commit() error {
 }
 
 // Close forgets the changes: their bytes may be others' now.
-func (b *gatheredBatch) Close() { b.changes, b.bytes, b.ranges = b.changes[:0], nil, false }
+func (b *gatheredBatch) Close() {
+	b.changes, b.keys, b.bytes, b.ranges = b.changes[:0], b.keys[:0], nil, false
+}
 
 // brokenView is a view of a database that would not take what belongs into it.
 type brokenView struct{ err error }
