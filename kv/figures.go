@@ -88,7 +88,7 @@ type DoorFigures struct {
 func (s *Service) Figures() Figures {
 	f := Figures{
 		Unanswered: s.figures.unanswered.Load(), Unrepublished: s.republishDrops.Load() + s.republishOrders.Load(),
-		InFlightMax: s.inflight.countMax, BytesMax: s.inflight.bytesMax, Reads: len(s.reads), ReadsMax: cap(s.reads),
+		InFlightMax: s.inflight.countMax, BytesMax: s.inflight.bytesMax, Reads: s.reads.waiting(), ReadsMax: s.reads.max,
 	}
 	s.inflight.mu.Lock()
 	f.InFlight, f.Bytes = s.inflight.count, s.inflight.bytes

@@ -43,7 +43,7 @@ func (s *Service) jetStream(msg *nats.Msg, subject string, bare bool) {
 func (s *Service) planned(r *request, p jetstream.Plan) (*work, []reply) {
 	switch {
 	case p.Look != nil:
-		return &work{look: func() ([]reply, *work) {
+		return &work{quick: p.Quick, look: func() ([]reply, *work) {
 			next, now := s.planned(r, p.Look(s.store))
 			return now, next
 		}}, nil
@@ -75,7 +75,7 @@ func (s *Service) logging(r *request, write *jetstream.Write) *work {
 func (s *Service) replies(r *request, list ...jetstream.Reply) []reply {
 	replies := make([]reply, len(list))
 	for i, a := range list {
-		replies[i] = reply{status: a.Status, header: a.Header, data: a.Data}
+		replies[i] = reply{status: a.Status, header: a.Header, block: a.Block, data: a.Data}
 		if replies[i].size() <= int(s.maxPayload()) {
 			continue
 		}

@@ -24,6 +24,7 @@ type plan struct {
 	done    func(store.Result) any        // the reply when it is done
 	read    func() (any, *failure, *plan) // an answer, or what is to be done next
 	local   bool                          // as in work
+	quick   bool                          // as in work
 	silent  bool                          // somebody else answers when it is done
 	made    string                        // as in work
 }
@@ -97,7 +98,7 @@ func (s *Service) parse(c *call) (plan, *failure) {
 
 // work puts a plan into the service's terms.
 func (s *Service) work(c *call, p plan) work {
-	w := work{command: p.command, local: p.local, made: p.made}
+	w := work{command: p.command, local: p.local, quick: p.quick, made: p.made}
 	w.done = func(result store.Result) ([]reply, *work) {
 		if result.Code != store.Done {
 			return s.message(nil, c, refusal(result, c.bucket, c.key)), nil

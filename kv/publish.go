@@ -9,6 +9,9 @@ import (
 // How answers are sent.
 
 func (a reply) size() int {
+	if a.block != nil {
+		return len(a.block) + len(a.data)
+	}
 	size := len(a.data)
 	for name, values := range a.header {
 		for _, value := range values {
@@ -25,11 +28,18 @@ func (s *Service) publish(to string, a reply) error {
 	switch {
 	case s.lane != nil && a.status != "":
 		return s.lane.PublishMsg(to, "", []byte("NATS/1.0 "+a.status+"\r\n\r\n"), nil)
+	case s.lane != nil && a.block != nil:
+		return s.lane.PublishMsg(to, "", a.block, a.data)
 	case s.lane != nil:
 		return s.lane.PublishMsg(to, "", headerBytes(a.header), a.data)
-	}
-	if a.status != "" {
+	case a.status != "":
 		return s.publishStatus(to, a.status)
+	case a.block != nil:
+		header, err := nats.DecodeHeadersMsg(a.block)
+		if err != nil {
+			return err
+		}
+		a.header = header
 	}
 	return s.conn.PublishMsg(&nats.Msg{Subject: to, Header: a.header, Data: a.data})
 }

@@ -52,7 +52,7 @@ func (c *call) level() (local bool, f *failure) {
 
 // getLocally is a get of what this node has applied. It tells up to which entry of the log that is, and how old that was when it was read.
 func (s *Service) getLocally(c *call) plan {
-	return plan{local: true, read: func() (any, *failure, *plan) {
+	return plan{local: true, quick: true, read: func() (any, *failure, *plan) {
 		reflects := s.reflects.Load() // before the read: it shows that, or later
 		e, err := s.store.Get(c.bucket, c.key)
 		if err != nil {
@@ -74,7 +74,7 @@ func (s *Service) get(c *call) (plan, *failure) {
 		return s.getLocally(c), f
 	}
 	raw := c.msg.Header.Get(headerReply) == replyRaw
-	return plan{read: func() (any, *failure, *plan) {
+	return plan{quick: true, read: func() (any, *failure, *plan) {
 		e, err := s.store.Get(c.bucket, c.key)
 		if err != nil {
 			return nil, readFailure(err, c), nil

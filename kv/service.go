@@ -83,7 +83,6 @@ const (
 	ClientPercentDefault   = 25
 	TimeoutDefault         = 5 * time.Second
 
-	readersCount = 4
 	// refusalsMax bounds the requests that wait to be told 'busy' or 'full'; beyond it they hear nothing.
 	refusalsMax = 1_024
 	// closeWait bounds how long Close lets requests finish.
@@ -119,7 +118,7 @@ type Service struct {
 	refusals atomic.Int64
 	figures  figures
 
-	reads   chan todo
+	reads   *readQueue
 	answers chan answer
 	probes  chan todo
 	buckets buckets
@@ -178,7 +177,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{
 		conn: o.Conn, prefix: o.Prefix, node: o.Node, store: o.Store, logger: o.Logger, timeout: o.Timeout, trace: o.Trace,
 		inflight: newInflight(o.RequestsMax, o.RequestBytesMax, o.ClientPercent),
-		reads:    make(chan todo, o.RequestsMax),
+		reads:    newReadQueue(o.RequestsMax),
 		answers:  make(chan answer, o.RequestsMax+refusalsMax),
 		probes:   make(chan todo, probesMax),
 		protocol: &jetstream.Protocol{Prefix: o.Prefix, Domain: o.Domain, Node: o.NodeID, Account: o.Account}, defaultAPI: o.DefaultAPI, hosts: o.Hosts,
@@ -375,11 +374,9 @@ func (s *Service) confirm(r *request, w work) {
 	err := s.node.ReadIndex(func(err error) {
 		if err == nil {
 			r.trace.confirmed()
-			select {
-			case s.reads <- todo{r, w}:
+			if s.reads.put(todo{r, w}) {
 				return
-			default: // overdue reads fill the queue
-			}
+			} // overdue reads fill the queue
 		}
 		s.drop(r)
 	})
@@ -394,9 +391,7 @@ func (s *Service) confirm(r *request, w work) {
 
 // readLocally has a read done without asking whether this node leads.
 func (s *Service) readLocally(r *request, w work) {
-	select {
-	case s.reads <- todo{r, w}:
-	default:
+	if !s.reads.put(todo{r, w}) {
 		s.giveUp(r, Busy.says("too many reads wait"))
 	}
 }
@@ -493,51 +488,6 @@ func (s *Service) finish(r *request, replies []reply, next *work) {
 		s.traced(r)
 		s.inflight.free(r)
 	}
-}
-
-// reader does the reads that were confirmed.
-func (s *Service) reader() {
-	defer s.wg.Done()
-	for {
-		select {
-		case <-s.stop:
-			return
-		case a := <-s.reads:
-			s.readAll(a)
-		}
-	}
-}
-
-// readsTogether is how many reads one reader does before it sends the answers, if so many wait, and readsTime for how long: others are to
-// have some too, and a quick read is not to wait for slow ones.
-const (
-	readsTogether = 16
-	readsTime     = 500 * time.Microsecond
-)
-
-// readAll does a read, and some of those that wait.
-func (s *Service) readAll(a todo) {
-	if s.lane != nil {
-		s.lane.Cork()
-		defer s.lane.Uncork()
-	}
-	s.read(a)
-	for n, began := 1, time.Now(); n < readsTogether && time.Since(began) < readsTime; n++ {
-		select {
-		case a = <-s.reads:
-			s.read(a)
-		default:
-			return
-		}
-	}
-}
-
-func (s *Service) read(a todo) {
-	if !s.inflight.waiting(a.request) {
-		return // overdue
-	}
-	replies, next := a.work.look()
-	s.finish(a.request, replies, next)
 }
 
 // respond publishes what is answered, if an answer is wanted. The connection's own error handler tells of a broken connection,

@@ -35,6 +35,7 @@ type work struct {
 	done    func(store.Result) ([]reply, *work) // goes on when it was applied: an answer, or what is to be done next
 	look    func() ([]reply, *work)             // goes on when it was confirmed
 	local   bool                                // look at the store as it is, unconfirmed
+	quick   bool                                // the look is at one key
 	made    string                              // the bucket that the command makes
 }
 
@@ -48,6 +49,7 @@ type todo struct {
 type reply struct {
 	status string // the first line of its headers, after NATS/1.0: then there is nothing else
 	header nats.Header
+	block  []byte // in the place of header: the headers as on the wire
 	data   []byte
 }
 

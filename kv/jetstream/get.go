@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -32,18 +33,24 @@ func (g *getRequest) find(s *store.Store, bucket string) (store.Entry, error) {
 	case g.LastFor != "":
 		key, is := strings.CutPrefix(g.LastFor, subjectPrefix+bucket+".")
 		if !is {
-			return store.Entry{}, store.NoEntry
+			return none(s, bucket)
 		}
 		return s.Last(bucket, key)
 	case g.NextFor != "":
 		filter, err := subject.Under(subjectPrefix+bucket, g.NextFor)
 		if err != nil {
-			return store.Entry{}, store.NoEntry
+			return none(s, bucket)
 		}
 		return s.Next(bucket, g.Seq, filter)
 	default:
 		return s.Message(bucket, g.Seq)
 	}
+}
+
+// none is no message, of a bucket that is there.
+func none(s *store.Store, bucket string) (store.Entry, error) {
+	_, err := s.Bucket(bucket)
+	return store.Entry{}, cmp.Or[error](err, store.NoEntry)
 }
 
 // conflicts reports whether a body asks for two things at a time.
@@ -66,7 +73,10 @@ func (p *Protocol) directGet(c call) Plan {
 	if refused != "" {
 		return answer(status(refused))
 	}
-	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
+	if c.bucket == "" {
+		return c.refuse(errNoStream)
+	}
+	return Plan{Quick: get.LastFor != "", Look: func(s *store.Store) Plan {
 		e, err := get.find(s, c.bucket)
 		switch {
 		case err == store.NoEntry:
@@ -74,8 +84,8 @@ func (p *Protocol) directGet(c call) Plan {
 		case err != nil:
 			return answer(status(statusNone))
 		}
-		return answer(message(c.bucket, e, !get.NoHeaders))
-	})
+		return answer(direct(c.bucket, e, !get.NoHeaders))
+	}}
 }
 
 // direct reads what a direct get asks for: the subject says it, or the body.
@@ -104,7 +114,15 @@ func (c call) direct() (*getRequest, string) {
 	return &get, ""
 }
 
-// message is a stored message as a direct get answers it.
+// direct is what a direct get answers: a message, in the form that costs least.
+func direct(bucket string, e store.Entry, headers bool) Reply {
+	if headers && HeaderOf(e) == nil {
+		return Reply{Block: messageBlock(bucket, e), Data: e.Value}
+	}
+	return message(bucket, e, headers)
+}
+
+// message is a stored message with its headers.
 func message(bucket string, e store.Entry, headers bool) Reply {
 	if !headers {
 		return Reply{Data: e.Value}
@@ -116,6 +134,22 @@ func message(bucket string, e store.Entry, headers bool) Reply {
 	header[headerTimeStamp] = []string{timeOf(e.Time).Format(time.RFC3339Nano)}
 	return Reply{Header: header, Data: e.Value}
 }
+
+// messageBlock is the headers of a message that has none of its own, which most have not.
+func messageBlock(bucket string, e store.Entry) []byte {
+	b := make([]byte, 0, len(bucket)+len(e.Key)+blockFixedBytes)
+	b = append(b, headerBlockLine+headerSequence+headerSeparator...)
+	b = strconv.AppendUint(b, e.Sequence, 10)
+	b = append(append(b, headerBlockEnd+headerStream+headerSeparator+streamPrefix...), bucket...)
+	b = append(append(b, headerBlockEnd+headerSubject+headerSeparator+subjectPrefix...), bucket...)
+	b = append(append(b, '.'), e.Key...)
+	b = append(b, headerBlockEnd+headerTimeStamp+headerSeparator...)
+	b = timeOf(e.Time).AppendFormat(b, time.RFC3339Nano)
+	return append(b, headerBlockEnd+headerBlockEnd...)
+}
+
+// blockFixedBytes is more than messageBlock needs beside names.
+const blockFixedBytes = 200
 
 type messageReply struct {
 	head

@@ -35,6 +35,7 @@ type Request struct {
 type Reply struct {
 	Status string
 	Header map[string][]string
+	Block  []byte // in the place of Header: the headers as on the wire
 	Data   []byte
 }
 
@@ -47,6 +48,8 @@ type Plan struct {
 	Ask *Ask
 	// Look goes on after a ReadIndex, with what the store has then.
 	Look func(*store.Store) Plan
+	// Quick says that Look is at one key.
+	Quick bool
 	// Bucket is that of a put. If it is known to be there, Write will do without Look.
 	Bucket string
 	// Trouble is what is answered when the request certainly was not, and will not be, carried out.

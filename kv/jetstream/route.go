@@ -111,15 +111,30 @@ func (c call) planned(p *Protocol, op operation) Plan {
 
 // find finds a subject's operation, and returns what follows its name.
 func find(subject string) (op operation, rest string, known bool) {
-	tokens := strings.Split(subject, ".")
-	for n := min(verbTokensMax, len(tokens)); n > 0; n-- {
-		op, known = operations[strings.Join(tokens[:n], ".")]
-		if known {
-			args := len(tokens) - n
-			return op, strings.Join(tokens[n:], "."), args >= op.least && args <= op.most
+	for n := verbTokensMax; n > 0; n-- {
+		name, rest, more := cutTokens(subject, n)
+		if op, known = operations[name]; known {
+			args := 0
+			if more {
+				args = strings.Count(rest, ".") + 1
+			}
+			return op, rest, args >= op.least && args <= op.most
 		}
 	}
 	return operation{}, "", false
+}
+
+// cutTokens cuts a subject behind so many tokens, or as many as it has.
+func cutTokens(subject string, n int) (head, rest string, more bool) {
+	for i := range len(subject) {
+		if subject[i] != '.' {
+			continue
+		}
+		if n--; n == 0 {
+			return subject[:i], subject[i+1:], true
+		}
+	}
+	return subject, "", false
 }
 
 // level is what of the API's levels is offered: higher ones announce atomic batches and counters.

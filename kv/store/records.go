@@ -302,27 +302,46 @@ func decodeKey(b []byte) (keyRecord, error) {
 		if f.Tag != tagKeyLive {
 			return nil
 		}
-		var l live
-		err := wire.Each(f.Data, func(f wire.Field) error {
-			switch f.Tag {
-			case tagLiveSequence:
-				l.sequence = f.Uint
-			case tagLiveSize:
-				l.size = f.Uint
-			case tagLiveOp:
-				l.op = command.Op(f.Uint)
-			case tagLiveDue:
-				l.due = int64(f.Uint)
-			}
-			return nil
-		})
-		if err == nil && (l.sequence == 0 || l.size == 0) {
-			err = errNoEntry
-		}
+		l, err := decodeLive(f.Data)
 		r.live = append(r.live, l)
 		return err
 	})
 	return r, err
+}
+
+func decodeLive(b []byte) (l live, err error) {
+	err = wire.Each(b, func(f wire.Field) error {
+		switch f.Tag {
+		case tagLiveSequence:
+			l.sequence = f.Uint
+		case tagLiveSize:
+			l.size = f.Uint
+		case tagLiveOp:
+			l.op = command.Op(f.Uint)
+		case tagLiveDue:
+			l.due = int64(f.Uint)
+		}
+		return nil
+	})
+	if err == nil && (l.sequence == 0 || l.size == 0) {
+		err = errNoEntry
+	}
+	return l, err
+}
+
+// newestIn is the newest of a key's entries, without a look at the others; one of sequence 0 if there is none.
+func newestIn(record []byte) (live, error) {
+	var last []byte
+	err := wire.Each(record, func(f wire.Field) error {
+		if f.Tag == tagKeyLive {
+			last = f.Data
+		}
+		return nil
+	})
+	if err != nil || last == nil {
+		return live{}, err
+	}
+	return decodeLive(last)
 }
 
 var errNoEntry = fmt.Errorf("%w: an entry of a key without sequence or size", wire.ErrMalformed)

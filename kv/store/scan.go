@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/raftbus/raftbus/kv/store/engine"
@@ -90,12 +91,15 @@ func (s *Store) last(bucket, key string) (Entry, error) {
 		return Entry{}, err
 	}
 	defer db.release()
-	k, err := readKey(db, b.record.incarnation, key)
+	record, err := db.Get(keyKey(b.record.incarnation, key))
 	if err != nil {
 		return Entry{}, err
 	}
-	newest, any := k.newest()
-	if any {
+	newest, err := newestIn(record)
+	if err != nil {
+		return Entry{}, fmt.Errorf("key %s: %w", key, err)
+	}
+	if newest.sequence > 0 {
 		entry, err := findEntry(db, b.record.incarnation, newest.sequence)
 		if err == NoEntry {
 			err = errMoved // another has taken its place
