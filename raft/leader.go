@@ -127,6 +127,9 @@ func (c *Core) Patience() int {
 	}
 }
 
+// Idle reports whether this node leads and no batch of proposals is under way.
+func (c *Core) Idle() bool { return c.role == Leader && c.office.underWay(c.commit) == 0 }
+
 // underWay is how many batches are not committed.
 func (o *office) underWay(commit rpc.Index) int {
 	n := 0

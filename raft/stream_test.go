@@ -42,8 +42,10 @@ func TestCommitIndexRidesOnAStream(t *testing.T) {
 func TestProposalsWaitForABatchUnderWay(t *testing.T) {
 	s := established(t, 3)
 	require.Zero(t, s.Patience(), "nothing to wait for")
+	require.True(t, s.Idle())
 	s.turn(Propose{Proposals: make([]Proposal, 3)})
 	require.Equal(t, 2, s.Patience(), "three go beside three")
+	require.False(t, s.Idle())
 	s.turn(Propose{Proposals: make([]Proposal, 2*batchEnough)})
 	require.Equal(t, math.MaxInt, s.Patience())
 	s.synced()
@@ -53,6 +55,7 @@ func TestProposalsWaitForABatchUnderWay(t *testing.T) {
 	require.Equal(t, math.MaxInt, s.Patience())
 	s.turn(Resign{})
 	require.Zero(t, s.Patience(), "there is nothing to wait for")
+	require.False(t, s.Idle(), "nothing of its own can be")
 }
 
 // A round asks a quorum: first those that confirmed the last one, and never one that cannot be reached while another can.

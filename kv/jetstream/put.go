@@ -102,6 +102,9 @@ func (r Request) write(bucket, key string) (*command.Write, *apiError) {
 
 // checkHeaders refuses what a message asks for by itself.
 func (r Request) checkHeaders(bucket, key string) *apiError {
+	if len(r.Header) == 0 {
+		return nil // as of most puts
+	}
 	if stream := r.first(headerExpectedStream); stream != "" && stream != streamOf(bucket) {
 		return errExpectedStream
 	}

@@ -212,6 +212,13 @@ func (b *inbox) take(empty batch) batch {
 	return full
 }
 
+// proposals is how many proposals wait.
+func (b *inbox) proposals() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting.proposals)
+}
+
 // takeRequests adds those of clients that are to be taken now to a batch that has none yet.
 func (b *inbox) takeRequests(to *batch, but held) {
 	b.mu.Lock()

@@ -95,7 +95,7 @@ func (n *Node) stepAll(b *batch, ticks int) {
 	}
 	n.admin.tick(ticks)
 	n.watchRoom(ticks)
-	n.inbox.takeRequests(b, held{writes: n.core.Patience(), reads: n.core.Confirming()})
+	n.inbox.takeRequests(b, held{writes: n.patience(), reads: n.core.Confirming()})
 	if len(b.proposals)+len(b.reads) > 0 {
 		n.streams.pace.asked()
 	}
@@ -117,6 +117,9 @@ func (n *Node) stepProposals(list []proposal) {
 	}
 	n.core.Step(raft.Propose{Clock: n.clock.median(), Proposals: n.steps})
 	clear(n.steps)
+	if n.inline {
+		n.delay.proposed(time.Now(), len(list))
+	}
 }
 
 // carryOut hands out the effects. Whoever waits for an entry is remembered before the entry can be applied, and after a new
@@ -242,7 +245,7 @@ func (n *Node) lead(leading bool) {
 	if n.leading == leading {
 		return
 	}
-	n.leading = leading
+	n.leading, n.delay = leading, commitDelay{}
 	n.leads.Store(leading)
 	for _, changed := range n.observers {
 		changed(leading)
@@ -369,6 +372,9 @@ func (n *Node) end() {
 	n.turning.Lock()
 	defer n.turning.Unlock()
 	n.over = true
+	if n.inline {
+		n.delayTimer.Stop()
+	}
 	left := n.inbox.close()
 	for _, call := range left.calls {
 		call()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -53,6 +54,8 @@ type Node struct {
 	inline     bool         // those who bring something take turns; false: only the loop, or who drives by Steps
 	writesWait atomic.Int64 // see hold
 	readsWait  atomic.Bool
+	delay      commitDelay // owned by the loop
+	delayTimer *time.Timer // calls delayOver; nil unless inline
 
 	// Owned by the loop: by whoever takes a turn.
 	core      *raft.Core // nil until there is a configuration, and it is sealed
@@ -149,6 +152,7 @@ func New(o Options) *Node {
 // belongs to other members than those configured, or holds less than the state machine has applied.
 func (n *Node) Start(bus Bus) error {
 	n.inline = true
+	n.delayTimer = time.AfterFunc(math.MaxInt64, n.delayOver)
 	if err := n.prepare(bus); err != nil {
 		return err
 	}

@@ -7,7 +7,8 @@ import "github.com/raftbus/raftbus/raft"
 // that could be taken. The loop's goroutine takes the turns that nobody takes: when time passes, and when something came from who must
 // not be held up by a turn, and rings.
 //
-// Requests of clients are left waiting while enough is under way: what is acknowledged next takes all of them along, as one batch.
+// Requests of clients are left waiting while enough is under way: what is acknowledged next takes all of them along, as one batch. For a moment
+// they also wait for each other (muster.go).
 
 // held says what of the inbox is no reason for a turn now.
 type held struct {
@@ -88,7 +89,7 @@ func (n *Node) held() held { return held{writes: int(n.writesWait.Load()), reads
 func (n *Node) hold() {
 	n.writesWait.Store(0)
 	if n.core != nil {
-		n.writesWait.Store(int64(n.core.Patience()))
+		n.writesWait.Store(int64(n.patience()))
 	}
 	n.readsWait.Store(n.core != nil && n.core.Confirming())
 }
