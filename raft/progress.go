@@ -48,8 +48,8 @@ func (p *progress) probe() {
 	p.told = min(p.told, p.match)
 }
 
-// denseSends is how many AppendLogs in a tick are a stream of them: with the default tick of 10 ms the next comes in 5 ms, on average.
-const denseSends = 2
+// denseSends is how many AppendLogs in a tick are a stream of them: with the default tick of 10 ms the next comes in 2 ms, on average.
+const denseSends = 5
 
 // note notes that an AppendLog leaves.
 func (p *progress) note(now uint64) {
