@@ -10,8 +10,8 @@ import "time"
 // A delay never pays for one who comes alone, and is short where others do:
 //   - it takes no longer than the last batch took, which is what a proposal waits that comes while one is under way, and commitDelayMax at most;
 //   - there is none unless the last batch had several proposals, so that a client alone waits for nobody;
-//   - it ends when as many wait as most of those who were answered and those who wait already: some may be gone, and the last of many
-//     come late;
+//   - it ends when as many wait as most of those who were answered and those who waited already: some may be gone, and the last of many
+//     come late. Clients that come at times of their own lose that moment, and are carried in fewer batches;
 //   - there is none while a batch is under way, for then Core.Patience says what waits.
 //
 // The core knows nothing of it, nor of time: to it, proposals come a moment later. Where somebody drives the node by Steps there is none.
