@@ -65,7 +65,7 @@ func DefaultLimits() Limits {
 		AppendBytesMax:   256 << 10,
 		FlyingMax:        64,
 		FlyingBytesMax:   4 << 20,
-		CacheBytesMax:    32 << 20,
+		CacheBytesMax:    16 << 20,
 		ApplyBytesMax:    1 << 20,
 		ProposedBytesMax: 64 << 20,
 		ReadsMax:         16 << 10,
