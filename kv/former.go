@@ -20,12 +20,14 @@ import (
 // the next of a few such subjects, so that it finds its own earlier connections too.
 
 // sessionsMax is how many of its own times of listening a node tells apart.
-const sessionsMax = 4
+const sessionsMax = 8
 
 const (
 	// formerAnswer is how long NATS may take to say that nobody listens; what it says nothing of is listened to.
 	formerAnswer = 300 * time.Millisecond
 	formerPause  = 50 * time.Millisecond
+	// formerTries is how often NATS is asked about where nobody is, until it is believed to say nothing of that.
+	formerTries = 5
 )
 
 // ErrFormerLeader: somebody else listens to clients too, and would swallow requests if this node did not.
@@ -82,11 +84,14 @@ func (s *Service) AwaitAlone(ctx context.Context) error {
 	if err := s.renewSession(); err != nil {
 		return nil // the connection is gone, and with it what it would bring
 	}
-	left := s.elsewhere()
-	if !s.nobodyAt(ctx, s.listens(s.nodeID, sessionsMax)) { // where nobody ever is
-		s.logger.Warn("NATS does not say who listens: a planned move soon after a partition may lose requests. Allow nodes to ask: give auth init again, and have NATS reload")
+	if !s.isTold(ctx) {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w, or not: it does not say", ErrFormerLeader)
+		}
+		s.logger.Warn("NATS does not say who listens, so a planned move soon after a partition may lose requests: nodes may not ask (give auth init again, have NATS reload, and with --jwt give the nodes their folders anew), or somebody subscribes to all subjects")
 		return nil
 	}
+	left := s.elsewhere()
 	for told := false; ; told = true {
 		if left = s.listenedTo(ctx, left); len(left) == 0 {
 			return nil
@@ -99,6 +104,16 @@ func (s *Service) AwaitAlone(ctx context.Context) error {
 			return fmt.Errorf("%w (%s)", ErrFormerLeader, left[0])
 		}
 	}
+}
+
+// isTold reports whether NATS says so where nobody listens. It may be slow after a partition, of all times.
+func (s *Service) isTold(ctx context.Context) bool {
+	for range formerTries {
+		if s.nobodyAt(ctx, s.listens(s.nodeID, sessionsMax)) { // where nobody ever is
+			return true
+		}
+	}
+	return false
 }
 
 // elsewhere is where it would show that others listen, or an earlier connection of this node.

@@ -26,6 +26,7 @@ type readQueue struct {
 	list    []todo
 	taken   int // of the list
 	readers int // that are called or at work
+	slow    int // of them, at a read that may take long
 }
 
 func newReadQueue(max int) *readQueue {
@@ -40,12 +41,12 @@ func (q *readQueue) put(t todo) bool {
 	if waiting >= q.max {
 		return false
 	}
-	if q.taken > 0 && (waiting == 0 || len(q.list) == cap(q.list)) {
+	if q.taken > 0 && (waiting == 0 || len(q.list) == cap(q.list) && q.taken >= waiting) {
 		clear(q.list[copy(q.list, q.list[q.taken:]):])
 		q.list, q.taken = q.list[:waiting], 0
 	}
 	q.list = append(q.list, t)
-	if waiting+1 > q.readers*readsTogether {
+	if waiting+1 > (q.readers-q.slow)*readsTogether {
 		q.call()
 	}
 	return true
@@ -68,10 +69,23 @@ func (q *readQueue) take(help bool) (t todo, any bool) {
 	}
 	t, q.list[q.taken] = q.list[q.taken], todo{}
 	q.taken++
+	if !t.work.quick {
+		q.slow++
+	}
 	if q.taken < len(q.list) && (help || !t.work.quick) {
 		q.call()
 	}
 	return t, true
+}
+
+// done hears that a read which was taken is done.
+func (q *readQueue) done(t *todo) {
+	if t.work.quick {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.slow--
 }
 
 // leave has a reader be at work no more, unless something waits.
@@ -120,6 +134,7 @@ func (s *Service) readSome() {
 			return
 		}
 		s.read(a)
+		s.reads.done(&a)
 		took = time.Since(began)
 	}
 }

@@ -44,6 +44,18 @@ func TestAQuickReadDoesNotWaitForASlowOne(t *testing.T) {
 	require.Len(t, q.calls, 1)
 }
 
+// Nor does one that comes while a slow one is under way, and nothing waits.
+func TestAQuickReadDoesNotWaitForASlowOneUnderWay(t *testing.T) {
+	q := newReadQueue(100)
+	put(t, q, 1, false)
+	slow, _ := q.take(false)
+	put(t, q, readsTogether, true)
+	require.Len(t, q.calls, 2)
+	q.done(&slow)
+	put(t, q, readsTogether, true)
+	require.Len(t, q.calls, 2, "two can do that many")
+}
+
 func TestReadsThatWaitAreBounded(t *testing.T) {
 	q := newReadQueue(3)
 	put(t, q, 3, true)

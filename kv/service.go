@@ -185,7 +185,7 @@ func New(o Options) (*Service, error) {
 		probed: append([]*nats.Conn{o.Conn}, o.Beside...),
 		hush:   hush{lasts: hushTime, roundTrip: o.RoundTrip},
 		nodeID: o.NodeID, listens: o.Listens, peers: o.Peers,
-		session:     session{number: rand.IntN(sessionsMax)}, // a process before this one had others
+		session:     session{number: rand.IntN(sessionsMax)}, // a process before this one most likely had others
 		lookEvery:   o.lookEvery,
 		republished: make(chan *nats.Msg, republishMax),
 		buckets:     buckets{known: map[string]*jetstream.Republication{}},

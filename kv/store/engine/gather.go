@@ -183,17 +183,26 @@ func (g *gathered) take(b *gatheredBatch) error {
 func (g *gathered) changeAll(b *gatheredBatch) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	keys, fresh := string(b.keys), make([]pair, len(b.changes)) // one piece of memory for all: what is kept of it goes together
+	keys := string(b.keys) // one piece of memory for all: what is kept of it goes together
+	var fresh []pair
 	for i := range b.changes {
+		if len(fresh) == 0 {
+			fresh = make([]pair, min(freshPairs, len(b.changes)-i))
+		}
 		c := &b.changes[i]
-		g.change(c, keys[c.key:c.keyEnd], c.value(b.bytes), &fresh[i])
+		if g.change(c, keys[c.key:c.keyEnd], c.value(b.bytes), &fresh[0]) {
+			fresh = fresh[1:]
+		}
 	}
 	g.bytes += len(b.keys) + len(b.bytes)
 	g.last = batchSize{len(b.changes), len(b.keys), len(b.bytes)}
 }
 
-// change takes one change. The batch's bytes are kept, not copied. fresh is room for a key that is not known yet.
-func (g *gathered) change(c *change, key string, value []byte, fresh *pair) {
+// freshPairs is how many pairs are made at a time, as far as there are changes.
+const freshPairs = 16
+
+// change takes one change. The batch's bytes are kept, not copied. fresh is room for a key that is not known yet; it is told whether it was used.
+func (g *gathered) change(c *change, key string, value []byte, fresh *pair) (used bool) {
 	p, known := g.pairs[key]
 	if !known {
 		p = fresh
@@ -210,6 +219,7 @@ func (g *gathered) change(c *change, key string, value []byte, fresh *pair) {
 		delete(g.pairs, key)
 		g.bytes -= pairBytes
 	}
+	return !known
 }
 
 // pass gives a batch that deletes ranges to the database below, together with all that came before it.
