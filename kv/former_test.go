@@ -3,6 +3,9 @@ package kv
 import (
 	"context"
 	"fmt"
+	"net"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -97,6 +100,68 @@ func TestWhoListensIsSeenToListen(t *testing.T) {
 	require.NotEqual(t, first, seen(), "another session")
 	r.stepDown()
 	require.Empty(t, seen())
+}
+
+// Whatever of a connection's words NATS has heard when it hears no more: where it brings requests, it is seen that somebody listens.
+func TestWhoIsBroughtRequestsIsSeenToListen(t *testing.T) {
+	said := &wordsDialer{}
+	r := newRig(t, func(o *Options) {
+		conn, err := nats.Connect(o.Conn.ConnectedUrl(), nats.SkipSubjectValidation(), nats.SetCustomDialer(said))
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		o.Conn, o.Listens, o.Peers = conn, listensAt, func() []string { return nil }
+	})
+	r.lead()
+	r.ask("bucket.add.app", "")
+	r.stepDown()
+	r.lead()
+	require.NoError(t, r.service.Drain(t.Context()))
+	doors, seen, most := map[string]bool{}, map[string]bool{}, 0
+	for _, line := range strings.Split(said.text(), "\r\n") {
+		switch word := strings.Fields(line); {
+		case len(word) == 3 && word[0] == "SUB" && strings.Contains(word[1], ".listens."):
+			seen[word[2]] = true
+		case len(word) == 3 && word[0] == "SUB" && !strings.HasPrefix(word[1], "_INBOX."):
+			doors[word[2]] = true
+		case len(word) >= 2 && word[0] == "UNSUB":
+			delete(doors, word[1])
+			delete(seen, word[1])
+		}
+		require.False(t, len(doors) > 0 && len(seen) == 0, "at %q", line)
+		most = max(most, len(doors))
+	}
+	require.Greater(t, most, 2)
+	require.Empty(t, doors)
+	require.Empty(t, seen)
+}
+
+// wordsDialer keeps what is written on its connections.
+type wordsDialer struct {
+	mu   sync.Mutex
+	said []byte
+}
+
+func (d *wordsDialer) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	return wordsConn{c, d}, err
+}
+
+func (d *wordsDialer) text() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return string(d.said)
+}
+
+type wordsConn struct {
+	net.Conn
+	to *wordsDialer
+}
+
+func (c wordsConn) Write(b []byte) (int, error) {
+	c.to.mu.Lock()
+	c.to.said = append(c.to.said, b...)
+	c.to.mu.Unlock()
+	return c.Conn.Write(b)
 }
 
 // On another connection a node that listens is in another session: what the one before has left is a former leader's too.

@@ -60,7 +60,10 @@ func (c *cluster) halfOpen(l *load, name, leader string, rules []*rule) {
 func TestPlannedMoveAfterACutOff(t *testing.T) {
 	needNamespaces(t)
 	c := started(t, layout{nodes: 3, hosts: true})
-	for range 2 {
+	for name, move := range map[string]func(leader string){
+		"a transfer": func(string) { c.command("leader", "transfer") },
+		"a stop":     c.restart,
+	} {
 		c.converged(time.Minute)
 		leader := c.leader()
 		l := startLoad(c, 4, 20, 4*time.Millisecond)
@@ -72,10 +75,10 @@ func TestPlannedMoveAfterACutOff(t *testing.T) {
 		time.Sleep(noticed) // the longer it is cut off, the longer NATS waits until it tries again
 		p := startProbe(c.connect(), true)
 		lift()
-		c.command("leader", "transfer")
+		move(next)
 		c.leader(next)
 		asked, gone := p.finish()
-		t.Logf("%s handed over, %s was cut off: a client that asks again: %d requests, the slowest took %v", next, leader, asked, rounded(p.slowest))
+		t.Logf("%s of %s, %s was cut off: a client that asks again: %d requests, the slowest took %v", name, next, leader, asked, rounded(p.slowest))
 		require.Zero(t, gone, "a planned move lost a request: %s", p.failure)
 		l.finish()
 	}

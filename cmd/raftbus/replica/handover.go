@@ -11,14 +11,15 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// A planned hand-over costs no request of a client that retries (L2): the services stop listening first and finish what they
-// have, so that a client finds no responders and asks again, until the next leader listens.
+// A planned hand-over costs no request of a client that retries (L2): once nobody else listens any more the services stop listening and finish what
+// they have, so that a client finds no responders and asks again, until the next leader listens.
 
 // handOverTimeout bounds how long a stop waits for somebody to take over. Nothing is lost without.
 const handOverTimeout = 3 * time.Second
 
 // TransferLeadership hands over to a voter, or if to is empty to the best one. With an error this node leads on and serves as before,
-// as far as it knows: node.ErrNotLeader, or why nobody took over.
+// as far as it knows: node.ErrNotLeader, node.ErrBusy while another hand-over is under way or NATS has not given up a former leader, or why nobody
+// took over.
 func (r *Replica) TransferLeadership(ctx context.Context, to string) error {
 	if !r.handing.TryLock() {
 		return node.ErrBusy
