@@ -184,7 +184,7 @@ func (c *Core) sendAppend(id rpc.NodeID, p *progress) bool {
 func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries []rpc.Entry) {
 	last := prev.Index + rpc.Index(len(entries))
 	c.send(id, &rpc.AppendLogCommand{Prev: prev, Commit: c.commit, Entries: entries})
-	p.note(c.now)
+	p.note(c.now, len(entries))
 	if !p.replicating {
 		p.waiting = true
 		return
@@ -201,10 +201,9 @@ func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries
 
 // tellCommit sends CommitLog when the commit index moved and no AppendLog said so (design section 3). It names no more than the
 // peer is known to match; or than it was sent, so that peers that answer sooner and later get the same. A peer advances over what it
-// matched itself, in any case (K17). In a stream of AppendLogs the next one says it, or else the next tick does: four messages of ten
-// would be CommitLogs and their answers.
+// matched itself, in any case (K17). In a stream of AppendLogs the next one says it, or else one of the next ticks does (stream.go).
 func (c *Core) tellCommit(id rpc.NodeID, p *progress) {
-	if p.dense && p.sent == c.now {
+	if p.goesOn(c.now) {
 		return
 	}
 	known := p.match

@@ -20,11 +20,9 @@ type progress struct {
 	goal   rpc.Index // a learner: what the log held when it last began a round of catching up (thesis 4.2.1)
 	goalAt uint64    // when that was
 
+	stream
 	told  rpc.Index // the highest commit index it was told, as far as it can have used it
 	read  uint64    // the highest ReadIndex round it confirmed
-	sent  uint64    // tick of the last AppendLog
-	sends int       // how many AppendLogs left in that tick
-	dense bool      // and in the one before it so many that more are to come at once
 	heard uint64    // tick of its last return of any kind
 	acked uint64    // tick of its last accepted AppendLog, or of more of a snapshot stored
 
@@ -46,18 +44,6 @@ func (p *progress) probe() {
 	p.replicating, p.waiting, p.loading = false, false, false
 	p.flying, p.flyingBytes = p.flying[:0], 0
 	p.told = min(p.told, p.match)
-}
-
-// denseSends is how many AppendLogs in a tick are a stream of them: with the default tick of 10 ms the next comes in 2 ms, on average.
-const denseSends = 5
-
-// note notes that an AppendLog leaves.
-func (p *progress) note(now uint64) {
-	if now != p.sent {
-		p.dense = now == p.sent+1 && p.sends >= denseSends
-		p.sent, p.sends = now, 0
-	}
-	p.sends++
 }
 
 // landed notes an accepted AppendLog that reached up to match.

@@ -37,6 +37,33 @@ func TestCommitIndexRidesOnAStream(t *testing.T) {
 	require.Len(t, s.stream(1), 1, "the stream is over")
 }
 
+// batch sends one AppendLog of so many entries, acknowledged by n2, and returns the CommitLogs among what was sent.
+func (s *solo) batch(entries int) []*rpc.CommitLogCommand {
+	told := only[*rpc.CommitLogCommand](s.turn(Propose{Proposals: make([]Proposal, entries)}).Send)
+	s.synced()
+	return append(told, only[*rpc.CommitLogCommand](s.ack("n2", s.Status().Last).Send)...)
+}
+
+// Few AppendLogs of many entries are a stream too, also where a tick has none; and again the end of it is told.
+func TestCommitIndexRidesOnBulk(t *testing.T) {
+	tick := func(s *solo) []*rpc.CommitLogCommand { return only[*rpc.CommitLogCommand](s.turn(Tick{}).Send) }
+	s := established(t, 3)
+	require.Len(t, s.batch(bulkEntries), 1, "the first of them is alone")
+	tick(s)
+	require.Len(t, s.batch(bulkEntries-1), 0, "the tick before had many")
+	last := s.Status().Last
+	require.Empty(t, tick(s), "the next may come a tick later")
+	require.Equal(t, []*rpc.CommitLogCommand{{Commit: last}}, tick(s), "but no later")
+	require.Len(t, s.batch(bulkEntries), 1, "few were in the last AppendLog")
+	tick(s)
+	tick(s)
+	require.Empty(t, s.batch(bulkEntries), "a tick without any does not end it")
+	for range 3 {
+		tick(s)
+	}
+	require.Len(t, s.batch(bulkEntries), 1, "three do")
+}
+
 // Two batches keep the bus and the disks busy; what is proposed meanwhile waits, until one of them is committed, or this node leads no more.
 // With one under way fewer wait than it has.
 func TestProposalsWaitForABatchUnderWay(t *testing.T) {
