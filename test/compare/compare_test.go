@@ -37,13 +37,14 @@ func TestProcessorTimeIsRead(t *testing.T) {
 
 func TestFlagsThatCannotBeAreRefused(t *testing.T) {
 	for args, want := range map[string]string{
-		"--systems consul":   `no system "consul"`,
-		"--clients 1,x":      `"x" is no number`,
-		"--workloads bulk":   `"bulk": use put`,
-		"--workloads delete": `"delete": use put`,
-		"--rounds 0":         "--rounds",
-		"--curves height":    `no curve "height"`,
-		"more":               `unexpected argument "more"`,
+		"--systems consul":     `no system "consul"`,
+		"--clients 1,x":        `"x" is no number`,
+		"--workloads bulk":     `"bulk": use put`,
+		"--workloads failover": `"failover": use put`,
+		"--workloads delete":   `"delete": use put`,
+		"--rounds 0":           "--rounds",
+		"--curves height":      `no curve "height"`,
+		"more":                 `unexpected argument "more"`,
 	} {
 		_, err := parse(strings.Fields(args), io.Discard)
 		require.ErrorContains(t, err, want)
@@ -90,9 +91,9 @@ func compare(t *testing.T, args string) (r results) {
 }
 
 func TestAllSystemsAreMeasured(t *testing.T) {
-	r := compare(t, "--systems etcd,jetstream-always,jetstream,raftbus,raftbus-3,raftbus-key --clients 4 --workloads put,cas"+
+	r := compare(t, "--systems etcd,jetstream-always,jetstream,raftbus,raftbus-3,raftbus-key --clients 4 --workloads put,cas,watch"+
 		" --rounds 1 --duration 300ms --warmup 100ms --pause 0s")
-	require.Len(t, r.Cells, 12)
+	require.Len(t, r.Cells, 18)
 	for _, c := range r.Cells {
 		require.NotZero(t, c.PerSecond, c.System)
 		require.NotZero(t, c.P50, c.System)

@@ -52,6 +52,7 @@ const usage = `Compare raftbus with etcd and JetStream KV on this machine, and p
   go -C test/compare run .                                     all workloads and systems; half an hour
   go -C test/compare run . --quick                             does it all work? two minutes
   go -C test/compare run . --systems etcd,raftbus --workloads put --clients 64
+  go -C test/compare run . --systems etcd,jetstream,raftbus --workloads watch --clients 1000    watchers, of one who writes: events a second
   go -C test/compare run . --matrix=false --kills 20           failover by kill -9 of the leader
   go -C test/compare run . --matrix=false --load 1000000       load, memory, disk, restart
   go -C test/compare run . --matrix=false --curves all --pictures DIR    how raftbus scales, as tables and pictures
@@ -154,8 +155,8 @@ func (s *settings) check(clients string, rest []string) error {
 		s.clients = append(s.clients, n)
 	}
 	for _, name := range s.workloads {
-		if o, known := bench.Defaults(name); !known || o.Duration == 0 || name == "watch" || name == "failover" {
-			return fmt.Errorf("--workloads: %q: use put, get, cas, mixed", name)
+		if o, known := bench.Defaults(name); !known || o.Duration == 0 || name == "failover" {
+			return fmt.Errorf("--workloads: %q: use put, get, cas, mixed, watch", name)
 		}
 	}
 	if s.rounds < 1 || s.perConn < 1 || s.kills < 0 || s.load < 0 || s.killEvery < time.Second {

@@ -161,11 +161,15 @@ func (r *results) cellTables(b *strings.Builder) {
 			}
 		}
 		rate, p50, p99 := of(func(c *Cell) float64 { return c.PerSecond }), of(func(c *Cell) float64 { return c.P50 }), of(func(c *Cell) float64 { return c.P99 })
-		r.table(b, workload+": operations a second (p50, p99 in ms), by clients", systems, func(s string, n int) string {
+		what := workload + ": operations"
+		if workload == "watch" {
+			what = "watch: events"
+		}
+		r.table(b, what+" a second (p50, p99 in ms), by clients", systems, func(s string, n int) string {
 			return fmt.Sprintf("%.0f (%.3g, %.3g)", rate(s, n), p50(s, n), p99(s, n))
 		})
 		perCPU := of((*Cell).perCPU)
-		r.table(b, workload+": operations for a second of the servers' CPU", systems, func(s string, n int) string { return fmt.Sprintf("%.0f", perCPU(s, n)) })
+		r.table(b, what+" for a second of the servers' CPU", systems, func(s string, n int) string { return fmt.Sprintf("%.0f", perCPU(s, n)) })
 		r.ratioTable(b, workload+": how many times the peer's rate (and for a second of CPU)", rate, perCPU)
 		r.failures(b, workload)
 	}
