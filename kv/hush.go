@@ -45,6 +45,12 @@ func (h *hush) begin() {
 	h.on = true
 }
 
+func (h *hush) isOn() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.on
+}
+
 // holds reports whether a message is taken later.
 func (h *hush) holds(m *nats.Msg, take func()) bool {
 	h.mu.Lock()
@@ -79,6 +85,10 @@ func (h *hush) release() []func() {
 // a copy.
 func (s *Service) unlessHushed(take nats.MsgHandler) nats.MsgHandler {
 	return func(m *nats.Msg) {
+		if !s.hush.isOn() {
+			take(m)
+			return
+		}
 		epoch := s.epoch.Load()
 		held := s.hush.holds(m, func() {
 			if s.epoch.Load() == epoch {

@@ -21,9 +21,10 @@ func (s *Service) jetStream(msg *nats.Msg, subject string, bare bool) {
 	r.door = doorJetStream
 	plan := s.protocol.Plan(jetstream.Request{
 		Subject: subject, Header: msg.Header, Broken: s.hasBrokenHeader(msg), Data: msg.Data,
-		Reply: msg.Reply, Host: s.hosts.Choose, Now: time.Now(), PayloadMax: int(s.maxPayload()),
+		Reply: msg.Reply, Host: s.choose, Now: time.Now(), PayloadMax: int(s.maxPayload()),
 	})
-	r.fail = func(f *failure) []reply { return s.troubled(plan, f) }
+	trouble := plan.Trouble
+	r.fail = func(f *failure) []reply { return s.troubled(trouble, f) }
 	if plan.Bucket != "" && s.buckets.has(plan.Bucket) {
 		plan.Look = nil
 	}
@@ -43,8 +44,9 @@ func (s *Service) jetStream(msg *nats.Msg, subject string, bare bool) {
 func (s *Service) planned(r *request, p jetstream.Plan) (*work, []reply) {
 	switch {
 	case p.Look != nil:
+		look := p.Look
 		return &work{quick: p.Quick, look: func() ([]reply, *work) {
-			next, now := s.planned(r, p.Look(s.store))
+			next, now := s.planned(r, look(s.store))
 			return now, next
 		}}, nil
 	case p.Write != nil:
@@ -97,13 +99,13 @@ var troubles = map[int]jetstream.Trouble{
 	StreamTaken.ErrCode: jetstream.Taken,
 }
 
-func (s *Service) troubled(p jetstream.Plan, f *failure) []reply {
+func (s *Service) troubled(says func(jetstream.Trouble) jetstream.Reply, f *failure) []reply {
 	s.figures.failed(doorJetStream, f.ErrCode)
 	trouble, known := troubles[f.ErrCode]
-	if !known || p.Trouble == nil {
+	if !known || says == nil {
 		return nil
 	}
-	a := p.Trouble(trouble)
+	a := says(trouble)
 	return []reply{{status: a.Status, header: a.Header, data: a.Data}}
 }
 

@@ -108,6 +108,7 @@ type Service struct {
 
 	protocol   *jetstream.Protocol
 	hosts      Hosts
+	choose     func() (rpc.NodeID, rpc.BootEpoch, error) // of hosts; for every request the same
 	defaultAPI bool
 	void       string       // a subject that nobody listens to
 	probed     []*nats.Conn // where other JetStreams may be
@@ -180,7 +181,7 @@ func New(o Options) (*Service, error) {
 		reads:    newReadQueue(o.RequestsMax),
 		answers:  make(chan answer, o.RequestsMax+refusalsMax),
 		probes:   make(chan todo, probesMax),
-		protocol: &jetstream.Protocol{Prefix: o.Prefix, Domain: o.Domain, Node: o.NodeID, Account: o.Account}, defaultAPI: o.DefaultAPI, hosts: o.Hosts,
+		protocol: &jetstream.Protocol{Prefix: o.Prefix, Domain: o.Domain, Node: o.NodeID, Account: o.Account}, defaultAPI: o.DefaultAPI, hosts: o.Hosts, choose: o.Hosts.Choose,
 		void:   o.Void,
 		probed: append([]*nats.Conn{o.Conn}, o.Beside...),
 		hush:   hush{lasts: hushTime, roundTrip: o.RoundTrip},
@@ -360,13 +361,13 @@ func (s *Service) applied(r *request, w work, result any) {
 		s.drop(r)
 		return
 	}
-	a := answer{request: r, work: w, result: &outcome}
 	if !s.direct() || s.buckets.changed() { // to follow a change may take a while
-		s.answer(a)
+		kept := outcome
+		s.answer(answer{request: r, work: w, result: &kept})
 		return
 	}
 	s.cork()
-	s.tell(a)
+	s.tell(r, w, outcome)
 }
 
 // confirm asks whether a read may be done now, and has it done.
@@ -466,12 +467,12 @@ func (s *Service) replier() {
 // goOn goes on with a request whose command was applied.
 func (s *Service) goOn(a answer) {
 	s.follow() // whoever hears that a bucket is there finds it listening
-	s.tell(a)
+	s.tell(a.request, a.work, *a.result)
 }
 
-func (s *Service) tell(a answer) {
-	replies, next := a.work.done(*a.result)
-	s.finish(a.request, replies, next)
+func (s *Service) tell(r *request, w work, result store.Result) {
+	replies, next := w.done(result)
+	s.finish(r, replies, next)
 }
 
 // finish ends a request with its answer, or begins what comes next. A client that was told that its request is overdue, hears

@@ -92,7 +92,8 @@ const headBytes = 32
 
 // encode writes value and all into one allocation: values are large, and this is every put's path.
 func (w *Write) encode() []byte {
-	head := make([]byte, 0, len(w.Bucket)+len(w.Key)+headBytes)
+	var room [256]byte // of most writes
+	head := room[:0]
 	head = wire.AppendBytes(head, tagBucket, w.Bucket)
 	head = wire.AppendBytes(head, tagKey, w.Key)
 	head = wire.AppendUint(head, tagOp, uint64(w.Op))

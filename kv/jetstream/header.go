@@ -59,6 +59,9 @@ func validHeaderName(name string) bool {
 // block is the headers of a message as the wire has them, in order of name: the order they came in is not known, and says
 // nothing. nil if there are none.
 func block(header map[string][]string) []byte {
+	if len(header) == 0 {
+		return nil // as of most puts
+	}
 	var b bytes.Buffer
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		if name == headerRequestInfo {

@@ -56,6 +56,7 @@ type txn struct {
 	gone    []place  // entries that are to be deleted at commit, some of them written by this batch
 	feed    *events  // what the follower is told; nil if there is none
 	room    []byte   // for records, which the batch copies; reused
+	place   []byte   // for their keys, likewise
 }
 
 // bucket is a bucket in a txn; nil in the map stands for one that is not there.
@@ -200,7 +201,8 @@ type place struct{ incarnation, sequence uint64 }
 // commit writes the changed records and the state, and makes the batch visible. It returns the batch's size in bytes.
 func (t *txn) commit() (int, error) {
 	for _, at := range t.gone {
-		t.batch.Delete(entryKey(at.incarnation, at.sequence))
+		t.place = appendEntryKey(t.place[:0], at.incarnation, at.sequence)
+		t.batch.Delete(t.place)
 	}
 	for _, b := range t.buckets {
 		if b != nil && b.wrote {
@@ -222,8 +224,8 @@ func (t *txn) writeRecords(b *bucket) {
 		case len(k.live) == 0:
 			t.batch.Delete(keyKey(b.record.incarnation, name))
 		default:
-			t.room = k.append(t.room[:0])
-			t.batch.Set(keyKey(b.record.incarnation, name), t.room)
+			t.room, t.place = k.append(t.room[:0]), appendKeyKey(t.place[:0], b.record.incarnation, name)
+			t.batch.Set(t.place, t.room)
 		}
 	}
 	t.batch.Set(statsKey(b.record.incarnation), b.stats.encode())

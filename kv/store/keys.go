@@ -31,13 +31,21 @@ func bucketKey(name string) []byte { return append([]byte{tableBucket}, name...)
 const keyRoom = 1 + 8 + 40
 
 func numbered(table byte, incarnation uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(make([]byte, 0, keyRoom), table), incarnation)
+	return appendNumbered(make([]byte, 0, keyRoom), table, incarnation)
+}
+
+func appendNumbered(to []byte, table byte, incarnation uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(to, table), incarnation)
 }
 
 func statsKey(incarnation uint64) []byte { return numbered(tableStats, incarnation) }
 
 func entryKey(incarnation, sequence uint64) []byte {
-	return binary.BigEndian.AppendUint64(numbered(tableEntry, incarnation), sequence)
+	return appendEntryKey(make([]byte, 0, keyRoom), incarnation, sequence)
+}
+
+func appendEntryKey(to []byte, incarnation, sequence uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendNumbered(to, tableEntry, incarnation), sequence)
 }
 
 // dueKey sorts a bucket's entries that have a time of their own by when it is over.
@@ -70,7 +78,11 @@ func numbersIn(key []byte, count int, named bool) ([3]uint64, error) {
 }
 
 func keyKey(incarnation uint64, key string) []byte {
-	return append(numbered(tableKey, incarnation), key...)
+	return appendKeyKey(make([]byte, 0, keyRoom), incarnation, key)
+}
+
+func appendKeyKey(to []byte, incarnation uint64, key string) []byte {
+	return append(appendNumbered(to, tableKey, incarnation), key...)
 }
 
 // prefixEnd is the first key after all that start with prefix; nil if there is none.

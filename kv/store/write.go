@@ -133,8 +133,8 @@ func (t *txn) add(b *bucket, k *keyRecord, e *entryRecord, sequence uint64, roll
 	b.stats.sequence, e.revision = sequence, t.state.revision
 	l := live{sequence: b.stats.sequence, size: e.size(), op: e.op, due: overAt(e.time, e.ttl), own: true, time: e.time, never: e.ttl == command.Never}
 	newest, _ := k.newest()
-	t.room = e.append(t.room[:0])
-	t.batch.Add(entryKey(b.record.incarnation, l.sequence), t.room) // each sequence is given once
+	t.room, t.place = e.append(t.room[:0]), appendEntryKey(t.place[:0], b.record.incarnation, l.sequence)
+	t.batch.Add(t.place, t.room) // each sequence is given once
 	t.keepDue(b, l, e.key)
 	b.count(k, -1)
 	drop := k.dropped(b.record.history(), rollup)

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Gather is an engine above another one that keeps what is committed in memory until it is much, or somebody wants a view, a scan or a
@@ -46,8 +48,9 @@ type gathered struct {
 	writing sync.Mutex // held by who commits or hands down
 	ahead   []*pair    // what the database below has not got; some are not in pairs any more
 	bytes   int        // about the memory that pairs take
-	last    batchSize  // of the last batch, the next is likely as large; for who makes batches
 	err     error      // why the database below did not take them: it is broken
+
+	spare atomic.Pointer[space] // of a batch that was closed, for the next
 
 	mu    sync.RWMutex     // taken after writing
 	pairs map[string]*pair // committed lately; what the database below has under a key that is here counts for nothing
@@ -66,11 +69,6 @@ const (
 	pairBytes   = 150
 	changeBytes = 16
 )
-
-type batchSize struct{ changes, keys, bytes int }
-
-// lastMax bounds what is set aside for a batch before it is filled.
-const lastMax = 128 << 10
 
 func (g *gathered) Get(key []byte) ([]byte, error) {
 	g.mu.RLock()
@@ -115,7 +113,13 @@ func (g *gathered) Flush() error {
 	return g.DB.Flush()
 }
 
-func (g *gathered) NewBatch() Batch { return &gatheredBatch{into: g} }
+func (g *gathered) NewBatch() Batch {
+	b := &gatheredBatch{into: g}
+	if spare := g.spare.Swap(nil); spare != nil {
+		b.space = *spare
+	}
+	return b
+}
 
 func (g *gathered) handDown() error {
 	g.writing.Lock()
@@ -190,19 +194,18 @@ func (g *gathered) changeAll(b *gatheredBatch) {
 			fresh = make([]pair, min(freshPairs, len(b.changes)-i))
 		}
 		c := &b.changes[i]
-		if g.change(c, keys[c.key:c.keyEnd], c.value(b.bytes), &fresh[0]) {
+		if g.change(c, keys[c.key:c.keyEnd], &fresh[0]) {
 			fresh = fresh[1:]
 		}
 	}
-	g.bytes += len(b.keys) + len(b.bytes)
-	g.last = batchSize{len(b.changes), len(b.keys), len(b.bytes)}
+	g.bytes += len(b.keys) + b.values
 }
 
 // freshPairs is how many pairs are made at a time, as far as there are changes.
 const freshPairs = 16
 
-// change takes one change. The batch's bytes are kept, not copied. fresh is room for a key that is not known yet; it is told whether it was used.
-func (g *gathered) change(c *change, key string, value []byte, fresh *pair) (used bool) {
+// change takes one change. Its value is kept, not copied. fresh is room for a key that is not known yet; it is told whether it was used.
+func (g *gathered) change(c *change, key string, fresh *pair) (used bool) {
 	p, known := g.pairs[key]
 	if !known {
 		p = fresh
@@ -214,7 +217,7 @@ func (g *gathered) change(c *change, key string, value []byte, fresh *pair) (use
 		p.ahead, p.added = true, c.kind == add
 		g.ahead = append(g.ahead, p)
 	}
-	p.value = value
+	p.value = c.value
 	if p.passed() {
 		delete(g.pairs, key)
 		g.bytes -= pairBytes
@@ -248,57 +251,70 @@ const (
 	removeRange
 )
 
-// change is one call of a batch: a key, and a value or a range's end, in the batch's keys and bytes.
+// change is one call of a batch: a key, in the batch's keys, and a value or a range's end.
 type change struct {
-	kind                  kind
-	key, keyEnd, at, upTo int
+	kind        kind
+	key, keyEnd int
+	value       []byte // of one that deletes nil, of others never
 }
 
-// value finds a change's value; that of one that deletes is nil, of others never.
-func (c *change) value(bytes []byte) []byte {
-	if c.kind == remove {
-		return nil
-	}
-	return bytes[c.at:c.upTo:c.upTo]
+// space is what a batch notes its changes in.
+type space struct {
+	changes []change
+	keys    []byte
+	room    []byte // where the next values go. What is in it may be kept by others, after a commit
 }
+
+// roomBytes is how much memory is taken at a time for values. A larger one than ownRoomBytes has its own, so that little is left unused.
+// changesKept and keysKept bound what is kept for the next batch.
+const (
+	roomBytes    = 64 << 10
+	ownRoomBytes = roomBytes / 8
+	changesKept  = 8 << 10
+	keysKept     = 512 << 10
+)
 
 // gatheredBatch notes changes for gathered.
 type gatheredBatch struct {
-	into    *gathered
-	changes []change
-	keys    []byte
-	bytes   []byte // which are kept after a commit
-	ranges  bool   // some change deletes a range
+	into *gathered // nil: it is closed
+	space
+	values int  // bytes of all values
+	ranges bool // some change deletes a range
 }
 
 func (b *gatheredBatch) note(k kind, key, value []byte) {
-	if b.bytes == nil {
-		b.setAside(b.into.last)
+	c := change{kind: k, key: len(b.keys)}
+	b.keys = append(b.keys, key...)
+	c.keyEnd = len(b.keys)
+	if k != remove {
+		c.value = b.keep(value)
+		b.values += len(value)
 	}
-	c := change{kind: k, key: len(b.keys), at: len(b.bytes)}
-	b.keys, b.bytes = append(b.keys, key...), append(b.bytes, value...)
-	c.keyEnd, c.upTo = len(b.keys), len(b.bytes)
 	b.changes = append(b.changes, c)
+}
+
+// keep copies a value.
+func (b *gatheredBatch) keep(value []byte) []byte {
+	if len(value) > ownRoomBytes {
+		return bytes.Clone(value)
+	}
+	if b.room == nil || cap(b.room)-len(b.room) < len(value) {
+		b.room = make([]byte, 0, roomBytes)
+	}
+	at := len(b.room)
+	b.room = append(b.room, value...)
+	return b.room[at:len(b.room):len(b.room)]
 }
 
 // repeat makes a change into another batch.
 func (b *gatheredBatch) repeat(c *change, down Batch) {
-	switch key, value := b.keys[c.key:c.keyEnd], c.value(b.bytes); c.kind {
+	switch key, value := b.keys[c.key:c.keyEnd], c.value; c.kind {
 	case remove:
 		down.Delete(key)
 	case removeRange:
 		down.DeleteRange(key, value)
 	default:
 		down.Set(key, value)
-	}
-}
-
-// setAside makes room for as much as before, and a little more.
-func (b *gatheredBatch) setAside(last batchSize) {
-	b.bytes = make([]byte, 0, min(last.bytes+last.bytes/4, lastMax))
-	if b.changes == nil {
-		b.changes = make([]change, 0, min(last.changes+last.changes/4, lastMax/changeBytes))
-		b.keys = make([]byte, 0, min(last.keys+last.keys/4, lastMax))
 	}
 }
 
@@ -309,17 +325,27 @@ func (b *gatheredBatch) DeleteRange(from, to []byte) {
 	b.ranges = true
 	b.note(removeRange, from, to)
 }
-func (b *gatheredBatch) Len() int { return len(b.keys) + len(b.bytes) + len(b.changes)*changeBytes }
+func (b *gatheredBatch) Len() int { return len(b.keys) + b.values + len(b.changes)*changeBytes }
 
 func (b *gatheredBatch) Commit() error {
 	err := b.into.take(b)
-	b.Close()
+	b.empty()
 	return err
 }
 
-// Close forgets the changes: their bytes may be others' now.
+// empty forgets the changes: their values may be others' now.
+func (b *gatheredBatch) empty() {
+	clear(b.changes)
+	b.changes, b.keys, b.values, b.ranges = b.changes[:0], b.keys[:0], 0, false
+}
+
+// Close leaves the space to another batch, unless it has become much.
 func (b *gatheredBatch) Close() {
-	b.changes, b.keys, b.bytes, b.ranges = b.changes[:0], b.keys[:0], nil, false
+	b.empty()
+	if b.into != nil && cap(b.changes) <= changesKept && cap(b.keys) <= keysKept {
+		b.into.spare.Store(&space{b.changes, b.keys, b.room})
+	}
+	b.into, b.space = nil, space{}
 }
 
 // brokenView is a view of a database that would not take what belongs into it.
