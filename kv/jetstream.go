@@ -29,11 +29,11 @@ func (s *Service) jetStream(msg *nats.Msg, subject string, bare bool) {
 		plan.Look = nil
 	}
 	w, now := s.planned(r, plan)
-	if w == nil {
+	if w.none() {
 		s.respond(r, now)
 		return
 	}
-	r.work = *w
+	r.work = w
 	if bare {
 		r.work = silentOfNone(r.work)
 	}
@@ -41,30 +41,34 @@ func (s *Service) jetStream(msg *nats.Msg, subject string, bare bool) {
 }
 
 // planned puts a plan into the service's terms: work, or what is answered at once.
-func (s *Service) planned(r *request, p jetstream.Plan) (*work, []reply) {
+func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 	switch {
 	case p.Look != nil:
 		look := p.Look
-		return &work{quick: p.Quick, look: func() ([]reply, *work) {
-			next, now := s.planned(r, look(s.store))
-			return now, next
-		}}, nil
+		return work{quick: p.Quick, look: func() ([]reply, *work) { return s.onward(r, look(s.store)) }}, nil
 	case p.Write != nil:
 		return s.logging(r, p.Write), nil
 	case p.Ask != nil:
 		s.hosts.Ask(p.Ask.Consumer, p.Ask.Made, r.msg.Reply)
-		return nil, nil
+		return work{}, nil
 	}
-	return nil, s.replies(r, p.Replies...)
+	return work{}, s.replies(r, p.Replies...)
 }
 
-func (s *Service) logging(r *request, write *jetstream.Write) *work {
-	w := &work{
+// onward is planned for what comes after work that was done.
+func (s *Service) onward(r *request, p jetstream.Plan) ([]reply, *work) {
+	w, now := s.planned(r, p)
+	if w.none() {
+		return now, nil
+	}
+	next := w
+	return now, &next
+}
+
+func (s *Service) logging(r *request, write *jetstream.Write) work {
+	w := work{
 		command: write.Command.Encode(),
-		done: func(result store.Result) ([]reply, *work) {
-			next, now := s.planned(r, write.Done(s.store, result))
-			return now, next
-		},
+		done:    func(result store.Result) ([]reply, *work) { return s.onward(r, write.Done(s.store, result)) },
 	}
 	if c := write.Command.AddBucket; c != nil {
 		w.made = c.Name

@@ -39,6 +39,9 @@ type work struct {
 	made    string                              // the bucket that the command makes
 }
 
+// none reports whether there is nothing to do.
+func (w *work) none() bool { return w.command == nil && w.look == nil }
+
 // todo is work for a request, on its way to somebody who does it.
 type todo struct {
 	request *request

@@ -76,15 +76,16 @@ func (p *Protocol) directGet(c call) Plan {
 	if c.bucket == "" {
 		return c.refuse(errNoStream)
 	}
+	bucket := c.bucket // and no more of the call is kept: this is every get's path
 	return Plan{Quick: get.LastFor != "", Look: func(s *store.Store) Plan {
-		e, err := get.find(s, c.bucket)
+		e, err := get.find(s, bucket)
 		switch {
 		case err == store.NoEntry:
 			return answer(status(statusNotFound))
 		case err != nil:
 			return answer(status(statusNone))
 		}
-		return answer(direct(c.bucket, e, !get.NoHeaders))
+		return answer(direct(bucket, e, !get.NoHeaders))
 	}}
 }
 

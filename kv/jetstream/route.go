@@ -105,7 +105,7 @@ func (c call) planned(p *Protocol, op operation) Plan {
 		return c.refuse(errLevel)
 	}
 	plan := op.plan(p, c)
-	plan.Trouble = c.trouble
+	plan.Trouble = op.verb.trouble
 	return plan
 }
 
@@ -146,11 +146,13 @@ func offered(wanted string) bool {
 }
 
 // refuse answers a call with an error, in its operation's form.
-func (c call) refuse(e *apiError) Plan {
-	if c.verb != directGet {
-		return answer(refusal(c.verb, e))
+func (c call) refuse(e *apiError) Plan { return answer(c.verb.refuse(e)) }
+
+func (v verb) refuse(e *apiError) Reply {
+	if v != directGet {
+		return refusal(v, e)
 	}
-	return answer(status(statusOf(e)))
+	return status(statusOf(e))
 }
 
 // statusOf is an error as a direct get tells it.

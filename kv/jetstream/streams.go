@@ -276,7 +276,7 @@ func (p *Protocol) streamDelete(c call) Plan {
 }
 
 // trouble is the answer when a command was surely not logged.
-func (c call) trouble(t Trouble) Reply { return c.refuse(troubleError(t)).Replies[0] }
+func (v verb) trouble(t Trouble) Reply { return v.refuse(troubleError(t)) }
 
 func troubleError(t Trouble) *apiError {
 	switch t {

@@ -89,6 +89,18 @@ func (s *Store) bucket(name string) (b *bucket, err error) {
 	return b, err
 }
 
+// incarnation is that of a bucket, found as bucket finds it.
+func (s *Store) incarnation(name string) (uint64, error) {
+	if incarnation, known := s.recent.incarnation(name); known {
+		return incarnation, nil
+	}
+	b, err := s.bucket(name)
+	if err != nil {
+		return 0, err
+	}
+	return b.record.incarnation, nil
+}
+
 func (b *bucket) info() BucketInfo {
 	return BucketInfo{
 		Name: b.name, Settings: b.record.settings, Created: b.record.created, Incarnation: b.record.incarnation, Changed: b.record.lastChanged(),
@@ -159,7 +171,10 @@ func readEntry(r engine.Reader, incarnation, sequence uint64) (Entry, error) {
 
 // findEntry reads an entry. The error is NoEntry, or one of the disk.
 func findEntry(r engine.Reader, incarnation, sequence uint64) (Entry, error) {
-	key := entryKey(incarnation, sequence)
+	return findAt(r, entryKey(incarnation, sequence))
+}
+
+func findAt(r engine.Reader, key []byte) (Entry, error) {
 	data, err := r.Get(key)
 	if err != nil {
 		return Entry{}, err

@@ -57,6 +57,13 @@ func (r *recent) bucket(name string) (*bucket, bool) {
 	return &bucket{name: name, record: known.record, stats: known.stats}, ok
 }
 
+func (r *recent) incarnation(name string) (uint64, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	known, ok := r.buckets[name]
+	return known.record.incarnation, ok
+}
+
 // learn remembers a bucket's records, if they still hold.
 func (r *recent) learn(b *bucket, holds func() bool) {
 	r.mu.Lock()

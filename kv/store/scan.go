@@ -82,7 +82,7 @@ var errMoved = errors.New("the state has changed meanwhile")
 
 // last is Last without a view: what it has found first must still hold at the end, or be proven by what it has found last.
 func (s *Store) last(bucket, key string) (Entry, error) {
-	b, err := s.bucket(bucket)
+	incarnation, err := s.incarnation(bucket)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -91,7 +91,8 @@ func (s *Store) last(bucket, key string) (Entry, error) {
 		return Entry{}, err
 	}
 	defer db.release()
-	record, err := db.Get(keyKey(b.record.incarnation, key))
+	at := keyKey(incarnation, key)
+	record, err := db.Get(at)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -100,13 +101,13 @@ func (s *Store) last(bucket, key string) (Entry, error) {
 		return Entry{}, fmt.Errorf("key %s: %w", key, err)
 	}
 	if newest.sequence > 0 {
-		entry, err := findEntry(db, b.record.incarnation, newest.sequence)
+		entry, err := findAt(db, appendEntryKey(at[:0], incarnation, newest.sequence))
 		if err == NoEntry {
 			err = errMoved // another has taken its place
 		}
 		return entry, err
 	}
-	if now, err := s.bucket(bucket); err != nil || now.record.incarnation == b.record.incarnation {
+	if now, err := s.incarnation(bucket); err != nil || now == incarnation {
 		return Entry{}, cmp.Or[error](err, NoEntry)
 	}
 	return Entry{}, errMoved
