@@ -87,7 +87,7 @@ const (
 // OverheadBytes bounds what a Write's encoding adds to its bucket, key, value, header and ids.
 const OverheadBytes = 128
 
-// headBytes is what the numbers of most writes take, with the tags and lengths of their bucket and key.
+// headBytes is more than the tags and lengths take that surround a write's parts.
 const headBytes = 32
 
 // encode writes value and all into one allocation: values are large, and this is every put's path.
