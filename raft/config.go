@@ -27,6 +27,8 @@ type Config struct {
 	Random Random
 	// Together: the driver sends what peers are to get alike as one message, so a CommitLog tells all of them alike.
 	Together bool
+	// Thrifty: what is new goes at once to as many peers as a quorum needs, and to the others by the next tick (thrift.go).
+	Thrifty bool
 }
 
 // Random is the source of the core's dice: seeded in the simulator, so that a run can be replayed.

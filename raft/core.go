@@ -18,7 +18,7 @@ type Core struct {
 	limits  Limits
 	random  Random
 
-	together bool // see Config
+	together, thrifty bool // see Config
 
 	hard      rpc.HardState
 	hardDirty bool   // not yet given to the disk
@@ -53,7 +53,7 @@ type Core struct {
 func New(c Config) *Core {
 	core := &Core{
 		id: c.ID, self: rpc.Member{ID: c.ID, Instance: c.Instance},
-		ticks: c.Ticks, limits: c.Limits, random: c.Random, together: c.Together,
+		ticks: c.Ticks, limits: c.Limits, random: c.Random, together: c.Together, thrifty: c.Thrifty,
 		hard: c.HardState, commit: c.Applied, applying: c.Applied, applied: c.Applied,
 	}
 	core.log = raftLog{

@@ -17,8 +17,10 @@ type office struct {
 	first     rpc.Index // the entry this term began with
 	transfer  transfer
 	proposals []proposed
-	bytes     int         // of the proposals logged and not yet applied
-	batches   []rpc.Index // what each batch of proposals that is not known to be committed ends with; see Busy
+	bytes     int // of the proposals logged and not yet applied
+	noted     noted
+	nearest   []rpc.NodeID // reused
+	batches   []rpc.Index  // what each batch of proposals that is not known to be committed ends with; see Busy
 }
 
 type proposed struct {
@@ -150,10 +152,14 @@ func (o *office) settle(applied rpc.Index) {
 	o.proposals = o.proposals[n:]
 }
 
-// replicate ends a leader's turn: to each peer what is new, in as few messages as fit, or else the commit index.
+// replicate ends a leader's turn: to each peer what is new, in as few messages as fit, or else the commit index. Some wait for a tick (thrift.go).
 func (c *Core) replicate() {
+	nearest := c.nearest()
 	for _, peer := range c.peers {
 		id, p := peer.ID, c.office.peers[peer.ID]
+		if c.spares(id, p, nearest) {
+			continue
+		}
 		for p.ready(&c.limits) && (p.next <= c.log.last || !p.replicating) {
 			if !c.sendAppend(id, p) {
 				break
@@ -332,6 +338,7 @@ func (c *Core) leaderTick() {
 	if c.now-c.office.beat >= uint64(c.ticks.Heartbeat) {
 		c.heartbeat()
 	}
+	c.note()
 	c.pursueReads()
 	c.promote()
 	c.watchTransfer()

@@ -1,11 +1,6 @@
 package raft
 
-import (
-	"cmp"
-	"slices"
-
-	"github.com/raftbus/raftbus/raft/rpc"
-)
+import "github.com/raftbus/raftbus/raft/rpc"
 
 // Linearizable reads without the log (thesis 6.4): a read is served at the commit index of a moment after it arrived,
 // once a quorum has confirmed, in a heartbeat round begun after that moment, that this node led then. One round serves
@@ -38,7 +33,8 @@ func (c *Core) readIndex(ticket uint64) {
 	}
 }
 
-// startReadRound begins a round for all that wait, if none is under way. A new leader begins none before it has
+// startReadRound begins a round for all that wait, if none is under way, with as many voters as a quorum needs: the others would be asked for
+// nothing, and a message to each and back is most of what a read costs. A new leader begins none before it has
 // committed an entry of its own term: until then its commit index may be behind (K43).
 func (c *Core) startReadRound() {
 	r := &c.reads
@@ -48,35 +44,10 @@ func (c *Core) startReadRound() {
 	r.running, r.waiting = r.waiting, nil
 	r.index, r.begun = c.commit, c.now
 	r.round++
-	for _, id := range c.askedFirst() {
+	for _, id := range c.nearest() {
 		c.beatOne(id, c.office.peers[id])
 	}
 	c.confirmReads()
-}
-
-// askedFirst are as many voters as a quorum needs, those first that can be reached and were the last to confirm a round. The others would be
-// asked for nothing, and a message to each and back is most of what a read costs.
-func (c *Core) askedFirst() (list []rpc.NodeID) {
-	for _, peer := range c.peers {
-		if c.quorum.voter(peer.ID) {
-			list = append(list, peer.ID)
-		}
-	}
-	slices.SortStableFunc(list, func(a, b rpc.NodeID) int {
-		x, y := c.office.peers[a], c.office.peers[b]
-		switch {
-		case x.connected == y.connected:
-			return cmp.Compare(y.read, x.read)
-		case x.connected:
-			return -1
-		}
-		return 1
-	})
-	n := 0
-	for n < len(list) && !c.quorum.have(func(id rpc.NodeID) bool { return id == c.id || slices.Contains(list[:n], id) }) {
-		n++
-	}
-	return list[:n]
 }
 
 // pursueReads asks the others too about a round that those who were asked first have not confirmed by the next tick.

@@ -49,7 +49,7 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 	defer traces.Close()
 	running, err := startAll(cmd.Context(), []replica.Options{{
 		ID: f.id, Members: f.members, Join: f.join, Dir: f.dir, Prefix: f.prefix, ClusterKey: secrets.current, OtherKey: secrets.another, Logger: logger, KeepLogBytes: f.keepLog,
-		Multicast: f.multicast, Traces: traces,
+		Eager: f.eager, Multicast: f.multicast, Traces: traces,
 		Domain: f.api.domain, DefaultAPI: f.api.serveDefault,
 		RefuseOpenBus: !f.insecure, Bounds: f.bounds.bounds(),
 		NATS: replica.NATSOptions{

@@ -27,6 +27,7 @@ type IRaftConfig interface {
 	ClusterKey() []byte         // the key of the message authentication code; empty: messages carry none
 	Timing() Timing
 	Multicast() bool // whether what several peers are to get alike goes to them as one message
+	Eager() bool     // whether a write goes to all peers at once, and not at first to as many as a quorum needs
 }
 
 // Timing holds the periods that liveness rests on; safety rests on none of them. Zero fields take the defaults.
@@ -58,6 +59,7 @@ type Config struct {
 	Subjects  string       // prefix; empty: DefaultPrefix
 	Key       []byte
 	Periods   Timing
+	Eager     bool
 	Multicast bool // nodes of which some have it and some have not go well together
 }
 
@@ -166,6 +168,7 @@ func (v *validConfig) Prefix() string        { return v.c.Subjects }
 func (v *validConfig) ClusterKey() []byte    { return v.c.Key }
 func (v *validConfig) Timing() Timing        { return v.c.Periods }
 func (v *validConfig) Joining() bool         { return v.c.Join }
+func (v *validConfig) Eager() bool           { return v.c.Eager }
 func (v *validConfig) Multicast() bool       { return v.c.Multicast }
 
 func (v *validConfig) Members() []IRaftNodeConfig {

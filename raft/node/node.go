@@ -292,7 +292,7 @@ func (n *Node) makeCore(state wal.State) error {
 	n.core = raft.New(raft.Config{
 		ID: n.id(), Instance: n.o.Instance, Configurations: configurations, HardState: state.HardState,
 		Base: state.Base.ID, BaseTime: base.Time, Terms: termRuns(state.Terms), Last: state.Last, LastTime: last, Applied: applied,
-		Damaged: state.Damaged, Together: n.o.Config.Multicast(),
+		Damaged: state.Damaged, Together: n.o.Config.Multicast(), Thrifty: !n.o.Config.Multicast() && !n.o.Config.Eager(), // one message goes to all as easily as to some
 		Ticks: n.ticks(), Limits: n.limits, Random: rand.New(rand.NewPCG(n.o.Seed, 0)),
 	})
 	n.mu.Lock()

@@ -28,6 +28,7 @@ type plan struct {
 	chunkPayload int64   // what the bus is said to carry, to those that cut snapshots
 	small        bool    // the core's bounds are, so that logs go in many messages, from the disk, and are applied in pages
 	openDoor     bool    // nodes listen to everybody, whatever they are told
+	eager        bool    // a write goes to all peers at once
 	multicast    bool    // what peers are to get alike goes to them as one message
 	bus          busPlan
 
@@ -81,6 +82,7 @@ func drawPlan(seed uint64) *plan {
 		valueMax:  pick(r, 16, 300, 3000),
 		removals:  pick(r, 0, 0, 1, 5),
 		chaos:     between(r, 5*time.Second, 20*time.Second),
+		eager:     seed%4 == 1,
 	}
 	if p.small { // what members that were away have missed must be sent within the time that L8 allows
 		p.clients, p.burst = min(p.clients, 2), min(p.burst, 2)

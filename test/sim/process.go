@@ -68,7 +68,7 @@ func boot(n *node) (p *process, err error) {
 // join makes the node and its bus, and starts both.
 func (p *process) join() error {
 	n := p.node
-	conf, err := config.Validate(config.Config{NodeID: n.id, MemberIDs: n.members, Join: n.join, Periods: p.world.plan.timing, Multicast: p.world.plan.multicast})
+	conf, err := config.Validate(config.Config{NodeID: n.id, MemberIDs: n.members, Join: n.join, Periods: p.world.plan.timing, Eager: p.world.plan.eager, Multicast: p.world.plan.multicast})
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type Options struct {
 	// one (Q6).
 	RefuseOpenBus bool
 	Bounds        Bounds
+	Eager         bool // a write goes to all nodes at once, and not at first to as many as must have it
 	Multicast     bool // what several peers are to get alike goes to them as one message
 	Logger        *slog.Logger
 	Timing        config.Timing // zero: the defaults
@@ -112,7 +113,7 @@ func (r *Replica) configure(context.Context) (err error) {
 		members[i] = rpc.NodeID(m)
 	}
 	r.config, err = config.Validate(config.Config{
-		NodeID: rpc.NodeID(r.o.ID), MemberIDs: members, Join: r.o.Join, Subjects: r.o.Prefix, Key: r.o.ClusterKey, Periods: r.o.Timing, Multicast: r.o.Multicast,
+		NodeID: rpc.NodeID(r.o.ID), MemberIDs: members, Join: r.o.Join, Subjects: r.o.Prefix, Key: r.o.ClusterKey, Periods: r.o.Timing, Eager: r.o.Eager, Multicast: r.o.Multicast,
 	})
 	return err
 }
