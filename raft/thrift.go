@@ -16,20 +16,17 @@ import (
 // later, and of what a stream ends with by two. What is committed and who may be elected is decided by counting, as ever: of two who are left,
 // the one that was ahead is elected, and no other could be.
 
-// spareEntries is how many entries a spare may lack until it gets them all the same: so many are worth a message.
-const spareEntries = 64
-
 // noted is what there was at the last tick.
 type noted struct{ last, commit rpc.Index }
 
 func (c *Core) note() { c.office.noted = noted{c.log.last, c.commit} }
 
 // spares reports whether a peer waits for the next tick, since it has all that there was at the last one. Nobody waits in a transfer, nor for a
-// place to begin at, nor for much.
+// place to begin at, nor for as much as is worth a batch.
 func (c *Core) spares(id rpc.NodeID, p *progress, nearest []rpc.NodeID) bool {
 	o := &c.office
 	return c.thrifty && !slices.Contains(nearest, id) && p.replicating && !o.transfer.active() &&
-		p.next > o.noted.last && p.told >= o.noted.commit && c.log.last+1-p.next < spareEntries
+		p.next > o.noted.last && p.told >= o.noted.commit && c.log.last+1-p.next < batchEnough
 }
 
 // nearest are as many voters as a quorum needs, those first that can be reached, and are furthest; of equals those that were the last to

@@ -76,9 +76,9 @@ func TestThriftyLeaderPassesOverWhoCannotBeReached(t *testing.T) {
 
 func TestThriftyLeaderHasNoSpareLackMuch(t *testing.T) {
 	s := thrifty(t)
-	require.Equal(t, []rpc.NodeID{"n2"}, s.put(spareEntries-1))
+	require.Equal(t, []rpc.NodeID{"n2"}, s.put(batchEnough-1))
 	require.Equal(t, []rpc.NodeID{"n2", "n3"}, s.put(1))
-	require.Equal(t, []rpc.NodeID{"n2", "n3"}, s.put(spareEntries))
+	require.Equal(t, []rpc.NodeID{"n2", "n3"}, s.put(batchEnough))
 }
 
 // A transfer waits for its successor: who is behind gets all at once.
