@@ -12,7 +12,7 @@ import (
 // where few put at a time that is most of what a put costs; the spares' part of it is for nothing, since a batch is committed before they answer.
 //
 // In return a commit waits for this node's disk and the nearest one's, and no longer for the second of three; if either is slow or gone, for the
-// next tick, in which the spares get the same: who then is ahead is the nearest. And the watchers that spares serve hear of a put by a tick
+// next tick, in which the spares get the same: then who is ahead is the nearest, and who is behind is not waited for. And the watchers that spares serve hear of a put by a tick
 // later, and of what a stream ends with by two. What is committed and who may be elected is decided by counting, as ever: of two who are left,
 // the one that was ahead is elected, and no other could be.
 
@@ -30,7 +30,8 @@ func (c *Core) spares(id rpc.NodeID, p *progress, nearest []rpc.NodeID) bool {
 }
 
 // nearest are as many voters as a quorum needs, those first that can be reached, and are furthest; of equals those that were the last to
-// confirm a round of reads. It is valid until it is called again.
+// confirm a round of reads. This node counts unless its own disk is behind by a tick: a quorum may do without it. The result is valid until the
+// next call.
 func (c *Core) nearest() []rpc.NodeID {
 	list := c.office.nearest[:0]
 	for _, peer := range c.peers {
@@ -40,8 +41,8 @@ func (c *Core) nearest() []rpc.NodeID {
 	}
 	c.office.nearest = list
 	slices.SortStableFunc(list, func(a, b rpc.NodeID) int { return c.office.peers[a].compare(c.office.peers[b]) })
-	n := 0
-	for n < len(list) && !c.quorum.have(func(id rpc.NodeID) bool { return id == c.id || slices.Contains(list[:n], id) }) {
+	n, own := 0, c.log.synced >= c.office.noted.last
+	for n < len(list) && !c.quorum.have(func(id rpc.NodeID) bool { return own && id == c.id || slices.Contains(list[:n], id) }) {
 		n++
 	}
 	return list[:n]

@@ -68,6 +68,22 @@ func TestThriftyLeaderTurnsToWhoeverIsAhead(t *testing.T) {
 	require.Equal(t, []rpc.NodeID{"n3"}, s.put(1), "and stays behind")
 }
 
+// So it is with its own disk.
+func TestThriftyLeaderDoesWithoutItsOwnSlowDisk(t *testing.T) {
+	s := thrifty(t)
+	sent := func() []*rpc.AppendLogCommand {
+		return only[*rpc.AppendLogCommand](s.turn(Propose{Proposals: make([]Proposal, 1)}).Send)
+	}
+	require.Len(t, sent(), 1)
+	require.Len(t, only[*rpc.AppendLogCommand](s.turn(Tick{}).Send), 1, "what a tick found unsynced")
+	require.Len(t, sent(), 2)
+	s.ack("n2", 5)
+	s.ack("n3", 5)
+	require.Equal(t, rpc.Index(5), s.commit)
+	s.synced()
+	require.Len(t, sent(), 1)
+}
+
 func TestThriftyLeaderPassesOverWhoCannotBeReached(t *testing.T) {
 	s := thrifty(t)
 	s.turn(LinkChanged{"n2", false})
