@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"sync"
 
@@ -208,7 +210,7 @@ func (s *Service) followOne(change bucketChange) {
 		s.bare[change.name] = sub
 	case !change.is && has:
 		delete(s.bare, change.name)
-		if err := sub.Unsubscribe(); err != nil {
+		if err := errors.Join(sub.Unsubscribe(), s.flush(context.Background())); err != nil { // who hears that it is gone is to find no responders
 			s.logger.Debug("unsubscribe", "error", err)
 		}
 	}

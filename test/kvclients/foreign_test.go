@@ -69,6 +69,20 @@ func TestBesideAnotherJetStream(t *testing.T) {
 	require.ErrorIs(t, err, nats.ErrNoResponders)
 }
 
+// Who has been told that a bucket is gone finds nobody at its own subject at once: NATS is told first.
+func TestABucketThatIsGoneSwallowsNothing(t *testing.T) {
+	c := cluster.Started(t, 3)
+	nc, ctx := c.Connect(), within(t)
+	js := client(t, nc, "raftbus")
+	for range 50 {
+		_, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app"})
+		require.NoError(t, err)
+		require.NoError(t, js.DeleteKeyValue(ctx, "app"))
+		_, err = nc.Request("$KV.app.k", nil, 5*time.Second)
+		require.ErrorIs(t, err, nats.ErrNoResponders)
+	}
+}
+
 // The bare subjects of buckets that are there before a leader is elected are heard too.
 func TestANewLeaderHearsBarePuts(t *testing.T) {
 	c := cluster.Started(t, 3)
