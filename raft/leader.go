@@ -19,7 +19,7 @@ type office struct {
 	proposals []proposed
 	bytes     int // of the proposals logged and not yet applied
 	noted     noted
-	nearest   []rpc.NodeID // reused
+	order     []rpc.NodeID // the voters but this one, the nearest first, as it was last
 	batches   []rpc.Index  // what each batch of proposals that is not known to be committed ends with; see Busy
 }
 
@@ -48,6 +48,7 @@ func (c *Core) meetPeers() {
 			}
 		}
 	}
+	c.orderVoters()
 }
 
 // leaveOffice ends a term of office. What was proposed may still commit; what waits to be read cannot be confirmed.
@@ -154,7 +155,7 @@ func (o *office) settle(applied rpc.Index) {
 
 // replicate ends a leader's turn: to each peer what is new, in as few messages as fit, or else the commit index. Some wait for a tick (thrift.go).
 func (c *Core) replicate() {
-	nearest := c.nearest()
+	nearest := c.nearestForEntries()
 	for _, peer := range c.peers {
 		id, p := peer.ID, c.office.peers[peer.ID]
 		if c.spares(id, p, nearest) {

@@ -44,7 +44,7 @@ func (c *Core) startReadRound() {
 	r.running, r.waiting = r.waiting, nil
 	r.index, r.begun = c.commit, c.now
 	r.round++
-	for _, id := range c.nearest() {
+	for _, id := range c.nearest(true) {
 		c.beatOne(id, c.office.peers[id])
 	}
 	c.confirmReads()

@@ -85,7 +85,7 @@ func TestProposalsWaitForABatchUnderWay(t *testing.T) {
 	require.False(t, s.Idle(), "nothing of its own can be")
 }
 
-// A round asks a quorum: first those that confirmed the last one, and never one that cannot be reached while another can.
+// A round asks a quorum: of those that hold as much first those that confirmed the last one, and never one that cannot be reached while another can.
 func TestReadsAskWhoConfirmedLast(t *testing.T) {
 	s := established(t, 5)
 	asked := func(out *Effects) (ids []rpc.NodeID) {

@@ -100,7 +100,7 @@ func (f *nodeFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.keyFile, "cluster-key-file", "", "`FILE` with the cluster key, at least 32 bytes, the same on all nodes; and a second one during a change")
 	flags.StringVar(&f.authDir, "auth-dir", "", "`FOLDER` with this node's credentials and cluster key, as 'raftbus auth init' made it")
 	flags.BoolVar(&f.insecure, "insecure", false, "run although others on the bus may speak as this node")
-	flags.BoolVar(&f.eager, "eager", false, "send each write to all nodes at once; otherwise it goes to as many as must have it, and up to 10ms later to the others, which costs less but waits for each of their disks")
+	flags.BoolVar(&f.eager, "eager", false, "send each write to all nodes at once; otherwise it goes to as many as must have it and up to 10ms later to the others, which costs less, but a slow disk among the first can delay it by as much")
 	flags.BoolVar(&f.multicast, "multicast", false, "send what several peers are to get alike as one message, so that a leader's cost does not grow with the number of nodes")
 	flags.Int64Var(&f.keepLog, "keep-log", 0, "`BYTES` of log kept for members that are away for a while, for small disks and tests; 0: 64 MiB; below 0: as little as can be")
 	_ = flags.MarkHidden("keep-log") // fails only for a flag that there is not
