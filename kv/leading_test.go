@@ -97,6 +97,7 @@ func newLeader(t *testing.T, change func(*Options)) *rig {
 	r := newRig(t, change)
 	r.lead()
 	r.ask("bucket.add.app", "")
+	r.settled() // what is answered counts until the answer has left
 	return r
 }
 
