@@ -2,7 +2,6 @@ package kv
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"sync"
 
@@ -190,9 +189,16 @@ func (s *Service) allBuckets() (list []bucketChange, err error) {
 func (s *Service) follow() {
 	s.listenMu.Lock()
 	defer s.listenMu.Unlock()
+	gone := false
 	for _, change := range s.buckets.changes() {
 		if s.subs != nil && !s.defaultAPI { // else not listening, or to all of them
 			s.followOne(change)
+			gone = gone || !change.is
+		}
+	}
+	if gone { // who hears of it is to find no responders
+		if err := s.flush(context.Background()); err != nil {
+			s.logger.Debug("NATS may not know yet that nobody listens to a bucket that is gone", "error", err)
 		}
 	}
 	s.buckets.followed()
@@ -210,7 +216,7 @@ func (s *Service) followOne(change bucketChange) {
 		s.bare[change.name] = sub
 	case !change.is && has:
 		delete(s.bare, change.name)
-		if err := errors.Join(sub.Unsubscribe(), s.flush(context.Background())); err != nil { // who hears that it is gone is to find no responders
+		if err := sub.Unsubscribe(); err != nil {
 			s.logger.Debug("unsubscribe", "error", err)
 		}
 	}
