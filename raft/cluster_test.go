@@ -117,9 +117,8 @@ type member struct {
 }
 
 type cluster struct {
-	ticks  Ticks
-	limits Limits
-
+	ticks   Ticks
+	limits  Limits
 	thrifty bool // leaders are
 	dice    func(rpc.NodeID) Random
 	list    []*member

@@ -73,6 +73,22 @@ func TestThriftyLeaderTurnsToWhoeverIsAhead(t *testing.T) {
 	require.Equal(t, []rpc.NodeID{"n3"}, s.put(1), "who has caught up was slow, and may be so again")
 }
 
+// So it is with its own disk.
+func TestThriftyLeaderDoesWithoutItsOwnSlowDisk(t *testing.T) {
+	s := thrifty(t)
+	sent := func() []*rpc.AppendLogCommand {
+		return only[*rpc.AppendLogCommand](s.turn(Propose{Proposals: make([]Proposal, 1)}).Send)
+	}
+	require.Len(t, sent(), 1)
+	require.Len(t, only[*rpc.AppendLogCommand](s.turn(Tick{}).Send), 1, "what a tick found unsynced")
+	require.Len(t, sent(), 2)
+	s.ack("n2", 5)
+	s.ack("n3", 5)
+	require.Equal(t, rpc.Index(5), s.commit)
+	s.synced()
+	require.Len(t, sent(), 1)
+}
+
 // Who cannot be sent to at once, since an AppendLog to it has failed, is none of the nearest.
 func TestThriftyLeaderPassesOverWhoIsProbed(t *testing.T) {
 	s := thrifty(t)
@@ -94,22 +110,6 @@ func TestThriftyLeaderReadsByAQuorumWhileItsDiskIsSlow(t *testing.T) {
 	s := thrifty(t)
 	s.turn(Propose{Proposals: make([]Proposal, 1)}, Tick{})
 	require.Len(t, only[*rpc.HeartbeatCommand](s.turn(ReadIndex{Ticket: 1}).Send), 1)
-}
-
-// So it is with its own disk.
-func TestThriftyLeaderDoesWithoutItsOwnSlowDisk(t *testing.T) {
-	s := thrifty(t)
-	sent := func() []*rpc.AppendLogCommand {
-		return only[*rpc.AppendLogCommand](s.turn(Propose{Proposals: make([]Proposal, 1)}).Send)
-	}
-	require.Len(t, sent(), 1)
-	require.Len(t, only[*rpc.AppendLogCommand](s.turn(Tick{}).Send), 1, "what a tick found unsynced")
-	require.Len(t, sent(), 2)
-	s.ack("n2", 5)
-	s.ack("n3", 5)
-	require.Equal(t, rpc.Index(5), s.commit)
-	s.synced()
-	require.Len(t, sent(), 1)
 }
 
 func TestThriftyLeaderPassesOverWhoCannotBeReached(t *testing.T) {

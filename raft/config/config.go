@@ -59,7 +59,7 @@ type Config struct {
 	Subjects  string       // prefix; empty: DefaultPrefix
 	Key       []byte
 	Periods   Timing
-	Eager     bool
+	Eager     bool // the leader's counts
 	Multicast bool // nodes of which some have it and some have not go well together
 }
 
