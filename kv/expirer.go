@@ -26,10 +26,15 @@ func (s *Service) expirer() {
 	tick := time.NewTicker(expiryPeriod)
 	defer tick.Stop()
 	for {
+		due := tick.C
+		if !isLeading(s.epoch.Load()) {
+			due = nil // a timer that nobody waits for wakes nobody
+		}
 		select {
 		case <-s.stop:
 			return
-		case <-tick.C:
+		case <-s.elected:
+		case <-due:
 			for s.expireSome() {
 			}
 		}

@@ -90,6 +90,13 @@ func (f *inflight) clientOf(reply string) uint16 {
 	return uint16(maphash.String(f.seed, inbox) % clientsMax)
 }
 
+// none reports whether nothing is in flight.
+func (f *inflight) none() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.count == 0
+}
+
 // claim takes the right to answer a request; false if it was taken before.
 func (f *inflight) claim(r *request) bool {
 	f.mu.Lock()

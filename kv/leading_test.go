@@ -276,6 +276,20 @@ func TestRequestWithoutReplyIsCarriedOut(t *testing.T) {
 	}, 5*time.Second, time.Millisecond)
 }
 
+// Time wakes the keeper of a node that leads, or has something in flight yet: whoever was deposed gives it up in time.
+func TestKeeperSleepsWhereNothingIsAsked(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.Timeout = 200 * time.Millisecond })
+	require.False(t, r.service.sleeps())
+	r.node.set(func(n *solo) { n.hold = true })
+	r.sendHeld("kv.put.app.k", "v")
+	r.stepDown()
+	require.False(t, r.service.sleeps())
+	require.Eventually(t, r.service.sleeps, 5*time.Second, time.Millisecond, "it was given up")
+	r.node.release()
+	r.lead()
+	require.False(t, r.service.sleeps())
+}
+
 func TestDrainFinishesWhatItHas(t *testing.T) {
 	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.hold = true })

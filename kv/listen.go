@@ -29,15 +29,24 @@ func (s *Service) keeper() {
 	tick := time.NewTicker(s.lookEvery)
 	defer tick.Stop()
 	for {
+		due := tick.C
+		if s.sleeps() {
+			due = nil // a timer that nobody waits for wakes nobody
+		}
 		select {
 		case <-s.stop:
 			return
 		case <-s.wake:
-		case now := <-tick.C:
+		case now := <-due:
 			s.expire(now)
 		}
 		s.listen()
 	}
+}
+
+// sleeps reports whether time has nothing to bring: this node does not lead, and has answered all that it was asked.
+func (s *Service) sleeps() bool {
+	return !isLeading(s.epoch.Load()) && !s.Listens() && s.inflight.none()
 }
 
 // listen makes the subscriptions what leadership asks for.

@@ -132,10 +132,11 @@ type Service struct {
 	republishOrders atomic.Uint64 // entries not published again, since the messages would have been orders
 	ordersDrops     atomic.Uint64
 
-	wake   chan struct{} // leadership changed
-	stop   chan struct{}
-	closed sync.Once
-	wg     sync.WaitGroup
+	wake    chan struct{} // leadership changed, or there is something else for the keeper
+	elected chan struct{} // leadership changed: for the expirer
+	stop    chan struct{}
+	closed  sync.Once
+	wg      sync.WaitGroup
 
 	listenMu sync.Mutex
 	subs     []subscription          // nil: not listening
@@ -191,6 +192,7 @@ func New(o Options) (*Service, error) {
 		republished: make(chan *nats.Msg, republishMax),
 		buckets:     buckets{known: map[string]*jetstream.Republication{}},
 		wake:        make(chan struct{}, 1),
+		elected:     make(chan struct{}, 1),
 		stop:        make(chan struct{}),
 	}
 	s.run(s.keeper, s.replier, s.prober)
@@ -254,13 +256,16 @@ func (s *Service) leadership(leading bool) {
 	}
 	s.epoch.Add(1)
 	s.rouse()
+	ring(s.elected)
 }
 
 // rouse has the keeper look.
-func (s *Service) rouse() {
+func (s *Service) rouse() { ring(s.wake) }
+
+func ring(bell chan<- struct{}) {
 	select {
-	case s.wake <- struct{}{}:
-	default: // it will look anyway
+	case bell <- struct{}{}:
+	default: // it is rung already
 	}
 }
 

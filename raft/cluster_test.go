@@ -113,6 +113,7 @@ type member struct {
 	loads    []Load
 	pings    []rpc.NodeID
 	out      *Effects     // of the last turn
+	quiet    int          // so many of the ticks that follow it do nothing, says the core
 	known    []rpc.Member // those whom it listened to: their links are up
 }
 
@@ -166,7 +167,7 @@ func (c *cluster) start(m *member) {
 	if n := len(d.log); n > 0 {
 		cfg.LastTime = d.log[n-1].Time
 	}
-	m.core = New(cfg)
+	m.core, m.quiet = New(cfg), 0
 }
 
 // crash takes a node down. Of the writes that were not synced, 'written' reached the platter nevertheless.
@@ -190,6 +191,7 @@ func (c *cluster) turn(m *member, events ...Event) {
 	}
 	m.out = m.core.Effects()
 	c.watch.turned(m, before)
+	c.watch.ticked(m, events)
 	for _, msg := range m.out.Send {
 		c.part(m, msg)
 	}

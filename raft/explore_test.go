@@ -206,6 +206,7 @@ func (x *explorer) campaign(m *member) {
 func (x *explorer) beat(m *member) {
 	c := m.core
 	c.now += 2 * uint64(x.ticks.Heartbeat)
+	m.quiet = 0 // such a jump no core has spoken of
 	for _, p := range c.office.peers {
 		p.heard, p.acked = c.now, c.now
 	}

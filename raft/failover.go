@@ -28,9 +28,10 @@ func (c *Core) watchForLeader() {
 }
 
 // leaderIsSilent: a heartbeat of a known leader is overdue.
-func (c *Core) leaderIsSilent() bool {
-	return c.leader != "" && c.silence() > uint64(c.ticks.Heartbeat+c.ticks.Heartbeat/4)
-}
+func (c *Core) leaderIsSilent() bool { return c.leader != "" && c.silence() > c.silenceMax() }
+
+// silenceMax is for how many ticks a leader that is there may say nothing.
+func (c *Core) silenceMax() uint64 { return uint64(c.ticks.Heartbeat + c.ticks.Heartbeat/4) }
 
 // pinged takes the outcome of a ping.
 func (c *Core) pinged(p Pinged) {

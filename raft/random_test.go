@@ -311,7 +311,7 @@ func (w *world) converged(goal int) func() bool {
 }
 
 func TestRandomHistoriesKeepEveryPromise(t *testing.T) {
-	reads, entries, leaders, changes, snapshots, disks := 0, 0, 0, 0, 0, 0
+	reads, entries, leaders, changes, snapshots, disks, rested := 0, 0, 0, 0, 0, 0, 0
 	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
 		wrong, w := simulate(t, seed, nil)
 		if wrong != nil {
@@ -319,10 +319,10 @@ func TestRandomHistoriesKeepEveryPromise(t *testing.T) {
 		}
 		reads, entries, leaders = reads+w.watch.served, entries+len(w.watch.committed), leaders+len(w.watch.leaders)
 		changes, snapshots = changes+w.watch.changes, snapshots+w.watch.installed
-		disks += w.wiped
+		disks, rested = disks+w.wiped, rested+w.watch.rested
 	}
-	t.Logf("%d seeds: %d entries committed, %d reads served, %d leaders, %d membership changes, %d disks lost, %d snapshots installed",
-		*seeds, entries, reads, leaders, changes, disks, snapshots)
+	t.Logf("%d seeds: %d entries committed, %d reads served, %d leaders, %d membership changes, %d disks lost, %d snapshots installed, %d turns at rest",
+		*seeds, entries, reads, leaders, changes, disks, snapshots, rested)
 }
 
 func TestSeedReplaysTheSameHistory(t *testing.T) {

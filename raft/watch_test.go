@@ -5,6 +5,7 @@ package raft
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"sort"
 	"testing"
@@ -37,6 +38,7 @@ type watcher struct {
 	served    int                  // reads
 	installed int                  // snapshots
 	changes   int                  // configurations begun by leaders
+	rested    int                  // turns of ticks that were said to do nothing
 	lost      map[rpc.Member]*disk // as they were when they were lost
 	proposed  map[uint64]Proposed
 }
@@ -93,6 +95,18 @@ func (w *watcher) turned(m *member, before Status) {
 			w.served++
 		}
 	}
+}
+
+// ticked holds the core to what it said of the ticks that were to come.
+func (w *watcher) ticked(m *member, events []Event) {
+	isTick := func(e Event) bool { _, is := e.(Tick); return is }
+	onlyTicks := !slices.ContainsFunc(events, func(e Event) bool { return !isTick(e) })
+	if onlyTicks && len(events) <= m.quiet {
+		w.rested++
+		w.must(reflect.DeepEqual(*m.out, Effects{}), "Quiet", "%s was to be quiet for %d ticks, and did after %d: %+v", m.id, m.quiet, len(events), *m.out)
+		w.must(m.core.Quiet() >= m.quiet-len(events), "Quiet", "%s was to be quiet for %d ticks, and after %d is for %d more", m.id, m.quiet, len(events), m.core.Quiet())
+	}
+	m.quiet = m.core.Quiet()
 }
 
 // writes checks what a turn gave to the disk: I2, I3, and that nothing committed is replaced (I8).

@@ -108,8 +108,11 @@ func (s *Service) follow() {
 
 func (s *Service) announce() {
 	a := watch.Announcement{Node: string(s.o.Node), Instance: s.o.Instance.String(), Boot: uint64(s.o.Boot), Able: s.up.Load(), Applied: uint64(s.o.Store.Applied().Index), Leaving: s.leaving.Load(), Idle: *s.idle.Load()}
-	s.place(func(p *watch.Placer) { p.Hear(s.now(), a) })
-	s.tell(allNodes, message{Announcement: &a})
+	var tells bool
+	s.place(func(p *watch.Placer) { p.Hear(s.now(), a); tells = p.Tells(s.now(), &a) })
+	if tells {
+		s.tell(allNodes, message{Announcement: &a})
+	}
 }
 
 func (s *Service) propose() {

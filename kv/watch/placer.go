@@ -17,6 +17,7 @@ type Placer struct {
 	lives   map[life]map[Ref]bool // the same, by who serves them
 	turn    int                   // of the next host
 	marks   []mark                // what this node had applied, lately
+	told    told                  // of the last announcement that left
 	// proposed is when something was proposed that is not done yet; it is proposed again when that takes too long.
 	proposed map[Ref]int64
 }
@@ -48,6 +49,12 @@ type placed struct {
 type mark struct {
 	at    int64
 	index uint64
+}
+
+// told is what an announcement said, and when.
+type told struct {
+	at            int64
+	able, leaving bool
 }
 
 // Announcement is what each node says of itself to all, again and again.
@@ -85,8 +92,10 @@ type Proposals struct {
 }
 
 const (
-	// AnnounceEvery is how often each node announces itself.
+	// AnnounceEvery is how often each node announces itself while there are consumers, and has the placer look.
 	AnnounceEvery = 100_000_000
+	// announceIdly is how often it does while there are none: often enough to be chosen for the first.
+	announceIdly = 2 * AnnounceEvery
 	// IdleMax bounds the idle consumers in an announcement; the others come later.
 	IdleMax = 32
 
@@ -184,6 +193,16 @@ func (p *Placer) Hear(now int64, a Announcement) {
 	case h.able:
 		h.heard = p.now
 	}
+}
+
+// Tells reports whether this node's announcement is to leave now, and takes it for sent if so. To be asked every AnnounceEvery, or when there
+// is something new.
+func (p *Placer) Tells(now int64, a *Announcement) bool {
+	if p.Consumers() == 0 && a.Able == p.told.able && a.Leaving == p.told.leaving && now-p.told.at < announceIdly-AnnounceEvery/2 {
+		return false
+	}
+	p.told = told{now, a.Able, a.Leaving}
+	return true
 }
 
 // earlier reports whether an announcement is of another life than the one that counts. Within a data folder that is the latest. Another folder

@@ -279,3 +279,16 @@ func TestNamesInAccounts(t *testing.T) {
 		require.Empty(t, Given(account, ""))
 	}
 }
+
+// Announcements are fewer while there are no consumers, but what is new is told at once.
+func TestAnnouncementsAreFewerWithoutConsumers(t *testing.T) {
+	o := newOffice("n1")
+	tells := func(a Announcement) bool { o.now += announced; return o.Tells(o.now, &a) }
+	able := Announcement{Node: "n1", Boot: 1, Able: true}
+	require.True(t, tells(able))
+	require.Equal(t, []bool{false, true, false, true}, []bool{tells(able), tells(able), tells(able), tells(able)})
+	require.True(t, tells(Announcement{Node: "n1", Boot: 1}), "it is not able any more")
+	require.True(t, tells(Announcement{Node: "n1", Boot: 1, Leaving: true}))
+	o.put("c", "n1", 1, 1)
+	require.Equal(t, []bool{true, true, true}, []bool{tells(able), tells(able), tells(able)})
+}

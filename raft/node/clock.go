@@ -64,3 +64,6 @@ func (m *metronome) ticks(now time.Time) int {
 	m.last = m.last.Add(time.Duration(n) * m.period)
 	return n
 }
+
+// next is when so many periods have passed since they were last counted.
+func (m *metronome) next(periods int) time.Time { return m.last.Add(time.Duration(periods) * m.period) }

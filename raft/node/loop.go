@@ -13,29 +13,30 @@ import (
 
 // loop is the goroutine that takes the turns nobody else takes.
 func (n *Node) loop(stop <-chan struct{}) error {
-	tick := time.NewTicker(n.o.Config.Timing().Tick)
-	defer tick.Stop()
 	defer n.end()
-	beat := metronome{period: n.o.Config.Timing().Tick, last: time.Now()}
 	for {
+		alarmed := false
 		select {
 		case <-stop:
 			return nil
 		case <-n.inbox.wake:
-		case <-tick.C:
+		case <-n.rest.alarm.C:
+			alarmed = true
 		}
-		if err := n.loopTurn(beat.ticks(time.Now())); err != nil {
+		if err := n.loopTurn(alarmed); err != nil {
 			return err
 		}
 	}
 }
 
 // takeTurn takes all that waits, and one turn with it.
-func (n *Node) takeTurn(ticks int) error {
+func (n *Node) takeTurn(since elapsed) error {
 	taken := n.inbox.take(n.spent)
-	if err := n.turn(&taken, ticks); err != nil {
+	if err := n.turn(&taken, since); err != nil {
 		return err
 	}
+	n.rest.noteCalm(&taken, since.ticks())
+	n.rest.plan(n.quiet())
 	clearBatch(&taken)
 	n.spent = taken
 	n.hold()
@@ -43,7 +44,8 @@ func (n *Node) takeTurn(ticks int) error {
 }
 
 // turn is one turn of the loop.
-func (n *Node) turn(b *batch, ticks int) error {
+func (n *Node) turn(b *batch, since elapsed) error {
+	n.tick(since.slept)
 	for i := range b.pings {
 		n.takePing(&b.pings[i])
 	}
@@ -59,16 +61,16 @@ func (n *Node) turn(b *batch, ticks int) error {
 		}
 		b.events = messages(b.events)
 	}
-	n.stepAll(b, ticks)
+	n.stepAll(b, since)
 	n.carryOut(n.core.Effects(), b)
-	n.refreshView(ticks)
+	n.refreshView(since.ticks())
 	n.publish()
 	return nil
 }
 
 // stepAll steps the core with all that waited: completions first, since they free what the rest may use, and what came
 // before the time that passed, so that a busy node does not take a leader for silent whose heartbeat waits in its inbox.
-func (n *Node) stepAll(b *batch, ticks int) {
+func (n *Node) stepAll(b *batch, since elapsed) {
 	for _, e := range b.completions {
 		if _, ok := e.(raft.SnapshotStored); ok {
 			n.offered = true
@@ -87,14 +89,9 @@ func (n *Node) stepAll(b *batch, ticks int) {
 	for _, call := range b.calls {
 		call()
 	}
-	for range ticks {
-		n.time.Store(n.clock.median())
-		n.core.Step(raft.Tick{Clock: n.time.Load()})
-		n.streams.tick()
-		n.compact.tick(n.compactTo)
-	}
-	n.admin.tick(ticks)
-	n.watchRoom(ticks)
+	n.tick(since.due)
+	n.admin.tick(since.ticks())
+	n.watchRoom(since.ticks())
 	n.inbox.takeRequests(b, held{writes: n.patience(), reads: n.core.Confirming()})
 	if len(b.proposals)+len(b.reads) > 0 {
 		n.streams.pace.asked()
@@ -102,6 +99,15 @@ func (n *Node) stepAll(b *batch, ticks int) {
 	n.stepProposals(b.proposals)
 	for i := range b.reads {
 		n.core.Step(raft.ReadIndex{Ticket: n.readTicket(b.reads[i])})
+	}
+}
+
+func (n *Node) tick(ticks int) {
+	for range ticks {
+		n.time.Store(n.clock.median())
+		n.core.Step(raft.Tick{Clock: n.time.Load()})
+		n.streams.tick()
+		n.compact.tick(n.compactTo)
 	}
 }
 
@@ -374,6 +380,7 @@ func (n *Node) end() {
 	n.over = true
 	if n.inline {
 		n.delayTimer.Stop()
+		n.rest.alarm.Stop()
 	}
 	left := n.inbox.close()
 	for _, call := range left.calls {

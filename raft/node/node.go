@@ -56,6 +56,7 @@ type Node struct {
 	readsWait  atomic.Bool
 	delay      commitDelay // owned by the loop
 	delayTimer *time.Timer // calls delayOver; nil unless inline
+	rest       rest
 
 	// Owned by the loop: by whoever takes a turn.
 	core      *raft.Core // nil until there is a configuration, and it is sealed
@@ -153,6 +154,7 @@ func New(o Options) *Node {
 func (n *Node) Start(bus Bus) error {
 	n.inline = true
 	n.delayTimer = time.AfterFunc(math.MaxInt64, n.delayOver)
+	n.rest.begin(n.o.Config.Timing().Tick)
 	if err := n.prepare(bus); err != nil {
 		return err
 	}

@@ -48,12 +48,15 @@ func (s *Steps) Waiting() Waiting {
 		Cut: n.cutter.waits(), Receive: n.receiver != nil && n.receiver.waits(), Compact: n.compact.waits()}
 }
 
+// Quiet is for how many ticks there need be no turn, if nothing comes.
+func (s *Steps) Quiet() int { return s.node.rest.quiet }
+
 // Turn is one turn of the loop, with all that waits in the inbox and so many ticks of Timing.Tick; as in production it takes
-// no more than 10 of them at once.
+// no more than 10 of them at once, and of Quiet before what waits.
 func (s *Steps) Turn(ticks int) (worked bool, err error) {
 	ticks = min(ticks, ticksAtOnceMax)
 	worked = ticks > 0 || s.node.inbox.due(s.node.held())
-	return s.step(worked, func() error { return s.node.takeTurn(ticks) })
+	return s.step(worked, func() error { return s.node.takeTurn(s.node.rest.split(ticks)) })
 }
 
 // Append makes durable all that waits for it, with one sync, and lets the messages go that attest it. On a full disk it does

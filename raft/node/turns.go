@@ -1,6 +1,10 @@
 package node
 
-import "github.com/raftbus/raftbus/raft"
+import (
+	"time"
+
+	"github.com/raftbus/raftbus/raft"
+)
 
 // Who takes a turn: whoever has brought something for it, on the spot, because to wake another goroutine costs more than most turns take. It is
 // one at a time. Who finds one under way leaves what it brought to whoever takes that one and looks again after it; so nothing waits
@@ -60,7 +64,7 @@ func (n *Node) tryTurn() bool {
 	if n.over {
 		return false
 	}
-	err := guard(func() error { return n.takeTurn(0) })
+	err := guard(func() error { return n.takeTurn(n.rest.missed()) })
 	if err != nil {
 		n.over = true
 		n.fail(err)
@@ -69,11 +73,14 @@ func (n *Node) tryTurn() bool {
 }
 
 // loopTurn is a turn of the loop's own goroutine, and what came up meanwhile.
-func (n *Node) loopTurn(ticks int) error {
+func (n *Node) loopTurn(alarmed bool) error {
 	n.turning.Lock()
 	err := error(nil)
+	if alarmed {
+		n.rest.rung()
+	}
 	if !n.over {
-		err = guard(func() error { return n.takeTurn(ticks) })
+		err = guard(func() error { return n.takeTurn(n.rest.passed(time.Now())) })
 		n.over = err != nil
 	}
 	n.turning.Unlock()

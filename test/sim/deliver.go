@@ -249,7 +249,9 @@ func (d *deliverer) tick() {
 		Applied: uint64(d.process.store.Applied().Index), Idle: d.hub.Idle(watch.IdleMax),
 	}
 	d.placer.Hear(d.now(), a)
-	d.process.world.watchers.announce(d.process.node, a)
+	if d.placer.Tells(d.now(), &a) {
+		d.process.world.watchers.announce(d.process.node, a)
+	}
 	for _, c := range delivery.Commands(d.placer.Tick(d.now())) {
 		if d.process.raft.Propose(c.Encode(), func(any, rpc.EntryID) {}) != nil {
 			for _, ref := range c.About {

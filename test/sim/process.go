@@ -44,6 +44,7 @@ type process struct {
 	busDue    time.Duration // when the links want their turn
 	busPut    time.Duration // for when that is on the agenda; 0: it is not
 	lastTick  time.Duration // by the node's clock
+	passed    int           // ticks since the last turn: the node sleeps through them
 	tickEvery time.Duration
 	status    raftnode.Status
 }
@@ -169,7 +170,7 @@ func (p *process) wake() {
 
 func (p *process) awoken() {
 	p.awake = false
-	p.work(0)
+	p.work()
 }
 
 // tick counts the ticks that have passed, as the loop's metronome does.
@@ -184,16 +185,19 @@ func (p *process) tick() {
 	p.after(time.Duration(float64(left)/p.node.clock.rate)+1, p.tick)
 	p.door.expire()
 	p.deliverer.tick()
-	p.work(ticks)
+	if p.passed += ticks; p.passed > p.steps.Quiet() {
+		p.work()
+	}
 }
 
 // work has the links and the loop take their turns.
-func (p *process) work(ticks int) {
+func (p *process) work() {
 	if p.touched || p.bus.Pending() || p.busDue <= p.world.now {
 		p.turnLinks()
 	}
-	if ticks > 0 || p.steps.Waiting().Turn {
-		_, err := p.steps.Turn(ticks)
+	if p.passed > p.steps.Quiet() || p.steps.Waiting().Turn {
+		_, err := p.steps.Turn(p.passed)
+		p.passed = 0
 		if !p.turned(err) {
 			return
 		}
@@ -221,7 +225,7 @@ const neverTime = time.Duration(1<<63 - 1)
 func (p *process) linksDue() {
 	p.busPut = 0
 	p.touched = true
-	p.work(0)
+	p.work()
 }
 
 // turned looks at what a step has done to the node. It reports whether the process still runs.

@@ -1,0 +1,72 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// With ticks of 10 ms: a node that may sleep does, for no longer than it may, and what it slept through comes first.
+func TestRest(t *testing.T) {
+	start := time.Now()
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	r := rest{beat: metronome{period: 10 * time.Millisecond, last: start}, alarm: time.NewTimer(time.Hour)}
+	defer r.alarm.Stop()
+	r.plan(0)
+	require.Equal(t, at(10), r.at)
+	require.Equal(t, elapsed{due: 1}, r.passed(at(10)))
+	r.plan(2)
+	require.Equal(t, at(40), r.at, "the third tick may do something")
+	require.Equal(t, elapsed{slept: 2, due: 1}, r.passed(at(40)))
+	r.plan(100)
+	require.Equal(t, at(90), r.at, "bounded")
+	require.Equal(t, elapsed{slept: 3}, r.passed(at(75)), "a message came")
+	r.plan(100)
+	require.Equal(t, at(120), r.at)
+	require.Equal(t, elapsed{slept: 4, due: 2}, r.passed(at(130)), "woken late")
+	r.plan(100)
+	r.plan(0)
+	require.Equal(t, at(140), r.at, "something was asked, before the alarm")
+	require.Equal(t, elapsed{}, r.missed(), "who is awake is woken for each tick")
+}
+
+func TestCalm(t *testing.T) {
+	var r rest
+	r.noteCalm(&batch{}, 3)
+	r.noteCalm(&batch{}, 2)
+	require.Equal(t, 5, r.calm)
+	r.noteCalm(&batch{proposals: make([]proposal, 1)}, 1)
+	require.Zero(t, r.calm)
+}
+
+// resting is how far apart a node's alarms are at present, in ticks.
+func (n *Node) resting() int {
+	n.turning.Lock()
+	defer n.turning.Unlock()
+	return int(n.rest.at.Sub(n.rest.beat.last) / n.rest.beat.period)
+}
+
+func (g *group) resting() bool {
+	for _, id := range g.ids {
+		if g.hub.nodes[id].resting() < 2 {
+			return false
+		}
+	}
+	return true
+}
+
+// All nodes of a cluster of which nothing is asked rest; time goes on for them, a request wakes them, and they see that their leader is gone.
+func TestIdleClusterRests(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	g.add(1)
+	rests := func() bool { return g.resting() }
+	require.Eventually(t, rests, 10*time.Second, time.Millisecond)
+	leader := g.leader()
+	then := leader.Clock()
+	require.Eventually(t, func() bool { return leader.Clock() > then+int64(time.Second) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { g.add(0); return leader.resting() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, rests, 10*time.Second, time.Millisecond)
+	g.crash(leader.id())
+	require.Equal(t, uint64(3), g.add(2))
+}

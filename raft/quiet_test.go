@@ -1,0 +1,90 @@
+package raft
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// How long a core says that it is quiet. That it is so then, the watcher holds it to in every random history (watch_test.go).
+
+// beaten is a leader at rest that has just sent heartbeats.
+func beaten(t testing.TB) *solo {
+	s := established(t, 3)
+	s.thrifty = true
+	for len(only[*rpc.HeartbeatCommand](s.turn(Tick{}).Send)) == 0 {
+	}
+	s.everyone(s.hard.Term, &rpc.HeartbeatReturn{Last: s.log.last})
+	return s
+}
+
+func TestLeaderIsQuietUntilItsNextHeartbeat(t *testing.T) {
+	s := beaten(t)
+	require.Equal(t, s.ticks.Heartbeat-1, s.Quiet())
+	s.tickFor(4)
+	require.Equal(t, s.ticks.Heartbeat-5, s.Quiet())
+	require.Empty(t, s.tickFor(s.Quiet()))
+	require.NotEmpty(t, s.tickFor(1))
+}
+
+func TestFollowerIsQuietWhileItsLeaderMaySayNothing(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}, 1))
+	require.Zero(t, s.Quiet(), "it knows no leader")
+	s.hear("n2", 1, &rpc.HeartbeatCommand{})
+	require.Equal(t, int(s.silenceMax()), s.Quiet())
+	s.tickFor(s.Quiet())
+	require.Empty(t, s.out.Pings)
+	require.Zero(t, s.Quiet())
+	s.tickFor(1)
+	require.Equal(t, []rpc.NodeID{"n2"}, s.out.Pings)
+	require.Zero(t, s.Quiet(), "it is in doubt of its leader, tick by tick")
+}
+
+func TestLeaderIsNotQuiet(t *testing.T) {
+	for name, disturb := range map[string]func(*solo){
+		"an entry is under way":               func(s *solo) { s.put(1) },
+		"a read waits for its quorum":         func(s *solo) { s.turn(ReadIndex{1}) },
+		"a spare waits for the next tick":     func(s *solo) { s.put(1); s.ack("n2", 4) },
+		"the end of a stream is not told yet": func(s *solo) { s.endOfBulk() },
+		"it hands over":                       func(s *solo) { s.turn(Transfer{To: "n3"}) },
+		"a quorum has not answered for long":  func(s *solo) { s.silent(s.ticks.ElectionMin - s.ticks.Heartbeat) },
+		"it does not lead any more":           func(s *solo) { s.turn(Resign{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := beaten(t)
+			disturb(s)
+			require.Zero(t, s.Quiet())
+		})
+	}
+}
+
+// endOfBulk has n2 and n3 acknowledge two batches, and a tick pass, which does not tell yet that the second is committed.
+func (s *solo) endOfBulk() {
+	s.thrifty = false
+	for range 2 {
+		s.batch(bulkEntries)
+		s.ack("n3", s.log.last)
+		s.turn(ApplyDone{s.log.last})
+		s.turn(Tick{})
+	}
+}
+
+// silent has nobody answer for so many ticks, up to a heartbeat.
+func (s *solo) silent(n int) {
+	for s.tickFor(n); s.office.beat != s.now; {
+		s.tickFor(1)
+	}
+}
+
+// Who is gone keeps nobody awake.
+func TestLeaderIsQuietWithAPeerThatIsGone(t *testing.T) {
+	s := beaten(t)
+	s.turn(LinkChanged{"n3", false})
+	s.put(1)
+	s.ack("n2", 4)
+	s.turn(ApplyDone{4})
+	s.tickFor(1)
+	require.NotZero(t, s.Quiet())
+}
