@@ -9,7 +9,10 @@ import (
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -311,18 +314,38 @@ func (w *world) converged(goal int) func() bool {
 }
 
 func TestRandomHistoriesKeepEveryPromise(t *testing.T) {
-	reads, entries, leaders, changes, snapshots, disks, rested := 0, 0, 0, 0, 0, 0, 0
-	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
-		wrong, w := simulate(t, seed, nil)
-		if wrong != nil {
-			t.Fatalf("seed %d: %v (again: go test ./raft -run Random -seeds 1 -seed %d)", seed, wrong, seed)
-		}
-		reads, entries, leaders = reads+w.watch.served, entries+len(w.watch.committed), leaders+len(w.watch.leaders)
-		changes, snapshots = changes+w.watch.changes, snapshots+w.watch.installed
-		disks, rested = disks+w.wiped, rested+w.watch.rested
+	var all tally
+	var next atomic.Uint64
+	var group sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < uint64(*seeds) && !t.Failed(); i = next.Add(1) - 1 {
+				seed := *firstSeed + i
+				wrong, w := simulate(t, seed, nil)
+				if wrong != nil {
+					t.Errorf("seed %d: %v (again: go test ./raft -run Random -seeds 1 -seed %d)", seed, wrong, seed)
+					return
+				}
+				all.add(w)
+			}
+		})
 	}
+	group.Wait()
 	t.Logf("%d seeds: %d entries committed, %d reads served, %d leaders, %d membership changes, %d disks lost, %d snapshots installed, %d turns at rest",
-		*seeds, entries, reads, leaders, changes, disks, snapshots, rested)
+		*seeds, all.entries, all.reads, all.leaders, all.changes, all.disks, all.snapshots, all.rested)
+}
+
+// tally is what happened in all histories.
+type tally struct {
+	mu                                                         sync.Mutex
+	entries, reads, leaders, changes, disks, snapshots, rested int
+}
+
+func (a *tally) add(w *world) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.entries, a.reads, a.leaders = a.entries+len(w.watch.committed), a.reads+w.watch.served, a.leaders+len(w.watch.leaders)
+	a.changes, a.snapshots, a.disks, a.rested = a.changes+w.watch.changes, a.snapshots+w.watch.installed, a.disks+w.wiped, a.rested+w.watch.rested
 }
 
 func TestSeedReplaysTheSameHistory(t *testing.T) {
