@@ -118,13 +118,14 @@ type member struct {
 }
 
 type cluster struct {
-	ticks   Ticks
-	limits  Limits
-	thrifty bool // leaders are
-	dice    func(rpc.NodeID) Random
-	list    []*member
-	watch   *watcher
-	leave   func(rpc.Message) // what the bus does with a message that leaves
+	ticks    Ticks
+	limits   Limits
+	thrifty  bool // leaders are
+	together bool // what several are to get alike, leaders say at the same moment
+	dice     func(rpc.NodeID) Random
+	list     []*member
+	watch    *watcher
+	leave    func(rpc.Message) // what the bus does with a message that leaves
 }
 
 // newCluster makes nodes that are down and remember nothing. start brings one up.
@@ -162,7 +163,7 @@ func (c *cluster) start(m *member) {
 	}
 	cfg := Config{
 		ID: m.id, Instance: m.instance, Configurations: d.configurations(), HardState: d.hard, Base: d.base, Terms: d.terms(), Last: d.last(),
-		Applied: m.applied, Ticks: c.ticks, Limits: c.limits, Random: c.dice(m.id), Thrifty: c.thrifty,
+		Applied: m.applied, Ticks: c.ticks, Limits: c.limits, Random: c.dice(m.id), Thrifty: c.thrifty, Together: c.together,
 	}
 	if n := len(d.log); n > 0 {
 		cfg.LastTime = d.log[n-1].Time

@@ -26,8 +26,8 @@
 // Who belongs to the cluster is said by the log: its last configuration is in force, committed or not. All counting is by that
 // one, and by instances: a member whose disk was lost is another (membership.go).
 //
-// Time is counted in ticks that the driver steps. No safety rule reads them: timeouts, pings and 'no responders' decide
-// only when to ask for an election, never how it ends.
+// Time is counted in ticks that the driver steps; those that do nothing it may step together (Quiet). No safety rule reads them: timeouts,
+// pings and 'no responders' decide only when to ask for an election, never how it ends.
 //
 // A broken invariant panics with *InvariantError; the driver stops the node. Where we leave the thesis: DESIGN.md.
 package raft

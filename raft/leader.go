@@ -210,17 +210,17 @@ func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries
 // peer is known to match; or than it was sent, so that peers that answer sooner and later get the same. A peer advances over what it
 // matched itself, in any case (K17). In a stream of AppendLogs the next one says it, or else one of the next ticks does (stream.go).
 func (c *Core) tellCommit(id rpc.NodeID, p *progress) {
-	if p.goesOn(c.now) {
-		return
-	}
-	known := p.match
-	if c.together {
-		known = p.next - 1
-	}
-	if to := min(c.commit, known); p.connected && p.replicating && to > p.told {
+	if to := c.tellable(p); to > p.told && p.connected && p.replicating && !p.goesOn(c.now) {
 		p.told = to
 		c.send(id, &rpc.CommitLogCommand{Commit: to})
 	}
+}
+
+func (c *Core) tellable(p *progress) rpc.Index {
+	if c.together {
+		return min(c.commit, p.next-1)
+	}
+	return min(c.commit, p.match)
 }
 
 // loaded sends entries that were read from the disk, if they are still what comes next in this term.

@@ -28,7 +28,7 @@ func (c *Core) atRest() bool {
 func (c *Core) allServed() bool {
 	for _, peer := range c.peers {
 		p := c.office.peers[peer.ID]
-		if p.connected && p.replicating && (p.next <= c.log.last || p.told < min(c.commit, p.match)) {
+		if p.connected && p.replicating && (p.next <= c.log.last || p.told < c.tellable(p)) {
 			return false
 		}
 	}

@@ -259,6 +259,14 @@ func (r *results) loadTable(b *strings.Builder) {
 	}
 }
 
+// figure has three digits, and all that stand before the point.
+func figure(y float64) string {
+	if y >= 1000 {
+		return fmt.Sprintf("%.0f", y)
+	}
+	return fmt.Sprintf("%.3g", y)
+}
+
 // curveTables are a table of each curve, with a line for each of its points.
 func (r *results) curveTables(b *strings.Builder) {
 	for _, name := range curveNames() {
@@ -274,7 +282,7 @@ func (r *results) curveTables(b *strings.Builder) {
 			for i, at := range r.line(name, s.name, panels[0].figure) {
 				fmt.Fprintf(b, "| %.0f |", at.X)
 				for _, p := range panels {
-					fmt.Fprintf(b, " %.3g |", r.line(name, s.name, p.figure)[i].Y)
+					fmt.Fprintf(b, " %s |", figure(r.line(name, s.name, p.figure)[i].Y))
 				}
 				b.WriteString("\n")
 			}
