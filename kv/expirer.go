@@ -12,7 +12,7 @@ import (
 // clock ends anything early (design section 6). Of the services of a node the first account's does it, for all.
 
 const (
-	// expiryPeriod is how often what is over is looked for. The clock that it goes by may be as old, where nothing else is asked.
+	// expiryPeriod is how late an expiry may be noticed.
 	expiryPeriod = 50 * time.Millisecond
 	// expiryMax bounds one command. The next is proposed when it was applied: what expires by the million leaves room for writes.
 	expiryMax = 512

@@ -1,12 +1,16 @@
 package raft
 
+import "github.com/raftbus/raftbus/raft/rpc"
+
 // Quiet is how many of the next ticks do nothing but count, if nothing else happens before them. So a driver need not wake for each: it may
 // step them together, late, but before what comes in the meantime. It is no more than what is certain: 0 while anything is under way, or nobody leads.
 // To be called after Effects.
 func (c *Core) Quiet() int {
 	switch {
-	case c.role == Leader && c.atRest():
-		return c.quietUntil(c.office.beat + uint64(c.ticks.Heartbeat))
+	case c.role == Leader:
+		if beat := c.office.beat + uint64(c.ticks.Heartbeat); c.atRest() && c.fitUntil(beat) {
+			return c.quietUntil(beat)
+		}
 	case c.role == Follower && c.leader != "" && c.election.quickAt == 0:
 		return c.quietUntil(c.election.heard + min(c.election.timeout, c.silenceMax()+1))
 	}
@@ -18,10 +22,16 @@ func (c *Core) quietUntil(tick uint64) int { return int(max(tick, c.now+1) - c.n
 
 // atRest reports whether a leader's next tick only asks whether the next heartbeat is due, and so do those up to that.
 func (c *Core) atRest() bool {
-	o, far := &c.office, uint64(max(c.ticks.ElectionMin-c.ticks.Heartbeat, 0))
 	return c.log.last == c.commit && len(c.log.writes) == 0 && len(c.reads.running) == 0 &&
-		!o.transfer.active() && !c.outdated && len(c.conf.Learners) == 0 &&
-		c.quorum.have(c.within(far, func(p *progress) uint64 { return p.heard })) && c.allServed()
+		!c.office.transfer.active() && !c.outdated && len(c.conf.Learners) == 0 && c.allServed()
+}
+
+// fitUntil reports whether no tick before that one finds that no quorum answers.
+func (c *Core) fitUntil(tick uint64) bool {
+	return c.quorum.have(func(id rpc.NodeID) bool {
+		p := c.office.peers[id]
+		return id == c.id || p != nil && tick-1-p.heard < uint64(c.ticks.ElectionMin)
+	})
 }
 
 // allServed reports whether no peer waits for anything that a tick would send.

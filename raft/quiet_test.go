@@ -49,7 +49,7 @@ func TestLeaderIsNotQuiet(t *testing.T) {
 		"a spare waits for the next tick":     func(s *solo) { s.put(1); s.ack("n2", 4) },
 		"the end of a stream is not told yet": func(s *solo) { s.endOfBulk() },
 		"it hands over":                       func(s *solo) { s.turn(Transfer{To: "n3"}) },
-		"a quorum has not answered for long":  func(s *solo) { s.silent(s.ticks.ElectionMin - s.ticks.Heartbeat) },
+		"a quorum has not answered for long":  func(s *solo) { s.fallSilent() },
 		"it does not lead any more":           func(s *solo) { s.turn(Resign{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -71,11 +71,14 @@ func (s *solo) endOfBulk() {
 	}
 }
 
-// silent has nobody answer for so many ticks, up to a heartbeat.
-func (s *solo) silent(n int) {
-	for s.tickFor(n); s.office.beat != s.now; {
-		s.tickFor(1)
-	}
+// fallSilent has everybody answer between two heartbeats and then nobody, up to the last heartbeat of this office.
+func (s *solo) fallSilent() {
+	s.tickFor(5)
+	s.everyone(s.hard.Term, &rpc.HeartbeatReturn{Last: s.log.last})
+	s.tickFor(s.ticks.ElectionMin - s.ticks.Heartbeat - 5)
+	require.NotZero(s.t, s.Quiet(), "one more heartbeat will do")
+	s.tickFor(s.ticks.Heartbeat)
+	require.Equal(s.t, s.now, s.office.beat)
 }
 
 // Who is gone keeps nobody awake.

@@ -17,7 +17,7 @@ type Placer struct {
 	lives   map[life]map[Ref]bool // the same, by who serves them
 	turn    int                   // of the next host
 	marks   []mark                // what this node had applied, lately
-	told    told                  // of the last announcement that left
+	said    said                  // by the last announcement that left
 	// proposed is when something was proposed that is not done yet; it is proposed again when that takes too long.
 	proposed map[Ref]int64
 }
@@ -51,8 +51,8 @@ type mark struct {
 	index uint64
 }
 
-// told is what an announcement said, and when.
-type told struct {
+// said is what an announcement said, and when.
+type said struct {
 	at            int64
 	able, leaving bool
 }
@@ -113,7 +113,7 @@ const (
 
 // NewPlacer makes the placer of a node, for the account that its name says (In): it knows of no other's hosts and consumers.
 func NewPlacer(self string) *Placer {
-	return &Placer{self: self, records: map[Ref]placed{}, lives: map[life]map[Ref]bool{}, proposed: map[Ref]int64{}}
+	return &Placer{self: self, records: map[Ref]placed{}, lives: map[life]map[Ref]bool{}, proposed: map[Ref]int64{}, said: said{at: -announceIdly}} // the first leaves at once
 }
 
 // Apply takes what was applied.
@@ -198,10 +198,10 @@ func (p *Placer) Hear(now int64, a Announcement) {
 // Tells reports whether this node's announcement is to leave now, and takes it for sent if so. To be asked every AnnounceEvery, or when there
 // is something new.
 func (p *Placer) Tells(now int64, a *Announcement) bool {
-	if p.Consumers() == 0 && a.Able == p.told.able && a.Leaving == p.told.leaving && now-p.told.at < announceIdly-AnnounceEvery/2 {
+	if p.Consumers() == 0 && a.Able == p.said.able && a.Leaving == p.said.leaving && now-p.said.at < announceIdly-AnnounceEvery/2 {
 		return false
 	}
-	p.told = told{now, a.Able, a.Leaving}
+	p.said = said{now, a.Able, a.Leaving}
 	return true
 }
 

@@ -282,6 +282,7 @@ func TestNamesInAccounts(t *testing.T) {
 
 // Announcements are fewer while there are no consumers, but what is new is told at once.
 func TestAnnouncementsAreFewerWithoutConsumers(t *testing.T) {
+	require.True(t, NewPlacer("n1").Tells(1, &Announcement{Node: "n1", Boot: 2}), "a new life is told of at once, able or not")
 	o := newOffice("n1")
 	tells := func(a Announcement) bool { o.now += announced; return o.Tells(o.now, &a) }
 	able := Announcement{Node: "n1", Boot: 1, Able: true}

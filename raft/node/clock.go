@@ -35,6 +35,11 @@ func (c *clock) hear(peer rpc.NodeID, offset time.Duration) {
 // counts: so that nothing expires too soon.
 func (c *clock) median() int64 {
 	now := c.now()
+	return now.Add(c.ahead(now)).UnixNano()
+}
+
+// ahead is how far that is ahead of this node's clock.
+func (c *clock) ahead(now time.Time) time.Duration {
 	c.sorted = append(c.sorted[:0], 0)
 	for _, h := range c.offsets {
 		if now.Sub(h.at) < clockFresh {
@@ -42,7 +47,7 @@ func (c *clock) median() int64 {
 		}
 	}
 	slices.Sort(c.sorted)
-	return now.Add(c.sorted[(len(c.sorted)-1)/2]).UnixNano()
+	return c.sorted[(len(c.sorted)-1)/2]
 }
 
 // metronome turns time into ticks. On a busy machine several come at once, so that timeouts keep their length.

@@ -104,8 +104,10 @@ func (n *Node) stepAll(b *batch, since elapsed) {
 
 func (n *Node) tick(ticks int) {
 	for range ticks {
-		n.time.Store(n.clock.median())
-		n.core.Step(raft.Tick{Clock: n.time.Load()})
+		now := n.clock.now()
+		ahead := n.clock.ahead(now)
+		n.ahead.Store(int64(ahead))
+		n.core.Step(raft.Tick{Clock: now.Add(ahead).UnixNano()})
 		n.streams.tick()
 		n.compact.tick(n.compactTo)
 	}

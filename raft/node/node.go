@@ -93,7 +93,7 @@ type Node struct {
 	reads    atomic.Int64 // reads that wait
 	requests atomic.Int64 // of administration, in the inbox
 	leads    atomic.Bool  // a hint for refusing early: the core decides
-	time     atomic.Int64 // of the clock, at the last tick
+	ahead    atomic.Int64 // how far the cluster's clock was ahead of this node's at the last tick, in ns
 	appender *appender
 	applier  *applier
 	loader   *loader
@@ -154,7 +154,6 @@ func New(o Options) *Node {
 func (n *Node) Start(bus Bus) error {
 	n.inline = true
 	n.delayTimer = time.AfterFunc(math.MaxInt64, n.delayOver)
-	n.rest.begin(n.o.Config.Timing().Tick)
 	if err := n.prepare(bus); err != nil {
 		return err
 	}
@@ -188,6 +187,9 @@ func (n *Node) prepare(bus Bus) error {
 		return err
 	}
 	n.publish()
+	if n.inline {
+		n.rest.begin(n.o.Config.Timing().Tick)
+	}
 	if b, can := bus.(prompter); can && n.inline {
 		n.inbox.prompt = b.OnDelivered(n.delivered) // last: from here on others take turns
 	}

@@ -57,7 +57,7 @@ func (n *Node) Leadership(changed func(bool)) { n.observers = append(n.observers
 func (n *Node) Settled(told func()) { n.settlers = append(n.settlers, told) }
 
 // Clock implements Proposer.
-func (n *Node) Clock() int64 { return n.time.Load() }
+func (n *Node) Clock() int64 { return n.o.Now().UnixNano() + n.ahead.Load() }
 
 // MaxCommandBytes implements Proposer: what fits in one entry. The bus splits what does not fit in one of its messages.
 func (n *Node) MaxCommandBytes() int { return commandBytesMax }

@@ -9,7 +9,7 @@ import "time"
 const (
 	// restAfter is for how many ticks nothing was asked or done before a node rests: those who ask again and again find it awake.
 	restAfter = 10
-	// restTicks bounds the ticks from one waking to the next: Clock is as old at most.
+	// restTicks bounds the ticks from one waking to the next: well below those that may pass at once (ticksAtOnceMax).
 	restTicks = 5
 )
 
@@ -46,7 +46,7 @@ func (r *rest) split(ticks int) elapsed {
 
 // missed is passed for who takes a turn and is not the loop: at rest time passes that the loop is not woken for.
 func (r *rest) missed() elapsed {
-	if r.quiet == 0 {
+	if r.quiet == 0 || r.alarm == nil {
 		return elapsed{}
 	}
 	return r.passed(time.Now())

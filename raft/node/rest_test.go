@@ -43,6 +43,7 @@ func TestCalm(t *testing.T) {
 // resting is how far apart a node's alarms are at present, in ticks.
 func (n *Node) resting() int {
 	n.turning.Lock()
+	defer n.act() // for whoever wanted a turn meanwhile
 	defer n.turning.Unlock()
 	return int(n.rest.at.Sub(n.rest.beat.last) / n.rest.beat.period)
 }

@@ -74,7 +74,7 @@ type Proposer interface {
 	// MaxCommandBytes is the size of the largest command that can be proposed now.
 	MaxCommandBytes() int
 
-	// Clock is the cluster's time as of this node's last tick (10 ms apart, 50 where it rests), in nanoseconds since 1970 UTC: the median of the voters' clocks,
+	// Clock is the cluster's time in nanoseconds since 1970 UTC: the median of the voters' clocks as last heard,
 	// which a leader gives its next entries unless the last has a later time.
 	Clock() int64
 }
