@@ -3,7 +3,7 @@ package raft
 import "github.com/raftbus/raftbus/raft/rpc"
 
 // Quiet is how many of the next ticks do nothing but count, if nothing else happens before them. So a driver need not wake for each: it may
-// step them together, late, but before what comes in the meantime. It is no more than what is certain: 0 while anything is under way, or nobody leads.
+// step them together, late, but before what comes in the meantime. It is no more than what is certain: 0 while nobody leads, and of a leader while anything is under way.
 // To be called after Effects.
 func (c *Core) Quiet() int {
 	switch {

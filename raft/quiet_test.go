@@ -48,6 +48,9 @@ func TestLeaderIsNotQuiet(t *testing.T) {
 		"a read waits for its quorum":         func(s *solo) { s.turn(ReadIndex{1}) },
 		"a spare waits for the next tick":     func(s *solo) { s.put(1); s.ack("n2", 4) },
 		"the end of a stream is not told yet": func(s *solo) { s.endOfBulk() },
+		"its own write is not synced":         func(s *solo) { s.committedByOthers() },
+		"it stores an old copy":               func(s *solo) { s.turn(Outdated{}) },
+		"a learner is to be promoted":         func(s *solo) { s.conf.Learners = members("n4") },
 		"it hands over":                       func(s *solo) { s.turn(Transfer{To: "n3"}) },
 		"a quorum has not answered for long":  func(s *solo) { s.fallSilent() },
 		"it does not lead any more":           func(s *solo) { s.turn(Resign{}) },
@@ -58,6 +61,15 @@ func TestLeaderIsNotQuiet(t *testing.T) {
 			require.Zero(t, s.Quiet())
 		})
 	}
+}
+
+// committedByOthers has n2 and n3 acknowledge an entry that this node has not synced.
+func (s *solo) committedByOthers() {
+	s.thrifty = false
+	s.turn(Propose{Proposals: make([]Proposal, 1)})
+	s.ack("n2", s.log.last)
+	s.ack("n3", s.log.last)
+	require.Equal(s.t, s.log.last, s.commit)
 }
 
 // endOfBulk has n2 and n3 acknowledge two batches, and a tick pass, which does not tell yet that the second is committed.
