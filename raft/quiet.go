@@ -11,7 +11,7 @@ func (c *Core) Quiet() int {
 		if beat := c.office.beat + uint64(c.ticks.Heartbeat); c.atRest() && c.fitUntil(beat) {
 			return c.quietUntil(beat)
 		}
-	case c.role == Follower && c.leader != "" && c.election.quickAt == 0:
+	case c.role == Follower && c.leader != "": // whoever is heard ends what was due for want of a leader
 		return c.quietUntil(c.election.heard + min(c.election.timeout, c.silenceMax()+1))
 	}
 	return 0

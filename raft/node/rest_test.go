@@ -83,3 +83,30 @@ func TestIdleClusterRests(t *testing.T) {
 	g.crash(leader.id())
 	require.Equal(t, uint64(3), g.add(2))
 }
+
+// Chunks of a snapshot leave by the tick: who sends one does not rest.
+func TestWhoSendsASnapshotDoesNotRest(t *testing.T) {
+	g := newGroup(t, "n1")
+	n := g.leader()
+	require.Eventually(t, func() bool {
+		n.turning.Lock()
+		defer n.act()
+		defer n.turning.Unlock()
+		rests := n.quiet() > 0
+		n.streams.list = []*stream{{}}
+		require.Zero(t, n.quiet())
+		n.streams.list = nil
+		return rests
+	}, 10*time.Second, time.Millisecond)
+}
+
+// The clock that is shown is the cluster's, also between the ticks of a node that rests (F24).
+func TestTheClockIsTheClusters(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	n := g.leader()
+	n.turning.Lock()
+	n.clock.hear("n2", time.Hour)
+	n.clock.hear("n3", time.Hour)
+	n.turning.Unlock()
+	require.Eventually(t, func() bool { return n.Clock() > time.Now().Add(time.Hour/2).UnixNano() }, 10*time.Second, time.Millisecond)
+}
