@@ -264,7 +264,7 @@ func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 				if n := len(n2.messages()); n > 0 {
 					told <- n
 				}
-			}))
+			}, func(bool) {}))
 			for _, n := range []*peer{n1, n2} {
 				n.start()
 				n.admit()
@@ -281,6 +281,32 @@ func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 			require.Equal(t, c.plain, others.Load() > 0)
 		})
 	}
+}
+
+// Who waits for a disk when log entries were handed out holds up what comes on the bulk connection, and no heartbeat (L5, F22).
+func TestWhoWaitsOnTheBulkConnectionHoldsUpNoHeartbeat(t *testing.T) {
+	server := startNATS(t)
+	n1, n2 := newPeer(t, server.URL(), "n1"), newPeer(t, server.URL(), "n2")
+	release, waits := make(chan struct{}), make(chan struct{}, 100)
+	require.True(t, n2.OnDelivered(func(bool) {}, func(bool) {
+		if len(n2.messages()) > 0 {
+			waits <- struct{}{}
+			<-release
+		}
+	}))
+	defer close(release)
+	for _, n := range []*peer{n1, n2} {
+		n.start()
+		n.admit()
+	}
+	n1.awaitLink("n2", "connected")
+	require.NoError(t, n1.to("n2").AppendLog(1, &rpc.AppendLogCommand{}, func(rpc.Reply[*rpc.AppendLogReturn]) {}))
+	await(t, waits)
+	for k := range 10 {
+		require.NoError(t, n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(rpc.Reply[*rpc.HeartbeatReturn]) {}))
+		require.Eventually(t, func() bool { return len(n2.messages()) == k+2 }, soon, time.Millisecond)
+	}
+	require.Empty(t, waits)
 }
 
 // After Close has returned no handler runs, and none begins.

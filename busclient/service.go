@@ -183,18 +183,18 @@ func (s *Service) Rekey(current, another []byte) error {
 	return nil
 }
 
-// OnDelivered has told called when messages were handed to the owner, and reports whether both connections can; if not, it is never
-// called. With whole, all that had arrived on a connection is handed out, and told runs on the goroutine that reads it, so that
-// the owner can act without waking anybody; it may not wait, and nothing arrives meanwhile. Else (over TLS) each message has
-// its own call, on a goroutine of its subscription. The connections call it at once. It replaces who was told before.
-func (s *Service) OnDelivered(told func(whole bool)) bool {
+// OnDelivered has one of two called when messages of a connection were handed to the owner, and reports whether both connections can; if not,
+// neither is ever called. With whole, all that had arrived on a connection is handed out, and the call is on the goroutine that reads it, so that
+// the owner can act without waking anybody. Nothing arrives there meanwhile: control may not wait, and bulk for no more than a disk. Else (over TLS)
+// each message has its own call, on a goroutine of its subscription. They are called at the same time. It replaces who was told before.
+func (s *Service) OnDelivered(control, bulk func(whole bool)) bool {
 	for _, bus := range s.buses {
 		if _, can := bus.(batching); !can {
 			return false
 		}
 	}
-	for _, bus := range s.buses {
-		bus.(batching).OnDelivered(told)
+	for p, told := range [paths]func(bool){control, bulk} {
+		s.buses[p].(batching).OnDelivered(told)
 	}
 	return true
 }

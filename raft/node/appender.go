@@ -38,6 +38,9 @@ type appender struct {
 	waiting []job
 	wake    chan struct{}
 
+	spot spot
+
+	// Of a step.
 	jobs    []job // of the step under way; reused
 	batches []wal.Batch
 }
@@ -45,18 +48,44 @@ type appender struct {
 // jobsMax bounds what waits for a disk that hangs.
 const jobsMax = 8192
 
-// submit queues a job. Writes are bounded by what the core lets wait: proposals on a leader, a window of AppendLogs on a
+// submit queues a job, and has it done by the goroutine unless who submits it sees to that. Writes are bounded by what the core lets wait: proposals on a leader, a window of AppendLogs on a
 // follower. Messages alone are not, so beyond the bound they are dropped, as the bus might: whoever asked asks again.
-func (a *appender) submit(j job) {
+func (a *appender) submit(j job, ring bool) {
 	a.mu.Lock()
 	if j.write.Seq > 0 || len(a.waiting) < jobsMax {
 		a.waiting = append(a.waiting, j)
 	}
 	a.mu.Unlock()
+	if ring {
+		a.ring()
+	}
+}
+
+func (a *appender) ring() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
 	}
+}
+
+// onSpot does a step on the caller's goroutine if it can be done now, and else leaves it to the appender's.
+func (a *appender) onSpot() error {
+	if !a.spot.try() {
+		a.ring()
+		return nil
+	}
+	_, err := a.done()
+	if errors.Is(err, wal.ErrFull) {
+		a.ring() // it waits, and tries again
+		return nil
+	}
+	return err
+}
+
+// done does the step that spot was asked for.
+func (a *appender) done() (worked bool, err error) {
+	defer func() { a.spot.done(worked) }()
+	return a.step()
 }
 
 // appendBytesMax bounds the entries of one append, but for what one turn has written: a disk that was slow must not be asked for
@@ -239,8 +268,10 @@ func (a *appender) putBack() {
 // run is the appender's goroutine. It ends when stop is closed and nothing waits, or at the first error, which is fatal
 // (D5). A full disk is none: the same append is tried again until there is room.
 func (a *appender) run(stop <-chan struct{}) error {
+	defer a.spot.end()
 	for {
-		worked, err := a.step()
+		a.spot.begin()
+		worked, err := a.done()
 		full := errors.Is(err, wal.ErrFull)
 		switch {
 		case err != nil && !full:

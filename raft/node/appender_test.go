@@ -52,7 +52,7 @@ func TestMessagesLeaveAfterTheSync(t *testing.T) {
 		a.submit(job{
 			write: raft.Write{Seq: uint64(i), HardState: &rpc.HardState{Term: 1, Vote: "n2"}, Entries: []rpc.Entry{entry(i)}},
 			then:  []rpc.Message{{Body: &rpc.AppendLogReturn{Match: i}}},
-		})
+		}, true)
 	}
 	worked, err := a.step()
 	require.NoError(t, err)
@@ -66,9 +66,9 @@ func TestMessagesLeaveAfterTheSync(t *testing.T) {
 func TestAppenderBound(t *testing.T) {
 	a, _ := newAppender(t, func(rpc.Message) {})
 	for range jobsMax + 10 {
-		a.submit(job{then: []rpc.Message{{}}})
+		a.submit(job{then: []rpc.Message{{}}}, true)
 	}
-	a.submit(job{write: raft.Write{Seq: 1, Entries: []rpc.Entry{entry(1)}}})
+	a.submit(job{write: raft.Write{Seq: 1, Entries: []rpc.Entry{entry(1)}}}, true)
 	require.Len(t, a.waiting, jobsMax+1)
 }
 
@@ -97,7 +97,7 @@ func TestAppenderOnAFullDisk(t *testing.T) {
 			e.Data = make([]byte, 50<<10)
 			j.write.Entries = append(j.write.Entries, e)
 		}
-		a.submit(j)
+		a.submit(j, true)
 	}
 	for err == nil {
 		_, err = a.step()

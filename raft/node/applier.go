@@ -25,6 +25,7 @@ type applier struct {
 	snaps    *snapDir            // nil: this node receives none
 	rest     func(time.Duration) // between steps of installing a snapshot; nil: there is no other work
 	work     chan applyWork
+	spot     spot
 }
 
 // applyWork is one of the two.
@@ -46,6 +47,21 @@ func (a *applier) step(w applyWork) error {
 		a.report(raft.ApplyDone{Index: reached}, false)
 	}
 	return err
+}
+
+// onSpot does a step on the caller's goroutine if it can be done now, and else leaves it to the applier's.
+func (a *applier) onSpot(w applyWork) error {
+	if !a.spot.try() {
+		a.work <- w // never blocks: the core hands out one at a time
+		return nil
+	}
+	return a.done(w)
+}
+
+// done does the step that spot was asked for.
+func (a *applier) done(w applyWork) error {
+	defer a.spot.done(true)
+	return a.step(w)
 }
 
 // install puts a snapshot that was received in the place of the state. Whoever waits for an entry that it includes is not answered:
@@ -136,6 +152,7 @@ func (a *applier) entries(run raft.Apply) ([]rpc.Entry, error) {
 
 // run is the applier's goroutine.
 func (a *applier) run(stop <-chan struct{}) error {
+	defer a.spot.end()
 	a.rest = func(d time.Duration) {
 		select {
 		case <-stop:
@@ -147,7 +164,8 @@ func (a *applier) run(stop <-chan struct{}) error {
 		case <-stop:
 			return nil
 		case work := <-a.work:
-			if err := a.step(work); err != nil {
+			a.spot.begin()
+			if err := a.done(work); err != nil {
 				return err
 			}
 		}

@@ -264,7 +264,7 @@ func TestRepairWithAnotherEntryStopsTheNode(t *testing.T) {
 	require.NoError(t, err)
 	other := lost
 	other.Data = []byte("what was not so!")
-	a.submit(job{write: raft.Write{Seq: 1, Repairs: []rpc.Entry{other}}, then: []rpc.Message{{}}})
+	a.submit(job{write: raft.Write{Seq: 1, Repairs: []rpc.Entry{other}}, then: []rpc.Message{{}}}, true)
 	_, err = a.step()
 	require.ErrorIs(t, err, wal.ErrInvalid)
 	require.ErrorContains(t, err, "raftbus member replace")

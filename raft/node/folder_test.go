@@ -154,9 +154,11 @@ func serveOnce(t *testing.T, fs vfs.FS) error {
 	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	require.NoError(t, err)
 	n := New(Options{Config: conf, Instance: f.Instance, Folder: f, Log: log, Machine: &sum{}, Logger: quiet()})
-	if err := n.Start(port{newHub(), "n1"}); err != nil {
+	hub := newHub()
+	if err := n.Start(port{hub, "n1"}); err != nil {
 		return err
 	}
+	defer hub.leave("n1")
 	n.Bus(true)
 	require.Eventually(t, func() bool { return n.Status().Serving }, 5*time.Second, time.Millisecond)
 	return n.Stop(t.Context())

@@ -30,10 +30,70 @@ type hub struct {
 	round uint64
 	// mangle, if set, is given every command and says what arrives in its place.
 	mangle func(rpc.Message) []rpc.Message
+	plain  bool // a node is not told when messages were handed to it, as over TLS
+	narrow bool // all comes on the control connection
+	lanes  map[rpc.NodeID]*lanes
 }
 
 func newHub() *hub {
-	return &hub{nodes: map[rpc.NodeID]*Node{}, down: map[rpc.NodeID]bool{}, open: map[uint64]func(rpc.Message){}}
+	return &hub{nodes: map[rpc.NodeID]*Node{}, down: map[rpc.NodeID]bool{}, open: map[uint64]func(rpc.Message){}, lanes: map[rpc.NodeID]*lanes{}}
+}
+
+// lanes are what reads a node's connections: a goroutine for each, on which the node is told that something was handed out.
+type lanes struct {
+	control, bulk chan struct{}
+	group         sync.WaitGroup
+}
+
+func (l *lanes) read(handed chan struct{}, told func(whole bool)) {
+	l.group.Go(func() {
+		for range handed {
+			told(true)
+		}
+	})
+}
+
+// OnDelivered makes a port a prompter.
+func (p port) OnDelivered(control, bulk func(whole bool)) bool {
+	if p.hub.plain {
+		return false
+	}
+	l := &lanes{control: make(chan struct{}, 1), bulk: make(chan struct{}, 1)}
+	l.read(l.control, control)
+	l.read(l.bulk, bulk)
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
+	p.hub.lanes[p.self] = l
+	return true
+}
+
+// handed has a node told that a message was handed to it. h.mu is held.
+func (h *hub) handed(to rpc.NodeID, method rpc.Method) {
+	l := h.lanes[to]
+	if l == nil {
+		return
+	}
+	lane := l.control
+	if !h.narrow && (method == rpc.MethodAppendLog || method == rpc.MethodInstallSnapshot) {
+		lane = l.bulk
+	}
+	select {
+	case lane <- struct{}{}:
+	default:
+	}
+}
+
+// leave ends a node's lanes.
+func (h *hub) leave(id rpc.NodeID) {
+	h.mu.Lock()
+	l := h.lanes[id]
+	delete(h.lanes, id)
+	h.mu.Unlock()
+	if l != nil {
+		close(l.control)
+		close(l.bulk)
+		l.group.Wait()
+	}
 }
 
 // passes reports whether what one node says reaches another.
@@ -61,6 +121,7 @@ func (p port) Answer(m rpc.Message) error {
 	if done := p.hub.open[m.Call.Round]; done != nil && p.hub.passes(p.self, m.To) {
 		delete(p.hub.open, m.Call.Round)
 		done(m)
+		p.hub.handed(m.To, m.Body.Method())
 	}
 	return nil
 }
@@ -121,6 +182,7 @@ func ask[R rpc.Body](c client, term rpc.Term, cmd rpc.Body, done rpc.Done[R]) er
 	}
 	for _, m := range list {
 		h.nodes[m.To].Receive(m)
+		h.handed(m.To, m.Body.Method())
 	}
 	return nil
 }
@@ -186,19 +248,30 @@ type group struct {
 	logs     map[rpc.NodeID]*wal.Log
 	machines map[rpc.NodeID]*sum
 	limits   raft.Limits
+	onDisk   func(id rpc.NodeID, disk vfs.FS) vfs.FS // wraps what the log is on; nil: nothing does
 }
 
 func newGroup(t *testing.T, ids ...rpc.NodeID) *group { return limitedGroup(t, coreLimits(), ids...) }
 
 // limitedGroup is a group whose cores have these bounds.
 func limitedGroup(t *testing.T, limits raft.Limits, ids ...rpc.NodeID) *group {
-	g := &group{t: t, hub: newHub(), ids: ids, limits: limits, disks: map[rpc.NodeID]*vfs.MemFS{}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}
-	for _, id := range ids {
+	g := emptyGroup(t, ids...)
+	g.limits = limits
+	return g.begin()
+}
+
+// emptyGroup is a group that begin starts.
+func emptyGroup(t *testing.T, ids ...rpc.NodeID) *group {
+	return &group{t: t, hub: newHub(), ids: ids, limits: coreLimits(), disks: map[rpc.NodeID]*vfs.MemFS{}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}
+}
+
+func (g *group) begin() *group {
+	for _, id := range g.ids {
 		g.disks[id] = vfs.NewCrashableMem()
 		g.start(id)
 	}
-	t.Cleanup(func() {
-		for _, id := range ids {
+	g.t.Cleanup(func() {
+		for _, id := range g.ids {
 			g.stop(id)
 		}
 	})
@@ -208,7 +281,11 @@ func limitedGroup(t *testing.T, limits raft.Limits, ids ...rpc.NodeID) *group {
 func (g *group) start(id rpc.NodeID) {
 	conf, err := config.Validate(config.Config{NodeID: id, MemberIDs: g.ids})
 	require.NoError(g.t, err)
-	g.logs[id], err = wal.Open(g.disks[id], "wal", wal.Options{})
+	var disk vfs.FS = g.disks[id]
+	if g.onDisk != nil {
+		disk = g.onDisk(id, disk)
+	}
+	g.logs[id], err = wal.Open(disk, "wal", wal.Options{})
 	require.NoError(g.t, err)
 	g.machines[id] = &sum{}
 	n := New(Options{Config: conf, Instance: instance(id), Log: g.logs[id], Machine: g.machines[id], Logger: slog.New(slog.NewTextHandler(g.t.Output(), nil)).With("node", id)})
@@ -241,6 +318,7 @@ func (g *group) stop(id rpc.NodeID) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	require.NoError(g.t, g.hub.nodes[id].Stop(ctx))
+	g.hub.leave(id)
 	require.NoError(g.t, g.logs[id].Close())
 }
 

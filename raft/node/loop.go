@@ -142,12 +142,16 @@ func (n *Node) carryOut(e *raft.Effects, b *batch) {
 	n.rememberProposals(e.Proposed, b.proposals)
 	n.together.send(e.Send)
 	if e.Write.Seq > 0 || len(e.SendAfterSync) > 0 {
-		n.appender.submit(job{write: e.Write, then: e.SendAfterSync})
+		n.left.write = n.leavesWrite(e)
+		n.appender.submit(job{write: e.Write, then: e.SendAfterSync}, !n.left.write)
 	}
 	if n.marks != nil {
 		n.marks.committed(n.core.Status().Commit)
 	}
-	if e.Apply.To > 0 {
+	switch {
+	case n.leavesApply(e.Apply):
+		n.left.apply = e.Apply
+	case e.Apply.To > 0:
 		n.applier.work <- applyWork{run: e.Apply} // never blocks: the core hands out one at a time
 	}
 	n.carrySnapshots(e)

@@ -84,5 +84,5 @@ func (n *Node) delayOver() {
 		n.hold()
 	}
 	n.turning.Unlock()
-	n.act()
+	n.act(hasty)
 }

@@ -74,9 +74,11 @@ type Node struct {
 	leading   bool
 	viewed    int // ticks since a leader's view of its peers was made known
 	room      room
-	commands  uint64 // what the state machine says of the versions it knows; never changed
-	over      bool   // the loop has ended
-	offered   bool   // in this turn, a received snapshot to the core
+	commands  uint64   // what the state machine says of the versions it knows; never changed
+	over      bool     // the loop has ended
+	taker     taker    // of the turn under way
+	left      spotWork // by it
+	offered   bool     // in this turn, a received snapshot to the core
 	observers []func(bool)
 	settlers  []func()
 	steps     []raft.Proposal        // reused
@@ -179,8 +181,8 @@ func (n *Node) prepare(bus Bus) error {
 	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
 	n.together = together{sender: &n.send, bus: multicastOf(bus, n.o.Config.Multicast())}
 	n.together.cork, _ = bus.(corker)
-	n.appender = &appender{log: n.o.Log, marks: n.marks, group: n.o.Group, report: n.report, send: n.send.send, release: n.releaseSnapshot, wake: make(chan struct{}, 1)}
-	n.applier = &applier{log: n.o.Log, group: n.o.Group, machine: n.o.Machine, waiters: &n.waiters, report: n.report, settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps, work: make(chan applyWork, applyWorkMax)}
+	n.appender = &appender{log: n.o.Log, marks: n.marks, group: n.o.Group, report: n.reports(steady), send: n.send.send, release: n.releaseSnapshot, wake: make(chan struct{}, 1)}
+	n.applier = &applier{log: n.o.Log, group: n.o.Group, machine: n.o.Machine, waiters: &n.waiters, report: n.reports(hasty), settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps, work: make(chan applyWork, applyWorkMax)}
 	n.loader = &loader{log: n.o.Log, group: n.o.Group, inbox: n.inbox, work: make(chan raft.Load, config.MaxMembers)}
 	n.prepareSnapshots()
 	if err := n.begin(); err != nil {
@@ -191,7 +193,7 @@ func (n *Node) prepare(bus Bus) error {
 		n.rest.begin(n.o.Config.Timing().Tick)
 	}
 	if b, can := bus.(prompter); can && n.inline {
-		n.inbox.prompt = b.OnDelivered(n.delivered) // last: from here on others take turns
+		n.inbox.prompt = b.OnDelivered(n.deliveredTo(hasty), n.deliveredTo(patient)) // last: from here on others take turns
 	}
 	return nil
 }

@@ -20,12 +20,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A state machine of one's own, replicated by three nodes: all apply the same.
 func TestReplicates(t *testing.T) {
-	g := newGroup(t, "n1", "n2", "n3")
-	for i := range uint64(100) {
-		g.add(i)
-	}
-	for _, id := range g.ids {
-		require.Eventually(t, func() bool { return g.machines[id].value() == 4950 }, 5*time.Second, time.Millisecond, id)
+	for name, plain := range map[string]bool{"lanes": false, "plain": true} {
+		t.Run(name, func(t *testing.T) {
+			g := emptyGroup(t, "n1", "n2", "n3")
+			g.hub.plain = plain
+			g.begin()
+			for i := range uint64(100) {
+				g.add(i)
+			}
+			for _, id := range g.ids {
+				require.Eventually(t, func() bool { return g.machines[id].value() == 4950 }, 5*time.Second, time.Millisecond, id)
+			}
+		})
 	}
 }
 
@@ -139,6 +145,7 @@ func TestApplyErrorStopsTheNode(t *testing.T) {
 	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: broken{&sum{}}, Logger: quiet()})
 	hub := newHub()
 	hub.nodes["n1"] = n
+	defer hub.leave("n1")
 	var told []bool
 	n.Leadership(func(leading bool) { told = append(told, leading) })
 	require.NoError(t, n.Start(port{hub, "n1"}))

@@ -47,7 +47,7 @@ func TestCalm(t *testing.T) {
 // resting is how far apart a node's alarms are at present, in ticks.
 func (n *Node) resting() int {
 	n.turning.Lock()
-	defer n.act() // for whoever wanted a turn meanwhile
+	defer n.act(hasty) // for whoever wanted a turn meanwhile
 	defer n.turning.Unlock()
 	return int(n.rest.at.Sub(n.rest.beat.last) / n.rest.beat.period)
 }
@@ -55,7 +55,7 @@ func (n *Node) resting() int {
 // counted is up to when a node's ticks were counted.
 func (n *Node) counted() time.Time {
 	n.turning.Lock()
-	defer n.act()
+	defer n.act(hasty)
 	defer n.turning.Unlock()
 	return n.rest.beat.last
 }
@@ -90,7 +90,7 @@ func TestWhoSendsASnapshotDoesNotRest(t *testing.T) {
 	n := g.leader()
 	require.Eventually(t, func() bool {
 		n.turning.Lock()
-		defer n.act()
+		defer n.act(hasty)
 		defer n.turning.Unlock()
 		rests := n.quiet() > 0
 		n.streams.list = []*stream{{}}

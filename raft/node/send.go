@@ -22,7 +22,7 @@ type Bus interface {
 
 // prompter is a bus that tells, on the goroutine that handed it out, when it has handed out something; whole: it was all that had arrived.
 type prompter interface {
-	OnDelivered(func(whole bool)) bool // false: it will not
+	OnDelivered(control, bulk func(whole bool)) bool // false: it will not
 }
 
 // corker is a bus that can have what is sent meanwhile leave together.

@@ -25,9 +25,9 @@ const turnsMax = 2
 
 // act takes a turn or two on the caller's goroutine, if there is reason to and nobody else does. The caller holds no lock, and may hold
 // the turn: then it does nothing.
-func (n *Node) act() {
+func (n *Node) act(by taker) {
 	for range turnsMax {
-		if !n.inbox.due(n.held()) || !n.tryTurn() {
+		if !n.inbox.due(n.held()) || !n.tryTurn(by) {
 			return
 		}
 	}
@@ -42,34 +42,53 @@ func (n *Node) Gather() { n.inbox.gathering.Store(true) }
 // Prompt implements Prompter.
 func (n *Node) Prompt(whole bool) {
 	n.inbox.gathering.Store(false)
-	n.delivered(whole)
+	n.delivered(whole, hasty)
 }
 
-// delivered is told by the bus that it has handed out messages: all that had arrived, or one of maybe many that wait with it. Then the
+// delivered is told that messages were handed out: all that had arrived, or one of maybe many that wait with it. Then the
 // loop's goroutine is woken, which finds more of them.
-func (n *Node) delivered(whole bool) {
+func (n *Node) delivered(whole bool, by taker) {
 	if whole {
-		n.act()
+		n.act(by)
 	} else {
 		n.inbox.ring()
 	}
 }
 
-// tryTurn takes one turn, if none is under way. It reports whether another may be tried.
-func (n *Node) tryTurn() bool {
+func (n *Node) deliveredTo(by taker) func(bool) {
+	return func(whole bool) { n.delivered(whole, by) }
+}
+
+// tryTurn takes one turn, if none is under way, and does what it left. It reports whether another may be tried.
+func (n *Node) tryTurn(by taker) bool {
 	if !n.turning.TryLock() {
 		return false
 	}
-	defer n.turning.Unlock()
-	if n.over {
-		return false
+	left, ok := n.turnOf(by)
+	n.turning.Unlock()
+	if !ok || !left.write && left.apply.To == 0 {
+		return ok
 	}
+	err := guard(func() error { return n.onSpot(left) })
+	if err != nil {
+		n.fail(err)
+	}
+	return err == nil
+}
+
+// turnOf takes a turn. The turn is the caller's.
+func (n *Node) turnOf(by taker) (left spotWork, ok bool) {
+	if n.over {
+		return left, false
+	}
+	n.taker, n.left = by, spotWork{}
 	err := guard(func() error { return n.takeTurn(n.rest.missed()) })
+	left, n.taker, n.left = n.left, hasty, spotWork{}
 	if err != nil {
 		n.over = true
 		n.fail(err)
 	}
-	return err == nil
+	return left, err == nil
 }
 
 // loopTurn is a turn of the loop's own goroutine, and what came up meanwhile.
@@ -85,7 +104,7 @@ func (n *Node) loopTurn(alarmed bool) error {
 	}
 	n.turning.Unlock()
 	if err == nil {
-		n.act()
+		n.act(hasty)
 	}
 	return err
 }
@@ -101,10 +120,12 @@ func (n *Node) hold() {
 	n.readsWait.Store(n.core != nil && n.core.Confirming())
 }
 
-// report brings the completion of a goroutine's work, which then takes the turn that follows; unless it has more work.
-func (n *Node) report(e raft.Event, more bool) {
-	n.inbox.completedOr(more || !n.inline, e)
-	if n.inline && !more {
-		n.act()
+// reports brings the completion of a goroutine's work, which then takes the turn that follows; unless it has more work.
+func (n *Node) reports(by taker) func(e raft.Event, more bool) {
+	return func(e raft.Event, more bool) {
+		n.inbox.completedOr(more || !n.inline, e)
+		if n.inline && !more {
+			n.act(by)
+		}
 	}
 }

@@ -1,0 +1,309 @@
+package node
+
+import (
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
+)
+
+// gaugedDisk calls syncing before each sync of a file's data, on the goroutine that syncs.
+type gaugedDisk struct {
+	vfs.FS
+	syncing func() error
+}
+
+type gaugedFile struct {
+	vfs.File
+	disk *gaugedDisk
+}
+
+func (d *gaugedDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := d.FS.Create(name, c)
+	return &gaugedFile{f, d}, err
+}
+
+func (d *gaugedDisk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, opts...)
+	return &gaugedFile{f, d}, err
+}
+
+func (f *gaugedFile) SyncData() error {
+	if err := f.disk.syncing(); err != nil {
+		return err
+	}
+	return f.File.SyncData()
+}
+
+// onSpotNow reports whether the caller is called by work on the spot.
+func onSpotNow() bool {
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers)])
+	for {
+		f, more := frames.Next()
+		if strings.HasSuffix(f.Function, "(*Node).onSpot") {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}
+
+// gauged is a group of three with a disk each that calls syncing.
+func gauged(t *testing.T, hub func(*hub), syncing func(id rpc.NodeID) error) *group {
+	g := emptyGroup(t, "n1", "n2", "n3")
+	hub(g.hub)
+	g.onDisk = func(id rpc.NodeID, disk vfs.FS) vfs.FS {
+		return &gaugedDisk{disk, func() error { return syncing(id) }}
+	}
+	return g.begin()
+}
+
+func withLanes(*hub) {}
+
+// What a client alone writes is synced by followers on the goroutine that reads the bulk connection, and by the leader on its appender's,
+// beside its followers. What comes on the control connection, or over TLS, is left to the appender.
+func TestWhoSyncsWhatOneClientWrites(t *testing.T) {
+	for name, hub := range map[string]func(*hub){"lanes": withLanes, "control only": func(h *hub) { h.narrow = true }, "plain": func(h *hub) { h.plain = true }} {
+		t.Run(name, func(t *testing.T) {
+			never := name != "lanes"
+			var mu sync.Mutex
+			spots := map[rpc.NodeID]int{}
+			g := gauged(t, hub, func(id rpc.NodeID) error {
+				if onSpotNow() {
+					mu.Lock()
+					defer mu.Unlock()
+					spots[id]++
+				}
+				return nil
+			})
+			leader := g.leader().id()
+			require.Eventually(t, func() bool {
+				g.add(1)
+				mu.Lock()
+				defer mu.Unlock()
+				followed := 0
+				for id, n := range spots {
+					if id != leader && n >= 20 {
+						followed++
+					}
+				}
+				return never && g.machines[leader].value() > 100 || followed > 0
+			}, 20*time.Second, time.Millisecond, "no follower syncs on the spot")
+			require.Equal(t, leader, g.leader().id(), "the machine was too slow for this test")
+			mu.Lock()
+			defer mu.Unlock()
+			require.Zero(t, spots[leader], "who leads does not read the others' answers while it syncs")
+			if never {
+				require.Empty(t, spots)
+			}
+		})
+	}
+}
+
+// A follower whose disk begins to hang, on the spot, hears its leader all the same, and comes back when the disk is well; the others go on
+// (L5, F22).
+func TestDiskThatHangsOnTheSpotStopsNoHeartbeat(t *testing.T) {
+	var hangs atomic.Bool
+	hung, release := make(chan rpc.NodeID, 1), make(chan struct{})
+	g := gauged(t, withLanes, func(id rpc.NodeID) error {
+		if hangs.Load() && onSpotNow() && hangs.CompareAndSwap(true, false) {
+			hung <- id
+			<-release
+		}
+		return nil
+	})
+	letGo := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(letGo) // before the nodes stop
+	hangs.Store(true)
+	var follower *Node
+	require.Eventually(t, func() bool {
+		g.add(1)
+		select {
+		case id := <-hung:
+			follower = g.hub.nodes[id]
+			return true
+		default:
+			return false
+		}
+	}, 20*time.Second, time.Millisecond)
+	leader := g.leader()
+	before, held := follower.Status(), g.logs[follower.id()].State(0).Last.Index
+	require.Equal(t, leader.id(), before.Leader)
+	require.Never(t, func() bool {
+		g.add(1)
+		now := follower.Status()
+		return now.Leader != before.Leader || now.Term != before.Term
+	}, 4*time.Second, 20*time.Millisecond)
+	require.Equal(t, held, g.logs[follower.id()].State(0).Last.Index)
+	letGo()
+	want := g.add(0)
+	require.Eventually(t, func() bool { return g.machines[follower.id()].value() == want }, 5*time.Second, time.Millisecond)
+}
+
+// A sync that fails on the spot stops the node, as any does (D5).
+func TestSyncThatFailsOnTheSpotStopsTheNode(t *testing.T) {
+	bad := errors.New("bad sector")
+	failed := make(chan rpc.NodeID, 3)
+	var fails atomic.Bool
+	g := gauged(t, withLanes, func(id rpc.NodeID) error {
+		if fails.Load() && onSpotNow() && fails.CompareAndSwap(true, false) {
+			failed <- id
+			return bad
+		}
+		return nil
+	})
+	fails.Store(true)
+	var id rpc.NodeID
+	require.Eventually(t, func() bool {
+		g.add(1)
+		select {
+		case id = <-failed:
+			return true
+		default:
+			return false
+		}
+	}, 20*time.Second, time.Millisecond)
+	<-g.hub.nodes[id].Done()
+	require.ErrorIs(t, g.hub.nodes[id].Err(), bad)
+	g.cutOff(id, true)
+	g.hub.leave(id)
+	require.NoError(t, g.logs[id].Close())
+	g.ids = slices.DeleteFunc(g.ids, func(other rpc.NodeID) bool { return other == id })
+	g.add(1) // the others go on
+}
+
+// readyNow has others do what is to be done.
+func (s *spot) readyNow() { s.quick.Store(spotQuickMin) }
+
+// A write on the spot is made durable before the messages that attest it leave, by whoever may; else the goroutine is woken, and nothing is lost.
+func TestAppenderOnTheSpot(t *testing.T) {
+	var left []rpc.Index
+	a, _ := newAppender(t, func(m rpc.Message) { left = append(left, m.Body.(*rpc.AppendLogReturn).Match) })
+	put := func(i rpc.Index) {
+		a.submit(job{write: raft.Write{Seq: uint64(i), Entries: []rpc.Entry{entry(i)}}, then: []rpc.Message{{Body: &rpc.AppendLogReturn{Match: i}}}}, false)
+	}
+	told := reports(a)
+	put(1)
+	require.NoError(t, a.onSpot())
+	require.Equal(t, []rpc.Index{1}, left)
+	require.Equal(t, rpc.Index(1), a.log.State(0).Last.Index)
+	require.Equal(t, []raft.Event{raft.DiskDone{Seq: 1}}, *told)
+	require.Empty(t, a.wake)
+
+	a.spot.begin() // the goroutine is at it
+	put(2)
+	require.NoError(t, a.onSpot())
+	require.Equal(t, []rpc.Index{1}, left)
+	require.Len(t, a.wake, 1, "nobody does it")
+	_, err := a.done()
+	require.NoError(t, err)
+	require.Equal(t, []rpc.Index{1, 2}, left)
+
+	stop := make(chan struct{})
+	close(stop)
+	require.NoError(t, a.run(stop))
+	put(3)
+	require.NoError(t, a.onSpot())
+	require.Equal(t, []rpc.Index{1, 2}, left, "the log may be closed")
+}
+
+// A full disk is no error on the spot either: the goroutine tries again (F21).
+func TestFullDiskOnTheSpot(t *testing.T) {
+	disk := waltest.New()
+	log, err := wal.Open(disk, "wal", wal.Options{Inline: true, SegmentBytes: 16 << 10})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = log.Close() })
+	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
+	disk.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Create {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	a := &appender{log: log, report: ignore, send: func(rpc.Message) { t.Error("a message left") }, wake: make(chan struct{}, 1)}
+	e := entry(1)
+	e.Data = make([]byte, 64<<10)
+	a.submit(job{write: raft.Write{Seq: 1, Entries: []rpc.Entry{e}}, then: []rpc.Message{{}}}, false)
+	require.NoError(t, a.onSpot())
+	require.Len(t, a.wake, 1)
+	require.True(t, a.waits())
+}
+
+// Whoever ends waits for who is at it; afterwards nobody begins.
+func TestSpotEnds(t *testing.T) {
+	var s spot
+	require.True(t, s.try())
+	ended := make(chan struct{})
+	go func() { s.end(); close(ended) }()
+	require.Never(t, func() bool { return closed(ended) }, 50*time.Millisecond, time.Millisecond)
+	require.False(t, s.try())
+	s.done(true)
+	<-ended
+	require.False(t, s.try())
+}
+
+// Only what has been quick for a while is done on the spot: one slow step, and it is the goroutine's for as long again. To find nothing to do says nothing.
+func TestOnlyQuickStepsAreDoneOnTheSpot(t *testing.T) {
+	var s spot
+	step := func(took time.Duration, worked bool) {
+		s.begin()
+		s.began = s.began.Add(-took)
+		s.done(worked)
+	}
+	for range spotQuickMin {
+		require.False(t, s.ready())
+		step(0, true)
+	}
+	require.True(t, s.ready())
+	step(time.Second, false)
+	require.True(t, s.ready())
+	step(spotTimeMax, true)
+	require.False(t, s.ready())
+	for range 2 * spotQuickMin {
+		step(0, false)
+	}
+	require.False(t, s.ready())
+}
+
+// What is left to who took the turn: little, to those who may wait, of what is quick.
+func TestWhatIsLeftForTheSpot(t *testing.T) {
+	small := raft.Effects{Write: raft.Write{Seq: 1, Entries: []rpc.Entry{entry(1)}}, SendAfterSync: []rpc.Message{{}}}
+	large, alone := small, small
+	large.Write.Entries = []rpc.Entry{{Data: make([]byte, spotBytesMax)}}
+	alone.SendAfterSync = nil
+	short, long := raft.Apply{To: 1, Entries: make([]rpc.Entry, spotEntriesMax)}, raft.Apply{To: 1, Entries: make([]rpc.Entry, spotEntriesMax+1)}
+	n := &Node{appender: &appender{}, applier: &applier{}}
+	n.taker = patient
+	require.False(t, n.leavesWrite(&small), "nothing is known of the disk")
+	require.False(t, n.leavesApply(short))
+	n.appender.spot.readyNow()
+	n.applier.spot.readyNow()
+	require.True(t, n.leavesWrite(&small))
+	require.False(t, n.leavesWrite(&large))
+	require.False(t, n.leavesWrite(&alone), "a leader's")
+	require.False(t, n.leavesWrite(&raft.Effects{SendAfterSync: []rpc.Message{{}}}), "no write")
+	require.True(t, n.leavesApply(short))
+	require.False(t, n.leavesApply(long))
+	require.False(t, n.leavesApply(raft.Apply{To: 1}), "it is to be read from the disk")
+	n.taker = steady
+	require.False(t, n.leavesWrite(&small), "who syncs would wait for itself")
+	require.True(t, n.leavesApply(short))
+	n.taker = hasty
+	require.False(t, n.leavesWrite(&small))
+	require.False(t, n.leavesApply(short))
+}
