@@ -14,6 +14,8 @@
 //	compactor looks how much of the log may be forgotten, and cuts it (compactor.go). Beside that it writes down what is known
 //	          of the peers' starts (starts.go).
 //
+// Small writes and short runs are done in the appender's and the applier's place by who took the turn, after it, if that may wait (spot.go).
+//
 // Everything that happens comes back as an event in its one bounded inbox. What the bus brings beyond the bound
 // is dropped and counted: its sender retries. What clients bring beyond it is refused with ErrBusy.
 //
