@@ -1,7 +1,7 @@
 package busclient
 
 // The receiving side: callbacks of the bus decode, check, and hand over. They never wait, for the disk least of all: a
-// callback that waits stops all that comes after it.
+// callback that waits stops all that comes after it. The owner, once told that all is handed out, may wait for a moment on the bulk connection.
 
 import (
 	"errors"

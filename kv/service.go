@@ -104,7 +104,7 @@ type Service struct {
 
 	lane     Lane // nil: there is none
 	prompter node.Prompter
-	corked   bool // by the applier's goroutine, until a run is settled
+	corked   bool // by who applies, until a run is settled
 
 	protocol   *jetstream.Protocol
 	hosts      Hosts

@@ -56,7 +56,7 @@ const (
 	ConsumerRemoved
 )
 
-// feed passes events to the follower. Apply's goroutine owns it, once the first Apply has begun.
+// feed passes events to the follower. Whoever calls Apply owns it meanwhile, once the first Apply has begun.
 type feed struct {
 	followers []func(Batch)
 	events    events // used again and again

@@ -29,8 +29,9 @@ type appender struct {
 	group wal.GroupID
 	marks *milestones // nil: nobody wants them
 	send  func(rpc.Message)
-	// report brings an event to the loop; more: this goroutine has more to do.
-	report func(e raft.Event, more bool)
+	// report brings an event to the loop; more: this goroutine has more to do. It reports whether act is to be called after the step.
+	report func(e raft.Event, more bool) bool
+	act    func()
 	// release is called when a new base is durable; nil: nothing is to be done then.
 	release func()
 
@@ -43,6 +44,7 @@ type appender struct {
 	// Of a step.
 	jobs    []job // of the step under way; reused
 	batches []wal.Batch
+	acts    bool // act is to be called
 }
 
 // jobsMax bounds what waits for a disk that hangs.
@@ -68,13 +70,13 @@ func (a *appender) ring() {
 	}
 }
 
-// onSpot does a step on the caller's goroutine if it can be done now, and else leaves it to the appender's.
+// onSpot does a step on the caller's goroutine if it can be done now and is little, and else leaves it to the appender's.
 func (a *appender) onSpot() error {
-	if !a.spot.try() {
+	if !a.little() || !a.spot.try() {
 		a.ring()
 		return nil
 	}
-	_, err := a.done()
+	_, err := a.stepAndAct()
 	if errors.Is(err, wal.ErrFull) {
 		a.ring() // it waits, and tries again
 		return nil
@@ -82,10 +84,29 @@ func (a *appender) onSpot() error {
 	return err
 }
 
-// done does the step that spot was asked for.
-func (a *appender) done() (worked bool, err error) {
-	defer func() { a.spot.done(worked) }()
-	return a.step()
+// little reports whether all that waits is.
+func (a *appender) little() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	bytes := 0
+	for i := range a.waiting {
+		bytes += a.waiting[i].bytes()
+	}
+	return bytes <= spotBytesMax
+}
+
+// stepAndAct does the step that spot was asked for, and then what follows of it: the disk is not kept waiting for that.
+func (a *appender) stepAndAct() (worked bool, err error) {
+	acts := false
+	func() {
+		defer a.spot.done()
+		worked, err = a.step()
+		acts, a.acts = a.acts, false
+	}()
+	if acts {
+		a.act()
+	}
+	return worked, err
 }
 
 // appendBytesMax bounds the entries of one append, but for what one turn has written: a disk that was slow must not be asked for
@@ -179,7 +200,7 @@ func (a *appender) finish() {
 	}
 	clear(a.jobs)
 	if seq > 0 {
-		a.report(raft.DiskDone{Seq: seq}, a.waits())
+		a.acts = a.report(raft.DiskDone{Seq: seq}, a.waits())
 	}
 }
 
@@ -219,12 +240,10 @@ func (a *appender) append() error {
 	if err := a.repair(); err != nil {
 		return err
 	}
-	if a.marks == nil {
-		return a.log.Append(a.batches...)
-	}
 	began := time.Now()
 	err := a.log.Append(a.batches...)
 	if err == nil {
+		a.spot.took(time.Since(began), spotSyncMax)
 		a.marks.synced(lastOf(a.batches), began)
 	}
 	return err
@@ -271,7 +290,7 @@ func (a *appender) run(stop <-chan struct{}) error {
 	defer a.spot.end()
 	for {
 		a.spot.begin()
-		worked, err := a.done()
+		worked, err := a.stepAndAct()
 		full := errors.Is(err, wal.ErrFull)
 		switch {
 		case err != nil && !full:

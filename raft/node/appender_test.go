@@ -23,12 +23,12 @@ func newAppender(t *testing.T, sent func(rpc.Message)) (*appender, *vfs.MemFS) {
 	return &appender{log: log, report: ignore, send: sent, wake: make(chan struct{}, 1)}, disk
 }
 
-func ignore(raft.Event, bool) {}
+func ignore(raft.Event, bool) bool { return false }
 
 // reports has what an appender reports noted.
 func reports(a *appender) *[]raft.Event {
 	var list []raft.Event
-	a.report = func(e raft.Event, _ bool) { list = append(list, e) }
+	a.report = func(e raft.Event, _ bool) bool { list = append(list, e); return false }
 	return &list
 }
 

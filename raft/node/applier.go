@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
@@ -19,13 +21,19 @@ type applier struct {
 	group    wal.GroupID
 	machine  StateMachine
 	waiters  *waiters
-	report   func(e raft.Event, more bool) // brings an event to the loop
-	settled  []func()                      // called after the answers to a run
+	report   func(e raft.Event, more bool) bool // brings an event to the loop, and reports whether act is to be called after the step
+	act      func()
+	settled  []func() // called after the answers to a run
 	bytesMax int
 	snaps    *snapDir            // nil: this node receives none
 	rest     func(time.Duration) // between steps of installing a snapshot; nil: there is no other work
-	work     chan applyWork
-	spot     spot
+
+	mu    sync.Mutex
+	queue []applyWork // one run, and one snapshot after it, at most: the core hands out no more
+	wake  chan struct{}
+
+	spot spot
+	acts bool // of a step: act is to be called
 }
 
 // applyWork is one of the two.
@@ -37,31 +45,91 @@ type applyWork struct {
 // applyWorkMax: the core hands out one run, and one snapshot after it.
 const applyWorkMax = 2
 
-// step applies one run or installs a snapshot, and tells the loop.
-func (a *applier) step(w applyWork) error {
-	if w.install.Snapshot.Index > 0 {
-		return a.install(w.install)
+// submit queues work, and has it done by the goroutine unless who submits it sees to that.
+func (a *applier) submit(w applyWork, ring bool) {
+	a.mu.Lock()
+	a.queue = append(a.queue, w)
+	a.mu.Unlock()
+	if ring {
+		a.ring()
 	}
-	reached, err := a.apply(w.run)
-	if err == nil {
-		a.report(raft.ApplyDone{Index: reached}, false)
+}
+
+func (a *applier) ring() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
 	}
-	return err
+}
+
+// waiting is how much work is queued.
+func (a *applier) waiting() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queue)
+}
+
+func (a *applier) take() (w applyWork, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queue) == 0 {
+		return w, false
+	}
+	w = a.queue[0]
+	a.queue = slices.Delete(a.queue, 0, 1)
+	return w, true
 }
 
 // onSpot does a step on the caller's goroutine if it can be done now, and else leaves it to the applier's.
-func (a *applier) onSpot(w applyWork) error {
+func (a *applier) onSpot() error {
 	if !a.spot.try() {
-		a.work <- w // never blocks: the core hands out one at a time
+		a.ring()
 		return nil
 	}
-	return a.done(w)
+	if !a.little() {
+		a.spot.done()
+		a.ring()
+		return nil
+	}
+	_, err := a.stepAndAct()
+	return err
 }
 
-// done does the step that spot was asked for.
-func (a *applier) done(w applyWork) error {
-	defer a.spot.done(true)
-	return a.step(w)
+// little reports whether what is next is: the run that was left for the spot may be done by now, and a snapshot come after it.
+func (a *applier) little() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.queue) == 0 || a.queue[0].install.Snapshot.Index == 0 && len(a.queue[0].run.Entries) <= spotEntriesMax
+}
+
+// stepAndAct does the step that spot was asked for, and then what follows of it.
+func (a *applier) stepAndAct() (worked bool, err error) {
+	acts := false
+	func() {
+		defer a.spot.done()
+		worked, err = a.step()
+		acts, a.acts = a.acts, false
+	}()
+	if acts {
+		a.act()
+	}
+	return worked, err
+}
+
+// step applies one run or installs a snapshot, and tells the loop. It reports whether there was anything.
+func (a *applier) step() (bool, error) {
+	w, ok := a.take()
+	if !ok {
+		return false, nil
+	}
+	if w.install.Snapshot.Index > 0 {
+		return true, a.install(w.install)
+	}
+	reached, err := a.apply(w.run)
+	if err == nil {
+		a.acts = a.report(raft.ApplyDone{Index: reached}, false)
+	}
+	return true, err
 }
 
 // install puts a snapshot that was received in the place of the state. Whoever waits for an entry that it includes is not answered:
@@ -84,7 +152,7 @@ func (a *applier) install(i raft.Install) error {
 		return fmt.Errorf("install snapshot %v: %w", i.Snapshot, err)
 	}
 	a.waiters.due(i.Snapshot.Index)
-	a.report(raft.Restored{Snapshot: i.Snapshot}, false)
+	a.acts = a.report(raft.Restored{Snapshot: i.Snapshot}, false)
 	return nil
 }
 
@@ -121,7 +189,9 @@ func (a *applier) apply(run raft.Apply) (rpc.Index, error) {
 			return 0, fmt.Errorf("entry %v is of kind %d, which this build does not know: run the version that wrote it, or a later one", entries[i].ID(), entries[i].Kind)
 		}
 	}
+	began := time.Now()
 	results, err := a.machine.Apply(entries)
+	a.spot.took(time.Since(began), spotApplyMax)
 	if err != nil {
 		return 0, fmt.Errorf("apply entries %d to %d: %w", entries[0].Index, entries[len(entries)-1].Index, err)
 	}
@@ -160,14 +230,18 @@ func (a *applier) run(stop <-chan struct{}) error {
 		}
 	}
 	for {
+		a.spot.begin()
+		worked, err := a.stepAndAct()
+		switch {
+		case err != nil:
+			return err
+		case worked:
+			continue
+		}
 		select {
 		case <-stop:
 			return nil
-		case work := <-a.work:
-			a.spot.begin()
-			if err := a.done(work); err != nil {
-				return err
-			}
+		case <-a.wake:
 		}
 	}
 }

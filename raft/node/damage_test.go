@@ -228,7 +228,7 @@ func TestF18DamageFoundWhileRunning(t *testing.T) {
 			return err
 		},
 		"applier": func(s *Steps, i rpc.Index) error {
-			s.node.applier.work <- applyWork{run: raft.Apply{From: i, To: i}}
+			s.node.applier.submit(applyWork{run: raft.Apply{From: i, To: i}}, false)
 			_, err := s.Apply()
 			return err
 		},

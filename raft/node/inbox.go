@@ -53,7 +53,7 @@ type batch struct {
 
 type inbox struct {
 	wake      chan struct{} // holds one token while something waits that the loop's goroutine is to take
-	prompt    bool          // who brings messages prompts
+	prompt    atomic.Bool   // who brings messages prompts
 	gathering atomic.Bool   // who brings requests is about to prompt
 
 	mu       sync.Mutex
@@ -101,7 +101,7 @@ func (b *inbox) addOr(ring bool, add func(*batch) bool) bool {
 // message takes a message of a peer, or drops it.
 func (b *inbox) message(m rpc.Message) {
 	size := sizeOf(m.Body)
-	b.addOr(!b.prompt, func(w *batch) bool {
+	b.addOr(!b.prompt.Load(), func(w *batch) bool {
 		if b.messages >= messagesMax || b.bytes+size > messageBytesMax && b.messages > 0 {
 			b.dropped++
 			return false

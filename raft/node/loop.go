@@ -148,11 +148,9 @@ func (n *Node) carryOut(e *raft.Effects, b *batch) {
 	if n.marks != nil {
 		n.marks.committed(n.core.Status().Commit)
 	}
-	switch {
-	case n.leavesApply(e.Apply):
-		n.left.apply = e.Apply
-	case e.Apply.To > 0:
-		n.applier.work <- applyWork{run: e.Apply} // never blocks: the core hands out one at a time
+	if e.Apply.To > 0 {
+		n.left.apply = n.leavesApply(e.Apply) // before what is installed after it
+		n.applier.submit(applyWork{run: e.Apply}, !n.left.apply)
 	}
 	n.carrySnapshots(e)
 	for i := range e.Loads {
@@ -179,7 +177,7 @@ func (n *Node) carrySnapshots(e *raft.Effects) {
 	}
 	switch {
 	case e.Install.Snapshot.Index > 0:
-		n.applier.work <- applyWork{install: e.Install} // never blocks: the core hands out one at a time, and no run until it is done
+		n.applier.submit(applyWork{install: e.Install}, true)
 	case n.offered:
 		n.releaseSnapshot() // the core holds as much already
 	}

@@ -11,11 +11,13 @@ import (
 // Work on the spot. What a turn gives the appender and the applier is done by who took the turn, if that is little and has been quick of
 // late: to wake their goroutines, on other threads, costs more than a small write or run takes, and a client alone waits for all of it.
 //
-// Only who is patient does so: whoever reads the bulk connection, where nothing comes meanwhile that a disk would not hold up anyway. On
-// the control connection are heartbeats and votes, on clients' connections reads, and the loop lets time pass: they never wait for a disk
-// (L5, F22). A disk that begins to hang holds up the bulk connection for as long; it is left to the goroutines until it is quick again.
+// A write is done so by who reads the bulk connection, a run by the appender too. On the control connection are heartbeats and votes, on clients'
+// connections reads, and the loop lets time pass: they never wait for a disk (L5, F22). A disk that begins to hang holds up the bulk connection
+// for as long, pings and all, so after two seconds the links of a follower whose disk hangs break: it is then as one that is cut off, and comes back
+// with its disk. A leader's own write is never done so: it goes on reading meanwhile.
 //
-// Where somebody drives the node by Steps, nothing is done on the spot.
+// What is left to be done is in the queue of whose work it is, in its order, before the turn ends: who can do it does, and whoever cannot wakes that
+// goroutine. Where somebody drives the node by Steps, nothing is done on the spot.
 
 // taker is who takes a turn, by what it may wait for. Each next does all that those before it do, and what a step on the spot brings about is for
 // the one before: so steps nest no deeper than there are takers.
@@ -28,8 +30,10 @@ const (
 )
 
 const (
-	// spotTimeMax is what a step may take to count as quick: some syncs of a good disk, on a machine that has other work.
-	spotTimeMax = 4 * time.Millisecond
+	// spotSyncMax and spotApplyMax are what a write and a run may take to count as quick: some syncs of a good disk, on a machine that has
+	// other work.
+	spotSyncMax  = 4 * time.Millisecond
+	spotApplyMax = time.Millisecond
 	// spotQuickMin is after how many quick ones in a row the next is done on the spot.
 	spotQuickMin = 4
 	// spotBytesMax bounds a write, and spotEntriesMax a run, that is done on the spot: with more the goroutines' work beside the turns gains more
@@ -38,22 +42,19 @@ const (
 	spotEntriesMax = 8
 )
 
-// spot keeps a goroutine and those who do its work on the spot apart. It is used before each step by begin or try, and after it by done.
+// spot keeps a goroutine and those who do its work on the spot apart, so that all is done in the order of its queue. It is used before each
+// step by begin or try, and after it by done.
 type spot struct {
 	mu    sync.Mutex // held during a step
-	began time.Time
-	quick atomic.Int32 // steps in a row that were
-	ended bool         // the goroutine has: nobody does its work any more
+	ended bool       // the goroutine has: nobody does its work any more
+	quick atomic.Int32
 }
 
 // ready reports whether a step may be tried on the spot.
 func (s *spot) ready() bool { return s.quick.Load() >= spotQuickMin }
 
 // begin waits until nobody else is at it.
-func (s *spot) begin() {
-	s.mu.Lock()
-	s.began = time.Now()
-}
+func (s *spot) begin() { s.mu.Lock() }
 
 // try is begin for who is not the goroutine. It waits for nobody; false: it is the goroutine's work, or nobody's any more.
 func (s *spot) try() bool {
@@ -62,20 +63,17 @@ func (s *spot) try() bool {
 	}
 	if s.ended {
 		s.mu.Unlock()
-		return false
 	}
-	s.began = time.Now()
-	return true
+	return !s.ended
 }
 
-// done ends a step, that did something or found nothing to do.
-func (s *spot) done(worked bool) {
-	defer s.mu.Unlock()
-	switch {
-	case !worked:
-	case time.Since(s.began) > spotTimeMax:
+func (s *spot) done() { s.mu.Unlock() }
+
+// took notes how long work took that went well: only after some that were quick the next is done on the spot.
+func (s *spot) took(d, most time.Duration) {
+	if d > most {
 		s.quick.Store(0)
-	case !s.ready():
+	} else if !s.ready() {
 		s.quick.Add(1)
 	}
 }
@@ -88,30 +86,31 @@ func (s *spot) end() {
 }
 
 // spotWork is what a turn left to who took it.
-type spotWork struct {
-	write bool // the appender has it
-	apply raft.Apply
-}
+type spotWork struct{ write, apply bool }
 
 // leavesWrite reports whether a turn's write is to be done on the spot: one that others wait for, as an AppendLog's is. A leader sends its
 // entries to others and syncs beside them, and reads their answers meanwhile.
 func (n *Node) leavesWrite(e *raft.Effects) bool {
-	return n.taker >= patient && e.Write.Seq > 0 && len(e.SendAfterSync) > 0 && n.appender.spot.ready() && (&job{write: e.Write}).bytes() <= spotBytesMax
+	return n.taker >= patient && e.Write.Seq > 0 && len(e.SendAfterSync) > 0 && n.appender.spot.ready()
 }
 
 func (n *Node) leavesApply(run raft.Apply) bool {
 	return n.taker >= steady && len(run.Entries) > 0 && len(run.Entries) <= spotEntriesMax && n.applier.spot.ready()
 }
 
-// onSpot does what a turn left, after it: first what a leader waits for. What cannot be done here is given to whose it is.
+// onSpot does what a turn left, after it: first what a leader waits for. What cannot be done here is given to whose it is. What somebody brought
+// during the turn is not to wait for it.
 func (n *Node) onSpot(w spotWork) error {
+	if n.inbox.due(n.held()) {
+		n.inbox.ring()
+	}
 	if w.write {
 		if err := n.appender.onSpot(); err != nil {
 			return err
 		}
 	}
-	if w.apply.To > 0 {
-		return n.applier.onSpot(applyWork{run: w.apply})
+	if w.apply {
+		return n.applier.onSpot()
 	}
 	return nil
 }

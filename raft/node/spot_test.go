@@ -92,6 +92,10 @@ func TestWhoSyncsWhatOneClientWrites(t *testing.T) {
 				return nil
 			})
 			leader := g.leader().id()
+			mu.Lock()
+			clear(spots)
+			mu.Unlock()
+			term := g.hub.nodes[leader].Status().Term
 			require.Eventually(t, func() bool {
 				g.add(1)
 				mu.Lock()
@@ -104,10 +108,11 @@ func TestWhoSyncsWhatOneClientWrites(t *testing.T) {
 				}
 				return never && g.machines[leader].value() > 100 || followed > 0
 			}, 20*time.Second, time.Millisecond, "no follower syncs on the spot")
-			require.Equal(t, leader, g.leader().id(), "the machine was too slow for this test")
 			mu.Lock()
 			defer mu.Unlock()
-			require.Zero(t, spots[leader], "who leads does not read the others' answers while it syncs")
+			if term == g.hub.nodes[leader].Status().Term { // else another led for a while: this machine has other work
+				require.Zero(t, spots[leader], "who leads does not read the others' answers while it syncs")
+			}
 			if never {
 				require.Empty(t, spots)
 			}
@@ -115,9 +120,9 @@ func TestWhoSyncsWhatOneClientWrites(t *testing.T) {
 	}
 }
 
-// A follower whose disk begins to hang, on the spot, hears its leader all the same, and comes back when the disk is well; the others go on
-// (L5, F22).
-func TestDiskThatHangsOnTheSpotStopsNoHeartbeat(t *testing.T) {
+// A follower whose disk begins to hang, on the spot, takes turns all the same: as long as heartbeats come it follows. It comes back when the disk is
+// well, and the others go on (F22).
+func TestDiskThatHangsOnTheSpotHoldsUpNoTurn(t *testing.T) {
 	var hangs atomic.Bool
 	hung, release := make(chan rpc.NodeID, 1), make(chan struct{})
 	g := gauged(t, withLanes, func(id rpc.NodeID) error {
@@ -210,7 +215,7 @@ func TestAppenderOnTheSpot(t *testing.T) {
 	require.NoError(t, a.onSpot())
 	require.Equal(t, []rpc.Index{1}, left)
 	require.Len(t, a.wake, 1, "nobody does it")
-	_, err := a.done()
+	_, err := a.stepAndAct()
 	require.NoError(t, err)
 	require.Equal(t, []rpc.Index{1, 2}, left)
 
@@ -220,6 +225,56 @@ func TestAppenderOnTheSpot(t *testing.T) {
 	put(3)
 	require.NoError(t, a.onSpot())
 	require.Equal(t, []rpc.Index{1, 2}, left, "the log may be closed")
+}
+
+// What others have queued meanwhile is not done on the spot if it is much.
+func TestOnlyLittleIsDoneOnTheSpot(t *testing.T) {
+	a, _ := newAppender(t, func(rpc.Message) { t.Error("it was done") })
+	for i := range rpc.Index(2) {
+		e := entry(i + 1)
+		e.Data = make([]byte, spotBytesMax/2)
+		a.submit(job{write: raft.Write{Seq: uint64(i + 1), Entries: []rpc.Entry{e}}, then: []rpc.Message{{}}}, false)
+	}
+	require.NoError(t, a.onSpot())
+	require.Len(t, a.wake, 1)
+}
+
+// A snapshot is installed after the run that was left for the spot before it, and by the applier's goroutine, also if that has done the run (F29).
+func TestInstallComesAfterTheRunThatWasLeft(t *testing.T) {
+	m := &sum{}
+	var done []raft.Event
+	a := &applier{machine: m, waiters: &waiters{}, wake: make(chan struct{}, 1), act: func() {}, report: func(e raft.Event, _ bool) bool { done = append(done, e); return true }}
+	run := func(i rpc.Index) applyWork {
+		return applyWork{run: raft.Apply{From: i, To: i, Entries: []rpc.Entry{{Index: i, Term: 1, Kind: rpc.EntryNoop}}}}
+	}
+	install := applyWork{install: raft.Install{Snapshot: rpc.EntryID{Index: 9, Term: 1}}}
+	a.submit(run(1), false)
+	a.submit(install, false)
+	require.NoError(t, a.onSpot())
+	require.Equal(t, []raft.Event{raft.ApplyDone{Index: 1}}, done)
+	require.NoError(t, a.onSpot(), "the snapshot is not the reader's to install")
+	require.Equal(t, 1, a.waiting())
+	require.Len(t, a.wake, 1)
+
+	<-a.wake
+	a.queue = []applyWork{run(2)}
+	a.spot.begin() // the goroutine is at it
+	require.NoError(t, a.onSpot())
+	require.Len(t, a.wake, 1, "nobody does it")
+	_, err := a.stepAndAct()
+	require.NoError(t, err)
+	require.Equal(t, []raft.Event{raft.ApplyDone{Index: 1}, raft.ApplyDone{Index: 2}}, done)
+}
+
+// What somebody brought while a turn was under way does not wait for what that turn left to be done on the spot: the loop is woken.
+func TestWorkOnTheSpotHoldsUpNothingThatWaits(t *testing.T) {
+	n := &Node{inbox: newInbox()}
+	require.NoError(t, n.onSpot(spotWork{}))
+	require.Empty(t, n.inbox.wake)
+	n.inbox.prompt.Store(true)
+	n.inbox.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
+	require.NoError(t, n.onSpot(spotWork{}))
+	require.Len(t, n.inbox.wake, 1)
 }
 
 // A full disk is no error on the spot either: the goroutine tries again (F21).
@@ -252,39 +307,47 @@ func TestSpotEnds(t *testing.T) {
 	go func() { s.end(); close(ended) }()
 	require.Never(t, func() bool { return closed(ended) }, 50*time.Millisecond, time.Millisecond)
 	require.False(t, s.try())
-	s.done(true)
+	s.done()
 	<-ended
 	require.False(t, s.try())
 }
 
-// Only what has been quick for a while is done on the spot: one slow step, and it is the goroutine's for as long again. To find nothing to do says nothing.
+// Only what has been quick for a while is done on the spot: one slow step, and it is the goroutine's until some were quick again.
 func TestOnlyQuickStepsAreDoneOnTheSpot(t *testing.T) {
 	var s spot
-	step := func(took time.Duration, worked bool) {
-		s.begin()
-		s.began = s.began.Add(-took)
-		s.done(worked)
+	for range 2 {
+		for range spotQuickMin {
+			require.False(t, s.ready())
+			s.took(spotSyncMax, spotSyncMax)
+		}
+		require.True(t, s.ready())
+		s.took(spotSyncMax+1, spotSyncMax)
 	}
+	require.False(t, s.ready())
+}
+
+// Messages alone, a full disk and a write that failed say nothing of how quick the disk is.
+func TestOnlySyncsSayHowQuickTheDiskIs(t *testing.T) {
+	a, _ := newAppender(t, func(rpc.Message) {})
 	for range spotQuickMin {
-		require.False(t, s.ready())
-		step(0, true)
+		a.submit(job{then: []rpc.Message{{}}}, true)
+		_, err := a.step()
+		require.NoError(t, err)
 	}
-	require.True(t, s.ready())
-	step(time.Second, false)
-	require.True(t, s.ready())
-	step(spotTimeMax, true)
-	require.False(t, s.ready())
-	for range 2 * spotQuickMin {
-		step(0, false)
-	}
-	require.False(t, s.ready())
+	require.Zero(t, a.spot.quick.Load())
+	a.submit(job{write: raft.Write{Seq: 1, Entries: []rpc.Entry{entry(1)}}}, true)
+	_, err := a.step()
+	require.NoError(t, err)
+	a.submit(job{write: raft.Write{Seq: 2, Entries: []rpc.Entry{entry(5)}}}, true)
+	_, err = a.step()
+	require.Error(t, err)
+	require.LessOrEqual(t, a.spot.quick.Load(), int32(1))
 }
 
 // What is left to who took the turn: little, to those who may wait, of what is quick.
 func TestWhatIsLeftForTheSpot(t *testing.T) {
 	small := raft.Effects{Write: raft.Write{Seq: 1, Entries: []rpc.Entry{entry(1)}}, SendAfterSync: []rpc.Message{{}}}
-	large, alone := small, small
-	large.Write.Entries = []rpc.Entry{{Data: make([]byte, spotBytesMax)}}
+	alone := small
 	alone.SendAfterSync = nil
 	short, long := raft.Apply{To: 1, Entries: make([]rpc.Entry, spotEntriesMax)}, raft.Apply{To: 1, Entries: make([]rpc.Entry, spotEntriesMax+1)}
 	n := &Node{appender: &appender{}, applier: &applier{}}
@@ -294,7 +357,6 @@ func TestWhatIsLeftForTheSpot(t *testing.T) {
 	n.appender.spot.readyNow()
 	n.applier.spot.readyNow()
 	require.True(t, n.leavesWrite(&small))
-	require.False(t, n.leavesWrite(&large))
 	require.False(t, n.leavesWrite(&alone), "a leader's")
 	require.False(t, n.leavesWrite(&raft.Effects{SendAfterSync: []rpc.Message{{}}}), "no write")
 	require.True(t, n.leavesApply(short))

@@ -57,7 +57,7 @@ type Snapshot interface {
 type Proposer interface {
 	// Propose asks for a command to be logged, and returns at once. An error (ErrNotLeader, ErrBusy, ErrTooLarge,
 	// ErrFull, ErrStopped) means that this node certainly did not log it; done is not called. Otherwise done is called at most
-	// once, from the applier's goroutine, with the result that Apply gave: it must not block. It is never called for
+	// once, by who applies (one goroutine at a time), with the result that Apply gave: it must not block. It is never called for
 	// a command whose outcome this node does not learn (it was deposed, or stops): that outcome is unknown.
 	Propose(data []byte, done func(result any, at rpc.EntryID)) error
 
@@ -86,6 +86,6 @@ type Prompter interface {
 	// Prompt has what was asked acted on: on the caller's goroutine, without waiting for anybody, if whole says that all that had come
 	// was asked; else soon, with what more has come by then.
 	Prompt(whole bool)
-	// Settled has told called, on the applier's goroutine, each time the answers to a run of entries have been given. Register before Start.
+	// Settled has told called, by who applies, each time the answers to a run of entries have been given. Register before Start.
 	Settled(told func())
 }

@@ -44,7 +44,7 @@ func (s *Steps) Waiting() Waiting {
 	if closed(n.stop) {
 		return Waiting{}
 	}
-	return Waiting{Turn: n.inbox.due(n.held()), Append: n.appender.waits(), Apply: len(n.applier.work) > 0, Load: len(n.loader.work) > 0,
+	return Waiting{Turn: n.inbox.due(n.held()), Append: n.appender.waits(), Apply: n.applier.waiting() > 0, Load: len(n.loader.work) > 0,
 		Cut: n.cutter.waits(), Receive: n.receiver != nil && n.receiver.waits(), Compact: n.compact.waits()}
 }
 
@@ -75,7 +75,7 @@ func (s *Steps) Append() (worked bool, err error) {
 
 // Apply applies one run of entries, or puts a snapshot in the place of the state.
 func (s *Steps) Apply() (worked bool, err error) {
-	return stepOn(s, s.node.applier.work, s.node.applier.step)
+	return s.step(s.node.applier.waiting() > 0, func() error { _, err := s.node.applier.step(); return err })
 }
 
 // Load reads once from the log, for one peer.

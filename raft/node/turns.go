@@ -7,8 +7,8 @@ import (
 )
 
 // Who takes a turn: whoever has brought something for it, on the spot, because to wake another goroutine costs more than most turns take. It is
-// one at a time. Who finds one under way leaves what it brought to whoever takes that one and looks again after it; so nothing waits
-// that could be taken. The loop's goroutine takes the turns that nobody takes: when time passes, and when something came from who must
+// one at a time. Who finds one under way leaves what it brought to whoever takes that one and looks again after it, or wakes the loop if the turn
+// left it work (spot.go); so nothing waits that could be taken. The loop's goroutine takes the turns that nobody takes: when time passes, and when something came from who must
 // not be held up by a turn, and rings.
 //
 // Requests of clients are left waiting while enough is under way: what is acknowledged next takes all of them along, as one batch. For a moment
@@ -61,12 +61,8 @@ func (n *Node) deliveredTo(by taker) func(bool) {
 
 // tryTurn takes one turn, if none is under way, and does what it left. It reports whether another may be tried.
 func (n *Node) tryTurn(by taker) bool {
-	if !n.turning.TryLock() {
-		return false
-	}
 	left, ok := n.turnOf(by)
-	n.turning.Unlock()
-	if !ok || !left.write && left.apply.To == 0 {
+	if !ok || left == (spotWork{}) {
 		return ok
 	}
 	err := guard(func() error { return n.onSpot(left) })
@@ -76,14 +72,18 @@ func (n *Node) tryTurn(by taker) bool {
 	return err == nil
 }
 
-// turnOf takes a turn. The turn is the caller's.
+// turnOf takes one turn, if none is under way.
 func (n *Node) turnOf(by taker) (left spotWork, ok bool) {
+	if !n.turning.TryLock() {
+		return left, false
+	}
+	defer n.turning.Unlock()
 	if n.over {
 		return left, false
 	}
 	n.taker, n.left = by, spotWork{}
 	err := guard(func() error { return n.takeTurn(n.rest.missed()) })
-	left, n.taker, n.left = n.left, hasty, spotWork{}
+	n.taker, left = hasty, n.left
 	if err != nil {
 		n.over = true
 		n.fail(err)
@@ -120,12 +120,8 @@ func (n *Node) hold() {
 	n.readsWait.Store(n.core != nil && n.core.Confirming())
 }
 
-// reports brings the completion of a goroutine's work, which then takes the turn that follows; unless it has more work.
-func (n *Node) reports(by taker) func(e raft.Event, more bool) {
-	return func(e raft.Event, more bool) {
-		n.inbox.completedOr(more || !n.inline, e)
-		if n.inline && !more {
-			n.act(by)
-		}
-	}
+// report brings the completion of a goroutine's work. It reports whether who did it is to act then: not if it has more work.
+func (n *Node) report(e raft.Event, more bool) bool {
+	n.inbox.completedOr(more || !n.inline, e)
+	return n.inline && !more
 }

@@ -32,7 +32,7 @@ func TestWhatNobodyActsOnRings(t *testing.T) {
 	b.gathering.Store(true)
 	require.True(t, b.propose(proposal{}))
 	require.False(t, rings(b), "the prompt that follows finds it")
-	b.prompt = true
+	b.prompt.Store(true)
 	b.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
 	require.False(t, rings(b))
 	b.completed(raft.DiskDone{})

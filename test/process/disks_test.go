@@ -57,6 +57,30 @@ func TestDiskHangs(t *testing.T) {
 	c.checkStates()
 }
 
+// Every write and sync of a follower's disk hangs, for longer than its links and its connection stand that: writes go on without it, nobody
+// else is elected, and it comes back when its disk is well (F22).
+func TestFollowersDiskHangs(t *testing.T) {
+	if !*traced {
+		t.Skip("hangs a disk by strace: give -strace")
+	}
+	c := started(t, layout{nodes: 3})
+	l := startLoad(c, 1, 20, 0)
+	leader := c.leader()
+	l.waitAck(time.Now(), 5*time.Second)
+	term, began := c.term(), time.Now()
+	hung := c.followers(rand.New(rand.NewPCG(1, 1)), leader)[0]
+	release := c.hang(hung)
+	require.Never(t, func() bool { return c.term() != term }, 8*time.Second, 100*time.Millisecond, "a follower whose disk hangs caused an election")
+	gap := l.longestGap(began, time.Now())
+	t.Logf("%s hung: %v without an acknowledged write", hung, rounded(gap))
+	require.Less(t, gap, 2*time.Second)
+	release()
+	c.converged(time.Minute)
+	require.Equal(t, term, c.term())
+	l.finish()
+	c.checkStates()
+}
+
 // hang makes every write to a file and every sync of a running node take longer than the test.
 func (c *cluster) hang(id string) (release func()) {
 	pid := strconv.Itoa(c.nodes[id].cmd.Process.Pid)
