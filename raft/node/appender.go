@@ -29,22 +29,18 @@ type appender struct {
 	group wal.GroupID
 	marks *milestones // nil: nobody wants them
 	send  func(rpc.Message)
-	// report brings an event to the loop; more: this goroutine has more to do. It reports whether act is to be called after the step.
+	// report brings an event to the loop; more: this goroutine has more to do. It reports whether the spot is to act after the step.
 	report func(e raft.Event, more bool) bool
-	act    func()
 	// release is called when a new base is durable; nil: nothing is to be done then.
 	release func()
 
 	mu      sync.Mutex
 	waiting []job
-	wake    chan struct{}
 
-	spot spot
+	spot *spot
 
-	// Of a step.
 	jobs    []job // of the step under way; reused
 	batches []wal.Batch
-	acts    bool // act is to be called
 }
 
 // jobsMax bounds what waits for a disk that hangs.
@@ -59,54 +55,45 @@ func (a *appender) submit(j job, ring bool) {
 	}
 	a.mu.Unlock()
 	if ring {
-		a.ring()
-	}
-}
-
-func (a *appender) ring() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
+		a.spot.ring()
 	}
 }
 
 // onSpot does a step on the caller's goroutine if it can be done now and is little, and else leaves it to the appender's.
 func (a *appender) onSpot() error {
-	if !a.little() || !a.spot.try() {
-		a.ring()
+	if !a.spot.try() {
+		a.spot.ring()
 		return nil
 	}
-	_, err := a.stepAndAct()
+	_, err := a.spot.run(a.littleStep)
 	if errors.Is(err, wal.ErrFull) {
-		a.ring() // it waits, and tries again
+		a.spot.ring() // it waits, and tries again
 		return nil
 	}
 	return err
 }
 
-// little reports whether all that waits is.
+func (a *appender) littleStep() (bool, error) {
+	if !a.little() {
+		a.spot.ring()
+		return false, nil
+	}
+	return a.step()
+}
+
+// little reports whether all that waits is. What is repaired is synced piece by piece.
 func (a *appender) little() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	bytes := 0
 	for i := range a.waiting {
+		w := &a.waiting[i].write
+		if w.Base != nil || len(w.Repairs) > 0 {
+			return false
+		}
 		bytes += a.waiting[i].bytes()
 	}
 	return bytes <= spotBytesMax
-}
-
-// stepAndAct does the step that spot was asked for, and then what follows of it: the disk is not kept waiting for that.
-func (a *appender) stepAndAct() (worked bool, err error) {
-	acts := false
-	func() {
-		defer a.spot.done()
-		worked, err = a.step()
-		acts, a.acts = a.acts, false
-	}()
-	if acts {
-		a.act()
-	}
-	return worked, err
 }
 
 // appendBytesMax bounds the entries of one append, but for what one turn has written: a disk that was slow must not be asked for
@@ -200,7 +187,7 @@ func (a *appender) finish() {
 	}
 	clear(a.jobs)
 	if seq > 0 {
-		a.acts = a.report(raft.DiskDone{Seq: seq}, a.waits())
+		a.spot.acts = a.report(raft.DiskDone{Seq: seq}, a.waits())
 	}
 }
 
@@ -242,7 +229,9 @@ func (a *appender) append() error {
 	}
 	began := time.Now()
 	err := a.log.Append(a.batches...)
-	if err == nil {
+	if err != nil {
+		a.spot.slow()
+	} else {
 		a.spot.took(time.Since(began), spotSyncMax)
 		a.marks.synced(lastOf(a.batches), began)
 	}
@@ -289,8 +278,10 @@ func (a *appender) putBack() {
 func (a *appender) run(stop <-chan struct{}) error {
 	defer a.spot.end()
 	for {
-		a.spot.begin()
-		worked, err := a.stepAndAct()
+		if !a.spot.begin() {
+			return nil // after an error on the spot, which was told
+		}
+		worked, err := a.spot.run(a.step)
 		full := errors.Is(err, wal.ErrFull)
 		switch {
 		case err != nil && !full:
@@ -306,7 +297,7 @@ func (a *appender) run(stop <-chan struct{}) error {
 
 // pause waits for work, or while the disk is full for a moment.
 func (a *appender) pause(stop <-chan struct{}, full bool) {
-	wake, retry := a.wake, (<-chan time.Time)(nil)
+	wake, retry := a.spot.wake, (<-chan time.Time)(nil)
 	if full {
 		wake, retry = nil, time.After(fullRetry)
 	}

@@ -20,7 +20,7 @@ func newAppender(t *testing.T, sent func(rpc.Message)) (*appender, *vfs.MemFS) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = log.Close() })
 	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
-	return &appender{log: log, report: ignore, send: sent, wake: make(chan struct{}, 1)}, disk
+	return &appender{log: log, report: ignore, send: sent, spot: newSpot(func() {})}, disk
 }
 
 func ignore(raft.Event, bool) bool { return false }
@@ -81,7 +81,7 @@ func TestAppenderOnAFullDisk(t *testing.T) {
 	t.Cleanup(func() { _ = log.Close() })
 	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
 	left := 0
-	a := &appender{log: log, send: func(rpc.Message) { left++ }, wake: make(chan struct{}, 1)}
+	a := &appender{log: log, send: func(rpc.Message) { left++ }, spot: newSpot(func() {})}
 	told := reports(a)
 	full := true
 	disk.Hook(func(op waltest.Op) error {

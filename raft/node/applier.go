@@ -21,19 +21,16 @@ type applier struct {
 	group    wal.GroupID
 	machine  StateMachine
 	waiters  *waiters
-	report   func(e raft.Event, more bool) bool // brings an event to the loop, and reports whether act is to be called after the step
-	act      func()
-	settled  []func() // called after the answers to a run
+	report   func(e raft.Event, more bool) bool // brings an event to the loop, and reports whether the spot is to act after the step
+	settled  []func()                           // called after the answers to a run
 	bytesMax int
 	snaps    *snapDir            // nil: this node receives none
 	rest     func(time.Duration) // between steps of installing a snapshot; nil: there is no other work
 
 	mu    sync.Mutex
 	queue []applyWork // one run, and one snapshot after it, at most: the core hands out no more
-	wake  chan struct{}
 
-	spot spot
-	acts bool // of a step: act is to be called
+	spot *spot
 }
 
 // applyWork is one of the two.
@@ -51,14 +48,7 @@ func (a *applier) submit(w applyWork, ring bool) {
 	a.queue = append(a.queue, w)
 	a.mu.Unlock()
 	if ring {
-		a.ring()
-	}
-}
-
-func (a *applier) ring() {
-	select {
-	case a.wake <- struct{}{}:
-	default:
+		a.spot.ring()
 	}
 }
 
@@ -69,10 +59,11 @@ func (a *applier) waiting() int {
 	return len(a.queue)
 }
 
-func (a *applier) take() (w applyWork, ok bool) {
+// take takes what is next, if it is fit.
+func (a *applier) take(fit func(applyWork) bool) (w applyWork, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.queue) == 0 {
+	if len(a.queue) == 0 || !fit(a.queue[0]) {
 		return w, false
 	}
 	w = a.queue[0]
@@ -80,56 +71,47 @@ func (a *applier) take() (w applyWork, ok bool) {
 	return w, true
 }
 
+func anyWork(applyWork) bool      { return true }
+func littleWork(w applyWork) bool { return littleRun(w.run) }
+
 // onSpot does a step on the caller's goroutine if it can be done now, and else leaves it to the applier's.
 func (a *applier) onSpot() error {
 	if !a.spot.try() {
-		a.ring()
+		a.spot.ring()
 		return nil
 	}
-	if !a.little() {
-		a.spot.done()
-		a.ring()
-		return nil
-	}
-	_, err := a.stepAndAct()
+	_, err := a.spot.run(a.littleStep)
 	return err
 }
 
-// little reports whether what is next is: the run that was left for the spot may be done by now, and a snapshot come after it.
-func (a *applier) little() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return len(a.queue) == 0 || a.queue[0].install.Snapshot.Index == 0 && len(a.queue[0].run.Entries) <= spotEntriesMax
-}
-
-// stepAndAct does the step that spot was asked for, and then what follows of it.
-func (a *applier) stepAndAct() (worked bool, err error) {
-	acts := false
-	func() {
-		defer a.spot.done()
-		worked, err = a.step()
-		acts, a.acts = a.acts, false
-	}()
-	if acts {
-		a.act()
+// littleStep does what is next if that is little: the run that was left for the spot may be done by now, and a snapshot come after it.
+func (a *applier) littleStep() (bool, error) {
+	w, ok := a.take(littleWork)
+	if !ok {
+		a.spot.ring()
+		return false, nil
 	}
-	return worked, err
+	return true, a.do(w)
 }
 
 // step applies one run or installs a snapshot, and tells the loop. It reports whether there was anything.
 func (a *applier) step() (bool, error) {
-	w, ok := a.take()
+	w, ok := a.take(anyWork)
 	if !ok {
 		return false, nil
 	}
+	return true, a.do(w)
+}
+
+func (a *applier) do(w applyWork) error {
 	if w.install.Snapshot.Index > 0 {
-		return true, a.install(w.install)
+		return a.install(w.install)
 	}
 	reached, err := a.apply(w.run)
 	if err == nil {
-		a.acts = a.report(raft.ApplyDone{Index: reached}, false)
+		a.spot.acts = a.report(raft.ApplyDone{Index: reached}, false)
 	}
-	return true, err
+	return err
 }
 
 // install puts a snapshot that was received in the place of the state. Whoever waits for an entry that it includes is not answered:
@@ -152,7 +134,7 @@ func (a *applier) install(i raft.Install) error {
 		return fmt.Errorf("install snapshot %v: %w", i.Snapshot, err)
 	}
 	a.waiters.due(i.Snapshot.Index)
-	a.acts = a.report(raft.Restored{Snapshot: i.Snapshot}, false)
+	a.spot.acts = a.report(raft.Restored{Snapshot: i.Snapshot}, false)
 	return nil
 }
 
@@ -230,18 +212,22 @@ func (a *applier) run(stop <-chan struct{}) error {
 		}
 	}
 	for {
-		a.spot.begin()
-		worked, err := a.stepAndAct()
+		if !a.spot.begin() {
+			return nil // after an error on the spot, which was told
+		}
+		worked, err := a.spot.run(a.step)
 		switch {
 		case err != nil:
 			return err
+		case closed(stop):
+			return nil
 		case worked:
 			continue
 		}
 		select {
 		case <-stop:
 			return nil
-		case <-a.wake:
+		case <-a.spot.wake:
 		}
 	}
 }

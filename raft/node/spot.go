@@ -1,20 +1,23 @@
 package node
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // Work on the spot. What a turn gives the appender and the applier is done by who took the turn, if that is little and has been quick of
 // late: to wake their goroutines, on other threads, costs more than a small write or run takes, and a client alone waits for all of it.
 //
 // A write is done so by who reads the bulk connection, a run by the appender too. On the control connection are heartbeats and votes, on clients'
-// connections reads, and the loop lets time pass: they never wait for a disk (L5, F22). A disk that begins to hang holds up the bulk connection
-// for as long, pings and all, so after two seconds the links of a follower whose disk hangs break: it is then as one that is cut off, and comes back
-// with its disk. A leader's own write is never done so: it goes on reading meanwhile.
+// connections reads, and the loop lets time pass: they never wait for a disk (L5, F22). A disk that begins to hang, or a state machine, holds up for
+// once who was quick before: the run that was left behind a write, the appender behind a run, and the bulk connection, pings and all, so that
+// two or three seconds later the links of that node may break. It is then as one that is cut off, and comes back with its disk. A leader's
+// own write is never done so: it goes on reading meanwhile.
 //
 // What is left to be done is in the queue of whose work it is, in its order, before the turn ends: who can do it does, and whoever cannot wakes that
 // goroutine. Where somebody drives the node by Steps, nothing is done on the spot.
@@ -36,47 +39,81 @@ const (
 	spotApplyMax = time.Millisecond
 	// spotQuickMin is after how many quick ones in a row the next is done on the spot.
 	spotQuickMin = 4
-	// spotBytesMax bounds a write, and spotEntriesMax a run, that is done on the spot: with more the goroutines' work beside the turns gains more
-	// than their waking costs.
+	// spotBytesMax bounds a write and a run that is done on the spot, and spotEntriesMax a run: with more the goroutines' work beside the turns
+	// gains more than their waking costs.
 	spotBytesMax   = 64 << 10
 	spotEntriesMax = 8
 )
 
-// spot keeps a goroutine and those who do its work on the spot apart, so that all is done in the order of its queue. It is used before each
-// step by begin or try, and after it by done.
+// spot keeps a goroutine and those who do its work on the spot apart, so that all is done in the order of its queue: each step is in a run, which
+// begin or try begins.
 type spot struct {
+	wake chan struct{} // holds one token while the goroutine is to look at its queue
+	act  func()        // takes the turn that a step is the reason of
+
 	mu    sync.Mutex // held during a step
-	ended bool       // the goroutine has: nobody does its work any more
+	ended bool       // by the goroutine's end or a fatal error: nobody does its work any more
+	acts  bool       // of a step: act is to be called after it
 	quick atomic.Int32
+}
+
+func newSpot(act func()) *spot { return &spot{wake: make(chan struct{}, 1), act: act} }
+
+func (s *spot) ring() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 // ready reports whether a step may be tried on the spot.
 func (s *spot) ready() bool { return s.quick.Load() >= spotQuickMin }
 
-// begin waits until nobody else is at it.
-func (s *spot) begin() { s.mu.Lock() }
-
-// try is begin for who is not the goroutine. It waits for nobody; false: it is the goroutine's work, or nobody's any more.
-func (s *spot) try() bool {
-	if !s.mu.TryLock() {
-		return false
-	}
-	if s.ended {
-		s.mu.Unlock()
-	}
-	return !s.ended
+// begin waits until nobody else is at it. False: nothing is to be done any more.
+func (s *spot) begin() bool {
+	s.mu.Lock()
+	return s.goesOn()
 }
 
-func (s *spot) done() { s.mu.Unlock() }
+// try is begin for who is not the goroutine: it waits for nobody.
+func (s *spot) try() bool { return s.mu.TryLock() && s.goesOn() }
+
+// goesOn lets go if all has ended.
+func (s *spot) goesOn() bool {
+	ended := s.ended
+	if ended {
+		s.mu.Unlock()
+	}
+	return !ended
+}
+
+// run does a step, and then what follows of it, for which the queue is not kept waiting. After an error that is fatal, or a panic, no other begins.
+func (s *spot) run(step func() (worked bool, err error)) (bool, error) {
+	worked, acts, err := s.runStep(step)
+	if acts {
+		s.act()
+	}
+	return worked, err
+}
+
+func (s *spot) runStep(step func() (bool, error)) (worked, acts bool, err error) {
+	defer s.mu.Unlock()
+	s.ended, s.acts = true, false
+	worked, err = step()
+	s.ended = err != nil && !errors.Is(err, wal.ErrFull)
+	return worked, s.acts, err
+}
 
 // took notes how long work took that went well: only after some that were quick the next is done on the spot.
 func (s *spot) took(d, most time.Duration) {
 	if d > most {
-		s.quick.Store(0)
+		s.slow()
 	} else if !s.ready() {
 		s.quick.Add(1)
 	}
 }
+
+func (s *spot) slow() { s.quick.Store(0) }
 
 // end is the goroutine's, when it ends: it waits for who is at it, and nobody begins any more.
 func (s *spot) end() {
@@ -95,7 +132,16 @@ func (n *Node) leavesWrite(e *raft.Effects) bool {
 }
 
 func (n *Node) leavesApply(run raft.Apply) bool {
-	return n.taker >= steady && len(run.Entries) > 0 && len(run.Entries) <= spotEntriesMax && n.applier.spot.ready()
+	return n.taker >= steady && littleRun(run) && n.applier.spot.ready()
+}
+
+// littleRun reports whether a run is little, and in memory.
+func littleRun(run raft.Apply) bool {
+	bytes := 0
+	for i := range run.Entries {
+		bytes += run.Entries[i].Size()
+	}
+	return len(run.Entries) > 0 && len(run.Entries) <= spotEntriesMax && bytes <= spotBytesMax
 }
 
 // onSpot does what a turn left, after it: first what a leader waits for. What cannot be done here is given to whose it is. What somebody brought
