@@ -61,18 +61,7 @@ func (a *appender) submit(j job, ring bool) {
 }
 
 // onSpot does a step on the caller's goroutine if it can be done now and is little, and else leaves it to the appender's.
-func (a *appender) onSpot() error {
-	if !a.spot.try() {
-		a.spot.ring()
-		return nil
-	}
-	_, err := a.spot.run(a.littleStep)
-	if errors.Is(err, wal.ErrFull) {
-		a.spot.ring() // it waits, and tries again
-		return nil
-	}
-	return err
-}
+func (a *appender) onSpot() error { return a.spot.attempt(a.littleStep) }
 
 func (a *appender) littleStep() (bool, error) {
 	if !a.little() {

@@ -75,14 +75,7 @@ func anyWork(applyWork) bool      { return true }
 func littleWork(w applyWork) bool { return littleRun(w.run) }
 
 // onSpot does a step on the caller's goroutine if it can be done now, and else leaves it to the applier's.
-func (a *applier) onSpot() error {
-	if !a.spot.try() {
-		a.spot.ring()
-		return nil
-	}
-	_, err := a.spot.run(a.littleStep)
-	return err
-}
+func (a *applier) onSpot() error { return a.spot.attempt(a.littleStep) }
 
 // littleStep does what is next if that is little: the run that was left for the spot may be done by now, and a snapshot come after it.
 func (a *applier) littleStep() (bool, error) {

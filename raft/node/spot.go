@@ -87,6 +87,20 @@ func (s *spot) goesOn() bool {
 	return !ended
 }
 
+// attempt does a step for who is not the goroutine, or leaves it to that: also when the disk is full, for which it waits.
+func (s *spot) attempt(step func() (worked bool, err error)) error {
+	if !s.try() {
+		s.ring()
+		return nil
+	}
+	_, err := s.run(step)
+	if errors.Is(err, wal.ErrFull) {
+		s.ring()
+		return nil
+	}
+	return err
+}
+
 // run does a step, and then what follows of it, for which the queue is not kept waiting. After an error that is fatal, or a panic, no other begins.
 func (s *spot) run(step func() (worked bool, err error)) (bool, error) {
 	worked, acts, err := s.runStep(step)

@@ -80,7 +80,8 @@ func (s *Steps) Apply() (worked bool, err error) {
 
 // Load reads once from the log, for one peer.
 func (s *Steps) Load() (worked bool, err error) {
-	return stepOn(s, s.node.loader.work, s.node.loader.step)
+	l := s.node.loader
+	return s.step(len(l.work) > 0, func() error { return l.step(<-l.work) })
 }
 
 // Cut opens, cuts or closes a snapshot that is sent to a peer: one chunk.
@@ -99,11 +100,6 @@ func (s *Steps) Receive() (worked bool, err error) {
 // Compact looks whether the log can be compacted, or does it.
 func (s *Steps) Compact() (worked bool, err error) {
 	return s.step(s.node.compact.waits(), func() error { _, err := s.node.compact.step(); return err })
-}
-
-// stepOn takes one piece of work from a queue, if there is one, and does it.
-func stepOn[W any](s *Steps, queue <-chan W, do func(W) error) (bool, error) {
-	return s.step(len(queue) > 0, func() error { return do(<-queue) })
 }
 
 // step does work, unless there is none or the node has stopped.

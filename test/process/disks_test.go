@@ -57,8 +57,8 @@ func TestDiskHangs(t *testing.T) {
 	c.checkStates()
 }
 
-// Every write and sync of a follower's disk hangs, for longer than its links and its connection stand that: writes go on without it, nobody
-// else is elected, and it comes back when its disk is well (F22).
+// Every write and sync of a follower's disk hangs, for longer than a bulk connection may be held up: writes go on without it, nobody else is
+// elected, and it comes back when its disk is well (F22).
 func TestFollowersDiskHangs(t *testing.T) {
 	if !*traced {
 		t.Skip("hangs a disk by strace: give -strace")
