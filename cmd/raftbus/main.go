@@ -14,9 +14,11 @@ func main() { os.Exit(run()) }
 // run executes the command line. The first SIGINT or SIGTERM asks for a clean end; a second one kills, because from
 // then on signals do what they always did.
 func run() int {
+	root := newRoot(os.LookupEnv)
+	beginCalm(root, os.Args)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	err := newRoot(os.LookupEnv).ExecuteContext(ctx)
+	err := root.ExecuteContext(ctx)
 	return report(os.Stderr, err)
 }
