@@ -65,6 +65,7 @@ type bucket struct {
 	record bucketRecord
 	stats  statsRecord
 	keys   map[string]*keyRecord // read or changed
+	made   bool                  // by this txn
 	// emptied says that in the database all keys are as they were before this txn removed them.
 	emptied   bool
 	ids       ids

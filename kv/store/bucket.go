@@ -29,7 +29,7 @@ func (t *txn) addBucket(c *command.AddBucket) (Result, error) {
 	}
 	t.state.revision++
 	record := bucketRecord{incarnation: t.state.revision, created: t.state.time, settings: c.Settings, importing: c.Importing}
-	b = &bucket{name: c.Name, record: record, keys: map[string]*keyRecord{}, changed: true, wrote: true}
+	b = &bucket{name: c.Name, record: record, keys: map[string]*keyRecord{}, made: true, changed: true, wrote: true}
 	t.buckets[c.Name] = b
 	t.feed.bucket(BucketAdded, b)
 	return Result{Revision: t.state.revision}, nil

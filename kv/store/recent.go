@@ -14,6 +14,7 @@ const (
 
 type recent struct {
 	keys, before map[recentKey][]live // the younger generation, and the one before it
+	names        names                // which keys there are not
 
 	mu       sync.RWMutex
 	buckets  map[string]recentBucket
@@ -34,9 +35,10 @@ func (r *recent) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.drop()
+	r.names = names{}
 }
 
-// drop is forget with mu held.
+// drop forgets, with mu held, all but the names of keys.
 func (r *recent) drop() { r.keys, r.before, r.buckets, r.changing = nil, nil, nil, false }
 
 // commits forgets the buckets that a txn has changed, before its batch can be read: until committed, reads take a view.
@@ -81,14 +83,14 @@ func (r *recent) put(b *bucket) {
 	r.buckets[b.name] = recentBucket{b.record, b.stats}
 }
 
-// key hands over a key's record, if it is known: until the commit it is the txn's.
+// key hands over a key's record, if it is known, or that it has none: until the commit it is the txn's.
 func (r *recent) key(incarnation uint64, name string) (*keyRecord, bool) {
 	at := recentKey{incarnation, name}
 	entries, ok := r.keys[at]
 	if !ok {
 		entries, ok = r.before[at]
 	}
-	return &keyRecord{live: entries}, ok
+	return &keyRecord{live: entries}, ok || r.names.lacks(incarnation, name)
 }
 
 // committed learns what a txn has read and written, in one moment with the state that tells readers of it. What it removed as a whole is
@@ -104,13 +106,25 @@ func (r *recent) committed(t *txn, tell func()) {
 			break
 		}
 	}
+	for _, incarnation := range t.removed {
+		r.names.end(incarnation)
+	}
 	for _, b := range t.buckets {
-		if b == nil {
-			continue
+		if b != nil {
+			r.put(b)
+			r.keepKeys(b)
 		}
-		r.put(b)
-		for key, k := range b.keys {
-			r.keep(recentKey{b.record.incarnation, key}, k.live)
+	}
+}
+
+func (r *recent) keepKeys(b *bucket) {
+	if b.made || b.emptied {
+		r.names.begin(b.record.incarnation)
+	}
+	for key, k := range b.keys {
+		r.keep(recentKey{b.record.incarnation, key}, k.live)
+		if len(k.live) > 0 {
+			r.names.add(b.record.incarnation, key)
 		}
 	}
 }
