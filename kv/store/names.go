@@ -18,6 +18,8 @@ const (
 	blockNames = 40
 	// nameBlocksMax bounds the filters of all buckets together, 64 MiB: some 20 million keys. A bucket that would go beyond has none any more.
 	nameBlocksMax = 1 << 20
+	// nameBucketsMax bounds the buckets. Of one that is made when there are so many nothing is known.
+	nameBucketsMax = 1 << 16
 )
 
 type names struct {
@@ -44,7 +46,9 @@ func (n *names) begin(incarnation uint64) {
 	if n.of == nil {
 		n.of, n.seed = map[uint64]*nameFilters{}, maphash.MakeSeed()
 	}
-	n.of[incarnation] = &nameFilters{next: firstNames}
+	if len(n.of) < nameBucketsMax {
+		n.of[incarnation] = &nameFilters{next: firstNames}
+	}
 }
 
 // end forgets a bucket: nothing is known of it then.

@@ -45,3 +45,15 @@ func TestNamesAreBounded(t *testing.T) {
 	n.end(1)
 	require.Less(t, n.blocks, nameBlocksMax)
 }
+
+func TestNamesAreOfSoManyBucketsOnly(t *testing.T) {
+	var n names
+	for i := range uint64(nameBucketsMax + 1) {
+		n.begin(i)
+	}
+	require.Equal(t, nameBucketsMax, len(n.of))
+	require.False(t, n.lacks(nameBucketsMax, "a"), "one bucket too many: nothing is known of it")
+	n.end(0)
+	n.begin(nameBucketsMax)
+	require.True(t, n.lacks(nameBucketsMax, "a"))
+}
