@@ -33,6 +33,7 @@ func refused(t *testing.T, r *replica.Replica) error {
 // The first members of a cluster that has grown, wiped and started as they were the first time, would be a cluster by themselves: they
 // are refused, with the remedy, and found nothing, so that the same folder can join (D3, F23; the simulator's S6).
 func TestWipedFirstMembersFoundNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, first := range [][]string{{"n1"}, {"n1", "n2"}} {
 		c := cluster.Started(t, len(first), firstFlags(first...))
 		for _, id := range []string{"n2", "n3", "n4", "n5"}[len(first)-1 : 2*len(first)] {
@@ -64,6 +65,7 @@ func TestWipedFirstMembersFoundNothing(t *testing.T) {
 // Two clusters of one prefix that began where the bus did not reach from one to the other, and meet: neither serves anybody while both
 // lead, both say so, and the one that is left goes on (F14; the simulator's S6).
 func TestTwoClustersThatMeet(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")

@@ -73,6 +73,7 @@ func TestFailoverAndCatchUp(t *testing.T) {
 // A leader whose wire is cut, or clogged (half-open, F10), is followed by another; it serves nothing meanwhile, and follows
 // when it is healed, without another election (F2, L3).
 func TestLeaderCutOff(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, fault := range map[string]func(*cluster.Wire){"cut": (*cluster.Wire).Cut, "clogged": (*cluster.Wire).Clog} {
 		t.Run(name, func(t *testing.T) {
 			c := cluster.Started(t, 3)
@@ -120,6 +121,7 @@ func TestIsolatedFollowerRejoins(t *testing.T) {
 
 // With a majority away nothing is acknowledged; with all back everything goes on.
 func TestNoMajorityNoAck(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")

@@ -89,6 +89,7 @@ func TestMembersChangeUnderLoad(t *testing.T) {
 // A member that is removed while it is away learns it from its peers when it is back, not from its log, and so asks for votes still. It
 // says that it is removed all the same, whenever it is asked.
 func TestRemovedWhileAwayIsRemovedForGood(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	leader := c.Leader()
 	away := slices.DeleteFunc(slices.Clone(c.Members), func(id string) bool { return id == leader })[0]

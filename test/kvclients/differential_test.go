@@ -139,6 +139,7 @@ func realJetStream(t testing.TB) *nats.Conn {
 }
 
 func TestAnswersAreThoseOfJetStream(t *testing.T) {
+	t.Parallel() // it mostly waits
 	theirs, ours := realJetStream(t), cluster.Started(t, 1).Connect()
 	for i, s := range steps() {
 		want, got := s.send(t, theirs), s.send(t, ours)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestKeysExpireAndLeaveMarkers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3, defaultAPI)
 	js, ctx := client(t, c.Connect(), ""), within(t)
 	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app", LimitMarkerTTL: time.Second})
@@ -59,6 +60,7 @@ func TestBucketsExpire(t *testing.T) {
 
 // Many keys go at once, in batches that let writes through.
 func TestManyKeysExpire(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 1, defaultAPI)
 	nc, ctx := c.Connect(), within(t)
 	js := client(t, nc, "")

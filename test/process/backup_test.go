@@ -13,6 +13,7 @@ import (
 // An old backup of n3's folder is put back, refused, and the node merely started once more, as a service manager does: its count of
 // starts has then passed the one that its peer knows. It is refused all the same, since it does not know what it had acknowledged (D3, C2).
 func TestOldBackupStartedAgain(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
 	copied := t.TempDir()
 	c.kill("n3")

@@ -87,6 +87,7 @@ func (c *cluster) term() uint64 {
 // SIGSTOP of the leader for 10 s: another leads within 3 s, no request is lost from then on, the old one serves nothing
 // stale when it comes back (F16, C3).
 func TestLeaderPaused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
 	l := startLoad(c, 4, 3, 0)
 	leader := c.leader()

@@ -180,6 +180,7 @@ func (c *cluster) restart(id string) {
 // A node whose folder was wiped comes back as another instance: refused by all, with the reason and the remedy; it votes for
 // nobody (F23, D3, K11). The others serve on. `member replace` makes it a voter again.
 func TestWipedNodeIsRefusedThenReplaced(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
 	l := startLoad(c, 4, 5, 5*time.Millisecond)
 	l.waitAck(time.Now(), 5*time.Second)

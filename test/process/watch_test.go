@@ -122,8 +122,12 @@ func (c *cluster) busiest() (busiest string) {
 }
 
 func TestWatchersOutliveKills(t *testing.T) {
+	t.Parallel()                          // it mostly waits
 	for _, servers := range []int{1, 3} { // with 3, watchers and nodes are on different servers of one NATS cluster
-		t.Run(fmt.Sprintf("%d NATS servers", servers), func(t *testing.T) { watchersOutliveKills(t, layout{nodes: 3, servers: servers}) })
+		t.Run(fmt.Sprintf("%d NATS servers", servers), func(t *testing.T) {
+			t.Parallel()
+			watchersOutliveKills(t, layout{nodes: 3, servers: servers})
+		})
 	}
 }
 

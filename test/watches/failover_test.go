@@ -167,6 +167,7 @@ func busiest(c *cluster.Cluster) (busiest string) {
 }
 
 func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.7
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	awaitLeaves(t, c)
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})

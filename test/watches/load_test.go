@@ -70,6 +70,7 @@ func TestASlowWatcherIsSlowAlone(t *testing.T) { // 7.4, F25
 }
 
 func TestWatchersOutliveNATS(t *testing.T) { // F5, L6
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	awaitLeaves(t, c)
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})

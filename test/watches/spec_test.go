@@ -42,6 +42,7 @@ func bucketOf(t testing.TB, c *cluster.Cluster) (jetstream.KeyValue, *nats.Conn)
 }
 
 func TestAConsumerMadeBeforeItsSubscriptionWaits(t *testing.T) { // nats.js, nats.rs
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	awaitLeaves(t, c)
 	_, nc := bucketOf(t, c)
