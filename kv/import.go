@@ -58,6 +58,9 @@ func (s *Service) importEntries(c *call) (plan, *failure) {
 	case len(i.Entries) > importEntriesMax:
 		return plan{}, BadRequest.says("the body may have %d entries, and has %d", importEntriesMax, len(i.Entries))
 	}
+	if f := revisionFits(order.Import.Last); f != nil {
+		return plan{}, f
+	}
 	for i := range order.Import.Entries {
 		if f := s.checkImport(&order.Import.Entries[i]); f != nil {
 			return plan{}, f
@@ -66,8 +69,22 @@ func (s *Service) importEntries(c *call) (plan, *failure) {
 	return importPlan(c, order), nil
 }
 
-// checkImport refuses what could not be read again.
+// importRevisionMax leaves a bucket more revisions than it will ever give: after the last there is one that no entry may have, and no node
+// could carry out what is written then.
+const importRevisionMax = 1 << 62
+
+func revisionFits(revision uint64) *failure {
+	if revision > importRevisionMax {
+		return BadRequest.says("revisions may be up to %d, and one is %d: copy the entries into a new bucket", uint64(importRevisionMax), revision)
+	}
+	return nil
+}
+
+// checkImport refuses what could not be read again, and revisions that leave no room.
 func (s *Service) checkImport(e *command.ImportEntry) *failure {
+	if f := revisionFits(e.Sequence); f != nil {
+		return f
+	}
 	if !names.ValidSubject(e.Key) {
 		return BadKey.says("%q", e.Key)
 	}

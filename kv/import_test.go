@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,8 @@ func TestBadImports(t *testing.T) {
 		{BadRequest, "import_entries.app", done},
 		{BadRequest, "import_entries.app", string(command.Command{RemoveBucket: &command.RemoveBucket{Name: "app"}}.Encode())},
 		{BadRequest, "import_entries.app", importOf("app", 0, many...)},
+		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: importRevisionMax + 1})},
+		{BadRequest, "import_entries.app", string(command.Command{Import: &command.Import{Bucket: "app", Last: math.MaxUint64}}.Encode())},
 		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 2}, command.ImportEntry{Key: "k", Sequence: 2})},
 		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k"})},
 		{BadKey, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "a.*", Sequence: 1})},

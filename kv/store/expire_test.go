@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -143,6 +144,28 @@ func TestNextDue(t *testing.T) {
 		require.False(t, any)
 		f.close()
 	})
+}
+
+// A bucket whose time is longer than any clock's is none that is due, and keeps nobody from what others have due.
+func TestATimeThatNeverComes(t *testing.T) {
+	for _, reopened := range []bool{false, true} {
+		d := newMemory()
+		f := open(t, d)
+		f.at(time.Second, addBucket("lasting", command.Settings{TTL: math.MaxInt64}), put("lasting", "k", "v"), put("lasting", "l", "v"))
+		if reopened {
+			f.close()
+			f = open(t, d)
+		}
+		require.Empty(t, f.due(time.Hour, 10))
+		f.at(time.Second, put("lasting", "k", "w"))
+		_, any := f.nextDue()
+		require.False(t, any, "nothing to look for")
+		f.at(time.Second, addBucket("app", command.Settings{TTL: time.Second}), put("app", "k", "v"))
+		items := f.due(time.Minute, 1)
+		require.Len(t, items, 1)
+		require.Equal(t, "app", items[0].Bucket)
+		f.close()
+	}
 }
 
 // Entries that never expire, and what is gone, are passed once, not with each look.

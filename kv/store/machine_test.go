@@ -297,7 +297,7 @@ func (m *machine) drawSettings() command.Settings {
 	t := m.t
 	s := command.Settings{
 		History:         rapid.Uint64Range(0, 3).Draw(t, "history"),
-		TTL:             seconds(t, "bucket ttl", 0, 0, 1, 5),
+		TTL:             rapid.SampledFrom([]time.Duration{0, 0, time.Second, 5 * time.Second, 1<<63 - 1}).Draw(t, "bucket ttl"),
 		MaxValueSize:    rapid.SampledFrom([]uint64{0, 0, 3}).Draw(t, "max value"),
 		MaxBytes:        rapid.SampledFrom([]uint64{0, 0, 200}).Draw(t, "max bytes"),
 		MaxMessageSize:  rapid.SampledFrom([]uint64{0, 0, 30}).Draw(t, "max message"),

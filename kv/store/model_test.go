@@ -503,7 +503,7 @@ func (m *model) requireDue(t require.TestingT, s *Store, now int64) {
 				if e.ttl > 0 && e.ttl < 1<<62 {
 					soonest = min(soonest, e.time+int64(e.ttl))
 				}
-				if e.ttl != command.Never && b.settings.TTL > 0 {
+				if e.ttl != command.Never && b.settings.TTL > 0 && b.settings.TTL < 1<<62 {
 					soonest = min(soonest, e.time+int64(b.settings.TTL))
 				}
 				if b.over(e, now) {

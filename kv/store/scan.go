@@ -276,7 +276,10 @@ func (s *Store) State(bucket string) (State, error) {
 		state.First, state.FirstTime, state.LastTime = first.Sequence, first.Time, v.stats.lastTime
 		state.Gaps = state.Sequence + 1 - state.First - state.Entries
 		if state.LastTime == 0 {
-			last, err := readEntry(v.r, v.record.incarnation, v.stats.sequence)
+			last, err := findEntry(v.r, v.record.incarnation, v.stats.sequence)
+			if err == NoEntry {
+				return nil // it was imported as of the beginning of time, and is gone
+			}
 			state.LastTime = last.Time
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store/engine"
@@ -158,8 +159,8 @@ func (s *schedule) changed(b *bucket) {
 	if b.firstDue > 0 {
 		table.due = min(table.due, b.firstDue)
 	}
-	if b.firstTime > 0 && table.ttl > 0 {
-		table.aged = min(table.aged, b.firstTime+table.ttl)
+	if at := overAt(b.firstTime, b.record.settings.TTL); b.firstTime > 0 && at > 0 {
+		table.aged = min(table.aged, at)
 	}
 }
 
@@ -241,7 +242,10 @@ func (l *look) aged() error {
 			}
 			return passed < scanMax, nil
 		}
-		at := e.Time + l.table.ttl
+		at := overAt(e.Time, time.Duration(l.table.ttl))
+		if at == 0 {
+			return false, nil // longer than any clock goes, as with all that came later
+		}
 		first = min(first, at)
 		if at > l.now || len(l.items) >= l.max {
 			return false, nil

@@ -222,7 +222,7 @@ func sizes(entries []live) uint64 {
 
 func (e *entryRecord) size() uint64 { return EntrySize(e.key, e.header, e.value) }
 
-// overAt is when an entry's own time is over; 0: it has none, or none that could come.
+// overAt is when a time to live is over; 0: there is none, or it is longer than any clock goes.
 func overAt(written int64, ttl time.Duration) int64 {
 	if ttl <= 0 || int64(ttl) > math.MaxInt64-written {
 		return 0
