@@ -7,13 +7,16 @@ import "sync"
 // told of that. Keys are for Apply and Restore alone, which are never at work together; buckets for reads too.
 
 const (
-	// recentKeysMax bounds the keys of each of two generations; with names of 40 bytes both take some 8 MB.
+	// recentKeysMax bounds the keys of each of two generations, and recentEntriesMax what they have of entries: with names of 40 bytes both
+	// generations take some 8 MB, and with long histories 16 MB more.
 	recentKeysMax    = 16 << 10
+	recentEntriesMax = 4 * recentKeysMax
 	recentBucketsMax = 256
 )
 
 type recent struct {
 	keys, before map[recentKey][]live // the younger generation, and the one before it
+	entries      int                  // of the keys of the younger
 	names        names                // which keys there are not
 
 	mu       sync.RWMutex
@@ -39,7 +42,7 @@ func (r *recent) forget() {
 }
 
 // drop forgets, with mu held, all but the names of keys.
-func (r *recent) drop() { r.keys, r.before, r.buckets, r.changing = nil, nil, nil, false }
+func (r *recent) drop() { r.keys, r.before, r.entries, r.buckets, r.changing = nil, nil, 0, nil, false }
 
 // commits forgets the buckets that a txn has changed, before its batch can be read: until committed, reads take a view.
 func (r *recent) commits(t *txn) {
@@ -134,8 +137,9 @@ func (r *recent) keep(at recentKey, entries []live) {
 	for i := range entries {
 		entries[i].own, entries[i].time, entries[i].never = false, 0, false
 	}
-	if r.keys == nil || len(r.keys) >= recentKeysMax {
-		r.keys, r.before = make(map[recentKey][]live), r.keys
+	if r.keys == nil || len(r.keys) >= recentKeysMax || r.entries >= recentEntriesMax {
+		r.keys, r.before, r.entries = make(map[recentKey][]live), r.keys, 0
 	}
+	r.entries += len(entries) - len(r.keys[at])
 	r.keys[at] = entries
 }

@@ -1,0 +1,36 @@
+package store
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What is remembered of keys is bounded by what they have, and not only by how many they are.
+func TestRecentKeysWithLongHistoriesAreBounded(t *testing.T) {
+	var r recent
+	for i := range recentKeysMax {
+		r.keep(recentKey{1, name(i)}, make([]live, 64))
+	}
+	kept := 0
+	for _, generation := range []map[recentKey][]live{r.keys, r.before} {
+		for _, entries := range generation {
+			kept += len(entries)
+		}
+	}
+	require.LessOrEqual(t, kept, 2*(recentEntriesMax+64))
+	require.Greater(t, kept, recentEntriesMax, "it forgets no more than it must")
+	last, ok := r.key(1, name(recentKeysMax-1))
+	require.True(t, ok)
+	require.Len(t, last.live, 64)
+}
+
+func TestARecentKeyCountsOnce(t *testing.T) {
+	var r recent
+	r.keep(recentKey{1, "first"}, make([]live, 1))
+	for range recentEntriesMax {
+		r.keep(recentKey{1, "again"}, make([]live, 2))
+	}
+	require.Equal(t, 3, r.entries)
+	require.Empty(t, r.before, "no generation has begun")
+}
