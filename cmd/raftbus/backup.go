@@ -39,7 +39,9 @@ next --base.
 
 While nobody leads, --local takes what one node has, with --from.
 
-The exit code is 4 when FILE is there already, 5 or 7 when nobody gives a backup.`
+The exit code is 3 when the file of --base is not there, 4 when FILE is there already, 5 or 7 when
+no node can be asked or nobody leads, 6 when the node says nothing for --patience, and 8 when the
+nodes refuse, or the base does not fit.`
 
 const backupExamples = `  raftbus backup monday.rbb
   raftbus backup - | zstd > monday.rbb.zst

@@ -20,12 +20,12 @@ All nodes are asked over NATS, twice, so that what grows is seen: nodes that are
 no leader or quorum, links that are broken, full, slow or damaged disks, members that lag, wiped
 disks, clocks that differ, different versions, an upgrade that is not finished, connections to
 NATS that are lost or refused, accounts that a node does not serve, a bus on which anybody may
-speak as a node. It takes about two seconds, and changes nothing.
+speak as a node. It takes about two seconds, four when nobody leads, and changes nothing.
 
 Each finding has a code, which scripts may rely on (docs/troubleshooting.md lists them), and is
 critical (clients are not served), a warning (one more fault may end service, or somebody is not
 served), or a note. The exit code is 0 when there is none but notes, 1 with warnings, 5 when NATS
-or all nodes cannot be reached, and 7 when no leader serves.`
+or all nodes cannot be reached or these credentials may ask none, and 7 when no leader serves.`
 
 const doctorExamples = `  raftbus doctor
   raftbus doctor --context prod --prefix orders

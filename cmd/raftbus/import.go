@@ -204,7 +204,18 @@ func (f *importFlags) failure(err error) error {
 		return failf(exitRefused, "bucket %s is copied and compared, and the import stays open, since another JetStream of this account has it too: "+
 			"stop its writers, give this command again if any wrote, remove it there ('nats kv rm %s'), and end with --finish; or import it with --to another name", f.name, f.bucket)
 	}
-	return failf(exitRefused, "%w", err)
+	return failf(brokenOff(refused), "%w", err)
+}
+
+// brokenOff tells what another try may mend from what is refused for good.
+func brokenOff(f *importer.Failure) int {
+	switch {
+	case f.OfKind(kv.OutcomeUnknown):
+		return exitTimeout
+	case f.OfKind(kv.Unavailable), f.OfKind(kv.Busy):
+		return exitNoLeader
+	}
+	return exitRefused
 }
 
 // importProgress tells once a second how far it is.

@@ -1,0 +1,22 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/importer"
+	"github.com/raftbus/raftbus/kv"
+)
+
+// Scripts tell by its exit code whether an import that was broken off may be gone on with.
+func TestExitCodesOfAnImport(t *testing.T) {
+	for kind, want := range map[kv.ErrorKind]int{
+		kv.OutcomeUnknown: exitTimeout, kv.Unavailable: exitNoLeader, kv.Busy: exitNoLeader, kv.NoBucket: exitNotFound, kv.BucketExists: exitConflict,
+		kv.StreamTaken: exitRefused, kv.BadRequest: exitRefused, kv.Full: exitRefused,
+	} {
+		err := (&importFlags{}).failure(fmt.Errorf("it says: %w", &importer.Failure{ErrCode: kind.ErrCode}))
+		require.Equal(t, want, exitCode(err), kind)
+	}
+}
