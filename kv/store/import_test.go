@@ -75,16 +75,9 @@ func TestTheLastOfAnImportGoes(t *testing.T) {
 	f := open(t, newMemory())
 	f.at(time.Hour, command.Command{AddBucket: &command.AddBucket{Name: "app", Settings: command.Settings{History: 1}, Importing: true}},
 		imports(command.Import{Entries: []command.ImportEntry{{Key: "k", Sequence: 1}, {Key: "l", Sequence: 2}}}), imports(command.Import{After: 2, Done: true}))
-	require.Equal(t, []Result{{Count: 1}}, withoutRevision(f.at(time.Hour, purge(command.PurgeBucket{Filter: "l"}))))
+	require.EqualValues(t, 1, f.at(time.Hour, purge(command.PurgeBucket{Filter: "l"}))[0].Count)
 	state, err := f.store.State("app")
 	require.NoError(t, err)
 	require.Equal(t, [3]uint64{1, 2, 1}, [3]uint64{state.First, state.Sequence, state.Entries})
 	f.close()
-}
-
-func withoutRevision(results []Result) []Result {
-	for i := range results {
-		results[i].Revision = 0
-	}
-	return results
 }

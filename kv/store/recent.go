@@ -42,7 +42,7 @@ func (r *recent) forget() {
 }
 
 // drop forgets, with mu held, all but the names of keys.
-func (r *recent) drop() { r.keys, r.before, r.entries, r.buckets, r.changing = nil, nil, 0, nil, false }
+func (r *recent) drop() { r.keys, r.before, r.buckets, r.changing = nil, nil, nil, false }
 
 // commits forgets the buckets that a txn has changed, before its batch can be read: until committed, reads take a view.
 func (r *recent) commits(t *txn) {

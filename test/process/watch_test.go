@@ -122,7 +122,7 @@ func (c *cluster) busiest() (busiest string) {
 }
 
 func TestWatchersOutliveKills(t *testing.T) {
-	t.Parallel()                          // it mostly waits
+	t.Parallel()
 	for _, servers := range []int{1, 3} { // with 3, watchers and nodes are on different servers of one NATS cluster
 		t.Run(fmt.Sprintf("%d NATS servers", servers), func(t *testing.T) {
 			t.Parallel()
