@@ -86,14 +86,18 @@ func (r *recent) put(b *bucket) {
 	r.buckets[b.name] = recentBucket{b.record, b.stats}
 }
 
-// key hands over a key's record, if it is known, or that it has none: until the commit it is the txn's.
+// key hands over a key's record, if it is known, or that it has none: until the commit it is the txn's. Names come first: of a new key the
+// generations know nothing, and to find that is two misses of the processor's cache and more.
 func (r *recent) key(incarnation uint64, name string) (*keyRecord, bool) {
+	if r.names.lacks(incarnation, name) {
+		return &keyRecord{}, true
+	}
 	at := recentKey{incarnation, name}
 	entries, ok := r.keys[at]
 	if !ok {
 		entries, ok = r.before[at]
 	}
-	return &keyRecord{live: entries}, ok || r.names.lacks(incarnation, name)
+	return &keyRecord{live: entries}, ok
 }
 
 // committed learns what a txn has read and written, in one moment with the state that tells readers of it. What it removed as a whole is
@@ -137,8 +141,12 @@ func (r *recent) keep(at recentKey, entries []live) {
 	for i := range entries {
 		entries[i].own, entries[i].time, entries[i].never = false, 0, false
 	}
-	if r.keys == nil || len(r.keys) >= recentKeysMax || r.entries >= recentEntriesMax {
-		r.keys, r.before, r.entries = make(map[recentKey][]live), r.keys, 0
+	switch {
+	case r.keys == nil:
+		r.keys, r.before, r.entries = map[recentKey][]live{}, map[recentKey][]live{}, 0
+	case len(r.keys) >= recentKeysMax || r.entries >= recentEntriesMax:
+		clear(r.before) // and filled again, which a map that grows does in many steps
+		r.keys, r.before, r.entries = r.before, r.keys, 0
 	}
 	r.entries += len(entries) - len(r.keys[at])
 	r.keys[at] = entries

@@ -27,6 +27,9 @@ const (
 	cacheBytes = blockCacheBytes + memTablesMax*memTableBytes
 	// filesMax bounds open files.
 	filesMax = 128
+	// levelZeroDepth is how many flushes lie above each other before they are merged. Each merge rewrites the level below as far as they reach, which
+	// is all of it where keys come in no order; who looks for a key pays with a look into one more filter for each.
+	levelZeroDepth = 8
 	// filterBitsPerKey makes one look-up in a hundred for a key that is not there read a block in vain.
 	filterBitsPerKey = 10
 )
@@ -136,6 +139,8 @@ func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 		MaxOpenFiles:                filesMax,
 		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: memTablesMax,
+		L0CompactionThreshold:       levelZeroDepth,
+		L0StopWritesThreshold:       3 * levelZeroDepth,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		Logger:                      pebbleLogger{d.logger},
 		EventListener: &pebble.EventListener{
