@@ -5,7 +5,10 @@ package busclient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -240,6 +243,52 @@ func TestMaxPayloadIsLowered(t *testing.T) {
 	require.NoError(t, await(t, replies).Err)
 	require.Equal(t, data, n2.messages()[0].Body.(*rpc.AppendLogCommand).Entries[0].Data)
 	require.Equal(t, uint64(1), n1.bulk.Stats().Disconnects)
+}
+
+// F11: the same by a reload, of which NATS tells nobody: it ends the connection for the first message that is too large, and what comes after has the
+// new size.
+func TestMaxPayloadIsLoweredByReload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	limit := func(bytes int) {
+		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "max_payload: %d\n", bytes), 0o600))
+	}
+	limit(1 << 20)
+	server := startNATS(t, func(o *embedded.Options) { o.ConfigFile = file })
+	n1, n2 := pair(t, server.URL())
+	n2.echo()
+	limit(64 << 10)
+	require.NoError(t, server.Reload())
+	cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: []byte(strings.Repeat("blue ", 50_000))}}}
+	eventually(t, "arrived", func() bool {
+		replies := make(chan rpc.Reply[*rpc.AppendLogReturn], 1)
+		taken := n1.to("n2").AppendLog(1, cmd, func(r rpc.Reply[*rpc.AppendLogReturn]) { replies <- r }) == nil
+		return taken && await(t, replies).Err == nil
+	})
+	require.Equal(t, int64(64<<10), n1.bulk.MaxPayload())
+	require.Equal(t, uint64(1), n1.bulk.Stats().Disconnects)
+}
+
+// F11: no line is sent that is longer than a server takes. Where somebody sends one all the same, past the bus, the lane has NATS's client connect anew;
+// without a lane it does not, and whoever owns the connection is told.
+func TestALineThatIsTooLong(t *testing.T) {
+	server, long := startNATS(t), strings.Repeat("a", 5000)
+	c := dial(t, server.URL(), "n1", RoleClient)
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	require.ErrorIs(t, c.Publish(long, "", nil), nats.ErrBadSubject)
+	require.ErrorIs(t, c.Publish("a", long, nil), nats.ErrBadSubject)
+	require.NoError(t, c.Publish(strings.Repeat("a", publishSubjectsMax), "", nil))
+	require.NoError(t, c.Flush(soon))
+	require.Zero(t, c.Stats().Disconnects)
+	require.NoError(t, c.NATS().Publish(long, nil))
+	eventually(t, "up again", func() bool { up, _ := c.Up(); return up && c.Stats().Disconnects == 1 })
+
+	givenUp := make(chan error, 1)
+	c = dialWith(t, ConnOptions{URLs: []string{server.URL()}, Node: "n2", Role: RoleClient, withoutLane: true, GivenUp: func(err error) { givenUp <- err }})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	require.NoError(t, c.NATS().Publish(long, nil))
+	require.ErrorContains(t, await(t, givenUp), "maximum control line exceeded")
+	c = dialWith(t, ConnOptions{URLs: []string{server.URL()}, Node: "n3", Role: RoleClient, GivenUp: func(error) { t.Error("it was closed") }})
+	c.Close()
 }
 
 // F9: a subscription whose handler does not return drops what is over its limit; it is counted, and the others go on. With a lane

@@ -55,6 +55,9 @@ type ConnOptions struct {
 	Role         Role
 	Options      []nats.Option // credentials, TLS, a dialler; what raftbus must have set itself wins over them
 	Logger       *slog.Logger  // nil: silent
+	// GivenUp is called when NATS's client has given the connection up for good and will not connect anew, which it does for some errors of the server's
+	// where there is no lane: whoever owns the connection must make another, or end. nil: nobody is told.
+	GivenUp func(error)
 
 	withoutLane bool // for tests of how it is where there can be none
 }
@@ -73,7 +76,8 @@ type Conn struct {
 	role   Role
 	void   string // a subject that nobody listens to
 	log    *slog.Logger
-	lane   *lane   // nil: all goes by NATS's client
+	lane   *lane // nil: all goes by NATS's client
+	gaveUp func(error)
 	outbox *outbox // of a bulk connection, for where the lane is not in force; the others carry too little to fill what the system buffers
 
 	disconnects, slow, permission atomic.Uint64
@@ -86,6 +90,8 @@ type Conn struct {
 	listeners []func(bool)
 	lastError string // until the next connect
 	closed    chan struct{}
+
+	closing atomic.Bool // by Close
 }
 
 var _ Bus = (*Conn)(nil)
@@ -100,7 +106,7 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		return nil, fmt.Errorf("connect to NATS: role %q is none of control, bulk, client", o.Role)
 	}
 	name := fmt.Sprintf("raftbus/%s/%s/%s", o.Prefix, o.Node, o.Role)
-	c := &Conn{role: o.Role, void: VoidSubject(o.Prefix), log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{})}
+	c := &Conn{role: o.Role, void: VoidSubject(o.Prefix), log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{}), gaveUp: o.GivenUp}
 	if o.Role == RoleBulk {
 		c.outbox = newOutbox()
 	}
@@ -132,7 +138,7 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 // openLane makes the connection's lane.
 func (c *Conn) openLane(o *ConnOptions, options []nats.Option) (err error) {
 	if !o.withoutLane {
-		c.lane, err = newLane(options, c.tell)
+		c.lane, err = newLane(options, c.tell, c.refused)
 	}
 	return err
 }
@@ -175,6 +181,7 @@ func (c *Conn) Stats() ConnStats {
 
 // Close ends the connection, and returns when its handlers have ended.
 func (c *Conn) Close() {
+	c.closing.Store(true)
 	if c.lane != nil {
 		c.lane.leaving.Store(true)
 	}
@@ -355,9 +362,22 @@ func (c *Conn) lameDuck(nc *nats.Conn) {
 	c.log.Warn("the NATS server is shutting down (lame duck), will move to another", "server", nc.ConnectedServerName())
 }
 
-func (c *Conn) ended(*nats.Conn) {
+func (c *Conn) ended(nc *nats.Conn) {
 	c.set(false)
 	close(c.closed)
+	if c.closing.Load() {
+		return
+	}
+	err := fmt.Errorf("the NATS server ended the connection %s, and NATS's client connects no more after such an error: %w", nc.Opts.Name, nc.LastError())
+	c.log.Error("connection to NATS given up", "err", err)
+	if c.gaveUp != nil {
+		c.gaveUp(err)
+	}
+}
+
+// refused is told why a server ends the connection.
+func (c *Conn) refused(text string) {
+	c.note("the NATS server takes something that was sent for an error, and ends the connection", errors.New(text))
 }
 
 // failed is told of errors that belong to no call: each is counted, and logged when it is news.

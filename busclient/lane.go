@@ -23,8 +23,9 @@ type lane struct {
 	dialer nats.CustomDialer
 	now    atomic.Pointer[laneConn] // nil: none was dialled yet
 
-	tell   func(whole bool) // called when all that had arrived is handed out
-	drains sync.WaitGroup   // the goroutines that write what the system did not take at once
+	tell    func(whole bool)  // called when all that had arrived is handed out
+	refused func(text string) // called when the server says why it ends the connection
+	drains  sync.WaitGroup    // the goroutines that write what the system did not take at once
 
 	leaving atomic.Bool // who closes the connection now has not failed
 
@@ -34,8 +35,8 @@ type lane struct {
 }
 
 // newLane makes a lane for a connection with these options: it dials as they would.
-func newLane(options []nats.Option, tell func(whole bool)) (*lane, error) {
-	l := &lane{tell: tell, subscribers: map[string][]*subscriber{}}
+func newLane(options []nats.Option, tell func(whole bool), refused func(text string)) (*lane, error) {
+	l := &lane{tell: tell, refused: refused, subscribers: map[string][]*subscriber{}}
 	o := nats.GetDefaultOptions()
 	for _, apply := range options {
 		if apply == nil {

@@ -406,10 +406,10 @@ func TestALaneDialsAsItsCallerWants(t *testing.T) {
 	came, _ := inbox(t, c, "x")
 	require.NoError(t, c.Publish("x", "", []byte("by the goroutine that writes")))
 	await(t, came)
-	l, err := newLane([]nats.Option{nats.Timeout(7 * time.Second), nil}, nil)
+	l, err := newLane([]nats.Option{nats.Timeout(7 * time.Second), nil}, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, 7*time.Second, l.dialer.(*net.Dialer).Timeout)
-	_, err = newLane([]nats.Option{nats.RootCAs("/no such file")}, nil)
+	_, err = newLane([]nats.Option{nats.RootCAs("/no such file")}, nil, nil)
 	require.Error(t, err)
 }
 

@@ -55,7 +55,7 @@ type sidOwner struct {
 
 func newLaneConn(l *lane, socket net.Conn) *laneConn {
 	c := &laneConn{Conn: socket, lane: l, sids: map[string]sidOwner{}, buffer: make([]byte, readBytes), handing: newTurn(), gone: make(chan struct{})}
-	c.scan.find, c.scan.hand = c.find, c.hand
+	c.scan.find, c.scan.hand, c.scan.final = c.find, c.hand, l.refused
 	c.outlet.init(socket, &l.drains)
 	return c
 }

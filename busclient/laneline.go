@@ -127,8 +127,14 @@ func maxPayloadOf(info []byte) (n int64) {
 	return n
 }
 
-// checkPublish finds what would end a line too early.
+// publishSubjectsMax is how long a subject and a reply may be together, in bytes: for a line of more than 4 KiB a server ends the connection (F11).
+const publishSubjectsMax = controlLineMax - len("HPUB   99999999 99999999\r\n")
+
+// checkPublish finds what would end a line too early, or too late.
 func checkPublish(subject, reply string) error {
+	if len(subject)+len(reply) > publishSubjectsMax {
+		return nats.ErrBadSubject
+	}
 	if subject == "" || strings.ContainsAny(subject, " \t\r\n") || strings.ContainsAny(reply, " \t\r\n") {
 		return nats.ErrBadSubject
 	}

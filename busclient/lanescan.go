@@ -7,6 +7,8 @@ package busclient
 import (
 	"bytes"
 	"strings"
+
+	"github.com/nats-io/nats.go"
 )
 
 const (
@@ -32,6 +34,9 @@ const (
 type scanner struct {
 	find func(sid []byte) *subscriber                    // nil: no message of the lane's
 	hand func(to *subscriber, d Delivery, header []byte) // nil: no header; not to be kept
+	// final hears an error of the server's for which NATS's client would give the connection up for good, and not connect anew. The client does
+	// not hear it: it finds the connection ended, which the server does next (F11).
+	final func(text string)
 
 	state          scanState
 	line           []byte // held back, or of the message that is being taken out
@@ -142,6 +147,27 @@ func goesOn(line []byte) bool {
 	return false
 }
 
+// passingErrors begin what NATS's client connects anew after, or takes for no reason to end a connection.
+var passingErrors = []string{
+	nats.STALE_CONNECTION, nats.PERMISSIONS_ERR, nats.AUTHORIZATION_ERR, nats.AUTHENTICATION_EXPIRED_ERR, nats.AUTHENTICATION_REVOKED_ERR,
+	nats.ACCOUNT_AUTHENTICATION_EXPIRED_ERR, nats.MAX_CONNECTIONS_ERR, nats.MAX_ACCOUNT_CONNECTIONS_ERR, nats.MAX_SUBSCRIPTIONS_ERR,
+}
+
+// finalError is an error of the server's that is none of these.
+func finalError(line []byte) (text string, is bool) {
+	rest, is := bytes.CutPrefix(line, []byte("-ERR"))
+	if !is {
+		return "", false
+	}
+	text = strings.Trim(strings.TrimSpace(string(rest)), "'")
+	for _, passing := range passingErrors {
+		if strings.HasPrefix(strings.ToLower(text), passing) {
+			return "", false
+		}
+	}
+	return text, true
+}
+
 // note remembers how far the greeting is.
 func (s *scanner) note(line []byte) {
 	switch line[0] {
@@ -155,6 +181,10 @@ func (s *scanner) note(line []byte) {
 
 // act does what a line says; in is what came behind it. The line is in front of in, or in s.line's room.
 func (s *scanner) act(line, in, out []byte) (rest, _ []byte) {
+	if text, is := finalError(line); is {
+		s.final(text)
+		return in, out
+	}
 	if goesOn(line) {
 		s.note(line)
 		return in, append(out, line...)

@@ -16,14 +16,16 @@ import (
 type scanned struct {
 	deliveries []Delivery
 	passed     []byte
+	final      []string
 }
 
 // newScanning knows the sids 7 and 8.
 func newScanning(into *scanned) *scanner {
 	ours := map[string]*subscriber{"7": {}, "8": {}}
 	return &scanner{
-		find: func(sid []byte) *subscriber { return ours[string(sid)] },
-		hand: func(_ *subscriber, d Delivery, _ []byte) { into.deliveries = append(into.deliveries, d) },
+		find:  func(sid []byte) *subscriber { return ours[string(sid)] },
+		hand:  func(_ *subscriber, d Delivery, _ []byte) { into.deliveries = append(into.deliveries, d) },
+		final: func(text string) { into.final = append(into.final, text) },
 	}
 }
 
@@ -137,6 +139,14 @@ func TestScannerLeavesWhatIsTooLargeToTheClient(t *testing.T) {
 	got := scan([][]byte{fmt.Appendf(nil, "MSG a 7 %d\r\nx", scanMessageMax+1)})
 	require.Empty(t, got.deliveries)
 	require.Equal(t, fmt.Sprintf("MSG a 7 %d\r\nx", scanMessageMax+1), string(got.passed))
+}
+
+// F11: of the errors after which NATS's client connects no more it does not hear; of all others it does.
+func TestScannerHoldsBackFinalErrors(t *testing.T) {
+	passing := "-ERR 'Permissions Violation for Publish to \"a\"'\r\n-ERR 'Authorization Violation'\r\n-ERR 'Stale Connection'\r\n-ERR 'User Authentication Expired'\r\n"
+	result := scan([][]byte{[]byte("PING\r\n-ERR 'maximum control line exceeded'\r\n" + passing + "-ERR 'Maximum Pay"), []byte("load Violation'\r\nPONG\r\n-ERR\r\n")})
+	require.Equal(t, []string{"maximum control line exceeded", "Maximum Payload Violation", ""}, result.final)
+	require.Equal(t, "PING\r\n"+passing+"PONG\r\n", string(result.passed))
 }
 
 // FuzzScanner: whatever comes, cuts change nothing, what is the client's comes in its order, and no more memory is set aside

@@ -68,7 +68,7 @@ func nativeDoor(kind string) doorKind {
 type Figures struct {
 	Doors         []DoorFigures
 	Unanswered    uint64 // requests given up in silence: their clients' time-outs tell them
-	Unrepublished uint64 // entries that were not published again: the bus took them too slowly, or they would have been orders to nodes or to NATS
+	Unrepublished uint64 // entries that were not published again: the bus took them too slowly, they would have been orders to nodes or to NATS, or the subject was too long
 	InFlight      int    // requests
 	InFlightMax   int
 	Bytes         int // that they weigh
@@ -87,7 +87,7 @@ type DoorFigures struct {
 // Figures returns what was counted. It holds up nobody.
 func (s *Service) Figures() Figures {
 	f := Figures{
-		Unanswered: s.figures.unanswered.Load(), Unrepublished: s.republishDrops.Load() + s.republishOrders.Load(),
+		Unanswered: s.figures.unanswered.Load(), Unrepublished: s.republishDrops.Load() + s.republishRefused.Load(),
 		InFlightMax: s.inflight.countMax, BytesMax: s.inflight.bytesMax, Reads: s.reads.waiting(), ReadsMax: s.reads.max,
 	}
 	s.inflight.mu.Lock()

@@ -15,6 +15,9 @@ const (
 	// republishMax and republishBytesMax bound what waits to be published again.
 	republishMax      = 8_192
 	republishBytesMax = 32 << 20
+	// republishSubjectMax bounds a subject: NATS ends a connection on which a line of more than 4 KiB comes (F11), and a mapping may name a part of a
+	// key again and again.
+	republishSubjectMax = 3 << 10
 )
 
 // republish passes an entry on to be published again, on the node's goroutine.
@@ -27,9 +30,9 @@ func (s *Service) republish(e *store.Event) {
 	if !matches {
 		return
 	}
-	if jetstream.IsOrder(s.prefix, subject) {
-		if s.republishOrders.Add(1) == 1 {
-			s.logger.Warn("entries of a bucket are not published again: the messages would be orders to nodes or to NATS, give the bucket another republish destination; this is said once", "bucket", e.Bucket, "subject", subject)
+	if why := s.unpublishable(subject); why != "" {
+		if s.republishRefused.Add(1) == 1 {
+			s.logger.Warn("entries of a bucket are not published again: "+why+", give the bucket another republish destination; this is said once", "bucket", e.Bucket, "subject", subject[:min(len(subject), 100)])
 		}
 		return
 	}
@@ -46,6 +49,17 @@ func (s *Service) republish(e *store.Event) {
 	if dropped := s.republishDrops.Add(1); dropped&(dropped-1) == 0 {
 		s.logger.Warn("entries are not published again: the bus takes them too slowly", "so far", dropped)
 	}
+}
+
+// unpublishable is why nothing is sent on a subject; empty: it is.
+func (s *Service) unpublishable(subject string) string {
+	switch {
+	case jetstream.IsOrder(s.prefix, subject):
+		return "the messages would be orders to nodes or to NATS"
+	case len(subject) > republishSubjectMax:
+		return "the subject is longer than NATS takes"
+	}
+	return ""
 }
 
 // republisher publishes them.

@@ -18,7 +18,7 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 	config := func(republish string) string {
 		return `{"name":"KV_app","subjects":["$KV.app.>"],"max_msgs_per_subject":1,"discard":"new","republish":` + republish + `}`
 	}
-	for _, to := range []string{"raftbus.>", "raftbus.$1.>", "$SYS.>", "$SRV.>"} {
+	for _, to := range []string{"raftbus.>", "raftbus.$1.>", "$SYS.>", "$SRV.>", strings.Repeat("a", 1023) + ".>"} {
 		bad := config(`{"src":"$KV.*.>","dest":"` + to + `"}`)
 		requireJSError(t, 10052, r.js(api+"STREAM.CREATE.KV_app", bad))
 		r.expectError(BadRequest, "bucket.import_begin.app", bad)
@@ -36,4 +36,24 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 	require.EqualValues(t, 2, r.service.Figures().Unrepublished)
 	r.service.Close()
 	require.Equal(t, 1, strings.Count(log.String(), "would be orders"))
+}
+
+// F11: NATS ends the connection of who sends a line that is too long, and a leader would answer nobody any more.
+func TestNothingIsPublishedAgainOnASubjectThatIsTooLong(t *testing.T) {
+	var log strings.Builder
+	r := newRig(t, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	r.lead()
+	repeated := "again" + strings.Repeat(".$1", 8)
+	config := `{"name":"KV_app","subjects":["$KV.app.>"],"max_msgs_per_subject":1,"discard":"new","republish":{"src":"$KV.app.*","dest":"` + repeated + `"}}`
+	require.Contains(t, string(r.js(api+"STREAM.CREATE.KV_app", config).Data), `"did_create":true`)
+	sub, err := r.client.SubscribeSync("again.>")
+	require.NoError(t, err)
+	r.ask("kv.put.app."+strings.Repeat("k", KeyMax), "v")
+	r.ask("kv.put.app.mine", "v")
+	m, err := sub.NextMsg(5 * time.Second)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(m.Subject, "again.mine.mine"), "nothing came before it")
+	require.EqualValues(t, 1, r.service.Figures().Unrepublished)
+	r.service.Close()
+	require.Equal(t, 1, strings.Count(log.String(), "longer than NATS takes"))
 }

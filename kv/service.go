@@ -129,8 +129,8 @@ type Service struct {
 	republishing   atomic.Int64 // bytes in it
 	republishDrops atomic.Uint64
 
-	republishOrders atomic.Uint64 // entries not published again, since the messages would have been orders
-	ordersDrops     atomic.Uint64
+	republishRefused atomic.Uint64 // entries not published again, for what the messages would have been
+	ordersDrops      atomic.Uint64
 
 	wake    chan struct{} // leadership changed, or there is something else for the keeper
 	elected chan struct{} // leadership changed: for the expirer

@@ -261,6 +261,9 @@ func windowOf(age time.Duration) time.Duration {
 	return windowDefault
 }
 
+// destinationMax bounds where a bucket publishes again, in bytes: with a key it is to fit into a line of NATS (F11).
+const destinationMax = 1 << 10
+
 func (c *streamConfig) checkRepublish(prefix string) *apiError {
 	r := c.Republish
 	if r == nil {
@@ -275,6 +278,9 @@ func (c *streamConfig) checkRepublish(prefix string) *apiError {
 	}
 	if !mappable(r.Source, r.Destination) {
 		return invalid("stream configuration for republish with transform from '%s' to '%s' not valid", r.Source, r.Destination)
+	}
+	if len(r.Destination) > destinationMax {
+		return invalid("republish destination of %d bytes: raftbus takes %d at most, since NATS ends connections for longer subjects", len(r.Destination), destinationMax)
 	}
 	if mayOrder(prefix, r.Destination) {
 		return invalid("republish destination '%s' is refused by raftbus: messages on $... and on %s.> are orders to NATS and to nodes; use another subject", r.Destination, prefix)

@@ -42,7 +42,7 @@ type Stats struct {
 	Process  *Process  `json:"process"`
 
 	Unanswered    uint64 `json:"unanswered"`    // requests given up in silence, since somebody else may have done them
-	Unrepublished uint64 `json:"unrepublished"` // entries that were not published again: the bus took them too slowly, or they would have been orders to nodes or to NATS
+	Unrepublished uint64 `json:"unrepublished"` // entries that were not published again: the bus took them too slowly, they would have been orders to nodes or to NATS, or the subject was too long
 }
 
 // Health says whether a node is to be left alone, and whether clients are served with it.

@@ -83,6 +83,7 @@ type Replica struct {
 	events  *observe.Recorder
 	slow    atomic.Bool   // the disk was slow lately
 	elected chan struct{} // has room for one: this node leads now
+	givenUp chan error    // has room for one: a connection that will not come back
 	started time.Time
 	closers []func() error // in order of opening
 }
@@ -93,7 +94,7 @@ func Start(ctx context.Context, o Options) (*Replica, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	r := &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}, started: time.Now(), events: observe.NewRecorder(), elected: make(chan struct{}, 1)}
+	r := &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}, started: time.Now(), events: observe.NewRecorder(), elected: make(chan struct{}, 1), givenUp: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
 		r.configure, r.openFolder, r.openLog, r.openStore, r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
 	} {
@@ -174,7 +175,7 @@ func (r *Replica) dial(ctx context.Context) (err error) {
 
 func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, who []nats.Option) (*busclient.Conn, error) {
 	conn, err := busclient.Dial(ctx, busclient.ConnOptions{
-		URLs: r.o.NATS.URLs, Options: slices.Concat(r.o.NATS.Options, who), Prefix: r.config.Prefix(), Node: name, Role: role, Logger: r.logger,
+		URLs: r.o.NATS.URLs, Options: slices.Concat(r.o.NATS.Options, who), Prefix: r.config.Prefix(), Node: name, Role: role, Logger: r.logger, GivenUp: r.noteGivenUp,
 	})
 	if err != nil {
 		return nil, err
@@ -217,6 +218,7 @@ func (r *Replica) serve(context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { r.arrive(running) })
 	group.Go(func() { r.watchStore(running) })
+	group.Go(func() { r.watchConnections(running) })
 	group.Go(func() { r.checkFurther(running) })
 	group.Go(func() { r.watchPrefix(running) })
 	group.Go(func() { r.publishEvents(running) })
@@ -256,6 +258,23 @@ func (r *Replica) watchStore(ctx context.Context) {
 	select {
 	case <-r.store.Failed():
 		r.node.Abort(r.storeError(r.store.Failure()))
+	case <-ctx.Done():
+	}
+}
+
+// noteGivenUp is told of a connection that will not come back.
+func (r *Replica) noteGivenUp(err error) {
+	select {
+	case r.givenUp <- err:
+	default: // one is enough
+	}
+}
+
+// watchConnections stops the node when a connection is given up: whoever starts it again has a new one, and meanwhile another leads (F11).
+func (r *Replica) watchConnections(ctx context.Context) {
+	select {
+	case err := <-r.givenUp:
+		r.node.Abort(fmt.Errorf("%w. Start the node again", err))
 	case <-ctx.Done():
 	}
 }

@@ -144,3 +144,15 @@ func TestTheWayBetweenNodesIsMeasured(t *testing.T) {
 		require.Eventually(t, func() bool { return r.roundTrip() > 0 }, 10*time.Second, 5*time.Millisecond)
 	}
 }
+
+// F11, F12: a connection that NATS's client has given up comes back with a new start of the node only.
+func TestANodeWhoseConnectionIsGivenUpStops(t *testing.T) {
+	r, err := Start(t.Context(), alone(t, nil))
+	require.NoError(t, err)
+	defer func() { _ = r.Stop(context.Background()) }()
+	for range 2 {
+		r.noteGivenUp(errors.New("the wire is cut"))
+	}
+	<-r.Done()
+	require.ErrorContains(t, r.Err(), "the wire is cut. Start the node again")
+}
