@@ -57,8 +57,8 @@ func Load(s *store.Store, log *slog.Logger) (watch.Reset, error) {
 // Page reads a page that a hub asks for.
 func Page(s *store.Store, read *watch.Read) (watch.Page, error) {
 	p, err := s.Page(store.Query{
-		Bucket: read.Bucket, Incarnation: read.Incarnation, From: read.From, To: read.To, Since: read.FromTime, Filter: read.Filter,
-		Which: store.Which(read.Mode), NoValues: read.NoValues, Count: read.Count, Max: read.EntriesMax, MaxBytes: read.BytesMax,
+		Bucket: read.Bucket, Incarnation: read.Incarnation, From: read.From, Since: read.FromTime, Filter: read.Filter,
+		Which: store.Which(read.Mode), AsOf: read.AsOf, NoValues: read.NoValues, Count: read.Count, Max: read.EntriesMax, MaxBytes: read.BytesMax,
 	})
 	if err != nil {
 		return watch.Page{Failed: true}, err

@@ -11,17 +11,18 @@ import (
 
 // Pages are what watches are made of: a part of a bucket's entries, and how many there are in all, as of one moment.
 
-// Query asks for a page of the entries From <= sequence <= To whose keys match.
+// Query asks for a page of the entries from the sequence From on whose keys match.
 type Query struct {
 	Bucket      string
 	Incarnation uint64 // of the bucket; another is no bucket
 	From        uint64
-	To          uint64 // 0: to the end
-	Since       int64  // if not 0: From is the first entry that is no older, nanoseconds since 1970 UTC
+	Since       int64 // if not 0: From is the first entry that is no older, nanoseconds since 1970 UTC
 	Filter      subject.Filter
-	Which       Which
-	NoValues    bool // only their sizes are wanted
-	Count       bool
+	// Which is judged as of the sequence AsOf, 0: the last. After it every entry counts.
+	Which    Which
+	AsOf     uint64
+	NoValues bool // only their sizes are wanted
+	Count    bool
 	// Max and MaxBytes bound the page. One entry is always allowed, unless Max is 0: then only the count is wanted.
 	Max, MaxBytes int
 }
@@ -32,7 +33,7 @@ type Which uint8
 const (
 	// Every entry.
 	Every Which = iota
-	// NewestOfKey: those that have no newer entry of their key up to Query.To.
+	// NewestOfKey: those that have no newer entry of their key.
 	NewestOfKey
 	// NewestOfAll: the one with the highest sequence.
 	NewestOfAll
@@ -44,8 +45,8 @@ type EntryPage struct {
 	Sizes   []int // of their values
 	From    uint64
 	Next    uint64 // everything before it was looked at
-	Done    bool   // up to Query.To, or to the end
-	Count   uint64 // if asked for: of all from From to Query.To
+	Done    bool   // to the end
+	Count   uint64 // if asked for: of all from From on
 	Last    uint64 // the sequence of the bucket's last entry
 	At      rpc.Index
 }
@@ -64,8 +65,8 @@ func (s *Store) Page(q Query) (EntryPage, error) {
 			return NoBucket
 		}
 		p.Last, p.At = v.stats.sequence, v.at
-		if q.To == 0 || q.To > p.Last {
-			q.To = p.Last
+		if q.AsOf == 0 || q.AsOf > p.Last {
+			q.AsOf = p.Last
 		}
 		return v.page(&q, &p)
 	})
@@ -79,7 +80,7 @@ func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
 		}
 	}
 	p.From, p.Next = q.From, q.From
-	if q.Count && q.From <= q.To {
+	if q.Count && q.From <= p.Last {
 		if p.Count, err = v.count(q); err != nil {
 			return err
 		}
@@ -87,7 +88,7 @@ func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
 	switch {
 	case q.Max == 0:
 		return nil
-	case q.From > q.To:
+	case q.From > p.Last:
 		p.Done = true
 		return nil
 	}
@@ -117,14 +118,14 @@ func (v *bucketView) since(time int64) (uint64, error) {
 
 // count counts the entries that a query is about.
 func (v *bucketView) count(q *Query) (n uint64, err error) {
-	whole := q.Filter.All() && q.From <= 1 && q.To == v.stats.sequence
+	last, whole := v.stats.sequence, q.Filter.All() && q.From <= 1
 	switch {
 	case whole && q.Which == Every:
 		return v.stats.entries, nil
-	case whole && q.Which == NewestOfKey:
-		return v.stats.keys + v.stats.deleted, nil
-	case q.Which == Every && q.To-q.From < countRangeMax:
-		err = v.eachInRange(q.From, q.To, func(e Entry) (bool, error) {
+	case whole && q.Which == NewestOfKey && last-q.AsOf < countRangeMax:
+		return v.countNewest(q)
+	case q.Which == Every && last-q.From < countRangeMax:
+		err = v.eachInRange(q.From, last, func(e Entry) (bool, error) {
 			if q.Filter.Match(e.Key) {
 				n++
 			}
@@ -132,10 +133,32 @@ func (v *bucketView) count(q *Query) (n uint64, err error) {
 		})
 		return n, err
 	}
-	err = v.keys(q.Filter, func(_ string, k *keyRecord) { n += uint64(len(k.within(q))) })
-	if q.Which == NewestOfAll {
-		n = min(n, 1)
-	}
+	newest := uint64(0) // of all: how many there are to choose from
+	err = v.keys(q.Filter, func(_ string, k *keyRecord) {
+		list := k.within(q)
+		if n += uint64(len(list)); q.Which == NewestOfAll && len(list) > 0 && list[len(list)-1] <= q.AsOf {
+			newest++
+		}
+	})
+	return n - newest + min(newest, 1), err
+}
+
+// countNewest counts the newest entry of each key as of q.AsOf, and all after it: of keys that have none after it that is one.
+func (v *bucketView) countNewest(q *Query) (n uint64, err error) {
+	n = v.stats.keys + v.stats.deleted
+	written := map[string]bool{}
+	err = v.eachInRange(q.AsOf+1, v.stats.sequence, func(e Entry) (bool, error) {
+		if written[e.Key] {
+			return true, nil
+		}
+		written[e.Key] = true
+		k, err := readKey(v.r, v.record.incarnation, e.Key)
+		if err != nil {
+			return false, err
+		}
+		n += uint64(len(k.within(q))) - 1
+		return true, nil
+	})
 	return n, err
 }
 
@@ -157,7 +180,7 @@ func (v *bucketView) listed(q *Query) (listed bool, sequences []uint64, err erro
 	if q.Which == Every && !one {
 		return false, nil, nil
 	}
-	looked, few := 0, true
+	looked, few, newest := 0, true, uint64(0)
 	table := numbered(tableKey, v.record.incarnation)
 	from := append(table[:len(table):len(table)], q.Filter.Prefix()...)
 	err = v.r.Scan(from, prefixEnd(from), func(key, record []byte) (bool, error) {
@@ -169,21 +192,24 @@ func (v *bucketView) listed(q *Query) (listed bool, sequences []uint64, err erro
 			return !one, nil
 		}
 		k, err := decodeKey(record)
-		sequences = append(sequences, k.within(q)...)
-		if q.Which == NewestOfAll && len(sequences) > 1 {
-			sequences[0] = max(sequences[0], sequences[1])
-			sequences = sequences[:1]
+		list := k.within(q)
+		if end := len(list) - 1; q.Which == NewestOfAll && end >= 0 && list[end] <= q.AsOf {
+			newest, list = max(newest, list[end]), list[:end]
 		}
+		sequences = append(sequences, list...)
 		return !one, err
 	})
+	if newest > 0 {
+		sequences = append(sequences, newest)
+	}
 	slices.Sort(sequences)
 	return few, sequences, err
 }
 
-// within are the key's sequences that a query is about.
+// within are the key's sequences that a query is about, falling.
 func (k *keyRecord) within(q *Query) (list []uint64) {
-	for i := k.upTo(q.To); i >= 0 && k.live[i].sequence >= q.From; i-- {
-		if list = append(list, k.live[i].sequence); q.Which != Every {
+	for i := len(k.live) - 1; i >= 0 && k.live[i].sequence >= q.From; i-- {
+		if list = append(list, k.live[i].sequence); q.Which != Every && k.live[i].sequence <= q.AsOf {
 			break
 		}
 	}
@@ -224,7 +250,7 @@ func (c *pager) takeListed(sequences []uint64) error {
 
 func (c *pager) takeRange() error {
 	full := false
-	err := c.v.eachInRange(c.q.From, c.q.To, func(e Entry) (bool, error) {
+	err := c.v.eachInRange(c.q.From, c.p.Last, func(e Entry) (bool, error) {
 		if c.visited++; c.visited > scanMax {
 			c.p.Next, full = e.Sequence, true
 			return false, nil
@@ -242,18 +268,18 @@ func (c *pager) takeRange() error {
 	return err
 }
 
-func (c *pager) finish() { c.p.Next, c.p.Done = c.q.To+1, true }
+func (c *pager) finish() { c.p.Next, c.p.Done = c.p.Last+1, true }
 
 // wants reports whether an entry counts.
 func (c *pager) wants(e Entry) (bool, error) {
-	if !c.q.Filter.Match(e.Key) || c.q.Which == Every {
+	if !c.q.Filter.Match(e.Key) || c.q.Which == Every || e.Sequence > c.q.AsOf {
 		return c.q.Filter.Match(e.Key), nil
 	}
 	k, err := readKey(c.v.r, c.v.record.incarnation, e.Key)
 	if err != nil {
 		return false, err
 	}
-	i := k.upTo(c.q.To)
+	i := k.upTo(c.q.AsOf)
 	return i >= 0 && k.live[i].sequence == e.Sequence, nil
 }
 

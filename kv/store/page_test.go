@@ -13,17 +13,17 @@ import (
 
 // expected is what a query is about, the slow way.
 func expected(all []Entry, q Query, last uint64) (list []Entry) {
-	to := q.To
-	if to == 0 || to > last {
-		to = last
+	asOf := q.AsOf
+	if asOf == 0 || asOf > last {
+		asOf = last
 	}
 	for i, e := range all {
-		if e.Sequence < q.From || e.Sequence > to || e.Time < q.Since || !q.Filter.Match(e.Key) {
+		if e.Sequence < q.From || e.Time < q.Since || !q.Filter.Match(e.Key) {
 			continue
 		}
 		newer := false
 		for _, other := range all[i+1:] {
-			newer = newer || other.Sequence <= to && (other.Key == e.Key && q.Which == NewestOfKey || q.Filter.Match(other.Key) && q.Which == NewestOfAll)
+			newer = newer || other.Sequence <= asOf && (other.Key == e.Key && q.Which == NewestOfKey || q.Filter.Match(other.Key) && q.Which == NewestOfAll)
 		}
 		if !newer {
 			list = append(list, e)
@@ -67,7 +67,7 @@ func TestPagesHaveWhatAScanHas(t *testing.T) {
 		require.NoError(t, err)
 		for range 300 {
 			q := Query{
-				Bucket: "app", Incarnation: info.Incarnation, From: uint64(chance.IntN(320)), To: uint64(chance.IntN(320)), Which: Which(chance.IntN(3)), Count: true,
+				Bucket: "app", Incarnation: info.Incarnation, From: uint64(chance.IntN(320)), AsOf: uint64(chance.IntN(320)), Which: Which(chance.IntN(3)), Count: true,
 				Filter: pattern(t, [][]string{{">"}, {"a.*"}, {"*.b"}, {"a.a"}, {"a.b", "c.>"}, {"none"}}[chance.IntN(6)]...), Max: 1 + chance.IntN(10), MaxBytes: 40 + chance.IntN(300),
 			}
 			if chance.IntN(4) == 0 {

@@ -93,6 +93,7 @@ func (h *Hub) catchUp(c *consumer) bool {
 	case c.gone || c.reading > 0 || !h.maySend(c) || c.caughtUp():
 		return true
 	case c.fromRing():
+		c.extend(c.bucket.fed)
 		h.takePage(c, c.ringPage(h.limits))
 		return !h.out.WantRoom
 	}
@@ -137,7 +138,7 @@ func (h *Hub) openFirst() bool {
 	if c.Config.Policy == DeliverByStartTime && c.Generation == 0 {
 		read.FromTime = c.Config.StartTime
 	}
-	if !h.leaf || !c.listened || h.room-h.reserved < 2*h.limits.PageBytes {
+	if !h.leaf || !c.listened || c.lostItsPlace() || h.room-h.reserved < 2*h.limits.PageBytes {
 		read.EntriesMax = 0
 	}
 	h.startRead(c, read)
@@ -164,12 +165,20 @@ func (h *Hub) newRead(c *consumer) Read {
 		NoValues: c.Config.HeadersOnly, EntriesMax: h.limits.PageMax, BytesMax: h.limits.PageBytes,
 	}
 	if c.loading() {
-		read.To, read.Mode = c.snapshot, c.mode
+		read.Mode, read.AsOf = c.mode, c.Start
 	}
 	if c.Config.FlowControl {
 		read.BytesMax = min(read.BytesMax, c.window.left(h.limits.Window))
 	}
 	return read
+}
+
+// extend has a snapshot of which something is still to be looked at end where that look ends. A key that was there when the consumer was made may have
+// been written again since, and then is nowhere before: with a fixed end it would be missing among the initial values (W2).
+func (c *consumer) extend(last uint64) {
+	if c.next <= c.snapshot {
+		c.snapshot = max(c.snapshot, last)
+	}
 }
 
 func (h *Hub) startRead(c *consumer, read Read) {
@@ -193,7 +202,9 @@ func (h *Hub) pageRead(e PageRead) {
 		return
 	}
 	c.bucket.last = max(c.bucket.last, e.Page.Last)
+	c.extend(e.Page.Last)
 	if c.opening {
+		c.snapshot = max(c.snapshot, e.Page.Last) // as far as was counted
 		c.next, c.pending, c.counted = max(c.next, e.Page.From), e.Page.Count, e.Page.Applied
 		if c.pending == 0 {
 			c.next = max(c.next, c.snapshot+1)

@@ -17,6 +17,7 @@ type client struct {
 	name    string // of its present consumer
 	deliver string
 	start   uint64 // the bucket's last sequence when it began to watch
+	made    uint64 // the index that its first consumer was made at
 	lives   int    // consumers that it has had
 	expect  uint64 // the next consumer sequence
 	last    uint64 // the last revision
@@ -46,6 +47,26 @@ func (c *client) create() {
 		config.Policy, config.StartSequence = DeliverByStartSequence, c.last+1
 	}
 	c.w.place(Record{Ref: Ref{Name: c.name}, Config: config, Deliver: c.deliver, Answer: "answer." + c.name})
+	if c.lives == 1 {
+		c.made = c.w.model.index
+	}
+}
+
+// requireKeys requires that a client that is told that nothing is to come has something of each key that has been there since its consumer was made, however
+// often that was written again (W2).
+func (c *client) requireKeys() {
+	if c.lives > 1 || c.config.Policy != DeliverAll && c.config.Policy != DeliverLastPerSubject {
+		return
+	}
+	has := map[string]bool{}
+	for _, sequence := range c.got {
+		has[c.w.model.stored[sequence].Key] = true
+	}
+	for _, e := range c.w.model.live {
+		if c.w.model.since[e.Key] <= c.made && c.config.Filter.Match(e.Key) {
+			c.w.require.True(has[e.Key], "W2: client %d (%s) is told that it has all, and lacks %s; it has %v", c.id, c.name, e.Key, c.got)
+		}
+	}
 }
 
 // answered hears what became of its request.
@@ -56,6 +77,7 @@ func (c *client) answered(s *State) {
 	c.begun, c.initial = true, s.Pending
 	if s.Pending == 0 && len(c.got) == 0 {
 		c.done = true
+		c.requireKeys()
 	}
 }
 
@@ -107,6 +129,9 @@ func (c *client) message(s Send) {
 	c.w.require.Equal(string(e.Value), string(s.Body))
 	c.last = sequence
 	c.got, c.pending = append(c.got, sequence), append(c.pending, pending)
+	if pending == 0 {
+		c.requireKeys()
+	}
 	if !c.done && (pending == 0 || c.begun && uint64(len(c.got)) >= c.initial) {
 		c.done, c.doneAt = true, len(c.got)
 	}

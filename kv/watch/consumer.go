@@ -13,8 +13,8 @@ type consumer struct {
 
 	// next is the first sequence not looked at yet. While the consumer is a head it may lag: all up to bucket.fed was looked at.
 	next     uint64
-	snapshot uint64 // its last sequence; 0: there is none
-	mode     Mode   // of the snapshot
+	snapshot uint64 // its last sequence, as far as known; 0: there is none
+	mode     Mode   // of the snapshot, as of Start
 	unsure   bool   // the store may have more than the bucket here has heard of
 	opening  bool   // not counted yet, its client not answered
 	reading  uint64 // the page being read; 0: none
@@ -59,17 +59,25 @@ func (h *Hub) adopt(r Record) {
 	h.schedule(c)
 }
 
-// begin sets where a consumer begins. One that was moved has lost its position. If it has heartbeats its client is told by the first that
+// begin sets where a consumer begins. One that was moved has lost its position. If it has heartbeats its client is told by the next that
 // messages are missing, and comes back at the entry after the last that it got; what is new is sent too, since a client may look at
 // messages only. One without heartbeats is sent everything again.
 func (h *Hub) begin(c *consumer) {
 	c.sequence = c.Generation << 32
-	if c.Generation > 0 && c.Config.Heartbeat > 0 {
-		c.next, c.jumped = c.Moved+1, true
-	} else {
-		c.start()
+	if c.start(); c.lostItsPlace() && c.Answer == "" {
+		c.skip()
 	}
 	h.count(c)
+}
+
+// lostItsPlace reports whether a consumer goes on with what is new, and its client comes back for the rest.
+func (c *consumer) lostItsPlace() bool { return c.Generation > 0 && c.Config.Heartbeat > 0 }
+
+// skip goes on with what is new. A client that may still wait to be told how much there is must hear that before: told nothing, it would take its
+// initial values for complete (W2).
+func (c *consumer) skip() {
+	c.group.loading.remove(c)
+	c.next, c.snapshot, c.pending, c.jumped = c.Moved+1, 0, 0, true
 }
 
 // again has a consumer begin again: what was sent may be lost, and its client would not notice.
@@ -121,6 +129,10 @@ func (h *Hub) open(c *consumer) {
 		h.answers.push(answer{ref: c.Ref, reply: ask.Reply, made: ask.Made})
 	}
 	c.asks = nil
+	if c.lostItsPlace() {
+		c.skip()
+		h.schedule(c)
+	}
 	h.sendOwed()
 	h.kick(c)
 }
@@ -186,10 +198,10 @@ func (c *consumer) toCome() uint64 {
 	return c.behind()
 }
 
-// expects reports whether the dropped entry was one that the snapshot still had to send.
+// expects reports whether the dropped entry was one that the snapshot still had to send, and nothing newer of its key comes in its place.
 func (c *consumer) expects(d Dropped, index uint64) bool {
 	return index > c.counted && c.pending > 1 && d.Sequence >= c.next && d.Sequence <= c.snapshot &&
-		(c.mode == Every || d.NextOfThisKey == 0 || d.NextOfThisKey > c.snapshot)
+		d.NextOfThisKey <= c.snapshot && (c.mode == Every || d.Sequence > c.Start || d.NextOfThisKey == 0 || d.NextOfThisKey > c.Start)
 }
 
 // maySend reports whether messages may go to a consumer now.

@@ -6,8 +6,8 @@
 // A consumer is a record in the log, so every node knows it. The hub of the node that the record names as its host, in that node's present
 // boot, serves it; the others only know that it exists (Placer: who is to serve it when the host is gone).
 //
-// How a consumer gets its entries. First its snapshot: what was stored up to the entry that made it (Record.Start), read from the
-// store page by page. Then all that is stored after, which the hub is fed once, however many watch. Entries that were just stored
+// How a consumer gets its entries. First its snapshot: what was stored up to the entry that made it (Record.Start), and what came after until it is sent,
+// read from the store page by page. Then all that is stored after, which the hub is fed once, however many watch. Entries that were just stored
 // are matched once per distinct filter and sent at once to the consumers that are at the head of the bucket; a consumer that may not be
 // sent to (nobody listens, its window is full, the connection is) keeps no more than its position, and later catches up from the
 // bucket's ring of recent entries, or from pages of the store. An order of sequence, no gap, none twice (W1, W2) follows from that one

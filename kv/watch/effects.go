@@ -44,17 +44,18 @@ type State struct {
 	Bound            bool // somebody listens
 }
 
-// Read asks for one page of a bucket, in one view of the store: entries From <= sequence <= To that Filter lets through.
+// Read asks for one page of a bucket, in one view of the store: entries from the sequence From on that Filter lets through.
 type Read struct {
 	ID          uint64
 	Incarnation uint64
 	Bucket      string
-	From, To    uint64 // To 0: to the end
-	FromTime    int64  // if not 0: nothing older, and From is found by it
+	From        uint64
+	FromTime    int64 // if not 0: nothing older, and From is found by it
 	Filter      subject.Filter
-	Mode        Mode
+	Mode        Mode // as of the sequence AsOf, 0: the last; after it every entry counts
+	AsOf        uint64
 	NoValues    bool // their sizes will do
-	// Count asks how many entries there are in all from From to To.
+	// Count asks how many entries there are in all from From on.
 	Count bool
 	// EntriesMax and BytesMax bound the page; one entry is always allowed, unless EntriesMax is 0: then only the count is wanted.
 	EntriesMax, BytesMax int
@@ -66,9 +67,9 @@ type Mode uint8
 const (
 	// Every entry that is stored.
 	Every Mode = iota
-	// NewestOfKey: those that have no newer one of their key up to Read.To.
+	// NewestOfKey: those that have no newer one of their key.
 	NewestOfKey
-	// NewestOfAll: the one with the highest sequence up to Read.To.
+	// NewestOfAll: the one with the highest sequence.
 	NewestOfAll
 )
 
@@ -77,7 +78,7 @@ type Page struct {
 	Entries []Entry // in order of sequence
 	From    uint64  // as asked, or found by Read.FromTime
 	Next    uint64  // all before it was looked at
-	Done    bool    // up to Read.To, or the end
+	Done    bool    // up to Last
 	Count   uint64
 	Last    uint64 // the bucket's last sequence in the view
 	Applied uint64 // the view's index

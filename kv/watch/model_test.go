@@ -15,12 +15,13 @@ type model struct {
 	index    uint64
 	live     []Entry // in order of sequence
 	stored   map[uint64]Entry
+	since    map[string]uint64 // the index at which a key came to be there
 	records  map[string]Record
 	created  uint64
 }
 
 func newModel(history int) *model {
-	return &model{history: history, stored: map[uint64]Entry{}, records: map[string]Record{}}
+	return &model{history: history, stored: map[uint64]Entry{}, since: map[string]uint64{}, records: map[string]Record{}}
 }
 
 func (m *model) applied(changes ...Change) Applied {
@@ -31,6 +32,9 @@ func (m *model) applied(changes ...Change) Applied {
 // put stores an entry, and drops what history keeps no longer.
 func (m *model) put(key, value string) Applied {
 	m.sequence++
+	if len(m.ofKey(key)) == 0 {
+		m.since[key] = m.index + 1
+	}
 	e := Entry{Key: key, Sequence: m.sequence, Time: int64(m.sequence) * 1000, Value: []byte(value), Size: len(value)}
 	m.live = append(m.live, e)
 	m.stored[e.Sequence] = e
@@ -107,27 +111,33 @@ func (m *model) all() (list []Record) {
 // matching are the entries that a read is about.
 func (m *model) matching(r Read) (list []Entry) {
 	for _, e := range m.live {
-		if e.Sequence >= r.From && (r.To == 0 || e.Sequence <= r.To) && r.Filter.Match(e.Key) && m.counts(e, r) {
+		if e.Sequence >= r.From && r.Filter.Match(e.Key) && m.counts(e, r) {
 			list = append(list, e)
 		}
 	}
-	if r.Mode == NewestOfAll && len(list) > 0 {
-		list = list[len(list)-1:]
+	if r.Mode == NewestOfAll {
+		old := 0
+		for ; old < len(list) && list[old].Sequence <= r.AsOf; old++ {
+		}
+		list = list[max(old-1, 0):]
 	}
 	return list
 }
 
 func (m *model) counts(e Entry, r Read) bool {
-	if r.Mode != NewestOfKey {
+	if r.Mode != NewestOfKey || e.Sequence > r.AsOf {
 		return true
 	}
 	return !slices.ContainsFunc(m.live, func(other Entry) bool {
-		return other.Key == e.Key && other.Sequence > e.Sequence && other.Sequence <= r.To
+		return other.Key == e.Key && other.Sequence > e.Sequence && other.Sequence <= r.AsOf
 	})
 }
 
 // page does a read.
 func (m *model) page(r Read) Page {
+	if r.AsOf == 0 {
+		r.AsOf = m.sequence
+	}
 	p := Page{From: r.From, Last: m.sequence, Applied: m.index}
 	if r.FromTime != 0 {
 		p.From = m.sequence + 1
@@ -159,8 +169,6 @@ func (m *model) page(r Read) Page {
 		bytes += e.bytes()
 	}
 	p.Done = true
-	if p.Next = r.To + 1; r.To == 0 {
-		p.Next = max(r.From, m.sequence+1)
-	}
+	p.Next = max(r.From, m.sequence+1)
 	return p
 }

@@ -42,7 +42,7 @@ type Record struct {
 	Deliver string // the subject of its client
 	// Created tells a consumer from an earlier one of the same name, and Changed is when it was last configured: at first Created.
 	Created, Changed uint64
-	// Start is the bucket's last sequence when the record was made: its snapshot ends there.
+	// Start is the bucket's last sequence when the record was made: its snapshot ends there or later.
 	Start uint64
 	// Host and Boot say which life of which node serves it. Generation counts the moves from one to another, and Moved is the
 	// bucket's last sequence at the last one.
