@@ -91,3 +91,19 @@ func TestF18LeaderGoesBackForADamagedFollower(t *testing.T) {
 	require.Equal(t, rpc.Index(5), s.commit)
 	require.Equal(t, rpc.Index(3), out.Loads[0].From)
 }
+
+// One that is new in office knows nothing of what that follower holds: what was lost it gives from its log all the same, and no snapshot.
+func TestF18NewLeaderRepairsADamagedFollowerFromItsLog(t *testing.T) {
+	s := established(t, 6)
+	s.turn(Compact{2})
+	unknown := func() { *s.office.peers["n3"] = progress{next: 7, connected: true, heard: s.now, acked: s.now} }
+	lost := func(after rpc.Index) *Effects {
+		unknown()
+		return s.hear("n3", 2, &rpc.AppendLogReturn{Prev: 6, Hint: rpc.EntryID{Term: 1, Index: after}, Damaged: true})
+	}
+	out := lost(4)
+	require.Empty(t, out.Snapshots)
+	require.Equal(t, rpc.Index(5), out.Loads[0].From)
+	require.Zero(t, s.office.peers["n3"].match, "what it holds before that it has not shown")
+	require.NotEmpty(t, lost(1).Snapshots, "entry 2 is no longer in the log")
+}

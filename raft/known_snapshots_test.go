@@ -253,17 +253,21 @@ func TestLeaderStaysWhileAVoterTakesInASnapshot(t *testing.T) {
 	s := stranded(t)
 	s.turn(Propose{Proposals: make([]Proposal, 1)}, LinkChanged{"n2", false})
 	s.synced()
-	wait := func(grow uint64) {
-		next := uint64(1)
-		for range 600 {
+	next, restored := uint64(1), uint64(0)
+	wait := func(stored, installed uint64) {
+		for tick := range 600 {
 			s.turn(Tick{})
-			next += grow
 			s.hear("n3", 2, &rpc.HeartbeatReturn{})
-			s.hear("n3", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 7, Next: next})
+			if tick%50 == 0 {
+				next, restored = next+stored, restored+installed
+				s.hear("n3", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 7, Next: next, Restored: restored})
+			}
 		}
 	}
-	wait(100)
+	wait(100, 0)
 	require.Equal(t, Leader, s.role)
-	wait(0)
-	require.Equal(t, Follower, s.role, "one that stores nothing more makes no progress (K60)")
+	wait(0, 10)
+	require.Equal(t, Leader, s.role, "all is stored, and is being installed")
+	wait(0, 0)
+	require.Equal(t, Follower, s.role, "one that neither stores nor installs more makes no progress (K60)")
 }

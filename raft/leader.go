@@ -279,8 +279,8 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 	}
 	if ret.Damaged {
 		p.match = min(p.match, ret.Hint.Index) // it held more, and its disk has lost it: it counts again when it is repaired (D3)
-		p.replicating = true                   // so that probing begins behind that
 		p.probe()
+		p.next = max(p.match, min(ret.Hint.Index, c.log.last)) + 1 // behind what it holds, which a leader that is new may not know
 		return
 	}
 	if ret.Prev < p.match || !p.replicating && ret.Prev != p.next-1 {

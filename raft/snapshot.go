@@ -30,10 +30,10 @@ func (c *Core) snapshotEnded(e SnapshotEnded) {
 }
 
 // snapshotReturned takes a peer's answer to a chunk. What it has installed it holds, as if entries had been acknowledged. One that
-// takes in more and more of a stream makes progress meanwhile, and keeps in office the leader whose entries wait for it.
+// takes in more and more of a stream, and then installs it, makes progress meanwhile, and keeps in office the leader whose entries wait for it.
 func (c *Core) snapshotReturned(p *progress, m rpc.Message, ret *rpc.InstallSnapshotReturn) {
-	if ret.Next > p.streamed {
-		p.streamed, p.acked = ret.Next, c.now
+	if taken := ret.Next + ret.Restored; taken > p.streamed {
+		p.streamed, p.acked = taken, c.now
 	}
 	if ret.Installed {
 		if ret.Snapshot.Index > c.log.last { // it is committed, though this leader may not know that again yet, so it is here (I4)

@@ -131,12 +131,12 @@ func (a *applier) install(i raft.Install) error {
 	return nil
 }
 
-// beside is a snapshot's stream, with rests.
+// beside is a snapshot's stream, with rests. What was read of it is counted in snaps.
 func (a *applier) beside(r io.Reader) io.Reader {
 	if a.rest == nil {
 		return r
 	}
-	return &besideReader{from: r, now: time.Now, rest: a.rest, since: time.Now()}
+	return &besideReader{from: r, count: &a.snaps.restored, now: time.Now, rest: a.rest, since: time.Now()}
 }
 
 // restore has the machine take a snapshot's state, by a stream of it, and holds the file to be whole.

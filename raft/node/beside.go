@@ -2,6 +2,7 @@ package node
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,9 +21,10 @@ const (
 	besideRestMax = 100 * time.Millisecond
 )
 
-// besideReader is a reader that rests. Whoever reads works between two calls.
+// besideReader is a reader that rests, and counts. Whoever reads works between two calls.
 type besideReader struct {
 	from  io.Reader
+	count *atomic.Uint64 // of bytes read
 	now   func() time.Time
 	rest  func(time.Duration)
 	since time.Time // when the work began that goes on
@@ -33,5 +35,7 @@ func (b *besideReader) Read(p []byte) (int, error) {
 		b.rest(min(besideRest*worked, besideRestMax))
 		b.since = b.now()
 	}
-	return b.from.Read(p)
+	n, err := b.from.Read(p)
+	b.count.Add(uint64(n))
+	return n, err
 }

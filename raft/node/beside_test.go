@@ -3,6 +3,7 @@ package node
 import (
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 // Whoever takes in a snapshot rests seven times as long as it has worked, in short steps, and not for ever after a stall (L7).
 func TestInstallingRestsBesideOthers(t *testing.T) {
 	now, rests := time.Unix(1000, 0), []time.Duration{}
-	r := &besideReader{from: strings.NewReader("123456"), now: func() time.Time { return now }, since: now, rest: func(d time.Duration) {
+	var count atomic.Uint64
+	r := &besideReader{from: strings.NewReader("123456"), count: &count, now: func() time.Time { return now }, since: now, rest: func(d time.Duration) {
 		rests = append(rests, d)
 		now = now.Add(d)
 	}}
@@ -25,4 +27,5 @@ func TestInstallingRestsBesideOthers(t *testing.T) {
 	require.Equal(t, []time.Duration{42 * time.Millisecond, 28 * time.Millisecond, 100 * time.Millisecond}, rests)
 	_, err := r.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
+	require.EqualValues(t, 6, count.Load())
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -23,8 +24,9 @@ import (
 
 // snapDir is the place of a node's snapshots.
 type snapDir struct {
-	fs  vfs.FS
-	dir string
+	fs       vfs.FS
+	dir      string
+	restored atomic.Uint64 // of the snapshot that is being installed, how much the state machine has read; 0: none is, or nobody counts
 }
 
 const (
@@ -33,10 +35,10 @@ const (
 	snapSuspect  = "suspect"
 )
 
-func (d snapDir) path(name string) string { return d.fs.PathJoin(d.dir, name) }
+func (d *snapDir) path(name string) string { return d.fs.PathJoin(d.dir, name) }
 
 // move renames a file durably. With what is lost in a crash before that, the file has its old name (K33).
-func (d snapDir) move(from, to string) error {
+func (d *snapDir) move(from, to string) error {
 	if err := d.fs.Rename(d.path(from), d.path(to)); err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func (d snapDir) move(from, to string) error {
 }
 
 // remove deletes a file, if there is one. That need not be durable: one that comes back is dealt with as before.
-func (d snapDir) remove(name string) error {
+func (d *snapDir) remove(name string) error {
 	if err := d.fs.Remove(d.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -151,7 +153,7 @@ func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	case head.before(r.last):
 		return nil // of a transfer that another has followed
 	case head == r.last && r.stage == nil:
-		r.say(m, c, r.size) // whole already
+		r.say(m, c, r.size) // whole already, and maybe being installed
 		return nil
 	case head != r.last:
 		if c.Offset > 0 {
@@ -236,6 +238,7 @@ func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error 
 	if err := r.move(snapIncoming, snapComplete); err != nil {
 		return fmt.Errorf("keep a received snapshot: %w", err)
 	}
+	r.restored.Store(0)
 	r.hold(true)
 	r.logger.Info("snapshot received", "from", m.From, "snapshot", c.Snapshot.String(), "bytes", r.size)
 	r.inbox.completed(raft.SnapshotStored{From: m.From, Call: m.Call, Transfer: c.Transfer, Snapshot: c.Snapshot, Time: time, Configuration: *c.Configuration})
@@ -245,6 +248,9 @@ func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error 
 // say answers a chunk with how much of its transfer is stored.
 func (r *receiver) say(m rpc.Message, c *rpc.InstallSnapshotCommand, next uint64) {
 	body := &rpc.InstallSnapshotReturn{Snapshot: c.Snapshot, Transfer: c.Transfer, Next: next}
+	if r.stage == nil && next > 0 {
+		body.Restored = r.restored.Load()
+	}
 	r.answer(rpc.Message{From: m.To, To: m.From, Term: m.Term, Call: m.Call, Body: body})
 }
 
@@ -300,7 +306,7 @@ func (r *receiver) run(stop <-chan struct{}) error {
 }
 
 // openSnapshot opens the snapshot that is whole, for reading. Close the file.
-func (d snapDir) openSnapshot() (*snapReader, io.Closer, error) {
+func (d *snapDir) openSnapshot() (*snapReader, io.Closer, error) {
 	file, err := d.fs.Open(d.path(snapComplete))
 	if err != nil {
 		return nil, nil, err

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -17,7 +18,7 @@ import (
 // newTestReceiver makes a receiver, and records what it answers.
 func newTestReceiver(fs vfs.FS) (*receiver, *[]rpc.InstallSnapshotReturn) {
 	var said []rpc.InstallSnapshotReturn
-	r := &receiver{snapDir: &snapDir{fs, "snapshot"}, inbox: newInbox(), logger: quiet(), wake: make(chan struct{}, 1)}
+	r := &receiver{snapDir: &snapDir{fs: fs, dir: "snapshot"}, inbox: newInbox(), logger: quiet(), wake: make(chan struct{}, 1)}
 	r.answer = func(m rpc.Message) { said = append(said, *m.Body.(*rpc.InstallSnapshotReturn)) }
 	return r, &said
 }
@@ -87,6 +88,28 @@ func TestChunksAreNotMixed(t *testing.T) {
 	require.Equal(t, bytes.Repeat([]byte{2}, 100), got)
 	require.EqualValues(t, 108, r.takeAll(t, said, second[2]), "the last chunk again, whose answer was lost")
 	require.Empty(t, r.told())
+}
+
+// While a snapshot is being installed the sender hears how far that is: of the one that it asks for, and of no other.
+func TestHowFarAnInstallIsIsSaid(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	first, second := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40), transfer(5, 1, rpc.EntryID{Term: 3, Index: 12}, content(100, 2), 40)
+	r.takeAll(t, said, first...)
+	restored := func() uint64 { return (*said)[len(*said)-1].Restored }
+	stream := (&applier{snaps: r.snapDir, rest: func(time.Duration) {}}).beside(bytes.NewReader(make([]byte, 100)))
+	for _, read := range []int{0, 30, 70} {
+		_, err := io.ReadFull(stream, make([]byte, read))
+		require.NoError(t, err)
+		want := restored() + uint64(read)
+		require.EqualValues(t, 108, r.takeAll(t, said, first[2]))
+		require.Equal(t, want, restored())
+	}
+	r.takeAll(t, said, second...)
+	require.Zero(t, restored(), "that one waits until the other is installed")
+	r.release()
+	r.takeAll(t, said, second[2])
+	r.takeAll(t, said, second[2])
+	require.Zero(t, restored(), "and is not being installed yet")
 }
 
 // While one snapshot is being installed the next is received, but not finished (K31).

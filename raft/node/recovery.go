@@ -68,7 +68,7 @@ func holds(state *wal.State, id rpc.EntryID) bool {
 }
 
 // verify reads the snapshot that is whole from end to end, and returns where a log begins after it.
-func (d snapDir) verify() (raft.Base, error) {
+func (d *snapDir) verify() (raft.Base, error) {
 	r, file, err := d.openSnapshot()
 	if err != nil {
 		return raft.Base{}, err
@@ -78,7 +78,7 @@ func (d snapDir) verify() (raft.Base, error) {
 }
 
 // exists reports whether there is a file of that name.
-func (d snapDir) exists(name string) bool {
+func (d *snapDir) exists(name string) bool {
 	_, err := d.fs.Stat(d.path(name))
 	return !errors.Is(err, os.ErrNotExist)
 }

@@ -22,9 +22,10 @@ const (
 	// streamsMax bounds the streams under way. Others wait.
 	streamsMax = 2
 
-	// All in ticks: how long a stream waits after a failure, before it sends again what was not stored, before what its peer said
-	// last is believed that it has lost what it had, and before it is given up.
-	streamPause, streamRetry, streamBehind, streamGiveUp = 10, 25, 100, 1000
+	// All in ticks: how long a stream waits after a failure, before it sends again what was not stored, before it asks again how far its peer is
+	// that installs all of it, before what its peer said last is believed that it has lost what it had, and before it is given up. A leader whose entries
+	// wait for that peer stays while the answers show progress, and at least two of them are to come within an election timeout.
+	streamPause, streamRetry, streamInstalling, streamBehind, streamGiveUp = 10, 25, 50, 100, 1000
 )
 
 // chunkOverheadBytes bounds what a chunk's message holds beside its data; the last one has a configuration.
@@ -246,7 +247,7 @@ func (s *streams) tick() {
 // retry is after how many ticks what is not stored is sent again: seldom while the peer installs the snapshot.
 func (t *stream) retry() int {
 	if t.done() {
-		return streamBehind
+		return streamInstalling
 	}
 	return streamRetry
 }

@@ -106,6 +106,8 @@ type InstallSnapshotReturn struct {
 	Next uint64
 	// Installed attests that the receiver's log and state hold all up to Snapshot, durably: the transfer is over.
 	Installed bool
+	// Restored is how much of the stream the receiver's state machine has taken since all of it was stored. It only shows that the receiver gets on.
+	Restored uint64
 }
 
 // TimeoutNowCommand asks a follower to campaign at once, since its leader wants to hand over (thesis 3.10). It holds in the

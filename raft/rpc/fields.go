@@ -208,6 +208,7 @@ func (r *InstallSnapshotReturn) fields(w *walk) {
 	fixed(w, 3, &r.Transfer)
 	varint(w, 4, &r.Next)
 	boolean(w, 5, &r.Installed)
+	varint(w, 6, &r.Restored)
 }
 
 func (c *PingCommand) fields(w *walk) {

@@ -125,7 +125,7 @@ var (
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.InstallSnapshotReturn{
 				Snapshot: rpc.EntryID{Term: terms.Draw(t, "term"), Index: indexes.Draw(t, "index")}, Transfer: rapid.Uint64().Draw(t, "transfer"),
-				Next: rapid.Uint64().Draw(t, "next"), Installed: rapid.Bool().Draw(t, "installed"),
+				Next: rapid.Uint64().Draw(t, "next"), Installed: rapid.Bool().Draw(t, "installed"), Restored: rapid.Uint64().Draw(t, "restored"),
 			}
 		}),
 		rapid.Just(rpc.Body(&rpc.TimeoutNowCommand{})),

@@ -111,15 +111,16 @@ func (p *preparer) fits(r request) bool { return p.ready != nil && p.ready.size 
 // under a segment in use.
 func (p *preparer) begin(r request) (bool, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if r.place.segment <= p.taken || p.fits(r) {
+		p.mu.Unlock()
 		return false, nil
-	}
-	if p.ready == nil {
-		return true, nil
 	}
 	small := p.ready
 	p.ready = nil
+	p.mu.Unlock()
+	if small == nil {
+		return true, nil
+	}
 	return true, small.file.Close()
 }
 
@@ -137,11 +138,12 @@ func (p *preparer) status() error {
 }
 
 // look finds out whether others have the free space that is to be left to them. A file system that can not tell is
-// believed to have it.
+// believed to have it; one that does not answer holds up only who looks, and not who asks for the status (F22).
 func (p *preparer) look() {
+	low := !p.folder.hasFree(p.keepFree)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.low = !p.folder.hasFree(p.keepFree)
+	p.low = low
 }
 
 // hasFree reports whether so many bytes of the disk are free.
