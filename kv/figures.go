@@ -67,7 +67,7 @@ func nativeDoor(kind string) doorKind {
 // Figures are what a Service counted since it was made, and how much it has in hand.
 type Figures struct {
 	Doors         []DoorFigures
-	Unanswered    uint64 // requests given up in silence: their clients' time-outs tell them
+	Unanswered    uint64 // requests given up in silence, or too many to be refused: their clients' time-outs tell them
 	Unrepublished uint64 // entries that were not published again: the bus took them too slowly, they would have been orders to nodes or to NATS, or the subject was too long
 	InFlight      int    // requests
 	InFlightMax   int

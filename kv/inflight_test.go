@@ -3,6 +3,7 @@ package kv
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -47,6 +48,40 @@ func TestOneClientMayHaveAPartOfTheRequestsInFlight(t *testing.T) {
 		require.Contains(t, string(m.Data), "one client may have 4 requests")
 	}
 	r.expectError(KeyNotFound, "kv.get.app.b", "")
+}
+
+// Each request of a burst is answered: what is beyond the bounds hears 'busy', which it may be sure of. Who goes on asking hears nothing beyond a rate.
+func TestABurstIsRefusedOneByOne(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.RequestsMax, o.ClientPercent, o.lookEvery = 16, 100, time.Hour })
+	r.node.set(func(n *solo) { n.hold = true })
+	for range 16 {
+		r.sendHeld("kv.put.app.a", "v")
+	}
+	inbox := r.client.NewInbox()
+	sub, err := r.client.SubscribeSync(inbox)
+	require.NoError(t, err)
+	require.NoError(t, sub.SetPendingLimits(-1, -1))
+	for range refusalsMax {
+		require.NoError(t, r.client.PublishRequest("raftbus.kv.put.app.b", inbox, []byte("v")))
+	}
+	for range refusalsMax {
+		<-r.node.heldMax // what the node holds of each is the ReadIndex before 'busy'
+	}
+	require.EqualValues(t, refusalsMax, r.service.refusals.waiting.Load())
+	require.NoError(t, r.client.PublishRequest("raftbus.kv.put.app.b", inbox, []byte("v")))
+	require.Eventually(t, func() bool { return r.service.Figures().Unanswered == 1 }, 10*time.Second, time.Millisecond)
+	r.node.release()
+	for range refusalsMax {
+		m, err := sub.NextMsg(10 * time.Second)
+		require.NoError(t, err)
+		requireError(t, Busy, m)
+	}
+	r.settled()
+	require.False(t, r.service.refusals.begin())
+	r.service.refusals.grant()
+	require.True(t, r.service.refusals.begin())
+	require.EqualValues(t, refusalsGrant-1, r.service.refusals.left.Load())
+	r.service.refusals.end()
 }
 
 func TestOneClientMayHaveAPartOfTheBytesInFlight(t *testing.T) {

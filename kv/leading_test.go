@@ -51,7 +51,7 @@ func (r *rig) settled() {
 	require.Eventually(r, func() bool {
 		r.service.inflight.mu.Lock()
 		defer r.service.inflight.mu.Unlock()
-		return r.service.inflight.count == 0 && r.service.refusals.Load() == 0
+		return r.service.inflight.count == 0 && r.service.refusals.waiting.Load() == 0
 	}, 5*time.Second, time.Millisecond)
 	require.NoError(r, r.service.conn.Flush())
 	require.NoError(r, r.client.Flush())
@@ -176,7 +176,7 @@ func TestBusyAndFullOnlyWhenLeadershipIsShown(t *testing.T) {
 
 		r.node.set(func(n *solo) { n.readBusy, n.hold = nil, true })
 		put = r.sendHeld("kv.put.app.k", "v")
-		require.EqualValues(t, 1, r.service.refusals.Load(), "it waits for ReadIndex")
+		require.EqualValues(t, 1, r.service.refusals.waiting.Load(), "it waits for ReadIndex")
 		r.node.release()
 		requireError(t, want, r.answered(put))
 	}

@@ -39,6 +39,7 @@ func (s *Service) keeper() {
 		case <-s.wake:
 		case now := <-due:
 			s.expire(now)
+			s.refusals.grant()
 		}
 		s.listen()
 	}

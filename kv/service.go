@@ -83,8 +83,6 @@ const (
 	ClientPercentDefault   = 25
 	TimeoutDefault         = 5 * time.Second
 
-	// refusalsMax bounds the requests that wait to be told 'busy' or 'full'; beyond it they hear nothing.
-	refusalsMax = 1_024
 	// closeWait bounds how long Close lets requests finish.
 	closeWait = 2 * time.Second
 	// keeperPeriod is how late a deadline may be noticed, and how often a failed subscription is tried again.
@@ -116,7 +114,7 @@ type Service struct {
 	// epoch counts the changes of leadership; it is odd while this node leads.
 	epoch    atomic.Uint64
 	inflight *inflight
-	refusals atomic.Int64
+	refusals refusals
 	figures  figures
 
 	reads   *readQueue
@@ -195,6 +193,7 @@ func New(o Options) (*Service, error) {
 		elected:     make(chan struct{}, 1),
 		stop:        make(chan struct{}),
 	}
+	s.refusals.left.Store(refusalsMax)
 	s.run(s.keeper, s.replier, s.prober)
 	if s.first() {
 		s.run(s.republisher, s.expirer)
@@ -413,19 +412,20 @@ func (s *Service) drop(r *request) {
 // node led when it came: a node that leads again would be confirmed too, but another led in between, and may have carried out
 // a copy. If it cannot be shown, the client hears nothing.
 func (s *Service) refuse(r *request, f *failure) {
-	if s.refusals.Add(1) > refusalsMax {
-		s.refusals.Add(-1)
+	if !s.refusals.begin() {
+		s.figures.unanswered.Add(1)
 		return
 	}
+	r.msg.Data, r.work = nil, work{} // many may wait
 	err := s.node.ReadIndex(func(err error) {
 		if err != nil || !s.leadsSince(r) {
-			s.refusals.Add(-1)
+			s.refusals.end()
 			return
 		}
 		s.answer(answer{request: r, failure: f})
 	})
 	if err != nil {
-		s.refusals.Add(-1)
+		s.refusals.end()
 	}
 }
 
@@ -447,7 +447,7 @@ func (s *Service) settle(a answer) {
 	case a.claimed:
 		s.inflight.free(a.request)
 	default:
-		s.refusals.Add(-1)
+		s.refusals.end()
 	}
 }
 
