@@ -15,7 +15,8 @@
 //   - Every request is answered: one that nobody knows gets the status 503, where nats-server may leave its sender waiting.
 //   - Reads are linearizable, direct gets too.
 //   - A put under a message id that was used within the window hears what the first one did, whatever else it expects.
-//   - A value leaves 8 KiB of a message free, so that what was put can be read in every form that has room for it.
+//   - A value leaves 8 KiB of a message free, so that what was put can be read in every form that has room for it: MSG.GET, which is base64, has room for
+//     three quarters of the largest, and says 10054 of more, where JetStream answers however large that is.
 //   - Streams that are no buckets, mirrors, sources, and whatever else would change what a bucket is, are refused by name. History is
 //     1 to 64, metadata 16 KiB; max_bytes needs discard new.
 //   - A key has no wildcards, where nats-server stores a message under them, and takes what purges it, or cleans up after it, for
