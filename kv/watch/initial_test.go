@@ -1,0 +1,80 @@
+package watch
+
+// The end of the initial values: what is to come is told exactly when it is nothing, whatever is dropped or written again meanwhile.
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pages makes pages of three entries.
+func pages(l *Limits) { l.PageMax = 3 }
+
+func TestPendingEndsWithZeroWhateverIsDropped(t *testing.T) { // 7.2
+	o := newHost(t, 1, pages)
+	for i := range 8 {
+		o.put(fmt.Sprintf("k%d", i), "x")
+	}
+	o.consumer(Config{})
+	o.listen(true)
+	o.step(o.peer)
+	o.step(o.peer) // with what is known of interest
+	o.answerRead(o.peer)
+	o.step(o.peer)
+	require.Len(t, o.peer.effects.Send, 3, "the answer, and all of the first page but one entry")
+	require.Equal(t, uint64(8), o.answers["answer"].Pending)
+	require.Equal(t, "2/2/6", short(o.peer.effects.Send[2]))
+	o.peer.reads = nil
+	o.tell(o.model.purge())
+	for id := range o.hub().reads { // what comes next is read after the purge
+		o.peer.events = append(o.peer.events, PageRead{id, Page{From: 4, Next: 9, Done: true, Last: 8, Applied: o.model.index}})
+	}
+	require.Equal(t, []string{"3/3/0"}, o.sent())
+}
+
+func TestWhatIsDroppedIsNotExpectedAnyMore(t *testing.T) { // 7.2
+	o := newHost(t, 1, pages)
+	for i := range 9 {
+		o.put(fmt.Sprintf("k%d", i), "x")
+	}
+	o.consumer(Config{Policy: DeliverLastPerSubject})
+	o.listen(true)
+	o.step(o.peer)
+	o.step(o.peer) // with what is known of interest
+	o.answerRead(o.peer)
+	o.step(o.peer)
+	o.put("k8", "newer")
+	o.tell(o.model.expire(8))
+	require.Equal(t, []string{"3/3/5", "4/4/4", "5/5/3", "6/6/2", "7/7/1", "10/8/0"}, o.sent(), "9 was overwritten by 10, 8 has expired")
+}
+
+// A key that is there all the time is among the initial values, when the consumer is made and its first page read, and however many pages there are.
+func TestAKeyThatIsWrittenAgainIsAmongTheInitialValues(t *testing.T) { // W2, 7.2
+	for _, policy := range []Policy{DeliverAll, DeliverLastPerSubject} {
+		o := newHost(t, 1, pages)
+		o.put("a", "x")
+		o.consumer(Config{Policy: policy})
+		o.put("a", "again")
+		o.listen(true)
+		require.Equal(t, []string{"2/1/0"}, o.sent())
+		require.Equal(t, uint64(1), o.answers["answer"].Pending)
+
+		o = newHost(t, 1, pages)
+		for i := range 6 {
+			o.put(fmt.Sprintf("k%d", i), "x")
+		}
+		o.consumer(Config{Policy: policy})
+		o.listen(true)
+		o.step(o.peer)
+		o.step(o.peer) // with what is known of interest
+		o.answerRead(o.peer)
+		o.step(o.peer)
+		o.put("k5", "again")
+		o.put("new", "x")
+		o.put("k4", "again")
+		require.Regexp(t, "^3/3/[^0] 4/4/[^0] 7/5/[^0] 8/6/[^0] 9/7/0$", strings.Join(o.sent(), " "), "5 and 6 are 9 and 7 now")
+	}
+}
