@@ -24,7 +24,7 @@
 //   - Single messages are never deleted. Purges and roll-ups are always allowed.
 //   - After an update that lowers history, the older messages go soon and not at once.
 //   - Messages are not published again to subjects of buckets or of the API: two buckets that publish to each other would never end.
-//     Only clients of the first account that is served have a bucket publish again.
+//     Only clients of the first account that is served have a bucket publish again. A destination has 1 KiB, a subject 3 KiB.
 //   - Batches and reads by time of the direct get are 408; no KV client sends them.
 //   - Headers whose names nats.go could not send back are refused; their order is not kept, and unknown fields of requests are passed over when they
 //     say nothing.
