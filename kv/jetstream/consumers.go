@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
@@ -115,8 +116,71 @@ func (c call) placed(add *command.AddConsumer) Plan {
 	})
 }
 
+// adding has a record logged. What of a consumer that is there may not change only its own configuration can say, so it is compared first: a name
+// that is new costs no look for that, since nothing is changed by a command that only adds.
 func (c call) adding(add *command.AddConsumer) Plan {
-	return Plan{Write: &Write{Command: command.Command{AddConsumer: add}, Done: func(s *store.Store, r store.Result) Plan { return c.added(s, r, add) }}}
+	switch add.Mode {
+	case command.UpdateOnly:
+		return c.look(func(s *store.Store, _ store.BucketInfo) Plan { return c.changing(s, add) })
+	case command.AddOrUpdate:
+		only := *add
+		only.Mode = command.AddOnly
+		return c.logged(&only, func(s *store.Store, r store.Result) Plan {
+			if r.Code == store.ConsumerExists {
+				return c.changing(s, add)
+			}
+			return c.added(s, r, &only)
+		})
+	}
+	return c.logged(add, func(s *store.Store, r store.Result) Plan { return c.added(s, r, add) })
+}
+
+// changing has a consumer changed that is there: asked for as it is, it stays as it is, or the delivery would begin again (W1).
+func (c call) changing(s *store.Store, add *command.AddConsumer) Plan {
+	there, err := s.Consumer(c.bucket, add.Name)
+	switch {
+	case err == store.NoConsumer: // the store says so of an update too
+	case err != nil:
+		return c.refuse(readError(err))
+	case add.Deliver == there.Deliver && bytes.Equal(add.Config, there.Config):
+		return Plan{Ask: &Ask{there, true}}
+	default:
+		if e := checkChange(there.Config, add.Config); e != nil {
+			return c.refuse(e)
+		}
+	}
+	return c.logged(add, func(s *store.Store, r store.Result) Plan { return c.added(s, r, add) })
+}
+
+func (c call) logged(add *command.AddConsumer, done func(*store.Store, store.Result) Plan) Plan {
+	return Plan{Write: &Write{Command: command.Command{AddConsumer: add}, Done: done}}
+}
+
+// checkChange refuses what a consumer that exists cannot become. Of a name that a native watch has nothing can be made.
+func checkChange(old, wanted []byte) *apiError {
+	var was, is consumerConfig
+	if json.Unmarshal(old, &was) != nil || json.Unmarshal(wanted, &is) != nil {
+		return errConsumerExists
+	}
+	sameTime := was.OptStartTime == nil && is.OptStartTime == nil ||
+		was.OptStartTime != nil && is.OptStartTime != nil && was.OptStartTime.Equal(*is.OptStartTime)
+	for _, kept := range []struct {
+		what string
+		same bool
+	}{
+		{"deliver policy", was.DeliverPolicy == is.DeliverPolicy},
+		{"storage type", was.MemoryStorage == is.MemoryStorage},
+		{"start sequence", was.OptStartSeq == is.OptStartSeq},
+		{"start time", sameTime},
+		{"heart beats", was.Heartbeat == is.Heartbeat},
+		{"flow control", was.FlowControl == is.FlowControl},
+		{"max waiting", was.MaxWaiting == is.MaxWaiting},
+	} {
+		if !kept.same {
+			return errConsumerChange.says(errConsumerChange.Description, kept.what)
+		}
+	}
+	return nil
 }
 
 var addModes = map[string]command.AddMode{"": command.AddOrUpdate, "create": command.AddOnly, "update": command.UpdateOnly}

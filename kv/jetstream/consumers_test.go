@@ -77,6 +77,43 @@ func Test71_Actions(t *testing.T) {
 	require.Equal(t, c.refuse(errTooManyConsumers), c.added(w.store, store.Result{Code: store.TooManyConsumers}, &command.AddConsumer{}))
 }
 
+func Test71_WhoAsksForAConsumerAgainChangesNothing(t *testing.T) { // W1
+	w := hosted(t)
+	const create = "CONSUMER.CREATE.KV_a.c"
+	first := w.made("c", create, action("", `"deliver_policy":"new"`))
+	for _, a := range []string{"", "create", "update"} {
+		require.Empty(t, w.send(create, action(a, `"deliver_policy":"new"`)))
+		require.Equal(t, &Ask{first, true}, w.asked)
+	}
+	c, err := w.store.Consumer("a", "c")
+	require.NoError(t, err)
+	require.Equal(t, first, c)
+	w.made("t", "CONSUMER.CREATE.KV_a.t", consumerBody("KV_a", `"deliver_policy":"by_start_time","opt_start_time":"2020-01-01T00:00:00Z"`))
+	w.made("t", "CONSUMER.CREATE.KV_a.t", consumerBody("KV_a", `"deliver_policy":"by_start_time","opt_start_time":"2020-01-01T01:00:00+01:00"`))
+}
+
+func Test71_WhereAConsumerBeganIsNotChanged(t *testing.T) {
+	w := hosted(t)
+	was := `"deliver_policy":"by_start_sequence","opt_start_seq":5,"idle_heartbeat":5000000000,"flow_control":true`
+	w.made("c", "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", was))
+	w.made("t", "CONSUMER.CREATE.KV_a.t", consumerBody("KV_a", `"deliver_policy":"by_start_time","opt_start_time":"2020-01-01T00:00:00Z"`))
+	for _, c := range []struct{ what, name, fields string }{
+		{"deliver policy", "c", `"deliver_policy":"all","mem_storage":true`},
+		{"storage type", "c", was + `,"mem_storage":true`},
+		{"start sequence", "c", strings.Replace(was, "5", "6", 1)},
+		{"start time", "t", `"deliver_policy":"by_start_time","opt_start_time":"2020-01-01T00:00:01Z"`},
+		{"heart beats", "c", strings.Replace(was, "5000000000", "6000000000", 1)},
+		{"flow control", "c", strings.Replace(was, "true", "false", 1)},
+		{"max waiting", "c", was + `,"max_waiting":6`},
+	} {
+		for _, a := range []string{"", "update"} {
+			w.refused(errConsumerChange.says("%s can not be updated", c.what), "CONSUMER.CREATE.KV_a."+c.name, action(a, c.fields))
+		}
+	}
+	require.Equal(t, store.Done, w.apply((&command.Command{AddConsumer: &command.AddConsumer{Bucket: "a", Name: "native", Config: []byte("native {}")}}).Encode()).Code)
+	w.refused(errConsumerExists, "CONSUMER.CREATE.KV_a.native", consumerBody("KV_a", was))
+}
+
 // Q12: the bound is of consumers, not of requests for them.
 func TestWhereThereAreTooManyConsumersThoseThatAreThereGoOn(t *testing.T) {
 	w := hosted(t)

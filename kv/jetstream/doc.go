@@ -29,5 +29,7 @@
 //   - Headers whose names nats.go could not send back are refused; their order is not kept, and unknown fields of requests are passed over when they
 //     say nothing.
 //   - The metadata that nats-server adds (_nats.*) is left out.
+//   - A consumer is given another deliver subject also while somebody listens to the old one. Who asks with the action create for one that is there just so
+//     is told of it, as who asks without an action is.
 //   - While no node has a leaf connection, requests about consumers are checked and then refused as temporarily unavailable.
 package jetstream

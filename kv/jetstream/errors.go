@@ -56,6 +56,7 @@ var (
 	errConsumerName         = &apiError{500, 10052, "consumer name can not contain '.', '*', '>', '\\', '/'"}
 	errPullNotOffered       = &apiError{400, 10003, "bad request: pull consumers are not offered, use a deliver subject"}
 	errConsumerNotKV        = &apiError{400, 10003, "bad request: %s is not offered for key-value buckets"}
+	errConsumerChange       = &apiError{500, 10012, "%s can not be updated"}
 	errDeliverWildcards     = &apiError{400, 10079, "consumer deliver subject has wildcards"}
 	errDeliverInvalid       = &apiError{400, 10112, "invalid push consumer deliver subject"}
 	errDeliverCycle         = &apiError{400, 10081, "consumer deliver subject forms a cycle"}

@@ -2,6 +2,8 @@ package watch
 
 import (
 	"strconv"
+
+	"github.com/raftbus/raftbus/kv/subject"
 )
 
 // consumer is a consumer that this node serves.
@@ -17,6 +19,7 @@ type consumer struct {
 	mode     Mode   // of the snapshot, as of Start
 	unsure   bool   // the store may have more than the bucket here has heard of
 	opening  bool   // not counted yet, its client not answered
+	begun    bool   // it was counted once: its place is its own
 	reading  uint64 // the page being read; 0: none
 	queued   bool   // in Hub.ready
 	headAt   int    // in group.heads
@@ -71,7 +74,7 @@ func (h *Hub) begin(c *consumer) {
 }
 
 // lostItsPlace reports whether a consumer goes on with what is new, and its client comes back for the rest.
-func (c *consumer) lostItsPlace() bool { return c.Generation > 0 && c.Config.Heartbeat > 0 }
+func (c *consumer) lostItsPlace() bool { return !c.begun && c.Generation > 0 && c.Config.Heartbeat > 0 }
 
 // skip goes on with what is new. A client that may still wait to be told how much there is must hear that before: told nothing, it would take its
 // initial values for complete (W2).
@@ -82,12 +85,49 @@ func (c *consumer) skip() {
 
 // again has a consumer begin again: what was sent may be lost, and its client would not notice.
 func (h *Hub) again(c *consumer) {
+	h.stand(c)
+	c.start()
+	h.count(c)
+}
+
+// stand leaves a consumer nothing but its position.
+func (h *Hub) stand(c *consumer) {
+	c.next = c.position() + 1
 	c.group.heads.remove(c)
 	c.group.loading.remove(c)
 	h.hold(c, nil)
 	h.abandon(c)
-	c.start()
+}
+
+// update gives a consumer another configuration. It goes on where it is, so that nothing comes twice (W1): where it began is as it was, what it
+// had at hand is looked for again, by what it is to have now, and so is how much that is.
+func (h *Hub) update(c *consumer, r Record) {
+	h.stand(c)
+	h.unflow(c)
+	h.regroup(c, r.Config.Filter)
+	if c.Answer != "" { // who asked before is answered too
+		h.ask(Asked{Ref: c.Ref, Reply: c.Answer, Made: true})
+	}
+	r.Config.Policy, r.Config.StartSequence, r.Config.StartTime = c.Config.Policy, c.Config.StartSequence, c.Config.StartTime
+	if r.Deliver == c.Deliver {
+		c.Record = r
+		h.unheard(c)
+	} else {
+		h.unwatchDeliver(c)
+		c.Record = r
+		h.watchDeliver(c)
+	}
 	h.count(c)
+	h.schedule(c)
+}
+
+// regroup makes a consumer one of those of another filter.
+func (h *Hub) regroup(c *consumer, filter subject.Filter) {
+	if g := c.bucket.group(filter); g != c.group {
+		g.members++
+		c.bucket.leave(c.group)
+		c.group, c.seen = g, g.total
+	}
 }
 
 // count finds out how much there is to send, for which the store may have to be asked: once it is known whether somebody listens, to
@@ -121,6 +161,9 @@ func (c *consumer) start() {
 // open ends the beginning: what there is to expect is known, and the client that made the consumer can be told.
 func (h *Hub) open(c *consumer) {
 	c.opening = false
+	if c.Config.Policy == DeliverByStartTime { // it was found, and is a sequence from now on
+		c.Config.Policy, c.Config.StartSequence = DeliverByStartSequence, c.next
+	}
 	if c.pending > 0 {
 		c.group.loading.add(c)
 	}
@@ -133,6 +176,7 @@ func (h *Hub) open(c *consumer) {
 		c.skip()
 		h.schedule(c)
 	}
+	c.begun = true
 	h.sendOwed()
 	h.kick(c)
 }

@@ -177,8 +177,11 @@ func (h *Hub) mine(r *Record) bool {
 
 func (h *Hub) placed(r Record) {
 	old := h.consumers[r.Ref]
-	if old != nil && old.Created == r.Created && old.Changed == r.Changed && old.Generation == r.Generation {
-		return // known
+	if old != nil && old.Created == r.Created && old.Generation == r.Generation {
+		if old.Changed != r.Changed {
+			h.update(old, r)
+		}
+		return
 	}
 	h.remove(old)
 	if h.mine(&r) {

@@ -392,23 +392,6 @@ func TestAnEarlierLifeOfANodeIsAnotherHost(t *testing.T) {
 	require.Zero(t, o.hub().Serving())
 }
 
-func TestAConsumerIsUpdatedInPlace(t *testing.T) { // 7.1
-	o := newHost(t, 5)
-	o.put("a", "x")
-	o.consumer(Config{Policy: DeliverNew})
-	o.listen(true)
-	o.sent()
-	o.put("a", "y")
-	o.put("b", "y")
-	require.Equal(t, []string{"2/1/0", "3/2/0"}, o.sent())
-	r := o.model.records["c"]
-	r.Changed, r.Config.Filter = r.Created+1, patterns("b")
-	o.tell(o.model.applied(Placed{r}))
-	require.Equal(t, []string{"3/1/0"}, o.sent(), "from where it began")
-	o.put("b", "y")
-	require.Equal(t, []string{"4/2/0"}, o.sent())
-}
-
 func TestWhatASnapshotSkipsIsRead(t *testing.T) { // F29, K69
 	o := newHost(t, 64)
 	head := o.watch(Config{Heartbeat: second})

@@ -10,6 +10,12 @@ func (h *Hub) watchDeliver(c *consumer) {
 	c.listened = h.listened[c.Deliver]
 	h.delivers[c.Deliver] = append(h.delivers[c.Deliver], c)
 	h.out.Watch = append(h.out.Watch, Watch{Subject: c.Deliver})
+	h.unheard(c)
+}
+
+// unheard begins to count how long nobody listens to a consumer, if nobody does.
+func (h *Hub) unheard(c *consumer) {
+	c.leftAt, c.idle = -1, false
 	if h.leaf && !c.listened {
 		c.leftAt = h.now
 	}

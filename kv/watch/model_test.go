@@ -86,6 +86,14 @@ func (m *model) place(r Record) Applied {
 	return m.applied(Placed{r})
 }
 
+// change gives a consumer another configuration.
+func (m *model) change(r Record) Applied {
+	m.created++
+	r.Changed = m.created
+	m.records[r.Name] = r
+	return m.applied(Placed{r})
+}
+
 // move gives a consumer to another host.
 func (m *model) move(name, host string, boot uint64) Applied {
 	r := m.records[name]

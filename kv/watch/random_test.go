@@ -37,6 +37,7 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 	rapid.Check(t, func(t *rapid.T) {
 		limits := testLimits()
 		tight := rapid.Bool().Draw(t, "tight")
+		asking := rapid.Bool().Draw(t, "asking again") // who does has much read anew
 		if !tight {
 			limits.HeldBytes = 1 << 20
 		}
@@ -105,6 +106,11 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 				if r := w.model.all(); len(r) > 0 {
 					to := host(t)
 					w.tell(w.model.move(rapid.SampledFrom(r).Draw(t, "consumer").Name, to.name, to.boot))
+				}
+			},
+			"ask for the same again": func(t *rapid.T) {
+				if r := w.model.all(); asking && len(r) > 0 {
+					w.tell(w.model.change(rapid.SampledFrom(r).Draw(t, "consumer")))
 				}
 			},
 			"come back": func(t *rapid.T) {

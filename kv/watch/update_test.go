@@ -1,0 +1,89 @@
+package watch
+
+// Consumers that are there, and are asked for again.
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestAConsumerIsUpdatedInPlace(t *testing.T) { // 7.1
+	o := newHost(t, 5)
+	o.put("a", "x")
+	o.consumer(Config{Policy: DeliverNew})
+	o.listen(true)
+	o.sent()
+	o.put("a", "y")
+	o.put("b", "y")
+	require.Equal(t, []string{"2/1/0", "3/2/0"}, o.sent())
+	r := o.model.records["c"]
+	r.Config.Filter, r.Config.HeadersOnly = patterns("b"), true
+	o.tell(o.model.change(r))
+	require.Empty(t, o.sent(), "it goes on where it is")
+	require.Equal(t, State{Made: true, Sequence: 2, Stream: 3, Bound: true}, withoutRecord(o.answers["answer"]))
+	o.put("a", "z")
+	o.put("b", "z")
+	require.Equal(t, []string{"5/3/0"}, o.sent())
+	r.Deliver = "other.box"
+	o.tell(o.model.change(r))
+	o.put("b", "z")
+	require.Empty(t, o.sent())
+	o.heard["other.box"] = true
+	o.peer.interest("other.box", true)
+	o.sent()
+	require.Equal(t, uint64(1), o.sentOn["other.box"])
+	require.Equal(t, State{Made: true, Sequence: 3, Stream: 5}, withoutRecord(o.answers["answer"]))
+	require.Len(t, o.hub().delivers, 1)
+	require.Len(t, o.hub().rings[0].groups, 1)
+}
+
+func TestWhoAsksForAConsumerAgainGetsNothingTwice(t *testing.T) { // W1
+	for name, policy := range map[string]Config{"all": {}, "by time": {Policy: DeliverByStartTime, StartTime: 1_000}} {
+		t.Run(name, func(t *testing.T) {
+			o := newHost(t, 1, pages)
+			for i := range 8 {
+				o.put(fmt.Sprintf("k%d", i), "x")
+			}
+			o.consumer(policy)
+			again := func(answer string) {
+				r := o.model.records["c"]
+				r.Answer = answer
+				o.tell(o.model.change(r))
+			}
+			again("early") // before the first is answered
+			o.listen(true)
+			o.step(o.peer)
+			o.step(o.peer)
+			o.answerRead(o.peer)
+			o.step(o.peer)
+			require.Equal(t, "2/2/6", short(o.peer.effects.Send[len(o.peer.effects.Send)-1]), "in the midst of the snapshot, one held back and a page on its way")
+			again("midst")
+			require.Equal(t, []string{"3/3/5", "4/4/4", "5/5/3", "6/6/2", "7/7/1", "8/8/0"}, o.sent())
+			again("head")
+			require.Empty(t, o.sent())
+			require.Equal(t, [4]uint64{8, 8, 6, 0}, [4]uint64{o.answers["answer"].Pending, o.answers["early"].Pending, o.answers["midst"].Pending, o.answers["head"].Pending})
+			o.put("k", "x")
+			require.Equal(t, []string{"9/9/0"}, o.sent())
+		})
+	}
+}
+
+func TestAMovedConsumerAskedForAgainGoesOn(t *testing.T) { // W1
+	o := newHost(t, 5)
+	o.put("a", "x")
+	o.consumer(Config{Heartbeat: second})
+	o.listen(true)
+	o.sent()
+	o.tell(o.model.move("c", "n2", 1))
+	o.sent()
+	o.tell(o.model.move("c", "n1", o.peer.boot))
+	o.sent()
+	o.put("a", "y")
+	require.Equal(t, []string{"2/8589934593/0"}, o.sent())
+	o.tell(o.model.change(o.model.records["c"]))
+	require.Empty(t, o.sent())
+	o.put("a", "z")
+	require.Equal(t, []string{"3/8589934594/0"}, o.sent())
+}

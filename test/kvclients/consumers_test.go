@@ -1,0 +1,78 @@
+package kvclients
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/test/cluster"
+)
+
+// consumerRequest asks for a consumer of a bucket that delivers to D.<name>.
+func consumerRequest(bucket, name, action, fields string) step {
+	return step{
+		subject: "CONSUMER.CREATE.KV_" + bucket + "." + name,
+		body:    fmt.Sprintf(`{"stream_name":"KV_%s","action":%q,"config":{"name":%q,"ack_policy":"none","deliver_subject":"D.%s",%s}}`, bucket, action, name, name, fields),
+	}
+}
+
+// delivered is what came until nothing comes any more: subject, consumer and stream sequence, what is to come, headers and value.
+func delivered(t *testing.T, sub *nats.Subscription) (list []string) {
+	for {
+		m, err := sub.NextMsg(300 * time.Millisecond)
+		if err != nil {
+			require.ErrorIs(t, err, nats.ErrTimeout)
+			return list
+		}
+		at := strings.Split(m.Reply, ".")
+		require.Len(t, at, 9, m.Reply)
+		list = append(list, fmt.Sprintf("%s %s/%s/%s %v %q", m.Subject, at[5], at[6], at[8], m.Header, m.Data))
+	}
+}
+
+// lastActive is told by nats-server only.
+var lastActive = regexp.MustCompile(`"last_active":"[^"]*",`)
+
+// W1: asked for again a consumer goes on where it is, with the same configuration or with another; where it began stays.
+func TestAConsumerAskedForAgainGoesOn(t *testing.T) {
+	t.Parallel() // it mostly waits
+	run := func(nc *nats.Conn) (log []string) {
+		send := func(s step) {
+			log = append(log, s.body, lastActive.ReplaceAllString(s.send(t, nc).String(), ""))
+		}
+		sub, err := nc.SubscribeSync("D.c")
+		require.NoError(t, err)
+		require.NoError(t, nc.Flush())
+		ask := func(action, fields string) {
+			send(consumerRequest("g", "c", action, fields))
+			log = append(log, delivered(t, sub)...)
+		}
+		send(step{subject: "STREAM.CREATE.KV_g", body: bucketConfig("g")})
+		for _, key := range []string{"a", "b.c", "d"} {
+			send(step{subject: "$KV.g." + key, body: "value of " + key})
+		}
+		consumerRequest("g", "c", "", `"deliver_policy":"all"`).send(t, nc) // what it says of its state depends on how far it is by then
+		log = append(log, delivered(t, sub)...)
+		for _, action := range []string{"", "update"} {
+			ask(action, `"deliver_policy":"all"`)
+		}
+		ask("create", `"deliver_policy":"all","headers_only":true`)
+		ask("", `"deliver_policy":"all","headers_only":true`)
+		send(step{subject: "$KV.g.a", body: "another"})
+		log = append(log, delivered(t, sub)...)
+		ask("update", `"deliver_policy":"all","filter_subject":"$KV.g.b.>"`)
+		send(step{subject: "$KV.g.a", body: "no more"})
+		send(step{subject: "$KV.g.b.x", body: "but this"})
+		log = append(log, delivered(t, sub)...)
+		ask("", `"deliver_policy":"new"`)
+		ask("", `"deliver_policy":"by_start_sequence","opt_start_seq":1`)
+		ask("update", `"deliver_policy":"all","idle_heartbeat":5000000000`)
+		return log
+	}
+	require.Equal(t, run(realJetStream(t)), run(cluster.Started(t, 1).Connect()))
+}
