@@ -144,12 +144,29 @@ func Test75_ConsumersAreTold(t *testing.T) {
 	require.NoError(t, json.Unmarshal(w.ask("CONSUMER.LIST.KV_a", `{"offset":1}`).Data, &list))
 	require.Len(t, list.Consumers, 1)
 	require.Equal(t, string(c.Config), string(list.Consumers[0].Config))
+	w.bucket("b")
+	w.counted(2)
 	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_delete_response","success":true}`, "CONSUMER.DELETE.KV_a.c", "")
+	w.counted(1)
 	w.refused(errNoConsumer, "CONSUMER.DELETE.KV_a.c", "")
 	w.refused(errNoConsumer, "CONSUMER.INFO.KV_a.c", "")
 	w.says(`{"type":"io.nats.jetstream.api.v1.stream_delete_response","success":true}`, "STREAM.DELETE.KV_a", "")
 	w.refused(errNoStream, "CONSUMER.DELETE.KV_a.b", "")
 	w.refused(errNoStream, "CONSUMER.NAMES.KV_a", "")
+}
+
+// counted requires that the first bucket, and so the account, is told to have so many consumers.
+func (w *world) counted(want uint64) {
+	w.Helper()
+	var (
+		info    infoReply
+		account accountReply
+		list    struct{ Streams []streamInfoReply }
+	)
+	require.NoError(w, json.Unmarshal(w.ask("STREAM.INFO.KV_a", "").Data, &info))
+	require.NoError(w, json.Unmarshal(w.ask("STREAM.LIST", "").Data, &list))
+	require.NoError(w, json.Unmarshal(w.ask("INFO", "").Data, &account))
+	require.Equal(w, [4]uint64{want, want, 0, want}, [4]uint64{info.State.Consumers, list.Streams[0].State.Consumers, list.Streams[1].State.Consumers, account.Consumers})
 }
 
 func Test75_TheAnswerOfAHost(t *testing.T) {

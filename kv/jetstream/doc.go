@@ -31,5 +31,6 @@
 //   - The metadata that nats-server adds (_nats.*) is left out.
 //   - A consumer is given another deliver subject also while somebody listens to the old one. Who asks with the action create for one that is there just so
 //     is told of it, as who asks without an action is.
+//   - Consumers are counted (consumer_count) for all accounts and native watches together, as messages are. CONSUMER.NAMES has those of the account.
 //   - While no node has a leaf connection, requests about consumers are checked and then refused as temporarily unavailable.
 package jetstream

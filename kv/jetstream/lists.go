@@ -122,7 +122,7 @@ type accountReply struct {
 	ReservedMemory uint64        `json:"reserved_memory"`
 	ReservedStore  uint64        `json:"reserved_storage"`
 	Streams        uint64        `json:"streams"`
-	Consumers      int           `json:"consumers"`
+	Consumers      uint64        `json:"consumers"`
 	Limits         accountLimits `json:"limits"`
 	Domain         string        `json:"domain,omitempty"`
 	API            apiStats      `json:"api"`
@@ -150,31 +150,29 @@ const HeaderPrefix = "Rb-Prefix"
 
 func (p *Protocol) accountInfo(c call) Plan {
 	return Plan{Look: func(s *store.Store) Plan {
-		streams, bytes, err := totals(s)
-		if err != nil {
+		account := accountReply{head: headOf(c.verb), Domain: p.Domain, API: apiStats{Level: level}, Limits: accountLimits{-1, -1, -1, -1, -1, -1, -1, false}}
+		if err := account.total(s); err != nil {
 			return c.refuse(readError(err))
 		}
-		reply := jsonReply(accountReply{
-			head: headOf(c.verb), Storage: bytes, Streams: streams, Domain: p.Domain, API: apiStats{Level: level},
-			Limits: accountLimits{-1, -1, -1, -1, -1, -1, -1, false},
-		})
+		reply := jsonReply(account)
 		reply.Header = map[string][]string{HeaderPrefix: {p.Prefix}}
 		return answer(reply)
 	}}
 }
 
-// totals are how many buckets there are, and what all of them hold.
-func totals(s *store.Store) (buckets, bytes uint64, err error) {
+// total adds up all buckets.
+func (r *accountReply) total(s *store.Store) error {
 	var failed error
-	err = eachBucket(s, func(name string) {
+	err := eachBucket(s, func(name string) {
 		info, err := s.Bucket(name)
 		switch {
 		case err == nil:
-			buckets++
-			bytes += info.Bytes
+			r.Streams++
+			r.Storage += info.Bytes
+			r.Consumers += info.Consumers
 		case err != store.NoBucket: // else it went since the names were read
 			failed = err
 		}
 	})
-	return buckets, bytes, errors.Join(err, failed)
+	return errors.Join(err, failed)
 }

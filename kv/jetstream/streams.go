@@ -32,7 +32,7 @@ type streamState struct {
 	NumSubjects uint64            `json:"num_subjects,omitempty"`
 	Subjects    map[string]uint64 `json:"subjects,omitempty"`
 	NumDeleted  uint64            `json:"num_deleted,omitempty"`
-	Consumers   int               `json:"consumer_count"`
+	Consumers   uint64            `json:"consumer_count"`
 }
 
 type clusterInfo struct {
@@ -47,7 +47,7 @@ func (p *Protocol) info(b store.State, now time.Time) streamInfoReply {
 func stateOf(b store.State) streamState {
 	return streamState{
 		Messages: b.Entries, Bytes: b.Bytes, FirstSeq: b.First, FirstTime: timeOf(b.FirstTime), LastSeq: b.Sequence,
-		LastTime: timeOf(b.LastTime), NumSubjects: b.Keys + b.Deleted, NumDeleted: b.Gaps,
+		LastTime: timeOf(b.LastTime), NumSubjects: b.Keys + b.Deleted, NumDeleted: b.Gaps, Consumers: b.Consumers,
 	}
 }
 

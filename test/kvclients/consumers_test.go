@@ -72,6 +72,9 @@ func TestAConsumerAskedForAgainGoesOn(t *testing.T) {
 		ask("", `"deliver_policy":"new"`)
 		ask("", `"deliver_policy":"by_start_sequence","opt_start_seq":1`)
 		ask("update", `"deliver_policy":"all","idle_heartbeat":5000000000`)
+		for _, subject := range []string{"STREAM.INFO.KV_g", "STREAM.LIST", "INFO"} { // which count it
+			send(step{subject: subject})
+		}
 		return log
 	}
 	require.Equal(t, run(realJetStream(t)), run(cluster.Started(t, 1).Connect()))
