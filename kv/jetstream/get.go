@@ -30,6 +30,12 @@ type getRequest struct {
 // find finds the message that is asked for. The error is NoEntry if there is none, or NoBucket.
 func (g *getRequest) find(s *store.Store, bucket string) (store.Entry, error) {
 	switch {
+	case isWild(g.LastFor):
+		filter, err := subject.Under(subjectPrefix+bucket, g.LastFor)
+		if err != nil {
+			return none(s, bucket)
+		}
+		return s.LastMatch(bucket, filter)
 	case g.LastFor != "":
 		key, is := strings.CutPrefix(g.LastFor, subjectPrefix+bucket+".")
 		if !is {
@@ -46,6 +52,9 @@ func (g *getRequest) find(s *store.Store, bucket string) (store.Entry, error) {
 		return s.Message(bucket, g.Seq)
 	}
 }
+
+// isWild reports whether a subject may stand for others too.
+func isWild(text string) bool { return strings.ContainsAny(text, "*>") }
 
 // none is no message, of a bucket that is there.
 func none(s *store.Store, bucket string) (store.Entry, error) {
@@ -77,7 +86,7 @@ func (p *Protocol) directGet(c call) Plan {
 		return c.refuse(errNoStream)
 	}
 	bucket := c.bucket // and no more of the call is kept: this is every get's path
-	return Plan{Quick: get.LastFor != "", Look: func(s *store.Store) Plan {
+	return Plan{Quick: get.LastFor != "" && !isWild(get.LastFor), Look: func(s *store.Store) Plan {
 		e, err := get.find(s, bucket)
 		switch {
 		case err == store.NoEntry:

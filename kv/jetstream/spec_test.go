@@ -179,6 +179,7 @@ func Test51_DirectGets(t *testing.T) {
 	const get = "DIRECT.GET.KV_a"
 	for body, want := range map[string]string{
 		`{"last_by_subj":"$KV.a.x"}`:                      "3",
+		`{"last_by_subj":"$KV.*.x"}`:                      "3",
 		`{"seq":2}`:                                       "2",
 		`{"seq":2,"next_by_subj":"$KV.a.x"}`:              "3",
 		`{"next_by_subj":"$KV.a.x"}`:                      "1",
@@ -196,6 +197,7 @@ func Test51_DirectGets(t *testing.T) {
 		`{"seq":1,"last_by_subj":"$KV.a.x"}`: "408 Bad Request", `{"batch":2,"seq":1}`: "408 Malformed Request", `{"multi_last":["$KV.a.>"]}`: "408 Malformed Request",
 		`{"start_time":"2030-01-01T00:00:00Z"}`: "408 Malformed Request",
 		`{"seq":9}`:                             "404 Message Not Found", `{"last_by_subj":"$KV.a.z"}`: "404 Message Not Found", `{"last_by_subj":"$KV.b.x"}`: "404 Message Not Found",
+		`{"last_by_subj":"$KV.b.>"}`: "404 Message Not Found", `{"last_by_subj":"$KV.a.*.*"}`: "404 Message Not Found", `{"last_by_subj":">.a"}`: "404 Message Not Found",
 		`{"seq":4,"next_by_subj":"$KV.a.x"}`: "404 Message Not Found", `{"seq":1,"next_by_subj":"$KV.b.>"}`: "404 Message Not Found", `{"next_by_subj":"a..b"}`: "404 Message Not Found",
 	} {
 		w.status(want, get, body)
@@ -205,6 +207,24 @@ func Test51_DirectGets(t *testing.T) {
 	w.status("503", "DIRECT.GET.KV_none.$KV.none.x", "")
 	w.status("503", "DIRECT.GET.none", `{"seq":1}`)
 	w.status("412 Required Api Level", get, `{"seq":1}`, headerLevel, "2")
+}
+
+// One that may have to look at all keys must not be taken for one that looks at one.
+func Test51_TheNewestOfManyKeys(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	for _, key := range []string{"x.1", "y.1", "x.2", "x*"} {
+		w.ask("$KV.a."+key, key)
+	}
+	for subject, c := range map[string]struct {
+		want  string
+		quick bool
+	}{"$KV.a.>": {"x*", false}, "$KV.a.x.*": {"x.2", false}, "$KV.a.*.1": {"y.1", false}, "$KV.a.y.1": {"y.1", true}, "$KV.a.x*": {"x*", false}} {
+		require.Equal(t, c.quick, w.Plan(Request{Subject: "DIRECT.GET.KV_a." + subject, PayloadMax: payloadMax}).Quick, subject)
+		got := w.ask("DIRECT.GET.KV_a."+subject, "")
+		require.Equal(t, c.want, string(got.Data), subject)
+	}
+	w.has(`{"message":{"subject":"$KV.a.y.1","seq":2,"data":"`+base64Of("y.1")+`","time":"1970-01-12T13:46:43Z"}}`, "STREAM.MSG.GET.KV_a", `{"last_by_subj":"$KV.a.y.>"}`)
 }
 
 func Test52_MessageGets(t *testing.T) {

@@ -205,6 +205,7 @@ func readAll(s *Store, bucket string) {
 	_, _ = s.State(bucket)
 	_, _ = s.Scan(bucket, 0, filter, 10, 1000)
 	_, _ = s.Next(bucket, 3, filter)
+	_, _ = s.LastMatch(bucket, filter)
 	_, _ = s.LastPerKey(bucket, filter)
 	_, _, _ = s.Count(bucket, 2, filter)
 	_, _ = s.KeepFrom(bucket, filter, 1)

@@ -113,6 +113,35 @@ func (s *Store) last(bucket, key string) (Entry, error) {
 	return Entry{}, errMoved
 }
 
+// LastMatch returns the newest entry, of any op, of all keys that match. It looks at the records of keys, and at no other entry than the bucket's
+// last, which often is the one. The error is as that of Message.
+func (s *Store) LastMatch(bucket string, filter subject.Filter) (entry Entry, err error) {
+	err = s.viewBucket(bucket, func(v *bucketView) error {
+		last, err := findEntry(v.r, v.record.incarnation, v.stats.sequence)
+		if err == nil && filter.Match(last.Key) {
+			entry = last
+			return nil
+		}
+		if err != nil && err != NoEntry {
+			return err
+		}
+		sequence := uint64(0)
+		err = v.keys(filter, func(_ string, k *keyRecord) {
+			newest, _ := k.newest()
+			sequence = max(sequence, newest.sequence)
+		})
+		switch {
+		case err != nil:
+			return err
+		case sequence == 0:
+			return NoEntry
+		}
+		entry, err = readEntry(v.r, v.record.incarnation, sequence)
+		return err
+	})
+	return entry, err
+}
+
 // Next returns the first entry from a sequence on whose key matches. The error is as that of Message.
 func (s *Store) Next(bucket string, from uint64, filter subject.Filter) (Entry, error) {
 	for {

@@ -39,6 +39,8 @@ func TestHeadersAreKept(t *testing.T) {
 			func() (Entry, error) { return f.store.Get("app", "k") },
 			func() (Entry, error) { return f.store.Last("app", "k") },
 			func() (Entry, error) { return f.store.Message("app", 1) },
+			func() (Entry, error) { return f.store.LastMatch("app", pattern(t)) },
+			func() (Entry, error) { return f.store.LastMatch("app", pattern(t, "*")) },
 			func() (Entry, error) { return f.store.Next("app", 0, pattern(t)) },
 			func() (Entry, error) { return f.store.Next("app", 1, pattern(t, "k")) },
 		} {
@@ -90,6 +92,15 @@ func TestReadsBySequence(t *testing.T) {
 				require.ErrorIs(t, err, NoEntry, c)
 			}
 		}
+		for text, want := range map[string]uint64{">": 9, "a.*": 7, "*": 9, "a.y": 6, "*.*": 7, "none.*": 0} {
+			e, err := f.store.LastMatch("app", pattern(t, text))
+			require.Equal(t, want, e.Sequence, text)
+			if want == 0 {
+				require.ErrorIs(t, err, NoEntry, text)
+			}
+		}
+		_, err = f.store.LastMatch("none", pattern(t))
+		require.ErrorIs(t, err, NoBucket)
 		f.close()
 	})
 }
