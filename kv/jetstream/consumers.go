@@ -67,8 +67,8 @@ type createConsumerRequest struct {
 const (
 	heartbeatMin       = 100 * time.Millisecond
 	thresholdDefault   = 5 * time.Second
-	consumerFiltersMax = 1_024
-	consumerWildMax    = 32
+	consumerFiltersMax = 4_096
+	consumerWildMax    = 256 // of them: each entry may have to be compared with all that begin alike
 	consumerNameMax    = 255
 	consumerBytesMax   = 64 << 10 // of a configuration: each node keeps it in memory
 )
@@ -358,44 +358,24 @@ func validLiteral(text string) bool {
 }
 
 func (c *consumerConfig) checkFilters(string) *apiError {
-	if c.FilterSubject != "" && len(c.FilterSubjects) > 0 {
+	filters := c.filters()
+	switch {
+	case c.FilterSubject != "" && len(c.FilterSubjects) > 0:
 		return errBothFilters
+	case len(filters) > consumerFiltersMax:
+		return errBadRequest.says("bad request: %d filters, and there may be %d", len(filters), consumerFiltersMax)
+	case slices.Contains(filters, ""):
+		return errEmptyFilter
 	}
-	if len(c.FilterSubjects) > consumerFiltersMax {
-		return errBadRequest.says("bad request: %d filters, and there may be %d", len(c.FilterSubjects), consumerFiltersMax)
+	filter, err := subject.Parse(filters...)
+	if err != nil {
+		return invalid("%v", err)
 	}
-	var literal, wild []string
-	for _, text := range c.filters() {
-		if text == "" {
-			return errEmptyFilter
-		}
-		filter, err := subject.Parse(text)
-		if err != nil {
-			return invalid("%v", err)
-		}
-		if _, one := filter.Literal(); one {
-			literal = append(literal, text)
-		} else {
-			wild = append(wild, text)
-		}
+	if wild := filter.Wild(); wild > consumerWildMax {
+		return errBadRequest.says("bad request: %d filters with wildcards, and there may be %d", wild, consumerWildMax)
 	}
-	return overlapping(literal, wild)
-}
-
-// overlapping refuses filters of which two match the same subject.
-func overlapping(literal, wild []string) *apiError {
-	if len(wild) > consumerWildMax {
-		return errBadRequest.says("bad request: %d filters with wildcards, and there may be %d", len(wild), consumerWildMax)
-	}
-	slices.Sort(literal)
-	if len(slices.Compact(literal)) < len(literal) {
+	if !filter.Disjoint() {
 		return errOverlappingFilters
-	}
-	for i, pattern := range wild {
-		overlaps := func(other string) bool { return subject.Overlap(pattern, other) }
-		if slices.ContainsFunc(wild[:i], overlaps) || slices.ContainsFunc(literal, overlaps) {
-			return errOverlappingFilters
-		}
 	}
 	return nil
 }

@@ -29,6 +29,7 @@
 //   - Headers whose names nats.go could not send back are refused; their order is not kept, and unknown fields of requests are passed over when they
 //     say nothing.
 //   - The metadata that nats-server adds (_nats.*) is left out.
+//   - A consumer may have 4,096 filters, 256 of them with wildcards, and 64 KiB of configuration.
 //   - A consumer is given another deliver subject also while somebody listens to the old one. Who asks with the action create for one that is there just so
 //     is told of it, as who asks without an action is.
 //   - Consumers are counted (consumer_count) for all accounts and native watches together, as messages are. CONSUMER.NAMES has those of the account.

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -470,6 +471,26 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 	w.refused(errFiltersInSubject, create+".$KV.a.x", consumerBody("KV_a", `"filter_subjects":["$KV.a.x","$KV.a.y"]`))
 	w.refused(errConsumerName, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"a.b"`))
 	w.refused(notOffered("a durable consumer"), "CONSUMER.DURABLE.CREATE.KV_a.c", "")
+}
+
+func Test71_AConsumerHasManyFilters(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	asked := func(keys, patterns int) string {
+		var list []string
+		for i := range keys {
+			list = append(list, fmt.Sprintf(`"$KV.a.%d"`, i))
+		}
+		for i := range patterns {
+			list = append(list, fmt.Sprintf(`"$KV.a.*.%d"`, i))
+		}
+		return consumerBody("KV_a", `"filter_subjects":[`+strings.Join(list, ",")+`]`)
+	}
+	const create = "CONSUMER.CREATE.KV_a.c"
+	w.refused(errNoHost, create, asked(consumerFiltersMax-consumerWildMax, consumerWildMax))
+	w.refused(errBadRequest.says("bad request: 257 filters with wildcards, and there may be 256"), create, asked(0, consumerWildMax+1))
+	w.refused(errBadRequest.says("bad request: 4097 filters, and there may be 4096"), create, asked(consumerFiltersMax+1, 0))
+	w.refused(errOverlappingFilters, create, strings.Replace(asked(2_000, 200), "[", `["$KV.a.x.100",`, 1))
 }
 
 func Test75_ThereAreNoConsumers(t *testing.T) {

@@ -3,8 +3,10 @@
 package subject
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -13,16 +15,16 @@ var ErrBadPattern = errors.New("bad subject pattern: use tokens joined by single
 
 // Filter matches keys that match any of its patterns. The zero Filter matches every key. It does not change and may be shared.
 type Filter struct {
-	patterns []pattern
-	none     bool // it has no pattern that could match
+	patterns []pattern // in order of what their keys begin with
+	none     bool      // it has no pattern that could match
 }
 
-// pattern is one pattern, cut into tokens.
+// pattern is one pattern.
 type pattern struct {
-	text    string
-	tokens  []string // without a tail
-	tail    bool     // > follows
-	literal bool
+	text   string
+	tokens []string // without a tail; of a literal none are kept
+	tail   bool     // > follows
+	fixed  int      // how much of the text every key that matches begins with; of a literal all
 }
 
 // Parse makes a filter of patterns; of none, the one that matches every key. The error is ErrBadPattern.
@@ -35,7 +37,14 @@ func Parse(patterns ...string) (Filter, error) {
 		}
 		f.patterns = append(f.patterns, p)
 	}
+	f.sort()
 	return f, nil
+}
+
+func (f Filter) sort() {
+	slices.SortFunc(f.patterns, func(a, b pattern) int {
+		return cmp.Or(strings.Compare(a.prefix(), b.prefix()), strings.Compare(a.text, b.text))
+	})
 }
 
 // Under makes a filter of the keys that match any of the patterns once they stand behind a prefix, which is a literal subject: with
@@ -47,11 +56,13 @@ func Under(prefix string, patterns ...string) (Filter, error) {
 	}
 	rest := f.patterns[:0]
 	for _, p := range f.patterns {
-		if p, ok := p.under(strings.Split(prefix, ".")); ok {
+		if p, ok := p.under(prefix); ok {
 			rest = append(rest, p)
 		}
 	}
-	return Filter{patterns: rest, none: len(rest) == 0}, nil
+	f = Filter{patterns: rest, none: len(rest) == 0}
+	f.sort()
+	return f, nil
 }
 
 func parse(text string) (pattern, error) {
@@ -65,27 +76,44 @@ func parse(text string) (pattern, error) {
 }
 
 func newPattern(tokens []string) pattern {
-	p := pattern{text: strings.Join(tokens, "."), tokens: tokens, literal: true}
+	p := pattern{text: strings.Join(tokens, "."), tokens: tokens}
 	if last := len(tokens) - 1; tokens[last] == ">" {
-		p.tokens, p.tail, p.literal = tokens[:last], true, false
+		p.tokens, p.tail = tokens[:last], true
 	}
 	for _, token := range p.tokens {
-		p.literal = p.literal && token != "*"
+		if token == "*" {
+			return p
+		}
+		p.fixed += len(token) + len(".")
+	}
+	if !p.tail {
+		p.tokens, p.fixed = nil, len(p.text)
 	}
 	return p
 }
 
+func (p *pattern) literal() bool { return p.fixed == len(p.text) }
+
+// prefix is what every key that matches begins with. It ends with a token, unless it is a literal's.
+func (p *pattern) prefix() string { return p.text[:p.fixed] }
+
 // under takes a literal prefix off; false if nothing behind it can match.
-func (p pattern) under(prefix []string) (pattern, bool) {
-	for i, token := range prefix {
+func (p pattern) under(prefix string) (pattern, bool) {
+	if p.literal() {
+		rest, is := strings.CutPrefix(p.text, prefix+".")
+		return newPattern(strings.Split(rest, ".")), is
+	}
+	count := 0
+	for token := range strings.SplitSeq(prefix, ".") {
 		switch {
-		case i == len(p.tokens):
+		case count == len(p.tokens):
 			return newPattern([]string{">"}), p.tail
-		case p.tokens[i] != "*" && p.tokens[i] != token:
+		case p.tokens[count] != "*" && p.tokens[count] != token:
 			return pattern{}, false
 		}
+		count++
 	}
-	rest := p.tokens[len(prefix):len(p.tokens):len(p.tokens)]
+	rest := p.tokens[count:len(p.tokens):len(p.tokens)]
 	if p.tail {
 		rest = append(rest, ">")
 	}
@@ -95,18 +123,47 @@ func (p pattern) under(prefix []string) (pattern, bool) {
 	return newPattern(rest), true
 }
 
-// Match reports whether the key matches. It allocates nothing.
+// fewPatterns are tried one after the other.
+const fewPatterns = 4
+
+// Match reports whether the key matches. It allocates nothing. Of many patterns those are tried that begin as the key does: it is for them
+// only that it takes the longer the more there are.
 func (f Filter) Match(key string) bool {
+	if len(f.patterns) > fewPatterns {
+		return f.matchMany(key)
+	}
 	for i := range f.patterns {
 		if f.patterns[i].match(key) {
 			return true
 		}
 	}
-	return f.All()
+	return len(f.patterns) == 0 && !f.none
+}
+
+// matchMany looks up, token by token, what the key begins with.
+func (f Filter) matchMany(key string) bool {
+	left := f.patterns
+	for end := 0; ; {
+		begin := key[:end]
+		at, _ := slices.BinarySearchFunc(left, begin, func(p pattern, begin string) int { return strings.Compare(p.prefix(), begin) })
+		for left = left[at:]; len(left) > 0 && left[0].fixed == end && left[0].prefix() == begin; left = left[1:] {
+			if left[0].match(key) {
+				return true
+			}
+		}
+		if end == len(key) || len(left) == 0 || !strings.HasPrefix(left[0].prefix(), begin) {
+			return false
+		}
+		if dot := strings.IndexByte(key[end:], '.'); dot >= 0 {
+			end += dot + 1
+		} else {
+			end = len(key)
+		}
+	}
 }
 
 func (p *pattern) match(key string) bool {
-	if p.literal {
+	if p.literal() {
 		return key == p.text
 	}
 	rest, more := key, true
@@ -134,7 +191,7 @@ func (f Filter) All() bool {
 
 // Literal is the one key that the filter matches; false if it may match others.
 func (f Filter) Literal() (key string, ok bool) {
-	if len(f.patterns) == 1 && f.patterns[0].literal {
+	if len(f.patterns) == 1 && f.patterns[0].literal() {
 		return f.patterns[0].text, true
 	}
 	return "", false
@@ -145,39 +202,31 @@ func (f Filter) Prefix() string {
 	if len(f.patterns) == 0 {
 		return ""
 	}
-	common := f.patterns[0].prefix()
-	for i := range f.patterns[1:] {
-		other := f.patterns[i+1].prefix()
-		n := 0
-		for n < min(len(common), len(other)) && common[n] == other[n] {
-			n++
-		}
-		common = common[:n]
-	}
-	return common
-}
-
-func (p *pattern) prefix() string {
-	if p.literal {
-		return p.text
-	}
+	first, last := f.patterns[0].prefix(), f.patterns[len(f.patterns)-1].prefix() // what they share all between them share
 	n := 0
-	for _, token := range p.tokens {
-		if token == "*" {
-			break
-		}
-		n += len(token) + 1
+	for n < min(len(first), len(last)) && first[n] == last[n] {
+		n++
 	}
-	return p.text[:n]
+	return first[:n]
 }
 
-// Strings are the patterns.
+// Strings are the patterns, in an order that is the same whatever order they were given in.
 func (f Filter) Strings() []string {
 	texts := make([]string, len(f.patterns))
 	for i := range f.patterns {
 		texts[i] = f.patterns[i].text
 	}
 	return texts
+}
+
+// Wild is how many of the patterns may match more than one key.
+func (f Filter) Wild() (count int) {
+	for i := range f.patterns {
+		if !f.patterns[i].literal() {
+			count++
+		}
+	}
+	return count
 }
 
 // Overlap reports whether some key could match both patterns. A text that is no pattern overlaps nothing.
@@ -190,7 +239,33 @@ func Overlap(one, other string) bool {
 	if err != nil {
 		return false
 	}
-	short, long := &a, &b
+	return a.overlaps(&b)
+}
+
+// Disjoint reports whether no key matches two of the patterns. It compares each one that has wildcards with those that begin as it does.
+func (f Filter) Disjoint() bool {
+	for i := range f.patterns {
+		p := &f.patterns[i]
+		for j := i + 1; j < len(f.patterns) && strings.HasPrefix(f.patterns[j].prefix(), p.prefix()); j++ {
+			if p.overlaps(&f.patterns[j]) {
+				return false
+			}
+			if p.literal() { // else the next is the same
+				break
+			}
+		}
+	}
+	return true
+}
+
+func (p *pattern) overlaps(other *pattern) bool {
+	switch {
+	case p.literal():
+		return other.match(p.text)
+	case other.literal():
+		return p.match(other.text)
+	}
+	short, long := p, other
 	if len(short.tokens) > len(long.tokens) {
 		short, long = long, short
 	}

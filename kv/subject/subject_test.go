@@ -1,11 +1,16 @@
 package subject
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 )
 
 func filter(t *testing.T, patterns ...string) Filter {
@@ -107,8 +112,52 @@ func TestUnder(t *testing.T) {
 }
 
 func TestMatchAllocatesNothing(t *testing.T) {
-	f := filter(t, "a.*.c", "b.>")
-	require.Zero(t, testing.AllocsPerRun(100, func() { f.Match("a.b.c.d.e") }))
+	for _, f := range []Filter{filter(t, "a.*.c", "b.>"), filter(t, "a", "b", "c", "d", "a.b.c", "a.b.*")} {
+		require.Zero(t, testing.AllocsPerRun(100, func() { f.Match("a.b.c.d.e") }))
+	}
+}
+
+// Many patterns are looked up, and not tried one by one: they must match what each alone does.
+func TestManyPatternsMatchWhatEachDoes(t *testing.T) {
+	token := rapid.SampledFrom([]string{"a", "b", "ab", "a*", "*", "-"})
+	text := rapid.Custom(func(t *rapid.T) string {
+		text := strings.Join(rapid.SliceOfN(token, 1, 4).Draw(t, "tokens"), ".")
+		return text + rapid.SampledFrom([]string{"", "", ".>"}).Draw(t, "tail")
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		texts := append(rapid.SliceOfN(text, 0, 12).Draw(t, "patterns"), rapid.SampledFrom([]string{"c", "c", ">"}).Draw(t, "another"))
+		many, err := Parse(texts...)
+		require.NoError(t, err)
+		slices.Reverse(texts)
+		other, err := Parse(texts...)
+		require.NoError(t, err)
+		require.Equal(t, many, other)
+		for range 10 {
+			key := strings.NewReplacer("*", "x", ">", "y.z").Replace(text.Draw(t, "key"))
+			matches := slices.ContainsFunc(texts, func(text string) bool { f, _ := Parse(text); return f.Match(key) })
+			require.Equal(t, matches, many.Match(key), key)
+		}
+		disjoint := true
+		for i := range texts {
+			disjoint = disjoint && !slices.ContainsFunc(texts[:i], func(text string) bool { return Overlap(text, texts[i]) })
+		}
+		require.Equal(t, disjoint, many.Disjoint(), texts)
+	})
+}
+
+// What an entry costs grows with the patterns that begin as its key does, and the check of a consumer's filters not with their square.
+func TestThousandsOfPatternsAreQuick(t *testing.T) {
+	var texts []string
+	for i := range 20_000 {
+		texts = append(texts, fmt.Sprintf("some.%d.key", i), fmt.Sprintf("any.%d.>", i))
+	}
+	f := filter(t, texts...)
+	began := time.Now()
+	require.True(t, f.Disjoint())
+	for i := range 100_000 {
+		require.Equal(t, i < 20_000, f.Match("any."+strconv.Itoa(i)+".key"))
+	}
+	require.Less(t, time.Since(began), 10*time.Second, "one by one it takes minutes")
 }
 
 // strange reports what a server's own matcher takes for a wildcard though it is none: a token that begins with *.

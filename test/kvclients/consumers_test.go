@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/test/cluster"
@@ -78,4 +79,42 @@ func TestAConsumerAskedForAgainGoesOn(t *testing.T) {
 		return log
 	}
 	require.Equal(t, run(realJetStream(t)), run(cluster.Started(t, 1).Connect()))
+}
+
+func TestManyFilters(t *testing.T) {
+	t.Parallel() // it mostly waits
+	for _, nc := range []*nats.Conn{cluster.Started(t, 1).Connect(), realJetStream(t)} {
+		js, err := jetstream.NewWithDomain(nc, "raftbus")
+		require.NoError(t, err)
+		kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "f"})
+		require.NoError(t, err)
+		var patterns, keys []string
+		for i := range 1_500 {
+			keys = append(keys, fmt.Sprintf("t%d.a", i))
+		}
+		for i := range 200 {
+			patterns = append(patterns, fmt.Sprintf("t%d.>", i))
+		}
+		for i := range 40 {
+			_, err := kv.Put(t.Context(), fmt.Sprintf("t%d.a", i*10), nil)
+			require.NoError(t, err)
+		}
+		list, err := kv.ListKeysFiltered(t.Context(), patterns...)
+		require.NoError(t, err)
+		found := 0
+		for range list.Keys() {
+			found++
+		}
+		require.Equal(t, 20, found)
+		watcher, err := kv.WatchFiltered(t.Context(), keys)
+		require.NoError(t, err)
+		for range 40 {
+			require.NotNil(t, <-watcher.Updates())
+		}
+		require.Nil(t, <-watcher.Updates())
+		_, err = kv.Put(t.Context(), "t1499.a", nil)
+		require.NoError(t, err)
+		require.Equal(t, "t1499.a", (<-watcher.Updates()).Key())
+		require.NoError(t, watcher.Stop())
+	}
 }
