@@ -450,20 +450,29 @@ type consumersReply struct {
 
 func (p *Protocol) consumerNames(c call) Plan {
 	return c.consumers(namesMax, func(_ *store.Store, page paged, list []string) Plan {
-		return answer(jsonReply(consumersReply{headOf(c.verb), page, list}))
+		reply := consumersReply{headOf(c.verb), page, []string{}}
+		room := c.room()
+		for _, name := range list {
+			if room -= len(name) + len(`"",`); room < 0 {
+				break // the client asks for the rest
+			}
+			reply.Consumers = append(reply.Consumers, name)
+		}
+		return answer(jsonReply(reply))
 	})
 }
 
 type consumerListReply struct {
 	head
 	paged
-	Consumers []consumerInfoReply `json:"consumers"`
+	Consumers []json.RawMessage `json:"consumers"`
 }
 
 // consumerList tells how consumers were made. How far they are only their hosts know: CONSUMER.INFO asks them.
 func (p *Protocol) consumerList(c call) Plan {
 	return c.consumers(listMax, func(s *store.Store, page paged, list []string) Plan {
-		reply := consumerListReply{headOf(c.verb), page, []consumerInfoReply{}}
+		reply := consumerListReply{headOf(c.verb), page, []json.RawMessage{}}
+		room := c.room()
 		for _, name := range list {
 			consumer, err := s.Consumer(c.bucket, watch.In(c.account, name))
 			if err == store.NoConsumer || err == store.NoBucket {
@@ -472,12 +481,24 @@ func (p *Protocol) consumerList(c call) Plan {
 			if err != nil {
 				return c.refuse(readError(err))
 			}
-			reply.Consumers = append(reply.Consumers, consumerInfoReply{
-				Stream: streamOf(c.bucket), Name: name, Created: timeOf(consumer.Created), Config: consumer.Config, Time: c.Now.UTC(),
-			})
+			text := jsonReply(consumerInfoReply{
+				Stream: streamOf(c.bucket), Name: name, Created: timeOf(consumer.Created), Config: toldConfig(consumer.Config), Time: c.Now.UTC(),
+			}).Data
+			if room -= len(text) + len(","); room < 0 && len(reply.Consumers) > 0 {
+				break // the client asks for the rest
+			}
+			reply.Consumers = append(reply.Consumers, text)
 		}
 		return answer(jsonReply(reply))
 	})
+}
+
+// toldConfig is a consumer's configuration in a list. That of a native watch is none of JetStream's, and must not spoil the list.
+func toldConfig(record []byte) json.RawMessage {
+	if json.Valid(record) {
+		return record
+	}
+	return json.RawMessage("{}")
 }
 
 // consumers finds a page of a bucket's consumers.

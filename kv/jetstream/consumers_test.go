@@ -140,7 +140,7 @@ func Test75_ConsumersAreTold(t *testing.T) {
 	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_names_response","total":2,"offset":1,"limit":1024,"consumers":["c"]}`, "CONSUMER.NAMES.KV_a", `{"offset":1}`)
 	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_names_response","total":2,"offset":2,"limit":1024,"consumers":[]}`, "CONSUMER.NAMES.KV_a", `{"offset":9}`)
 	w.has(`{"total":2,"offset":0}`, "CONSUMER.LIST.KV_a", "")
-	var list consumerListReply
+	var list struct{ Consumers []consumerInfoReply }
 	require.NoError(t, json.Unmarshal(w.ask("CONSUMER.LIST.KV_a", `{"offset":1}`).Data, &list))
 	require.Len(t, list.Consumers, 1)
 	require.Equal(t, string(c.Config), string(list.Consumers[0].Config))
@@ -153,6 +153,44 @@ func Test75_ConsumersAreTold(t *testing.T) {
 	w.says(`{"type":"io.nats.jetstream.api.v1.stream_delete_response","success":true}`, "STREAM.DELETE.KV_a", "")
 	w.refused(errNoStream, "CONSUMER.DELETE.KV_a.b", "")
 	w.refused(errNoStream, "CONSUMER.NAMES.KV_a", "")
+}
+
+// Once they do not fit into a message they are told in parts, as streams are.
+func Test75_ManyConsumersAreToldInPages(t *testing.T) {
+	w := hosted(t)
+	for i := range 20 {
+		name := fmt.Sprintf("c%02d%s", i, strings.Repeat("x", 100))
+		w.made(name, "CONSUMER.CREATE.KV_a."+name, consumerBody("KV_a", `"description":"`+strings.Repeat("d", 1_000)+`"`))
+	}
+	for _, verb := range []string{"CONSUMER.NAMES.KV_a", "CONSUMER.LIST.KV_a"} {
+		seen := map[string]bool{}
+		for pages := 1; len(seen) < 20; pages++ {
+			reply := w.carryOut(w.Plan(Request{Subject: verb, Data: fmt.Appendf(nil, `{"offset":%d}`, len(seen)), PayloadMax: replyReserve + 500}))[0]
+			require.LessOrEqual(t, len(reply.Data), replyReserve+500)
+			var page struct {
+				Total     int
+				Consumers []json.RawMessage
+			}
+			require.NoError(t, json.Unmarshal(reply.Data, &page))
+			require.Equal(t, 20, page.Total)
+			require.NotEmpty(t, page.Consumers)
+			for _, c := range page.Consumers {
+				seen[string(c)] = true
+			}
+			require.LessOrEqual(t, pages, 20)
+			require.Less(t, len(page.Consumers), 20)
+		}
+	}
+}
+
+func Test75_ANativeWatchSpoilsNoList(t *testing.T) {
+	w := hosted(t)
+	w.apply((&command.Command{AddConsumer: &command.AddConsumer{Bucket: "a", Name: "n", Config: []byte("native {}")}}).Encode())
+	w.made("z", "CONSUMER.CREATE.KV_a.z", consumerBody("KV_a", `"deliver_policy":"new"`))
+	var list struct{ Consumers []consumerInfoReply }
+	require.NoError(t, json.Unmarshal(w.ask("CONSUMER.LIST.KV_a", "").Data, &list))
+	require.Len(t, list.Consumers, 2)
+	require.Equal(t, [2]string{"n", "z"}, [2]string{list.Consumers[0].Name, list.Consumers[1].Name})
 }
 
 // counted requires that the first bucket, and so the account, is told to have so many consumers.

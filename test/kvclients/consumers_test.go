@@ -118,3 +118,29 @@ func TestManyFilters(t *testing.T) {
 		require.NoError(t, watcher.Stop())
 	}
 }
+
+func TestMoreConsumersThanAMessageTellsOf(t *testing.T) {
+	t.Parallel() // it mostly waits
+	nc := cluster.Started(t, 1).Connect()
+	js, err := jetstream.NewWithDomain(nc, "raftbus")
+	require.NoError(t, err)
+	_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "many"})
+	require.NoError(t, err)
+	var filters []string
+	for i := range 300 {
+		filters = append(filters, fmt.Sprintf(`"$KV.many.some.service.instance.%d"`, i))
+	}
+	for i := range 120 { // of some 11 KiB each
+		fields := `"inactive_threshold":60000000000,"filter_subjects":[` + strings.Join(filters, ",") + `]`
+		require.Contains(t, consumerRequest("many", fmt.Sprintf("c%d", i), "", fields).send(t, nc).String(), "created")
+	}
+	stream, err := js.Stream(t.Context(), "KV_many")
+	require.NoError(t, err)
+	list := stream.ListConsumers(t.Context())
+	seen := map[string]bool{}
+	for info := range list.Info() {
+		seen[info.Name] = true
+	}
+	require.NoError(t, list.Err())
+	require.Len(t, seen, 120)
+}
