@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"bytes"
 	"log/slog"
 	"time"
 
@@ -72,32 +71,12 @@ func Page(s *store.Store, read *watch.Read) (watch.Page, error) {
 
 func entry(e *store.Entry, size int) watch.Entry {
 	return watch.Entry{
-		Key: e.Key, Sequence: e.Sequence, Time: e.Time, Header: headerOf(e), Value: e.Value, Size: size,
+		Key: e.Key, Sequence: e.Sequence, Time: e.Time, Header: jetstream.HeaderOf(*e), Value: e.Value, Size: size,
 		Operation: operationNames[e.Op], Revision: e.Revision,
 	}
 }
 
 var operationNames = map[command.Op]string{command.Put: "put", command.Delete: "delete", command.Purge: "purge"}
-
-// What the native API writes as an operation, clients of JetStream look for in a header.
-var (
-	operationName = []byte("KV-Operation:")
-	operations    = map[command.Op][]byte{
-		command.Delete: []byte("NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"),
-		command.Purge:  []byte("NATS/1.0\r\nKV-Operation: PURGE\r\n\r\n"),
-	}
-)
-
-func headerOf(e *store.Entry) []byte {
-	operation := operations[e.Op]
-	switch {
-	case operation == nil || bytes.Contains(e.Header, operationName):
-		return e.Header
-	case len(e.Header) == 0:
-		return operation
-	}
-	return append(bytes.TrimSuffix(bytes.Clone(e.Header), []byte("\r\n")), operation[len("NATS/1.0\r\n"):]...)
-}
 
 func jetStreamConfig(c *store.Consumer) (watch.Config, any, error) {
 	config, err := jetstream.ConsumerConfig(c.Bucket, c.Config)

@@ -85,16 +85,22 @@ func TestASnapshotInPlaceOfTheStateLosesNothing(t *testing.T) {
 	require.Equal(t, []string{"1 1", "2 2", "3 3", "4 4", "5 5", "6 6"}, r.line.await(t, "deliver.c", 6))
 }
 
-func TestNativeDeletesAreOperationsInHeaders(t *testing.T) {
-	for _, c := range []struct{ header, want string }{
-		{"", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"},
-		{"NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\nKV-Operation: DEL\r\n\r\n"},
-		{"NATS/1.0\r\nKV-Operation: DEL\r\n\r\n", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"},
+// What a watcher gets has the headers that a get has: of the native API's deletes their operation, of a marker of expiry none (its reason says it).
+func TestDeliveriesHaveTheHeadersThatGetsHave(t *testing.T) {
+	const marker = "NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\nNats-TTL: 1s\r\nNats-Rollup: sub\r\n\r\n"
+	for _, c := range []struct {
+		op           command.Op
+		header, want string
+	}{
+		{command.Put, "", ""},
+		{command.Put, "NATS/1.0\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b\r\n\r\n"},
+		{command.Delete, "", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"},
+		{command.Delete, "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n", "NATS/1.0\r\nKV-Operation: DEL\r\n\r\n"},
+		{command.Purge, "", "NATS/1.0\r\nKV-Operation: PURGE\r\nNats-Rollup: sub\r\n\r\n"},
+		{command.Purge, marker, marker},
 	} {
-		require.Equal(t, c.want, string(headerOf(&store.Entry{Op: command.Delete, Header: []byte(c.header)})))
+		require.Equal(t, c.want, string(entry(&store.Entry{Op: c.op, Header: []byte(c.header)}, 0).Header))
 	}
-	require.Nil(t, headerOf(&store.Entry{}))
-	require.Equal(t, "NATS/1.0\r\nKV-Operation: PURGE\r\n\r\n", string(headerOf(&store.Entry{Op: command.Purge})))
 }
 
 func TestAFullConnectionIsWaitedFor(t *testing.T) {

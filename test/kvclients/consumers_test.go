@@ -81,6 +81,25 @@ func TestAConsumerAskedForAgainGoesOn(t *testing.T) {
 	require.Equal(t, run(realJetStream(t)), run(cluster.Started(t, 1).Connect()))
 }
 
+func TestMarkersAreDeliveredAsTheyAreStored(t *testing.T) {
+	t.Parallel() // it mostly waits
+	run := func(nc *nats.Conn) (log []string) {
+		sub, err := nc.SubscribeSync("D.m")
+		require.NoError(t, err)
+		require.NoError(t, nc.Flush())
+		step{subject: "STREAM.CREATE.KV_m", body: bucketConfig("m", `"allow_msg_ttl":true`, `"subject_delete_marker_ttl":60000000000`)}.send(t, nc)
+		consumerRequest("m", "m", "", `"deliver_policy":"all"`).send(t, nc)
+		step{subject: "$KV.m.k", body: "v", headers: []string{ttl, "1s"}}.send(t, nc)
+		for range 2 { // the value, and its marker
+			m, err := sub.NextMsg(10 * time.Second)
+			require.NoError(t, err)
+			log = append(log, fmt.Sprintf("%v %q", m.Header, m.Data))
+		}
+		return append(log, step{subject: "DIRECT.GET.KV_m.$KV.m.k"}.send(t, nc).String())
+	}
+	require.Equal(t, run(realJetStream(t)), run(cluster.Started(t, 1).Connect()))
+}
+
 func TestManyFilters(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, nc := range []*nats.Conn{cluster.Started(t, 1).Connect(), realJetStream(t)} {
