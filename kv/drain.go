@@ -64,14 +64,6 @@ func (s *Service) end(ctx context.Context) error {
 func (s *Service) Resume() {
 	s.listenMu.Lock()
 	s.draining = false
-	s.ended = slices.DeleteFunc(s.ended, func(ended chan struct{}) bool {
-		select {
-		case <-ended:
-			return true
-		default:
-			return false
-		}
-	})
 	s.listenMu.Unlock()
 	s.rouse()
 }
@@ -80,13 +72,13 @@ func (s *Service) Resume() {
 func (s *Service) drainSubscriptions(ctx context.Context) error {
 	gone := s.conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	defer s.conn.RemoveStatusListener(gone)
-	for _, ended := range s.stopListening() {
-		if !s.conn.IsConnected() {
-			return nil
-		}
+	s.stopListening()
+	defer s.letGo()
+	for _, ended := range s.letGo() {
 		select {
 		case <-ended:
 		case <-gone:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -120,17 +112,49 @@ func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, drainWait)
 }
 
-// stopListening asks the server for no more, and returns the events that all it had sent has been handled.
-func (s *Service) stopListening() []chan struct{} {
+// stopListening asks the server for no more.
+func (s *Service) stopListening() {
 	s.listenMu.Lock()
 	defer s.listenMu.Unlock()
 	s.draining = true
+	reconnects := s.conn.Stats().Reconnects // before the first Drain
 	for _, sub := range s.all() {
 		if err := sub.Drain(); err == nil { // else the connection is gone, and with it what it would have brought
-			s.ended = append(s.ended, sub.ended)
+			s.session.leaving = append(s.session.leaving, leaving{sub, reconnects})
 		}
 	}
 	s.endSession()
 	s.subs, s.bare = nil, nil
+}
+
+// leaving is a subscription that is being drained.
+type leaving struct {
+	subscription
+	reconnects uint64 // of the connection, when that began
+}
+
+// letGo returns the events that all the server had sent has been handled. Once the connection is away, or another, nothing is drained any
+// more: NATS's client has what is being drained subscribed anew with the next connection. Each request would then be handled twice, or
+// swallowed, when the client has forgotten the subscription without a word to the server (L2).
+func (s *Service) letGo() []chan struct{} {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	connected, reconnects := s.conn.IsConnected(), s.conn.Stats().Reconnects
+	anew := false
+	s.session.leaving = slices.DeleteFunc(s.session.leaving, func(l leaving) bool {
+		if connected && l.reconnects == reconnects {
+			return !l.IsValid()
+		}
+		_ = l.Unsubscribe() // fails only where the connection is closed
+		anew = anew || s.conn.Stats().Reconnects != l.reconnects
+		return true
+	})
+	if anew { // the server may have what the client has forgotten: only a new connection is sure to be without
+		_ = s.conn.ForceReconnect() // likewise
+	}
+	s.ended = nil
+	for _, l := range s.session.leaving {
+		s.ended = append(s.ended, l.ended)
+	}
 	return s.ended
 }

@@ -38,6 +38,7 @@ type session struct {
 	number     int
 	sub        *nats.Subscription // nil: there is none
 	reconnects uint64             // of the connection, when sub was made
+	leaving    []leaving          // of the times before
 }
 
 // beginSession has it be seen that this node listens.
@@ -50,7 +51,7 @@ func (s *Service) beginSession() error {
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", s.listens(s.nodeID, number), err)
 	}
-	s.session = session{number, sub, s.conn.Stats().Reconnects}
+	s.session.number, s.session.sub, s.session.reconnects = number, sub, s.conn.Stats().Reconnects
 	return nil
 }
 

@@ -28,9 +28,10 @@ func (s *Service) keeper() {
 	defer s.wg.Done()
 	tick := time.NewTicker(s.lookEvery)
 	defer tick.Stop()
+	var drained []chan struct{} // what is not yet
 	for {
 		due := tick.C
-		if s.sleeps() {
+		if s.sleeps() && len(drained) == 0 {
 			due = nil // a timer that nobody waits for wakes nobody
 		}
 		select {
@@ -41,6 +42,7 @@ func (s *Service) keeper() {
 			s.expire(now)
 			s.refusals.grant()
 		}
+		drained = s.letGo() // before anybody listens anew
 		s.listen()
 	}
 }

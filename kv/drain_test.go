@@ -1,0 +1,114 @@
+package kv
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+// newReturning is a leader whose connection soon comes back when NATS does.
+func newReturning(t *testing.T, change func(*Options)) *rig {
+	return newLeader(t, func(o *Options) {
+		conn, err := nats.Connect(o.Conn.ConnectedUrl(), nats.SkipSubjectValidation(), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1))
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		if o.Conn = conn; change != nil {
+			change(o)
+		}
+	})
+}
+
+// stopNATS returns when the service's connection is away.
+func (r *rig) stopNATS() {
+	r.bus.Shutdown()
+	r.bus.WaitForShutdown()
+	require.Eventually(r, r.service.conn.IsReconnecting, 5*time.Second, time.Millisecond)
+}
+
+// startNATS has NATS come back where it was, and returns when the service's connection is there again. The client is another.
+func (r *rig) startNATS() {
+	at, err := url.Parse(r.bus.ClientURL())
+	require.NoError(r, err)
+	r.bus = newBus(r.T, func(o *server.Options) { o.Port, err = strconv.Atoi(at.Port()) })
+	require.NoError(r, err)
+	r.Cleanup(func() { r.bus.Shutdown(); r.bus.WaitForShutdown() })
+	require.Eventually(r, r.service.conn.IsConnected, 5*time.Second, time.Millisecond)
+	require.NoError(r, r.service.conn.Flush())
+	client, err := nats.Connect(r.bus.ClientURL())
+	require.NoError(r, err)
+	r.client = client
+	r.Cleanup(client.Close)
+}
+
+// stuck has the service be in the middle of a request, until it is told to go on.
+func (r *rig) stuck() (goOn func()) {
+	r.node.mu.Lock()
+	r.send("kv.put.app.k", "v")
+	require.Eventually(r, func() bool {
+		r.service.inflight.mu.Lock()
+		defer r.service.inflight.mu.Unlock()
+		return r.service.inflight.count == 1
+	}, 5*time.Second, time.Millisecond)
+	return r.node.mu.Unlock
+}
+
+// A subscription that is drained while the connection is away is not there again when that comes back: it would swallow what clients ask
+// of the next leader's, and have each request done twice once the service listens anew (L2).
+func TestDrainWhileTheConnectionIsAway(t *testing.T) {
+	r := newReturning(t, nil)
+	r.stopNATS()
+	require.NoError(t, r.service.Drain(t.Context()))
+	r.startNATS()
+	_, err := r.request("kv.get.app.k", "")
+	require.ErrorIs(t, err, nats.ErrNoResponders)
+	r.service.Resume()
+	r.awaitListening(true)
+	r.expect(`{"bucket":"app","key":"k","revision":1,"cluster_revision":2}`, "kv.put.app.k", "v")
+	r.expect(`{"bucket":"app","key":"k","revision":2,"cluster_revision":3}`, "kv.put.app.k", "v")
+}
+
+// Nor is one that was being drained when the connection went away; and nobody is waited for then.
+func TestTheConnectionGoesAwayDuringADrain(t *testing.T) {
+	r := newReturning(t, nil)
+	goOn := r.stuck()
+	drained := make(chan error, 1)
+	go func() { drained <- r.service.drainSubscriptions(t.Context()) }()
+	require.Eventually(t, func() bool { return !r.service.Listens() }, 5*time.Second, time.Millisecond)
+	r.stopNATS()
+	require.NoError(t, <-drained)
+	r.startNATS()
+	goOn()
+	_, err := r.request("kv.get.app.k", "")
+	require.ErrorIs(t, err, nats.ErrNoResponders)
+}
+
+// What NATS's client had subscribed anew and then forgotten, while nobody looked, is with the server as long as the connection is.
+func TestAForgottenSubscriptionIsGivenUp(t *testing.T) {
+	r := newReturning(t, func(o *Options) { o.lookEvery = time.Hour })
+	goOn := r.stuck()
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, r.service.Drain(short), context.DeadlineExceeded)
+	subs := r.service.session.leaving
+	require.NotEmpty(t, subs)
+	r.stopNATS()
+	r.startNATS()
+	goOn()
+	for _, sub := range subs {
+		require.Eventually(t, func() bool { return !sub.IsValid() }, 5*time.Second, time.Millisecond)
+	}
+	r.node.lead(false) // so that it looks
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err := r.client.RequestWithContext(ctx, "raftbus.kv.get.app.k", nil)
+		return errors.Is(err, nats.ErrNoResponders)
+	}, 5*time.Second, 10*time.Millisecond)
+}
