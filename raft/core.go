@@ -41,7 +41,7 @@ type Core struct {
 	repairs   []rpc.Entry // to be given to the disk
 	baseDirty bool        // the log begins elsewhere, and the disk was not told yet
 
-	full     map[rpc.NodeID]bool // peers whose disks have no room, as they said last: none of them is to lead next
+	full     map[rpc.NodeID]bool // peers whose disks have no room, or that no client reaches, as they said last: none of them is to lead next
 	election election
 	office   office
 	reads    reads

@@ -36,7 +36,7 @@ type Pinged struct {
 	// Leader and Term are what the peer said it knows, with PingOK.
 	Leader rpc.NodeID
 	Term   rpc.Term
-	Full   bool // its disk has no room for writes
+	Full   bool // its disk has no room for writes, or no client reaches it
 }
 
 // Outdated: what this node stores is an old copy of what it once had, for certain (F23). It has forgotten votes and acknowledgements that

@@ -20,7 +20,7 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// Options are what a node is made of. All are required, but Folder, KeepLogBytes, Tune, Seed, Now, Notice and Milestones.
+// Options are what a node is made of. All are required, but Folder, KeepLogBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
 type Options struct {
 	Config   config.IRaftConfig
 	Instance rpc.InstanceID
@@ -39,6 +39,9 @@ type Options struct {
 	Milestones bool
 	// Notice is told what happens. Several goroutines call it, the loop's among them: it must not wait. nil: nobody wants to know.
 	Notice func(Notice)
+	// Deaf reports that no client reaches the node: it then leads only where no voter that they reach can (F12). Whoever takes a turn calls it: it
+	// must not wait. nil: they always do.
+	Deaf func() bool
 }
 
 // Node is one member of a Raft group. It implements Proposer for services, and busclient.Owner for the bus.
@@ -104,9 +107,10 @@ type Node struct {
 	cutter   *cutter
 	compact  *compactor
 
-	mu     sync.Mutex
-	status Status
-	conf   *rpc.Configuration
+	mu      sync.Mutex
+	status  Status
+	conf    *rpc.Configuration
+	lacking bool // what a leader needs: see room
 
 	stop     chan struct{} // closed to end the goroutines
 	stopOnce sync.Once

@@ -6,30 +6,37 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// Room on the disk (F21). A node without room refuses writes and goes on with all else. A leader without room hands over when a voter
-// has some; which one that is, and whether it takes over, is the core's.
+// Room on the disk (F21), and clients that reach the node (F12). A node without room refuses writes and goes on with all else; one that no
+// client reaches votes and follows as before. A leader of which either is so hands over when there is a voter of which neither is; which one
+// that is, and whether it takes over, is the core's.
 
-// room is what the loop knows of this node's disk.
+// room is what the loop knows of what a leader needs beside its peers.
 type room struct {
-	full    bool // as of the last look
-	looked  int  // ticks since then
-	cramped int  // ticks for which a leader's disk has been full, or since it last tried to hand over
+	lack    string // of it, as of the last look: what a leader says that hands over; empty: nothing
+	looked  int    // ticks since then
+	cramped int    // ticks for which a leader has lacked something, or since it last tried to hand over
 }
 
-// roomTicks is how often the disk is looked at.
+// What a leader may lack.
+const (
+	lackRoom    = "this leader's disk is full: it hands over to a voter whose disk has room"
+	lackClients = "no client reaches this leader, since its connection to them is down: it hands over to a voter that they reach"
+)
+
+// roomTicks is how often the disk is looked at, and the connection to clients.
 const roomTicks = 10
 
-// watchRoom looks whether there is room, and does something about it on a leader. Not at once: compaction may make some, and what
-// the peers say of theirs is as old as their last pings.
+// watchRoom looks whether something lacks, and does something about it on a leader. Not at once: compaction may make room, and what
+// the peers say of themselves is as old as their last pings.
 func (n *Node) watchRoom(ticks int) {
 	r := &n.room
 	if r.looked += ticks; r.looked < roomTicks {
 		return
 	}
 	looked := r.looked
-	r.full, r.looked = !n.hasRoom(), 0
+	r.lack, r.looked = n.lack(), 0
 	switch {
-	case !r.full || !n.leading:
+	case r.lack == "" || !n.leading:
 		r.cramped = 0
 	case r.cramped+looked < n.ticks().ElectionMin:
 		r.cramped += looked
@@ -37,6 +44,16 @@ func (n *Node) watchRoom(ticks int) {
 		r.cramped = 0
 		n.yield()
 	}
+}
+
+func (n *Node) lack() string {
+	switch {
+	case !n.hasRoom():
+		return lackRoom
+	case n.o.Deaf != nil && n.o.Deaf():
+		return lackClients
+	}
+	return ""
 }
 
 // hasRoom reports whether the log takes more. A log that has failed ends the node, also when nothing is on its way that would meet
@@ -49,10 +66,10 @@ func (n *Node) hasRoom() bool {
 	return err == nil
 }
 
-// yield hands over to a voter whose disk has room, if there is one.
+// yield hands over to a voter that lacks nothing, if there is one.
 func (n *Node) yield() {
 	if to := n.core.Successor(); to != "" && n.admin.transfer == nil {
-		n.logger.Warn("this leader's disk is full: it hands over to a voter whose disk has room", "to", to)
+		n.logger.Warn(n.room.lack, "to", to)
 		n.handOver(to, func(error) {}) // what became of it the log says
 	}
 }

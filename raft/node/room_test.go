@@ -12,14 +12,18 @@ import (
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
-// crowded is a group whose disks have no room for another segment of the log where the test says so.
+// crowded is a group whose disks have no room for another segment of the log, and which no client reaches, where the test says so.
 type crowded struct {
 	*manual
-	full map[rpc.NodeID]bool
+	full, deaf map[rpc.NodeID]bool
 }
 
 func newCrowded(t *testing.T, seed uint64) *crowded {
-	c := &crowded{manual: newManual(t, seed, "n1", "n2", "n3"), full: map[rpc.NodeID]bool{}}
+	c := &crowded{full: map[rpc.NodeID]bool{}, deaf: map[rpc.NodeID]bool{}}
+	c.manual = newManualWith(t, seed, func(o *Options) {
+		id := o.Config.Self().ID()
+		o.Deaf = func() bool { return c.deaf[id] }
+	}, "n1", "n2", "n3")
 	for _, id := range c.ids {
 		c.disks[id].Hook(func(op waltest.Op) error {
 			if c.full[id] && op.Kind == waltest.Create && strings.HasPrefix(op.Name, c.folders[id].Path("wal")) {
@@ -107,4 +111,37 @@ func TestALeaderStaysWhileNoDiskHasRoom(t *testing.T) {
 	c.pass(3 * first.ticks().ElectionMin)
 	require.Equal(t, next, c.leader().id(), c.trail.String())
 	c.add(1, 2, 3)
+}
+
+// A leader that no client reaches hands over to a voter that they reach, once and for good (F12). Writes are taken all the while.
+func TestALeaderThatNoClientReachesHandsOver(t *testing.T) {
+	for seed := range uint64(5) {
+		c := newCrowded(t, seed)
+		first := c.leader()
+		rest, term := c.others(first.id()), first.Status().Term
+		c.deaf[first.id()], c.deaf[rest[0]] = true, true
+		c.pass(3 * first.ticks().ElectionMin)
+		require.Equal(t, rest[1], c.leader().id(), c.trail.String())
+		require.False(t, first.Status().Full, "its disk has room")
+		c.add(1, 2, 3)
+		c.pass(10 * first.ticks().ElectionMax)
+		require.Equal(t, rest[1], c.leader().id())
+		require.Equal(t, term+1, c.leader().Status().Term, "leadership went in circles")
+	}
+}
+
+// While clients reach nobody, or only who has no room, the leader stays, and takes writes.
+func TestALeaderStaysWhileClientsReachNobody(t *testing.T) {
+	c := newCrowded(t, 11)
+	first := c.leader()
+	rest, term := c.others(first.id()), first.Status().Term
+	c.fill(rest[0])
+	c.deaf[first.id()], c.deaf[rest[1]] = true, true
+	c.pass(10 * first.ticks().ElectionMax)
+	require.Equal(t, first.id(), c.leader().id(), c.trail.String())
+	require.Equal(t, term, first.Status().Term, "leadership went in circles")
+	c.add(1, 2, 3)
+	c.deaf[rest[1]] = false
+	c.pass(3 * first.ticks().ElectionMin)
+	require.Equal(t, rest[1], c.leader().id(), c.trail.String())
 }

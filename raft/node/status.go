@@ -66,7 +66,7 @@ func (n *Node) Status() Status {
 func (n *Node) publish() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.status.Full = n.room.full
+	n.lacking = n.room.lack != ""
 	if n.core != nil {
 		n.status.Status = n.core.Status()
 		return
@@ -85,5 +85,5 @@ func (n *Node) publish() {
 func (n *Node) PingContent() busclient.PingContent {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Configuration: n.conf, Full: n.status.Full, Commands: n.commands}
+	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Configuration: n.conf, Full: n.lacking, Commands: n.commands}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
@@ -42,8 +43,25 @@ func (s Status) unready() string {
 		return fmt.Sprintf("%s is no member of the cluster any more: stop it, and delete its data folder", s.ID)
 	case s.Rival != "":
 		return s.Rival
+	case s.Deaf != "":
+		return fmt.Sprintf("no client reaches %s: its connection to clients has been down %s; look at the node's credentials for clients, and at what NATS allows their account", s.ID, s.Deaf)
 	case !s.Ready:
 		return fmt.Sprintf("%s knows no leader%s: look at its peers with 'raftbus doctor'", s.ID, s.because())
+	}
+	return ""
+}
+
+// deafAfter is how long the connection to clients may be down before the node counts as one that no client reaches: NATS's servers restart
+// in less.
+const deafAfter = 3 * time.Second
+
+// deaf is for how long no client has reached this node, and why; empty: they do, or did just now. Of several accounts the first counts, since
+// what is done once is done for that.
+func (r *Replica) deaf() string {
+	conn := r.first().conn
+	up, since := conn.Up()
+	if away := time.Since(since); !up && away >= deafAfter {
+		return fmt.Sprintf("for %v: %s", away.Round(time.Second), conn.Stats().LastError)
 	}
 	return ""
 }

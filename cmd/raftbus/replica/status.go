@@ -33,6 +33,7 @@ type Status struct {
 	WaitingFor    []string          `json:"waiting_for,omitempty"` // first boot: the members that are awaited
 	RefusedBy     map[string]string `json:"refused_by,omitempty"`  // peers that refuse this node, and why
 	Rival         string            `json:"rival,omitempty"`       // who of another cluster leads under the prefix: while that is so, this leader serves nobody
+	Deaf          string            `json:"deaf,omitempty"`        // for how long its connection to clients is down, and why: while that is so, it leads only where no other can; absent: it is up, or was just now
 	Cluster       string            `json:"cluster,omitempty"`     // empty before the first boot is through
 	Instance      string            `json:"instance"`              // of the data folder
 	Watches       WatchStatus       `json:"watches"`
@@ -114,7 +115,7 @@ func (r *Replica) Status() Status {
 		Members: texts(s.Members), FirstBoot: s.FirstBoot, WaitingFor: texts(s.WaitingFor), Instance: s.Instance.String(),
 		Disk:      DiskStatus{Entries: s.Log.Entries, Syncs: s.Log.Syncs, SyncMaxMS: float64(s.Log.SyncMax.Microseconds()) / 1000, LogBytes: s.Log.SegmentBytes, Slow: r.slow.Load(), Full: s.Full, Damaged: s.Damaged, Repaired: s.Log.Repaired},
 		Dropped:   s.Dropped,
-		RefusedBy: map[string]string{}, Links: []LinkStatus{}, Joining: s.Joining,
+		RefusedBy: map[string]string{}, Links: []LinkStatus{}, Joining: s.Joining, Deaf: r.deaf(),
 	}
 	out.Watches = WatchStatus(r.first().watches.Status())
 	out.Accounts = r.accountsStatus()
