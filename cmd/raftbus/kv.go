@@ -130,6 +130,8 @@ func clientFailure(err error, prefix string) error {
 		return failf(exitTimeout, "no answer in time: the outcome is unknown, a write may have been done or may yet be: read it, or look with 'raftbus doctor' why nobody answers")
 	case errors.Is(err, native.ErrDenied):
 		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
+	case errors.Is(err, native.ErrUnheard):
+		return failf(exitError, "%w, so nothing was sent and nothing was done: give the --inbox-prefix of this user, or a context that has it", err)
 	case !errors.As(err, &refused):
 		return err
 	}

@@ -186,17 +186,65 @@ func TestAWatchBeginsAgainAfterAGap(t *testing.T) {
 	require.Contains(t, requests[2], `"from":6`)
 }
 
+// restricted starts a NATS server on which a guest may publish and subscribe to these only, and returns a client as the guest. asked counts
+// what comes to a leader, which answers.
+func restricted(t *testing.T, publish, subscribe string) (c *Client, asked *atomic.Int32) {
+	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+		{Name: "leader", Password: "leader"},
+		{Name: "guest", Password: "guest", Publish: []string{publish}, Subscribe: []string{subscribe}},
+	}})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	connect := func(name string) *nats.Conn {
+		conn, err := nats.Connect(server.URL(), Options, nats.UserInfo(name, name))
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		return conn
+	}
+	leader, asked := connect("leader"), &atomic.Int32{}
+	_, err = leader.Subscribe("raftbus.>", func(m *nats.Msg) {
+		asked.Add(1)
+		_ = m.Respond([]byte(`{"revision":1}`))
+	})
+	require.NoError(t, err)
+	require.NoError(t, leader.Flush())
+	return New(connect("guest"), "raftbus", 2*time.Second), asked
+}
+
 // What NATS refuses is said at once, and not waited for.
 func TestWhatNATSRefusesIsNotDone(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{Users: []embedded.User{{Name: "guest", Password: "guest", Publish: []string{"raftbus.kv.get.>"}, Subscribe: []string{"_INBOX.>"}}}})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	conn, err := nats.Connect(server.URL(), Options, nats.UserInfo("guest", "guest"))
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
-	c := New(conn, "raftbus", time.Minute)
-	_, err = c.Write(context.Background(), "put", "app", "a", nil, nil)
+	c, asked := restricted(t, "raftbus.kv.get.>", "_INBOX.>")
+	c.wait = time.Minute
+	_, err := c.Write(context.Background(), "put", "app", "a", nil, nil)
 	require.ErrorIs(t, err, ErrDenied)
 	require.ErrorContains(t, err, "raftbus.kv.put.app.a")
+	require.Zero(t, asked.Load())
+}
+
+// Where NATS would carry a write to the leader, and not its answer back, the write is not sent (C5).
+func TestAWriteWhoseAnswerCannotBeHeardIsNotDone(t *testing.T) {
+	t.Parallel()
+	c, asked := restricted(t, "raftbus.>", "_INBOX_guest.>")
+	_, err := c.Write(context.Background(), "put", "app", "a", nil, nil)
+	require.ErrorIs(t, err, ErrUnheard)
+	require.NotErrorIs(t, err, ErrDenied)
+	require.ErrorContains(t, err, `Subscription to "_INBOX.`)
+	require.NoError(t, c.conn.Publish("raftbus.last", nil))
+	require.Eventually(t, func() bool { return asked.Load() > 0 }, 5*time.Second, time.Millisecond)
+	require.EqualValues(t, 1, asked.Load(), "the write was sent")
+}
+
+// That NATS refuses something else meanwhile says nothing of a write: it is done.
+func TestAnotherRefusalSaysNothingOfAWrite(t *testing.T) {
+	t.Parallel()
+	var c *Client
+	c, _ = begin(t, "raftbus.kv.>", func(int32, *nats.Msg) *nats.Msg {
+		for _, refused := range []string{`Subscription to "_INBOX.a"`, `Publish to "$JS.FC.a"`} {
+			c.conn.Opts.AsyncErrorCB(c.conn, nil, fmt.Errorf("%w: Permissions Violation for %s", nats.ErrPermissionViolation, refused))
+		}
+		return says(`{"revision":1}`)
+	})
+	_, err := c.Write(context.Background(), "put", "app", "a", nil, nil)
+	require.NoError(t, err)
 }
