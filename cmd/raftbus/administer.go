@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
@@ -24,9 +25,9 @@ type administrator struct {
 
 // Outcomes of a request that brought no answer.
 var (
-	// errNobodyLeads: 'no responders', so certainly not done.
+	// errNobodyLeads: 'no responders', or NATS is away and nothing was sent: certainly not done.
 	errNobodyLeads = errors.New("no leader answers")
-	// errUnanswered: no answer in time, so the outcome is unknown.
+	// errUnanswered: no answer in time, or none that could come, so the outcome is unknown.
 	errUnanswered = errors.New("the leader did not answer in time")
 )
 
@@ -40,7 +41,7 @@ const (
 // administered adds to a command what all have that speak with the leader, and gives it to what the command does.
 func administered(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, a *administrator, args []string) error) *cobra.Command {
 	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
-		conn, err := connect(target, cmd.Name())
+		conn, err := connect(target, cmd.Name(), native.Options)
 		if err != nil {
 			return err
 		}
@@ -62,9 +63,9 @@ func (a *administrator) ask(ctx context.Context, op string, body, into any, wait
 	defer cancel()
 	answer, err := a.conn.RequestWithContext(asking, admin.Subject(a.prefix, op), data)
 	switch {
-	case errors.Is(err, nats.ErrNoResponders):
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
 		return errNobodyLeads
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil, errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionClosed):
 		return errUnanswered
 	case err != nil:
 		return err
@@ -100,7 +101,7 @@ func (a *administrator) members(ctx context.Context, patience time.Duration) (ad
 		select {
 		case <-time.After(askAgain):
 		case <-end:
-			return m, noLeader(a.prefix, patience)
+			return m, a.noLeader(patience)
 		case <-ctx.Done():
 			return m, ctx.Err()
 		}
@@ -113,7 +114,10 @@ func mayAskAgain(err error) bool {
 	return errors.Is(err, errNobodyLeads) || errors.Is(err, errUnanswered) || errors.As(err, &f) && f.OfKind(admin.Unavailable)
 }
 
-func noLeader(prefix string, since time.Duration) error {
+func (a *administrator) noLeader(since time.Duration) error {
+	if !a.conn.IsConnected() {
+		return failf(exitUnavailable, "the connection to NATS was lost, and cannot be made again: start a NATS server, and give the same command again, which goes on from what is done")
+	}
 	return failf(exitNoLeader, "no leader answers on %s for %v: see what 'raftbus status' says, and check --prefix and what this user may publish",
-		admin.Subject(prefix, ">"), since.Round(time.Millisecond))
+		admin.Subject(a.prefix, ">"), since.Round(time.Millisecond))
 }

@@ -142,7 +142,7 @@ func (p *pursuit) noLeader() error {
 		p.alone = time.Now()
 	}
 	if since := time.Since(p.alone); since > aloneMax {
-		return noLeader(p.admin.prefix, since)
+		return p.admin.noLeader(since)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -9,18 +10,21 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
 
 // puppet answers as a leader would: the members as they are set, and each change as the test wants.
 type puppet struct {
-	t    *testing.T
-	nc   *nats.Conn
-	a    *administrator
-	subs []*nats.Subscription
+	t      *testing.T
+	server *embedded.Server
+	nc     *nats.Conn
+	a      *administrator
+	subs   []*nats.Subscription
 
 	mu      sync.Mutex
 	members *admin.Members
@@ -34,25 +38,23 @@ func newPuppet(t *testing.T, m *admin.Members, change func(n int) any) *puppet {
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
 	connect := func() *nats.Conn {
-		nc, err := nats.Connect(server.URL())
+		nc, err := nats.Connect(server.URL(), native.Options)
 		require.NoError(t, err)
 		t.Cleanup(nc.Close)
 		return nc
 	}
-	p := &puppet{t: t, nc: connect(), members: m, change: change}
+	p := &puppet{t: t, server: server, nc: connect(), members: m, change: change}
 	p.a = &administrator{connect(), "raftbus", 200 * time.Millisecond}
 	p.listen()
 	return p
 }
 
 func (p *puppet) listen() {
-	for op, answer := range map[string]func() any{
-		admin.OpMembers: func() any { return p.members },
-		admin.OpReconfigure: func() any {
-			p.changes++
-			return p.change(p.changes)
-		},
-	} {
+	change := func() any {
+		p.changes++
+		return p.change(p.changes)
+	}
+	for op, answer := range map[string]func() any{admin.OpMembers: func() any { return p.members }, admin.OpReconfigure: change, admin.OpTransfer: change} {
 		sub, err := p.nc.Subscribe(admin.Subject("raftbus", op), func(m *nats.Msg) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -156,4 +158,40 @@ func TestAChangeWaitsForALeader(t *testing.T) {
 	time.AfterFunc(300*time.Millisecond, p.listen)
 	require.NoError(t, p.add(t.Context(), patience))
 	require.Equal(t, 1, p.changes)
+}
+
+// The NATS server dies with the request, and another comes in its place: the command goes on, and sees that what it asked for is done.
+func TestAChangeOutlivesItsNATSServer(t *testing.T) {
+	p := newPuppet(t, view(nil, "n1", "n2"), nil)
+	again := make(chan *embedded.Server, 1)
+	p.change = func(int) any {
+		p.members.Leader = "n2"
+		go func() {
+			p.server.Shutdown()
+			server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: p.server.Port()})
+			assert.NoError(t, err)
+			again <- server
+		}()
+		return nil
+	}
+	var out bytes.Buffer
+	err := execute(t, t.Context(), &out, "leader", "transfer", "--to", "n2", "--nats", p.server.URL(), "--timeout", "500ms")
+	t.Cleanup((<-again).Shutdown)
+	require.NoError(t, err)
+	require.Contains(t, out.String(), "n2 leads")
+	require.Equal(t, 1, p.changes)
+}
+
+// While NATS is away certainly nothing is done; of a connection that is closed nobody knows.
+func TestALostConnectionIsNoRefusal(t *testing.T) {
+	p := newPuppet(t, view(nil, "n1", "n2"), nil)
+	p.server.Shutdown()
+	require.Eventually(t, p.a.conn.IsReconnecting, 5*time.Second, time.Millisecond)
+	_, err := p.a.look(t.Context())
+	require.ErrorIs(t, err, errNobodyLeads)
+	_, err = p.a.members(t.Context(), 250*time.Millisecond)
+	require.Equal(t, exitUnavailable, exitCode(err), "%v", err)
+	p.a.conn.Close()
+	_, err = p.a.look(t.Context())
+	require.ErrorIs(t, err, errUnanswered)
 }

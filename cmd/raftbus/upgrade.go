@@ -164,7 +164,7 @@ func (a *administrator) raise(ctx context.Context, patience time.Duration) (rais
 			if f.OfKind(admin.OutcomeUnknown) || errors.Is(err, errUnanswered) {
 				return raised, failf(exitTimeout, "whether it was done is unknown: see 'raftbus upgrade status', and give the same command again: %w", err)
 			}
-			return raised, noLeader(a.prefix, patience)
+			return raised, a.noLeader(patience)
 		}
 	}
 }
