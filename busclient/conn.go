@@ -375,9 +375,9 @@ func (c *Conn) ended(nc *nats.Conn) {
 	}
 }
 
-// refused is told why a server ends the connection.
+// refused is told of an error of the server's after which it ends the connection, as a rule.
 func (c *Conn) refused(text string) {
-	c.note("the NATS server takes something that was sent for an error, and ends the connection", errors.New(text))
+	c.note("the NATS server takes something that was sent for an error, and may end the connection", errors.New(text))
 }
 
 // failed is told of errors that belong to no call: each is counted, and logged when it is news.

@@ -33,6 +33,9 @@ func Changes(b *store.Batch, log *slog.Logger) []watch.Change {
 			list = append(list, watch.Removed{Ref: watch.Ref{Incarnation: e.Incarnation, Name: e.Consumer.Name}})
 		case store.ConsumerAdded, store.ConsumerMoved:
 			if r, ok := record(e.Consumer, log); ok {
+				if e.Kind == store.ConsumerAdded {
+					r.Answer = e.Consumer.Answer // this is the request, however often the consumer was moved
+				}
 				list = append(list, watch.Placed{Record: r})
 			}
 		}

@@ -3,6 +3,7 @@ package delivery
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +102,19 @@ func TestDeliveriesHaveTheHeadersThatGetsHave(t *testing.T) {
 	} {
 		require.Equal(t, c.want, string(entry(&store.Entry{Op: c.op, Header: []byte(c.header)}, 0).Header))
 	}
+}
+
+// Who changes a consumer is answered, also if it was moved long after it was made; of a move that late nobody waits to hear.
+func TestAChangeOfAConsumerThatWasMovedIsAnswered(t *testing.T) {
+	moved := &store.Consumer{
+		Bucket: "app", Name: "c", Config: []byte(`{"deliver_policy":"all"}`), Deliver: "deliver.c", Generation: 2, MovedAt: int64(time.Hour), Answer: "answer.c",
+	}
+	answer := func(kind store.EventKind) string {
+		list := Changes(&store.Batch{Events: []store.Event{{Kind: kind, Consumer: moved}}}, slog.New(slog.DiscardHandler))
+		return list[0].(watch.Placed).Record.Answer
+	}
+	require.Equal(t, "answer.c", answer(store.ConsumerAdded))
+	require.Empty(t, answer(store.ConsumerMoved))
 }
 
 func TestAFullConnectionIsWaitedFor(t *testing.T) {

@@ -30,13 +30,17 @@ func (h *Hub) state(ref Ref) *State {
 
 // answerMade tells the client that made a consumer how much there is to come, before any of it.
 func (h *Hub) answerMade(c *consumer) {
-	if c.Answer == "" {
-		return
+	if c.Answer != "" {
+		h.answerNow(c, c.Answer, true)
+		c.Answer = ""
 	}
+}
+
+// answerNow answers with the state as it is now, also if the answer has to wait for room.
+func (h *Hub) answerNow(c *consumer, reply string, made bool) {
 	state := h.state(c.Ref)
-	state.Made = true
-	h.answers.push(answer{ref: c.Ref, reply: c.Answer, state: state})
-	c.Answer = ""
+	state.Made = made
+	h.answers.push(answer{ref: c.Ref, reply: reply, state: state})
 }
 
 // ask takes a request for a consumer's state.

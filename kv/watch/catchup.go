@@ -135,7 +135,7 @@ func (h *Hub) openFirst() bool {
 	h.opens.pop()
 	read := h.newRead(c)
 	read.Count = true
-	if c.Config.Policy == DeliverByStartTime && c.Generation == 0 {
+	if c.Config.Policy == DeliverByStartTime {
 		read.FromTime = c.Config.StartTime
 	}
 	if !h.leaf || !c.listened || c.lostItsPlace() || h.room-h.reserved < 2*h.limits.PageBytes {

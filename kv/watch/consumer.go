@@ -133,7 +133,7 @@ func (h *Hub) regroup(c *consumer, filter subject.Filter) {
 // count finds out how much there is to send, for which the store may have to be asked: once it is known whether somebody listens, to
 // whom the first page can then go at once.
 func (h *Hub) count(c *consumer) {
-	if c.next > c.snapshot && c.Config.Policy != DeliverByStartTime {
+	if c.next > c.snapshot && (c.Config.Policy != DeliverByStartTime || c.lostItsPlace() && c.Answer == "") {
 		c.snapshot = 0
 		h.open(c)
 		return
@@ -169,7 +169,7 @@ func (h *Hub) open(c *consumer) {
 	}
 	h.answerMade(c)
 	for _, ask := range c.asks {
-		h.answers.push(answer{ref: c.Ref, reply: ask.Reply, made: ask.Made})
+		h.answerNow(c, ask.Reply, ask.Made)
 	}
 	c.asks = nil
 	if c.lostItsPlace() {

@@ -50,7 +50,7 @@ type Record struct {
 	Boot       uint64
 	Generation uint64
 	Moved      uint64
-	// Answer is where the answer to the request that made the consumer goes; empty when nobody can be waiting for it any more.
+	// Answer is where the answer to the request goes that made or changed the consumer; empty when nobody can be waiting for it any more.
 	Answer string
 }
 

@@ -87,3 +87,32 @@ func TestAMovedConsumerAskedForAgainGoesOn(t *testing.T) { // W1
 	o.put("a", "z")
 	require.Equal(t, []string{"3/8589934594/0"}, o.sent())
 }
+
+// While the new host of a consumer counts what there is, others may ask for that too: they hear it like who made it, and nobody that nothing is to come.
+func TestWhoAsksWhileAMovedConsumerIsCountedHearsTheSame(t *testing.T) { // W2
+	o := newHost(t, 5)
+	for i := range 8 {
+		o.put(fmt.Sprintf("k%d", i), "x")
+	}
+	o.consumer(Config{Heartbeat: second})
+	o.tell(o.model.move("c", "n1", o.peer.boot))
+	o.step(o.peer)
+	o.tell(Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "again", Made: true})
+	o.listen(true)
+	o.sent()
+	require.EqualValues(t, 8, o.answers["answer"].Pending)
+	require.EqualValues(t, 8, o.answers["again"].Pending)
+}
+
+// The new host of a consumer that begins at a time begins there too.
+func TestAMovedConsumerBeginsAtItsTime(t *testing.T) { // 7.1
+	o := newHost(t, 5)
+	for range 8 {
+		o.put("a", "x")
+	}
+	o.consumer(Config{Policy: DeliverByStartTime, StartTime: 7_000})
+	o.listen(true)
+	require.Equal(t, []string{"7/1/1", "8/2/0"}, o.sent())
+	o.tell(o.model.move("c", "n1", o.peer.boot))
+	require.Equal(t, []string{"7/4294967297/1", "8/4294967298/0"}, o.sent())
+}
