@@ -234,12 +234,16 @@ func (c *consumer) last() uint64 {
 func (c *consumer) behind() uint64 { return c.group.total - min(c.seen, c.group.total) }
 
 // toCome is how many entries a client that asks is to expect. Until something after the snapshot was sent, that is the snapshot: it decides
-// when the initial values are complete, and must be exact.
+// when the initial values are complete, and must be exact. Who is yet to hear that messages may be missing is never told that nothing is to come.
 func (c *consumer) toCome() uint64 {
+	n := c.behind()
 	if c.loading() || c.sequence == c.Generation<<32 {
-		return c.pending
+		n = c.pending
 	}
-	return c.behind()
+	if c.jumped {
+		n = max(n, 1)
+	}
+	return n
 }
 
 // expects reports whether the dropped entry was one that the snapshot still had to send, and nothing newer of its key comes in its place.

@@ -116,3 +116,21 @@ func TestAMovedConsumerBeginsAtItsTime(t *testing.T) { // 7.1
 	o.tell(o.model.move("c", "n1", o.peer.boot))
 	require.Equal(t, []string{"7/4294967297/1", "8/4294967298/0"}, o.sent())
 }
+
+// Who is asked for again when the connection was lost is told that something is to come: what was sent may be lost, and its client is yet to hear of that.
+func TestAConsumerAskedForAgainAfterALossIsNotComplete(t *testing.T) { // W2
+	o := newHost(t, 1)
+	o.put("a", "x")
+	o.consumer(Config{Heartbeat: second})
+	o.listen(true)
+	require.Equal(t, []string{"1/1/0"}, o.sent())
+	o.disconnect(o.peer)
+	r := o.model.records["c"]
+	r.Answer = "again"
+	o.tell(o.model.change(r))
+	o.step(o.peer)
+	o.connect(o.peer)
+	o.listen(true)
+	o.sent()
+	require.EqualValues(t, 1, o.answers["again"].Pending)
+}
