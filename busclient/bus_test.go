@@ -182,6 +182,7 @@ func (c *valveConn) Write(b []byte) (int, error) {
 // F10: a half-open connection: the link breaks within the deadline of a ping, the connection is given up within 4 s, and
 // nothing that was sent into it arrives later.
 func TestAHalfOpenConnectionIsNoticed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nats1 := startNATS(t)
 	v := newValve()
 	n1 := startPeer(t, nats1.URL(), "n1", func(o *peerOptions) { o.nats = append(o.nats, nats.SetCustomDialer(v)) })

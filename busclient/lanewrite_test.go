@@ -156,6 +156,7 @@ func send(t require.TestingT, o *outlet, senders int, sizes []int, cork bool) {
 
 // Who reads no more holds up nobody: what waits is bounded, and the connection is given up, so that NATS's client makes another.
 func TestAnOutletGivesUpAStuckSocket(t *testing.T) {
+	t.Parallel() // it mostly waits
 	near, _ := socketPair(t)
 	o := newOutlet(t, near)
 	var err error

@@ -125,6 +125,7 @@ func TestAReturnOnTheWrongConnectionIsDropped(t *testing.T) {
 
 // An answer that comes after the deadline is dropped.
 func TestALateReturnIsDropped(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n1, n2 := puppetPair(t)
 	called := make(chan puppetCall, 1)
 	n2.call(func(c puppetCall) { called <- c })
@@ -140,6 +141,7 @@ func TestALateReturnIsDropped(t *testing.T) {
 
 // F9: a peer that answers nothing never has more on its way than the bound, and heartbeats go past all that.
 func TestASlowPeerNeverHasMoreInFlightThanTheBound(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n1, n2 := puppetPair(t)
 	n2.call(func(c puppetCall) {
 		if _, ok := c.body.(*rpc.HeartbeatCommand); ok {

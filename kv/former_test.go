@@ -43,6 +43,7 @@ func (r *rig) former(at string) (nc *nats.Conn, looked *nats.Subscription) {
 
 // A leader listens on while NATS has the subscriptions of a former one, and a planned move after that loses no request (L2).
 func TestALeaderListensUntilNobodyElseDoes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := newLooking(t)
 	for _, at := range []string{listensAt("n2", 0), listensAt("n3", sessionsMax-1), listensAt("n1", (r.service.session.number+1)%sessionsMax)} {
 		nc, looked := r.former(at)

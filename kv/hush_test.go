@@ -22,12 +22,14 @@ import (
 // The clients are on another NATS server than the leader, and what one server forwards to the other takes its time: there is always
 // a request on its way when the leader stops listening. A client that asks again where it hears 'no responders' loses none (L2).
 func TestDrainLosesNoRequestBetweenServers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	// A busy machine takes its time, too.
 	drainBetweenServers(t, 3*time.Millisecond, &hush{lasts: 500 * time.Millisecond, roundTrip: near}, 100)
 }
 
 // Servers may be far from each other: then so are nodes, whose round trip tells how long a hush must be.
 func TestDrainLosesNoRequestBetweenFarServers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const delay = 50 * time.Millisecond
 	drainBetweenServers(t, delay, &hush{lasts: hushTime, roundTrip: func() time.Duration { return 2 * delay }}, 20)
 }

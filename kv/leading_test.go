@@ -331,6 +331,7 @@ func TestDrainTakesWhatTheServerHasSent(t *testing.T) {
 }
 
 func TestCloseIsBoundedAndRepeatable(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.hold = true })
 	put := r.sendHeld("kv.put.app.k", "v")

@@ -159,6 +159,7 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 }
 
 func TestCredentialsThatExpireEndTheConnection(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := newRealm(t)
 	s := startNATS(t, config(t, r.config))
 	file := filepath.Join(t.TempDir(), "leaf.creds")
@@ -215,6 +216,7 @@ func (a authority) issue(t testing.TB, usage x509.ExtKeyUsage) (certificate, key
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel() // it mostly waits
 	ca, foreign := newAuthority(t), newAuthority(t)
 	certificate, key := ca.issue(t, x509.ExtKeyUsageServerAuth)
 	mine, mineKey := ca.issue(t, x509.ExtKeyUsageClientAuth)

@@ -134,6 +134,7 @@ func TestInterestIsBounded(t *testing.T) {
 
 // F9: a server that stops reading fills the buffer to its bound, then costs the connection; what waited is not sent later (K73).
 func TestASlowServerFillsABoundedBuffer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	heard := make(chan string, 1)
 	release := make(chan struct{})
 	first := true
@@ -193,6 +194,7 @@ func fill(t testing.TB, c *Conn, value []byte) {
 
 // F10: a server that is not there any more, without an end of the connection, is noticed within 4 s.
 func TestAServerThatAnswersNoPingsIsGivenUp(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := play(t, func(p puppet) {
 		p.welcome("")
 		for p.hear() != "" {

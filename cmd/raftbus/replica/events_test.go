@@ -108,6 +108,7 @@ func TestEventsTellWhatHappens(t *testing.T) {
 
 // A disk that hangs is told of while it hangs, and the node lives and says so.
 func TestEventOfASlowDisk(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var hung atomic.Bool
 	heal := make(chan struct{})
 	o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -153,6 +154,7 @@ func (c crowded) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 
 // A full disk is told of, by event, figures, metrics and health, and so is that it has room again. The node serves reads all the while.
 func TestEventOfAFullDisk(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var full atomic.Bool
 	o := alone(t, crowded{vfs.Default, &full})
 	nc, err := nats.Connect(o.NATS.URLs[0])

@@ -28,6 +28,7 @@ func letIn(nodes []string) []byte {
 // Clients are served again soon after the leader's credentials for them are revoked, while those for peers are good; the node that they
 // do not reach says so (F12).
 func TestALeaderThatNoClientReaches(t *testing.T) {
+	t.Parallel() // it mostly waits
 	members := []string{"n1", "n2", "n3"}
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(file, letIn(members), 0o600))

@@ -60,6 +60,7 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 
 // A stop is bounded when the disk hangs, and the folder stays locked: what still writes there must stay alone (F13, F22).
 func TestStopWithAHungDisk(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var hung atomic.Bool
 	heal := make(chan struct{})
 	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -110,6 +111,7 @@ func TestAStartedNodeAnswers(t *testing.T) {
 // A node whose disk fails leaves the bus at once, though a request is under way: nobody will answer that, and its peers are to see that it
 // is gone (L1, D5).
 func TestAFailedNodeLeavesTheBusAtOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var failing atomic.Bool
 	o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
