@@ -13,17 +13,22 @@ import (
 // pages makes pages of three entries.
 func pages(l *Limits) { l.PageMax = 3 }
 
-func TestPendingEndsWithZeroWhateverIsDropped(t *testing.T) { // 7.2
-	o := newHost(t, 1, pages)
-	for i := range 8 {
-		o.put(fmt.Sprintf("k%d", i), "x")
-	}
-	o.consumer(Config{})
+// firstPage makes a consumer that is listened to, and has the hub take the first page that it reads for it.
+func (o *oneHost) firstPage(config Config) {
+	o.consumer(config)
 	o.listen(true)
 	o.step(o.peer)
 	o.step(o.peer) // with what is known of interest
 	o.answerRead(o.peer)
 	o.step(o.peer)
+}
+
+func TestPendingEndsWithZeroWhateverIsDropped(t *testing.T) { // 7.2
+	o := newHost(t, 1, pages)
+	for i := range 8 {
+		o.put(fmt.Sprintf("k%d", i), "x")
+	}
+	o.firstPage(Config{})
 	require.Len(t, o.peer.effects.Send, 3, "the answer, and all of the first page but one entry")
 	require.Equal(t, uint64(8), o.answers["answer"].Pending)
 	require.Equal(t, "2/2/6", short(o.peer.effects.Send[2]))
@@ -40,12 +45,7 @@ func TestWhatIsDroppedIsNotExpectedAnyMore(t *testing.T) { // 7.2
 	for i := range 9 {
 		o.put(fmt.Sprintf("k%d", i), "x")
 	}
-	o.consumer(Config{Policy: DeliverLastPerSubject})
-	o.listen(true)
-	o.step(o.peer)
-	o.step(o.peer) // with what is known of interest
-	o.answerRead(o.peer)
-	o.step(o.peer)
+	o.firstPage(Config{Policy: DeliverLastPerSubject})
 	o.put("k8", "newer")
 	o.tell(o.model.expire(8))
 	require.Equal(t, []string{"3/3/5", "4/4/4", "5/5/3", "6/6/2", "7/7/1", "10/8/0"}, o.sent(), "9 was overwritten by 10, 8 has expired")
@@ -66,12 +66,7 @@ func TestAKeyThatIsWrittenAgainIsAmongTheInitialValues(t *testing.T) { // W2, 7.
 		for i := range 6 {
 			o.put(fmt.Sprintf("k%d", i), "x")
 		}
-		o.consumer(Config{Policy: policy})
-		o.listen(true)
-		o.step(o.peer)
-		o.step(o.peer) // with what is known of interest
-		o.answerRead(o.peer)
-		o.step(o.peer)
+		o.firstPage(Config{Policy: policy})
 		o.put("k5", "again")
 		o.put("new", "x")
 		o.put("k4", "again")
