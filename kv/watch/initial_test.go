@@ -13,9 +13,12 @@ import (
 // pages makes pages of three entries.
 func pages(l *Limits) { l.PageMax = 3 }
 
-// firstPage makes a consumer that is listened to, and has the hub take the first page that it reads for it.
-func (o *oneHost) firstPage(config Config) {
+// firstPage makes a consumer that is listened to, and has the hub take the first page that it reads for it. What comes meanwhile is in that.
+func (o *oneHost) firstPage(config Config, meanwhile ...func()) {
 	o.consumer(config)
+	for _, f := range meanwhile {
+		f()
+	}
 	o.listen(true)
 	o.step(o.peer)
 	o.step(o.peer) // with what is known of interest
@@ -72,4 +75,46 @@ func TestAKeyThatIsWrittenAgainIsAmongTheInitialValues(t *testing.T) { // W2, 7.
 		o.put("k4", "again")
 		require.Regexp(t, "^3/3/[^0] 4/4/[^0] 7/5/[^0] 8/6/[^0] 9/7/0$", strings.Join(o.sent(), " "), "5 and 6 are 9 and 7 now")
 	}
+}
+
+// The store is ahead of what the hub is told, as it may be: what was written again is among the initial values all the same, nothing of it is taken for the
+// last of them before it is, and nothing comes twice when the hub hears of it.
+func TestInitialValuesThatTheHubHasNotHeardOf(t *testing.T) { // W1, W2
+	for _, policy := range []Policy{DeliverAll, DeliverLastPerSubject} {
+		for _, counted := range []bool{false, true} {
+			o := newHost(t, 1, pages)
+			for i := range 8 {
+				o.put(fmt.Sprintf("k%d", i), "x")
+			}
+			var untold []Event
+			again := func() {
+				for i := range 8 {
+					untold = append(untold, o.model.put(fmt.Sprintf("k%d", i), "again"))
+				}
+			}
+			if counted {
+				o.firstPage(Config{Policy: policy})
+				again()
+			} else {
+				o.firstPage(Config{Policy: policy}, again)
+			}
+			list := o.sent()
+			require.Regexp(t, "^(?:[0-9]+/[0-9]+/[1-9][0-9]* )+16/[0-9]+/0$", strings.Join(list, " "), "only the last says that it is")
+			require.Len(t, list, map[bool]int{false: 6, true: 9}[counted], "%v", list)
+			o.tell(untold...)
+			require.Empty(t, o.sent())
+		}
+	}
+}
+
+// The same for what begins at a time in a bucket that was empty: what is counted is what the initial values are.
+func TestInitialValuesOfABucketThatWasEmpty(t *testing.T) { // 7.2
+	o := newHost(t, 1, pages)
+	o.firstPage(Config{Policy: DeliverByStartTime, StartTime: 1}, func() {
+		for i := range 8 {
+			o.model.put(fmt.Sprintf("k%d", i), "x") // and nobody is told
+		}
+	})
+	require.Equal(t, uint64(8), o.answers["answer"].Pending)
+	require.Regexp(t, "^(?:[0-9]+/[0-9]+/[1-9][0-9]* )+8/8/0$", strings.Join(o.sent(), " "))
 }
