@@ -8,7 +8,7 @@ import "time"
 // committed, the next batch is delayed until most of them have come.
 //
 // A delay never pays for one who comes alone, and is short where others do:
-//   - it takes no longer than the last batch took, which is what a proposal waits that comes while one is under way, and commitDelayMax at most;
+//   - it takes no longer than commitDelayBatches times what the last batch took, and commitDelayMax at most;
 //   - there is none unless the last batch had several proposals, so that a client alone waits for nobody;
 //   - it ends when as many wait as most of those who were answered and those who waited already: some may be gone, and the last of many
 //     come late. Clients that come at times of their own lose that moment, and are carried in fewer batches;
@@ -18,7 +18,10 @@ import "time"
 
 const (
 	// commitDelayMax bounds a delay: where a batch takes long, as over a long way or with a slow disk, it is little beside that.
-	commitDelayMax = time.Millisecond
+	commitDelayMax = 10 * time.Millisecond
+	// commitDelayBatches bounds a delay by the last batch: where processors are short, clients take longer to come back than a batch takes, and
+	// it is then that fewer batches leave them more.
+	commitDelayBatches = 4
 	// commitDelayMin is what a delay is not worth a timer for.
 	commitDelayMin = 20 * time.Microsecond
 	// commitSiblings is how many proposals the last batch had at least, for a delay of the next one.
@@ -45,7 +48,7 @@ func (d *commitDelay) committed(now time.Time, waiting int) time.Duration {
 		return 0
 	}
 	d.open = false
-	most, delay := (d.size+waiting)*7/8, min(now.Sub(d.began), commitDelayMax)
+	most, delay := (d.size+waiting)*7/8, min(commitDelayBatches*now.Sub(d.began), commitDelayMax)
 	if d.size < commitSiblings || waiting >= most || delay < commitDelayMin {
 		return 0
 	}

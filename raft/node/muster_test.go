@@ -20,17 +20,17 @@ func delayAfter(size int, took time.Duration, waiting int) (d commitDelay, delay
 // The next batch is delayed until most of those come back that were answered, and is over when its time is.
 func TestCommitDelayAwaitsMostOfThoseAnswered(t *testing.T) {
 	d, delay := delayAfter(30, 400*time.Microsecond, 10)
-	require.Equal(t, 400*time.Microsecond, delay)
+	require.Equal(t, 1600*time.Microsecond, delay)
 	require.Equal(t, 34, d.patience(), "thirty-five of forty are enough")
 	require.Zero(t, d.committed(delayStart, 20), "it is begun once")
 	require.Equal(t, 34, d.patience())
-	d.expire(delayStart.Add(800*time.Microsecond - 1))
+	d.expire(delayStart.Add(2000*time.Microsecond - 1))
 	require.Equal(t, 34, d.patience(), "what is over is an earlier one")
-	d.expire(delayStart.Add(800 * time.Microsecond))
+	d.expire(delayStart.Add(2000 * time.Microsecond))
 	require.Zero(t, d.patience())
 }
 
-// It takes no longer than the last batch did, nor than its bound, and none is begun that is not worth it.
+// It takes no longer than four times what the last batch did, nor than its bound, and none is begun that is not worth it.
 func TestCommitDelayIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -39,12 +39,12 @@ func TestCommitDelayIsBounded(t *testing.T) {
 		waiting int
 		want    time.Duration
 	}{
-		{"as the batch took", commitSiblings, 900 * time.Microsecond, 0, 900 * time.Microsecond},
+		{"four times as the batch took", commitSiblings, 900 * time.Microsecond, 0, 3600 * time.Microsecond},
 		{"at most", 1000, time.Minute, 0, commitDelayMax},
 		{"few were answered", commitSiblings - 1, time.Millisecond, 0, 0},
 		{"one was", 1, time.Millisecond, 0, 0},
 		{"enough wait already", 10, time.Millisecond, 70, 0},
-		{"a batch that takes next to nothing", 100, commitDelayMin - 1, 0, 0},
+		{"a batch that takes next to nothing", 100, commitDelayMin/commitDelayBatches - 1, 0, 0},
 		{"a clock that was set back", 100, -time.Second, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestCommitDelayEndsWithTheNextBatch(t *testing.T) {
 	d.proposed(delayStart.Add(2*time.Millisecond), 15)
 	require.Zero(t, d.patience())
 	d.proposed(delayStart.Add(3*time.Millisecond), 12)
-	require.Equal(t, 500*time.Microsecond, d.committed(delayStart.Add(3500*time.Microsecond), 0), "of the last that was under way")
+	require.Equal(t, 2*time.Millisecond, d.committed(delayStart.Add(3500*time.Microsecond), 0), "of the last that was under way")
 	require.Equal(t, 9, d.patience())
 }
 
