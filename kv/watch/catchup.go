@@ -145,9 +145,10 @@ func (h *Hub) openFirst() bool {
 	return true
 }
 
-// readPage asks the store for what comes next; false if reads or room are short.
+// readPage asks the store for what comes next; false if reads or room are short. While something waits for room nothing more is read: it might be
+// the same again, and again.
 func (h *Hub) readPage(c *consumer) bool {
-	if h.room-h.reserved < 2*h.limits.PageBytes {
+	if h.cramped || h.out.WantRoom || h.room-h.reserved < 2*h.limits.PageBytes {
 		h.out.WantRoom = true
 		return false
 	}
@@ -234,16 +235,20 @@ func (h *Hub) takePage(c *consumer, p Page) {
 	for i := range list {
 		e := &list[i]
 		if loading && !p.Done && i == len(list)-1 {
-			c.next = p.Next
-			h.hold(c, e)
-			return
+			if h.hold(c, e) {
+				c.next = p.Next
+				return
+			}
+			c.pending = max(c.pending, 2) // it goes now, or would be looked for again and again: more may follow
 		}
 		if !h.maySend(c) || !h.deliver(c, e, c.after(loading, p.Done && i == len(list)-1)) {
 			c.next = max(c.next, e.Sequence+1)
-			h.hold(c, e)
+			if !h.hold(c, e) {
+				c.next = e.Sequence
+			}
 			return
 		}
-		h.hold(c, nil)
+		h.unhold(c)
 		c.next = max(c.next, e.Sequence+1)
 		c.delivered(loading)
 	}
@@ -273,20 +278,43 @@ func (c *consumer) delivered(loading bool) {
 	}
 }
 
-// hold keeps an entry back; nil: no more. If all that are held back take too much, it is looked for again instead.
-func (h *Hub) hold(c *consumer, e *Entry) {
-	if c.held != nil {
-		h.heldBytes -= c.held.bytes()
-		c.held = nil
+// hold keeps an entry back; false if all that are held back take too much, also when those have let go of theirs who may not be sent to. One
+// alone may have any size.
+func (h *Hub) hold(c *consumer, e *Entry) bool {
+	h.unhold(c)
+	if h.maySend(c) {
+		h.makePlace(e)
 	}
-	if e == nil {
-		return
-	}
-	if h.heldBytes+e.bytes() > h.limits.HeldBytes {
-		c.next = e.Sequence
-		return
+	if h.crowded(e) {
+		return false
 	}
 	own := *e
 	c.held = &own
 	h.heldBytes += own.bytes()
+	h.holders.add(c)
+	return true
+}
+
+func (h *Hub) unhold(c *consumer) {
+	if c.held != nil {
+		h.heldBytes -= c.held.bytes()
+		c.held = nil
+		h.holders.remove(c)
+	}
+}
+
+// crowded reports whether there is no place to hold an entry back.
+func (h *Hub) crowded(e *Entry) bool {
+	return h.heldBytes > 0 && h.heldBytes+e.bytes() > h.limits.HeldBytes
+}
+
+// makePlace has those look again for what they hold back who may not be sent to, until there is a place for an entry: a client may stall for ever.
+func (h *Hub) makePlace(e *Entry) {
+	for i := len(h.holders.list) - 1; i >= 0 && h.crowded(e); i-- { // letting go takes a consumer from the list
+		if c := h.holders.list[i]; !h.maySend(c) {
+			h.abandon(c)
+			c.next = c.held.Sequence
+			h.unhold(c)
+		}
+	}
 }

@@ -24,6 +24,7 @@ type consumer struct {
 	queued   bool   // in Hub.ready
 	headAt   int    // in group.heads
 	loadAt   int    // in group.loading
+	heldAt   int    // in Hub.holders
 
 	sequence uint64  // of the last message
 	pending  uint64  // entries of the snapshot that are not sent, as far as known; exact in its last page
@@ -95,7 +96,7 @@ func (h *Hub) stand(c *consumer) {
 	c.next = c.position() + 1
 	c.group.heads.remove(c)
 	c.group.loading.remove(c)
-	h.hold(c, nil)
+	h.unhold(c)
 	h.abandon(c)
 }
 
@@ -196,7 +197,7 @@ func (h *Hub) remove(c *consumer) {
 	h.unwatchDeliver(c)
 	h.unflow(c)
 	h.timers.remove(c)
-	h.hold(c, nil)
+	h.unhold(c)
 	h.abandon(c)
 	c.group.heads.remove(c)
 	c.group.loading.remove(c)

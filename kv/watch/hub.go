@@ -38,6 +38,7 @@ type Hub struct {
 	leaf    bool // connected
 	astray  bool // this node does not follow the log
 	room    int  // bytes that the connection takes now
+	cramped bool // they were too few in the step before, and are as many
 
 	resetting bool // what is taken up may have missed entries
 
@@ -46,6 +47,7 @@ type Hub struct {
 	bucketChanges uint64
 	ringBytes     int
 	heldBytes     int
+	holders       roster // those that hold an entry back
 	consumers     map[Ref]*consumer
 	all           []*consumer // the same, in some order that does not depend on chance
 
@@ -74,12 +76,14 @@ func New(node string, boot uint64, limits Limits) *Hub {
 		buckets: map[uint64]*bucket{}, consumers: map[Ref]*consumer{}, delivers: map[string][]*consumer{},
 		listened: map[string]bool{},
 		flows:    map[string]*consumer{}, reads: map[uint64]*consumer{},
+		holders: roster{place: func(c *consumer) *int { return &c.heldAt }},
 	}
 }
 
 // Step takes what happened, in order, by a time that never goes back, when the connection takes room bytes more. The effects must be
 // carried out before the next step.
 func (h *Hub) Step(now int64, room int, events ...Event) *Effects {
+	h.cramped = h.out.WantRoom && h.room == room
 	h.now, h.room = max(h.now, now), room
 	h.out = Effects{Send: h.out.Send[:0], Watch: h.out.Watch[:0], Reads: h.out.Reads[:0]}
 	for _, e := range events {
