@@ -374,7 +374,7 @@ func (c *consumerConfig) checkFilters(string) *apiError {
 	if wild := filter.Wild(); wild > consumerWildMax {
 		return errBadRequest.says("bad request: %d filters with wildcards, and there may be %d", wild, consumerWildMax)
 	}
-	if !filter.Disjoint() {
+	if filter.Redundant() { // those that overlap in part may: an entry is matched by all of them together, and once
 		return errOverlappingFilters
 	}
 	return nil

@@ -442,7 +442,7 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 	w.bucket("a")
 	const create = "CONSUMER.CREATE.KV_a.c"
 	for _, good := range []string{`"deliver_policy":"all"`, `"deliver_policy":"new","flow_control":true,"idle_heartbeat":5000000000`, `"deliver_policy":"by_start_sequence","opt_start_seq":8`,
-		`"deliver_policy":"last_per_subject","filter_subjects":["$KV.a.x","$KV.a.y"],"headers_only":true`, `"num_replicas":1,"mem_storage":true,"ack_wait":79200000000000,"max_deliver":1,"inactive_threshold":300000000000`} {
+		`"deliver_policy":"last_per_subject","filter_subjects":["$KV.a.x","$KV.a.y"],"headers_only":true`, `"filter_subjects":["$KV.a.x.*","$KV.a.*.y"]`, `"num_replicas":1,"mem_storage":true,"ack_wait":79200000000000,"max_deliver":1,"inactive_threshold":300000000000`} {
 		w.refused(errNoHost, create, consumerBody("KV_a", good))
 	}
 	w.refused(errNoHost, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"deliver_policy":"all"`))

@@ -100,6 +100,35 @@ func TestMarkersAreDeliveredAsTheyAreStored(t *testing.T) {
 	require.Equal(t, run(realJetStream(t)), run(cluster.Started(t, 1).Connect()))
 }
 
+// What two filters match comes once, and is counted once. Of what is new a JetStream says that one more is to come: it counts it for each filter.
+func TestFiltersThatOverlapInPart(t *testing.T) {
+	t.Parallel() // it mostly waits
+	run := func(nc *nats.Conn, more string) {
+		for policy, want := range map[string][]string{"all": {"a.b 1/1/3", "a.x 2/2/2", "y.b 3/3/1", "a.b 6/4/0"}, "last_per_subject": {"a.x 2/1/2", "y.b 3/2/1", "a.b 6/3/0"}, "last": {"a.b 6/1/0"}} {
+			step{subject: "STREAM.CREATE.KV_" + policy, body: bucketConfig(policy, `"max_msgs_per_subject":2`)}.send(t, nc)
+			put := func(key string) { step{subject: "$KV." + policy + "." + key}.send(t, nc) }
+			for _, key := range []string{"a.b", "a.x", "y.b", "z.z", "a.b.c", "a.b"} {
+				put(key)
+			}
+			made := consumerRequest(policy, "c", "", fmt.Sprintf(`"deliver_policy":%q,"filter_subjects":["$KV.%[1]s.a.*","$KV.%[1]s.*.b"]`, policy)).send(t, nc).String()
+			require.Contains(t, made, fmt.Sprintf(`"num_pending":%d,`, len(want)))
+			sub, err := nc.SubscribeSync("D.c")
+			require.NoError(t, err)
+			got := delivered(t, sub)
+			put("a.b")
+			got = append(got, delivered(t, sub)...)
+			want = append(want, fmt.Sprintf("a.b 7/%d/%s", len(want)+1, more))
+			for i := range want {
+				want[i] = "$KV." + policy + "." + want[i] + ` map[] ""`
+			}
+			require.Equal(t, want, got)
+			require.NoError(t, sub.Unsubscribe())
+		}
+	}
+	run(realJetStream(t), "1")
+	run(cluster.Started(t, 1).Connect(), "0")
+}
+
 func TestManyFilters(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, nc := range []*nats.Conn{cluster.Started(t, 1).Connect(), realJetStream(t)} {

@@ -277,6 +277,8 @@ var consumerSteps = []step{
 	{subject: "CONSUMER.CREATE.KV_a.c.$KV.a.>", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","filter_subject":"$KV.a.x"}}`},
 	{subject: "CONSUMER.CREATE.KV_a.c.$KV.a.>", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","filter_subjects":["$KV.a.x","$KV.a.y"]}}`},
 	{subject: "CONSUMER.CREATE.KV_a.c", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","filter_subjects":["$KV.a.x","$KV.a.>"]}}`},
+	{subject: "CONSUMER.CREATE.KV_a.c", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","filter_subjects":["$KV.a.>","$KV.a.*.x"]}}`},
+	{subject: "CONSUMER.CREATE.KV_a.c", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","filter_subjects":["$KV.a.*","$KV.a.*"]}}`},
 	{subject: "CONSUMER.CREATE.KV_a.c", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","filter_subject":"$KV.a.z","filter_subjects":["$KV.a.x","$KV.a.y"]}}`},
 	{subject: "CONSUMER.CREATE.KV_a.c", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","deliver_policy":"by_start_sequence"}}`},
 	{subject: "CONSUMER.CREATE.KV_a.c", body: `{"stream_name":"KV_a","config":{"name":"c","deliver_subject":"d","ack_policy":"none","deliver_policy":"last_per_subject"}}`},
