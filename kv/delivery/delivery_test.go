@@ -132,6 +132,26 @@ func TestAFullConnectionIsWaitedFor(t *testing.T) {
 	require.Len(t, r.line.await(t, "deliver.c", 10), 10)
 }
 
+// Where max_payload was lowered nothing is refused on its way: the hub knows what the connection carries, and leaves out the rest.
+func TestWhatIsLargerThanAMessageIsLeftOut(t *testing.T) { // W2
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.line.listen("deliver.c")
+	r.solo.put("app", "a", "1")
+	r.solo.put("app", "b", strings.Repeat("x", 2_000))
+	r.solo.put("app", "c", "3")
+	r.line.mu.Lock()
+	r.line.most = 1_000
+	r.line.mu.Unlock()
+	r.solo.consumer("app", "c")
+	require.Equal(t, []string{"1 1", "3 3"}, r.line.await(t, "deliver.c", 2))
+	require.Contains(t, r.line.got("answer.c")[0], `"num_pending":2`)
+	r.solo.put("app", "b", strings.Repeat("x", 2_000))
+	r.solo.put("app", "b", "5")
+	require.Equal(t, "5 5", r.line.await(t, "deliver.c", 3)[2])
+	require.Eventually(t, func() bool { return r.Status().LeftOut == 2 }, patience, time.Millisecond)
+}
+
 func TestALostConnectionIsTold(t *testing.T) {
 	r := newRig(t)
 	r.solo.bucket("app")

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/memengine"
@@ -86,6 +87,7 @@ type line struct {
 	sent  map[string][]string
 	told  chan struct{} // rings when something is published
 	space int           // room; below 0: plenty
+	most  int           // that a message may have; 0: it is not known
 	ended bool
 }
 
@@ -96,6 +98,9 @@ func newLine() *line {
 func (l *line) Publish(subject, reply string, header, data []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.most > 0 && len(header)+len(data) > l.most {
+		return leaf.ErrTooLarge
+	}
 	text := string(data)
 	if reply != "" {
 		text = strings.Split(reply, ".")[5] + " " + text
@@ -120,6 +125,12 @@ func (l *line) Room() int {
 }
 
 func (l *line) AwaitRoom() bool { return true }
+
+func (l *line) MaxPayload() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.most
+}
 
 func (l *line) Watch(subject string) bool {
 	l.mu.Lock()

@@ -18,6 +18,8 @@ type server struct {
 	waits   bool          // as the inbox knows
 	fresh   bool          // the inbox wants the entries of all buckets, since the consumers were taken from the store
 	looked  int64         // when it was last looked who is idle
+	largest int           // message of the leaf connection, as the hub knows
+	told    time.Time     // when it was last logged that entries are left out
 }
 
 const (
@@ -25,6 +27,8 @@ const (
 	retryAfter = 100 * time.Millisecond
 	// longest is how long the server sleeps at most.
 	longest = time.Hour
+	// tellEvery is how often it is logged at most that entries are left out: they may be many, and of many watchers.
+	tellEvery = time.Minute
 )
 
 func (s *Service) serve(hub *watch.Hub) {
@@ -60,9 +64,11 @@ func (v *server) step() time.Duration {
 	room := 0
 	if v.leaf != nil {
 		room = v.leaf.Room()
+		events = append(v.carries(), events...)
 	}
 	effects := v.hub.Step(v.now(), room, events...)
 	v.send(effects.Send)
+	v.leave(effects.LeftOut)
 	v.follow(effects.Watch)
 	for _, read := range effects.Reads {
 		v.reads <- read // there is room for as many as the hub has under way
@@ -124,6 +130,30 @@ func (v *server) send(list []watch.Send) {
 		if err := v.leaf.Publish(m.Subject, m.Reply, m.Header, m.Body); err != nil && v.up.Load() {
 			v.o.Logger.Warn("a message to a watcher was not sent", "subject", m.Subject, "err", err)
 		}
+	}
+}
+
+// carries tells the hub how large a message the connection takes, when that has changed: max_payload may be lowered below what is stored.
+func (v *server) carries() []watch.Event {
+	bytes := v.leaf.MaxPayload()
+	if bytes == 0 || bytes == v.largest {
+		return nil
+	}
+	v.largest = bytes
+	return []watch.Event{watch.Carries{Bytes: bytes}}
+}
+
+// leave tells what watchers were not sent.
+func (v *server) leave(list []watch.LeftOut) {
+	if len(list) == 0 {
+		return
+	}
+	all := v.leftOut.Add(uint64(len(list)))
+	if now := time.Now(); now.Sub(v.told) >= tellEvery {
+		v.told = now
+		e := &list[0]
+		v.o.Logger.Error("watchers are not sent what is larger than max_payload of NATS: raise that, or write the key anew", "bucket", e.Bucket, "key", e.Key,
+			"revision", e.Sequence, "bytes", e.Bytes, "max_payload", v.largest, "left_out", all)
 	}
 }
 

@@ -46,6 +46,7 @@ type Leaf interface {
 	Publish(subject, reply string, header, data []byte) error
 	Room() int
 	AwaitRoom() bool
+	MaxPayload() int // 0 while it is down
 	Watch(subject string) (listened bool)
 	Unwatch(subject string)
 	Close()
@@ -74,6 +75,7 @@ type Service struct {
 	astray   bool // owned by the warden: the node does not follow the log, as the hub was told last
 	idle     atomic.Pointer[[]watch.Idle]
 	serving  atomic.Int64
+	leftOut  atomic.Uint64
 	subs     []*nats.Subscription
 	mu       sync.Mutex
 	placer   *watch.Placer
@@ -185,11 +187,13 @@ type Status struct {
 	Consumers int  // that it serves
 	Hosts     int  // nodes that can serve, as far as it knows
 	Account   int  // consumers of the account, on all nodes
+	// LeftOut counts entries that consumers were not sent, since they are larger than max_payload.
+	LeftOut uint64
 }
 
 // Status returns how this node serves watchers.
 func (s *Service) Status() Status {
-	status := Status{Leaf: s.up.Load(), Consumers: int(s.serving.Load())}
+	status := Status{Leaf: s.up.Load(), Consumers: int(s.serving.Load()), LeftOut: s.leftOut.Load()}
 	s.place(func(p *watch.Placer) { status.Hosts, status.Account = p.Able(s.now()), p.Consumers() })
 	return status
 }

@@ -160,7 +160,7 @@ func (h *Hub) fan(g *group, e *Entry) {
 		switch {
 		case e.Sequence < c.next: // a page of the store was ahead of the feed
 			c.seen = g.total
-		case h.maySend(c) && h.deliver(c, e, 0):
+		case h.maySend(c) && (h.leaveOut(c, e) || h.deliver(c, e, 0)):
 			c.next, c.seen = e.Sequence+1, g.total
 		default:
 			h.fallBehind(c, e.Sequence)

@@ -94,7 +94,9 @@ func (h *Hub) catchUp(c *consumer) bool {
 		return true
 	case c.fromRing():
 		c.extend(c.bucket.fed)
-		h.takePage(c, c.ringPage(h.limits))
+		p := c.ringPage(h.limits)
+		h.thin(c, &p)
+		h.takePage(c, p)
 		return !h.out.WantRoom
 	}
 	return h.readPage(c)
@@ -204,6 +206,9 @@ func (h *Hub) pageRead(e PageRead) {
 	}
 	c.bucket.last = max(c.bucket.last, e.Page.Last)
 	c.extend(e.Page.Last)
+	if c.opening || h.maySend(c) {
+		h.thin(c, &e.Page)
+	}
 	if c.opening {
 		c.snapshot = max(c.snapshot, e.Page.Last) // as far as was counted
 		c.next, c.pending, c.counted = max(c.next, e.Page.From), e.Page.Count, e.Page.Applied
@@ -312,9 +317,14 @@ func (h *Hub) crowded(e *Entry) bool {
 func (h *Hub) makePlace(e *Entry) {
 	for i := len(h.holders.list) - 1; i >= 0 && h.crowded(e); i-- { // letting go takes a consumer from the list
 		if c := h.holders.list[i]; !h.maySend(c) {
-			h.abandon(c)
-			c.next = c.held.Sequence
-			h.unhold(c)
+			h.putBack(c)
 		}
 	}
+}
+
+// putBack has a consumer look again for what it holds back.
+func (h *Hub) putBack(c *consumer) {
+	h.abandon(c)
+	c.next = c.held.Sequence
+	h.unhold(c)
 }

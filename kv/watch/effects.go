@@ -11,6 +11,8 @@ type Effects struct {
 	Watch []Watch
 	// Reads are pages to be read from the store, each answered by PageRead.
 	Reads []Read
+	// LeftOut are entries that consumers were not sent, since the connection does not carry them.
+	LeftOut []LeftOut
 	// Again says that there is more to do at once: step again, after what else has happened.
 	Again bool
 	// WantRoom says that messages wait for room in the connection: step again when there is.
@@ -30,6 +32,13 @@ type Send struct {
 type Watch struct {
 	Subject string
 	Ended   bool
+}
+
+// LeftOut is an entry that one consumer was not sent. Nothing is missing in the sequence that its client counts by: it would ask for it for ever.
+type LeftOut struct {
+	Bucket, Key string
+	Sequence    uint64
+	Bytes       int // header and value, as it was to be sent
 }
 
 // State answers a request that made a consumer, or asked for its state.

@@ -22,6 +22,9 @@ type LeafUp struct{}
 // LeafDown says that the leaf connection is gone, and with it, perhaps, what was sent last.
 type LeafDown struct{}
 
+// Carries says how large a message the connection takes, header and value together. What is stored may be larger, since the bound may be lowered.
+type Carries struct{ Bytes int }
+
 // Follows says whether this node follows the log: it knows who leads. At first it does.
 type Follows struct{ Log bool }
 
@@ -52,6 +55,7 @@ func (Applied) event()   {}
 func (Reset) event()     {}
 func (LeafUp) event()    {}
 func (LeafDown) event()  {}
+func (Carries) event()   {}
 func (Follows) event()   {}
 func (Interest) event()  {}
 func (Processed) event() {}

@@ -38,6 +38,7 @@ type Hub struct {
 	leaf    bool // connected
 	astray  bool // this node does not follow the log
 	room    int  // bytes that the connection takes now
+	largest int  // message that it takes; 0: not known
 	cramped bool // they were too few in the step before, and are as many
 
 	resetting bool // what is taken up may have missed entries
@@ -85,7 +86,7 @@ func New(node string, boot uint64, limits Limits) *Hub {
 func (h *Hub) Step(now int64, room int, events ...Event) *Effects {
 	h.cramped = h.out.WantRoom && h.room == room
 	h.now, h.room = max(h.now, now), room
-	h.out = Effects{Send: h.out.Send[:0], Watch: h.out.Watch[:0], Reads: h.out.Reads[:0]}
+	h.out = Effects{Send: h.out.Send[:0], Watch: h.out.Watch[:0], Reads: h.out.Reads[:0], LeftOut: h.out.LeftOut[:0]}
 	for _, e := range events {
 		h.take(e)
 	}
@@ -105,6 +106,8 @@ func (h *Hub) take(e Event) {
 		h.connected()
 	case LeafDown:
 		h.disconnected()
+	case Carries:
+		h.carries(e.Bytes)
 	case Follows:
 		h.astray = !e.Log
 	case Interest:

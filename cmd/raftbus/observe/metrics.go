@@ -94,9 +94,11 @@ var metricsTable = []metric{
 	{"raftbus_watch_leaf_connected", "1 while the leaf connection is up, without which the node serves no watches.", nil, func(s *Stats, put *sink) { put.is(s.Watches.Leaf) }},
 	{"raftbus_watch_consumers", "Watches that the node serves.", nil, func(s *Stats, put *sink) { put.value(float64(s.Watches.Consumers)) }},
 	{"raftbus_watch_hosts", "Nodes that can serve watches, as this one knows.", nil, func(s *Stats, put *sink) { put.value(float64(s.Watches.Hosts)) }},
+	{"raftbus_watch_left_out_total", "Entries that watches were not sent, since they are larger than max_payload of NATS, which was lowered.", nil, func(s *Stats, put *sink) { put.value(float64(s.Watches.LeftOut)) }},
 	{"raftbus_account_watch_leaf_connected", "1 while the leaf connection to an account beside the first is up, without which the node serves it no watches.", []string{"account"}, eachAccount(func(a *Account, put *sink) { put.is(a.Watches.Leaf, a.Name) })},
 	{"raftbus_account_watch_consumers", "Watches that the node serves in an account beside the first.", []string{"account"}, eachAccount(func(a *Account, put *sink) { put.value(float64(a.Watches.Consumers), a.Name) })},
 	{"raftbus_account_watch_hosts", "Nodes that can serve an account beside the first with watches, as this one knows.", []string{"account"}, eachAccount(func(a *Account, put *sink) { put.value(float64(a.Watches.Hosts), a.Name) })},
+	{"raftbus_account_watch_left_out_total", "Entries that watches of an account beside the first were not sent, since they are larger than max_payload of NATS, which was lowered.", []string{"account"}, eachAccount(func(a *Account, put *sink) { put.value(float64(a.Watches.LeftOut), a.Name) })},
 	{"raftbus_account_requests_total", "Requests of clients of an account beside the first that were answered. raftbus_request_duration_seconds has those of all accounts.", []string{"account"}, eachAccount(func(a *Account, put *sink) { put.value(float64(a.Requests), a.Name) })},
 	{"raftbus_account_busy_total", "Requests of clients of an account beside the first that heard 'busy', since too many waited.", []string{"account"}, eachAccount(func(a *Account, put *sink) { put.value(float64(a.Busy), a.Name) })},
 	{"raftbus_messages_dropped_total", "Messages between nodes that were dropped, by reason.", []string{"reason"}, func(s *Stats, put *sink) {

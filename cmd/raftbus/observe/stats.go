@@ -148,6 +148,8 @@ type Watches struct {
 	Consumers int  `json:"consumers"` // that it serves
 	Hosts     int  `json:"hosts"`     // nodes that can serve watchers, as this one knows
 	Account   int  `json:"account"`   // watches of the account on all nodes, which are bounded
+	// LeftOut counts entries that watches were not sent, since they are larger than max_payload.
+	LeftOut uint64 `json:"left_out"`
 }
 
 // Account is an account that is served beside the first.

@@ -48,6 +48,8 @@ type WatchStatus struct {
 	Consumers int  `json:"consumers"` // that it serves
 	Hosts     int  `json:"hosts"`     // nodes that can serve watchers, as this one knows
 	Account   int  `json:"account"`   // watches of the account on all nodes, which are bounded
+	// LeftOut counts entries that watches were not sent, since they are larger than max_payload.
+	LeftOut uint64 `json:"left_out"`
 }
 
 // Configuration is who belongs to the cluster, as one node knows it.
