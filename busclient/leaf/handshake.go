@@ -74,6 +74,9 @@ func (s *settings) dial(ctx context.Context, to endpoint) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
+	if socket, is := raw.(*net.TCPConn); is {
+		_ = boundUnsent(socket) // without it slow connections are lost under load, as they were
+	}
 	l := &link{Conn: raw, raw: raw, to: to}
 	unblock := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer unblock()

@@ -210,6 +210,49 @@ func TestAServerThatAnswersNoPingsIsGivenUp(t *testing.T) {
 	eventually(t, "said", func() bool { s := c.Stats(); return s.Up || strings.Contains(s.LastError, "pings") })
 }
 
+// paced is a connection over which little comes at a time.
+type paced struct {
+	net.Conn
+	beat *time.Ticker
+}
+
+func (c paced) Read(b []byte) (int, error) {
+	<-c.beat.C
+	return c.Conn.Read(b[:min(len(b), 16<<10)])
+}
+
+// F9: a slow way is not taken for a server that is gone. What is sent at once may take longer than pings may, and they do not wait behind all of it.
+func TestASlowWayIsNoDeadServer(t *testing.T) {
+	t.Parallel() // it mostly waits
+	const messages = 60
+	all := make(chan bool, 1)
+	url := play(t, func(p puppet) {
+		p.welcome("")
+		beat := time.NewTicker(20 * time.Millisecond) // 800 KiB in a second
+		defer beat.Stop()
+		p.lines = bufio.NewScanner(paced{p.Conn, beat})
+		n := 0
+		for line := p.hear(); line != ""; line = p.hear() {
+			if line == "PING" {
+				p.say("PONG\r\n")
+			} else if strings.HasPrefix(line, "LMSG") {
+				n++
+			}
+			if n == messages {
+				all <- true
+				break
+			}
+		}
+		p.drain()
+	})
+	c := dial(t, url)
+	for range messages { // in all more than 4 s of it
+		require.NoError(t, c.Publish("a", "", nil, make([]byte, 60_000)))
+	}
+	require.True(t, await(t, "all of it", all))
+	require.Zero(t, c.Stats().Disconnects)
+}
+
 // A message larger than max_payload, from a server of the cluster that takes larger ones, costs the message only.
 func TestAMessageThatIsTooLargeIsDropped(t *testing.T) {
 	url := play(t, func(p puppet) {
