@@ -103,7 +103,7 @@ func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
 	}
 	r := watch.Record{
 		Ref: watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, Bucket: c.Bucket, Config: config, Deliver: c.Deliver,
-		Echo: echo, Created: uint64(c.Added), Changed: uint64(c.Changed), Start: c.Start,
+		Echo: echo, Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Start: c.Start,
 		Host: string(c.Host), Boot: uint64(c.Boot), Generation: c.Generation - 1, Moved: c.Moved,
 	}
 	if c.Generation == 1 || time.Duration(c.MovedAt-c.Created) < answerWithin {

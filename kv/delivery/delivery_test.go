@@ -152,6 +152,24 @@ func TestWhatIsLargerThanAMessageIsLeftOut(t *testing.T) { // W2
 	require.Eventually(t, func() bool { return r.Status().LeftOut == 2 }, patience, time.Millisecond)
 }
 
+// An answer repeats the configuration, which may be long: it waits until there is room for all of it, and is not lost.
+func TestALongAnswerWaitsForRoom(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.line.setRoom(20_000)
+	var filters []string
+	for i := range 2_000 {
+		filters = append(filters, fmt.Sprintf(`"$KV.app.%05d"`, i))
+	}
+	r.solo.do(command.Command{AddConsumer: &command.AddConsumer{
+		Bucket: "app", Name: "c", Host: "n1", Boot: 7, Deliver: "deliver.c", Answer: "answer.c",
+		Config: []byte(`{"deliver_policy":"all","idle_heartbeat":5000000000,"filter_subjects":[` + strings.Join(filters, ",") + `]}`),
+	}})
+	require.Eventually(t, func() bool { return r.Status().Consumers == 1 }, patience, time.Millisecond)
+	r.line.setRoom(100_000)
+	require.Contains(t, r.line.await(t, "answer.c", 1)[0], "$KV.app.01999")
+}
+
 func TestALostConnectionIsTold(t *testing.T) {
 	r := newRig(t)
 	r.solo.bucket("app")

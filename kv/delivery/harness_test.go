@@ -101,6 +101,10 @@ func (l *line) Publish(subject, reply string, header, data []byte) error {
 	if l.most > 0 && len(header)+len(data) > l.most {
 		return leaf.ErrTooLarge
 	}
+	size := len(subject) + len(reply) + len(header) + len(data) + 64
+	if l.space >= 0 && size > l.space {
+		return leaf.ErrFull
+	}
 	text := string(data)
 	if reply != "" {
 		text = strings.Split(reply, ".")[5] + " " + text
@@ -109,7 +113,7 @@ func (l *line) Publish(subject, reply string, header, data []byte) error {
 	}
 	l.sent[subject] = append(l.sent[subject], text)
 	if l.space >= 0 {
-		l.space = max(0, l.space-len(subject)-len(reply)-len(header)-len(data)-64)
+		l.space -= size
 	}
 	poke(l.told)
 	return nil

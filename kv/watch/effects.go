@@ -98,13 +98,17 @@ type Page struct {
 // sendFixedBytes is what a message takes in the connection beside its parts, at most.
 const sendFixedBytes = 64
 
-// answerBytes is what an answer takes in the connection, with some to spare.
+// answerBytes is what an answer takes in the connection beside what it repeats of a record, with some to spare.
 const answerBytes = 8 << 10
 
 // cost is what a message takes in the connection, at most.
 func (s *Send) cost() int {
-	if s.State != nil {
+	switch {
+	case s.State == nil:
+	case s.State.Record == nil:
 		return answerBytes
+	default:
+		return answerBytes + s.State.Record.Echoed
 	}
 	return len(s.Subject) + len(s.Reply) + len(s.Header) + len(s.Body) + sendFixedBytes
 }

@@ -481,6 +481,18 @@ func TestAFullConnectionHoldsUpAndLosesNothing(t *testing.T) {
 	}
 }
 
+func TestAnAnswerWaitsForRoomForAllThatItRepeats(t *testing.T) {
+	o := newHost(t, 1)
+	o.peer.room = 60_000
+	o.place(Record{Ref: Ref{Name: "c"}, Deliver: "in.box", Answer: "answer", Echoed: 60_000})
+	o.sent()
+	require.True(t, o.peer.effects.WantRoom)
+	require.Empty(t, o.answers)
+	o.peer.room = 70_000
+	o.sent()
+	require.Contains(t, o.answers, "answer")
+}
+
 func TestRecentEntriesTakeABoundedPlace(t *testing.T) {
 	h := New("n1", 1, Limits{RingBytes: 10_000, Reads: 1, PageBytes: 1_000})
 	place := func(incarnation uint64) Placed {

@@ -39,6 +39,7 @@ type Record struct {
 	Bucket  string
 	Config  Config
 	Echo    any    // what the answer to a request needs beside, opaque here
+	Echoed  int    // bytes of it that the answer repeats
 	Deliver string // the subject of its client
 	// Created tells a consumer from an earlier one of the same name, and Changed is when it was last configured: at first Created.
 	Created, Changed uint64
