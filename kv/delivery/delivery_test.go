@@ -12,6 +12,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -48,11 +49,11 @@ func TestWhatWasForgottenIsTakenFromTheStore(t *testing.T) {
 	r.solo.consumer("app", "c")
 	r.line.listen("deliver.c")
 	r.line.await(t, "answer.c", 1)
-	r.inbox.again()
+	r.inbox.again(taken{})
 	for i := range 20 {
 		r.solo.put("app", "a", fmt.Sprint(i))
 		if i%5 == 0 {
-			r.inbox.again() // what was applied before is forgotten
+			r.inbox.again(taken{}) // what was applied before is forgotten
 		}
 	}
 	list := r.line.await(t, "deliver.c", 20)
@@ -300,6 +301,23 @@ func TestNodesAnnounceThemselves(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, rpc.NodeID("n2"), host)
 	require.Equal(t, rpc.BootEpoch(3), boot)
+}
+
+// While the store cannot be read nothing is lost of what else happens, and as much may wait as before.
+func TestWhatWaitsOutlivesAStoreThatCannotBeRead(t *testing.T) {
+	s, err := store.Open(store.Options{Engine: memengine.New(), ManualFlush: true})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	v := &server{Service: &Service{o: Options{Store: s, Logger: slog.New(slog.DiscardHandler)}, inbox: newInbox()}, learned: []watch.Event{watch.Interest{Subject: "first"}}}
+	require.True(t, v.inbox.add(watch.Processed{Subject: "asked"}))
+	for range 2 {
+		_, err = v.events()
+		require.ErrorIs(t, err, store.ErrClosed)
+	}
+	v.inbox.surely(watch.LeafUp{})
+	require.Equal(t, []watch.Event{watch.Interest{Subject: "first"}}, v.learned)
+	require.Equal(t, 1, v.inbox.others)
+	require.Equal(t, []item{{event: watch.Processed{Subject: "asked"}}, {event: watch.LeafUp{}}}, v.inbox.take().items)
 }
 
 func TestTheInboxIsBounded(t *testing.T) {

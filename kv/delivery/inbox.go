@@ -134,16 +134,17 @@ func (b *inbox) forget() {
 
 // taken is what waited.
 type taken struct {
-	items []item
-	stale bool      // before them the consumers are to be taken from the store
-	at    rpc.Index // all up to there was applied, and is in items if it was wanted
+	items  []item
+	stale  bool      // before them the consumers are to be taken from the store
+	at     rpc.Index // all up to there was applied, and is in items if it was wanted
+	others int       // of items
 }
 
 // take takes all that waits. If it is stale, all that is applied from now on is wanted, until want says otherwise.
 func (b *inbox) take() taken {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := taken{b.items, b.stale, b.at}
+	t := taken{b.items, b.stale, b.at, b.others}
 	b.all = b.all || b.stale
 	b.items, b.bytes, b.others, b.stale = nil, 0, 0, false
 	return t
@@ -162,10 +163,12 @@ func (b *inbox) want(incarnations map[uint64]bool, eager bool) (done bool) {
 	return true
 }
 
-// again has the consumers taken from the store again.
-func (b *inbox) again() {
+// again puts back what was taken, and has the consumers taken from the store: what was applied is in there.
+func (b *inbox) again(t taken) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.items = append(t.items, b.items...)
+	b.others += t.others
 	b.forget()
 }
 

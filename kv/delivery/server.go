@@ -91,7 +91,8 @@ func (v *server) events() ([]watch.Event, error) {
 	if t.stale {
 		reset, err := v.load()
 		if err != nil {
-			v.inbox.again()
+			v.learned = list
+			v.inbox.again(t)
 			return nil, err
 		}
 		v.place(func(p *watch.Placer) { p.Reset(reset.Records) })
