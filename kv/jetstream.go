@@ -48,6 +48,8 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 		return work{quick: p.Quick, look: func() ([]reply, *work) { return s.onward(r, look(s.store)) }}, nil
 	case p.Write != nil:
 		return s.logging(r, p.Write), nil
+	case p.Ask != nil && r.msg.Reply == "": // nobody waits to hear
+		return work{}, nil
 	case p.Ask != nil:
 		s.hosts.Ask(p.Ask.Consumer, p.Ask.Made, r.msg.Reply)
 		return work{}, nil

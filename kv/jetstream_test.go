@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // The JetStream door: what the service adds to package jetstream.
@@ -255,4 +257,29 @@ func TestALargeMessageThatDoesNotFitAsJSONIsToldSo(t *testing.T) {
 	r.js("$KV.app.k", strings.Repeat("v", 1<<20-busReserveBytes))
 	requireJSError(t, 10054, r.js(api+"STREAM.MSG.GET.KV_app", `{"last_by_subj":"$KV.app.k"}`))
 	require.Len(t, r.js(api+"DIRECT.GET.KV_app.$KV.app.k", "").Data, 1<<20-busReserveBytes)
+}
+
+// asked is a host of consumers that keeps where it was asked to answer.
+type asked chan string
+
+func (asked) Choose() (rpc.NodeID, rpc.BootEpoch, error)    { return "n1", 1, nil }
+func (a asked) Ask(_ store.Consumer, _ bool, answer string) { a <- answer }
+
+// Who names no reply subject waits for no answer: the host could send it nowhere, and would log that.
+func TestNobodyIsAskedForWhoDoesNotListen(t *testing.T) {
+	hosts := make(asked, 10)
+	r := newRig(t, func(o *Options) { o.Hosts = hosts })
+	r.lead()
+	r.bucketJS("app")
+	create := api + "CONSUMER.CREATE.KV_app.c"
+	body := `{"stream_name":"KV_app","config":{"ack_policy":"none","deliver_subject":"d"}}`
+	require.NoError(t, r.client.Publish(create, []byte(body)))
+	r.ask("kv.put.app.color", "blue")
+	require.NoError(t, r.client.Publish(api+"CONSUMER.INFO.KV_app.c", nil))
+	r.sendJS(create, body) // it is there
+	sub := r.sendJS(api+"CONSUMER.INFO.KV_app.c", "")
+	for answer := ""; answer != sub.Subject; {
+		answer = <-hosts
+		require.NotEmpty(t, answer)
+	}
 }

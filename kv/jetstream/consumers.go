@@ -82,10 +82,6 @@ func (p *Protocol) consumerCreate(c call) Plan {
 	if IsOrder(p.Prefix, body.Config.DeliverSubject) {
 		return c.refuse(errDeliverCycle)
 	}
-	mode, known := addModes[body.Action]
-	if !known {
-		return c.refuse(errInvalidJSON.says("invalid JSON: unknown action %q", body.Action))
-	}
 	if body.Config.Name == "" {
 		body.Config.Name = c.madeUpName()
 	}
@@ -94,7 +90,7 @@ func (p *Protocol) consumerCreate(c call) Plan {
 		return c.refuse(errBadRequest.says("bad request: the consumer's configuration may have %d bytes", consumerBytesMax))
 	}
 	return c.placed(&command.AddConsumer{
-		Bucket: c.bucket, Name: watch.In(c.account, body.Config.Name), Config: config, Deliver: body.Config.DeliverSubject, Mode: mode, Answer: c.Reply,
+		Bucket: c.bucket, Name: watch.In(c.account, body.Config.Name), Config: config, Deliver: body.Config.DeliverSubject, Mode: addModes[body.Action], Answer: c.Reply,
 	})
 }
 
@@ -242,6 +238,9 @@ func (c call) consumerOf() (*createConsumerRequest, *apiError) {
 	var body createConsumerRequest
 	if e := decode(c.Data, &body); e != nil {
 		return nil, e
+	}
+	if _, known := addModes[body.Action]; !known {
+		return nil, errInvalidJSON.says("invalid JSON: unknown consumer action: %q", body.Action)
 	}
 	config := &body.Config
 	if e := config.checkWords(); e != nil {
@@ -420,6 +419,9 @@ func (c *consumerConfig) checkStart(string) *apiError {
 }
 
 func (p *Protocol) consumerInfo(c call) Plan {
+	if !isEmpty(c.Data) {
+		return c.refuse(errNotEmpty)
+	}
 	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
 		return c.ask(s, watch.Given(c.account, c.consumer), false)
 	})
@@ -427,6 +429,9 @@ func (p *Protocol) consumerInfo(c call) Plan {
 
 // consumerDelete is answered by the leader: the host may be gone.
 func (p *Protocol) consumerDelete(c call) Plan {
+	if !isEmpty(c.Data) {
+		return c.refuse(errNotEmpty)
+	}
 	if c.bucket == "" {
 		return c.refuse(errNoStream)
 	}

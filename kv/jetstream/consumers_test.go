@@ -70,7 +70,7 @@ func Test71_Actions(t *testing.T) {
 		require.Equal(t, first.Added, c.Added)
 		require.Greater(t, c.Changed, first.Changed)
 	}
-	w.refused(errInvalidJSON.says(`invalid JSON: unknown action "none"`), create, action("none", `"description":"2"`))
+	w.refused(errInvalidJSON.says(`invalid JSON: unknown consumer action: "none"`), create, action("none", `"description":"2"`))
 	w.refused(errNoStream, "CONSUMER.CREATE.KV_none.c", consumerBody("KV_none", `"name":"c"`))
 	require.Equal(t, errTooManyConsumers.ErrCode, 10026)
 	c := call{verb: consumerCreate}
@@ -149,6 +149,8 @@ func Test75_ConsumersAreTold(t *testing.T) {
 	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_delete_response","success":true}`, "CONSUMER.DELETE.KV_a.c", "")
 	w.counted(1)
 	w.refused(errNoConsumer, "CONSUMER.DELETE.KV_a.c", "")
+	w.refused(errNotEmpty, "CONSUMER.DELETE.KV_a.c", "x")
+	w.refused(errNotEmpty, "CONSUMER.INFO.KV_a.c", "x")
 	w.refused(errNoConsumer, "CONSUMER.INFO.KV_a.c", "")
 	w.says(`{"type":"io.nats.jetstream.api.v1.stream_delete_response","success":true}`, "STREAM.DELETE.KV_a", "")
 	w.refused(errNoStream, "CONSUMER.DELETE.KV_a.b", "")
