@@ -14,9 +14,10 @@ const (
 	// firstNames is how many names a bucket's first filter has room for. Each further one has room for eight times as many: a bucket of a
 	// million keys has five.
 	firstNames = 512
-	// blockNames is how many names share the 512 bits of a block; of new keys about one in a hundred is then taken for a known one.
-	blockNames = 40
-	// nameBlocksMax bounds the filters of all buckets together, 64 MiB: some 20 million keys. A bucket that would go beyond has none any more.
+	// blockNames is how many names share the 512 bits of a block; of new keys two in a thousand are then taken for known ones. To ask the engine for
+	// one costs as much as a hundred others.
+	blockNames = 28
+	// nameBlocksMax bounds the filters of all buckets together, 64 MiB: some 15 million keys. A bucket that would go beyond has none any more.
 	nameBlocksMax = 1 << 20
 	// nameBucketsMax bounds the buckets. Of one that is made when there are so many nothing is known.
 	nameBucketsMax = 1 << 16

@@ -90,7 +90,7 @@ func (r *recent) put(b *bucket) {
 // generations know nothing, and to find that is two misses of the processor's cache and more.
 func (r *recent) key(incarnation uint64, name string) (*keyRecord, bool) {
 	if r.names.lacks(incarnation, name) {
-		return &keyRecord{}, true
+		return &keyRecord{isNew: true}, true
 	}
 	at := recentKey{incarnation, name}
 	entries, ok := r.keys[at]
@@ -129,11 +129,19 @@ func (r *recent) keepKeys(b *bucket) {
 		r.names.begin(b.record.incarnation)
 	}
 	for key, k := range b.keys {
-		r.keep(recentKey{b.record.incarnation, key}, k.live)
 		if len(k.live) > 0 {
 			r.names.add(b.record.incarnation, key)
 		}
+		if !k.isNew && !r.knownToLack(b, key, k) { // of many new keys few are written again soon, and those the engine has at hand
+			r.keep(recentKey{b.record.incarnation, key}, k.live)
+		}
 	}
+}
+
+// knownToLack reports whether the names say already that a key is not there. What would be remembered beside that would still be, and be wrong,
+// when the key is new, and is not remembered.
+func (r *recent) knownToLack(b *bucket, key string, k *keyRecord) bool {
+	return len(k.live) == 0 && r.names.lacks(b.record.incarnation, key)
 }
 
 // keep remembers a key's entries as they were stored.

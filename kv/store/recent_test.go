@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
 )
 
 // What is remembered of keys is bounded by what they have, and not only by how many they are.
@@ -33,4 +35,15 @@ func TestARecentKeyCountsOnce(t *testing.T) {
 	}
 	require.Equal(t, 3, r.entries)
 	require.Empty(t, r.before, "no generation has begun")
+}
+
+// Of a bucket that is made in the same breath nothing is known by name yet: that a key was not there then is not believed once it is.
+func TestAKeyThatWasLookedForBeforeItCameIsFound(t *testing.T) {
+	f := open(t, newMemory())
+	looked := write(command.Write{Bucket: "app", Key: "color", Condition: command.IfSequence, Sequence: 7})
+	require.Equal(t, WrongRevision, f.apply(addBucket("app", command.Settings{}), looked)[1].Code)
+	first := f.one(put("app", "color", "blue"))
+	again := f.one(write(command.Write{Bucket: "app", Key: "color", Condition: command.IfSequence, Sequence: first.Sequence}))
+	require.Equal(t, Done, again.Code)
+	f.close()
 }

@@ -76,6 +76,7 @@ type live struct {
 type keyRecord struct {
 	live    []live
 	changed bool // not stored: the txn must write it
+	isNew   bool // the names lacked it
 }
 
 // entryRecord is one entry as it was written. Its key is the key's name, so that entries can be read in order of sequence.
