@@ -4,14 +4,12 @@ package main
 // asks for it, and what people see of it.
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -29,7 +27,8 @@ const backupHelp = `Write the state of a cluster that serves into FILE, or with 
 A backup is of one moment: all buckets, keys, histories, times to live and message ids, as of one
 revision. It holds at least what was acknowledged before the command began. A follower gives it,
 if there is one that keeps up, and nobody waits for it. What comes is checked record by record,
-the file is synced, and has its name only once it is whole.
+the file is synced, and has its name only once it is whole; until then it is FILE.*.part, which
+a command that is killed leaves behind.
 
 With --base it writes an increment: what is not in that backup, which is smaller where little has changed.
 'backup merge' makes a whole backup of the two, which is the one that would have been taken.
@@ -139,11 +138,7 @@ func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) err
 	if err = out.end(err); err != nil {
 		return f.failure(err)
 	}
-	said := cmd.OutOrStdout()
-	if name == "-" {
-		said = cmd.ErrOrStderr()
-	}
-	return saySummary(said, f.json, "backup of "+f.prefix+" from "+sum.Node, &sum, p.seconds())
+	return saySummary(saidTo(cmd, name), f.json, "backup of "+f.prefix+" from "+sum.Node, &sum, p.seconds())
 }
 
 // sources are the nodes to ask, the best first, and the entry that the backup must reflect.
@@ -183,64 +178,6 @@ func (f *backupFlags) failure(err error) error {
 	return err
 }
 
-// file is a file under way: it gets its name once it is whole.
-type file struct {
-	w       *bufio.Writer
-	f       *os.File
-	name    string
-	written int64
-}
-
-// partSuffix is what the name of a file ends with that is not whole.
-const partSuffix = ".part"
-
-// newFile makes the file, or with - writes to the standard output.
-func newFile(cmd *cobra.Command, name string) (*file, error) {
-	if name == "-" {
-		return &file{w: bufio.NewWriterSize(cmd.OutOrStdout(), 1<<20)}, nil
-	}
-	if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) {
-		return nil, failf(exitConflict, "%s is there already: name another file, or move it away", name)
-	}
-	f, err := os.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return &file{w: bufio.NewWriterSize(f, 1<<20), f: f, name: name}, nil
-}
-
-// Write implements io.Writer.
-func (o *file) Write(p []byte) (int, error) {
-	n, err := o.w.Write(p)
-	o.written += int64(n)
-	return n, err
-}
-
-// end makes what was written durable and gives it its name, or removes it after an error.
-func (o *file) end(err error) error {
-	if err == nil {
-		err = o.w.Flush()
-	}
-	if o.f == nil {
-		return err
-	}
-	if err == nil {
-		err = o.f.Sync()
-	}
-	err = errors.Join(err, o.f.Close())
-	if err != nil {
-		return errors.Join(err, os.Remove(o.f.Name()))
-	}
-	if err := os.Rename(o.f.Name(), o.name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(o.name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 func backupVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
@@ -269,7 +206,7 @@ func backupMerge() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "merge BASE INCREMENT FILE",
 		Short: "Make a whole backup of one and an increment of it",
-		Long:  "Make a whole backup of BASE and of an increment that was taken with --base BASE. Both are checked from end to end; FILE is the backup that would have\nbeen taken whole, byte for byte.",
+		Long:  "Make a whole backup of BASE and of an increment that was taken with --base BASE. Both are checked from end to end; FILE is the backup that would have\nbeen taken whole, byte for byte; - is the standard output.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 3 {
 				return usagef("%d arguments: name the base, the increment, and the file to be made: see '%s --help'", len(args), cmd.CommandPath())
@@ -300,7 +237,7 @@ func backupMerge() *cobra.Command {
 		} else if err != nil {
 			return err
 		}
-		return saySummary(cmd.OutOrStdout(), *asJSON, args[2]+" is whole", &sum, time.Since(began).Seconds())
+		return saySummary(saidTo(cmd, args[2]), *asJSON, args[2]+" is whole", &sum, time.Since(began).Seconds())
 	}
 	return cmd
 }
@@ -315,6 +252,14 @@ func openFile(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 		return nil, failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
 	}
 	return f, err
+}
+
+// saidTo is where a summary goes: beside a file that is itself the standard output.
+func saidTo(cmd *cobra.Command, name string) io.Writer {
+	if name == "-" {
+		return cmd.ErrOrStderr()
+	}
+	return cmd.OutOrStdout()
 }
 
 func saySummary(w io.Writer, asJSON bool, what string, s *backup.Summary, seconds float64) error {

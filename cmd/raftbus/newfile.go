@@ -1,0 +1,92 @@
+package main
+
+// A file that a command makes: it has its name once it is whole, and takes that of no other.
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+)
+
+// file is a file under way. Until it is whole it has a name of its own, which no other process has.
+type file struct {
+	w       *bufio.Writer
+	f       *os.File
+	name    string
+	written int64
+}
+
+// newFile makes the file, or with - writes to the standard output.
+func newFile(cmd *cobra.Command, name string) (*file, error) {
+	if name == "-" {
+		return &file{w: bufio.NewWriterSize(cmd.OutOrStdout(), 1<<20)}, nil
+	}
+	if err := isFree(name); err != nil { // before there is work to be lost
+		return nil, err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.part")
+	if err != nil {
+		return nil, err
+	}
+	return &file{w: bufio.NewWriterSize(f, 1<<20), f: f, name: name}, nil
+}
+
+// isFree refuses a name that something has.
+func isFree(name string) error {
+	switch _, err := os.Lstat(name); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return failf(exitConflict, "%s is there already: name another file, or move it away", name)
+}
+
+// Write implements io.Writer.
+func (o *file) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	o.written += int64(n)
+	return n, err
+}
+
+// end makes what was written durable and gives it its name, or removes it after an error.
+func (o *file) end(err error) error {
+	if err == nil {
+		err = o.w.Flush()
+	}
+	if o.f == nil {
+		return err
+	}
+	if err == nil {
+		err = o.f.Sync()
+	}
+	err = errors.Join(err, o.f.Close())
+	if err == nil {
+		err = o.publish()
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(o.f.Name()))
+	}
+	dir, err := os.Open(filepath.Dir(o.name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// publish gives the file its name, unless somebody took that meanwhile: a link is made of a free name only. Where a file system knows no links the
+// name is looked at once more.
+func (o *file) publish() error {
+	err := os.Link(o.f.Name(), o.name)
+	if err == nil {
+		_ = os.Remove(o.f.Name()) // the file is whole and has its name
+		return nil
+	}
+	if err := isFree(o.name); err != nil {
+		return err
+	}
+	return os.Rename(o.f.Name(), o.name)
+}

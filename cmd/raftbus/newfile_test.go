@@ -1,0 +1,84 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+)
+
+// Of two that make one file at a time one has made it, as a whole, and the other is told; neither leaves anything else behind.
+func TestTwoThatMakeOneFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "monday.rbb")
+	one, err := newFile(&cobra.Command{}, name)
+	require.NoError(t, err)
+	other, err := newFile(&cobra.Command{}, name)
+	require.NoError(t, err)
+	for _, w := range []struct {
+		to   *file
+		text string
+	}{{one, "of the one"}, {other, "of the other, which is longer"}} {
+		_, err := w.to.Write([]byte(w.text))
+		require.NoError(t, err)
+	}
+	require.NoError(t, one.end(nil))
+	err = other.end(nil)
+	require.ErrorContains(t, err, "is there already")
+	require.Equal(t, exitConflict, exitCode(err))
+	content, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.Equal(t, "of the one", string(content))
+	require.Equal(t, []string{"monday.rbb"}, namesIn(t, filepath.Dir(name)))
+}
+
+// What somebody has put where the file is made is neither followed nor taken for it.
+func TestAFileIsForItsOwnerOnly(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "monday.rbb")
+	victim := filepath.Join(t.TempDir(), "victim")
+	require.NoError(t, os.WriteFile(victim, []byte("theirs"), 0o600))
+	require.NoError(t, os.Symlink(victim, name+".part"))
+	made, err := newFile(&cobra.Command{}, name)
+	require.NoError(t, err)
+	_, err = made.Write([]byte("ours"))
+	require.NoError(t, err)
+	require.NoError(t, made.end(nil))
+	info, err := os.Lstat(name)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode())
+	content, err := os.ReadFile(victim)
+	require.NoError(t, err)
+	require.Equal(t, "theirs", string(content))
+}
+
+// A file that fails takes nothing with it but itself.
+func TestAFileThatFailsIsRemoved(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "monday.rbb")
+	made, err := newFile(&cobra.Command{}, name)
+	require.NoError(t, err)
+	require.ErrorIs(t, made.end(os.ErrClosed), os.ErrClosed)
+	require.Empty(t, namesIn(t, filepath.Dir(name)))
+}
+
+// Only what is there is called so: a folder that cannot be looked into is another trouble.
+func TestAFileThatCannotBeLookedAt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err := newFile(&cobra.Command{}, filepath.Join(file, "monday.rbb"))
+	require.ErrorContains(t, err, "not a directory")
+	require.Equal(t, exitError, exitCode(err))
+	require.NoError(t, os.Symlink("nowhere", filepath.Join(filepath.Dir(file), "dangling")))
+	_, err = newFile(&cobra.Command{}, filepath.Join(filepath.Dir(file), "dangling"))
+	require.Equal(t, exitConflict, exitCode(err))
+}
+
+func namesIn(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
