@@ -118,7 +118,7 @@ func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) err
 			return failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
 		}
 		defer base.Close()
-		source.Base = base
+		source.Base = again{reader{ctx, base}, base}
 	}
 	out, err := newFile(cmd, name)
 	if err != nil {
@@ -139,6 +139,12 @@ func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) err
 		return f.failure(err)
 	}
 	return saySummary(saidTo(cmd, name), f.json, "backup of "+f.prefix+" from "+sum.Node, &sum, p.seconds())
+}
+
+// again is a file that is read more than once, for as long as the command is not to end.
+type again struct {
+	reader
+	io.Seeker
 }
 
 // sources are the nodes to ask, the best first, and the entry that the backup must reflect.
@@ -242,16 +248,25 @@ func backupMerge() *cobra.Command {
 	return cmd
 }
 
+// opened is a file to be read, for as long as the command is not to end.
+type opened struct {
+	reader
+	io.Closer
+}
+
 // openFile opens a file to be read, or with - the standard input.
 func openFile(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	if name == "-" {
-		return io.NopCloser(cmd.InOrStdin()), nil
+		return io.NopCloser(reader{cmd.Context(), cmd.InOrStdin()}), nil
 	}
 	f, err := os.Open(name)
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil, failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
+	case err != nil:
+		return nil, err
 	}
-	return f, err
+	return opened{reader{cmd.Context(), f}, f}, nil
 }
 
 // saidTo is where a summary goes: beside a file that is itself the standard output.

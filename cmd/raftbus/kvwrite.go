@@ -77,7 +77,7 @@ func kvWrite(lookup lookupEnv, v kvVerb) *cobra.Command {
 		}
 		var value []byte
 		if v.value {
-			if value, err = valueOf(cmd.InOrStdin(), args, c.Conn().MaxPayload()); err != nil {
+			if value, err = valueOf(reader{cmd.Context(), cmd.InOrStdin()}, args, c.Conn().MaxPayload()); err != nil {
 				return err
 			}
 		}

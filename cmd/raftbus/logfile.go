@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -98,9 +99,9 @@ func logDump() *cobra.Command {
 	to := cmd.Flags().Uint64("to", 0, "`INDEX` of the last entry to list; 0: the last there is")
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object per record")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		out := bufio.NewWriter(cmd.OutOrStdout())
+		out := bufio.NewWriter(writer{cmd.Context(), cmd.OutOrStdout()})
 		lines := json.NewEncoder(out)
-		_, err := inspect(*dir, func(r *wal.Record) error {
+		_, err := inspect(cmd.Context(), *dir, func(r *wal.Record) error {
 			if r.Kind == "entry" && (uint64(r.ID.Index) < *from || *to > 0 && uint64(r.ID.Index) > *to) {
 				return nil
 			}
@@ -138,7 +139,7 @@ func logVerify() *cobra.Command {
 	dir := cmd.Flags().String("dir", "", "data `FOLDER` of the node")
 	asJSON := cmd.Flags().Bool("json", false, `print {"segments":[...],"entries":...,"last":...,"damaged":[...]}`)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		r, err := verifyLog(*dir)
+		r, err := verifyLog(cmd.Context(), *dir)
 		if r == nil {
 			return err
 		}
@@ -151,9 +152,9 @@ func logVerify() *cobra.Command {
 }
 
 // verifyLog reads a log from end to end; with an error that is about damage what was read is there too.
-func verifyLog(dir string) (*logReport, error) {
+func verifyLog(ctx context.Context, dir string) (*logReport, error) {
 	r := &logReport{Damaged: []recordLine{}}
-	in, err := inspect(dir, func(record *wal.Record) error {
+	in, err := inspect(ctx, dir, func(record *wal.Record) error {
 		r.Records++
 		if record.Kind == "entry" {
 			r.Entries++
@@ -211,8 +212,8 @@ func (r *logReport) print(w io.Writer) error {
 	return nil
 }
 
-// inspect reads the log of a data folder, or of a folder that is a log itself, while no node can use it.
-func inspect(dir string, visit func(*wal.Record) error) (in wal.Inspection, err error) {
+// inspect reads the log of a data folder, or of a folder that is a log itself, while no node can use it, and until ctx ends.
+func inspect(ctx context.Context, dir string, visit func(*wal.Record) error) (in wal.Inspection, err error) {
 	if dir == "" {
 		return in, usagef("--dir is missing: name the data folder")
 	}
@@ -231,7 +232,12 @@ func inspect(dir string, visit func(*wal.Record) error) (in wal.Inspection, err 
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		return in, failf(exitNotFound, "%w: name the data folder of a node", err)
 	}
-	return wal.Inspect(vfs.Default, path, visit)
+	return wal.Inspect(vfs.Default, path, func(r *wal.Record) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return visit(r)
+	})
 }
 
 // lockIfThere keeps a node from starting meanwhile. A copy of a folder may have no lock, and one that cannot be written has no node.

@@ -24,6 +24,6 @@ func confirmed(cmd *cobra.Command, question string) bool {
 		return false
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%s Type 'yes': ", question)
-	answer, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // its end is no answer
+	answer, _ := bufio.NewReader(reader{cmd.Context(), cmd.InOrStdin()}).ReadString('\n') // its end is no answer, nor is Ctrl-C
 	return strings.TrimSpace(answer) == "yes"
 }

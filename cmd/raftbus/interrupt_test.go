@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+)
+
+// stuck is somebody at the other end who does nothing: whoever reads of it or writes to it waits, which it tells once.
+type stuck struct {
+	waits func()
+	over  <-chan struct{}
+}
+
+func newStuck(t *testing.T, waits func()) stuck {
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	return stuck{waits, over}
+}
+
+func (s stuck) Read([]byte) (int, error)    { return s.wait() }
+func (s stuck) Write(p []byte) (int, error) { return s.wait() }
+
+func (s stuck) wait() (int, error) {
+	s.waits()
+	<-s.over
+	return 0, io.EOF
+}
+
+// The first signal ends a command that waits for its standard input.
+func TestASignalEndsAReadOfStdin(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"backup", "verify", "-"},
+		{"backup", "merge", "-", filepath.Join("testdata", "commands-2.rbb"), filepath.Join(dir, "merged")},
+		{"restore", "-", "--dir", filepath.Join(dir, "n1"), "--id", "n1"},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		root := newRoot(func(string) (string, bool) { return "", false })
+		root.SetArgs(args)
+		root.SetIn(newStuck(t, cancel))
+		requireInterrupted(t, func() error { return root.ExecuteContext(ctx) })
+	}
+	require.Empty(t, namesIn(t, dir))
+}
+
+func TestASignalEndsTheReadOfAValue(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	requireInterrupted(t, func() error {
+		_, err := valueOf(reader{ctx, newStuck(t, cancel)}, []string{"app", "color"}, 1000)
+		return err
+	})
+}
+
+// Nor does who does not read what a command prints hold it up.
+func TestASignalEndsAWriteToStdout(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	cmd.SetOut(newStuck(t, cancel))
+	out, err := newFile(cmd, "-")
+	require.NoError(t, err)
+	_, err = out.Write([]byte("a backup"))
+	require.NoError(t, err)
+	requireInterrupted(t, func() error { return out.end(nil) })
+}
+
+// Ctrl-C is no 'yes'.
+func TestASignalAnswersAQuestion(t *testing.T) {
+	terminal, tty, err := pty.Open()
+	require.NoError(t, err)
+	defer terminal.Close()
+	defer tty.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	cmd.SetIn(tty)
+	cmd.SetErr(&endAt{word: "Type 'yes'", end: cancel})
+	answer := make(chan bool, 1)
+	go func() { answer <- confirmed(cmd, "Remove it?") }()
+	select {
+	case yes := <-answer:
+		require.False(t, yes)
+	case <-time.After(patience):
+		require.Fail(t, "it waits for an answer")
+	}
+}
+
+// What is read of a file ends too, between two records of it.
+func TestASignalEndsTheReadOfAFile(t *testing.T) {
+	backup, folder := filepath.Join("testdata", "commands-2.rbb"), filepath.Join(t.TempDir(), "n1")
+	require.NoError(t, execute(t, t.Context(), io.Discard, "restore", backup, "--dir", folder, "--id", "n1"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"backup", "verify", backup}, {"log", "verify", "--dir", folder}, {"log", "dump", "--dir", folder}} {
+		require.ErrorIs(t, execute(t, ctx, io.Discard, args...), context.Canceled, "%v", args)
+	}
+}
+
+// requireInterrupted wants that a command ends, and says that it was interrupted.
+func requireInterrupted(t *testing.T, command func() error) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- command() }()
+	select {
+	case err := <-ended:
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, exitError, exitCode(err))
+	case <-time.After(patience):
+		require.Fail(t, "the command does not end")
+	}
+}
