@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -80,4 +83,21 @@ func TestScreenOfATerminal(t *testing.T) {
 
 func TestNoScreenWithoutATerminal(t *testing.T) {
 	require.Nil(t, openScreen(&strings.Builder{}))
+}
+
+// A terminal is as good as a file for --json: lines come as they are, and it is left as it was.
+func TestNoScreenForJSON(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	cmd := exec.Command("raftbus", "top", "--json", "--nats", server.URL())
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "TERM=xterm")
+	terminal, err := pty.Start(cmd)
+	require.NoError(t, err)
+	defer terminal.Close()
+	line, err := bufio.NewReader(terminal).ReadString('\n')
+	require.NoError(t, err)
+	require.NoError(t, cmd.Process.Kill())
+	require.Error(t, cmd.Wait())
+	require.Equal(t, "{", line[:1], "%q", line)
 }

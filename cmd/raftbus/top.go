@@ -90,9 +90,11 @@ func runTop(cmd *cobra.Command, target natsopt.Target, f *topFlags) error {
 	if f.once {
 		return w.once(cmd.Context(), func(v top.View) error { return f.print(out, v) })
 	}
-	if screen := openScreen(out); screen != nil && !f.asJSON {
-		defer screen.Close()
-		return screen.run(cmd.Context(), w, f.sort)
+	if !f.asJSON {
+		if screen := openScreen(out); screen != nil {
+			defer screen.Close()
+			return screen.run(cmd.Context(), w, f.sort)
+		}
 	}
 	return w.run(cmd.Context(), func(v top.View) error { return f.print(out, v) })
 }
