@@ -30,7 +30,8 @@ of users by role (admin, monitor, client, read-only), and the cluster key:
   users/NAME.json    a context for the nats CLI and for raftbus --context; beside it the
                      credential
   issuer/            with --jwt: the seeds that sign; keep them away from servers and nodes
-  settings.json      what was said, for the next time
+  settings.json      what was said, for the next time; everybody's public keys, and with --jwt those
+                     that are revoked
 
 Given again, it keeps what is there, and adds what is new: --nodes, --tenants and --guests add
 to those that there are, any other flag counts as it was said last, and what is left out stays

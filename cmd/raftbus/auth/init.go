@@ -46,9 +46,11 @@ type Options struct {
 	Given func(name string) bool `json:"-"`
 
 	before []byte // the configuration of NATS that is there
+	kept   record // of the folder, beside what was said
 	gone   []user // users of whom is removed
 
-	goneAccounts []string // those of whom is removed
+	goneAccounts []string            // those of whom is removed
+	goneKeys     map[string][]string // of users that are to be revoked, by account
 }
 
 // Init makes the folder, or adds to it what is missing. Afterwards o says what the folder is made for.
@@ -58,7 +60,7 @@ func Init(o *Options) error {
 		return err
 	}
 	given := o.Dir
-	o.Dir, o.Made = dir, nil
+	o.Dir, o.Made, o.kept = dir, nil, record{}
 	defer func() { o.Dir = given }()
 	if err := o.look(); err != nil {
 		return err
@@ -76,12 +78,9 @@ func Init(o *Options) error {
 		return err
 	}
 	users := o.plan()
-	keys := map[string]nkeys.KeyPair{}
-	for _, u := range users {
-		if keys[u.file], err = o.key(u.file, nkeys.PrefixByteUser); err != nil {
-			return err
-		}
-		o.tellNew(u)
+	keys, err := o.keys(users)
+	if err != nil {
+		return err
 	}
 	write := o.writeNKeys
 	if o.JWT {
@@ -100,10 +99,26 @@ func Init(o *Options) error {
 	if err := o.serverConf(); err != nil {
 		return err
 	}
+	o.kept.Leaving = o.leaving()
 	if err := o.keepSettings(); err != nil {
 		return err
 	}
-	return errors.Join(o.clear(), o.own(), o.sync())
+	return errors.Join(o.leave(), o.own(), o.sync())
+}
+
+// keys are those of the users, and are remembered.
+func (o *Options) keys(users []user) (map[string]nkeys.KeyPair, error) {
+	keys := map[string]nkeys.KeyPair{}
+	o.kept.Keys = map[string]string{}
+	for _, u := range users {
+		pair, err := o.key(u.file, nkeys.PrefixByteUser)
+		if err != nil {
+			return nil, err
+		}
+		keys[u.file], o.kept.Keys[u.file] = pair, public(pair)
+		o.tellNew(u)
+	}
+	return keys, nil
 }
 
 func (o *Options) check() error {
@@ -146,6 +161,14 @@ type OptionsError struct{ error }
 
 // key reads the key pair of a user, an account or the operator, or makes one.
 func (o *Options) key(file string, kind nkeys.PrefixByte) (nkeys.KeyPair, error) {
+	if pair, err := o.stored(file); pair != nil || err != nil {
+		return pair, err
+	}
+	return nkeys.CreatePair(kind)
+}
+
+// stored reads a key pair; nil: there is none.
+func (o *Options) stored(file string) (nkeys.KeyPair, error) {
 	for _, extension := range []string{".nk", ".creds"} {
 		content, err := o.read(file + extension)
 		switch {
@@ -160,7 +183,7 @@ func (o *Options) key(file string, kind nkeys.PrefixByte) (nkeys.KeyPair, error)
 		}
 		return pair, nil
 	}
-	return nkeys.CreatePair(kind)
+	return nil, nil
 }
 
 func (o *Options) tellNew(u user) {

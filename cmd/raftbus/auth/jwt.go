@@ -29,6 +29,7 @@ func (o *Options) writeJWTs(users []user, keys map[string]nkeys.KeyPair) ([]byte
 	o.head(&out)
 	fmt.Fprintf(&out, "\noperator: %s\nresolver: MEMORY\nresolver_preload {\n", operatorJWT)
 	accounts := map[string]nkeys.KeyPair{}
+	o.remembered()
 	for _, name := range o.accounts() {
 		if accounts[name], err = o.issuer(name, nkeys.PrefixByteAccount); err != nil {
 			return nil, err
@@ -108,17 +109,21 @@ func (o *Options) accountClaims(name string, pair nkeys.KeyPair) (*jwt.AccountCl
 		claims = before
 	}
 	claims.Name = name
-	for _, u := range o.gone {
-		if u.account != name {
-			continue
-		}
-		pair, err := o.key(u.file, nkeys.PrefixByteUser)
-		if err != nil {
-			return nil, err
-		}
-		claims.Revoke(public(pair))
-	}
+	o.revocations(claims)
 	return claims, nil
+}
+
+// revocations adds to an account's those that are remembered, and whom is removed, and remembers all of them.
+func (o *Options) revocations(claims *jwt.AccountClaims) {
+	for key, at := range o.kept.Revoked[claims.Name] {
+		claims.RevokeAt(key, time.Unix(at, 0))
+	}
+	for _, key := range o.goneKeys[claims.Name] {
+		claims.Revoke(key)
+	}
+	if len(claims.Revocations) > 0 {
+		o.kept.Revoked[claims.Name] = claims.Revocations
+	}
 }
 
 func (o *Options) writeCredentials(u user, pair, account nkeys.KeyPair) error {

@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 const settingsName = "settings.json"
@@ -21,11 +21,14 @@ func (o *Options) given(name string) bool { return o.Given == nil || o.Given(nam
 func (o *Options) resume() error {
 	for _, name := range o.Remove {
 		if slices.Contains(slices.Concat(o.Nodes, o.Tenants, o.Guests), name) {
-			return fmt.Errorf("%q is to be removed and to be there: leave one of the two out", name)
+			return OptionsError{fmt.Errorf("%q is to be removed and to be there: leave one of the two out", name)}
 		}
 	}
 	before := map[string]json.RawMessage{}
-	if err := o.readJSON(settingsName, &before); err != nil {
+	if err := errors.Join(o.readJSON(settingsName, &before), o.readJSON(settingsName, &o.kept)); err != nil {
+		return err
+	}
+	if err := o.clear(); err != nil {
 		return err
 	}
 	var nodes, tenants, guests []string
@@ -50,9 +53,11 @@ func (o *Options) resume() error {
 	if err := json.Unmarshal(content, o); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(o.Dir, settingsName), err)
 	}
-	o.Nodes = union(nodes, o.nodesThere(), o.Nodes)
+	was := *o
+	was.Nodes, was.Tenants, was.Guests = union(nodes, o.nodesThere()), tenants, guests
+	o.Nodes = union(was.Nodes, o.Nodes)
 	o.settle(tenants, guests)
-	if err := o.drop(); err != nil {
+	if err := o.drop(was.plan()); err != nil {
 		return err
 	}
 	return o.fit(nodes)
@@ -74,14 +79,6 @@ func (o *Options) readJSON(name string, into any) error {
 	return nil
 }
 
-func (o *Options) keepSettings() error {
-	content, err := json.MarshalIndent(o, "", "  ")
-	if err != nil {
-		return err
-	}
-	return o.write(settingsName, append(content, '\n'), 0o600)
-}
-
 // nodesThere are those that have credentials in the folder, in the order of their names.
 func (o *Options) nodesThere() (list []string) {
 	files, _ := filepath.Glob(filepath.Join(o.Dir, "nodes", "*", peersName+".*")) // the pattern is right
@@ -101,12 +98,12 @@ func union(lists ...[]string) (all []string) {
 	return all
 }
 
-// drop takes out who is removed.
-func (o *Options) drop() error {
+// drop takes out who is removed. was is who there was.
+func (o *Options) drop(was []user) error {
 	all := o.plan()
 	for _, name := range o.Remove {
 		if there := slices.Concat(o.Nodes, o.Tenants, o.Guests); !slices.Contains(there, name) {
-			return fmt.Errorf("no node, tenant or guest %q is there to be removed: there are %v", name, there)
+			return OptionsError{fmt.Errorf("no node, tenant or guest %q is there to be removed: there are %v", name, there)}
 		}
 	}
 	removed := func(name string) bool { return slices.Contains(o.Remove, name) }
@@ -116,16 +113,17 @@ func (o *Options) drop() error {
 	o.gone = slices.DeleteFunc(all, func(u user) bool {
 		return slices.ContainsFunc(stay, func(s user) bool { return s.file == u.file })
 	})
-	return nil
+	return o.revoke(was)
 }
 
-// fit refuses what would lock nodes out: other credentials than they have.
+// fit refuses what would lock nodes out: other credentials than they have, or another cluster key. earlier are the nodes that there were.
 func (o *Options) fit(earlier []string) error {
 	var errs []error
 	for _, id := range o.Nodes {
 		folder := filepath.Join(o.Dir, "nodes", id)
-		if slices.Contains(earlier, id) && !exists(folder) {
-			errs = append(errs, fmt.Errorf("%s is gone, and node %s would be locked out by new keys: put back a copy of what the node has, or give --remove %[2]s", folder, id))
+		if missing := o.missing(id); slices.Contains(earlier, id) && len(missing) > 0 {
+			errs = append(errs, fmt.Errorf("%s is gone, and node %s would be locked out by new keys: put back a copy of what the node has; "+
+				"or give --remove %[2]s, and then --nodes %[2]s to have others made", strings.Join(missing, ", "), id))
 		}
 		if exists(filepath.Join(folder, peersName+".nk")) && o.JWT {
 			errs = append(errs, fmt.Errorf("%s holds nkeys, not JWTs: leave --jwt out, or make another folder", folder))
@@ -134,32 +132,42 @@ func (o *Options) fit(earlier []string) error {
 			errs = append(errs, fmt.Errorf("%s holds JWTs: give --jwt, or make another folder", folder))
 		}
 	}
-	return errors.Join(errs...)
+	if !slices.ContainsFunc(o.Nodes, o.hasClusterKey) && slices.ContainsFunc(o.Nodes, func(id string) bool { return slices.Contains(earlier, id) }) {
+		errs = append(errs, fmt.Errorf("no node has a %s any more, and another key would be none that the nodes know: put back a copy of theirs as %s; or another one, if all nodes are to be stopped and given that",
+			keyName, filepath.Join(o.Dir, "nodes", o.Nodes[0], keyName)))
+	}
+	if len(errs) > 0 {
+		return OptionsError{errors.Join(errs...)}
+	}
+	return nil
 }
 
-// clear deletes the files of whom is removed. A folder that holds something else, or is a mounted one, stays, without them.
-func (o *Options) clear() error {
-	var errs []error
-	remove := func(name string) {
-		if err := o.remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, err)
+func (o *Options) hasClusterKey(id string) bool {
+	return exists(filepath.Join(o.Dir, "nodes", id, keyName))
+}
+
+// missing are the credentials that a node has had and that the folder has no more; or the node's folder, if that is gone as a whole.
+func (o *Options) missing(id string) (files []string) {
+	folder := filepath.Join(o.Dir, "nodes", id)
+	if !exists(folder) {
+		return []string{folder}
+	}
+	for _, u := range o.plan() {
+		file, ofNode := strings.CutPrefix(u.file, "nodes/"+id+"/")
+		if !ofNode || strings.Contains(file, "/") && o.kept.Keys[u.file] == "" { // an account's, which may be new
+			continue
+		}
+		if at := filepath.Join(folder, file); !exists(at+".nk") && !exists(at+".creds") {
+			files = append(files, at+"."+o.extension())
 		}
 	}
-	for _, u := range o.gone {
-		for _, extension := range []string{".nk", ".creds", ".json"} {
-			remove(u.file + extension)
-		}
-		if path.Base(path.Dir(path.Dir(u.file))) == tenantsName {
-			_ = o.remove(path.Dir(u.file))
-			_ = o.remove(path.Dir(path.Dir(u.file)))
-		}
+	return files
+}
+
+// extension is how the names of credentials end.
+func (o *Options) extension() string {
+	if o.JWT {
+		return "creds"
 	}
-	for _, name := range o.goneAccounts { // a node may be called as an issuer is: its seed stays
-		remove("issuer/" + name + ".nk")
-	}
-	for _, name := range o.Remove {
-		remove("nodes/" + name + "/" + keyName)
-		_ = o.remove("nodes/" + name)
-	}
-	return errors.Join(errs...)
+	return "nk"
 }
