@@ -55,7 +55,7 @@ func (q *logQueue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// run is the goroutine that writes. A stderr that is gone takes nothing: the node goes on without.
+// run is the goroutine that writes. A stderr that is gone takes nothing: the node goes on without (see outliveReaders).
 func (q *logQueue) run() {
 	defer close(q.done)
 	for line := range q.lines {

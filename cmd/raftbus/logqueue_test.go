@@ -1,15 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
 )
 
 // A stderr that nobody reads stops nobody who logs, and costs no more than its bound (K64).
@@ -47,4 +54,44 @@ func TestLogIsWrittenToItsEnd(t *testing.T) {
 	queue.Close()
 	logger.Info("too late")
 	require.Equal(t, 100, strings.Count(out.String(), "\n"))
+}
+
+// Who reads the log may go: the nodes stay, and end as they do else.
+func TestNodesOutliveWhoReadsTheirLog(t *testing.T) {
+	dev := exec.Command("raftbus", "dev", "--port", "0", "--nodes", "1", "--log-level", "debug", "--dir", t.TempDir())
+	withoutReader(t, dev)
+	stdout, err := dev.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, dev.Start())
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	require.NoError(t, err)
+	require.NoError(t, dev.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, dev.Wait(), line)
+
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer conn.Close()
+	one := exec.Command("raftbus", "node", "--id", "n1", "--members", "n1", "--insecure", "--log-level", "debug", "--dir", t.TempDir(), "--nats", server.URL())
+	withoutReader(t, one)
+	require.NoError(t, one.Start())
+	require.Eventually(t, func() bool {
+		_, err := conn.Request("raftbus.bucket.add.app", nil, time.Second)
+		return err == nil
+	}, patience, 10*time.Millisecond)
+	require.NoError(t, one.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, one.Wait())
+}
+
+// withoutReader gives a command a stderr that nobody reads any more.
+func withoutReader(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, r.Close())
+	t.Cleanup(func() { _ = w.Close() })
+	cmd.Stderr = w
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
 }

@@ -32,6 +32,7 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 	if err != nil {
 		return err
 	}
+	outliveReaders()
 	logger, lines := newLogger(cmd.ErrOrStderr(), f.level)
 	defer lines.Close()
 	if secrets.keyFile != "" {
@@ -66,6 +67,9 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 	return running.serve(cmd.Context(), func(leader string) { logger.Info("ready", "node", f.id, "leader", leader) })
 }
 
+// outliveReaders has a write to a pipe that nobody reads any more fail, where it would end the process: who reads the log may go, and nodes stay.
+func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
+
 func accountsOf(tenants []auth.Tenant) (list []replica.Account) {
 	for _, t := range tenants {
 		list = append(list, replica.Account(t))
@@ -74,6 +78,7 @@ func accountsOf(tenants []auth.Tenant) (list []replica.Account) {
 }
 
 func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
+	outliveReaders()
 	logger, lines := newLogger(cmd.ErrOrStderr(), f.level)
 	defer lines.Close()
 	server, err := embedded.Start(embedded.Options{Host: f.host, Port: f.port, LeafPort: embedded.Random, Logger: logger})
