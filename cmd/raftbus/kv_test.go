@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
 
@@ -24,5 +28,30 @@ func TestExitCodesWithoutAnAnswer(t *testing.T) {
 		err := clientFailure(fmt.Errorf("%w: nats says so", c.err), "raftbus")
 		require.Equal(t, c.code, exitCode(err))
 		require.ErrorContains(t, err, c.text)
+	}
+}
+
+// A signal ends a watch, which is no error; of what is there it ends only a part.
+func TestASignalEndsAWatch(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Subscribe("raftbus.kv.watch.app", func(m *nats.Msg) {
+		var request struct{ Deliver string }
+		_ = json.Unmarshal(m.Data, &request)
+		_ = m.Respond([]byte(`{"watch":"w","pending":2}`))
+		_ = conn.PublishMsg(&nats.Msg{Subject: request.Deliver, Header: nats.Header{
+			"Rb-Watch": {"w"}, "Rb-Sequence": {"1"}, "Rb-Key": {"color"}, "Rb-Revision": {"1"}, "Rb-Operation": {"put"}, "Rb-Pending": {"1"},
+		}})
+	})
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	for args, want := range map[string]error{"--no-values": nil, "--current": context.Canceled} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := execute(t, ctx, &endAt{word: "color", end: cancel}, "kv", "watch", "app", args, "--nats", server.URL())
+		require.ErrorIs(t, err, want, args)
 	}
 }

@@ -48,8 +48,8 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 			fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: events may be missing here, they are not kept any more: what is there now follows\n")
 		}
 		err := c.Watch(cmd.Context(), w)
-		if cmd.Context().Err() != nil {
-			return nil // Ctrl-C is how a watch ends
+		if cmd.Context().Err() != nil && !w.Current {
+			return nil // Ctrl-C is how a watch ends, and no end of what is there
 		}
 		return err
 	})

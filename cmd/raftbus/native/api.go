@@ -91,7 +91,7 @@ func (c *Client) into(ctx context.Context, r Request, answer any) error {
 
 // Info asks what a bucket is.
 func (c *Client) Info(ctx context.Context, bucket string) (i Info, err error) {
-	return i, c.into(ctx, Request{Subject: "bucket.info." + bucket, Again: Always}, &i)
+	return i, c.into(ctx, Request{Subject: "bucket.info." + bucket, Read: true}, &i)
 }
 
 // Bucket adds, updates or removes a bucket: op is add, update or rm. A repetition could not tell its own work from another's, so there is none.
@@ -116,7 +116,7 @@ func (c *Client) Write(ctx context.Context, op, bucket, key string, value []byte
 
 // Get reads a key; local: what the leader has, without asking a quorum.
 func (c *Client) Get(ctx context.Context, bucket, key string, local bool) (e Entry, err error) {
-	r := Request{Subject: "kv.get." + bucket + "." + key, Again: Always, Header: nats.Header{"Rb-Reply": {"raw"}}}
+	r := Request{Subject: "kv.get." + bucket + "." + key, Read: true, Header: nats.Header{"Rb-Reply": {"raw"}}}
 	if local {
 		r.Header = nats.Header{"Rb-Read": {"local"}}
 	}
@@ -152,7 +152,7 @@ func (c *Client) History(ctx context.Context, bucket, key string, after uint64, 
 		Entries []Entry `json:"entries"`
 		After   uint64  `json:"after"`
 	}
-	err = c.into(ctx, Request{Subject: "kv.history." + bucket + "." + key, Again: Always, Body: body}, &page)
+	err = c.into(ctx, Request{Subject: "kv.history." + bucket + "." + key, Read: true, Body: body}, &page)
 	for i := range page.Entries {
 		page.Entries[i].Bucket, page.Entries[i].Key = bucket, key
 	}
@@ -182,6 +182,6 @@ func (c *Client) Names(ctx context.Context, p Page) (names []string, next string
 		Buckets []string `json:"buckets"`
 		After   string   `json:"after"`
 	}
-	err = c.into(ctx, Request{Subject: subject, Again: Always, Body: body}, &page)
+	err = c.into(ctx, Request{Subject: subject, Read: true, Body: body}, &page)
 	return append(page.Keys, page.Buckets...), page.After, err
 }

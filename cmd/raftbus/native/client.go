@@ -57,13 +57,11 @@ type Request struct {
 	Subject string // without the prefix: kv.put.app.color
 	Header  nats.Header
 	Body    []byte
+	Read    bool // it changes nothing: it may be sent again at any time
 	// Again is asked for how long after the first sending it may be sent again although it may have been done. nil: it may not.
 	// What was certainly not done is sent again in any case.
 	Again func(ctx context.Context) time.Duration
 }
-
-// Always is for what changes nothing.
-func Always(context.Context) time.Duration { return 1<<63 - 1 }
 
 // Once is for writes that carry a message id: they may be sent again while the bucket remembers it. Half of that time is used, since
 // it is judged by the cluster's clock.
@@ -101,17 +99,20 @@ func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
 	began := time.Now()
 	pursued, cancel := context.WithTimeout(ctx, c.wait)
 	defer cancel()
-	doubt, again := false, r.Again // an earlier sending may have been done
+	doubt, again := false, r.Again // a sending may have been done
 	var until time.Duration        // since the first sending: how long it may be sent again all the same
 	for {
+		if ctx.Err() != nil {
+			return nil, c.honest(ctx, ctx.Err(), doubt)
+		}
 		answer, err := c.once(pursued, r)
+		doubt = doubt || !r.Read && mayBeDone(err)
 		if err == nil || errors.Is(err, ErrDenied) || ctx.Err() != nil {
 			return answer, c.honest(ctx, err, doubt)
 		}
 		if mayBeDone(err) && again != nil {
 			until, again = again(pursued), nil
 		}
-		doubt = doubt || mayBeDone(err)
 		if !passing(err) || doubt && time.Since(began) > until {
 			return nil, c.honest(ctx, err, doubt)
 		}
@@ -130,7 +131,9 @@ func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
 func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 	var f *Failure
 	switch {
-	case err == nil, ctx.Err() != nil && !doubt:
+	case err == nil:
+		return nil
+	case ctx.Err() != nil && !doubt:
 		return errors.Join(err, ctx.Err())
 	case errors.As(err, &f) && !passing(err):
 		return f

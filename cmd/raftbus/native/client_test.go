@@ -113,6 +113,27 @@ func TestNobodyListensIsNotDone(t *testing.T) {
 	require.Zero(t, asked.Load())
 }
 
+// Who is interrupted once a write was sent does not know what became of it; a read has done nothing.
+func TestAnInterruptedWriteMayBeDone(t *testing.T) {
+	t.Parallel()
+	for _, header := range []nats.Header{nil, {nats.MsgIdHdr: {"one"}}} {
+		ctx, cancel := context.WithCancel(context.Background())
+		c, asked := begin(t, "raftbus.kv.>", func(int32, *nats.Msg) *nats.Msg { cancel(); return nil })
+		c.wait = time.Minute
+		_, err := c.Write(ctx, "put", "app", "a", nil, header)
+		require.ErrorIs(t, err, ErrUnknown)
+		require.NotErrorIs(t, err, context.Canceled)
+		_, err = c.Write(ctx, "put", "app", "a", nil, header)
+		require.ErrorIs(t, err, context.Canceled, "it was not sent")
+		require.EqualValues(t, 1, asked.Load())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c, _ := begin(t, "raftbus.kv.>", func(int32, *nats.Msg) *nats.Msg { cancel(); return nil })
+	c.wait = time.Minute
+	_, err := c.Get(ctx, "app", "a", false)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
 // A refusal that passes by itself is asked about again, whatever the request; one that stays is told at once.
 func TestRefusals(t *testing.T) {
 	t.Parallel()

@@ -41,13 +41,15 @@ const (
 	eventsMax = 1 << 16
 )
 
-// Watch watches until ctx ends, or all that was there has come, or the bucket is gone.
+// Watch watches until ctx ends, which is an error, or all that was there has come, or the bucket is gone.
 func (c *Client) Watch(ctx context.Context, w Watch) error {
 	for {
 		err := c.watchOnce(ctx, &w)
 		var f *Failure
 		switch {
-		case err == nil, ctx.Err() != nil:
+		case err == nil:
+			return nil // all has come, also if ctx has ended meanwhile
+		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errAgain):
 		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.begun:
@@ -108,7 +110,7 @@ func (c *Client) begin(ctx context.Context, w *Watch, inbox string) (b beginning
 		return b, err
 	}
 	// A watch that was begun and not heard of ends by itself, and its events carry another name.
-	return b, c.into(ctx, Request{Subject: "kv.watch." + w.Bucket, Again: Always, Body: body}, &b)
+	return b, c.into(ctx, Request{Subject: "kv.watch." + w.Bucket, Read: true, Body: body}, &b)
 }
 
 // follow takes the events of a watch as long as none is missing.
