@@ -145,26 +145,32 @@ func upgradeFinish(lookup lookupEnv) *cobra.Command {
 
 // raise asks the leader to open the cluster, again while nobody leads or the outcome is unknown, for so long: it may be done twice.
 func (a *administrator) raise(ctx context.Context, patience time.Duration) (raised admin.Raised, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for {
+	doubt := false // a sending may have been done
+	for waiting.Err() == nil {
 		var f *admin.Failure
-		err = a.ask(ctx, admin.OpRaise, nil, &raised, a.timeout)
-		switch errors.As(err, &f); {
+		err = a.ask(waiting, admin.OpRaise, nil, &raised, a.timeout)
+		switch answered := errors.As(err, &f); {
 		case f.OfKind(admin.UnknownOp):
 			return raised, failf(exitRefused, "the leader runs a release that knows nothing of this: upgrade all members first, see 'raftbus upgrade status'")
 		case f.OfKind(admin.NotKnown):
 			return raised, failf(exitRefused, "%w", f)
-		case err == nil, !mayAskAgain(err) && !f.OfKind(admin.OutcomeUnknown) && !f.OfKind(admin.Busy) && ctx.Err() == nil:
+		case err == nil, !mayAskAgain(err) && !f.OfKind(admin.OutcomeUnknown) && !f.OfKind(admin.Busy) && waiting.Err() == nil:
 			return raised, err
+		case f.OfKind(admin.OutcomeUnknown), !answered && !errors.Is(err, errNobodyLeads):
+			doubt = true
 		}
 		select {
 		case <-time.After(askAgain):
-		case <-ctx.Done():
-			if f.OfKind(admin.OutcomeUnknown) || errors.Is(err, errUnanswered) {
-				return raised, failf(exitTimeout, "whether it was done is unknown: see 'raftbus upgrade status', and give the same command again: %w", err)
-			}
-			return raised, a.noLeader(patience)
+		case <-waiting.Done():
 		}
 	}
+	switch {
+	case doubt: // that nobody answers by now proves nothing
+		return raised, failf(exitTimeout, "whether it was done is unknown: see 'raftbus upgrade status', and give the same command again")
+	case ctx.Err() != nil:
+		return raised, ctx.Err()
+	}
+	return raised, a.noLeader(patience)
 }

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+)
+
+// Once the request was taken, that nobody answers is no proof that nothing was done, however the command ends.
+func TestARaiseThatWasTakenMayBeDone(t *testing.T) {
+	for name, c := range map[string]struct {
+		taken, interrupted bool
+		code               int
+		text               string
+	}{
+		"nobody leads":           {false, false, exitNoLeader, "no leader answers"},
+		"nobody leads, Ctrl-C":   {false, true, exitError, "context canceled"},
+		"taken, and nobody then": {true, false, exitTimeout, "whether it was done is unknown"},
+		"taken, and Ctrl-C then": {true, true, exitTimeout, "whether it was done is unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPuppet(t, view(nil, "n1"), nil)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if c.interrupted && !c.taken {
+				cancel()
+			}
+			if c.taken {
+				p.takeOne(func() {
+					if c.interrupted {
+						cancel()
+					}
+				})
+			}
+			_, err := p.a.raise(ctx, time.Second)
+			require.Equal(t, c.code, exitCode(err), "%v", err)
+			require.ErrorContains(t, err, c.text)
+		})
+	}
+}
+
+// takeOne takes one request and answers nothing: nobody listens from then on.
+func (p *puppet) takeOne(then func()) {
+	sub, err := p.nc.Subscribe(admin.Subject("raftbus", admin.OpRaise), func(*nats.Msg) { then() })
+	require.NoError(p.t, err)
+	require.NoError(p.t, sub.AutoUnsubscribe(1))
+	require.NoError(p.t, p.nc.Flush())
+}
