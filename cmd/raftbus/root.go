@@ -96,7 +96,7 @@ func tracesFlag(flags *pflag.FlagSet) *string {
 // checkTraces refuses what is no URL.
 func checkTraces(address string) error {
 	if u, err := url.Parse(address); address != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-		return usagef("--traces %q: give it as http://127.0.0.1:4318", address)
+		return usagef("--traces %q: give it as http://127.0.0.1:4318", natsopt.WithoutUser(address))
 	}
 	return nil
 }

@@ -4,13 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
 // otlp exports spans by OTLP over HTTP, as JSON, which every collector takes on its port 4318. The SDK's own exporter would bring gRPC
@@ -78,6 +82,9 @@ func (o *otlp) post(ctx context.Context, body []byte) error {
 	}
 	request.Header.Set("Content-Type", "application/json")
 	response, err := o.client.Do(request)
+	if at := (*url.Error)(nil); errors.As(err, &at) {
+		at.URL = natsopt.WithoutUser(at.URL)
+	}
 	if err != nil {
 		return err
 	}
@@ -86,7 +93,7 @@ func (o *otlp) post(ctx context.Context, body []byte) error {
 		return err
 	}
 	if response.StatusCode/100 != 2 {
-		return fmt.Errorf("%s answers %s", o.endpoint, response.Status)
+		return fmt.Errorf("%s answers %s", natsopt.WithoutUser(o.endpoint), response.Status)
 	}
 	return nil
 }

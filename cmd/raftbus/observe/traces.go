@@ -15,6 +15,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
 // Traces go to an OpenTelemetry collector, if one is named. A request is traced if its client asks for it: then the client's span has
@@ -57,7 +59,7 @@ func NewTraces(collector string, logger *slog.Logger) (*Traces, error) {
 	}
 	endpoint, err := url.JoinPath(collector, "v1/traces")
 	if err != nil {
-		return nil, fmt.Errorf("--traces %s: %w", collector, err)
+		return nil, fmt.Errorf("--traces %s: give a URL such as http://127.0.0.1:4318", natsopt.WithoutUser(collector)) // err has it with its credentials
 	}
 	exporter := &otlp{endpoint: endpoint, client: &http.Client{Timeout: exportTimeout, Transport: http.DefaultTransport.(*http.Transport).Clone()}}
 	var told sync.Once
@@ -69,7 +71,7 @@ func NewTraces(collector string, logger *slog.Logger) (*Traces, error) {
 		sdktrace.WithResource(about), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())),
 		sdktrace.WithBatcher(exporter, sdktrace.WithMaxQueueSize(spansMax), sdktrace.WithBatchTimeout(exportEvery), sdktrace.WithExportTimeout(exportTimeout)),
 	)
-	logger.Info("traces", "collector", endpoint)
+	logger.Info("traces", "collector", natsopt.WithoutUser(endpoint))
 	t := &Traces{
 		provider: provider, tracer: provider.Tracer("github.com/raftbus/raftbus"), logger: logger,
 		waiting: make(chan Request, requestsMax), stop: make(chan struct{}),

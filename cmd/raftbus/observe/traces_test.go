@@ -3,6 +3,8 @@ package observe
 import (
 	"bytes"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,30 @@ func TestTracesWithoutACollector(t *testing.T) {
 	none, err := NewTraces("", nil)
 	require.NoError(t, err)
 	none.Close()
+}
+
+// Credentials for a collector are for it alone: neither the log nor an error has them, whether it answers or not.
+func TestTracesKeepTheirCredentials(t *testing.T) {
+	collector := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password == "secret" {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	defer collector.Close()
+	for address, says := range map[string]string{collector.Listener.Addr().String(): "answers 418", "127.0.0.1:1": "connection refused"} {
+		var said bytes.Buffer
+		traces, err := NewTraces("http://somebody:secret@"+address, slog.New(slog.NewTextHandler(&said, nil)))
+		require.NoError(t, err)
+		traces.Record(Request{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Arrived: time.Now(), Answered: time.Now()})
+		traces.Close()
+		require.Contains(t, said.String(), says)
+		require.Contains(t, said.String(), address)
+		require.NotContains(t, said.String(), "secret")
+		require.NotContains(t, said.String(), "somebody")
+	}
+	_, err := NewTraces("http://somebody:secret@[::1", slog.New(slog.DiscardHandler))
+	require.ErrorContains(t, err, "[::1")
+	require.NotContains(t, err.Error(), "secret")
 }
 
 // More requests than can wait are dropped, which is told once.
