@@ -4,8 +4,10 @@ package main
 // once, each with its line.
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -53,11 +55,18 @@ func readConfig(path string) (*configFile, []error) {
 	if err != nil {
 		return c, []error{fmt.Errorf("configuration file: %w: name a file that can be read", err)}
 	}
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
-		return c, []error{fmt.Errorf("%s:%s", path, yamlLine.ReplaceAllString(err.Error(), "$1: no YAML: "))}
+	var document, another yaml.Node
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	err = documents.Decode(&document)
+	if err == nil {
+		err = documents.Decode(&another)
 	}
-	if len(document.Content) == 0 {
+	switch {
+	case err == nil:
+		return c, []error{c.at(another.Line, "a second document begins here, and only one is read: write all settings into one, without '---' between")}
+	case !errors.Is(err, io.EOF):
+		return c, []error{fmt.Errorf("%s:%s", path, yamlLine.ReplaceAllString(err.Error(), "$1: no YAML: "))}
+	case len(document.Content) == 0:
 		return c, nil // empty
 	}
 	return c, c.read(document.Content[0])
