@@ -54,7 +54,7 @@ func (f *facts) findings() []finding {
 			Remedy:   "start the nodes; or check --prefix, and that nodes and this command use the same NATS account",
 		}}
 	}
-	var all []finding
+	all := []finding{} // in JSON a list, also if it is empty
 	for _, rule := range []func(*facts) []finding{
 		(*facts).service, (*facts).absent, (*facts).founding, (*facts).refusals, (*facts).links, (*facts).disks, (*facts).lags, (*facts).overload,
 		(*facts).clocks, (*facts).versions, (*facts).upgrade, (*facts).connections, (*facts).payload, (*facts).leaves, (*facts).accounts, (*facts).figures, (*facts).bus, (*facts).comings,

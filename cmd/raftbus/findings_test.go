@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
 	"slices"
@@ -80,6 +81,9 @@ func TestAnUpgradeUnderWayIsNoFinding(t *testing.T) {
 
 func TestASoundClusterHasNoFindings(t *testing.T) {
 	require.Empty(t, sound().findings())
+	text, err := json.Marshal(diagnosis{Findings: ordered(sound().findings())})
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"findings":[]`)
 	withAccount := sound()
 	withAccount.serve("team-a", "n1", "n2", "n3")
 	require.Empty(t, withAccount.findings())
