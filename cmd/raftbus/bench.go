@@ -194,6 +194,9 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	f.Progress = (&benchProgress{w: cmd.ErrOrStderr(), workload: f.Workload}).tell
 	report, err := bench.Run(cmd.Context(), target, f.Options)
 	report.API = f.api
+	if report.Interrupted && report.Count > 0 {
+		err = nil // Ctrl-C is one of the ways to end it
+	}
 	if report.Count > 0 {
 		err = errors.Join(err, f.say(cmd.OutOrStdout(), &report), report.Plot().SVG(picture))
 	}
