@@ -27,7 +27,9 @@ lost then. If several nodes are left, take the one that has most (LAST ENTRY, of
 
 The command says what the folder has and what may be lost, and asks, on a terminal only. What was acknowledged and is
 only on nodes that are lost is lost. The end of the log may hold writes that were never
-acknowledged; they are kept, since they may have been.
+acknowledged; they are kept, since they may have been. --dry-run says it and no more: it loses
+nothing, but opens the folder as a start of the node does, which writes to it (a batch that a
+crash tore is cut off, the state's files get other names). 'raftbus log verify' writes nothing.
 
 The node is then the only voter of a new cluster, with a new cluster id, its folder with a new
 instance: nodes of the old cluster that come back after all are refused, and do not start where
@@ -43,7 +45,7 @@ const recoverExamples = `  raftbus recover --dir data/n1 --id n1 --dry-run
   raftbus node --id n2 --join --dir data/n2 --auth-dir auth/nodes/n2      # with an empty folder; and n3
   raftbus member add n2 n3`
 
-// remains is what recover says of a folder; with --dry-run it is all that is done.
+// remains is what recover says of a folder; with --dry-run it is all that is done, though to open a folder is to write to it.
 type remains struct {
 	Node    string   `json:"node"`
 	Cluster string   `json:"cluster"`
@@ -78,7 +80,7 @@ func newRecover() *cobra.Command {
 	f.dir, f.id = folderFlags(cmd.Flags())
 	f.skip = skipFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask: for scripts")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what the folder has and what may be lost, and leave it")
+	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what the folder has and what may be lost, and recover nothing")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON: with --dry-run what the folder has, else what was done")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := errors.Join(checkFolder(*f.dir, *f.id), checkSkip(*f.skip)); err != nil {
