@@ -113,9 +113,9 @@ func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) err
 	}
 	source := backup.Source{Conn: a.conn, Prefix: f.prefix, AtLeast: atLeast, Patience: f.patience}
 	if f.base != "" {
-		base, err := os.Open(f.base)
+		base, err := openBackup(f.base)
 		if err != nil {
-			return failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
+			return err
 		}
 		defer base.Close()
 		source.Base = again{reader{ctx, base}, base}
@@ -259,14 +259,19 @@ func openFile(cmd *cobra.Command, name string) (io.ReadCloser, error) {
 	if name == "-" {
 		return io.NopCloser(reader{cmd.Context(), cmd.InOrStdin()}), nil
 	}
-	f, err := os.Open(name)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
-	case err != nil:
+	f, err := openBackup(name)
+	if err != nil {
 		return nil, err
 	}
 	return opened{reader{cmd.Context(), f}, f}, nil
+}
+
+func openBackup(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, failf(exitNotFound, "%w: name a file that 'raftbus backup' wrote", err)
+	}
+	return f, err
 }
 
 // saidTo is where a summary goes: beside a file that is itself the standard output.
