@@ -26,7 +26,7 @@ import (
 type snapDir struct {
 	fs       vfs.FS
 	dir      string
-	restored atomic.Uint64 // of the snapshot that is being installed, how much the state machine has read; 0: none is, or nobody counts
+	restored atomic.Uint64 // how much of snapshots the state machine has read, of all together; 0 where nobody counts
 }
 
 const (
@@ -238,19 +238,15 @@ func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error 
 	if err := r.move(snapIncoming, snapComplete); err != nil {
 		return fmt.Errorf("keep a received snapshot: %w", err)
 	}
-	r.restored.Store(0)
 	r.hold(true)
 	r.logger.Info("snapshot received", "from", m.From, "snapshot", c.Snapshot.String(), "bytes", r.size)
 	r.inbox.completed(raft.SnapshotStored{From: m.From, Call: m.Call, Transfer: c.Transfer, Snapshot: c.Snapshot, Time: time, Configuration: *c.Configuration})
 	return nil
 }
 
-// say answers a chunk with how much of its transfer is stored.
+// say answers a chunk with how much of its transfer is stored, and that the state machine gets on: also with an earlier transfer, for which this one waits.
 func (r *receiver) say(m rpc.Message, c *rpc.InstallSnapshotCommand, next uint64) {
-	body := &rpc.InstallSnapshotReturn{Snapshot: c.Snapshot, Transfer: c.Transfer, Next: next}
-	if r.stage == nil && next > 0 {
-		body.Restored = r.restored.Load()
-	}
+	body := &rpc.InstallSnapshotReturn{Snapshot: c.Snapshot, Transfer: c.Transfer, Next: next, Restored: r.restored.Load()}
 	r.answer(rpc.Message{From: m.To, To: m.From, Term: m.Term, Call: m.Call, Body: body})
 }
 

@@ -106,7 +106,7 @@ type InstallSnapshotReturn struct {
 	Next uint64
 	// Installed attests that the receiver's log and state hold all up to Snapshot, durably: the transfer is over.
 	Installed bool
-	// Restored is how much of the stream the receiver's state machine has taken since all of it was stored. It only shows that the receiver gets on.
+	// Restored is how much of snapshots the receiver's state machine has taken, of this one and of those before it together. It only shows that the receiver gets on.
 	Restored uint64
 }
 
