@@ -12,18 +12,21 @@ import "time"
 //   - there is none unless the last batch had several proposals, so that a client alone waits for nobody;
 //   - it ends when as many wait as most of those who were answered and those who waited already: some may be gone, and the last of many
 //     come late. Clients that come at times of their own lose that moment, and are carried in fewer batches;
+//   - it ends when commitEnough wait, whose batch costs little for each. So under overload, when more always wait, there is none;
 //   - there is none while a batch is under way, for then Core.Patience says what waits.
 //
 // The core knows nothing of it, nor of time: to it, proposals come a moment later. Where somebody drives the node by Steps there is none.
 
 const (
 	// commitDelayMax bounds a delay: where a batch takes long, as over a long way or with a slow disk, it is little beside that.
-	commitDelayMax = 10 * time.Millisecond
+	commitDelayMax = 3 * time.Millisecond
 	// commitDelayBatches bounds a delay by the last batch: where processors are short, clients take longer to come back than a batch takes, and
 	// it is then that fewer batches leave them more.
 	commitDelayBatches = 4
 	// commitDelayMin is what a delay is not worth a timer for.
 	commitDelayMin = 20 * time.Microsecond
+	// commitEnough is how many proposals are worth a batch of their own.
+	commitEnough = 256
 	// commitSiblings is how many proposals the last batch had at least, for a delay of the next one.
 	commitSiblings = 4
 )
@@ -48,7 +51,7 @@ func (d *commitDelay) committed(now time.Time, waiting int) time.Duration {
 		return 0
 	}
 	d.open = false
-	most, delay := (d.size+waiting)*7/8, min(commitDelayBatches*now.Sub(d.began), commitDelayMax)
+	most, delay := min((d.size+waiting)*7/8, commitEnough), min(commitDelayBatches*now.Sub(d.began), commitDelayMax)
 	if d.size < commitSiblings || waiting >= most || delay < commitDelayMin {
 		return 0
 	}
