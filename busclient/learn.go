@@ -64,7 +64,8 @@ func (r *roster) shares(h *rpc.Header) bool {
 func (s *Service) answerPing(p path, h *rpc.Header, ping *rpc.PingCommand, refusal, reply string) {
 	own := s.content()
 	pong := &rpc.PingReturn{
-		SenderID: s.self.ID, Timestamp: s.now().UnixNano(), Leader: own.Leader, Refusal: clip(refusal), Forgot: s.forgot(ping.Start), Full: own.Full,
+		SenderID: s.self.ID, Timestamp: s.now().UnixNano(), Leader: own.Leader, Refusal: clip(refusal), Forgot: s.forgot(ping.Start),
+		Full: own.Full, NoRoom: own.NoRoom,
 		Start:     s.starts.of(rpc.Member{ID: h.From, Instance: h.Instance}),
 		Multicast: s.several.on, Commands: own.Commands,
 	}

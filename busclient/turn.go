@@ -35,6 +35,7 @@ type Pinged struct {
 	Term     rpc.Term
 	Leader   rpc.NodeID // whom the peer follows; empty: nobody
 	Full     bool       // the peer's disk has no room for writes, or no client reaches it
+	NoRoom   bool       // the peer's disk has no room for writes
 	// Configuration is the latest committed one that the peer knows, when it is later than this node's; nil: nothing new.
 	Configuration *rpc.Configuration
 	Refusal       string // why the peer takes nothing from this node
@@ -301,7 +302,7 @@ func (c *client) pinged(p path, visit uint64, sent time.Time, o outcome) {
 func (r *Pinged) take(o outcome, middle time.Time, haveTable bool) {
 	said := o.body.(*rpc.PingReturn)
 	r.Instance, r.Boot, r.Cluster, r.Term = o.header.Instance, o.header.Boot, o.header.Cluster, o.header.Term
-	r.Leader, r.Full, r.Configuration, r.Refusal = said.Leader, said.Full, said.Configuration, said.Refusal
+	r.Leader, r.Full, r.NoRoom, r.Configuration, r.Refusal = said.Leader, said.Full, said.NoRoom, said.Configuration, said.Refusal
 	r.Offset = time.Duration(said.Timestamp - middle.UnixNano())
 	switch {
 	case r.Err != nil:

@@ -42,6 +42,7 @@ type Core struct {
 	baseDirty bool        // the log begins elsewhere, and the disk was not told yet
 
 	full     map[rpc.NodeID]bool // peers whose disks have no room, or that no client reaches, as they said last: none of them is to lead next
+	noRoom   map[rpc.NodeID]bool // peers whose disks have no room, as they said last: see Crowding
 	election election
 	office   office
 	reads    reads
@@ -65,7 +66,7 @@ func New(c Config) *Core {
 	core.must(core.log.base.Index <= c.Applied && c.Applied <= c.Last.Index,
 		"the state machine has applied %d, the log holds (%d, %d]", c.Applied, c.Base.Index, c.Last.Index)
 	core.must(c.Last.Term <= c.HardState.Term, "the log's last entry %v is of a later term than %d", c.Last, c.HardState.Term)
-	core.full = map[rpc.NodeID]bool{}
+	core.full, core.noRoom = map[rpc.NodeID]bool{}, map[rpc.NodeID]bool{}
 	core.election.links = map[rpc.NodeID]bool{}
 	core.election.leaderless = map[rpc.NodeID]uint64{}
 	core.loadConfigurations(c.Configurations)

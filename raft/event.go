@@ -37,6 +37,7 @@ type Pinged struct {
 	Leader rpc.NodeID
 	Term   rpc.Term
 	Full   bool // its disk has no room for writes, or no client reaches it
+	NoRoom bool // its disk has no room for writes
 }
 
 // Outdated: what this node stores is an old copy of what it once had, for certain (F23). It has forgotten votes and acknowledgements that

@@ -1,6 +1,10 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
+import (
+	"slices"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
 
 // Leadership transfer (thesis 3.10). The leader lets its successor catch up, taking no proposals meanwhile, and then tells it to
 // campaign at once. All of it is liveness: the successor is elected by the rules like anybody.
@@ -47,12 +51,34 @@ func (c *Core) Successor() (best rpc.NodeID) {
 	return best
 }
 
-// noteRoom notes whether a peer's disk has room, and clients reach it.
-func (c *Core) noteRoom(peer rpc.NodeID, full bool) {
-	if full {
-		c.full[peer] = true
+// Crowding are the voters whose disks have no room while a leader can do with no write for want of them: those that answer are a majority,
+// and those of them with room are none (F21). One without room goes on until it has no place for what comes next, and from then on has no part
+// in anything: were writes taken all the same, in the end nobody could lead, and nobody be read from. Empty: there is room, as far as
+// peers have said. About its own disk this node is not asked.
+func (c *Core) Crowding() (full []rpc.NodeID) {
+	if c.role != Leader || len(c.noRoom) == 0 {
+		return nil
+	}
+	answers := c.within(uint64(c.ticks.ElectionMin), func(p *progress) uint64 { return p.heard })
+	roomy := func(id rpc.NodeID) bool { return answers(id) && (id == c.id || !c.noRoom[id]) }
+	if c.quorum.have(roomy) || !c.quorum.have(answers) {
+		return nil
+	}
+	for id := range c.noRoom {
+		if id != c.id && c.quorum.voter(id) {
+			full = append(full, id)
+		}
+	}
+	slices.Sort(full)
+	return full
+}
+
+// note notes whether a peer is one of those.
+func note(those map[rpc.NodeID]bool, peer rpc.NodeID, is bool) {
+	if is {
+		those[peer] = true
 	} else {
-		delete(c.full, peer)
+		delete(those, peer)
 	}
 }
 

@@ -50,6 +50,59 @@ func TestTransferGoesToNobodyWhoseDiskIsFull(t *testing.T) {
 	require.Empty(t, s.Successor(), "it does not lead any more")
 }
 
+// Full disks are in the way where those that answer are a majority, of each half of a joint change, and those of them with room are not. A leader's
+// own disk counts as roomy: its driver looks at it (F21).
+func TestDisksCrowdOutAMajority(t *testing.T) {
+	crowding := func(c rpc.Configuration, full []rpc.NodeID, silent ...rpc.NodeID) []rpc.NodeID {
+		s := inOffice(t, c)
+		for _, id := range full {
+			s.turn(Pinged{Peer: id, Full: true, NoRoom: true})
+		}
+		for _, id := range silent {
+			s.office.peers[id].heard = s.now - uint64(s.Core.ticks.ElectionMin)
+		}
+		return s.Crowding()
+	}
+	type list = []rpc.NodeID
+	three, five := table("n1", "n2", "n3"), table("n1", "n2", "n3", "n4", "n5")
+	require.Empty(t, crowding(three, list{"n2"}))
+	require.Equal(t, list{"n2", "n3"}, crowding(three, list{"n3", "n2"}))
+	require.Empty(t, crowding(five, list{"n2", "n3"}))
+	require.Equal(t, list{"n2", "n3", "n4"}, crowding(five, list{"n2", "n3", "n4"}))
+
+	require.Empty(t, crowding(three, nil, "n3"))
+	require.Equal(t, list{"n2"}, crowding(three, list{"n2"}, "n3"), "n3 has room, and does not answer")
+	require.Empty(t, crowding(three, list{"n2"}, "n2"))
+	require.Empty(t, crowding(three, list{"n2"}, "n2", "n3"), "nothing would be committed with room either")
+
+	learning := three
+	learning.Learners = members("n4", "n5")
+	require.Empty(t, crowding(learning, list{"n4", "n5"}), "learners count for nothing")
+	s := established(t, 3)
+	s.turn(Pinged{Peer: "n2", Full: true})
+	s.turn(Pinged{Peer: "n3", Full: true})
+	require.Empty(t, s.Crowding(), "clients do not reach them, and they write all the same")
+	s.turn(Pinged{Peer: "n2", Full: true, NoRoom: true})
+	s.turn(Pinged{Peer: "n3", Full: true, NoRoom: true})
+	require.Equal(t, list{"n2", "n3"}, s.Crowding())
+	s.turn(Pinged{Peer: "n3", Outcome: PingUnclear}) // that says nothing of it
+	require.Equal(t, list{"n2", "n3"}, s.Crowding())
+	s.turn(Pinged{Peer: "n3"})
+	require.Empty(t, s.Crowding())
+	s.turn(Pinged{Peer: "n3", Full: true, NoRoom: true})
+	s.turn(Resign{})
+	require.Empty(t, s.Crowding(), "it takes none anyway")
+
+	joint := table("n1", "n2", "n3")
+	joint.Outgoing = members("n1", "n4", "n5")
+	s = inOffice(t, five)
+	s.quorum = newQuorum(&joint, s.self)
+	s.turn(Pinged{Peer: "n2", NoRoom: true}, Pinged{Peer: "n4", NoRoom: true})
+	require.Empty(t, s.Crowding())
+	s.turn(Pinged{Peer: "n2"}, Pinged{Peer: "n5", NoRoom: true})
+	require.Equal(t, list{"n4", "n5"}, s.Crowding(), "of those of before n1 alone has room")
+}
+
 func TestTransferIsRefusedWithAReason(t *testing.T) {
 	c := table("n1", "n2", "n3")
 	c.Learners = members("n4")

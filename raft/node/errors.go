@@ -11,7 +11,7 @@ var (
 	ErrBusy = errors.New("too much is waiting already")
 	// ErrTooLarge: the command does not fit in a message of the bus.
 	ErrTooLarge = errors.New("command too large for the bus")
-	// ErrFull: the disk has no room for more log or state. Reads go on.
+	// ErrFull: the disk has no room for more log or state, or too few of the others' have. Reads go on.
 	ErrFull = errors.New("no disk space left for writes")
 	// ErrUnknown: this node ceased to lead before it knew whether the change was made: look at the members. Reconfigure only.
 	ErrUnknown = errors.New("this node ceased to lead before it knew: the change may have been made, or may yet be")

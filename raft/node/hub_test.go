@@ -158,7 +158,7 @@ func (c client) Ping() error {
 func said(n *Node) busclient.Pinged {
 	content := n.PingContent()
 	conf := content.Configuration
-	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Full: content.Full, Instance: n.o.Instance}
+	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Full: content.Full, NoRoom: content.NoRoom, Instance: n.o.Instance}
 	if conf != nil {
 		p.Cluster = clusterOf(conf)
 	}

@@ -256,6 +256,7 @@ func (n *Node) lead(leading bool) {
 		return
 	}
 	n.leading, n.delay = leading, commitDelay{}
+	n.watchCrowd()
 	n.leads.Store(leading)
 	for _, changed := range n.observers {
 		changed(leading)
@@ -343,7 +344,8 @@ func (n *Node) takePing(p *ping) {
 		return
 	}
 	n.hearOutdated(p)
-	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(n.answered[p.peer]), Leader: p.leader, Term: p.term, Full: p.full})
+	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(n.answered[p.peer]), Leader: p.leader, Term: p.term, Full: p.full, NoRoom: p.noRoom})
+	n.watchCrowd()
 }
 
 // hearOutdated takes it from a peer that this node's data folder is an old copy, put back: peers that know it take nothing from this node, and

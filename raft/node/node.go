@@ -95,10 +95,11 @@ type Node struct {
 	snaps    *snapDir    // nil without a folder
 	marks    *milestones // nil: nobody wants them
 	waiters  waiters
-	reads    atomic.Int64 // reads that wait
-	requests atomic.Int64 // of administration, in the inbox
-	leads    atomic.Bool  // a hint for refusing early: the core decides
-	ahead    atomic.Int64 // how far the cluster's clock was ahead of this node's at the last tick, in ns
+	reads    atomic.Int64           // reads that wait
+	requests atomic.Int64           // of administration, in the inbox
+	crowd    atomic.Pointer[string] // whose disks have no room, while a leader takes no writes for that; nil: it does. A hint, like leads
+	leads    atomic.Bool            // a hint for refusing early: the core decides
+	ahead    atomic.Int64           // how far the cluster's clock was ahead of this node's at the last tick, in ns
 	appender *appender
 	applier  *applier
 	loader   *loader
@@ -111,6 +112,7 @@ type Node struct {
 	status  Status
 	conf    *rpc.Configuration
 	lacking bool // what a leader needs: see room
+	noRoom  bool // on the disk
 
 	stop     chan struct{} // closed to end the goroutines
 	stopOnce sync.Once

@@ -16,7 +16,7 @@ import (
 
 // Propose implements Proposer.
 func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {
-	size := len(data) + rpc.EntryOverheadBytes
+	size, crowd := len(data)+rpc.EntryOverheadBytes, n.crowd.Load()
 	switch {
 	case len(data) > n.MaxCommandBytes():
 		return ErrTooLarge
@@ -24,6 +24,8 @@ func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {
 		return ErrNotLeader
 	case !n.hasRoom():
 		return ErrFull
+	case crowd != nil:
+		return crowdedBy(*crowd)
 	case !n.waiters.reserve(size):
 		return ErrBusy
 	}
@@ -111,6 +113,7 @@ type ping struct {
 	refusal  string
 	offset   time.Duration
 	full     bool
+	noRoom   bool
 	outdated bool // by what the peer knows, this node's data folder is an old copy
 }
 
@@ -134,7 +137,7 @@ func (n *Node) Pinged(p busclient.Pinged) {
 	n.inbox.ping(ping{
 		peer: p.Peer, err: p.Err, steady: p.Steady, leader: p.Leader, term: p.Term,
 		instance: p.Instance, cluster: p.Cluster, conf: p.Configuration, refusal: p.Refusal, offset: p.Offset, full: p.Full,
-		outdated: p.Outdated,
+		noRoom: p.NoRoom, outdated: p.Outdated,
 	})
 }
 

@@ -2,12 +2,14 @@ package node
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // Room on the disk (F21), and clients that reach the node (F12). A node without room refuses writes and goes on with all else; one that no
-// client reaches votes and follows as before. A leader of which either is so hands over when there is a voter of which neither is; which one
+// client reaches votes and follows as before. Nor does a leader take writes while so many disks are full that no majority has room: what it took
+// would be the last that those could hold. A leader of which either is so hands over when there is a voter of which neither is; which one
 // that is, and whether it takes over, is the core's.
 
 // room is what the loop knows of what a leader needs beside its peers.
@@ -35,6 +37,7 @@ func (n *Node) watchRoom(ticks int) {
 	}
 	looked := r.looked
 	r.lack, r.looked = n.lack(), 0
+	n.watchCrowd()
 	switch {
 	case r.lack == "" || !n.leading:
 		r.cramped = 0
@@ -44,6 +47,30 @@ func (n *Node) watchRoom(ticks int) {
 		r.cramped = 0
 		n.yield()
 	}
+}
+
+// watchCrowd looks whether enough disks have room for what this leader takes.
+func (n *Node) watchCrowd() {
+	full, before := "", n.crowd.Load()
+	if n.leading {
+		full = join(n.core.Crowding())
+	}
+	switch {
+	case full == "" && before == nil, before != nil && *before == full:
+	case full != "":
+		n.crowd.Store(&full)
+		n.logger.Warn("so many disks are full that no majority has room: writes are refused and reads go on", "full", full)
+	case n.leading:
+		n.crowd.Store(nil)
+		n.logger.Info("a majority has room again: writes are taken")
+	default:
+		n.crowd.Store(nil)
+	}
+}
+
+// crowdedBy says whose disks are full.
+func crowdedBy(full string) error {
+	return fmt.Errorf("%w: no majority has room, since the disks of %s are full: free some space there, and writes go on by themselves", ErrFull, full)
 }
 
 func (n *Node) lack() string {

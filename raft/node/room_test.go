@@ -2,10 +2,12 @@ package node
 
 import (
 	"encoding/binary"
+	"errors"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -63,6 +65,22 @@ func (c *crowded) fill(id rpc.NodeID) {
 	c.t.Fatalf("the disk of %s does not fill up", id)
 }
 
+// cram fills a disk up from elsewhere, and drain makes room on it.
+func (c *crowded) cram(id rpc.NodeID)  { c.leave(id, 0) }
+func (c *crowded) drain(id rpc.NodeID) { c.leave(id, 1<<30) }
+
+func (c *crowded) leave(id rpc.NodeID, bytes uint64) {
+	c.disks[id].FS.(*vfs.MemFS).TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: bytes, TotalBytes: 1 << 30})
+}
+
+// reads requires that a node answers a read, and soon.
+func (c *crowded) reads(n *Node) {
+	err := errors.New("not answered")
+	require.NoError(c.t, n.ReadIndex(func(e error) { err = e }))
+	c.pass(50)
+	require.NoError(c.t, err, c.trail.String())
+}
+
 // others are all nodes but one.
 func (c *crowded) others(than rpc.NodeID) (list []rpc.NodeID) {
 	for _, id := range c.ids {
@@ -73,7 +91,7 @@ func (c *crowded) others(than rpc.NodeID) (list []rpc.NodeID) {
 	return list
 }
 
-// A leader whose disk is full hands over to a voter whose disk has room, and writes go on (F21; the simulator's S7).
+// A leader whose disk is full hands over to a voter whose disk has room, and writes go on as soon as a majority has some (F21; the simulator's S7).
 func TestALeaderWithoutRoomHandsOverToAVoterWithRoom(t *testing.T) {
 	for seed := range uint64(5) {
 		c := newCrowded(t, seed)
@@ -83,7 +101,13 @@ func TestALeaderWithoutRoomHandsOverToAVoterWithRoom(t *testing.T) {
 		c.fill(first)
 		c.pass(2 * c.hub.nodes[first].ticks().ElectionMin)
 		require.Equal(t, rest[1], c.leader().id(), c.trail.String())
+		require.ErrorIs(t, c.leader().Propose([]byte("12345678"), nil), ErrFull, "it alone has room")
+		term := c.leader().Status().Term
+		delete(c.full, rest[0])
+		c.pass(50)
 		c.add(1, 2, 3)
+		require.Equal(t, rest[1], c.leader().id(), c.trail.String())
+		require.Equal(t, term, c.leader().Status().Term, "leadership went in circles")
 	}
 }
 
@@ -91,8 +115,8 @@ func TestALeaderWithoutRoomHandsOverToAVoterWithRoom(t *testing.T) {
 func TestALeaderStaysWhileNoDiskHasRoom(t *testing.T) {
 	c := newCrowded(t, 11)
 	first := c.leader()
-	for _, id := range append(c.others(first.id()), first.id()) {
-		c.fill(id)
+	for _, id := range c.ids {
+		c.cram(id)
 	}
 	term := first.Status().Term
 	c.pass(10 * first.ticks().ElectionMax)
@@ -107,10 +131,69 @@ func TestALeaderStaysWhileNoDiskHasRoom(t *testing.T) {
 	require.ErrorContains(t, reason, "no voter that has room on its disk")
 
 	next := c.others(first.id())[1]
-	delete(c.full, next)
+	c.drain(next)
 	c.pass(3 * first.ticks().ElectionMin)
 	require.Equal(t, next, c.leader().id(), c.trail.String())
+	require.ErrorContains(t, c.leader().Propose([]byte("12345678"), nil), "the disks of "+join(c.others(next))+" are full")
+	c.reads(c.leader())
+	c.drain(first.id())
+	c.pass(50)
 	c.add(1, 2, 3)
+}
+
+// A leader whose disk has room takes no writes while no majority has any: what the full ones could still hold ends, and with it they would be
+// out, and nobody lead (F21). Those it took are answered, reads go on, and writes do when there is room.
+func TestALeaderTakesNoWritesWhileNoMajorityHasRoom(t *testing.T) {
+	for seed := range uint64(5) {
+		c := newCrowded(t, seed)
+		first := c.leader()
+		rest, term := c.others(first.id()), first.Status().Term
+		c.full[rest[0]], c.full[rest[1]] = true, true
+		taken, answered := 0, 0
+		var refused error
+		for range 200 {
+			err := first.Propose(make([]byte, 1000), func(any, rpc.EntryID) { answered++ })
+			switch {
+			case err == nil:
+				require.NoError(t, refused, "none is taken before there is room")
+				taken++
+			case refused == nil:
+				refused = err
+			}
+			c.pass(5)
+		}
+		require.ErrorIs(t, refused, ErrFull, c.trail.String())
+		require.ErrorContains(t, refused, "the disks of "+join(rest)+" are full: free some space")
+		require.Positive(t, taken)
+		require.Equal(t, taken, answered)
+		c.pass(10 * first.ticks().ElectionMax)
+		require.Equal(t, first.id(), c.leader().id(), c.trail.String())
+		require.Equal(t, term, first.Status().Term, "leadership went in circles")
+		require.False(t, first.Status().Full, "its disk has room")
+		c.reads(first)
+
+		delete(c.full, rest[1])
+		c.pass(50)
+		c.add(1, 2, 3)
+	}
+}
+
+// One that has been full is no matter while the others have room; it is when one of those goes away, and no more when that is back.
+func TestALeaderTakesNoWritesWhileWhoHasRoomIsAway(t *testing.T) {
+	c := newCrowded(t, 11)
+	first := c.leader()
+	rest := c.others(first.id())
+	c.cram(rest[0])
+	c.pass(100)
+	c.add(1, 2, 3)
+	c.crash(rest[1])
+	c.pass(first.ticks().ElectionMin + 50)
+	require.ErrorContains(t, first.Propose([]byte("12345678"), nil), "the disks of "+string(rest[0])+" are full")
+	c.reads(first)
+	c.back(rest[1], 99)
+	c.pass(100)
+	c.add(4, 5, 6)
+	require.Equal(t, first.id(), c.leader().id(), c.trail.String())
 }
 
 // A leader that no client reaches hands over to a voter that they reach, once and for good (F12). Writes are taken all the while.
@@ -123,6 +206,7 @@ func TestALeaderThatNoClientReachesHandsOver(t *testing.T) {
 		c.pass(3 * first.ticks().ElectionMin)
 		require.Equal(t, rest[1], c.leader().id(), c.trail.String())
 		require.False(t, first.Status().Full, "its disk has room")
+		require.NoError(t, c.leader().Propose([]byte("12345678"), nil), "all disks have room")
 		c.add(1, 2, 3)
 		c.pass(10 * first.ticks().ElectionMax)
 		require.Equal(t, rest[1], c.leader().id())
@@ -140,6 +224,7 @@ func TestALeaderStaysWhileClientsReachNobody(t *testing.T) {
 	c.pass(10 * first.ticks().ElectionMax)
 	require.Equal(t, first.id(), c.leader().id(), c.trail.String())
 	require.Equal(t, term, first.Status().Term, "leadership went in circles")
+	require.NoError(t, first.Propose([]byte("12345678"), nil), "the one that no client reaches has room")
 	c.add(1, 2, 3)
 	c.deaf[rest[1]] = false
 	c.pass(3 * first.ticks().ElectionMin)

@@ -67,6 +67,7 @@ func (n *Node) publish() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lacking = n.room.lack != ""
+	n.noRoom = n.room.lack == lackRoom
 	if n.core != nil {
 		n.status.Status = n.core.Status()
 		return
@@ -85,5 +86,5 @@ func (n *Node) publish() {
 func (n *Node) PingContent() busclient.PingContent {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Configuration: n.conf, Full: n.lacking, Commands: n.commands}
+	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Configuration: n.conf, Full: n.lacking, NoRoom: n.noRoom, Commands: n.commands}
 }

@@ -79,7 +79,7 @@ func (m *manual) tryStart(id rpc.NodeID, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	m.logs[id], err = wal.Open(m.disks[id], m.folders[id].Path("wal"), wal.Options{Inline: true, LogID: 1, SegmentBytes: 16 << 10, ReportDamaged: true})
+	m.logs[id], err = wal.Open(m.disks[id], m.folders[id].Path("wal"), wal.Options{Inline: true, LogID: 1, SegmentBytes: 16 << 10, ReportDamaged: true, KeepFreeBytes: 1})
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,9 @@ type PingReturn struct {
 	// Commands is the newest version of commands that the answering node's state machine applies; 0: it does not say. Who proposes one of
 	// a later version than all members know, stops those that do not (F28).
 	Commands uint64
+	// NoRoom: the answering node's disk has no room for writes, whoever reaches it. A leader takes none while too few have room (F21). Earlier
+	// releases do not say it.
+	NoRoom bool
 }
 
 // Start is a process that was started on a data folder.

@@ -233,6 +233,7 @@ func (r *PingReturn) fields(w *walk) {
 	starts(w, 10, &r.Starts)
 	boolean(w, 11, &r.Multicast)
 	varint(w, 12, &r.Commands)
+	boolean(w, 13, &r.NoRoom)
 }
 
 func (e *Entry) fields(w *walk) {
