@@ -20,12 +20,15 @@ type crowded struct {
 	full, deaf map[rpc.NodeID]bool
 }
 
-func newCrowded(t *testing.T, seed uint64) *crowded {
+func newCrowded(t *testing.T, seed uint64) *crowded { return newCrowdedWith(t, seed, segmentBytes) }
+
+func newCrowdedWith(t *testing.T, seed uint64, segment int64) *crowded {
 	c := &crowded{full: map[rpc.NodeID]bool{}, deaf: map[rpc.NodeID]bool{}}
-	c.manual = newManualWith(t, seed, func(o *Options) {
+	c.manual = newStrangersWith(t, seed, segment, func(o *Options) {
 		id := o.Config.Self().ID()
 		o.Deaf = func() bool { return c.deaf[id] }
 	}, "n1", "n2", "n3")
+	c.greet()
 	for _, id := range c.ids {
 		c.disks[id].Hook(func(op waltest.Op) error {
 			if c.full[id] && op.Kind == waltest.Create && strings.HasPrefix(op.Name, c.folders[id].Path("wal")) {
@@ -229,4 +232,29 @@ func TestALeaderStaysWhileClientsReachNobody(t *testing.T) {
 	c.deaf[rest[1]] = false
 	c.pass(3 * first.ticks().ElectionMin)
 	require.Equal(t, rest[1], c.leader().id(), c.trail.String())
+}
+
+// What is proposed in one burst and needs a larger segment than the one that is ready goes into that in pieces, if the disks of all fill
+// up at that moment: a leader leads on, and reads go on, with no room for another segment anywhere.
+func TestABurstGoesIntoTheSegmentThatIsReady(t *testing.T) {
+	for _, burst := range []int{30, 45, 55} { // of 8 KB: what one segment takes, and more than that
+		c := newCrowdedWith(t, 11, 256<<10)
+		first := c.leader()
+		c.add(1, 2, 3)
+		for _, id := range c.ids {
+			require.False(t, c.hub.nodes[id].Status().Full)
+			c.full[id] = true
+		}
+		answered := 0
+		for range burst {
+			require.NoError(t, first.Propose(make([]byte, 8000), func(any, rpc.EntryID) { answered++ }))
+		}
+		c.pass(5 * first.ticks().ElectionMax)
+		require.Equal(t, burst, answered, c.trail.String())
+		require.Equal(t, first.id(), c.leader().id())
+		read := errors.New("not answered")
+		require.NoError(t, first.ReadIndex(func(err error) { read = err }))
+		c.pass(50)
+		require.NoError(t, read)
+	}
 }

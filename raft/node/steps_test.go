@@ -33,7 +33,8 @@ type manual struct {
 	trail   bytes.Buffer // of all nodes: what happened, in order
 	options func(*Options)
 	joins   map[rpc.NodeID]bool
-	chunk   int // bytes of snapshots' chunks
+	chunk   int   // bytes of snapshots' chunks
+	segment int64 // bytes of the log's segments
 }
 
 func newManual(t *testing.T, seed uint64, ids ...rpc.NodeID) *manual {
@@ -46,13 +47,21 @@ func newManualWith(t *testing.T, seed uint64, options func(*Options), ids ...rpc
 	return m
 }
 
+// segmentBytes is the size of the segments of a log, where a test does not say otherwise.
+const segmentBytes = 16 << 10
+
 // newStrangers is a group whose nodes have not heard of each other yet.
 func newStrangers(t *testing.T, seed uint64, options func(*Options), ids ...rpc.NodeID) *manual {
+	return newStrangersWith(t, seed, segmentBytes, options, ids...)
+}
+
+// newStrangersWith has the logs' segments of so many bytes.
+func newStrangersWith(t *testing.T, seed uint64, segment int64, options func(*Options), ids ...rpc.NodeID) *manual {
 	m := &manual{
 		group: &group{t: t, hub: newHub(), ids: ids, limits: coreLimits(), logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}},
 		disks: map[rpc.NodeID]*waltest.FS{},
 		dice:  rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), steps: map[rpc.NodeID]*Steps{}, vaults: map[rpc.NodeID]*vault{}, folders: map[rpc.NodeID]*Folder{},
-		options: options, joins: map[rpc.NodeID]bool{}, chunk: 256,
+		options: options, joins: map[rpc.NodeID]bool{}, chunk: 256, segment: segment,
 	}
 	for i, id := range ids {
 		m.disks[id] = waltest.New()
@@ -79,7 +88,7 @@ func (m *manual) tryStart(id rpc.NodeID, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	m.logs[id], err = wal.Open(m.disks[id], m.folders[id].Path("wal"), wal.Options{Inline: true, LogID: 1, SegmentBytes: 16 << 10, ReportDamaged: true, KeepFreeBytes: 1})
+	m.logs[id], err = wal.Open(m.disks[id], m.folders[id].Path("wal"), wal.Options{Inline: true, LogID: 1, SegmentBytes: m.segment, ReportDamaged: true, KeepFreeBytes: 1})
 	if err != nil {
 		return err
 	}

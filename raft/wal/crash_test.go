@@ -164,6 +164,49 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	require.Greater(t, images, 500)
 }
 
+// TestCrashWhileALargerSegmentIsMade: power is lost while a segment that is ready is replaced by a larger one, which has room or has
+// not. The next start finds the one or the other, and no half of either.
+func TestCrashWhileALargerSegmentIsMade(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		l, fs, m, big := withReady(t, true)
+		j := &journal{acked: m, underway: m.with(big)}
+		images, sizes := 0, map[int]bool{}
+		fs.Hook(func(op waltest.Op) error {
+			if !op.Kind.Changes() {
+				return nil
+			}
+			for _, mode := range waltest.Modes {
+				for seed := range uint64(8) {
+					disk, what := fs.Crash(mode, seeded(seed)), fmt.Sprintf("full %v, mode %v, seed %d, before %+v", full, mode, seed, op)
+					sizes[len(readFile(t, disk, "/log/"+segmentName(2)))] = true
+					j.survivor(t, disk, what)
+					names, err := disk.List("/log")
+					require.NoError(t, err)
+					require.NotContains(t, strings.Join(names, " "), tempSuffix, what)
+					images++
+				}
+			}
+			if full && op.Kind == waltest.Rename {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		if err := l.Append(big); full {
+			require.ErrorIs(t, err, ErrFull)
+			require.Len(t, sizes, 1)
+			fs.Hook(nil)
+			m = fillsReady(t, l, m, "")
+		} else {
+			require.NoError(t, err)
+			require.Len(t, sizes, 2, "the ready one, and the larger one")
+			m = j.underway
+			fs.Hook(nil)
+		}
+		require.GreaterOrEqual(t, images, 6*32)
+		endsAs(t, l, fs, m, "")
+	}
+}
+
 // crashTwice crashes again at every operation of the recovery from a first crash.
 func crashTwice(t *testing.T, j *journal, fs *waltest.FS, rng *rand.Rand) {
 	var again []*waltest.FS

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -358,4 +359,137 @@ func TestFullForOneLargeBatch(t *testing.T) {
 	l = openTest(t, fs)
 	m.check(t, l)
 	require.NoError(t, l.Close())
+}
+
+// withReady is a log with some entries, whose next segment is ready; and one batch that needs a larger segment than that.
+func withReady(t *testing.T, inline bool) (l *Log, fs *waltest.FS, m model, big Batch) {
+	fs = waltest.New()
+	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID, Inline: inline})
+	require.NoError(t, err)
+	b := Batch{Entries: entries(1, 1, 3)}
+	require.NoError(t, l.Append(b))
+	require.NoError(t, l.Room())
+	require.Eventually(t, l.prep.hasReady, retryWithin, retryEvery)
+	return l, fs, model{}.with(b), Batch{Entries: []rpc.Entry{{Index: 3, Term: 1, Data: make([]byte, 60<<10)}}}
+}
+
+// fillsReady appends entries until the segment that was ready is in use, and checks that they are there to stay.
+func fillsReady(t *testing.T, l *Log, m model, what string) model {
+	for i := rpc.Index(len(m[0].log) + 1); l.Stats().Segments < 2; i++ {
+		b := Batch{Entries: entries(1, i, i+1)}
+		require.NoError(t, l.Append(b), "%s, entry %d", what, i)
+		m = m.with(b)
+	}
+	m.check(t, l)
+	return m
+}
+
+// endsAs closes a log, which leaves neither a file open nor a temporary one behind, and finds it again as it was.
+func endsAs(t *testing.T, l *Log, fs *waltest.FS, m model, what string) {
+	require.NoError(t, l.Close(), what)
+	require.Zero(t, fs.OpenFiles(), "%s: files left open", what)
+	names, err := fs.List("/log")
+	require.NoError(t, err)
+	require.NotContains(t, strings.Join(names, " "), tempSuffix, what)
+	fs.Hook(nil)
+	for _, fs := range []*waltest.FS{fs.Crash(waltest.KeepNothing, nil), fs} {
+		l = openTest(t, fs)
+		m.check(t, l)
+		require.NoError(t, l.Close())
+	}
+}
+
+// TestReadySegmentIsKept: wherever the space ends while a segment of a large batch's size is made, down to its rename, the one that
+// is ready stays ready. There is no room for another of the usual size beside it (F21).
+func TestReadySegmentIsKept(t *testing.T) {
+	for _, inline := range []bool{false, true} {
+		for n := 1; n <= 5; n++ { // create, write, two syncs, rename
+			what := fmt.Sprintf("inline %v, operation %d", inline, n)
+			l, fs, m, big := withReady(t, inline)
+			var left atomic.Int64
+			left.Store(int64(n))
+			fs.Hook(func(op waltest.Op) error {
+				if op.Kind != waltest.Remove && op.Kind.Changes() && strings.HasSuffix(op.Name, tempSuffix) && left.Add(-1) <= 0 {
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			require.ErrorIs(t, l.Append(big), ErrFull, what)
+			require.LessOrEqual(t, left.Load(), int64(0), what)
+			m = fillsReady(t, l, m, what)
+			endsAs(t, l, fs, m, what)
+		}
+	}
+}
+
+// TestReadySegmentIsUsedOnAFullDisk: one that is ready is taken although a larger one was asked for last and has no place.
+func TestReadySegmentIsUsedOnAFullDisk(t *testing.T) {
+	l, fs, m, _ := withReady(t, false)
+	fs.Hook((&quota{fs, 2}).hook)
+	l.prep.ask(request{place{testLogID, 2}, 64 << 10})
+	require.Eventually(t, func() bool { return errors.Is(l.Room(), ErrFull) }, retryWithin, retryEvery)
+	m = fillsReady(t, l, m, "")
+	endsAs(t, l, fs, m, "")
+}
+
+// TestSegmentInUseIsNotReplaced: one that was ready is taken while a larger one is written in its place, which then is given up.
+func TestSegmentInUseIsNotReplaced(t *testing.T) {
+	l, fs, m, _ := withReady(t, false)
+	written, gate := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Sync && op.Name == "/log/"+segmentName(2)+tempSuffix {
+			once.Do(func() {
+				close(written)
+				<-gate
+			})
+		}
+		return nil
+	})
+	l.prep.ask(request{place{testLogID, 2}, 64 << 10})
+	<-written
+	m = fillsReady(t, l, m, "")
+	close(gate)
+	require.Eventually(t, l.prep.hasReady, retryWithin, retryEvery, "the one after it")
+	require.NoError(t, l.Room())
+	require.EqualValues(t, 8<<10, len(readFile(t, fs, "/log/"+segmentName(2))))
+	endsAs(t, l, fs, m, "")
+}
+
+// TestReadySegmentIsClosed: a log that ends while a larger segment is made, or because it can not be, leaves no file open.
+func TestReadySegmentIsClosed(t *testing.T) {
+	l, fs, m, big := withReady(t, false)
+	written, gate := make(chan struct{}), make(chan struct{})
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Create && strings.HasSuffix(op.Name, tempSuffix) {
+			close(written)
+			<-gate
+		}
+		return nil
+	})
+	l.prep.ask(request{place{testLogID, 2}, 64 << 10})
+	<-written
+	go func() {
+		for !l.prep.stopped() {
+			time.Sleep(retryEvery)
+		}
+		close(gate)
+	}()
+	endsAs(t, l, fs, m, "closed meanwhile")
+
+	for n := 1; n <= 5; n++ {
+		l, fs, m, big = withReady(t, true)
+		left, what := n, fmt.Sprintf("EIO at operation %d", n)
+		fs.Hook(func(op waltest.Op) error {
+			if op.Kind.Changes() && strings.HasSuffix(op.Name, tempSuffix) {
+				if left--; left == 0 {
+					return syscall.EIO
+				}
+			}
+			return nil
+		})
+		require.ErrorIs(t, l.Append(big), ErrFailed, what)
+		require.ErrorIs(t, l.Append(Batch{Entries: entries(1, 3, 4)}), ErrFailed, what)
+		endsAs(t, l, fs, m, what)
+	}
 }

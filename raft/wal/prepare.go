@@ -82,7 +82,7 @@ func (p *preparer) ask(r request) {
 }
 
 // take returns a segment as asked for, waiting while it is being made, but not for a full disk. A ready one that is too
-// small is made anew.
+// small is replaced by a larger one, if there is room for that beside it.
 func (p *preparer) take(r request) (*segment, error) {
 	if p.inline {
 		p.ask(r)
@@ -96,8 +96,8 @@ func (p *preparer) take(r request) (*segment, error) {
 	for p.err == nil && !p.fits(r) {
 		p.changed.Wait()
 	}
-	if p.err != nil {
-		return nil, p.err
+	if p.err != nil && (!isFull(p.err) || !p.fits(r)) {
+		return nil, p.err // that a larger one has no place is no reason to go without the one that is there
 	}
 	s := p.ready
 	p.ready, p.taken = nil, s.segment
@@ -107,21 +107,29 @@ func (p *preparer) take(r request) (*segment, error) {
 // fits reports whether what is ready will do for r. The caller holds mu.
 func (p *preparer) fits(r request) bool { return p.ready != nil && p.ready.size >= r.size }
 
-// begin reports whether r is still to be made. While it is being made nothing is ready, so that a file is never replaced
-// under a segment in use.
-func (p *preparer) begin(r request) (bool, error) {
+// begin reports whether r is still to be made. What is ready stays so meanwhile: there may be no room for a larger one.
+func (p *preparer) begin(r request) bool {
 	p.mu.Lock()
-	if r.place.segment <= p.taken || p.fits(r) {
-		p.mu.Unlock()
-		return false, nil
+	defer p.mu.Unlock()
+	if r.place.segment > p.taken && !p.fits(r) {
+		return true
 	}
-	small := p.ready
-	p.ready = nil
-	p.mu.Unlock()
-	if small == nil {
-		return true, nil
+	p.err = nil // if the disk was full, then for one that nobody waits for any more
+	return false
+}
+
+// claim is asked for the name of the segment whose temporary file is whole. From then on nothing is ready, so that no file is
+// replaced under a segment in use; was that taken while the file was written, the name is not to be had. It returns the smaller
+// one that was ready, if any: that has the name until the rename.
+func (p *preparer) claim(r request) (small *segment, granted bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if r.place.segment <= p.taken {
+		return nil, false
 	}
-	return true, small.file.Close()
+	small = p.ready
+	p.ready, p.err = nil, nil
+	return small, true
 }
 
 // status is nil, or why no segment can be had, or should be.
@@ -155,10 +163,19 @@ func (f folder) hasFree(bytes int64) bool {
 	return err != nil || usage.AvailBytes >= uint64(bytes)
 }
 
-func (p *preparer) set(s *segment, err error) {
+// set has s ready.
+func (p *preparer) set(s *segment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ready, p.err = s, err
+	p.ready, p.err = s, nil
+	p.changed.Broadcast()
+}
+
+// refuse says why what was asked for is not to be had. What is ready stays, to be used if the disk is full, and else to be closed.
+func (p *preparer) refuse(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.err = err
 	p.changed.Broadcast()
 }
 
@@ -238,23 +255,41 @@ func (p *preparer) attempt(r request) error {
 	switch {
 	case err == nil && s == nil:
 	case err == nil:
-		p.set(s, nil)
+		p.set(s)
 	case isFull(err):
-		p.set(nil, ErrFull)
+		p.refuse(ErrFull)
 	default:
 		// On a failing disk the log stops as a whole: the next segment is not worth a second opinion (D5).
-		p.set(nil, fmt.Errorf("prepare segment %s: %w", segmentName(r.place.segment), err))
+		p.refuse(fmt.Errorf("prepare segment %s: %w", segmentName(r.place.segment), err))
 	}
 	return err
 }
 
 // make returns nil if there is nothing to be made any more.
 func (p *preparer) make(r request) (*segment, error) {
-	if wanted, err := p.begin(r); !wanted || err != nil {
-		return nil, err
+	if !p.begin(r) {
+		return nil, nil
 	}
 	if p.look(); p.keepFree > 0 && !p.folder.hasFree(p.keepFree+r.size) {
 		return nil, ErrFull
 	}
-	return p.folder.makeSegment(r.place, r.size, p.stop)
+	if err := p.folder.writeTemp(r.place, r.size, p.stop); err != nil {
+		return nil, err
+	}
+	small, granted := p.claim(r)
+	if !granted {
+		return nil, p.folder.removeTemp(r.place)
+	}
+	err := p.folder.rename(r.place)
+	switch {
+	case small == nil:
+	case isFull(err):
+		p.set(small) // nothing came of the rename: the file has its name still
+	default:
+		_ = small.file.Close() // nothing was ever written to it
+	}
+	if err != nil {
+		return nil, err
+	}
+	return p.folder.settle(r.place, r.size)
 }

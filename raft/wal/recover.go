@@ -111,7 +111,7 @@ func (l *Log) removeTemps(names []string) error {
 func (l *Log) start(spare *segment) {
 	l.prep = startPreparer(l.folder, l.options)
 	if spare != nil {
-		l.prep.set(spare, nil)
+		l.prep.set(spare)
 		return
 	}
 	l.askNext()

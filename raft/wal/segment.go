@@ -112,14 +112,37 @@ func syncDir(fs vfs.FS, dir string) error {
 // makeSegment makes the file of a segment, filled with the preallocation pattern and durable under its name. It stops early
 // when stop is closed. What it leaves behind when it fails has a temporary name or is a whole, empty segment.
 func (f folder) makeSegment(p place, size int64, stop <-chan struct{}) (*segment, error) {
-	name := segmentName(p.segment)
-	temp := f.path(name + tempSuffix)
-	if err := f.writeEmpty(temp, p, size, stop); err != nil {
-		return nil, errors.Join(err, f.removeIfThere(temp))
-	}
-	if err := f.fs.Rename(temp, f.path(name)); err != nil {
+	if err := f.writeTemp(p, size, stop); err != nil {
 		return nil, err
 	}
+	if err := f.rename(p); err != nil {
+		return nil, err
+	}
+	return f.settle(p, size)
+}
+
+func (f folder) temp(p place) string { return f.path(segmentName(p.segment) + tempSuffix) }
+
+func (f folder) removeTemp(p place) error { return f.removeIfThere(f.temp(p)) }
+
+// writeTemp writes the whole file, and syncs it, under its temporary name.
+func (f folder) writeTemp(p place, size int64, stop <-chan struct{}) error {
+	if err := f.writeEmpty(f.temp(p), p, size, stop); err != nil {
+		return errors.Join(err, f.removeTemp(p))
+	}
+	return nil
+}
+
+// rename gives the whole file its name, which an unused segment may have.
+func (f folder) rename(p place) error {
+	if err := f.fs.Rename(f.temp(p), f.path(segmentName(p.segment))); err != nil {
+		return errors.Join(err, f.removeTemp(p))
+	}
+	return nil
+}
+
+// settle makes the file's name durable, and opens it.
+func (f folder) settle(p place, size int64) (*segment, error) {
 	if err := f.sync(); err != nil {
 		return nil, err
 	}
