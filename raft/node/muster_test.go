@@ -41,7 +41,7 @@ func TestCommitDelayIsBounded(t *testing.T) {
 		waiting int
 		want    time.Duration
 	}{
-		{"four times as the batch took", commitSiblings, 900 * time.Microsecond, 0, 3600 * time.Microsecond},
+		{"four times as the batch took", commitSiblings, 700 * time.Microsecond, 0, 2800 * time.Microsecond},
 		{"at most", 1000, time.Minute, 0, commitDelayMax},
 		{"few were answered", commitSiblings - 1, time.Millisecond, 0, 0},
 		{"one was", 1, time.Millisecond, 0, 0},
