@@ -458,7 +458,7 @@ func TestSegmentInUseIsNotReplaced(t *testing.T) {
 
 // TestReadySegmentIsClosed: a log that ends while a larger segment is made, or because it can not be, leaves no file open.
 func TestReadySegmentIsClosed(t *testing.T) {
-	l, fs, m, big := withReady(t, false)
+	l, fs, m, _ := withReady(t, false)
 	written, gate := make(chan struct{}), make(chan struct{})
 	fs.Hook(func(op waltest.Op) error {
 		if op.Kind == waltest.Create && strings.HasSuffix(op.Name, tempSuffix) {
@@ -478,7 +478,7 @@ func TestReadySegmentIsClosed(t *testing.T) {
 	endsAs(t, l, fs, m, "closed meanwhile")
 
 	for n := 1; n <= 5; n++ {
-		l, fs, m, big = withReady(t, true)
+		l, fs, m, big := withReady(t, true)
 		left, what := n, fmt.Sprintf("EIO at operation %d", n)
 		fs.Hook(func(op waltest.Op) error {
 			if op.Kind.Changes() && strings.HasSuffix(op.Name, tempSuffix) {
