@@ -111,8 +111,8 @@ func (o *office) hold(e *rpc.Entry) {
 // the bus busy at once; with more, under load, batches are only smaller, and each costs what one costs.
 const batchesMax = 2
 
-// batchEnough is how many proposals are worth a batch of their own beside any other: what a batch costs is little for each of them.
-const batchEnough = 256
+// BatchEnough is how many proposals are worth a batch of their own beside any other: what a batch costs is little for each of them.
+const BatchEnough = 256
 
 // Patience is how many proposals had better wait for a batch that is under way, for more to go with them: fewer than it has itself, so that
 // each of the two costs about as little; all, when there are two.
@@ -126,7 +126,7 @@ func (c *Core) Patience() int {
 	case batchesMax:
 		return math.MaxInt
 	default:
-		return min(int(o.batches[0]-c.commit), batchEnough) - 1
+		return min(int(o.batches[0]-c.commit), BatchEnough) - 1
 	}
 }
 

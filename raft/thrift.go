@@ -27,7 +27,7 @@ func (c *Core) note() { c.office.noted = noted{c.log.last, c.commit} }
 func (c *Core) spares(id rpc.NodeID, p *progress, nearest []rpc.NodeID) bool {
 	o := &c.office
 	return c.thrifty && !slices.Contains(nearest, id) && p.replicating && !o.transfer.active() &&
-		p.next > o.noted.last && p.told >= o.noted.commit && c.log.last+1-p.next < batchEnough
+		p.next > o.noted.last && p.told >= o.noted.commit && c.log.last+1-p.next < BatchEnough
 }
 
 // nearest are the voters that are spoken to first, as many of the foremost as it takes for a quorum; own: this node is one of it. The result is

@@ -123,7 +123,7 @@ func TestThriftyLeaderPassesOverWhoCannotBeReached(t *testing.T) {
 
 func TestThriftyLeaderHasNoSpareLackMuch(t *testing.T) {
 	s := thrifty(t)
-	require.Equal(t, []rpc.NodeID{"n2"}, s.put(batchEnough-1))
+	require.Equal(t, []rpc.NodeID{"n2"}, s.put(BatchEnough-1))
 	require.Equal(t, []rpc.NodeID{"n2", "n3"}, s.put(1))
 }
 

@@ -12,15 +12,22 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
 
+// onBus is a connection to a NATS server of the test's own.
+func onBus(t *testing.T) *nats.Conn {
+	t.Helper()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	return conn
+}
+
 // Whoever may answer on the bus fills neither the memory nor the time of who asks, and a question leaves nothing behind.
 func TestWhoAnswersTooMuchIsNotListenedToForEver(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	loud, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer loud.Close()
+	loud := onBus(t)
 	flood := func(id func(i int) string) nats.MsgHandler {
 		return func(m *nats.Msg) {
 			for i := 0; t.Context().Err() == nil; i++ {
@@ -31,12 +38,12 @@ func TestWhoAnswersTooMuchIsNotListenedToForEver(t *testing.T) {
 			}
 		}
 	}
-	_, err = loud.Subscribe(busclient.StatusSubject("many", busclient.AllNodes), flood(func(i int) string { return fmt.Sprintf("n%d", i) }))
+	_, err := loud.Subscribe(busclient.StatusSubject("many", busclient.AllNodes), flood(func(i int) string { return fmt.Sprintf("n%d", i) }))
 	require.NoError(t, err)
 	_, err = loud.Subscribe(busclient.StatsSubject("one", busclient.AllNodes), flood(func(int) string { return "n1" }))
 	require.NoError(t, err)
 	require.NoError(t, loud.Flush())
-	conn, err := nats.Connect(server.URL())
+	conn, err := nats.Connect(loud.ConnectedUrl())
 	require.NoError(t, err)
 	defer conn.Close()
 

@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
 
@@ -33,13 +32,8 @@ func TestExitCodesWithoutAnAnswer(t *testing.T) {
 
 // A signal ends a watch, which is no error; of what is there it ends only a part.
 func TestASignalEndsAWatch(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = conn.Subscribe("raftbus.kv.watch.app", func(m *nats.Msg) {
+	conn := onBus(t)
+	_, err := conn.Subscribe("raftbus.kv.watch.app", func(m *nats.Msg) {
 		var request struct{ Deliver string }
 		_ = json.Unmarshal(m.Data, &request)
 		_ = m.Respond([]byte(`{"watch":"w","pending":2}`))
@@ -51,7 +45,7 @@ func TestASignalEndsAWatch(t *testing.T) {
 	require.NoError(t, conn.Flush())
 	for args, want := range map[string]error{"--no-values": nil, "--current": context.Canceled} {
 		ctx, cancel := context.WithCancel(t.Context())
-		err := execute(t, ctx, &endAt{word: "color", end: cancel}, "kv", "watch", "app", args, "--nats", server.URL())
+		err := execute(t, ctx, &endAt{word: "color", end: cancel}, "kv", "watch", "app", args, "--nats", conn.ConnectedUrl())
 		require.ErrorIs(t, err, want, args)
 	}
 }

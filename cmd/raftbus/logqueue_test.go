@@ -13,10 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-
-	"github.com/raftbus/raftbus/busclient/embedded"
 )
 
 // A stderr that nobody reads stops nobody who logs, and costs no more than its bound (K64).
@@ -68,13 +65,8 @@ func TestNodesOutliveWhoReadsTheirLog(t *testing.T) {
 	require.NoError(t, dev.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, dev.Wait(), line)
 
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
-	one := exec.Command("raftbus", "node", "--id", "n1", "--members", "n1", "--insecure", "--log-level", "debug", "--dir", t.TempDir(), "--nats", server.URL())
+	conn := onBus(t)
+	one := exec.Command("raftbus", "node", "--id", "n1", "--members", "n1", "--insecure", "--log-level", "debug", "--dir", t.TempDir(), "--nats", conn.ConnectedUrl())
 	withoutReader(t, one)
 	require.NoError(t, one.Start())
 	require.Eventually(t, func() bool {

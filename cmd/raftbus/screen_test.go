@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/creack/pty"
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/term"
 
@@ -28,12 +27,7 @@ func TestScreenOfATerminal(t *testing.T) {
 	before, err := term.GetState(int(tty.Fd()))
 	require.NoError(t, err)
 
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
+	conn := onBus(t)
 
 	s, err := newScreen(tty, tty)
 	require.NoError(t, err)

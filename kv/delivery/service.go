@@ -187,7 +187,7 @@ type Status struct {
 	Consumers int  // that it serves
 	Hosts     int  // nodes that can serve, as far as it knows
 	Account   int  // consumers of the account, on all nodes
-	// LeftOut counts entries that consumers were not sent, since they are larger than max_payload.
+	// LeftOut counts entries that consumers were not sent, since they are larger than max_payload; again if one is looked at again.
 	LeftOut uint64
 }
 

@@ -1,6 +1,10 @@
 package node
 
-import "time"
+import (
+	"time"
+
+	"github.com/raftbus/raftbus/raft"
+)
 
 // Group commit, with a commit delay. A batch of proposals costs much whatever is in it (a sync on each node, messages and their answers, those who
 // are woken), and each proposal in it little. Clients that wait for an answer before they ask again come back together, a moment after a commit
@@ -12,7 +16,7 @@ import "time"
 //   - there is none unless the last batch had several proposals, so that a client alone waits for nobody;
 //   - it ends when as many wait as most of those who were answered and those who waited already: some may be gone, and the last of many
 //     come late. Clients that come at times of their own lose that moment, and are carried in fewer batches;
-//   - it ends when commitEnough wait, whose batch costs little for each. So under overload, when more always wait, there is none;
+//   - it ends when raft.BatchEnough wait, whose batch costs little for each. So under overload, when more always wait, there is none;
 //   - there is none while a batch is under way, for then Core.Patience says what waits.
 //
 // The core knows nothing of it, nor of time: to it, proposals come a moment later. Where somebody drives the node by Steps there is none.
@@ -25,8 +29,6 @@ const (
 	commitDelayBatches = 4
 	// commitDelayMin is what a delay is not worth a timer for.
 	commitDelayMin = 20 * time.Microsecond
-	// commitEnough is how many proposals are worth a batch of their own.
-	commitEnough = 256
 	// commitSiblings is how many proposals the last batch had at least, for a delay of the next one.
 	commitSiblings = 4
 )
@@ -51,7 +53,7 @@ func (d *commitDelay) committed(now time.Time, waiting int) time.Duration {
 		return 0
 	}
 	d.open = false
-	most, delay := min((d.size+waiting)*7/8, commitEnough), min(commitDelayBatches*now.Sub(d.began), commitDelayMax)
+	most, delay := min((d.size+waiting)*7/8, raft.BatchEnough), min(commitDelayBatches*now.Sub(d.began), commitDelayMax)
 	if d.size < commitSiblings || waiting >= most || delay < commitDelayMin {
 		return 0
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -22,8 +23,8 @@ func TestCommitDelayAwaitsMostOfThoseAnswered(t *testing.T) {
 	d, delay := delayAfter(30, 400*time.Microsecond, 10)
 	require.Equal(t, 1600*time.Microsecond, delay)
 	require.Equal(t, 34, d.patience(), "thirty-five of forty are enough")
-	many, _ := delayAfter(1000, time.Millisecond, commitEnough-1)
-	require.Equal(t, commitEnough-1, many.patience(), "and of a thousand so many")
+	many, _ := delayAfter(1000, time.Millisecond, raft.BatchEnough-1)
+	require.Equal(t, raft.BatchEnough-1, many.patience(), "and of a thousand so many")
 	require.Zero(t, d.committed(delayStart, 20), "it is begun once")
 	require.Equal(t, 34, d.patience())
 	d.expire(delayStart.Add(2000*time.Microsecond - 1))
@@ -46,7 +47,7 @@ func TestCommitDelayIsBounded(t *testing.T) {
 		{"few were answered", commitSiblings - 1, time.Millisecond, 0, 0},
 		{"one was", 1, time.Millisecond, 0, 0},
 		{"most wait already", 10, time.Millisecond, 70, 0},
-		{"enough wait already", 10_000, time.Millisecond, commitEnough, 0},
+		{"enough wait already", 10_000, time.Millisecond, raft.BatchEnough, 0},
 		{"a batch that takes next to nothing", 100, commitDelayMin/commitDelayBatches - 1, 0, 0},
 		{"a clock that was set back", 100, -time.Second, 0, 0},
 	} {

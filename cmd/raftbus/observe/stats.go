@@ -148,7 +148,7 @@ type Watches struct {
 	Consumers int  `json:"consumers"` // that it serves
 	Hosts     int  `json:"hosts"`     // nodes that can serve watchers, as this one knows
 	Account   int  `json:"account"`   // watches of the account on all nodes, which are bounded
-	// LeftOut counts entries that watches were not sent, since they are larger than max_payload.
+	// LeftOut counts entries that watches were not sent, since they are larger than max_payload; again if one is looked at again.
 	LeftOut uint64 `json:"left_out"`
 }
 
