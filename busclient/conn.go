@@ -33,8 +33,10 @@ const (
 	connectTimeout    = time.Second
 	reconnectWait     = 100 * time.Millisecond
 	reconnectJitter   = 100 * time.Millisecond
+	// keepAliveInterval is how often a server is asked for a sign of life: see lanelife.go for how long one may be amiss.
 	keepAliveInterval = time.Second
-	keepAliveMissed   = 2
+	// keepAliveMissed is for a server that sends, and for so many seconds answers no ping.
+	keepAliveMissed = 30
 	// writeTimeout bounds how long a server that reads no more can hold up whoever publishes.
 	writeTimeout = time.Second
 	// unsubscribeTimeout bounds the wait for a handler that is running when its subscription ends.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/busclient/internal/unsent"
 )
 
 // lane is what outlives a reconnect: who is subscribed, and the connection of the moment.
@@ -70,6 +72,7 @@ func (l *lane) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	unsent.Bound(socket)
 	c := newLaneConn(l, socket)
 	l.mu.Lock()
 	before, closed := l.now.Swap(c), l.closed

@@ -31,6 +31,7 @@ type laneConn struct {
 	closed  atomic.Bool
 	gone    chan struct{} // closed with closed
 	outlet  outlet
+	life    life
 
 	maxPayload atomic.Int64 // as the server said; 0: it did not
 	headers    atomic.Bool  // the server takes them
@@ -56,7 +57,8 @@ type sidOwner struct {
 func newLaneConn(l *lane, socket net.Conn) *laneConn {
 	c := &laneConn{Conn: socket, lane: l, sids: map[string]sidOwner{}, buffer: make([]byte, readBytes), handing: newTurn(), gone: make(chan struct{})}
 	c.scan.find, c.scan.hand, c.scan.final = c.find, c.hand, l.refused
-	c.outlet.init(socket, &l.drains)
+	c.outlet.init(socket, &l.drains, &c.life)
+	time.AfterFunc(lookInterval, c.look)
 	return c
 }
 
@@ -78,17 +80,28 @@ func (c *laneConn) Read(b []byte) (int, error) {
 			if c.out = c.scan.stop(nil); len(c.out) > 0 {
 				break
 			}
-			return c.Conn.Read(b)
+			return c.receive(b)
 		}
-		n, err := c.Conn.Read(c.buffer)
+		n, err := c.receive(c.buffer)
 		c.handOut(c.buffer[:n])
 		if err != nil && len(c.out) == 0 {
-			return 0, c.outlet.cause(err)
+			return 0, err
 		}
 	}
 	n := copy(b, c.out)
 	c.out = c.out[n:]
 	return n, nil
+}
+
+func (c *laneConn) receive(b []byte) (int, error) {
+	c.life.reading.Store(true)
+	n, err := c.Conn.Read(b)
+	c.life.reading.Store(false)
+	c.life.sign()
+	if err != nil {
+		err = c.outlet.cause(err)
+	}
+	return n, err
 }
 
 func (c *laneConn) handOut(b []byte) {

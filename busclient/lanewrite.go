@@ -20,6 +20,7 @@ type outlet struct {
 	socket net.Conn
 	try    attempt
 	drains *sync.WaitGroup
+	life   *life
 
 	mu       sync.Mutex
 	waiting  pile
@@ -31,8 +32,8 @@ type outlet struct {
 	failure  error
 }
 
-func (o *outlet) init(socket net.Conn, drains *sync.WaitGroup) {
-	o.socket, o.drains, o.taken.L = socket, drains, &o.mu
+func (o *outlet) init(socket net.Conn, drains *sync.WaitGroup, life *life) {
+	o.socket, o.drains, o.life, o.taken.L = socket, drains, life, &o.mu
 	if direct, ok := socket.(syscall.Conn); ok {
 		o.try.open(direct)
 	}
@@ -163,6 +164,9 @@ func (o *outlet) writeAll(pieces [][]byte) error {
 			if _, err := o.socket.Write(chunk); err != nil {
 				return err
 			}
+			if o.try.raw != nil {
+				o.life.sign() // what did not fit at first does now: the other end took what was before
+			}
 			piece = piece[len(chunk):]
 		}
 	}
@@ -188,6 +192,13 @@ func (o *outlet) next(written [][]byte, err error) [][]byte {
 	return pieces
 }
 
+// giveUp fails the connection for a cause that is not a write's.
+func (o *outlet) giveUp(cause error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fail(cause)
+}
+
 // fail closes the socket, so that NATS's client connects anew. o.mu is held.
 func (o *outlet) fail(err error) {
 	if !o.closed {
@@ -210,7 +221,7 @@ func (o *outlet) end() {
 	o.taken.Broadcast()
 }
 
-// cause is the failed write that a failed read is due to, if it is.
+// cause is what a failed read is due to, if it is not the read's own: a failed write, or a connection given up.
 func (o *outlet) cause(err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()

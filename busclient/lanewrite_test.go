@@ -39,7 +39,7 @@ type opaque struct{ net.Conn }
 func newOutlet(t testing.TB, socket net.Conn) *outlet {
 	var drains sync.WaitGroup
 	o := &outlet{}
-	o.init(socket, &drains)
+	o.init(socket, &drains, &life{})
 	t.Cleanup(func() {
 		o.close()
 		socket.Close()

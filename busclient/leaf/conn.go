@@ -27,8 +27,6 @@ const (
 	// writeTimeout bounds how long a server may take for writeBytes.
 	writeTimeout = 2 * time.Second
 	writeBytes   = 256 << 10
-	// unsentBytesMax bounds what waits in the system to be sent: the system's own bound is megabytes, and behind as much on a slow way pings come late.
-	unsentBytesMax = 128 << 10
 	// The wait between two attempts doubles, and each is half chance.
 	waitMin = 100 * time.Millisecond
 	waitMax = 500 * time.Millisecond

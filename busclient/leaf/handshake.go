@@ -14,6 +14,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/raftbus/raftbus/busclient/internal/unsent"
 )
 
 // speaks is the release of nats-server whose leaf protocol this package was written to, for leafnodes{min_version}.
@@ -74,9 +76,7 @@ func (s *settings) dial(ctx context.Context, to endpoint) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	if socket, is := raw.(*net.TCPConn); is {
-		_ = boundUnsent(socket) // without it slow connections are lost under load, as they were
-	}
+	unsent.Bound(raw) // without it slow connections are lost under load, as they were
 	l := &link{Conn: raw, raw: raw, to: to}
 	unblock := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer unblock()

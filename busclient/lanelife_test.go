@@ -1,0 +1,124 @@
+package busclient
+
+// When the other end of a connection is taken for dead, and when not (F9, F10; the silent one: TestAHalfOpenConnectionIsNoticed).
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// longerThanSilence is for how long no answer to a ping comes in what is no silence all the same.
+const longerThanSilence = lookInterval*silentLooksMax + 2*time.Second
+
+// played is a server's side that one client connects to: serve is given what it writes.
+func played(t *testing.T, serve func(c net.Conn, lines *bufio.Scanner)) (url string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil { // a way has no room for what waits
+			return
+		}
+		fmt.Fprint(c, "INFO {\"max_payload\":1048576,\"headers\":true}\r\n")
+		lines := bufio.NewScanner(paced{c})
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() && lines.Text() != "PING" {
+		}
+		fmt.Fprint(c, "PONG\r\n")
+		serve(c, lines)
+		_, _ = io.Copy(io.Discard, c)
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return "nats://" + l.Addr().String()
+}
+
+// paced reads 800 KiB in a second at most.
+type paced struct{ net.Conn }
+
+func (c paced) Read(b []byte) (int, error) {
+	time.Sleep(20 * time.Millisecond) // the way's, of which the other end knows nothing
+	return c.Conn.Read(b[:min(len(b), 16<<10)])
+}
+
+// Of a flood the answers to pings are behind: what comes is a sign of life.
+func TestAFloodIsNoSilence(t *testing.T) {
+	t.Parallel() // it mostly waits
+	over := make(chan error, 1)
+	c := dialUp(t, played(t, func(c net.Conn, _ *bufio.Scanner) {
+		began := time.Now()
+		for time.Since(began) < longerThanSilence {
+			if _, err := fmt.Fprint(c, "MSG x 1 1\r\n1\r\n"); err != nil {
+				over <- err
+				return
+			}
+			time.Sleep(100 * time.Millisecond) // rarer than messages are, more often than looks
+		}
+		over <- nil
+	}), RoleClient)
+	require.NoError(t, await(t, over))
+	up, _ := c.Up()
+	require.True(t, up)
+	require.Zero(t, c.Stats().Disconnects)
+}
+
+// On a slow way pings, and what is answered, wait behind what was sent before: what is taken of it is a sign of life.
+func TestASlowWayIsNoSilence(t *testing.T) {
+	t.Parallel() // it mostly waits
+	const messages = 9
+	all := make(chan int, 1)
+	c := dialUp(t, played(t, func(c net.Conn, lines *bufio.Scanner) {
+		n := 0
+		for n < messages && lines.Scan() {
+			switch line := lines.Text(); {
+			case line == "PING":
+				fmt.Fprint(c, "PONG\r\n")
+			case strings.HasPrefix(line, "PUB "):
+				n++
+			}
+		}
+		all <- n
+	}), RoleClient)
+	for range messages { // in all more than 5 s of it
+		require.NoError(t, c.Publish("x", "", []byte(strings.Repeat("x", 500_000))))
+	}
+	require.Equal(t, messages, await(t, all))
+	require.Zero(t, c.Stats().Disconnects)
+}
+
+// Silence is counted while it is listened to, and from the last sign on.
+func TestSilenceIsCounted(t *testing.T) {
+	silence := func(l *life) (looks int) {
+		for looks = 1; !l.ended(); looks++ {
+			require.LessOrEqual(t, looks, silentLooksMax)
+		}
+		return looks
+	}
+	l := &life{}
+	for range 2 * silentLooksMax {
+		require.False(t, l.ended(), "nobody reads: it is this end that is slow")
+	}
+	l.reading.Store(true)
+	require.Equal(t, silentLooksMax, silence(l))
+
+	l = &life{}
+	l.reading.Store(true)
+	for range silentLooksMax {
+		require.False(t, l.ended())
+		require.False(t, l.ended())
+		l.sign()
+	}
+	require.Equal(t, silentLooksMax+1, silence(l), "the first look finds the sign")
+}
