@@ -30,9 +30,9 @@ const (
 // How long things may take on a connection. Writes must be back within 3 s of the return of NATS (F5), and a half-open
 // connection must be noticed within 4 s (F10).
 const (
-	connectTimeout    = time.Second
-	reconnectWait     = 100 * time.Millisecond
-	reconnectJitter   = 100 * time.Millisecond
+	connectTimeout  = time.Second
+	reconnectWait   = 100 * time.Millisecond
+	reconnectJitter = 100 * time.Millisecond
 	// keepAliveInterval is how often a server is asked for a sign of life: see lanelife.go for how long one may be amiss.
 	keepAliveInterval = time.Second
 	// keepAliveMissed is for a server that sends, and for so many seconds answers no ping.

@@ -332,11 +332,21 @@ func (s *Service) propose(r *request, w work) {
 	inPart := r.logged.Swap(true)
 	r.trace.proposed()
 	err := s.node.Propose(w.command, func(result any, at rpc.EntryID) {
+		if refused, is := result.(error); is {
+			s.refused(r, inPart, refused)
+			return
+		}
 		r.trace.applied(at)
 		s.applied(r, w, result)
 	})
+	if err != nil {
+		s.refused(r, inPart, err)
+	}
+}
+
+// refused ends a request that the node did not log, or not its last part.
+func (s *Service) refused(r *request, inPart bool, err error) {
 	switch {
-	case err == nil:
 	case inPart:
 		s.drop(r)
 	case errors.Is(err, node.ErrBusy):

@@ -152,6 +152,29 @@ func TestTransferLeadership(t *testing.T) {
 	require.ErrorIs(t, answers[0], ErrNotTransferred)
 }
 
+// What is proposed while leadership is handed over, by a leader that still takes proposals, is known not to be logged: whoever asked is told at
+// once, and does not wait in vain.
+func TestAProposalDuringAHandOverIsAnswered(t *testing.T) {
+	m := newManual(t, 7, "n1", "n2", "n3")
+	m.add(numbers(1, 20)...)
+	old, to := m.leader(), m.follower()
+	var answers []any
+	require.NoError(t, old.TransferLeadership(to, func(error) {}))
+	turn := func() {
+		_, err := m.steps[old.id()].Turn(0)
+		require.NoError(t, err)
+	}
+	turn()
+	for range 2 {
+		require.NoError(t, old.Propose(make([]byte, 8), func(result any, at rpc.EntryID) { answers = append(answers, result, at) }))
+		turn()
+	}
+	require.Equal(t, []any{ErrBusy, rpc.EntryID{}, ErrBusy, rpc.EntryID{}}, answers)
+	require.Zero(t, old.waiters.bytes, "what it had reserved is given back")
+	m.run(50)
+	require.Equal(t, to, m.leader().id())
+}
+
 // Whoever asked for a change is answered also when the leader is cut off before it is through, or stops.
 func TestChangeIsAnsweredByADeposedLeader(t *testing.T) {
 	for _, stop := range []bool{false, true} {

@@ -206,11 +206,17 @@ func (n *Node) rememberProposals(answers []raft.Proposed, list []proposal) {
 	for _, a := range answers {
 		p := &list[a.Ticket]
 		size := len(p.data) + rpc.EntryOverheadBytes
-		if a.Refusal != raft.RefusedNot {
-			n.waiters.release(size) // deposed since it was accepted: silence (design section 4)
+		switch a.Refusal {
+		case raft.RefusedNot:
+			n.waiters.add(a.ID, size, p.done)
 			continue
+		case raft.RefusedBusy: // as while leadership is being handed over
+			if p.done != nil {
+				p.done(ErrBusy, rpc.EntryID{})
+			}
+		default: // deposed since it was accepted: silence (design section 4)
 		}
-		n.waiters.add(a.ID, size, p.done)
+		n.waiters.release(size)
 	}
 }
 

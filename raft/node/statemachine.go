@@ -57,8 +57,9 @@ type Snapshot interface {
 type Proposer interface {
 	// Propose asks for a command to be logged, and returns at once. An error (ErrNotLeader, ErrBusy, ErrTooLarge,
 	// ErrFull, ErrStopped) means that this node certainly did not log it; done is not called. Otherwise done is called at most
-	// once, by who applies (one goroutine at a time), with the result that Apply gave: it must not block. It is never called for
-	// a command whose outcome this node does not learn (it was deposed, or stops): that outcome is unknown.
+	// once: by who applies (one goroutine at a time), with the result that Apply gave; or, maybe on another goroutine, with ErrBusy as the
+	// result, where this node did not log it after all. It must not block. It is never called for a command whose outcome this node does
+	// not learn (it was deposed, or stops): that outcome is unknown.
 	Propose(data []byte, done func(result any, at rpc.EntryID)) error
 
 	// ReadIndex calls done(nil) once a quorum has confirmed, in a round begun after this call, that this node leads,

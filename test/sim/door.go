@@ -54,6 +54,10 @@ func (d *door) handle(o *op) {
 func (d *door) write(r request) {
 	w := d.process.world
 	err := d.process.raft.Propose(r.op.encoded, func(result any, at rpc.EntryID) {
+		if result == raftnode.ErrBusy {
+			d.refuse(r)
+			return
+		}
 		w.must(at.Index <= w.watch.last() && w.watch.at(at.Index).term == at.Term, "I10", "%v answers a client for %v, which is not committed", d.process, at)
 		outcome := result.(store.Result)
 		if outcome.Code == store.Done || d.leadsSince(r) {

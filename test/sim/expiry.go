@@ -48,7 +48,7 @@ func (d *door) proposeExpiry(items []command.ExpireItem) {
 			return
 		}
 		d.expiry.open, d.expiry.next = false, d.process.node.clock.read()
-		if r := result.(store.Result); r.Count == 0 || len(items) < d.process.world.plan.expireMax {
+		if r, is := result.(store.Result); !is || r.Count == 0 || len(items) < d.process.world.plan.expireMax {
 			d.expiry.next += expiryPeriod
 		}
 	}

@@ -49,10 +49,13 @@ func (r *Replica) open(ctx context.Context, version uint64) error {
 	}
 	select {
 	case result := <-done:
-		if _, applied := result.(store.Result); !applied {
-			return node.ErrUnknown
+		switch result := result.(type) {
+		case store.Result:
+			return nil
+		case error:
+			return result // it was not logged
 		}
-		return nil
+		return node.ErrUnknown
 	case <-ctx.Done():
 		return ctx.Err()
 	}
