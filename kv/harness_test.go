@@ -27,6 +27,7 @@ type solo struct {
 	observers []func(bool)
 	leading   bool
 	refusal   error // of Propose
+	late      error // of Propose too, told to done
 	readBusy  error // of ReadIndex
 	hold      bool  // keep what comes, until release
 	held      []func()
@@ -67,6 +68,12 @@ func (n *solo) Propose(data []byte, done func(any, rpc.EntryID)) error {
 		return node.ErrNotLeader
 	case n.refusal != nil:
 		return n.refusal
+	case n.late != nil:
+		late := n.late
+		n.mu.Unlock()
+		defer n.mu.Lock() // for the one above
+		done(late, rpc.EntryID{})
+		return nil
 	}
 	n.run(func() {
 		at := n.store.Applied()

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // inflight holds the requests that are being carried out, oldest first, within bounds. A request is claimed once, by whoever
@@ -57,11 +59,8 @@ func (f *inflight) add(r *request) bound {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := &f.clients[r.client]
-	switch {
-	case f.count >= f.countMax || f.count > 0 && f.bytes+r.weight > f.bytesMax:
-		return tooMany
-	case c.count >= f.clientCountMax || c.count > 0 && c.bytes+r.weight > f.clientBytesMax:
-		return tooManyOfClient
+	if found := f.boundOf(c, r.weight); found != fits {
+		return found
 	}
 	f.count++
 	f.bytes += r.weight
@@ -75,6 +74,25 @@ func (f *inflight) add(r *request) bound {
 	}
 	f.last = r
 	return fits
+}
+
+// boundOf is what a request of a client does not fit into. f.mu is held.
+func (f *inflight) boundOf(c *client, weight int) bound {
+	switch {
+	case f.count >= f.countMax || f.count > 0 && f.bytes+weight > f.bytesMax:
+		return tooMany
+	case c.count >= f.clientCountMax || c.count > 0 && c.bytes+weight > f.clientBytesMax:
+		return tooManyOfClient
+	}
+	return fits
+}
+
+// full reports whether a message would be over a bound as a request.
+func (f *inflight) full(m *nats.Msg) bool {
+	client := f.clientOf(m.Reply)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.boundOf(&f.clients[client], m.Size()+requestOverheadBytes) != fits
 }
 
 // clientOf is the place of the client whose answer goes to a subject: to its inbox, and a token that tells its requests apart. Who makes an

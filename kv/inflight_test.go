@@ -84,6 +84,27 @@ func TestABurstIsRefusedOneByOne(t *testing.T) {
 	r.service.refusals.end()
 }
 
+// F26: of a flood most is not even read, or NATS would end the connection that the node reads it from. Others are served.
+func TestAFloodIsNotRead(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.RequestsMax, o.lookEvery = 16, time.Hour })
+	other := r.another()
+	r.node.set(func(n *solo) { n.hold = true })
+	for range 4 {
+		r.sendHeld("kv.put.app.a", "v")
+	}
+	read, err := r.send("kv.no.such", "").NextMsg(10 * time.Second) // there are refusals left
+	require.NoError(t, err)
+	requireError(t, UnknownOp, read)
+	r.service.refusals.left.Store(0)
+	unread := r.send("kv.no.such", "")
+	require.Eventually(t, func() bool { return r.service.Figures().Unanswered == 1 }, 10*time.Second, time.Millisecond)
+	put := other.sendHeld("kv.put.app.b", "v")
+	r.node.release()
+	require.Contains(t, string(r.answered(put).Data), `"revision"`)
+	r.silentSoFar(unread)
+	requireError(t, UnknownOp, r.answered(r.send("kv.no.such", ""))) // there is room: it is read
+}
+
 func TestOneClientMayHaveAPartOfTheBytesInFlight(t *testing.T) {
 	r := newLeader(t, func(o *Options) { o.RequestBytesMax, o.ClientPercent = 100_000, 10 })
 	other := r.another()

@@ -182,6 +182,16 @@ func TestBusyAndFullOnlyWhenLeadershipIsShown(t *testing.T) {
 	}
 }
 
+// L9: the node took a proposal, and did not log it all the same.
+func TestWhatIsRefusedLateIsTold(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.late = node.ErrBusy })
+	requireError(t, Busy, r.answered(r.send("kv.put.app.k", "v")))
+	r.settled()
+	r.node.set(func(n *solo) { n.late = nil })
+	r.expectError(KeyNotFound, "kv.get.app.k", "")
+}
+
 func TestRefusalIsNotToldByADeposedNode(t *testing.T) {
 	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.refusal, n.leading = node.ErrBusy, true })

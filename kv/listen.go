@@ -128,7 +128,7 @@ func (s *Service) subscribe() error {
 }
 
 func (s *Service) subscribeTo(subject string, take nats.MsgHandler) (subscription, error) {
-	take = s.unlessOrder(s.unlessHushed(take))
+	take = s.unlessOrder(s.unlessHushed(s.unlessLost(take)))
 	var sub *nats.Subscription
 	var err error
 	if s.lane != nil {
