@@ -34,6 +34,7 @@ type lane struct {
 	mu          sync.Mutex
 	closed      bool
 	subscribers map[string][]*subscriber // by subject
+	sweepAt     int                      // so many subjects
 }
 
 // newLane makes a lane for a connection with these options: it dials as they would.
@@ -124,6 +125,24 @@ func (l *lane) join(subject string, s *subscriber) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.subscribers[subject] = append(l.alive(subject, nil), s)
+	l.sweep()
+}
+
+// sweepMin is how many subjects are kept whether anybody is subscribed or not.
+const sweepMin = 64
+
+// sweep forgets subjects whose subscriptions have ended by NATS's client, of which the lane is not told, when there may be as many of them as of
+// others. l.mu is held.
+func (l *lane) sweep() {
+	if len(l.subscribers) < max(l.sweepAt, sweepMin) {
+		return
+	}
+	for subject := range l.subscribers {
+		if l.subscribers[subject] = l.alive(subject, nil); len(l.subscribers[subject]) == 0 {
+			delete(l.subscribers, subject)
+		}
+	}
+	l.sweepAt = 2 * len(l.subscribers)
 }
 
 // alive are those on a subject who have not ended, without one. l.mu is held.

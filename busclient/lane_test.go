@@ -463,6 +463,20 @@ func TestASubscriptionBesideADrainedOne(t *testing.T) {
 	}
 }
 
+// What NATS's client has ended is not kept for ever by the lane.
+func TestALaneForgetsWhatHasEnded(t *testing.T) {
+	c := dialUp(t, startNATS(t).URL(), RoleClient)
+	for i := range 10 * sweepMin {
+		sub, err := c.SubscribeMsgs(fmt.Sprintf("x.%d", i), func(*nats.Msg) {})
+		require.NoError(t, err)
+		if i > 0 { // the first stays
+			require.NoError(t, sub.Unsubscribe())
+		}
+	}
+	require.LessOrEqual(t, len(c.lane.subscribers), sweepMin)
+	require.Contains(t, c.lane.subscribers, "x.0")
+}
+
 // NATS hears at once of the end of a connection that has failed, also where what was written does not get through, so that it brings nothing to
 // who is not there (L2). What a connection had to say that is closed is heard.
 func TestAConnectionThatFailedIsReset(t *testing.T) {

@@ -33,10 +33,11 @@ func (r *rig) stopNATS() {
 }
 
 // startNATS has NATS come back where it was, and returns when the service's connection is there again. The client is another.
-func (r *rig) startNATS() {
+func (r *rig) startNATS(change ...func(*server.Options)) {
 	at, err := url.Parse(r.bus.ClientURL())
 	require.NoError(r, err)
-	r.bus = newBus(r.T, func(o *server.Options) { o.Port, err = strconv.Atoi(at.Port()) })
+	change = append(change, func(o *server.Options) { o.Port, err = strconv.Atoi(at.Port()) })
+	r.bus = newBus(r.T, change...)
 	require.NoError(r, err)
 	r.Cleanup(func() { r.bus.Shutdown(); r.bus.WaitForShutdown() })
 	require.Eventually(r, r.service.conn.IsConnected, 5*time.Second, time.Millisecond)

@@ -122,6 +122,16 @@ func (f *inflight) claim(r *request) bool {
 	return f.take(r)
 }
 
+// log notes that a request is about to be logged. inPart: some of it was before. false: it was claimed; who claimed it may have said that it was not.
+func (f *inflight) log(r *request) (inPart, waits bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !r.waits {
+		return false, false
+	}
+	return r.logged.Swap(true), true
+}
+
 // waiting reports whether nobody has claimed a request.
 func (f *inflight) waiting(r *request) bool {
 	f.mu.Lock()

@@ -9,7 +9,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // What a node may say when it leads, when it does not, and when that changed meanwhile (design section 4; C5).
@@ -190,6 +192,53 @@ func TestWhatIsRefusedLateIsTold(t *testing.T) {
 	r.settled()
 	r.node.set(func(n *solo) { n.late = nil })
 	r.expectError(KeyNotFound, "kv.get.app.k", "")
+}
+
+// inHand is a put that somebody has in hand, with where its answer comes.
+func (r *rig) inHand(key string) (*request, work, *nats.Subscription) {
+	r.Helper()
+	inbox, err := r.client.SubscribeSync(r.client.NewRespInbox())
+	require.NoError(r, err)
+	require.NoError(r, r.client.Flush())
+	q := r.service.newRequest(&nats.Msg{Subject: "raftbus.kv.put.app." + key, Reply: inbox.Subject})
+	q.fail = func(f *failure) []reply { return r.service.message(nil, &call{kind: "put"}, f) }
+	require.Equal(r, fits, r.service.inflight.add(q))
+	return q, work{command: command.Command{Write: &command.Write{Bucket: "app", Key: key}}.Encode()}, inbox
+}
+
+// C5, K25: who was told that nothing was done can be sure of it, however long a prober or a reader had the request in hand; and what came before another may
+// have led is not logged.
+func TestWhatIsOverdueIsNotLogged(t *testing.T) {
+	r := newLeader(t, nil)
+	before := r.store.Applied()
+	put, w, inbox := r.inHand("a")
+	r.service.expire(time.Now().Add(time.Hour))
+	told, err := inbox.NextMsg(5 * time.Second)
+	require.NoError(t, err)
+	requireError(t, Unavailable, told)
+	r.service.propose(put, w)
+	require.Equal(t, before, r.store.Applied(), "told that it was not done")
+
+	put, w, _ = r.inHand("b")
+	r.stepDown()
+	r.lead()
+	r.service.propose(put, w)
+	require.Equal(t, before, r.store.Applied(), "of an earlier term")
+	r.settled()
+}
+
+// A node that leads again before it has noticed that it did not in between begins anew: another made a bucket meanwhile.
+func TestANodeThatLeadsAgainListensAnew(t *testing.T) {
+	r := newLeader(t, nil)
+	r.service.listenMu.Lock()
+	r.node.lead(false)
+	at := r.store.Applied()
+	add := command.Command{AddBucket: &command.AddBucket{Name: "made-meanwhile", Settings: command.Settings{History: 1}}}
+	_, err := r.store.Apply([]rpc.Entry{{Index: at.Index + 1, Term: 1, Kind: rpc.EntryCommand, Data: add.Encode()}})
+	require.NoError(t, err)
+	r.node.lead(true)
+	r.service.listenMu.Unlock()
+	require.Eventually(t, func() bool { return r.hears("made-meanwhile") }, 5*time.Second, time.Millisecond)
 }
 
 func TestRefusalIsNotToldByADeposedNode(t *testing.T) {

@@ -64,15 +64,17 @@ func (s *Service) listen() {
 func (s *Service) listenIfLeading() bool {
 	s.listenMu.Lock()
 	defer s.listenMu.Unlock()
-	want := isLeading(s.epoch.Load()) && !s.draining && !s.withheld
-	switch {
-	case want && s.subs == nil:
+	epoch := s.epoch.Load()
+	want := isLeading(epoch) && !s.draining && !s.withheld
+	if s.subs != nil && (!want || epoch != s.listensFor) { // another may have led since: what it changed is not known, what came then is not ours
+		s.unsubscribe()
+	}
+	if want && s.subs == nil {
+		s.listensFor = epoch
 		s.buckets.forget()
 		if err := s.subscribe(); err != nil {
 			s.logger.Warn("leading, but cannot listen to clients; trying again", "error", err)
 		}
-	case !want && s.subs != nil:
-		s.unsubscribe()
 	}
 	return s.subs != nil
 }
@@ -163,6 +165,7 @@ func (s *Service) unsubscribe() {
 func (s *Service) expire(now time.Time) {
 	for _, r := range s.inflight.overdue(now) {
 		if !s.leadsSince(r) {
+			s.figures.unanswered.Add(1)
 			s.inflight.free(r)
 			continue
 		}

@@ -188,7 +188,7 @@ func (s *Service) message(body any, c *call, f *failure) []reply {
 
 func (s *Service) success(body any) (reply, *failure) {
 	if raw, is := body.(reply); is {
-		return raw, nil // a value that fitted in a message with its put's headers fits with ours
+		return raw, s.tooLarge(raw)
 	}
 	data, err := encode(body)
 	if err != nil {
@@ -199,6 +199,14 @@ func (s *Service) success(body any) (reply, *failure) {
 			len(data), limit, headerReply, replyRaw)
 	}
 	return reply{data: data}, nil
+}
+
+// tooLarge is of a raw value: one that fitted in a message with its put's headers fits with ours, unless max_payload was lowered since (F11).
+func (s *Service) tooLarge(raw reply) *failure {
+	if size, limit := raw.size(), s.maxPayload(); int64(size) > limit {
+		return TooLarge.says("the value and its headers have %d bytes, and the bus carries %d now: raise max_payload of the NATS servers", size, limit)
+	}
+	return nil
 }
 
 // headerText makes a text fit for a header: it may quote what a client sent.

@@ -136,12 +136,13 @@ type Service struct {
 	closed  sync.Once
 	wg      sync.WaitGroup
 
-	listenMu sync.Mutex
-	subs     []subscription          // nil: not listening
-	bare     map[string]subscription // to the bare subjects of buckets
-	draining bool                    // do not listen
-	withheld bool                    // nor then
-	ended    []chan struct{}         // of the subscriptions being drained
+	listenMu   sync.Mutex
+	subs       []subscription          // nil: not listening
+	listensFor uint64                  // the epoch of subs
+	bare       map[string]subscription // to the bare subjects of buckets
+	draining   bool                    // do not listen
+	withheld   bool                    // nor then
+	ended      []chan struct{}         // of the subscriptions being drained
 
 	hush hush
 
@@ -326,10 +327,18 @@ func (s *Service) giveUp(r *request, f *failure) {
 	}
 }
 
-// propose has a write logged. A node that does not lead says nothing: another may have carried out a copy. Nor is anything said of a
+// propose has a write logged, unless its client has been told that it is overdue and was not (C5), or another node may have led since it came, and
+// carried out a copy (K25). A node that does not lead says nothing: another may have carried out a copy. Nor is anything said of a
 // request that has been carried out in part.
 func (s *Service) propose(r *request, w work) {
-	inPart := r.logged.Swap(true)
+	if !s.leadsSince(r) {
+		s.drop(r)
+		return
+	}
+	inPart, waits := s.inflight.log(r)
+	if !waits {
+		return
+	}
 	r.trace.proposed()
 	err := s.node.Propose(w.command, func(result any, at rpc.EntryID) {
 		if refused, is := result.(error); is {
@@ -429,14 +438,20 @@ func (s *Service) refuse(r *request, f *failure) {
 	r.msg.Data, r.work = nil, work{} // many may wait
 	err := s.node.ReadIndex(func(err error) {
 		if err != nil || !s.leadsSince(r) {
-			s.refusals.end()
+			s.unheard()
 			return
 		}
 		s.answer(answer{request: r, failure: f})
 	})
 	if err != nil {
-		s.refusals.end()
+		s.unheard()
 	}
+}
+
+// unheard ends a refusal that is not told.
+func (s *Service) unheard() {
+	s.figures.unanswered.Add(1)
+	s.refusals.end()
 }
 
 // answer passes an answer to the replier. It never blocks: the queue has room for all that may be in hand at a time, but for

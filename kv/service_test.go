@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
@@ -246,6 +247,15 @@ func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {
 	require.Contains(t, string(r.ask("kv.get.app.k", "", headerReply, replyRaw).Data), `"value":""`)
 	require.Equal(t, nats.CONNECTED, r.service.conn.Status())
 	require.Zero(t, r.service.conn.Reconnects)
+}
+
+// F11: max_payload is lowered, and the bus does not carry what it carried.
+func TestARawValueThatIsTooLargeNowIsAnError(t *testing.T) {
+	r := newLeader(t, nil)
+	r.ask("kv.put.app.k", strings.Repeat("x", 100_000))
+	r.stopNATS()
+	r.startNATS(func(o *server.Options) { o.MaxPayload = 10_000 })
+	r.expectError(TooLarge, "kv.get.app.k", "", headerReply, replyRaw)
 }
 
 func TestListsAreCutToThePayload(t *testing.T) {
