@@ -119,6 +119,9 @@ type sumOf struct {
 	SHA256   string `json:"sha256"`
 }
 
+// sumBytesMax bounds one sum in a reply.
+const sumBytesMax = 120
+
 // importSums tells the sums of the entries after a revision.
 func (s *Service) importSums(c *call) (plan, *failure) {
 	page := historyRequest{Limit: importEntriesMax}
@@ -129,7 +132,8 @@ func (s *Service) importSums(c *call) (plan, *failure) {
 		return plan{}, BadRequest.says("limit must be 1 to %d, and is %d", importEntriesMax, page.Limit)
 	}
 	return plan{read: func() (any, *failure, *plan) {
-		found, err := s.store.Scan(c.bucket, page.After+1, subject.Filter{}, page.Limit, int(s.maxPayload()))
+		limit := min(page.Limit, max(1, (int(s.maxPayload())-2*replyMarginBytes)/sumBytesMax))
+		found, err := s.store.Scan(c.bucket, page.After+1, subject.Filter{}, limit, int(s.maxPayload()))
 		if err != nil {
 			return nil, readFailure(err, c), nil
 		}

@@ -2,11 +2,13 @@ package kv
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
@@ -53,6 +55,26 @@ func TestAnImport(t *testing.T) {
 	m, err := copies.NextMsg(5 * time.Second)
 	require.NoError(t, err)
 	require.Equal(t, "8", m.Header.Get("Nats-Sequence"), "what was imported is not published again")
+}
+
+// F11: as many sums as were asked for do not fit: there are fewer, and it is said that there are more.
+func TestSumsAreCutToThePayload(t *testing.T) {
+	r := newRig(t, nil, func(o *server.Options) { o.MaxPayload = 16 << 10 })
+	r.lead()
+	r.ask("bucket.import_begin.app", importConfig)
+	const entries = 300
+	for i := range uint64(entries) {
+		r.ask("bucket.import_entries.app", importOf("app", i, command.ImportEntry{Key: fmt.Sprint(i), Sequence: i + 1, Time: 1e9}))
+	}
+	after, found := uint64(0), 0
+	for more := true; more; {
+		var sums sumsReply
+		require.NoError(t, json.Unmarshal(r.ask("bucket.import_sums.app", fmt.Sprintf(`{"limit":1000,"after":%d}`, after)).Data, &sums))
+		require.NotEmpty(t, sums.Entries)
+		found += len(sums.Entries)
+		after, more = sums.After, sums.More
+	}
+	require.Equal(t, entries, found)
 }
 
 func TestBadImports(t *testing.T) {

@@ -167,6 +167,9 @@ func (n *Node) carrySnapshots(e *raft.Effects) {
 	for _, s := range e.Snapshots {
 		n.streams.begin(s.Peer, s.Term)
 	}
+	if len(e.Snapshots) > 0 {
+		n.keepStreams() // what was begun in the same turn that ended the office, or the peer's part in it
+	}
 	for _, m := range e.Chunks {
 		switch {
 		case m.Body.IsReturn():

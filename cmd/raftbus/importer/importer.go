@@ -150,14 +150,14 @@ func (c *copying) copyRest(ctx context.Context, info *streamInfo) error {
 			ErrDiffers, c.options.Bucket, info.State.LastSeq, c.options.Name, c.reached)
 	}
 	if info.State.LastSeq > c.reached {
-		batch, size := []command.ImportEntry{}, 0
+		batch, size, bytesMax := []command.ImportEntry{}, 0, c.into.batchBytes()
 		send := func() error {
 			err := c.send(ctx, command.Import{Entries: batch})
 			batch, size = batch[:0], 0
 			return err
 		}
 		err := c.from.each(ctx, c.reached+1, func(e command.ImportEntry) (bool, error) {
-			if len(batch) > 0 && (len(batch) == batchEntriesMax || size+e.Size() > batchBytesMax) {
+			if len(batch) > 0 && (len(batch) == batchEntriesMax || size+e.Size() > bytesMax) {
 				if err := send(); err != nil {
 					return false, err
 				}

@@ -45,6 +45,11 @@ func (t *Target) Begin(ctx context.Context, config []byte) (r Reached, err error
 	return r, err
 }
 
+// batchBytes bounds the entries that go together, by their Size: what fits one by one must fit together, whatever the bus carries (F11).
+func (t *Target) batchBytes() int {
+	return min(batchBytesMax, int(t.Conn.MaxPayload())-len(t.Bucket)-command.ImportOverheadBytes)
+}
+
 // Import adds entries, and returns the revision reached. It is done once, however often it is sent.
 func (t *Target) Import(ctx context.Context, i command.Import) (uint64, error) {
 	want := i.Last
@@ -69,8 +74,8 @@ func (t *Target) Import(ctx context.Context, i command.Import) (uint64, error) {
 func (t *Target) End(ctx context.Context, revision uint64) error {
 	err := t.ask(ctx, "import_end", fmt.Appendf(nil, `{"revision":%d}`, revision), nil)
 	var f *Failure
-	if errors.As(err, &f) && f.OfKind(kv.NotImporting) && f.Current == revision {
-		return nil // an answer was lost
+	if errors.As(err, &f) && f.OfKind(kv.NotImporting) && f.Current >= revision {
+		return nil // an answer was lost, and the bucket may have gone on since
 	}
 	return err
 }

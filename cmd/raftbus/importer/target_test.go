@@ -1,0 +1,56 @@
+package importer
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/kv"
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+// targetOn is a target on a NATS server of its own, and somebody to answer it.
+func targetOn(t *testing.T, o embedded.Options) (*Target, *nats.Conn) {
+	server, err := embedded.Start(o)
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	return &Target{Conn: conn, Prefix: "raftbus", Bucket: "app", Patience: time.Second}, conn
+}
+
+// Whoever hears that a bucket is not being imported any more has ended it, and not heard so, if it has reached what was to be reached: it may have
+// been written to since.
+func TestAnEndWhoseAnswerWasLost(t *testing.T) {
+	into, conn := targetOn(t, embedded.Options{})
+	current := make(chan int, 1)
+	_, err := conn.Subscribe("raftbus.bucket.import_end.app", func(m *nats.Msg) {
+		_ = m.Respond(fmt.Appendf(nil, `{"error":{"code":409,"err_code":%d,"current_revision":%d}}`, kv.NotImporting.ErrCode, <-current))
+	})
+	require.NoError(t, err)
+	for reached, ended := range map[int]bool{6: false, 7: true, 9: true} {
+		current <- reached
+		require.Equal(t, ended, into.End(t.Context(), 7) == nil, reached)
+	}
+}
+
+// F11: what fits entry by entry fits in batches.
+func TestABatchFitsInAMessage(t *testing.T) {
+	into, conn := targetOn(t, embedded.Options{MaxPayload: 16 << 10})
+	i, size := command.Import{Bucket: into.Bucket, After: 1 << 60}, 0
+	for {
+		e := command.ImportEntry{Key: strings.Repeat("k", 100), Sequence: 1<<60 + uint64(len(i.Entries)), Value: make([]byte, 100), Time: 1 << 62, TTL: 1 << 62}
+		if size += e.Size(); size > into.batchBytes() {
+			break
+		}
+		i.Entries = append(i.Entries, e)
+	}
+	require.Greater(t, len(i.Entries), 20)
+	require.LessOrEqual(t, int64(len(command.Command{Import: &i}.Encode())), conn.MaxPayload())
+}
