@@ -12,9 +12,19 @@ type pile struct {
 
 func (p *pile) empty() bool { return p.bytes == 0 }
 
+// What is small may wait where large messages fill the bound: that a write was done is not to be lost behind values that were asked for.
+const (
+	smallBytes   = 4 << 10
+	smallReserve = 8 << 20
+)
+
 // room reports whether a message of that size may wait too. One alone may be larger than the bound.
 func (p *pile) room(size int) bool {
-	return (p.empty() || p.bytes+size <= outboxBytesMax) && p.messages < outboxMessagesMax
+	bound := outboxBytesMax
+	if size <= smallBytes {
+		bound += smallReserve
+	}
+	return (p.empty() || p.bytes+size <= bound) && p.messages < outboxMessagesMax
 }
 
 // end is where to append to; set takes the result.

@@ -192,3 +192,12 @@ func TestACorkedOutletOffersWhatIsMuch(t *testing.T) {
 		eventually(t, "it is taken", func() bool { return o.publish("x", "", nil, make([]byte, 1<<20)) == nil })
 	}
 }
+
+// Where large messages fill what may wait, small ones still may.
+func TestSmallMessagesHaveRoomBehindLargeOnes(t *testing.T) {
+	p := &pile{bytes: outboxBytesMax}
+	require.False(t, p.room(smallBytes+1))
+	require.True(t, p.room(smallBytes))
+	p.bytes += smallReserve
+	require.False(t, p.room(1))
+}

@@ -514,8 +514,11 @@ func (s *Service) finish(r *request, replies []reply, next *work) {
 	case next != nil:
 		s.confirm(r, *next)
 	case s.inflight.claim(r):
-		s.respond(r, replies)
-		s.answered(r)
+		if s.respond(r, replies) {
+			s.answered(r)
+		} else {
+			s.figures.unanswered.Add(1)
+		}
 		s.traced(r)
 		s.inflight.free(r)
 	}
@@ -523,15 +526,18 @@ func (s *Service) finish(r *request, replies []reply, next *work) {
 
 // respond publishes what is answered, if an answer is wanted. The connection's own error handler tells of a broken connection,
 // and the client's time-out tells the client.
-func (s *Service) respond(r *request, replies []reply) {
+func (s *Service) respond(r *request, replies []reply) (sent bool) {
 	if r.msg.Reply == "" {
-		return
+		return true
 	}
+	sent = true
 	for _, a := range replies {
 		if err := s.publish(r.msg.Reply, a); err != nil {
 			s.logger.Debug("an answer could not be sent", "error", err)
+			sent = false
 		}
 	}
+	return sent
 }
 
 // Close stops listening, lets what is in flight finish for a bounded time, and ends the service.
