@@ -327,9 +327,8 @@ func (s *Service) giveUp(r *request, f *failure) {
 	}
 }
 
-// propose has a write logged, unless its client has been told that it is overdue and was not (C5), or another node may have led since it came, and
-// carried out a copy (K25). A node that does not lead says nothing: another may have carried out a copy. Nor is anything said of a
-// request that has been carried out in part.
+// propose has a write logged, unless its client has been told that it is overdue and was not (C5). A node that does not lead, or that leads again, says
+// nothing: another may have carried out a copy (K25). Nor is anything said of a request that has been carried out in part.
 func (s *Service) propose(r *request, w work) {
 	if !s.leadsSince(r) {
 		s.drop(r)
