@@ -332,11 +332,10 @@ func TestNothingIsDeliveredAfterClose(t *testing.T) {
 	require.ErrorIs(t, c.Publish("x", "", nil), ErrBusDown)
 }
 
-// fakeServer greets one client, and sends what the test has it send.
-func fakeServer(t *testing.T) (url string, send func(string)) {
+// greets is a server's side that one client connects to: it is greeted, and served.
+func greets(t *testing.T, serve func(net.Conn)) (url string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	clients := make(chan net.Conn, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -344,17 +343,26 @@ func fakeServer(t *testing.T) (url string, send func(string)) {
 		if err != nil {
 			return
 		}
-		fmt.Fprintf(c, "INFO {\"max_payload\":1048576,\"headers\":true}\r\n")
+		fmt.Fprint(c, "INFO {\"max_payload\":1048576,\"headers\":true}\r\n")
+		serve(c)
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return "nats://" + l.Addr().String()
+}
+
+// fakeServer greets one client, and sends what the test has it send.
+func fakeServer(t *testing.T) (url string, send func(string)) {
+	clients := make(chan net.Conn, 1)
+	url = greets(t, func(c net.Conn) {
 		clients <- c
 		for lines := bufio.NewScanner(c); lines.Scan(); {
 			if strings.HasPrefix(lines.Text(), "PING") {
 				fmt.Fprintf(c, "PONG\r\n")
 			}
 		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
+	})
 	var client net.Conn
-	return "nats://" + l.Addr().String(), func(text string) {
+	return url, func(text string) {
 		if client == nil {
 			client = await(t, clients)
 			t.Cleanup(func() { client.Close() })

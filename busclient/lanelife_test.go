@@ -17,22 +17,13 @@ import (
 // longerThanSilence is for how long no answer to a ping comes in what is no silence all the same.
 const longerThanSilence = lookInterval*silentLooksMax + 2*time.Second
 
-// played is a server's side that one client connects to: serve is given what it writes.
+// played is a server's side on a slow way: serve is given what the client writes once it is let in.
 func played(t *testing.T, serve func(c net.Conn, lines *bufio.Scanner)) (url string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
+	return greets(t, func(c net.Conn) {
 		defer c.Close()
 		if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil { // a way has no room for what waits
 			return
 		}
-		fmt.Fprint(c, "INFO {\"max_payload\":1048576,\"headers\":true}\r\n")
 		lines := bufio.NewScanner(paced{c})
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() && lines.Text() != "PING" {
@@ -40,9 +31,7 @@ func played(t *testing.T, serve func(c net.Conn, lines *bufio.Scanner)) (url str
 		fmt.Fprint(c, "PONG\r\n")
 		serve(c, lines)
 		_, _ = io.Copy(io.Discard, c)
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
-	return "nats://" + l.Addr().String()
+	})
 }
 
 // paced reads 800 KiB in a second at most.
