@@ -8,8 +8,8 @@ import (
 )
 
 // Entries of buckets that say so are published again, under another subject, by the leader when it has applied them, in the first account, whose
-// clients alone may have it so (jetstream.RepublishElsewhere). It is done once at most: what a leader had not sent when it ended, or what the bus
-// would not take in time, is not sent.
+// clients alone may have it so (jetstream.RepublishElsewhere). It may be lost: what a leader had not sent when it ended, or what the bus
+// would not take in time, is not sent. It may come twice: what a new leader applies is sent, also if the one before had sent it.
 
 const (
 	// republishMax and republishBytesMax bound what waits to be published again.

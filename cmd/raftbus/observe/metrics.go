@@ -84,7 +84,7 @@ var metricsTable = []metric{
 			}
 		}
 	}},
-	{"raftbus_requests_unanswered_total", "Requests given up in silence, since a later leader may carry them out, or since too many at once were to be refused.", nil, func(s *Stats, put *sink) { put.value(float64(s.Unanswered)) }},
+	{"raftbus_requests_unanswered_total", "Requests given up in silence, since a later leader may carry them out, or since too many at once were to be refused, or since the answer could not be sent.", nil, func(s *Stats, put *sink) { put.value(float64(s.Unanswered)) }},
 	{"raftbus_republish_dropped_total", "Entries that were not published again: the bus took them too slowly, they would have been orders to nodes or to NATS, or the subject was too long.", nil, func(s *Stats, put *sink) { put.value(float64(s.Unrepublished)) }},
 	{"raftbus_queue_fill_ratio", "How full a queue is, from 0 to 1; when it is full who asks is told 'busy', or what is sent is dropped.", []string{"queue"}, func(s *Stats, put *sink) {
 		for _, q := range s.Queues {
