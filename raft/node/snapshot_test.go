@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
@@ -271,4 +272,18 @@ func TestLeaderGoesWhileSending(t *testing.T) {
 		m.back(old, seed+60)
 		m.agree()
 	}
+}
+
+// An order to stream a snapshot may come in the turn that ended the office it was given in: nothing of it outlives that turn (F16).
+func TestAStreamBeginsForItsOfficeOnly(t *testing.T) {
+	m := newManual(t, 9, "n1", "n2", "n3")
+	m.add(numbers(1, 5)...)
+	leader := m.leader()
+	to, term := m.follower(), leader.core.Status().Term
+	order := func(n *Node, peer rpc.NodeID) int {
+		n.carrySnapshots(&raft.Effects{Snapshots: []raft.SendSnapshot{{Peer: peer, Term: term}}})
+		return len(n.streams.list)
+	}
+	require.Equal(t, 1, order(leader, to))
+	require.Zero(t, order(m.hub.nodes[to], leader.id()), "it does not lead")
 }
