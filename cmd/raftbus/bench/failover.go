@@ -38,16 +38,16 @@ func (r *run) failover(parent context.Context) error {
 	if r.Rate > 0 {
 		r.gaps.least = max(gapMin, time.Duration(gapWrites/r.Rate*float64(time.Second)))
 	}
+	begin := time.Now() // one for kills and load: on a busy machine a kill would be before its time by the other's
 	var killer sync.WaitGroup
 	if r.Kill != nil {
-		begin := time.Now().Add(r.Warmup)
 		killer.Go(func() {
-			if err := r.killAll(ctx, begin); err != nil {
+			if err := r.killAll(ctx, begin.Add(r.Warmup)); err != nil {
 				cancel(fmt.Errorf("killing the leader: %w", err))
 			}
 		})
 	}
-	_ = r.loops(ctx)
+	_ = r.loopsFrom(ctx, begin)
 	killer.Wait()
 	r.gaps.done(r.end)
 	return context.Cause(ctx)

@@ -139,9 +139,10 @@ func (r *run) bulk(ctx context.Context) error {
 	return err
 }
 
-// loops has all clients do operations, until the end.
-func (r *run) loops(ctx context.Context) error {
-	begin := time.Now()
+// loops has all clients do operations, from now until the end.
+func (r *run) loops(ctx context.Context) error { return r.loopsFrom(ctx, time.Now()) }
+
+func (r *run) loopsFrom(ctx context.Context, begin time.Time) error {
 	r.begin = begin.Add(r.Warmup)
 	r.end = r.begin.Add(r.Duration)
 	r.gaps.last = r.begin
