@@ -483,6 +483,12 @@ func TestALaneForgetsWhatHasEnded(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(c.lane.subscribers), sweepMin)
 	require.Contains(t, c.lane.subscribers, "x.0")
+	require.NoError(t, c.Flush(soon)) // NATS's client has said all of it
+	now := c.lane.now.Load()
+	now.sidsMu.RLock()
+	defer now.sidsMu.RUnlock()
+	require.Len(t, now.sids, 1)
+	require.Len(t, now.named, 1)
 }
 
 // NATS hears at once of the end of a connection that has failed, also where what was written does not get through, so that it brings nothing to

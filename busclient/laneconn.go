@@ -38,6 +38,7 @@ type laneConn struct {
 
 	sidsMu sync.RWMutex
 	sids   map[string]sidOwner
+	named  map[*subscriber]struct{} // who is in sids
 
 	// Of the goroutine that reads.
 	scan    scanner
@@ -55,7 +56,7 @@ type sidOwner struct {
 }
 
 func newLaneConn(l *lane, socket net.Conn) *laneConn {
-	c := &laneConn{Conn: socket, lane: l, sids: map[string]sidOwner{}, buffer: make([]byte, readBytes), handing: newTurn(), gone: make(chan struct{})}
+	c := &laneConn{Conn: socket, lane: l, sids: map[string]sidOwner{}, named: map[*subscriber]struct{}{}, buffer: make([]byte, readBytes), handing: newTurn(), gone: make(chan struct{})}
 	c.scan.find, c.scan.hand, c.scan.final = c.find, c.hand, l.refused
 	c.outlet.init(socket, &l.drains, &c.life)
 	time.AfterFunc(lookInterval, c.look)
@@ -178,21 +179,13 @@ func (c *laneConn) subscribed(subject, id string) *subscriber {
 		return known
 	}
 	for _, s := range waiting {
-		if c.sidOf(s) == "" {
+		if _, has := c.named[s]; !has {
 			c.sids[id] = sidOwner{subject, s}
+			c.named[s] = struct{}{}
 			return s
 		}
 	}
 	return nil
-}
-
-func (c *laneConn) sidOf(s *subscriber) string {
-	for id, known := range c.sids {
-		if known.of == s {
-			return id
-		}
-	}
-	return ""
 }
 
 // unsubscribed forgets a subscription. Of several on one subject NATS's client may know another by this name than the lane
@@ -202,15 +195,19 @@ func (c *laneConn) unsubscribed(id string) {
 	defer c.sidsMu.Unlock()
 	gone := c.sids[id]
 	delete(c.sids, id)
-	if gone.of == nil || gone.of.over() {
+	if gone.of == nil {
 		return
 	}
-	for other, known := range c.sids {
-		if known.subject == gone.subject && known.of.over() {
-			c.sids[other] = gone
-			return
+	if !gone.of.over() {
+		for other, known := range c.sids {
+			if known.subject == gone.subject && known.of.over() {
+				c.sids[other] = gone
+				gone = known
+				break
+			}
 		}
 	}
+	delete(c.named, gone.of)
 }
 
 // SetDeadline, of which the part for writing is the outlet's once the lane is in force.

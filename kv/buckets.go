@@ -27,7 +27,6 @@ type buckets struct {
 	known  map[string]*jetstream.Republication
 	// todo are changes that the subscriptions have not followed yet, since those that came while the list was read.
 	todo, since []bucketChange
-	following   bool // changes were taken, and are being followed
 }
 
 type bucketChange struct {
@@ -100,26 +99,13 @@ func (b *buckets) wantsList() bool {
 	return !b.listed
 }
 
-// changes takes what the subscriptions have not followed yet; whoever took it says followed.
+// changes takes what the subscriptions have not followed yet.
 func (b *buckets) changes() []bucketChange {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	todo := b.todo
-	b.todo, b.following = nil, len(todo) > 0
+	b.todo = nil
 	return todo
-}
-
-func (b *buckets) followed() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.following = false
-}
-
-// changed reports whether there is something that the subscriptions have not followed yet.
-func (b *buckets) changed() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.todo) > 0 || b.following
 }
 
 // follower hears what was applied, on the node's goroutine.
@@ -201,7 +187,6 @@ func (s *Service) follow() {
 			s.logger.Debug("NATS may not know yet that nobody listens to a bucket that is gone", "error", err)
 		}
 	}
-	s.buckets.followed()
 }
 
 func (s *Service) followOne(change bucketChange) {

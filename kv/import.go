@@ -30,7 +30,7 @@ type importReply struct {
 
 func importPlan(c *call, order command.Command) plan {
 	done := func(r store.Result) any { return importReply{c.bucket, r.Sequence, r.Revision, r.Again} }
-	return plan{command: order.Encode(), done: done}
+	return plan{command: order.Encode(), done: done, bucket: order.OfABucket()}
 }
 
 func (s *Service) importBegin(c *call) (plan, *failure) {
@@ -102,6 +102,7 @@ func (s *Service) importEnd(c *call) (plan, *failure) {
 		return plan{}, f
 	}
 	p := importPlan(c, command.Command{Import: &command.Import{Bucket: c.bucket, After: body.Revision, Done: true}})
+	p.bucket = true
 	p.made = c.bucket // to its clients: no other JetStream may have the stream now
 	return p, nil
 }

@@ -70,6 +70,7 @@ func (s *Service) onward(r *request, p jetstream.Plan) ([]reply, *work) {
 func (s *Service) logging(r *request, write *jetstream.Write) work {
 	w := work{
 		command: write.Command.Encode(),
+		bucket:  write.Command.OfABucket(),
 		done:    func(result store.Result) ([]reply, *work) { return s.onward(r, write.Done(s.store, result)) },
 	}
 	if c := write.Command.AddBucket; c != nil {

@@ -27,6 +27,7 @@ type plan struct {
 	quick   bool                          // as in work
 	silent  bool                          // somebody else answers when it is done
 	made    string                        // as in work
+	bucket  bool                          // as in work
 }
 
 // operation is a row of the table of operations: how a message becomes a plan.
@@ -98,7 +99,7 @@ func (s *Service) parse(c *call) (plan, *failure) {
 
 // work puts a plan into the service's terms.
 func (s *Service) work(c *call, p plan) work {
-	w := work{command: p.command, local: p.local, quick: p.quick, made: p.made}
+	w := work{command: p.command, local: p.local, quick: p.quick, made: p.made, bucket: p.bucket}
 	w.done = func(result store.Result) ([]reply, *work) {
 		if result.Code != store.Done {
 			return s.message(nil, c, refusal(result, c.bucket, c.key)), nil

@@ -383,7 +383,7 @@ func (s *Service) applied(r *request, w work, result any) {
 		s.drop(r)
 		return
 	}
-	if !s.direct() || s.buckets.changed() { // to follow a change may take a while
+	if !s.direct() || w.bucket { // to follow a change may take a while
 		kept := outcome
 		s.answer(answer{request: r, work: w, result: &kept})
 		return
@@ -495,7 +495,9 @@ func (s *Service) replier() {
 
 // goOn goes on with a request whose command was applied.
 func (s *Service) goOn(a answer) {
-	s.follow() // whoever hears that a bucket is there finds it listening
+	if a.work.bucket {
+		s.follow() // whoever hears that a bucket is there finds it listening
+	}
 	s.tell(a.request, a.work, *a.result)
 }
 

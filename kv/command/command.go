@@ -116,6 +116,11 @@ const (
 	tagRaise          = 13<<3 | wire.Bytes
 )
 
+// OfABucket reports whether the command makes, changes or removes a bucket.
+func (c Command) OfABucket() bool {
+	return c.AddBucket != nil || c.UpdateBucket != nil || c.RemoveBucket != nil
+}
+
 // Encode writes the command.
 func (c Command) Encode() []byte {
 	switch {
