@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"bytes"
 	"log/slog"
 	"time"
 
@@ -96,7 +97,9 @@ func answer(s *watch.State) []byte {
 
 // record reads a consumer's record; false if what it asks for cannot be read, which the version that wrote it could.
 func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
-	config, echo, err := configOf(c)
+	own := *c
+	own.Config = bytes.Clone(c.Config) // the record stays, and the message that it came in may be far larger
+	config, echo, err := configOf(&own)
 	if err != nil {
 		log.Error("a consumer cannot be served", "bucket", c.Bucket, "consumer", c.Name, "err", err)
 		return watch.Record{}, false

@@ -338,7 +338,7 @@ func TestTheInboxIsBounded(t *testing.T) {
 	b.take()
 	require.True(t, b.add(watch.LeafUp{}))
 	b.take()
-	require.True(t, b.want(map[uint64]bool{6: true}, false))
+	require.True(t, b.want(map[uint64]bool{6: true}, false, 0))
 	big.At++
 	b.applied(big, mine)
 	got := b.take()
@@ -347,4 +347,20 @@ func TestTheInboxIsBounded(t *testing.T) {
 	b.applied(store.Batch{At: big.At, Events: []store.Event{{Kind: store.ConsumerAdded, Incarnation: 5, Consumer: &store.Consumer{}}}}, mine)
 	b.applied(big, mine)
 	require.Len(t, b.take().items, 2, "from the consumer on it is watched")
+}
+
+// Who waits for an index that was applied while the server looked at what came before is not forgotten until something else happens.
+func TestWhatIsAppliedMeanwhileWakesWhoWaitsForIt(t *testing.T) {
+	for applied, rings := range map[rpc.Index]bool{100: false, 101: true} {
+		b := newInbox()
+		b.applied(store.Batch{At: 100}, nil)
+		at := b.take().at
+		for len(b.bell) > 0 {
+			<-b.bell
+		}
+		b.applied(store.Batch{At: applied}, nil) // of no interest yet
+		require.Empty(t, b.bell)
+		b.want(nil, true, at)
+		require.Equal(t, rings, len(b.bell) == 1)
+	}
 }

@@ -151,11 +151,13 @@ func (b *inbox) take() taken {
 }
 
 // want says of which buckets entries are wanted, and whether the server waits for an index. The first has no effect while something
-// waits, which may want more.
-func (b *inbox) want(incarnations map[uint64]bool, eager bool) (done bool) {
+// waits, which may want more. What was applied since the server last took is as what is applied from now on.
+func (b *inbox) want(incarnations map[uint64]bool, eager bool, since rpc.Index) (done bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.eager = eager
+	if b.eager = eager; eager && b.at > since {
+		b.ring()
+	}
 	if len(b.items) > 0 || b.stale {
 		return false
 	}

@@ -16,6 +16,7 @@ type server struct {
 	learned []watch.Event // what the leaf connection knew of subjects that began to be watched: it goes before all else
 	wanted  uint64        // the hub's changes of buckets that the inbox knows
 	waits   bool          // as the inbox knows
+	at      rpc.Index     // as of the last step
 	fresh   bool          // the inbox wants the entries of all buckets, since the consumers were taken from the store
 	looked  int64         // when it was last looked who is idle
 	largest int           // message of the leaf connection, as the hub knows
@@ -73,19 +74,20 @@ func (v *server) step() time.Duration {
 	for _, read := range effects.Reads {
 		v.reads <- read // there is room for as many as the hub has under way
 	}
-	v.publish()
+	look := v.publish()
 	if effects.Again || len(v.learned) > 0 || effects.WantRoom && v.up.Load() && !v.leaf.AwaitRoom() {
 		return 0
 	}
 	if effects.Wake == 0 {
-		return longest
+		return look
 	}
-	return min(max(time.Duration(effects.Wake-v.now()), time.Millisecond), longest)
+	return min(max(time.Duration(effects.Wake-v.now()), time.Millisecond), look)
 }
 
 // events are what has happened since the last step.
 func (v *server) events() ([]watch.Event, error) {
 	t := v.inbox.take()
+	v.at = t.at
 	list := v.learned
 	v.learned = nil
 	if t.stale {
@@ -172,19 +174,22 @@ func (v *server) follow(list []watch.Watch) {
 	}
 }
 
-// publish makes known what others want to know of the hub.
-func (v *server) publish() {
+// publish makes known what others want to know of the hub, and says after what time it is to be asked again at the latest.
+func (v *server) publish() time.Duration {
 	if v.hub.BucketChanges() != v.wanted || v.hub.Waiting() != v.waits || v.fresh {
-		if v.inbox.want(v.hub.Buckets(), v.hub.Waiting()) {
+		if v.inbox.want(v.hub.Buckets(), v.hub.Waiting(), v.at) {
 			v.wanted, v.waits, v.fresh = v.hub.BucketChanges(), v.hub.Waiting(), false
 		}
 	}
 	v.serving.Store(int64(v.hub.Serving()))
-	if now := v.now(); now-v.looked >= watch.AnnounceEvery {
-		v.looked = now
-		idle := v.hub.Idle(watch.IdleMax)
-		v.idle.Store(&idle)
+	now := v.now()
+	if ago := now - v.looked; ago < watch.AnnounceEvery { // somebody may be idle since, and nothing else may happen for long
+		return time.Duration(watch.AnnounceEvery - ago)
 	}
+	v.looked = now
+	idle := v.hub.Idle(watch.IdleMax)
+	v.idle.Store(&idle)
+	return longest
 }
 
 // reader reads pages of the store.

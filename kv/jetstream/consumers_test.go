@@ -219,6 +219,8 @@ func Test75_TheAnswerOfAHost(t *testing.T) {
 	require.Equal(t, `{"type":"io.nats.jetstream.api.v1.consumer_create_response",`+fields+`,"push_bound":true,"ts":"1970-01-01T00:00:02Z"}`, string(ConsumerState(&s, now)))
 	s.Made, s.Bound = false, false
 	require.Equal(t, `{"type":"io.nats.jetstream.api.v1.consumer_info_response",`+fields+`,"ts":"1970-01-01T00:00:02Z"}`, string(ConsumerState(&s, now)))
+	s.Sequence, s.Base = s.Sequence+7<<32, s.Base+7<<32
+	require.Contains(t, string(ConsumerState(&s, now)), fields, "of one that was moved, what this host has sent")
 	require.Contains(t, string(ConsumerState(&watch.State{Missing: true}, now)), `"err_code":10008`)
 }
 

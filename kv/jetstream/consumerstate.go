@@ -81,7 +81,7 @@ func ConsumerState(s *watch.State, now time.Time) []byte {
 		return refusal(verb, errUnavailable).Data // it went, or moved, while it was asked: who asks again is told which
 	}
 	echo, _ := s.Record.Echo.(ConsumerEcho)
-	at := sequencePair{s.Sequence, s.Stream}
+	at := sequencePair{s.Sequence - s.Base, s.Stream} // clients add it to what is to come, and wait for so many messages
 	return jsonReply(consumerReply{headOf(verb), consumerInfoReply{
 		Stream: streamOf(s.Record.Bucket), Name: s.Record.Client(), Created: timeOf(echo.Created), Config: echo.Config, Delivered: at, AckFloor: at,
 		NumPending: s.Pending, PushBound: s.Bound, Time: now.UTC(),

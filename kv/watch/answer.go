@@ -25,7 +25,7 @@ func (h *Hub) state(ref Ref) *State {
 	if c == nil {
 		return &State{Missing: true}
 	}
-	return &State{Record: &c.Record, Sequence: c.sequence, Stream: c.position(), Pending: c.toCome(), Bound: c.listened}
+	return &State{Record: &c.Record, Sequence: c.sequence, Base: c.base, Stream: c.position(), Pending: c.toCome(), Bound: c.listened}
 }
 
 // answerMade tells the client that made a consumer how much there is to come, before any of it.

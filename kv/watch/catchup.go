@@ -113,8 +113,9 @@ func (c *consumer) fromRing() bool {
 // ringPage makes a page of the ring.
 func (c *consumer) ringPage(limits Limits) Page {
 	r, to := &c.bucket.ring, c.last()
-	p := Page{Next: c.next}
+	p := Page{Next: max(c.next, min(r.first, to+1))}
 	for bytes := 0; p.Next <= to && p.Next < r.next() && bytes < limits.ShareBytes && len(p.Entries) < limits.PageMax; p.Next++ {
+		bytes += slotBytes
 		if e := r.at(p.Next); e != nil && c.group.filter.Match(e.Key) {
 			p.Entries = append(p.Entries, *e)
 			bytes += e.bytes()

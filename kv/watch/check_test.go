@@ -36,10 +36,15 @@ func (h *Hub) check(r *require.Assertions) {
 			r.LessOrEqual(len(g.heads.list), g.members)
 		}
 		for s := b.ring.first; s < b.ring.next(); s++ {
+			bytes += slotBytes
 			if e := b.ring.at(s); e != nil {
 				r.Equal(s, e.Sequence)
 				bytes += e.bytes()
 			}
+		}
+		r.LessOrEqual(b.ring.since, b.ring.first)
+		if b.ring.entries.len() > 0 {
+			r.NotNil(b.ring.at(b.ring.first), "a place that is of no use")
 		}
 		r.Equal(b.ring.bytes, bytes)
 		r.Equal(b.consumers, n)

@@ -74,7 +74,7 @@ func (c *client) answered(s *State) {
 	if c.begun || !s.Made {
 		return
 	}
-	c.begun, c.initial = true, s.Pending
+	c.begun, c.initial = true, s.Pending+s.Sequence-s.Base // as nats.go does
 	if s.Pending == 0 && len(c.got) == 0 {
 		c.done = true
 		c.requireKeys()

@@ -27,6 +27,7 @@ type consumer struct {
 	heldAt   int    // in Hub.holders
 
 	sequence uint64  // of the last message
+	base     uint64  // sequence before this host sent any
 	pending  uint64  // entries of the snapshot that are not sent, as far as known; exact in its last page
 	counted  uint64  // the index that pending was counted at
 	seen     uint64  // of group.total, at this consumer's position
@@ -67,21 +68,37 @@ func (h *Hub) adopt(r Record) {
 // messages are missing, and comes back at the entry after the last that it got; what is new is sent too, since a client may look at
 // messages only. One without heartbeats is sent everything again.
 func (h *Hub) begin(c *consumer) {
-	c.sequence = c.Generation << 32
-	if c.start(); c.lostItsPlace() && c.Answer == "" {
+	c.base = c.Generation << 32
+	c.sequence = c.base
+	switch c.start(); {
+	case c.next > c.Moved:
+		c.missNothing()
+	case c.lostItsPlace() && c.Answer == "" && !c.startsAhead():
 		c.skip()
 	}
 	h.count(c)
 }
 
 // lostItsPlace reports whether a consumer goes on with what is new, and its client comes back for the rest.
-func (c *consumer) lostItsPlace() bool { return !c.begun && c.Generation > 0 && c.Config.Heartbeat > 0 }
+func (c *consumer) lostItsPlace() bool { return !c.begun && c.base > 0 && c.Config.Heartbeat > 0 }
+
+// startsAhead reports whether a consumer has nothing of what was there when it was made. A client that has got nothing of it yet does not know where to
+// come back, and comes back at the first entry (W3): it is told that it may have missed something only if there is something.
+func (c *consumer) startsAhead() bool {
+	return c.Config.Policy == DeliverNew || c.Config.Policy == DeliverByStartSequence && c.Config.StartSequence > c.Start
+}
+
+// inDoubt reports whether the store is to say if a client may have missed something.
+func (c *consumer) inDoubt() bool { return c.lostItsPlace() && !c.jumped && c.startsAhead() }
+
+// missNothing has a consumer go on as one that was never moved: nothing is left of all that an earlier host can have sent.
+func (c *consumer) missNothing() { c.sequence, c.base = 0, 0 }
 
 // skip goes on with what is new. A client that may still wait to be told how much there is must hear that before: told nothing, it would take its
 // initial values for complete (W2).
 func (c *consumer) skip() {
 	c.group.loading.remove(c)
-	c.next, c.snapshot, c.pending, c.jumped = c.Moved+1, 0, 0, true
+	c.next, c.snapshot, c.pending, c.jumped = max(c.next, c.Moved+1), 0, 0, true
 }
 
 // again has a consumer begin again: what was sent may be lost, and its client would not notice.
@@ -134,7 +151,7 @@ func (h *Hub) regroup(c *consumer, filter subject.Filter) {
 // count finds out how much there is to send, for which the store may have to be asked: once it is known whether somebody listens, to
 // whom the first page can then go at once.
 func (h *Hub) count(c *consumer) {
-	if c.next > c.snapshot && (c.Config.Policy != DeliverByStartTime || c.lostItsPlace() && c.Answer == "") {
+	if c.next > c.snapshot && !c.inDoubt() && (c.Config.Policy != DeliverByStartTime || c.lostItsPlace() && c.Answer == "") {
 		c.snapshot = 0
 		h.open(c)
 		return
@@ -173,8 +190,12 @@ func (h *Hub) open(c *consumer) {
 		h.answerNow(c, ask.Reply, ask.Made)
 	}
 	c.asks = nil
-	if c.lostItsPlace() {
-		c.skip()
+	if c.lostItsPlace() && !c.jumped {
+		if c.pending > 0 {
+			c.skip()
+		} else {
+			c.missNothing()
+		}
 		h.schedule(c)
 	}
 	c.begun = true
@@ -238,7 +259,7 @@ func (c *consumer) behind() uint64 { return c.group.total - min(c.seen, c.group.
 // when the initial values are complete, and must be exact. Who is yet to hear that messages may be missing is never told that nothing is to come.
 func (c *consumer) toCome() uint64 {
 	n := c.behind()
-	if c.loading() || c.sequence == c.Generation<<32 {
+	if c.loading() || c.sequence == c.base {
 		n = c.pending
 	}
 	if c.jumped {

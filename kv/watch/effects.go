@@ -47,10 +47,10 @@ type State struct {
 	Record *Record
 	// Missing says that this node does not serve the consumer: it is gone, or another does.
 	Missing bool
-	// Sequence counts the messages sent, and Stream is the last sequence that was sent or skipped.
-	Sequence, Stream uint64
-	Pending          uint64
-	Bound            bool // somebody listens
+	// Sequence counts the messages sent, from Base on, and Stream is the last sequence that was sent or skipped.
+	Sequence, Base, Stream uint64
+	Pending                uint64
+	Bound                  bool // somebody listens
 }
 
 // Read asks for one page of a bucket, in one view of the store: entries from the sequence From on that Filter lets through.

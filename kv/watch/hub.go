@@ -206,7 +206,7 @@ func (h *Hub) bucketGone(incarnation uint64) {
 
 // Idle lists consumers whose clients are gone, at most limit: their records should be removed.
 func (h *Hub) Idle(limit int) []Idle {
-	var list []Idle
+	list := []Idle{}
 	for _, c := range h.all {
 		if c.idle && len(list) < limit {
 			list = append(list, Idle{c.Ref, c.Created})

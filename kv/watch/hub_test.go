@@ -514,6 +514,38 @@ func TestRecentEntriesTakeABoundedPlace(t *testing.T) {
 	require.Greater(t, h.ringBytes, 5_000)
 }
 
+// Of a key that is written again and again no more than its newest entry is kept, also behind one that stays. What is kept is a copy: the message
+// that it came in may be far larger.
+func TestWhatIsWrittenOverTakesNoPlace(t *testing.T) {
+	const bound = 10_000
+	for name, stays := range map[string]bool{"alone": false, "behind one that stays": true} {
+		t.Run(name, func(t *testing.T) {
+			h := New("n1", 1, Limits{RingBytes: bound, Reads: 1, PageBytes: 1_000})
+			r := Record{Ref: Ref{1, "c"}, Bucket: "b", Host: "n1", Boot: 1, Created: 1, Changed: 1}
+			h.Step(1, 0, Applied{1, []Change{Placed{r}}})
+			message := []byte("a message of which the value is a small part")
+			sequence := uint64(1)
+			store := func(key string) {
+				h.Step(1, 0, Applied{sequence, []Change{Stored{1, Entry{Key: key, Sequence: sequence, Value: message[:1]}}}})
+				sequence++
+			}
+			if stays {
+				store("stays")
+			}
+			store("k")
+			for range 5 * bound / slotBytes {
+				h.Step(1, 0, Applied{sequence, []Change{Dropped{1, "k", sequence - 1, sequence}}})
+				store("k")
+				require.LessOrEqual(t, h.rings[0].ring.entries.len(), bound/slotBytes)
+			}
+			h.check(require.New(t))
+			newest := h.rings[0].ring.at(sequence - 1)
+			require.Equal(t, message[:1], newest.Value)
+			require.NotSame(t, &message[0], &newest.Value[0])
+		})
+	}
+}
+
 func TestWhatIsStoredIsMatchedOncePerFilter(t *testing.T) {
 	o := newHost(t, 1)
 	for i := range 100 {

@@ -80,7 +80,7 @@ func (h *Hub) disconnected() {
 	for _, c := range h.all {
 		c.leftAt = -1
 		h.unflow(c)
-		if c.sequence > c.Generation<<32 {
+		if c.sequence > c.base {
 			h.mistrust(c)
 		}
 		h.schedule(c)

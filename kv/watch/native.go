@@ -54,13 +54,13 @@ func (c *consumer) native(e *Entry, pending uint64) Send {
 	return s
 }
 
-// progress is a progress mark: everything up to the revision was sent. To one that is stalled it also says where to answer.
+// progress is a progress mark: everything up to the revision was sent. One that is stalled is asked again to answer: its answer may be lost.
 func (c *consumer) progress(stalled string) Send {
 	b := c.nativeBlock(c.sequence).number(headerProgress, c.position())
 	if stalled != "" {
 		b = b.text(headerFlow, stalled)
 	}
-	return Send{Subject: c.Deliver, Header: append(b, headerEnd...)}
+	return Send{Subject: c.Deliver, Reply: stalled, Header: append(b, headerEnd...)}
 }
 
 // flowRequest asks a native watcher to answer when it has processed everything before.

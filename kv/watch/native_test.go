@@ -47,6 +47,7 @@ func TestNativeFlowControl(t *testing.T) { // 7.4, in the native form
 	marks := o.sent0()
 	require.Len(t, marks, 1)
 	require.Contains(t, string(marks[0].Header), "Rb-Flow: "+c.window.request+"\r\n")
+	require.Equal(t, c.window.request, marks[0].Reply, "a lost answer is asked for again")
 	for range 12 {
 		o.tell(Processed{c.window.request})
 		o.sent0()

@@ -1,0 +1,46 @@
+package watch
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A client that wanted what is new, and has got nothing yet, does not know where to come back: told that it may have missed something, it
+// would get all that the bucket has (W3, K70). So it is told only if there is something that an earlier host may have sent.
+func TestAMovedConsumerThatCanHaveMissedNothing(t *testing.T) {
+	for name, answer := range map[string]string{"answered before": "", "not answered yet": "answer"} {
+		for _, config := range []Config{{Policy: DeliverNew}, {Policy: DeliverByStartSequence, StartSequence: 2}} {
+			for meanwhile, jumps := range map[string]bool{"": false, "other": false, "a": true} {
+				t.Run(name+", meanwhile "+meanwhile, func(t *testing.T) {
+					o := newHost(t, 5)
+					o.put("a", "x")
+					config.Heartbeat, config.Inactive, config.Filter = second, 5*second, patterns("a")
+					o.place(Record{Ref: Ref{Name: "c"}, Config: config, Deliver: "in.box", Answer: answer})
+					o.model.records["c"] = func(r Record) Record { r.Host = "n0"; return r }(o.model.records["c"])
+					o.peer.events = []Event{Applied{o.model.index, nil}}
+					if meanwhile != "" {
+						o.put(meanwhile, "y")
+					}
+					require.Empty(t, o.sent(), "another node serves it")
+					o.tell(o.model.move("c", "n1", 1))
+					o.listen(true)
+					beats := o.sent()
+					require.Equal(t, jumps, len(beats) > 0, beats)
+					if answer != "" {
+						state := o.answers["answer"]
+						require.True(t, state.Made)
+						require.Zero(t, state.Sequence-state.Base, "clients wait for so many messages")
+					}
+					o.put("a", "z")
+					want := strconv.FormatUint(o.model.sequence, 10) + "/1/0"
+					if jumps {
+						want = "3/4294967297/0"
+					}
+					require.Equal(t, []string{want}, o.sent())
+				})
+			}
+		}
+	}
+}
