@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +31,12 @@ func TestNoClientOpensWhatIsNew(t *testing.T) {
 	r.expectError(ReadOnly, "kv.put.app.k", "w")
 	requireJSError(t, 10109, r.js("$KV.app.k", "w"))
 	requireJSError(t, 10109, r.js(api+"STREAM.PURGE.KV_app", ""))
-	r.expect(`{"bucket":"other","cluster_revision":4}`, "bucket.add.other", `{"read_only":true}`)
-	r.expect(`{"bucket":"app","cluster_revision":5}`, "bucket.update.app", `{"read_only":false}`)
-	r.expect(`{"bucket":"app","key":"k","revision":2,"cluster_revision":6}`, "kv.put.app.k", "w")
+	stream := r.js(api+"STREAM.INFO.KV_app", "")
+	var info struct{ Config json.RawMessage }
+	require.NoError(t, json.Unmarshal(stream.Data, &info))
+	require.NotContains(t, string(r.js(api+"STREAM.UPDATE.KV_app", string(info.Config)).Data), `"error"`)
+	r.expectError(ReadOnly, "kv.put.app.k", "w") // KV clients do not know of it, and do not end it
+	r.expect(`{"bucket":"other","cluster_revision":5}`, "bucket.add.other", `{"read_only":true}`)
+	r.expect(`{"bucket":"app","cluster_revision":6}`, "bucket.update.app", `{"read_only":false}`)
+	r.expect(`{"bucket":"app","key":"k","revision":2,"cluster_revision":7}`, "kv.put.app.k", "w")
 }

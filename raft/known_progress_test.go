@@ -52,6 +52,14 @@ func TestK44ReadNeedsARoundBegunAfterIt(t *testing.T) {
 	require.Equal(t, []Read{{Ticket: 2}}, s.hear("n3", 2, &rpc.HeartbeatReturn{Read: 2, Last: 3}).Reads)
 }
 
+// A read that waits for the next round is answered too when there will be none.
+func TestReadsOfADeposedLeaderAreRefused(t *testing.T) {
+	s := established(t, 3)
+	s.turn(ReadIndex{Ticket: 1})
+	s.turn(ReadIndex{Ticket: 2})
+	require.Equal(t, []Read{{Ticket: 1, Refusal: RefusedNotLeader}, {Ticket: 2, Refusal: RefusedNotLeader}}, s.hear("n2", 9, &rpc.HeartbeatReturn{}).Reads)
+}
+
 // answering keeps a leader's heartbeats answered for some ticks.
 func (s *solo) answering(ticks int) {
 	s.t.Helper()

@@ -27,6 +27,8 @@ func TestChangesAreRefusedWithAReason(t *testing.T) {
 		"removed twice":        {remove("n2", "n2"), ErrBadChange},
 		"in and out":           {Change{Add: members("n4"), Remove: []rpc.NodeID{"n4"}}, ErrBadChange},
 		"too many":             {add(many...), ErrBadChange},
+		"one too many":         {add(many[:rpc.MaxMembers-2]...), ErrBadChange},
+		"as many as may be":    {add(many[:rpc.MaxMembers-3]...), nil},
 		"the leader's disk":    {Change{Add: []rpc.Member{{ID: "n1", Instance: rpc.InstanceID{9}}}}, ErrBadChange},
 		"a disk and a removal": {Change{Add: []rpc.Member{disk2}, Remove: []rpc.NodeID{"n3"}}, ErrBadChange},
 		"no voter left":        {remove("n1", "n2", "n3"), ErrUnsafe},
@@ -65,6 +67,7 @@ func TestChangeThatWouldLoseTheQuorumIsRefused(t *testing.T) {
 	lost := s.asks(Change{Remove: []rpc.NodeID{"n2", "n3"}})
 	require.ErrorIs(t, lost.Refusal, ErrUnsafe)
 	require.ErrorContains(t, lost.Refusal, "of the voters n1,n4,n5 that would be left, n4,n5 do not answer; start them first")
+	require.ErrorIs(t, s.asks(Change{Remove: []rpc.NodeID{"n2"}}).Refusal, ErrUnsafe, "two of four are no quorum")
 	require.NoError(t, s.asks(Change{Remove: []rpc.NodeID{"n4", "n5"}}).Refusal)
 }
 

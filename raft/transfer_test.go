@@ -200,3 +200,20 @@ func TestOrderToALearnerOrAHungDiskIsInVain(t *testing.T) {
 	s.hear("n2", 2, &rpc.TimeoutNowCommand{})
 	require.Equal(t, rpc.HardState{Term: 2}, s.hard)
 }
+
+// A node may be connected and say nothing, as one that is paused.
+func TestLeadershipIsNotHandedToWhoIsSilent(t *testing.T) {
+	s := established(t, 3)
+	for range s.Core.ticks.ElectionMin + 1 {
+		for _, m := range s.turn(Tick{}).Send {
+			if beat, ok := m.Body.(*rpc.HeartbeatCommand); ok && m.To == "n3" {
+				s.Step(from2(m.To, s.id, s.hard.Term, &rpc.HeartbeatReturn{Read: beat.Read, Last: s.log.last}))
+			}
+		}
+	}
+	require.Equal(t, Leader, s.role)
+	ended := s.turn(Transfer{To: "n2"}).Facts
+	require.Len(t, ended, 1)
+	require.IsType(t, TransferEnded{}, ended[0])
+	require.Empty(t, s.turn(Transfer{To: "n3"}).Facts)
+}

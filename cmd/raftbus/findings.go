@@ -69,7 +69,12 @@ func (f *facts) service() []finding {
 	answer := len(f.members()) - len(f.Unreachable)
 	heard := fmt.Sprintf("%d of %d members answer", answer, len(f.members()))
 	switch {
-	case len(f.members()) == 0 || f.leader() != nil:
+	case len(f.members()) == 0:
+		return []finding{{
+			Severity: critical, Code: codeNoLeader, Cause: "no member answers, only nodes that wait to be added: nothing is served", Evidence: fmt.Sprintf("%d nodes answer, and none knows a configuration", len(f.Nodes)),
+			Remedy: "start the members; or check --prefix, and that they and this command use the same NATS account",
+		}}
+	case f.leader() != nil:
 		return nil
 	case !f.quorum(func(*replica.Status) bool { return true }):
 		return []finding{{

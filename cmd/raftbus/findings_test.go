@@ -162,6 +162,14 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// A node that waits to be added is no member: with it alone nothing is served.
+func TestWithoutMembersNothingIsServed(t *testing.T) {
+	f := sound()
+	f.Nodes = []replica.Status{{ID: "n4", Joining: true, Role: "joining"}}
+	f.Unreachable = nil
+	require.Equal(t, exitNoLeader, exitCodeOf(f.findings()))
+}
+
 // The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.
 func TestTheCodesOfFindingsAreListed(t *testing.T) {
 	given := regexp.MustCompile(`(?m)(?:Code: |one\.Code, .* = |^\tcode[A-Za-z]+ += |say\((?:"", )?[^"\n]*)"([a-z-]+)"`)

@@ -62,10 +62,11 @@ func TestTheFeedTellsOfEverythingInOrder(t *testing.T) {
 	kinds = nil
 	add := command.Command{AddConsumer: &command.AddConsumer{Bucket: "app", Name: "c"}}
 	move := command.Command{MoveConsumers: &command.MoveConsumers{Moves: []command.ConsumerMove{{Bucket: "app", Name: "c", Added: 4, Generation: 1}}}}
+	stale := command.Command{MoveConsumers: &command.MoveConsumers{Moves: []command.ConsumerMove{{Bucket: "app", Name: "c", Added: 3, Generation: 1}}}}
 	remove := command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: "c"}}
 	update := command.Command{UpdateBucket: &command.UpdateBucket{Name: "app"}}
 	rollup := write(command.Write{Bucket: "app", Key: "l", Rollup: command.RollupBucket})
-	f.at(time.Hour, add, move, remove, update, rollup, purge(command.PurgeBucket{}), purge(command.PurgeBucket{}), removeBucket("app"))
+	f.at(time.Hour, add, stale, move, remove, update, rollup, purge(command.PurgeBucket{}), purge(command.PurgeBucket{}), removeBucket("app"))
 	require.Equal(t, []EventKind{ConsumerAdded, ConsumerMoved, ConsumerRemoved, BucketUpdated, BucketPurged, Stored, BucketPurged, BucketRemoved}, kinds)
 	f.close()
 }

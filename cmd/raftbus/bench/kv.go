@@ -47,9 +47,13 @@ func (k KV) dial() (*nats.Conn, jetstream.JetStream, error) {
 // Create makes the bucket.
 func (k KV) Create(ctx context.Context) error {
 	return k.do(func(js jetstream.JetStream) error {
-		// Not left to the server: it takes a bucket of the same settings for the one that is being made.
-		if _, err := js.KeyValue(ctx, k.Config.Bucket); err == nil {
+		// Not left to the server: it takes a bucket of the same settings for the one that is being made, which is removed in the end. So nothing
+		// is made either if it cannot be told whether the bucket is there.
+		switch _, err := js.KeyValue(ctx, k.Config.Bucket); {
+		case err == nil:
 			return ErrExists
+		case !errors.Is(err, jetstream.ErrBucketNotFound):
+			return err
 		}
 		_, err := js.CreateKeyValue(ctx, k.Config)
 		return err
