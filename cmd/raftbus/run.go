@@ -28,6 +28,9 @@ import (
 const stopTime = 15 * time.Second
 
 func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
+	hangups := make(chan os.Signal, 1) // from here on: a key that is replaced while a node starts must not end it
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	secrets, err := f.secrets(target)
 	if err != nil {
 		return err
@@ -62,7 +65,7 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 	if err != nil {
 		return err
 	}
-	defer running.rekeyOnHangup(secrets.keyFile, logger)()
+	defer running.rekeyOnHangup(hangups, secrets.keyFile, logger)()
 	running.show(page)
 	return running.serve(cmd.Context(), func(leader string) { logger.Info("ready", "node", f.id, "leader", leader) })
 }
@@ -211,9 +214,8 @@ func (n nodes) stop() error {
 
 // rekeyOnHangup has the nodes take the cluster key from its file anew at each SIGHUP, until the function that it returns is called. A
 // file that holds no good key changes nothing.
-func (n nodes) rekeyOnHangup(file string, logger *slog.Logger) (end func()) {
-	hangups, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(hangups, syscall.SIGHUP)
+func (n nodes) rekeyOnHangup(hangups <-chan os.Signal, file string, logger *slog.Logger) (end func()) {
+	done := make(chan struct{})
 	var listener sync.WaitGroup
 	listener.Go(func() {
 		for {
@@ -226,7 +228,6 @@ func (n nodes) rekeyOnHangup(file string, logger *slog.Logger) (end func()) {
 		}
 	})
 	return func() {
-		signal.Stop(hangups)
 		close(done)
 		listener.Wait()
 	}
