@@ -193,10 +193,12 @@ type follower struct {
 	asked   int               // chunks below it were asked for
 	suspect int               // chunks below it were under way at the last silence
 	wait    time.Duration
+	first   time.Duration // wait, as it is when all goes well
 }
 
 func (s Source) follow(b *begun) (*follower, error) {
-	f := &follower{s: s, backup: b.Backup, ahead: min(b.Ahead, aheadMax), inbox: s.Conn.NewInbox() + ".", came: map[int]*nats.Msg{}, wait: cmp.Or(s.Wait, askWait)}
+	f := &follower{s: s, backup: b.Backup, ahead: min(b.Ahead, aheadMax), inbox: s.Conn.NewInbox() + ".", came: map[int]*nats.Msg{}, first: cmp.Or(s.Wait, askWait)}
+	f.wait = f.first
 	var err error
 	f.sub, err = s.Conn.SubscribeSync(f.inbox + "*")
 	return f, err
@@ -223,7 +225,7 @@ func (f *follower) chunk(ctx context.Context, k int) (*nats.Msg, error) {
 		case ctx.Err() != nil || errors.Is(err, ErrRefused) || time.Now().After(until):
 			return nil, err
 		case errors.Is(err, context.DeadlineExceeded):
-			f.wait = min(2*f.wait, f.s.Patience)
+			f.wait = min(2*f.wait, max(f.s.Patience/4, f.first), idleMax/3) // the node must hear of us, and we be there when an outage ends
 		}
 		f.suspect = f.asked
 		f.ask(k)
@@ -235,7 +237,7 @@ func (f *follower) chunk(ctx context.Context, k int) (*nats.Msg, error) {
 			f.ask(again)
 		}
 	}
-	f.suspect = 0
+	f.suspect, f.wait = 0, max(f.first, f.wait/2) // what is lost once in a while is no reason to wait longer each time
 	return m, nil
 }
 
