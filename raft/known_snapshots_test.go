@@ -271,3 +271,15 @@ func TestLeaderStaysWhileAVoterTakesInASnapshot(t *testing.T) {
 	wait(0, 0)
 	require.Equal(t, Follower, s.role, "one that neither stores nor installs more makes no progress (K60)")
 }
+
+// The time of the log, which expiry goes by, never goes back, also not with a leader whose clock is behind and whose entries are in a snapshot,
+// or were written in an earlier life.
+func TestTheTimeOfTheLogOutlivesSnapshotsAndRestarts(t *testing.T) {
+	s := following(t, 1, 1, 2, 2, 2, 2)
+	s.turn(Restored{s.turn(stored(3, 4)).Install.Snapshot})
+	require.Equal(t, int64(50), s.nextEntry(0, rpc.EntryCommand, nil).Time)
+
+	c := start(rpc.HardState{Term: 1}, 1)
+	c.LastTime = 70
+	require.Equal(t, int64(70), newSolo(t, c).nextEntry(0, rpc.EntryCommand, nil).Time)
+}
