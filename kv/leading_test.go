@@ -227,6 +227,18 @@ func TestWhatIsOverdueIsNotLogged(t *testing.T) {
 	r.settled()
 }
 
+// Of what was done in part it is not said that nothing was (C5).
+func TestWhatWasDoneInPartIsNotToldBusy(t *testing.T) {
+	for _, refusal := range []error{node.ErrBusy, node.ErrFull, node.ErrTooLarge} {
+		r := newLeader(t, nil)
+		put, w, inbox := r.inHand("a")
+		put.logged.Store(true)
+		r.node.set(func(n *solo) { n.refusal = refusal })
+		r.service.propose(put, w)
+		r.silentSoFar(inbox)
+	}
+}
+
 // A node that leads again before it has noticed that it did not in between begins anew: another made a bucket meanwhile.
 func TestANodeThatLeadsAgainListensAnew(t *testing.T) {
 	r := newLeader(t, nil)

@@ -108,6 +108,18 @@ func TestTheCoreIsNeverBusyFirst(t *testing.T) {
 	require.Greater(t, l.ProposedBytesMax, ProposalBytesMax+l.ApplyBytesMax+commandBytesMax)
 }
 
+// What is refused leaves its place to others.
+func TestWhatIsRefusedTakesNoPlace(t *testing.T) {
+	n := &Node{}
+	n.leads.Store(true)
+	n.reads.Store(readsMax)
+	require.ErrorIs(t, n.ReadIndex(nil), ErrBusy)
+	require.EqualValues(t, readsMax, n.reads.Load())
+	n.requests.Store(requestsMax)
+	require.ErrorIs(t, n.TransferLeadership("", nil), ErrBusy)
+	require.EqualValues(t, requestsMax, n.requests.Load())
+}
+
 // Who waits for an entry that was applied before, in whatever way, hears nothing, and disturbs nobody.
 func TestWaitersBelowWhatIsApplied(t *testing.T) {
 	w, got := waitersOf(rpc.EntryID{Term: 1, Index: 4}, rpc.EntryID{Term: 1, Index: 5})
