@@ -165,3 +165,13 @@ func BenchmarkBounds(b *testing.B) {
 		})
 	}
 }
+
+// What is not begun leaves its place.
+func TestARefusalThatIsNotBegunTakesNoPlace(t *testing.T) {
+	var r refusals
+	r.grant()
+	r.waiting.Store(refusalsMax)
+	require.False(t, r.begin())
+	r.end()
+	require.True(t, r.begin())
+}

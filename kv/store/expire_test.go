@@ -250,6 +250,38 @@ func TestALowerHistoryIsCarriedOutInSteps(t *testing.T) {
 	})
 }
 
+// A history that is lowered again while that is carried out is lowered for all keys, also in a bucket that has other times to keep.
+func TestAHistoryIsLoweredAgain(t *testing.T) {
+	f := open(t, newMemory())
+	f.at(0, addBucket("app", command.Settings{History: 3, TTL: time.Hour}))
+	const keys = removedMax + 10
+	var batch []command.Command
+	for i := range 3 * keys {
+		batch = append(batch, put("app", name(i%keys), "v"))
+	}
+	f.at(0, batch...)
+	lower := func(history uint64) command.Command {
+		return command.Command{UpdateBucket: &command.UpdateBucket{Name: "app", Settings: command.Settings{History: history, TTL: time.Hour}}}
+	}
+	f.at(0, lower(2))
+	require.Equal(t, uint64(2*keys+10), f.entries("app"))
+	next, any := f.nextDue()
+	require.True(t, any)
+	require.Zero(t, next, "at once, though there is a TTL")
+	f.at(0, lower(1))
+	for range 5 { // steps, of which two are enough
+		if items := f.due(0, 10); len(items) > 0 {
+			f.at(0, expire(items...))
+		}
+	}
+	require.Empty(t, f.due(0, 10))
+	require.Equal(t, uint64(keys), f.entries("app"))
+	next, any = f.nextDue()
+	require.True(t, any)
+	require.NotZero(t, next, "the TTL is what is next")
+	f.close()
+}
+
 func (f feeder) entries(bucket string) uint64 {
 	info, err := f.store.Bucket(bucket)
 	require.NoError(f.t, err)

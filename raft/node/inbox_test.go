@@ -23,6 +23,13 @@ func TestInboxBounds(t *testing.T) {
 	b.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
 	got = b.take(got)
 	require.Len(t, got.events, 1, "a bound is on what waits, not on what ever came")
+	for range 2 {
+		for range noticesMax {
+			b.notice(raft.LinkChanged{})
+		}
+		got = b.take(got)
+		require.Len(t, got.events, noticesMax)
+	}
 }
 
 // Entries are bounded by their size; one that exceeds the bound alone still passes.
