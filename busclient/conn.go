@@ -121,33 +121,20 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	}
 	options = append(options, c.options()...)
 	if err := c.openLane(&o, options); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w: check the credentials and TLS files", withoutUsers(o.URLs), err)
+		return nil, fmt.Errorf("connect to NATS: %w: check the credentials and TLS files", err) // without the URLs, which may carry passwords
 	}
 	if c.lane != nil {
 		options = append(options, nats.SetCustomDialer(c.lane))
 	}
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w: check the URLs and credentials", withoutUsers(o.URLs), err)
+		return nil, fmt.Errorf("connect to NATS: %w: check the URLs and credentials", err)
 	}
 	c.nc = nc
 	if c.outbox != nil {
 		c.outbox.run(nc, c.notWritten)
 	}
 	return c, nil
-}
-
-// withoutUsers is addresses as a log may have them: without the credentials that they may carry.
-func withoutUsers(urls []string) string {
-	list := strings.Split(strings.Join(urls, ","), ",")
-	for i, address := range list {
-		host := address[strings.LastIndexByte(address, '@')+1:]
-		if scheme, _, has := strings.Cut(address, "://"); has && host != address {
-			host = scheme + "://" + host
-		}
-		list[i] = host
-	}
-	return strings.Join(list, ",")
 }
 
 // openLane makes the connection's lane.

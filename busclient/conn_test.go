@@ -16,7 +16,7 @@ func TestErrorsOfDialHaveNoPasswords(t *testing.T) {
 	for _, url := range []string{"nats://alice:hunter2@127.0.0.1:1", "alice:hunter2@127.0.0.1:1", "nats://n1:4222,tls://hunter2@127.0.0.1:1"} {
 		for _, plain := range []bool{false, true} {
 			_, err := Dial(t.Context(), ConnOptions{URLs: []string{url}, Node: "n1", Role: RoleClient, Options: []nats.Option{nats.RootCAs(notPEM)}, withoutLane: plain})
-			require.ErrorContains(t, err, "127.0.0.1:1")
+			require.ErrorContains(t, err, "check the ")
 			require.NotContains(t, err.Error(), "hunter2")
 		}
 	}

@@ -102,7 +102,6 @@ func (s *Service) importEnd(c *call) (plan, *failure) {
 		return plan{}, f
 	}
 	p := importPlan(c, command.Command{Import: &command.Import{Bucket: c.bucket, After: body.Revision, Done: true}})
-	p.bucket = true
 	p.made = c.bucket // to its clients: no other JetStream may have the stream now
 	return p, nil
 }

@@ -96,7 +96,7 @@ func (s *Service) bucketRm(c *call) (plan, *failure) {
 
 func bucketPlan(c *call, order command.Command) plan {
 	done := func(result store.Result) any { return bucketReply{c.bucket, result.Revision} }
-	return plan{command: order.Encode(), done: done, bucket: true}
+	return plan{command: order.Encode(), done: done, bucket: order.OfABucket()}
 }
 
 func settingsOf(s *command.Settings) settings {

@@ -116,9 +116,9 @@ const (
 	tagRaise          = 13<<3 | wire.Bytes
 )
 
-// OfABucket reports whether the command makes, changes or removes a bucket.
+// OfABucket reports whether the command makes, changes or removes a bucket, as clients see it: one that is imported is there when that is done.
 func (c Command) OfABucket() bool {
-	return c.AddBucket != nil || c.UpdateBucket != nil || c.RemoveBucket != nil
+	return c.AddBucket != nil || c.UpdateBucket != nil || c.RemoveBucket != nil || c.Import != nil && c.Import.Done
 }
 
 // Encode writes the command.

@@ -243,6 +243,19 @@ func TestWhatIsNotLoggedIsProposedAgain(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := r.solo.store.Consumer("app", "idle"); return err == store.NoConsumer }, patience, time.Millisecond)
 }
 
+// Whose clients go soon after each other are all told of, though nothing else happens then.
+func TestAllWhoAreIdleAreTold(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	for i := range 3 {
+		r.solo.do(command.Command{AddConsumer: &command.AddConsumer{
+			Bucket: "app", Name: fmt.Sprint(i), Host: "n1", Boot: 7, Deliver: fmt.Sprint("deliver.", i),
+			Config: fmt.Appendf(nil, `{"deliver_policy":"all","inactive_threshold":%d}`, 300*time.Millisecond+time.Duration(i)*watch.AnnounceEvery/4),
+		}})
+	}
+	require.Eventually(t, func() bool { return len(*r.idle.Load()) == 3 }, patience, time.Millisecond)
+}
+
 func TestTheHostIsAsked(t *testing.T) {
 	r := newRig(t)
 	r.solo.bucket("app")

@@ -87,7 +87,11 @@ func (h *Hub) disconnected() {
 	}
 }
 
+// mistrust numbers what is sent from now on above all that the client has: it may have more of an earlier host's than was sent here (missNothing).
 func (h *Hub) mistrust(c *consumer) {
+	if base := c.Generation << 32; c.base < base {
+		c.sequence, c.base = base+c.sequence, base
+	}
 	c.sequence++
 	if c.Config.Heartbeat > 0 {
 		c.jumped = true

@@ -7,6 +7,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A client may have more of an earlier host's than the next one has sent, all of it gone since. What is lost with a connection it notices all the same.
+func TestWhatIsLostAfterAMoveShows(t *testing.T) {
+	o := newHost(t, 5)
+	o.place(Record{Ref: Ref{Name: "c"}, Config: Config{Policy: DeliverNew, Heartbeat: second, Inactive: 5 * second}, Deliver: "in.box"})
+	o.tell(o.model.move("c", "n0", 1))
+	require.Empty(t, o.sent())
+	o.tell(o.model.move("c", "n1", 1))
+	o.listen(true)
+	require.Empty(t, o.sent(), "it missed nothing")
+	o.put("a", "x")
+	require.Equal(t, []string{"1/1/0"}, o.sent())
+	o.reconnect()
+	require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 8589934594|Nats-Last-Stream: 1"}, o.sent(), "above all that it can have")
+}
+
 // A client that wanted what is new, and has got nothing yet, does not know where to come back: told that it may have missed something, it
 // would get all that the bucket has (W3, K70). So it is told only if there is something that an earlier host may have sent.
 func TestAMovedConsumerThatCanHaveMissedNothing(t *testing.T) {

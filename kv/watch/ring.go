@@ -7,8 +7,8 @@ const slotBytes = 8
 
 // ring keeps a bucket's recent entries: all that it still has since a sequence.
 type ring struct {
-	since   uint64        // of what is not older nothing is missing
-	first   uint64        // sequence of the oldest place, which is of an entry, not older than since
+	since   uint64        // what its bucket has from there on is here
+	first   uint64        // sequence of the oldest place
 	entries queue[*Entry] // nil: it was dropped
 	bytes   int
 }
@@ -16,7 +16,7 @@ type ring struct {
 // next is the sequence after the newest.
 func (r *ring) next() uint64 { return r.first + uint64(r.entries.len()) }
 
-// covers reports whether of what an entry and all after it are, nothing is missing here.
+// covers reports whether all that the bucket still has from a sequence on is here.
 func (r *ring) covers(sequence uint64) bool { return sequence >= r.since && sequence < r.next() }
 
 // has reports whether there is a place for an entry.
