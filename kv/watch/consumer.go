@@ -191,10 +191,10 @@ func (h *Hub) open(c *consumer) {
 	}
 	c.asks = nil
 	if c.lostItsPlace() && !c.jumped {
-		if c.pending > 0 {
-			c.skip()
-		} else {
+		if c.counted > 0 && c.pending == 0 {
 			c.missNothing()
+		} else {
+			c.skip()
 		}
 		h.schedule(c)
 	}

@@ -7,6 +7,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Of a bucket that was empty when the consumer was made nothing is counted, so its client is told that it may have missed something (W2).
+func TestAMovedConsumerOfAnEmptyBucketIsTold(t *testing.T) {
+	for _, answer := range []string{"", "answer"} {
+		o := newHost(t, 5)
+		o.place(Record{Ref: Ref{Name: "c"}, Config: Config{Heartbeat: second, Inactive: 5 * second}, Deliver: "in.box", Answer: answer})
+		o.tell(o.model.move("c", "n0", 1))
+		o.put("a", "x")
+		require.Empty(t, o.sent())
+		o.tell(o.model.move("c", "n1", 1))
+		o.listen(true)
+		require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 8589934592|Nats-Last-Stream: 1"}, o.sent())
+	}
+}
+
 // A client may have more of an earlier host's than the next one has sent, all of it gone since. What is lost with a connection it notices all the same.
 func TestWhatIsLostAfterAMoveShows(t *testing.T) {
 	o := newHost(t, 5)
