@@ -3,6 +3,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -275,6 +276,34 @@ func TestLostChunksAreAskedForAgain(t *testing.T) {
 	require.NoError(t, err)
 	_, err = Verify(&file, nil)
 	require.NoError(t, err)
+}
+
+// Losses that come one after the other, each of which is made good, do not use the patience up, however many there are.
+func TestPatienceIsForOneSilence(t *testing.T) {
+	w := newWorldOn(t, embedded.Options{MaxPayload: 16 << 10})
+	w.fill(60, 50_000)
+	w.service.Close()
+	lossy, err := New(w.service.o)
+	require.NoError(t, err)
+	t.Cleanup(lossy.Close)
+	require.NoError(t, lossy.sub.Unsubscribe())
+	lost := map[int]bool{}
+	lossy.sub, err = lossy.o.Conn.Subscribe(Subject("raftbus", "n1"), func(m *nats.Msg) {
+		var q question
+		_ = json.Unmarshal(m.Data, &q) // what asks for no chunk has 0
+		if q.Chunk > 0 && q.Chunk%aheadMax == 0 && !lost[q.Chunk] {
+			lost[q.Chunk] = true
+			return
+		}
+		lossy.handle(m)
+	})
+	require.NoError(t, err)
+	require.NoError(t, lossy.o.Conn.Flush())
+	s := w.source()
+	s.Wait, s.Patience = 50*time.Millisecond, 3*time.Second
+	_, err = s.Fetch(t.Context(), io.Discard, quiet)
+	require.NoError(t, err)
+	require.Greater(t, len(lost), 8, "as many silences")
 }
 
 // A node that is behind is waited for.
