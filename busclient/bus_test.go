@@ -373,3 +373,20 @@ func TestWhatWaitsIsDroppedWithTheConnection(t *testing.T) {
 	c.outbox.close()
 	require.ErrorIs(t, c.outbox.put("x", "", nil), ErrBusDown)
 }
+
+// What waits for a connection is bounded, by bytes and by messages, and what was taken to be written waits no more.
+func TestTheOutboxIsBounded(t *testing.T) {
+	o := newOutbox()
+	half := make([]byte, outboxBytesMax/2)
+	for range 3 {
+		require.NoError(t, o.put("x", "", half))
+		require.NoError(t, o.put("x", "", half))
+		require.ErrorIs(t, o.put("x", "", []byte{1, 2}), ErrTooManyInFlight)
+		batch, _ := o.take(nil)
+		require.Len(t, batch, 2)
+	}
+	for range outboxMessagesMax {
+		require.NoError(t, o.put("x", "", nil))
+	}
+	require.ErrorIs(t, o.put("x", "", nil), ErrTooManyInFlight)
+}

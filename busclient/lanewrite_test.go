@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -157,7 +158,7 @@ func send(t require.TestingT, o *outlet, senders int, sizes []int, cork bool) {
 // Who reads no more holds up nobody: what waits is bounded, and the connection is given up, so that NATS's client makes another.
 func TestAnOutletGivesUpAStuckSocket(t *testing.T) {
 	t.Parallel() // it mostly waits
-	near, _ := socketPair(t)
+	near, far := socketPair(t)
 	o := newOutlet(t, near)
 	var err error
 	data := make([]byte, 4<<20)
@@ -177,6 +178,8 @@ func TestAnOutletGivesUpAStuckSocket(t *testing.T) {
 	require.ErrorIs(t, o.publish("x", "", nil, nil), ErrBusDown)
 	require.ErrorIs(t, o.write([]byte("PING\r\n")), net.ErrClosed)
 	require.True(t, o.waiting.empty())
+	_, err = io.Copy(io.Discard, far)
+	require.ErrorIs(t, err, syscall.ECONNRESET, "the other end hears of it at once, not behind what the system still has to send")
 }
 
 // A cork keeps little together, and refuses nothing that an idle socket would take.

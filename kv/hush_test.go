@@ -213,6 +213,9 @@ func TestHushIsBounded(t *testing.T) {
 	require.True(t, h.holds(m, nil))
 	require.False(t, h.holds(m, nil), "too many")
 	h = hush{on: true, bytes: pendingBytesMax - 10}
-	require.True(t, h.holds(&nats.Msg{Data: make([]byte, 10)}, nil))
+	require.True(t, h.holds(&nats.Msg{Data: make([]byte, 10)}, func() {}))
 	require.False(t, h.holds(&nats.Msg{Data: make([]byte, 1)}, nil), "too much")
+	h.end()
+	h.begin()
+	require.True(t, h.holds(&nats.Msg{Data: make([]byte, pendingBytesMax)}, func() {}), "the next hush begins empty")
 }

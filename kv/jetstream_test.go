@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
@@ -282,4 +283,14 @@ func TestNobodyIsAskedForWhoDoesNotListen(t *testing.T) {
 		answer = <-hosts
 		require.NotEmpty(t, answer)
 	}
+}
+
+// C5: a write whose answer the bus cannot carry was done. Nobody is told that it was not.
+func TestWhatWasDoneIsNotRefusedForItsAnswer(t *testing.T) {
+	r := newRig(t, nil, func(o *server.Options) { o.MaxPayload = 16 << 10 })
+	r.lead()
+	config := `{"name":"KV_app","subjects":["$KV.app.>"],"max_msgs_per_subject":1,"discard":"new","metadata":{"a":"` + strings.Repeat("<", 4<<10) + `"}}`
+	sub := r.sendJS(api+"STREAM.CREATE.KV_app", config) // as JSON a '<' takes six bytes
+	r.silent(sub)
+	r.ask("kv.put.app.k", "v")
 }

@@ -34,6 +34,7 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "mine.order", m.Subject, "nothing came before it")
 	require.EqualValues(t, 2, r.service.Figures().Unrepublished)
+	require.Zero(t, r.service.republishing.Load(), "what was sent takes no room any more")
 	r.service.Close()
 	require.Equal(t, 1, strings.Count(log.String(), "would be orders"))
 }

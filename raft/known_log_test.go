@@ -79,6 +79,20 @@ func TestK17AckNamesWhatMatchedNotTheLastEntry(t *testing.T) {
 	require.Equal(t, rpc.Index(2), s.commit, "what matched an earlier leader says nothing of this one")
 }
 
+// One that stood itself, and lost, knows nothing of the log of the leader who won.
+func TestK17WhatMatchedIsForgottenByWhoStands(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.hear("n2", 1, &rpc.AppendLogCommand{Entries: run(1, 1, 1, 1), Commit: 1})
+	s.synced()
+	require.Equal(t, rpc.Index(3), s.matched)
+	s.tickFor(s.ticks.ElectionMin)
+	s.hear("n2", 2, &rpc.RequestVoteReturn{PreVote: true, Granted: true})
+	s.synced()
+	require.Equal(t, Candidate, s.role)
+	s.hear("n3", 2, &rpc.HeartbeatCommand{Commit: 3})
+	require.Equal(t, rpc.Index(1), s.commit)
+}
+
 func TestK18RefusalsAndOldAcksCommitNothing(t *testing.T) {
 	s := lead(t, start(rpc.HardState{Term: 1}, 1, 1))
 	s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 3, Match: 3, Hint: rpc.EntryID{Term: 2, Index: 3}})

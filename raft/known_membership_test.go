@@ -242,3 +242,13 @@ func TestRemovedLeaderCampaignsUntilItsRemovalIsCommitted(t *testing.T) {
 	s = newSolo(t, c)
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(1_000)), "it is committed: nothing to lead for")
 }
+
+// Who is on its way out still leads, and stands for it, until the change is through: of the old half it may be the only one with the
+// whole log (thesis 4.2.2, 4.3).
+func TestWhoIsOnItsWayOutStandsUntilTheChangeIsThrough(t *testing.T) {
+	c := start(rpc.HardState{Term: 1})
+	c.Configurations = []rpc.Configuration{{Voters: members("n2", "n3", "n4"), Outgoing: members("n1", "n2", "n3")}}
+	require.NotEmpty(t, only[*rpc.RequestVoteCommand](newSolo(t, c).tickFor(c.Ticks.ElectionMax)))
+	c.Configurations = []rpc.Configuration{table("n2", "n3", "n4")}
+	require.Empty(t, only[*rpc.RequestVoteCommand](newSolo(t, c).tickFor(c.Ticks.ElectionMax)))
+}

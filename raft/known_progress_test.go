@@ -180,7 +180,14 @@ func TestK61NodeWithAHungDiskDoesNotCampaign(t *testing.T) {
 		s.hear("n2", 1, &rpc.HeartbeatCommand{})
 	}
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(1_000)))
+	ask := &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 1, Index: 1}, PreVote: true}
+	granted := func() bool {
+		s.hear("n3", 2, ask)
+		return only[*rpc.RequestVoteReturn](append(s.out.Send, s.out.SendAfterSync...))[0].Granted
+	}
+	require.False(t, granted(), "nor says that it would vote: it could not, with that disk")
 	s.synced()
+	require.True(t, granted())
 	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(1)))
 }
 

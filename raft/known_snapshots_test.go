@@ -268,6 +268,10 @@ func TestLeaderStaysWhileAVoterTakesInASnapshot(t *testing.T) {
 	require.Equal(t, Leader, s.role)
 	wait(0, 10)
 	require.Equal(t, Leader, s.role, "all is stored, and is being installed")
+	s.turn(SnapshotEnded{Peer: "n3", Term: 2})
+	next, restored = 1, 0
+	wait(10, 0)
+	require.Equal(t, Leader, s.role, "the stream broke off, and another one begins")
 	wait(0, 0)
 	require.Equal(t, Follower, s.role, "one that neither stores nor installs more makes no progress (K60)")
 }

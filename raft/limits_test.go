@@ -31,6 +31,19 @@ func TestReadsAreRefusedAtTheirBound(t *testing.T) {
 	require.Empty(t, s.turn(ReadIndex{Ticket: 4}).Reads)
 }
 
+func TestReadsThatWaitForTheStateMachineCount(t *testing.T) {
+	s := established(t, 3)
+	s.limits.ReadsMax = 2
+	s.turn(Propose{Proposals: make([]Proposal, 1)})
+	s.synced()
+	s.ack("n2", 4)
+	require.Empty(t, s.turn(ReadIndex{Ticket: 1}, ReadIndex{Ticket: 2}).Reads)
+	require.Empty(t, s.hear("n2", 2, &rpc.HeartbeatReturn{Read: 1, Last: 4}).Reads, "confirmed, and not applied")
+	require.Equal(t, []Read{{Ticket: 3, Refusal: RefusedBusy}}, s.turn(ReadIndex{Ticket: 3}).Reads)
+	require.Equal(t, []Read{{Ticket: 1}, {Ticket: 2}}, s.turn(ApplyDone{4}).Reads)
+	require.Empty(t, s.turn(ReadIndex{Ticket: 4}).Reads)
+}
+
 func TestFlyingBytesAreBounded(t *testing.T) {
 	s := established(t, 3)
 	s.limits.FlyingBytesMax = 3 * rpc.EntryOverheadBytes

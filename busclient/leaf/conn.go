@@ -164,18 +164,24 @@ func (c *Conn) Stats() Stats {
 // run is the goroutine of the reader: one connection after the other.
 func (c *Conn) run(ctx context.Context) {
 	defer close(c.done)
-	for wait := waitMin; ctx.Err() == nil; wait = min(2*wait, waitMax) {
+	for wait := time.Duration(0); ctx.Err() == nil; {
 		began := time.Now()
 		err := c.session(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) > waitMax {
-			wait = waitMin
-		}
+		wait = nextWait(wait, time.Since(began))
 		c.note("no leaf connection to NATS, retrying", err)
 		pause(ctx, wait/2+rand.N(wait))
 	}
+}
+
+// nextWait is the wait before the next attempt: twice the one before, and the shortest again after a session that lasted.
+func nextWait(before, lasted time.Duration) time.Duration {
+	if lasted > waitMax {
+		return waitMin
+	}
+	return min(max(2*before, waitMin), waitMax)
 }
 
 func pause(ctx context.Context, d time.Duration) {

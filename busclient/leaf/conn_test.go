@@ -440,3 +440,14 @@ func TestAServerWithJetStreamCarriesTheSame(t *testing.T) {
 		require.Equal(t, subject, await(t, subject, got))
 	}
 }
+
+// L9: a server is asked again within a second, however long it was away.
+func TestTheWaitForAServerIsBounded(t *testing.T) {
+	var waits []time.Duration
+	for wait := time.Duration(0); len(waits) < 5; waits = append(waits, wait) {
+		wait = nextWait(wait, 0)
+	}
+	const ms = time.Millisecond
+	require.Equal(t, []time.Duration{100 * ms, 200 * ms, 400 * ms, 500 * ms, 500 * ms}, waits)
+	require.Equal(t, 100*ms, nextWait(500*ms, time.Second), "it was there meanwhile")
+}

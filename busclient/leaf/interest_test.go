@@ -62,6 +62,21 @@ func TestWhatWasToldLastIsSo(t *testing.T) {
 }
 
 // What a subject costs is given back: else the bound would be reached by coming and going.
+// Two consumers may deliver to one inbox: when one of them ends the other still hears whether somebody listens there.
+func TestASubjectIsWatchedUntilAllWhoWatchItHaveDone(t *testing.T) {
+	i := newInterest(1 << 20)
+	i.complete()
+	require.False(t, i.watch("inbox"))
+	require.False(t, i.watch("inbox"))
+	i.unwatch("inbox")
+	changes, err := i.add("inbox")
+	require.NoError(t, err)
+	require.Equal(t, []change{{"inbox", true}}, changes)
+	i.unwatch("inbox")
+	require.Empty(t, i.remove("inbox"))
+	require.Empty(t, i.watched, "nothing is kept of it")
+}
+
 func TestInterestCostsWhileItLasts(t *testing.T) {
 	i := newInterest(10_000)
 	for n := range 1000 {

@@ -1,6 +1,7 @@
 package leaf
 
 import (
+	"net/url"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -77,4 +78,8 @@ func TestServersTakeTurns(t *testing.T) {
 	require.Equal(t, []string{"a:1", "10.0.0.1:7422", "a:1", "b:7422", "a:1"}, tried)
 	e.learn(e.given[0], nil)
 	require.Len(t, e.learned, 2, "an INFO that says nothing about them changes nothing")
+	from, err := parseURL("tls://leaf:secret@a")
+	require.NoError(t, err)
+	e.learn(from, []string{"b:7422"})
+	require.Equal(t, []endpoint{{"b:7422", "b", true, url.UserPassword("leaf", "secret")}}, e.learned, "with the user that the first one took")
 }

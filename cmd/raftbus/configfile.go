@@ -124,7 +124,7 @@ func (c *configFile) fill(flags *pflag.FlagSet) (errs []error) {
 		flag := flags.Lookup(s.key)
 		where := fmt.Sprintf("%s:%d", c.path, s.line)
 		switch {
-		case flag == nil:
+		case flag == nil, isOwn(flag):
 			continue
 		case isOfNATS(flag):
 			natsopt.FromFile(flag, s.value, where)
@@ -136,6 +136,14 @@ func (c *configFile) fill(flags *pflag.FlagSet) (errs []error) {
 		}
 	}
 	return errs
+}
+
+// ownAnnotation is a flag's that is called as one of a node's, and is something else.
+const ownAnnotation = "own"
+
+func isOwn(flag *pflag.Flag) bool {
+	_, is := flag.Annotations[ownAnnotation]
+	return is
 }
 
 func isOfNATS(flag *pflag.Flag) bool {

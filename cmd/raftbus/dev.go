@@ -63,6 +63,7 @@ func newDev() *cobra.Command {
 func (f *devFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.nodes, "nodes", 3, "`NUMBER` of nodes; a folder keeps the number it began with")
 	flags.StringVar(&f.dir, "dir", "./raftbus-data", "data `FOLDER`, made if there is none")
+	_ = flags.SetAnnotation("dir", ownAnnotation, nil) // it exists
 	flags.IntVar(&f.port, "port", 4222, "`PORT` of NATS; 0: any free one")
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`ADDRESS` that NATS listens on; anybody who reaches it can read and write")
 	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")

@@ -37,8 +37,8 @@ const addHelp = `Let nodes into the cluster. Start them first, with 'raftbus nod
 folder it has, and that folder is what is let in. The command waits until they are voters, and
 says how far they are; after Ctrl-C or the time of --wait the change goes on all the same.
 
-The exit code is 4 when one of them is a member already with another data folder, 5 when one
-does not answer, 6 when the time is over, 8 when the cluster refuses.`
+The exit code is 4 when one of them is a member already with another data folder, 5 when one is
+not on the bus, 6 when one is silent or the time is over, 8 when the cluster refuses.`
 
 const removeHelp = `Let nodes leave the cluster; all of them are one change. The leader may be among them: it hands
 over once the change is made. Stop what was removed, and delete its data folder: the same

@@ -4,9 +4,46 @@ package main
 // nothing of this can fail the node.
 
 import (
+	"context"
 	"net"
 	"os"
+	"strings"
+	"time"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
+
+// statusEvery is how often it is looked whether the service manager is to be told something else.
+const statusEvery = 5 * time.Second
+
+// tell tells the service manager how the nodes are, whenever that is something else, until ctx ends.
+func tell(ctx context.Context, every time.Duration, health func() []observe.Health) {
+	told := ""
+	for ticker := time.NewTicker(every); ; {
+		if now := standing(health()); now != told {
+			notify("STATUS=" + now)
+			told = now
+		}
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// standing is how nodes are, in a line: ready, or why one is not, and what an operator should look at.
+func standing(list []observe.Health) string {
+	var reasons, warnings []string
+	for _, h := range list {
+		reasons, warnings = append(reasons, h.Reasons...), append(warnings, h.Warnings...)
+	}
+	if len(reasons) == 0 {
+		reasons = []string{"ready"}
+	}
+	return strings.ReplaceAll(strings.Join(append(reasons, warnings...), "; "), "\n", " ")
+}
 
 // notify sends a state, such as READY=1, to the service manager that started this process.
 func notify(state string) {

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
 
 func TestNotify(t *testing.T) {
@@ -21,12 +25,33 @@ func TestNotify(t *testing.T) {
 	require.NoError(t, err)
 	defer manager.Close()
 	t.Setenv("NOTIFY_SOCKET", name)
+	require.NoError(t, manager.SetReadDeadline(time.Now().Add(10*time.Second)))
+	heard := func() string {
+		b := make([]byte, 100)
+		n, err := manager.Read(b)
+		require.NoError(t, err)
+		return string(b[:n])
+	}
 	notify("READY=1\nSTATUS=waits for a leader")
-	require.NoError(t, manager.SetReadDeadline(time.Now().Add(5*time.Second)))
-	b := make([]byte, 100)
-	n, err := manager.Read(b)
-	require.NoError(t, err)
-	require.Equal(t, "READY=1\nSTATUS=waits for a leader", string(b[:n]))
+	require.Equal(t, "READY=1\nSTATUS=waits for a leader", heard())
+
+	states := make(chan []observe.Health, 4)
+	states <- []observe.Health{{Ready: true}, {Ready: true}}
+	states <- []observe.Health{{Ready: true}, {Ready: true}}
+	states <- []observe.Health{{Ready: true}, {Reasons: []string{"n2 knows no leader"}, Warnings: []string{"the disk is slow"}}}
+	states <- []observe.Health{{Ready: true, Warnings: []string{"the disk is slow"}}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var teller sync.WaitGroup
+	teller.Go(func() {
+		tell(ctx, time.Millisecond, func() []observe.Health { return <-states })
+	})
+	require.Equal(t, "STATUS=ready", heard())
+	require.Equal(t, "STATUS=n2 knows no leader; the disk is slow", heard(), "and nothing is said twice")
+	require.Equal(t, "STATUS=ready; the disk is slow", heard())
+	cancel()
+	close(states)
+	teller.Wait()
 
 	t.Setenv("NOTIFY_SOCKET", name+"-gone")
 	notify("STOPPING=1") // it fails nobody

@@ -163,14 +163,21 @@ func (n nodes) serve(ctx context.Context, ready func(leader string)) error {
 	var waiter sync.WaitGroup
 	waiter.Go(func() {
 		if leader, err := n[0].WaitReady(waiting); err == nil {
-			notify("STATUS=ready")
 			ready(leader)
+			tell(waiting, statusEvery, n.health)
 		}
 	})
 	err := n.wait(ctx)
 	cancel()
 	waiter.Wait()
 	return errors.Join(err, n.stop())
+}
+
+func (n nodes) health() (list []observe.Health) {
+	for _, r := range n {
+		list = append(list, r.Health())
+	}
+	return list
 }
 
 // wait returns nil when ctx ends, and otherwise why the first node that stopped by itself did so.

@@ -27,8 +27,10 @@ func TestAConsumerIsServed(t *testing.T) {
 	r.solo.put("app", "a", "two")
 	require.Equal(t, []string{"1 one", "2 two"}, r.line.await(t, "deliver.c", 2))
 	require.Equal(t, 1, r.Status().Consumers)
+	require.Equal(t, 1, r.line.watched())
 	r.solo.do(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: "c"}})
 	require.Eventually(t, func() bool { return r.Status().Consumers == 0 }, patience, time.Millisecond)
+	require.Zero(t, r.line.watched(), "whether somebody listens there is no longer of interest")
 }
 
 func TestOnlyOwnConsumersAreServed(t *testing.T) {

@@ -84,6 +84,7 @@ type line struct {
 	calls Callbacks
 	mu    sync.Mutex
 	heard map[string]bool // who is listened to
+	watch map[string]int  // who is watched, by how many
 	sent  map[string][]string
 	told  chan struct{} // rings when something is published
 	space int           // room; below 0: plenty
@@ -92,7 +93,7 @@ type line struct {
 }
 
 func newLine() *line {
-	return &line{heard: map[string]bool{}, sent: map[string][]string{}, told: make(chan struct{}, 1), space: -1}
+	return &line{heard: map[string]bool{}, watch: map[string]int{}, sent: map[string][]string{}, told: make(chan struct{}, 1), space: -1}
 }
 
 func (l *line) Publish(subject, reply string, header, data []byte) error {
@@ -139,10 +140,24 @@ func (l *line) MaxPayload() int {
 func (l *line) Watch(subject string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.watch[subject]++
 	return l.heard[subject]
 }
 
-func (l *line) Unwatch(string) {}
+func (l *line) Unwatch(subject string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.watch[subject]--; l.watch[subject] == 0 {
+		delete(l.watch, subject)
+	}
+}
+
+// watched is how many subjects are watched.
+func (l *line) watched() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.watch)
+}
 
 func (l *line) Close() { l.ended = true }
 

@@ -111,6 +111,7 @@ func TestALongerWindowBringsNothingBack(t *testing.T) {
 	f.at(time.Hour, addBucket("app", command.Settings{DuplicateWindow: 10 * time.Second}), putID("k", "old"))
 	f.at(time.Hour+5*time.Second, putID("k", "young"))
 	f.at(time.Hour+10*time.Second, update(time.Minute))
+	f.at(time.Hour+11*time.Second, update(time.Hour)) // nor does one that is longer still
 	results := f.at(time.Hour+20*time.Second, putID("k", "old"), putID("k", "young"))
 	require.False(t, results[0].Again)
 	require.True(t, results[1].Again)

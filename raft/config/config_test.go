@@ -36,6 +36,21 @@ func TestValidateReportsAllProblems(t *testing.T) {
 	}
 }
 
+// What splits votes, or has a late heartbeat start an election, is refused from where it begins to.
+func TestTimingIsBounded(t *testing.T) {
+	with := func(p Timing) error {
+		_, err := Validate(Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}, Periods: p})
+		return err
+	}
+	require.NoError(t, with(Timing{ElectionMin: time.Second, ElectionMax: 1500 * time.Millisecond}))
+	require.ErrorContains(t, with(Timing{ElectionMin: time.Second, ElectionMax: 1499 * time.Millisecond}), "spread them")
+	require.NoError(t, with(Timing{Heartbeat: 200 * time.Millisecond}))
+	require.ErrorContains(t, with(Timing{Heartbeat: 201 * time.Millisecond}), "at least five heartbeats (1.005s)")
+	require.NoError(t, with(Timing{Tick: time.Millisecond, Heartbeat: time.Millisecond}))
+	require.ErrorContains(t, with(Timing{Tick: 999 * time.Microsecond}), "at least 1ms")
+	require.ErrorContains(t, with(Timing{Tick: 10 * time.Millisecond, Heartbeat: 9 * time.Millisecond}), "at least one tick")
+}
+
 // A node that is to be added has no members to name: whatever it was given is not looked at.
 func TestAJoinerKnowsItselfOnly(t *testing.T) {
 	for _, given := range [][]rpc.NodeID{nil, {"n1", "n2"}, {"a.b", "a.b"}} {

@@ -80,8 +80,8 @@ func TestAppenderOnAFullDisk(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = log.Close() })
 	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
-	left := 0
-	a := &appender{log: log, send: func(rpc.Message) { left++ }, spot: newSpot(func() {})}
+	left, released := 0, 0
+	a := &appender{log: log, send: func(rpc.Message) { left++ }, release: func() { released++ }, spot: newSpot(func() {})}
 	told := reports(a)
 	full := true
 	disk.Hook(func(op waltest.Op) error {
@@ -97,6 +97,9 @@ func TestAppenderOnAFullDisk(t *testing.T) {
 			e.Data = make([]byte, 50<<10)
 			j.write.Entries = append(j.write.Entries, e)
 		}
+		if seq == 1 {
+			j.write.Base = &raft.Base{ID: rpc.EntryID{Term: 1, Index: 5}}
+		}
 		a.submit(j, true)
 	}
 	for err == nil {
@@ -107,12 +110,15 @@ func TestAppenderOnAFullDisk(t *testing.T) {
 	require.Greater(t, held, rpc.Index(10), "what fits is not written")
 	require.Less(t, held, rpc.Index(30))
 	require.Equal(t, int(held/10), left, "a message left before its write, or stayed after it")
+	require.Equal(t, rpc.Index(5), log.State(0).Base.ID.Index)
+	require.Equal(t, 1, released, "a base is durable with the first piece, and its snapshot is let go of")
 	full = false
 	for worked := true; worked; {
 		worked, err = a.step()
 		require.NoError(t, err)
 	}
 	require.Equal(t, 3, left)
+	require.Equal(t, 1, released)
 	require.Equal(t, rpc.Index(30), log.State(0).Last.Index)
 	require.Equal(t, raft.DiskDone{Seq: 3}, (*told)[len(*told)-1])
 }

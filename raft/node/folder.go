@@ -16,6 +16,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // Folder is a node's data directory, held by one process at a time:
@@ -90,7 +91,7 @@ func OpenFolderFrom(fs vfs.FS, dir string, id rpc.NodeID, random io.Reader) (*Fo
 
 func openFolder(f *Folder, id rpc.NodeID) (*Folder, error) {
 	fs, dir := f.fs, f.Dir
-	if err := makeDir(fs, dir); err != nil {
+	if err := wal.MakeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w", dir, err)
 	}
 	lock, err := fs.Lock(fs.PathJoin(dir, "LOCK"))
@@ -133,35 +134,6 @@ func (f *Folder) begin() error {
 	}
 	f.ident.Begun = true
 	return f.write(&f.ident)
-}
-
-// makeDir makes a directory of mode 0700 (Q13), with those it is in, and makes the names of new ones durable (K54). Its own
-// name always: a process that made it may have been killed before it did.
-func makeDir(fs vfs.FS, dir string) error {
-	changed := []string{fs.PathDir(dir)}
-	for at := changed[0]; fs.PathDir(at) != at; at = fs.PathDir(at) {
-		if _, err := fs.Stat(at); err == nil {
-			break
-		}
-		changed = append(changed, fs.PathDir(at))
-	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, parent := range changed {
-		if err := syncDir(fs, parent); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func syncDir(fs vfs.FS, dir string) error {
-	d, err := fs.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // start reads the identity, or makes one in an empty folder, and writes it back with one more start.
@@ -294,5 +266,5 @@ func (f *Folder) writeLine(name string, content any) error {
 	if err := f.fs.Rename(temp, f.Path(name)); err != nil {
 		return err
 	}
-	return syncDir(f.fs, f.Dir)
+	return wal.SyncDir(f.fs, f.Dir)
 }

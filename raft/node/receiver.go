@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // Receiving a snapshot (thesis 5): chunks of one transfer are stored in order in snapshot/incoming. The whole is verified, synced
@@ -42,7 +43,7 @@ func (d *snapDir) move(from, to string) error {
 	if err := d.fs.Rename(d.path(from), d.path(to)); err != nil {
 		return err
 	}
-	return syncDir(d.fs, d.dir)
+	return wal.SyncDir(d.fs, d.dir)
 }
 
 // remove deletes a file, if there is one. That need not be durable: one that comes back is dealt with as before.
@@ -186,7 +187,7 @@ func (r *receiver) look() error {
 		return nil
 	}
 	r.looked = true
-	if err := makeDir(r.fs, r.dir); err != nil {
+	if err := wal.MakeDir(r.fs, r.dir); err != nil {
 		return err
 	}
 	stage, err := resumeStage(r.fs, r.path(snapIncoming))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // The newest start of each peer that the bus has proof of, kept in the data folder: so that an old backup of a peer's folder is
@@ -152,7 +153,7 @@ func (f *Folder) loadStarts() error {
 	if err := f.fs.Rename(f.Path(startsName), f.Path(startsSuspect)); err != nil {
 		return err
 	}
-	return syncDir(f.fs, f.Dir)
+	return wal.SyncDir(f.fs, f.Dir)
 }
 
 func parseStarts(raw []byte) ([]busclient.Identity, error) {

@@ -240,7 +240,7 @@ func (f *Folder) setAside(at rpc.EntryID, name string, l *Legacy) error {
 	if err := f.fs.Rename(f.Path("wal"), f.Path(name)); err != nil {
 		return err
 	}
-	return syncDir(f.fs, f.Dir)
+	return wal.SyncDir(f.fs, f.Dir)
 }
 
 // exists reports whether there is something of that name in the folder, or may be.

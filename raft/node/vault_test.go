@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // vault is a state machine on a disk: a list of the numbers it was given, and their sum. It writes all of it every so many entries.
@@ -100,7 +101,7 @@ func (v *vault) save() error {
 	if err := v.fs.Rename("vault.tmp", "vault"); err != nil {
 		return err
 	}
-	if err := syncDir(v.fs, ""); err != nil {
+	if err := wal.SyncDir(v.fs, ""); err != nil {
 		return err
 	}
 	v.mu.Lock()

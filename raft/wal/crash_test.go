@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -109,18 +110,24 @@ func (j *journal) work(l *Log, s *script, steps int) error {
 
 // survivor opens a crashed disk and fails the test unless it holds what it must, now and after more work on it.
 func (j *journal) survivor(t *testing.T, fs *waltest.FS, what string) {
-	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID})
-	require.NoError(t, err, what)
-	require.Empty(t, j.differs(l), what)
-	next := journal{acked: j.acked}
-	if j.acked.differs(l) != "" {
-		next.acked = j.underway
-	}
-	require.NoError(t, next.work(l, &script{rng: seeded(9), most: 900}, 2), what)
+	l, next := j.goesOn(t, fs, what)
 	require.NoError(t, l.Close())
 	l = openTest(t, fs)
 	require.Empty(t, next.differs(l), what)
 	require.NoError(t, l.Close())
+}
+
+// goesOn opens what a process left, checks that it holds what it must, and works on it.
+func (j *journal) goesOn(t *testing.T, fs *waltest.FS, what string) (*Log, *journal) {
+	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID})
+	require.NoError(t, err, what)
+	require.Empty(t, j.differs(l), what)
+	next := &journal{acked: j.acked}
+	if j.acked.differs(l) != "" {
+		next.acked = j.underway
+	}
+	require.NoError(t, next.work(l, &script{rng: seeded(9), most: 900}, 2), what)
+	return l, next
 }
 
 // TestCrashAtEveryOperation takes images of the disk before every operation that changes it.
@@ -162,6 +169,36 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	}
 	t.Logf("%d images, seeds from %d on", images, start)
 	require.Greater(t, images, 500)
+}
+
+var errKilled = errors.New("killed")
+
+// TestKilledThenPowerLost: a process is killed at every operation that changes the disk; what it wrote is there for the next one, but
+// not all of it would survive a power loss. What that one builds on it, and acknowledges, does (K54).
+func TestKilledThenPowerLost(t *testing.T) {
+	for seed := range seeds(2, 60) {
+		for at, killed := 1, true; killed; at++ {
+			fs, j := waltest.New(), &journal{acked: model{}}
+			var ops atomic.Int64
+			fs.Hook(func(op waltest.Op) error {
+				if op.Kind.Changes() && ops.Add(1) >= int64(at) {
+					return errKilled
+				}
+				return nil
+			})
+			if l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, LogID: testLogID, Inline: true}); err == nil {
+				_ = j.work(l, &script{rng: seeded(seed), most: 900}, 12) // until it is killed
+				_ = l.Close()
+			}
+			killed = ops.Load() >= int64(at)
+			fs.Hook(nil)
+			what := fmt.Sprintf("seed %d, killed at operation %d", seed, at)
+			l, next := j.goesOn(t, fs, what)
+			disk := fs.Crash(waltest.KeepNothing, nil)
+			require.NoError(t, l.Close())
+			next.survivor(t, disk, what+", then power lost")
+		}
+	}
 }
 
 // TestCrashWhileALargerSegmentIsMade: power is lost while a segment that is ready is replaced by a larger one, which has room or has

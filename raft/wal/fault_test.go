@@ -4,6 +4,7 @@ package wal
 // synced again after a sync failed.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,7 @@ func oneFault(t *testing.T, b *breaker, what string) {
 type fullDisk struct {
 	mu   sync.Mutex
 	full bool
+	by   error // what full disks say; nil: ENOSPC
 }
 
 func (d *fullDisk) set(full bool) {
@@ -124,7 +126,7 @@ func (d *fullDisk) hook(op waltest.Op) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.full && op.Kind == waltest.Write && strings.HasSuffix(op.Name, tempSuffix) {
-		return &waltest.Short{Bytes: 100, Err: syscall.ENOSPC}
+		return &waltest.Short{Bytes: 100, Err: cmp.Or(d.by, error(syscall.ENOSPC))}
 	}
 	return nil
 }
@@ -154,7 +156,13 @@ const (
 // TestFullDisk: entries are refused once they fit nowhere, hard states and bases still get through, reads go on, and
 // writes resume when there is space again (F21).
 func TestFullDisk(t *testing.T) {
-	fs, disk := waltest.New(), &fullDisk{full: false}
+	for _, by := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		t.Run(by.Error(), func(t *testing.T) { fullFor(t, by) })
+	}
+}
+
+func fullFor(t *testing.T, by error) {
+	fs, disk := waltest.New(), &fullDisk{by: by}
 	l := openTest(t, fs)
 	m := model{}
 	append1 := func(b Batch) error {
@@ -290,6 +298,7 @@ func TestCompactionDuringRead(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, got)
 	require.Equal(t, entries(1, 1, rpc.Index(len(got)+1)), got)
+	require.LessOrEqual(t, fs.OpenFiles(), 2, "the active segment and the next: what was removed is closed when it was read")
 	require.NoError(t, l.Close())
 }
 

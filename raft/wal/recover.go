@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -39,7 +40,7 @@ func (l *Log) closeSegments() error {
 
 // recover finds the segments, reads them, cuts what is torn, and starts the preparer.
 func (l *Log) recover() error {
-	if err := makeDir(l.folder.fs, l.folder.dir); err != nil {
+	if err := MakeDir(l.folder.fs, l.folder.dir); err != nil {
 		return err
 	}
 	// A rename that a crashed process did not get to sync must not be built upon.
@@ -117,28 +118,20 @@ func (l *Log) start(spare *segment) {
 	l.askNext()
 }
 
-// makeDir makes dir and what is missing above it, durably (K54).
-func makeDir(fs vfs.FS, dir string) error {
-	var made []string
-	for d := dir; ; d = fs.PathDir(d) {
-		if _, err := fs.Stat(d); err == nil || d == fs.PathDir(d) {
-			made = append(made, d)
-			break
+// MakeDir makes a directory of mode 0700 (Q13), with those it is in, each durable before the next is made (K54). The name of what is
+// there already is made durable too: a process that made it may have been killed before it did.
+func MakeDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(dir); err != nil {
+		if up := fs.PathDir(dir); up != dir {
+			if err := MakeDir(fs, up); err != nil && !errors.Is(err, os.ErrPermission) { // it may lie in what only others read
+				return err
+			}
 		}
-		made = append(made, d)
-	}
-	if len(made) == 1 {
-		return nil
-	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, d := range made[1:] {
-		if err := syncDir(fs, d); err != nil {
+		if err := fs.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	return nil
+	return SyncDir(fs, fs.PathDir(dir))
 }
 
 // list returns the numbers of the segments, rising, and the names of temporary files. Other files are left alone.

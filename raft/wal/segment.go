@@ -99,9 +99,10 @@ type folder struct {
 func (f folder) path(name string) string { return f.fs.PathJoin(f.dir, name) }
 
 // sync makes names made, changed and removed in the directory durable (K54).
-func (f folder) sync() error { return syncDir(f.fs, f.dir) }
+func (f folder) sync() error { return SyncDir(f.fs, f.dir) }
 
-func syncDir(fs vfs.FS, dir string) error {
+// SyncDir makes names made, changed and removed in a directory durable (K54).
+func SyncDir(fs vfs.FS, dir string) error {
 	d, err := fs.OpenDir(dir)
 	if err != nil {
 		return err

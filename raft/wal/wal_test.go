@@ -3,6 +3,8 @@ package wal
 // What a log promises when nothing fails.
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -65,6 +67,11 @@ func TestRealDisk(t *testing.T) {
 		return l
 	}
 	l := open()
+	for d := dir; d != filepath.Dir(filepath.Dir(filepath.Dir(dir))); d = filepath.Dir(d) {
+		made, err := os.Stat(d)
+		require.NoError(t, err)
+		require.Equal(t, os.ModeDir|0o700, made.Mode(), "of this user alone (Q13): %s", d)
+	}
 	for i := rpc.Index(1); i < 1000; i += 3 {
 		require.NoError(t, l.Append(Batch{Group: 7, HardState: &rpc.HardState{Term: 2, Vote: "n1"}, Entries: entries(2, i, i+3)}))
 	}
@@ -175,6 +182,23 @@ func TestRefusals(t *testing.T) {
 	_, err = l.Entries(1, 11, 12, 100)
 	require.ErrorIs(t, err, ErrClosed)
 	require.NoError(t, l.Close(), "a second time")
+}
+
+// A log takes as many groups as it can begin a segment with, and not one more.
+func TestGroupsAreBounded(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	for g := range GroupID(GroupsMax) {
+		require.NoError(t, l.Append(Batch{Group: g, HardState: &rpc.HardState{Term: 1}}))
+	}
+	require.ErrorIs(t, l.Append(Batch{Group: GroupsMax, HardState: &rpc.HardState{Term: 1}}), ErrInvalid)
+	require.NoError(t, l.Append(Batch{Group: 7, HardState: &rpc.HardState{Term: 2}}), "those that are there go on")
+	require.NoError(t, l.Close())
+	l = openTest(t, fs)
+	require.Equal(t, rpc.Term(1), l.State(GroupsMax-1).HardState.Term)
+	require.Equal(t, rpc.Term(2), l.State(7).HardState.Term)
+	require.ErrorIs(t, l.Append(Batch{Group: GroupsMax, HardState: &rpc.HardState{Term: 1}}), ErrInvalid)
+	require.NoError(t, l.Close())
 }
 
 func TestEntriesBounds(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 )
 
 // A node has no port. For those who watch it with what asks by HTTP it may have one, on request, for looking only: nothing that is
@@ -20,10 +21,11 @@ import (
 
 // Bounds of the server: whoever may connect must not hold up the node.
 const (
-	httpTimeout     = 10 * time.Second
-	httpHeaderBytes = 16 << 10
-	httpRequestsMax = 32
-	httpCloseWait   = 1 * time.Second
+	httpTimeout        = 10 * time.Second
+	httpHeaderBytes    = 16 << 10
+	httpConnectionsMax = 256 // more wait until one ends: those that say nothing do after a minute
+	httpRequestsMax    = 32  // of what takes work to answer
+	httpCloseWait      = 1 * time.Second
 )
 
 // Server answers /metrics, /stats, /livez, /readyz and /healthz for the nodes of a process. Until Show it says that they are starting.
@@ -63,15 +65,15 @@ func Listen(address string, logger *slog.Logger) (*Server, error) {
 	mux.HandleFunc("GET /livez", s.livez)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /healthz", s.healthz)
-	mux.HandleFunc("GET /stats", s.stats)
-	mux.HandleFunc("GET /metrics", s.metrics)
-	mux.HandleFunc("GET /", s.rest)
+	mux.HandleFunc("GET /stats", s.bounded(s.stats))
+	mux.HandleFunc("GET /metrics", s.bounded(s.metrics))
+	mux.HandleFunc("GET /", s.bounded(s.rest))
 	s.server = &http.Server{
-		Handler: s.bounded(mux), ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: 6 * httpTimeout,
+		Handler: mux, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: 6 * httpTimeout,
 		MaxHeaderBytes: httpHeaderBytes, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	s.group.Go(func() {
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.server.Serve(netutil.LimitListener(s.listener, httpConnectionsMax)); !errors.Is(err, http.ErrServerClosed) {
 			logger.Error("http ends", "err", err)
 		}
 	})
@@ -125,15 +127,17 @@ func (s *Server) Close() {
 	s.group.Wait()
 }
 
-func (s *Server) bounded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// bounded answers so many requests at once. What looks after nodes by asking for their health needs no place: who was refused one because
+// others read figures would start a node again that is well.
+func (s *Server) bounded(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		defer s.running.Add(-1)
 		if s.running.Add(1) > httpRequestsMax {
 			http.Error(w, "too many requests at once", http.StatusServiceUnavailable)
 			return
 		}
-		next.ServeHTTP(w, r)
-	})
+		next(w, r)
+	}
 }
 
 // starting is the health of nodes that are not there yet.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,12 @@ type plain struct{ stats Stats }
 
 func (p plain) Stats() Stats   { return p.stats }
 func (p plain) Health() Health { return p.stats.Health }
+
+func well() Stats {
+	s := full()
+	s.Health = Health{Node: "n1", Live: true, Ready: true}
+	return s
+}
 
 func serve(t *testing.T) *Server {
 	t.Helper()
@@ -94,7 +101,7 @@ func TestHealthPages(t *testing.T) {
 // Nothing but looking, and not by any number at once.
 func TestPagesAreForLookingOnly(t *testing.T) {
 	s := serve(t)
-	s.Show(plain{full()})
+	s.Show(plain{well()})
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
 		code, _ := s.ask(t, method, "/stats")
 		require.Equal(t, http.StatusMethodNotAllowed, code)
@@ -102,9 +109,42 @@ func TestPagesAreForLookingOnly(t *testing.T) {
 	code, _ := s.ask(t, http.MethodGet, "/debug/pprof/")
 	require.Equal(t, http.StatusNotFound, code)
 	s.running.Add(httpRequestsMax)
-	code, text := s.ask(t, http.MethodGet, "/livez")
-	require.Equal(t, http.StatusServiceUnavailable, code, text)
+	for _, path := range []string{"/stats", "/metrics", "/"} {
+		code, text := s.ask(t, http.MethodGet, path)
+		require.Equal(t, http.StatusServiceUnavailable, code, text)
+		require.Equal(t, "too many requests at once\n", text)
+	}
+	for _, path := range []string{"/livez", "/readyz", "/healthz"} { // who is refused these starts the node again
+		code, text := s.ask(t, http.MethodGet, path)
+		require.Equal(t, http.StatusOK, code, text)
+	}
 	s.running.Add(-httpRequestsMax)
+}
+
+// Those who connect and say nothing take no more than their places, which are others' again when they have gone.
+func TestConnectionsAreBounded(t *testing.T) {
+	s := serve(t)
+	s.Show(plain{well()})
+	var silent []net.Conn
+	for range httpConnectionsMax {
+		c, err := net.Dial("tcp", s.Address())
+		require.NoError(t, err)
+		defer c.Close()
+		silent = append(silent, c)
+	}
+	late, err := net.Dial("tcp", s.Address())
+	require.NoError(t, err)
+	defer late.Close()
+	_, err = fmt.Fprint(late, "GET /livez HTTP/1.0\r\n\r\n")
+	require.NoError(t, err)
+	require.NoError(t, late.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
+	_, err = late.Read(make([]byte, 1))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "one more than there are places")
+	require.NoError(t, silent[7].Close())
+	require.NoError(t, late.SetReadDeadline(time.Now().Add(10*time.Second)))
+	answer, err := io.ReadAll(late)
+	require.NoError(t, err)
+	require.Contains(t, string(answer), "200 OK")
 }
 
 func TestListensOnLoopbackUnlessToldOtherwise(t *testing.T) {

@@ -45,7 +45,7 @@ func (f folder) open() (uint64, error) {
 			return 0, err
 		}
 		if complete {
-			return number, nil
+			return number, f.sync(f.path(number)) // whoever made the mark may have been killed before it did
 		}
 	}
 	return f.first(all)
@@ -130,25 +130,20 @@ func (f folder) markComplete(number uint64) error {
 	return f.sync(f.path(number))
 }
 
-// make makes a folder and those it is in, and syncs each folder that got a new one in it (K54); the one that dir is in always,
-// since a process that made dir may have been killed before it did.
+// make makes a folder and those it is in, each durable before the next is made (K54). The name of what is there already is made durable too:
+// a process that made it may have been killed before it did.
 func (f folder) make(dir string) error {
-	changed := []string{f.fs.PathDir(dir)}
-	for made := changed[0]; f.fs.PathDir(made) != made; made = f.fs.PathDir(made) {
-		if _, err := f.fs.Stat(made); err == nil {
-			break
+	if _, err := f.fs.Stat(dir); err != nil {
+		if up := f.fs.PathDir(dir); up != dir {
+			if err := f.make(up); err != nil && !errors.Is(err, fs.ErrPermission) { // it may lie in what only others read
+				return err
+			}
 		}
-		changed = append(changed, f.fs.PathDir(made))
-	}
-	if err := f.fs.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, parent := range changed {
-		if err := f.sync(parent); err != nil {
+		if err := f.fs.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	return nil
+	return f.sync(f.fs.PathDir(dir))
 }
 
 func (f folder) sync(dir string) error {
