@@ -84,6 +84,18 @@ func TestABucketIsTheSameThroughBothDoors(t *testing.T) {
 	r.lead()
 	r.ask("bucket.add.app", `{"history":5}`)
 	r.bucketJS("app")
+
+	r.ask("bucket.add.bound", `{"max_value_size":3,"metadata":{"a":"1"}}`)
+	var shown struct{ Config json.RawMessage }
+	require.NoError(t, json.Unmarshal(r.js(api+"STREAM.INFO.KV_bound", "").Data, &shown))
+	require.Contains(t, string(r.js(api+"STREAM.CREATE.KV_bound", string(shown.Config)).Data), `"did_create":true`, "as it is shown")
+	requireJSError(t, 10058, r.js(api+"STREAM.CREATE.KV_bound", strings.Replace(string(shown.Config), `"max_msg_size":3`, `"max_msg_size":4`, 1)))
+	edited := strings.Replace(string(shown.Config), `"max_age":0`, `"max_age":3600000000000`, 1)
+	require.NotEqual(t, string(shown.Config), edited)
+	require.NotContains(t, string(r.js(api+"STREAM.UPDATE.KV_bound", edited).Data), `"error"`)
+	require.Contains(t, string(r.ask("bucket.info.bound", "").Data), `"history":1,"ttl":"1h0m0s","max_value_size":3,`, "its bound is still one of values")
+	r.ask("kv.put.bound.k", "abc", "Nats-Msg-Id", "id")
+	r.expectError(TooLarge, "kv.put.bound.k", "abcd")
 }
 
 func TestBarePutsAreHeardForBucketsThatAreThere(t *testing.T) {

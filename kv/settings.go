@@ -75,8 +75,8 @@ func (s *Service) bucketUpdate(c *call) (plan, *failure) {
 		if err != nil {
 			return nil, readFailure(err, c), nil
 		}
-		body := settingsOf(&info.Settings)
-		if f := c.json(&body, settingsBytesMax); f != nil {
+		body, f := c.changed(&info.Settings)
+		if f != nil {
 			return nil, f, nil
 		}
 		if f := body.check(); f != nil {
@@ -85,6 +85,20 @@ func (s *Service) bucketUpdate(c *call) (plan, *failure) {
 		update := bucketPlan(c, command.Command{UpdateBucket: &command.UpdateBucket{Name: c.bucket, Settings: body.over(info.Settings), Changed: info.Changed}})
 		return nil, nil, &update
 	}}, nil
+}
+
+// changed are a bucket's settings with those in the body in their place. The bucket's own are the store's: nothing is decoded into its map.
+func (c *call) changed(old *command.Settings) (settings, *failure) {
+	body := settingsOf(old)
+	body.Metadata = nil
+	if f := c.json(&body, settingsBytesMax); f != nil {
+		return body, f
+	}
+	var given struct{ Metadata json.RawMessage }
+	if json.Unmarshal(c.msg.Data, &given); given.Metadata == nil {
+		body.Metadata = old.Metadata
+	}
+	return body, nil
 }
 
 func (s *Service) bucketRm(c *call) (plan, *failure) {

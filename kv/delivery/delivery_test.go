@@ -42,7 +42,7 @@ func TestOnlyOwnConsumersAreServed(t *testing.T) {
 	}
 	r.solo.consumer("app", "mine")
 	r.line.await(t, "answer.mine", 1)
-	require.Equal(t, 1, r.Status().Consumers)
+	require.Eventually(t, func() bool { return r.Status().Consumers == 1 }, patience, time.Millisecond) // it is counted after it was answered
 }
 
 func TestWhatWasForgottenIsTakenFromTheStore(t *testing.T) {

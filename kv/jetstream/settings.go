@@ -23,14 +23,21 @@ type echo struct {
 }
 
 // settings are what the store keeps of a complete configuration.
-func (c *streamConfig) settings() command.Settings {
-	s := command.Settings{
-		History: uint64(c.MaxMsgsPer), TTL: c.MaxAge, MaxBytes: limit(c.MaxBytes), MaxMessageSize: limit(int64(c.MaxMsgSize)),
-		Description: c.Description, Metadata: c.Metadata, AllowTTL: c.AllowTTL, MarkerTTL: c.MarkerTTL, Echo: c.echo(),
+func (c *streamConfig) settings() command.Settings { return c.over(command.Settings{}) }
+
+// over are the settings that a bucket has with those of a complete configuration in place of its own. What a configuration cannot say stays:
+// that nobody may write, that a bound is one of values alone, and what a newer release has set (F28).
+func (c *streamConfig) over(s command.Settings) command.Settings {
+	s.History, s.TTL, s.MaxBytes = uint64(c.MaxMsgsPer), c.MaxAge, limit(c.MaxBytes)
+	if size := limit(int64(c.MaxMsgSize)); size != messageMax(s) {
+		s.MaxMessageSize, s.MaxValueSize = size, 0
 	}
+	s.Description, s.Metadata, s.AllowTTL, s.MarkerTTL, s.Echo = c.Description, c.Metadata, c.AllowTTL, c.MarkerTTL, c.echo()
+	s.DuplicateWindow = 0
 	if c.Duplicates != windowOf(c.MaxAge) {
 		s.DuplicateWindow = c.Duplicates
 	}
+	s.Republish = nil
 	if r := c.Republish; r != nil {
 		s.Republish = &command.Republish{Source: r.Source, Destination: r.Destination, HeadersOnly: r.HeadersOnly}
 	}

@@ -76,7 +76,7 @@ func (p *Protocol) streamCreate(c call) Plan {
 	return Plan{Write: &Write{
 		Command: command.Command{AddBucket: &command.AddBucket{Name: c.bucket, Settings: config.settings(), AcceptEqual: true}},
 		Done: func(s *store.Store, r store.Result) Plan {
-			if r.Code != store.Done {
+			if r.Code != store.Done && (r.Code != store.BucketExists || !config.is(c.bucket, s)) {
 				return c.refuse(failure(r))
 			}
 			reply := createReply{head: headOf(c.verb), streamInfoReply: p.told(c, s, config), DidCreate: true}
@@ -84,6 +84,16 @@ func (p *Protocol) streamCreate(c call) Plan {
 			return answer(jsonReply(reply))
 		},
 	}}
+}
+
+// is reports whether a bucket is as a complete configuration says, as far as one can: it may bound its values, and not messages.
+func (c *streamConfig) is(bucket string, s *store.Store) bool {
+	b, err := s.Bucket(bucket)
+	if err != nil {
+		return false
+	}
+	settings := c.over(b.Settings)
+	return settings.Equal(&b.Settings)
 }
 
 // told is the stream as it is after a command that made or changed it. If it is gone already, it is as it was asked for.
@@ -139,9 +149,7 @@ func (p *Protocol) updating(c call, config *streamConfig, tries int) Plan {
 		if e != nil {
 			return c.refuse(e)
 		}
-		settings := config.settings()
-		settings.ReadOnly = old.Settings.ReadOnly
-		update := command.UpdateBucket{Name: c.bucket, Settings: settings, Changed: old.Changed}
+		update := command.UpdateBucket{Name: c.bucket, Settings: config.over(old.Settings), Changed: old.Changed}
 		return Plan{Write: &Write{Command: command.Command{UpdateBucket: &update}, Done: func(s *store.Store, r store.Result) Plan {
 			switch {
 			case r.Code == store.Done:

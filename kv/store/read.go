@@ -59,7 +59,7 @@ func (s *Store) Get(bucket, key string) (Entry, error) {
 	return entry, err
 }
 
-// Bucket describes a bucket. The error is NoBucket, ErrClosed, or one of the disk.
+// Bucket describes a bucket. What its settings refer to is the store's, and not to be changed. The error is NoBucket, ErrClosed, or one of the disk.
 func (s *Store) Bucket(name string) (BucketInfo, error) {
 	b, err := s.bucket(name)
 	if err != nil {
