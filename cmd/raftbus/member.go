@@ -41,7 +41,7 @@ The exit code is 4 when one of them is a member already with another data folder
 not on the bus, 6 when one is silent or the time is over, 8 when the cluster refuses.`
 
 const removeHelp = `Let nodes leave the cluster; all of them are one change. The leader may be among them: it hands
-over once the change is made. Stop what was removed, and delete its data folder: the same
+over first, if one that stays can take over. Stop what was removed, and delete its data folder: the same
 folder is not to come back.
 
 The exit code is 3 when one is no member, and 8 when the cluster would lose its quorum, because

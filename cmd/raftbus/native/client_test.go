@@ -207,6 +207,42 @@ func TestAWatchBeginsAgainAfterAGap(t *testing.T) {
 	require.Contains(t, requests[2], `"from":6`)
 }
 
+// A watch that was served waits for whoever can serve it next, and says so once; one that is to end, or was never served, does not.
+func TestAWatchWaitsForWhoeverServesIt(t *testing.T) {
+	t.Parallel()
+	var c *Client
+	missing := func(number int32) bool { return number == 2 || number == 3 || number > 4 }
+	c, asked := begin(t, "raftbus.kv.watch.app", func(number int32, m *nats.Msg) *nats.Msg {
+		if missing(number) {
+			return fails(kv.NoWatches)
+		}
+		var request struct{ Deliver string }
+		require.NoError(t, json.Unmarshal(m.Data, &request))
+		name := fmt.Sprint("w", number)
+		gap := &nats.Msg{Subject: request.Deliver, Header: nats.Header{"Rb-Watch": {name}, "Rb-Sequence": {"5"}}}
+		require.NoError(t, c.conn.PublishMsg(gap))
+		return says(`{"watch":"` + name + `","pending":1}`)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var waits []string
+	w := Watch{Bucket: "app", First: "newest", Waits: func(err error) {
+		if waits = append(waits, err.Error()); len(waits) == 2 {
+			cancel()
+		}
+	}}
+	require.ErrorIs(t, c.Watch(ctx, w), context.Canceled)
+	require.Equal(t, []string{kv.NoWatches.Name, kv.NoWatches.Name}, waits)
+	require.EqualValues(t, 5, asked.Load(), "1, then nobody twice, then 4, then nobody")
+
+	var f *Failure
+	require.ErrorAs(t, c.Watch(t.Context(), w), &f, "it was never served")
+	require.Len(t, waits, 2)
+	asked.Store(0)
+	w.Current = true
+	require.ErrorAs(t, c.Watch(t.Context(), w), &f, "it is to end")
+	require.Len(t, waits, 2)
+}
+
 // restricted starts a NATS server on which a guest may publish and subscribe to these only, and returns a client as the guest. asked counts
 // what comes to a leader, which answers.
 func restricted(t *testing.T, publish, subscribe string) (c *Client, asked *atomic.Int32) {

@@ -29,6 +29,8 @@ type Watch struct {
 	Event func(e Entry) error
 	// Missed is called when events may be missing, because they are not kept any more: what is there now follows.
 	Missed func()
+	// Waits is called when nobody serves the watch any more, with why, once until somebody does. nil: nobody wants to know.
+	Waits func(err error)
 
 	begun bool // once: that where it was to begin is gone is the caller's mistake only the first time
 }
@@ -41,9 +43,10 @@ const (
 	eventsMax = 1 << 16
 )
 
-// Watch watches until ctx ends, which is an error, or all that was there has come, or the bucket is gone.
+// Watch watches until ctx ends, which is an error, or all that was there has come, or the bucket is gone. Once it has begun it waits for
+// whoever can serve it, however long that takes, unless it is to end by itself.
 func (c *Client) Watch(ctx context.Context, w Watch) error {
-	for {
+	for waits := false; ; {
 		err := c.watchOnce(ctx, &w)
 		var f *Failure
 		switch {
@@ -52,13 +55,32 @@ func (c *Client) Watch(ctx context.Context, w Watch) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errAgain):
+			waits = false
 		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.begun:
 			w.First, w.From = "newest", 0
 			w.Missed()
+		case w.begun && !w.Current && comesBack(err):
+			if !waits && w.Waits != nil {
+				w.Waits(err)
+			}
+			waits = true
+			select {
+			case <-ctx.Done():
+			case <-time.After(watchAgain):
+			}
 		default:
 			return err
 		}
 	}
+}
+
+// watchAgain is the pause before somebody is asked again to serve a watch.
+const watchAgain = time.Second
+
+// comesBack reports whether a watch that was served may be served again. Whose clients are back may have no leaf connection yet.
+func comesBack(err error) bool {
+	var f *Failure
+	return passing(err) || errors.As(err, &f) && f.OfKind(kv.NoWatches)
 }
 
 // errAgain: the watch has ended, or something may be missing.
