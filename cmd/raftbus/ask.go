@@ -182,6 +182,8 @@ func (c cluster) err(prefix string) error {
 		return failf(exitNoLeader, "no member answers, only nodes that wait to be added: start the members")
 	case !c.quorum(func(*replica.Status) bool { return true }):
 		return failf(exitNoLeader, "%d of %d nodes answer, which is no quorum: start the others", answer, all)
+	case c.leader() != nil && !c.leader().Health().Ready:
+		return failf(exitNoLeader, "%s leads, and serves nobody: %s", c.leader().ID, strings.Join(c.leader().Health().Reasons, "; "))
 	case c.leader() == nil:
 		return failf(exitNoLeader, "%d of %d nodes answer, but a quorum follows no leader: see whom they wait for, and their logs", answer, all)
 	}

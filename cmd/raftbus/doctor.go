@@ -126,7 +126,7 @@ func exitCodeOf(findings []finding) int {
 		switch f.Code {
 		case codeNoNATS, codeNoNode, codeDenied:
 			return exitUnavailable
-		case codeNoLeader, codeNoQuorum:
+		case codeNoLeader, codeNoQuorum, codeRival:
 			code = exitNoLeader
 		}
 		if f.Severity != note && code == exitOK {

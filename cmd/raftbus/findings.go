@@ -21,6 +21,7 @@ const (
 	codeNoNode   = "no-node-answers"
 	codeNoQuorum = "no-quorum"
 	codeNoLeader = "no-leader"
+	codeRival    = "rival-cluster"
 )
 
 // From where on something is worth a word.
@@ -165,7 +166,7 @@ func (f *facts) refusals() (found []finding) {
 		}
 		if n.Rival != "" {
 			found = append(found, finding{
-				Severity: critical, Code: "rival-cluster", Node: n.ID, Cause: "another cluster uses the prefix " + f.prefix + " on this NATS account", Evidence: n.Rival,
+				Severity: critical, Code: codeRival, Node: n.ID, Cause: "another cluster uses the prefix " + f.prefix + " on this NATS account", Evidence: n.Rival,
 				Remedy: "stop one of them, or give it another --prefix",
 			})
 		}

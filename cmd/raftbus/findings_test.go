@@ -141,7 +141,7 @@ func TestFindings(t *testing.T) {
 		{warning, "link-broken", "n1", 1, func(f *facts) { f.Nodes[0].Links[0].State = "broken" }},
 		{warning, "node-refused", "n3", 1, func(f *facts) { f.Nodes[2].RefusedBy = map[string]string{"n1": "wiped"} }},
 		{warning, "link-refused", "n1", 1, func(f *facts) { f.Nodes[0].Links[0].Refusal = "an old backup" }},
-		{critical, "rival-cluster", "n1", 1, func(f *facts) { f.Nodes[0].Rival = "x leads" }},
+		{critical, codeRival, "n1", exitNoLeader, func(f *facts) { f.Nodes[0].Rival = "x leads" }},
 		{critical, codeNoLeader, "", exitNoLeader, func(f *facts) { f.Nodes[0].Role = "follower" }},
 		{note, "node-joining", "n4", 0, func(f *facts) { f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Joining: true, Role: "joining"}) }},
 		{note, "members-changing", "", 0, func(f *facts) { f.Nodes[0].Configuration.Committed = false }},
@@ -168,6 +168,21 @@ func TestWithoutMembersNothingIsServed(t *testing.T) {
 	f.Nodes = []replica.Status{{ID: "n4", Joining: true, Role: "joining"}}
 	f.Unreachable = nil
 	require.Equal(t, exitNoLeader, exitCodeOf(f.findings()))
+}
+
+// A leader that clients cannot reach, or beside whom another cluster leads, serves nobody: whoever asks for the status is told.
+func TestALeaderThatServesNobodyIsNone(t *testing.T) {
+	require.NoError(t, sound().err("raftbus"))
+	for _, harm := range []func(*facts){
+		func(f *facts) { f.Nodes[0].Rival = "x leads" },
+		func(f *facts) { f.Nodes[0].Deaf = "for 5s: authorization violation" },
+	} {
+		f := sound()
+		harm(f)
+		err := f.err("raftbus")
+		require.ErrorContains(t, err, "n1 leads, and serves nobody: ")
+		require.Equal(t, exitNoLeader, exitCode(err))
+	}
 }
 
 // The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.

@@ -24,7 +24,7 @@ var metricsTable = []metric{
 	{"raftbus_node_info", "1, with what the node is: its build, and the cluster's id.", []string{"version", "cluster_id"}, func(s *Stats, put *sink) { put.value(1, s.Version, s.Cluster) }},
 	{"raftbus_node_start_time_seconds", "When the node was started, in seconds since 1970.", nil, func(s *Stats, put *sink) { put.value(float64(s.Started.UnixMilli()) / 1000) }},
 	{"raftbus_node_live", "1 while the node works; 0: start it again.", nil, func(s *Stats, put *sink) { put.is(s.Health.Live) }},
-	{"raftbus_node_ready", "1 while the node follows a leader, or leads and serves.", nil, func(s *Stats, put *sink) { put.is(s.Health.Ready) }},
+	{"raftbus_node_ready", "1 while the node follows a leader, or leads and serves, clients reach it, and no other cluster leads under its prefix.", nil, func(s *Stats, put *sink) { put.is(s.Health.Ready) }},
 	{"raftbus_node_warnings", "What an operator should look at though the node may be ready: how many things; raftbus health and /healthz name them.", nil, func(s *Stats, put *sink) { put.value(float64(len(s.Health.Warnings))) }},
 
 	{"raftbus_raft_role", "1 for the node's part, 0 for the others.", []string{"role"}, func(s *Stats, put *sink) {
