@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"slices"
 	"strings"
 
@@ -43,12 +44,28 @@ func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Con
 	switch {
 	case errors.Is(err, nats.ErrNoServers):
 		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats", at)
+	case unreachable(err):
+		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats: %w", at, err)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
 		return nil, failf(exitError, "NATS at %s refuses these credentials: check --creds, --user, --token or the context", at)
 	case err != nil:
 		return nil, failf(exitError, "NATS at %s: %w: check the NATS flags", at, err)
 	}
 	return conn, nil
+}
+
+// unreachable reports whether the network says that nobody is there. nats.go has its own word for a refused connection only.
+func unreachable(err error) bool {
+	var unresolved *net.DNSError
+	var network net.Error
+	var way *net.OpError
+	switch {
+	case errors.Is(err, nats.ErrTimeout), errors.As(err, &unresolved), errors.As(err, &network) && network.Timeout():
+		return true
+	case errors.As(err, &way): // TLS tells of a refused certificate in the same form: then somebody is there
+		return way.Op == "dial" || way.Op == "read" || way.Op == "write"
+	}
+	return false
 }
 
 // checkBucket keeps a mistyped bucket from becoming another subject.
