@@ -19,8 +19,13 @@ import (
 // administrator is a connection by which the leader is asked.
 type administrator struct {
 	conn    *nats.Conn
+	asker   *native.Asker
 	prefix  string
 	timeout time.Duration // for one answer
+}
+
+func newAdministrator(conn *nats.Conn, prefix string, timeout time.Duration) *administrator {
+	return &administrator{conn, native.NewAsker(conn), prefix, timeout}
 }
 
 // Outcomes of a request that brought no answer.
@@ -46,11 +51,11 @@ func administered(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Comma
 			return err
 		}
 		defer conn.Close()
-		return do(cmd, &administrator{conn, prefix, target.Timeout}, args)
+		return do(cmd, newAdministrator(conn, prefix, target.Timeout), args)
 	})
 }
 
-// ask asks for an operation once. An error is errNobodyLeads, errUnanswered, an *admin.Failure that the leader answered, or ctx's.
+// ask asks for an operation once. An error is errNobodyLeads, errUnanswered, an *admin.Failure that the leader answered, what NATS refuses, or ctx's.
 func (a *administrator) ask(ctx context.Context, op string, body, into any, wait time.Duration) error {
 	var data []byte
 	if body != nil {
@@ -61,14 +66,16 @@ func (a *administrator) ask(ctx context.Context, op string, body, into any, wait
 	}
 	asking, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	answer, err := a.conn.RequestWithContext(asking, admin.Subject(a.prefix, op), data)
+	answer, err := a.asker.Request(asking, &nats.Msg{Subject: admin.Subject(a.prefix, op), Data: data})
 	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
+	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionClosed):
+		return errUnanswered
+	case errors.Is(err, native.ErrNoLeader):
 		return errNobodyLeads
-	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil, errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionClosed):
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return errUnanswered
 	case err != nil:
-		return err
+		return unsent(err)
 	}
 	return decodeAnswer(answer.Data, into)
 }

@@ -45,7 +45,7 @@ func askAll(ctx context.Context, conn *nats.Conn, prefix string) (cluster, error
 		return 0
 	})
 	if err != nil {
-		return cluster{}, err
+		return cluster{}, unsent(err)
 	}
 	return c.sorted(), nil
 }

@@ -83,7 +83,7 @@ func newBackup(lookup lookupEnv) *cobra.Command {
 		}
 		defer conn.Close()
 		f.prefix = prefix
-		return f.run(cmd, &administrator{conn, prefix, target.Timeout}, args[0])
+		return f.run(cmd, newAdministrator(conn, prefix, target.Timeout), args[0])
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
@@ -40,9 +41,10 @@ type facts struct {
 	stats      map[string]look // of nodes that answer
 	before     map[string]look // the same, some time ago
 	maxPayload int64
-	open       bool // the user of these credentials could speak as a node
-	blind      bool // they do not let it ask for figures
-	refused    error
+	open       bool  // the user of these credentials could speak as a node
+	blind      bool  // they do not let it ask for figures
+	refused    error // NATS lets them ask no node
+	unheard    bool  // or hear no answer
 }
 
 // look is a node's figures, and when they were had.
@@ -87,7 +89,10 @@ func examine(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err
 	f.before = f.lookAll(ctx, conn, prefix)
 	f.blind = denied(conn, busclient.StatsSubject(prefix, busclient.AllNodes))
 	began := time.Now()
-	if f.cluster, err = askSettled(ctx, conn, prefix); err != nil {
+	if f.cluster, err = askSettled(ctx, conn, prefix); errors.Is(err, native.ErrUnheard) {
+		f.refused, f.unheard = conn.LastError(), true
+		return f, nil
+	} else if err != nil {
 		return nil, err
 	}
 	if denied(conn, busclient.StatusSubject(prefix, busclient.AllNodes)) {

@@ -43,6 +43,10 @@ func noNATS(err error) finding {
 // findings are all that the rules find.
 func (f *facts) findings() []finding {
 	switch {
+	case f.unheard:
+		return []finding{{
+			Severity: critical, Code: codeDenied, Cause: "NATS lets these credentials hear no node's answer", Evidence: f.refused.Error(), Remedy: inboxRemedy,
+		}}
 	case f.refused != nil:
 		return []finding{{
 			Severity: critical, Code: codeDenied, Cause: "NATS lets these credentials ask no node", Evidence: f.refused.Error(),

@@ -128,15 +128,27 @@ func clientFailure(err error, prefix string) error {
 		return failf(exitNoLeader, "no leader answers (prefix %s), so nothing was done: see 'raftbus status', and check --prefix and the NATS account", prefix)
 	case errors.Is(err, native.ErrUnknown):
 		return failf(exitTimeout, "no answer in time: the outcome is unknown, a write may have been done or may yet be: read it, or look with 'raftbus doctor' why nobody answers")
-	case errors.Is(err, native.ErrDenied):
-		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
-	case errors.Is(err, native.ErrUnheard):
-		return failf(exitError, "%w, so nothing was sent and nothing was done: give the --inbox-prefix of this user, or a context that has it", err)
+	case errors.Is(err, native.ErrDenied), errors.Is(err, native.ErrUnheard):
+		return unsent(err)
 	case !errors.As(err, &refused):
 		return err
 	}
 	return asExit(refused)
 }
+
+// unsent gives what NATS refuses its remedy; other errors stay what they are.
+func unsent(err error) error {
+	switch {
+	case errors.Is(err, native.ErrDenied):
+		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
+	case errors.Is(err, native.ErrUnheard):
+		return failf(exitError, "%w, so nothing was sent and nothing was done: %s", err, inboxRemedy)
+	}
+	return err
+}
+
+// inboxRemedy is for whoever NATS lets hear no answer.
+const inboxRemedy = "give the --inbox-prefix of this user, or a context that has it"
 
 // asExit gives a refusal the exit code of its kind.
 func asExit(f *native.Failure) error {

@@ -44,7 +44,7 @@ func newPuppet(t *testing.T, m *admin.Members, change func(n int) any) *puppet {
 		return nc
 	}
 	p := &puppet{t: t, server: server, nc: connect(), members: m, change: change}
-	p.a = &administrator{connect(), "raftbus", 200 * time.Millisecond}
+	p.a = newAdministrator(connect(), "raftbus", 200*time.Millisecond)
 	p.listen()
 	return p
 }

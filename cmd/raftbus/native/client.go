@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,27 +17,14 @@ import (
 // Client asks one cluster, for one goroutine at a time.
 type Client struct {
 	conn   *nats.Conn
+	asker  *Asker
 	prefix string
 	wait   time.Duration
-	heard  bool                    // answers can be: see hear
-	denied atomic.Pointer[refusal] // what ends the wait for an answer, if NATS refuses the request
-}
-
-// refusal is how a request hears that NATS refuses it.
-type refusal struct {
-	subject string
-	stop    context.CancelCauseFunc
 }
 
 // New makes a client of a connection. wait bounds how long a request is pursued, with all its repetitions.
 func New(conn *nats.Conn, prefix string, wait time.Duration) *Client {
-	c := &Client{conn: conn, prefix: prefix, wait: wait}
-	conn.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		if r := c.denied.Load(); r != nil && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Publish to "`+r.subject+`"`) {
-			r.stop(fmt.Errorf("%w: %w", ErrDenied, err)) // of another refusal, as that of a watch's flow control, nothing follows for this request
-		}
-	})
-	return c
+	return &Client{conn: conn, asker: NewAsker(conn), prefix: prefix, wait: wait}
 }
 
 // Conn is the client's connection.
@@ -146,49 +131,20 @@ func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 }
 
 func (c *Client) once(ctx context.Context, r Request) (*nats.Msg, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	waiting, cancel := context.WithTimeout(ctx, min(answerTime, c.wait/2))
 	defer cancel()
-	if err := c.hear(waiting); err != nil {
-		return nil, err
-	}
-	subject := c.prefix + "." + r.Subject
-	c.denied.Store(&refusal{subject, stop})
-	defer c.denied.Store(nil)
-	answer, err := c.conn.RequestMsgWithContext(waiting, &nats.Msg{Subject: subject, Header: r.Header, Data: r.Body})
-	switch denied := context.Cause(ctx); {
-	case errors.Is(denied, ErrDenied):
-		return nil, denied
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
+	answer, err := c.asker.Request(waiting, &nats.Msg{Subject: c.prefix + "." + r.Subject, Header: r.Header, Data: r.Body})
+	switch {
+	case errors.Is(err, ErrNoLeader):
 		return nil, ErrNoLeader
+	case errors.Is(err, ErrDenied), errors.Is(err, ErrUnheard):
+		return nil, err
 	case errors.Is(err, nats.ErrMaxPayload):
 		return nil, &Failure{ErrCode: kv.TooLarge.ErrCode, Description: fmt.Sprintf("too large: NATS takes messages of %d bytes", c.conn.MaxPayload())}
 	case err != nil:
 		return nil, ErrUnknown
 	}
 	return answer, failed(answer)
-}
-
-// hear makes sure, before anything is sent, that NATS lets answers come: a request whose answer it refuses is carried out all the same (C5).
-func (c *Client) hear(ctx context.Context) error {
-	if c.heard {
-		return nil
-	}
-	inbox := c.conn.NewInbox() + ".*" // as nats.go has them
-	sub, err := c.conn.SubscribeSync(inbox)
-	if err != nil {
-		return ErrNoLeader // the connection is gone
-	}
-	defer func() { _ = sub.Unsubscribe() }() // likewise
-	if c.conn.FlushWithContext(ctx) != nil {
-		return ErrNoLeader
-	}
-	if err := c.conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), inbox) {
-		return fmt.Errorf("%w: %w", ErrUnheard, err)
-	}
-	c.heard = true
-	return nil
 }
 
 // Failure is an error that raftbus answered, one of the kinds of package kv.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/raft/config"
 )
 
@@ -50,7 +51,8 @@ func Gather(ctx context.Context, conn *nats.Conn, subject string, silent []strin
 }
 
 // Ask asks all nodes on a subject, and gives each answer to take, which says for how long more answers are waited for: 0 while it does not know,
-// and its first word counts. It ends with ctx's deadline at the latest, and that nobody answers is no error.
+// and its first word counts. It ends with ctx's deadline at the latest, and that nobody answers is no error;
+// that NATS lets no answer be heard is native.ErrUnheard, and nobody was asked.
 func Ask(ctx context.Context, conn *nats.Conn, subject string, take func(answer []byte) time.Duration) error {
 	inbox := conn.NewInbox()
 	answers, err := conn.SubscribeSync(inbox)
@@ -58,6 +60,11 @@ func Ask(ctx context.Context, conn *nats.Conn, subject string, take func(answer 
 		return err
 	}
 	defer func() { _ = answers.Unsubscribe() }() // a connection that is lost has forgotten it
+	if err := native.Heard(ctx, conn, inbox); errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	} else if err != nil {
+		return err
+	}
 	if err := conn.PublishRequest(subject, inbox, nil); err != nil {
 		return err
 	}

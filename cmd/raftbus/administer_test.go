@@ -1,0 +1,69 @@
+package main
+
+// What an administrator's command does where NATS refuses it something.
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
+)
+
+// guarded is a NATS server on which guests may publish and subscribe to these only. asked counts what comes to a leader, which does not answer.
+func guarded(t *testing.T, publish, subscribe string) (url string, asked *atomic.Int32) {
+	t.Helper()
+	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+		{Name: "leader", Password: "leader"},
+		{Name: "guest", Password: "guest", Publish: []string{publish}, Subscribe: []string{subscribe}},
+	}})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	leader, err := nats.Connect(server.URL(), nats.UserInfo("leader", "leader"))
+	require.NoError(t, err)
+	t.Cleanup(leader.Close)
+	asked = &atomic.Int32{}
+	for _, subject := range []string{admin.Subject("raftbus", ">"), busclient.StatusSubject("raftbus", busclient.AllNodes)} {
+		_, err = leader.Subscribe(subject, func(*nats.Msg) { asked.Add(1) })
+		require.NoError(t, err)
+	}
+	require.NoError(t, leader.Flush())
+	return server.URL(), asked
+}
+
+func asGuest(url string, args ...string) (string, int) {
+	return said(append(args, "--nats", url, "--user", "guest", "--password", "guest")...)
+}
+
+// What cannot be taken back is not done for somebody who cannot hear that it was (C5).
+func TestAnAdministratorWhoCannotHearAsksNothing(t *testing.T) {
+	url, asked := guarded(t, "raftbus.>", "_INBOX_guest.>")
+	for _, args := range [][]string{{"upgrade", "finish"}, {"member", "remove", "n3"}, {"leader", "transfer"}, {"status"}, {"upgrade", "status"}} {
+		text, code := asGuest(url, args...)
+		require.Equal(t, exitError, code, text)
+		require.Contains(t, text, native.ErrUnheard.Error(), args)
+		require.Contains(t, text, "so nothing was sent and nothing was done: "+inboxRemedy, args)
+	}
+	text, code := asGuest(url, "doctor")
+	require.Equal(t, exitUnavailable, code, text)
+	require.Contains(t, text, "(nats-denied)")
+	require.Contains(t, text, "remedy:   "+inboxRemedy)
+	require.Zero(t, asked.Load(), "something was sent")
+}
+
+// That NATS refuses the request itself is said at once: it is neither a cluster without a leader nor an unknown outcome.
+func TestAnAdministratorWhomNATSRefuses(t *testing.T) {
+	url, asked := guarded(t, "raftbus.kv.>", "_INBOX.>")
+	for _, args := range [][]string{{"upgrade", "finish"}, {"member", "remove", "n3"}, {"leader", "transfer"}} {
+		text, code := asGuest(url, args...)
+		require.Equal(t, exitError, code, text)
+		require.Contains(t, text, native.ErrDenied.Error()+": ", args)
+		require.Contains(t, text, "so nothing was done: use credentials that may do it", args)
+	}
+	require.Zero(t, asked.Load())
+}
