@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -28,6 +29,28 @@ func TestExitCodesWithoutAnAnswer(t *testing.T) {
 		require.Equal(t, c.code, exitCode(err))
 		require.ErrorContains(t, err, c.text)
 	}
+}
+
+// Keys of JetStream clients are any subjects: what they have in them neither breaks JSON nor moves what is on a terminal.
+func TestNamesThatOnlyJetStreamTakes(t *testing.T) {
+	conn := onBus(t)
+	_, err := conn.Subscribe("raftbus.kv.keys.app", func(m *nats.Msg) { _ = m.Respond([]byte(`{"keys":["a\"b","c\u009b2J","plain"]}`)) })
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	text, code := said("kv", "ls", "app", "--nats", conn.ConnectedUrl())
+	require.Equal(t, exitOK, code, text)
+	require.Equal(t, "a\"b\n\"c\\u009b2J\"\nplain\n", text)
+
+	text, code = said("kv", "ls", "app", "--json", "--nats", conn.ConnectedUrl())
+	require.Equal(t, exitOK, code, text)
+	var names []string
+	for line := range strings.Lines(text) {
+		var name string
+		require.NoError(t, json.Unmarshal([]byte(line), &name), line)
+		names = append(names, name)
+	}
+	require.Equal(t, []string{`a"b`, "c\u009b2J", "plain"}, names)
+	require.Contains(t, eventLine(&native.Entry{Key: "c\u009b2J", Operation: "put"}, true), `put "c\u009b2J", revision`)
 }
 
 // A signal ends a watch, which is no error; of what is there it ends only a part.

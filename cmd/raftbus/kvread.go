@@ -122,12 +122,11 @@ func (f *nameFlags) print(cmd *cobra.Command, c *native.Client, bucket string) e
 }
 
 func (f *nameFlags) lines(w io.Writer, names []string) error {
+	if f.asJSON {
+		return printLines(w, names)
+	}
 	for _, name := range names {
-		line := name
-		if f.asJSON {
-			line = `"` + name + `"` // names have no characters that JSON writes in another way
-		}
-		if _, err := fmt.Fprintln(w, line); err != nil {
+		if _, err := fmt.Fprintln(w, shownName(name)); err != nil {
 			return err
 		}
 	}
@@ -197,6 +196,9 @@ func short(value []byte) string {
 	}
 	return text
 }
+
+// shownName is a name as a terminal may have it. JetStream clients write keys that are subjects and no more: with quotes, and control characters.
+func shownName(name string) string { return shown([]byte(name)) }
 
 // printable reports whether a terminal may have a text as it is: control characters could move what is on it.
 func printable(text string) bool {

@@ -60,7 +60,7 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 }
 
 func eventLine(e *native.Entry, noValues bool) string {
-	line := fmt.Sprintf("%s %s %s, revision %d", e.Time, e.Operation, e.Key, e.Revision)
+	line := fmt.Sprintf("%s %s %s, revision %d", e.Time, e.Operation, shownName(e.Key), e.Revision)
 	if e.Operation == "put" && !noValues {
 		line += ": " + short(e.Value())
 	}
