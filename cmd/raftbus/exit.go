@@ -24,7 +24,7 @@ const (
 	exitError       = 1 // anything without a code of its own
 	exitUsage       = 2 // the command line or the environment is wrong; nothing was done
 	exitNotFound    = 3 // what was named does not exist: a member, a bucket, a key
-	exitConflict    = 4 // another process has the id, the data folder or the port, or another cluster the folder; or members changed meanwhile; or a bucket or key exists, or has changed
+	exitConflict    = 4 // another process has the id, the data folder or the port, or another node or cluster the folder, or the prefix; or members changed meanwhile; or a bucket or key exists, or has changed
 	exitUnavailable = 5 // NATS cannot be reached, or no node answers
 	exitTimeout     = 6 // no answer in time: the outcome is unknown; or what was awaited has not come yet
 	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum
@@ -36,7 +36,7 @@ const exitCodesHelp = `Exit codes:
   1  error
   2  wrong command line or environment; nothing was done
   3  not found: no such member, bucket or key
-  4  conflict: node id, data folder, port or bucket is taken by another, or the members were
+  4  conflict: node id, data folder, prefix, port or bucket is another's, or the members were
      changed by somebody else meanwhile; the bucket or key exists, or has another revision
   5  unavailable: NATS cannot be reached, or no node answers
   6  timeout: the outcome is unknown, or what was awaited has not come yet
@@ -84,12 +84,17 @@ func oneLine(err error) string {
 	return strings.Join(parts, "; ")
 }
 
+// conflicts are what a node that is started again would only meet again.
+var conflicts = []error{
+	node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder, syscall.EADDRINUSE,
+}
+
 func exitCode(err error) int {
 	var coded *codedError
 	switch {
 	case errors.As(err, &coded):
 		return coded.code
-	case errors.Is(err, node.ErrFolderInUse), errors.Is(err, busclient.ErrDuplicateNode), errors.Is(err, syscall.EADDRINUSE):
+	case slices.ContainsFunc(conflicts, func(c error) bool { return errors.Is(err, c) }):
 		return exitConflict
 	case errors.Is(err, replica.ErrOpenBus):
 		return exitRefused

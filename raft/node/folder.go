@@ -48,6 +48,9 @@ type Folder struct {
 // ErrFolderInUse: another process, or another node of this one, holds the data folder.
 var ErrFolderInUse = errors.New("the data folder is in use by another node: stop it, or choose another folder")
 
+// ErrOtherNode: the data folder is of another node id.
+var ErrOtherNode = errors.New("it belongs to node")
+
 // identity is what the file of that name says.
 type identity struct {
 	Version  int    `json:"version"` // set when it is written
@@ -143,7 +146,7 @@ func (f *Folder) start(id rpc.NodeID) error {
 	case errors.Is(err, os.ErrNotExist):
 		ident, err = f.fresh(id)
 	case err == nil && ident.Node != string(id):
-		err = fmt.Errorf("it belongs to node %s, not %s: start with --id %s, or choose another folder", ident.Node, id, ident.Node)
+		err = fmt.Errorf("%w %s, not %s: start with --id %s, or choose another folder", ErrOtherNode, ident.Node, id, ident.Node)
 	}
 	if err == nil && !f.succeeds {
 		err = ident.unfinished()

@@ -72,6 +72,7 @@ func TestFolderOfAnotherNode(t *testing.T) {
 	openClose(t, fs, "/d")
 	_, err := OpenFolder(fs, "/d", "n2")
 	require.ErrorContains(t, err, "belongs to node n1")
+	require.ErrorIs(t, err, ErrOtherNode)
 }
 
 // A folder that has lost its identity must not come back as a new one (D3).

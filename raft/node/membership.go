@@ -94,6 +94,9 @@ func (n *Node) configuration(i rpc.Index) (rpc.Configuration, error) {
 	return c, nil
 }
 
+// ErrOtherMembers: the data folder is of a cluster with other members than the node was told of.
+var ErrOtherMembers = errors.New("the data folder belongs to a cluster of")
+
 // checkTold holds the log's last configuration against what the node was told. The list of members is for the first boot: while no
 // change was ever made a difference is a mistake, later the log alone says who belongs.
 func (n *Node) checkTold(last *rpc.Configuration) error {
@@ -108,7 +111,7 @@ func (n *Node) checkTold(last *rpc.Configuration) error {
 	case last.Index == 0 && isMember && self.Instance != n.o.Instance:
 		return fmt.Errorf("the log knows %s by data folder instance %s, this folder is %s: parts of two folders were mixed; put back the ones that belong together", self.ID, self.Instance, n.o.Instance)
 	case last.Index == 0 && differ:
-		return fmt.Errorf("the data folder belongs to a cluster of %s, the configuration says %s: start with --members %s", join(known), join(told), join(known))
+		return fmt.Errorf("%w %s, the configuration says %s: start with --members %s", ErrOtherMembers, join(known), join(told), join(known))
 	case differ:
 		n.logger.Info("the members have changed since the first boot: the log counts, not the list given", "members", join(known), "given", join(told))
 	}
