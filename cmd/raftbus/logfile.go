@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -101,7 +102,9 @@ func logDump() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		out := bufio.NewWriter(writer{cmd.Context(), cmd.OutOrStdout()})
 		lines := json.NewEncoder(out)
+		d := damages{}
 		_, err := inspect(cmd.Context(), *dir, func(r *wal.Record) error {
+			d.note(r)
 			if r.Kind == "entry" && (uint64(r.ID.Index) < *from || *to > 0 && uint64(r.ID.Index) > *to) {
 				return nil
 			}
@@ -111,9 +114,25 @@ func logDump() *cobra.Command {
 			}
 			return line.print(out)
 		})
-		return errors.Join(err, out.Flush())
+		return errors.Join(cmp.Or(err, d.err()), out.Flush())
 	}
 	return cmd
+}
+
+// damages are the entries of a log whose payloads are damaged, those too that are not listed.
+type damages []recordLine
+
+func (d *damages) note(r *wal.Record) {
+	if r.Damaged {
+		*d = append(*d, lineOf(r))
+	}
+}
+
+func (d damages) err() error {
+	if len(d) == 0 {
+		return nil
+	}
+	return failf(exitError, "%d entries are damaged, the first in segment %s at offset %d (entry %d of term %d): start the node, which has them repaired by its leader", len(d), d[0].Segment, d[0].Offset, d[0].Index, d[0].Term)
 }
 
 // logReport is what log verify prints.
@@ -129,7 +148,7 @@ type logReport struct {
 	LastTerm    uint64            `json:"last_term"`
 	Term        uint64            `json:"term"`
 	Vote        string            `json:"vote"`
-	Damaged     []recordLine      `json:"damaged"`
+	Damaged     damages           `json:"damaged"`
 	Problem     string            `json:"problem,omitempty"`
 	Successions []node.Succession `json:"successions,omitempty"`
 }
@@ -153,15 +172,13 @@ func logVerify() *cobra.Command {
 
 // verifyLog reads a log from end to end; with an error that is about damage what was read is there too.
 func verifyLog(ctx context.Context, dir string) (*logReport, error) {
-	r := &logReport{Damaged: []recordLine{}}
+	r := &logReport{Damaged: damages{}}
 	in, err := inspect(ctx, dir, func(record *wal.Record) error {
 		r.Records++
 		if record.Kind == "entry" {
 			r.Entries++
 		}
-		if record.Damaged {
-			r.Damaged = append(r.Damaged, lineOf(record))
-		}
+		r.Damaged.note(record)
 		return nil
 	})
 	corrupt := (*wal.CorruptError)(nil)
@@ -177,11 +194,7 @@ func verifyLog(ctx context.Context, dir string) (*logReport, error) {
 	if id, instance, successions, err := node.Peek(vfs.Default, dir); err == nil {
 		r.Node, r.Instance, r.Successions = string(id), instance, successions
 	}
-	if err == nil && len(r.Damaged) > 0 {
-		first := &r.Damaged[0]
-		err = failf(exitError, "%d entries are damaged, the first in segment %s at offset %d (entry %d of term %d): start the node, which has them repaired by its leader", len(r.Damaged), first.Segment, first.Offset, first.Index, first.Term)
-	}
-	return r, err
+	return r, cmp.Or(err, r.Damaged.err())
 }
 
 func (r *logReport) print(w io.Writer) error {

@@ -65,9 +65,12 @@ func TestLogOfADamagedDisk(t *testing.T) {
 		return content
 	}
 	flip(second.Offset + 100) // in the payload
-	require.Equal(t, exitOK, read())
+	require.Equal(t, exitError, read())
 	require.True(t, records[len(records)-2].Damaged)
 	require.False(t, records[len(records)-1].Damaged)
+	text, code = said("log", "dump", "--dir", dir, "--from", "3")
+	require.Equal(t, exitError, code, "what is damaged is not listed, and damaged all the same")
+	require.Contains(t, text, "1 entries are damaged, the first in segment "+second.Segment)
 	text, code = said("log", "verify", "--dir", dir)
 	require.Equal(t, exitError, code)
 	require.Contains(t, text, "1 entries are damaged, the first in segment "+second.Segment)
