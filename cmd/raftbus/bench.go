@@ -164,7 +164,7 @@ func (f *benchFlags) connect() (*nats.Conn, error) { return connect(f.nats, "ben
 
 func (f *benchFlags) target() bench.Target {
 	if f.api == "native" {
-		return bench.Native{Connect: f.connect, Prefix: f.prefix, Bucket: f.bucket}
+		return bench.Native{Connect: f.connect, Prefix: f.prefix, Bucket: f.bucket, Timeout: f.Timeout}
 	}
 	k := bench.KV{Connect: f.connect, Domain: f.domain, Config: jetstream.KeyValueConfig{Bucket: f.bucket}}
 	switch {
@@ -255,6 +255,8 @@ func (f *benchFlags) failure(err error) error {
 		return failf(exitNotFound, "%w: --reuse takes a bucket that is there, with as many keys as --keys says", err)
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
 		return failf(exitNoLeader, "nobody serves bucket %s (%w): wait for a leader ('raftbus status'), or check --prefix and --js-domain", f.bucket, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return failf(exitTimeout, "no answer in time (%w): see 'raftbus status', or wait longer with --op-timeout", err)
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -17,6 +18,7 @@ type Native struct {
 	Connect func() (*nats.Conn, error)
 	Prefix  string
 	Bucket  string
+	Timeout time.Duration // for an answer before the load begins: who asks for one operation says how long it may take
 }
 
 // Create makes the bucket.
@@ -41,15 +43,18 @@ func (n Native) Open(ctx context.Context) (Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, n.Timeout)
+	defer cancel()
 	if _, err := ask(ctx, conn, &nats.Msg{Subject: n.Prefix + ".bucket.info." + n.Bucket}); err != nil {
 		conn.Close()
 		return nil, err
 	}
-	return &nativeStore{conn: conn, prefix: n.Prefix + ".kv.", bucket: "." + n.Bucket}, nil
+	return &nativeStore{conn: conn, timeout: n.Timeout, prefix: n.Prefix + ".kv.", bucket: "." + n.Bucket}, nil
 }
 
 type nativeStore struct {
 	conn           *nats.Conn
+	timeout        time.Duration
 	prefix, bucket string // of subjects, with the dots between
 }
 
@@ -104,7 +109,9 @@ func (s *nativeStore) Watch(ctx context.Context, changed func([]byte)) error {
 	if err != nil {
 		return err
 	}
-	_, err = ask(ctx, s.conn, &nats.Msg{Subject: s.prefix + "watch" + s.bucket, Data: request})
+	asking, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	_, err = ask(asking, s.conn, &nats.Msg{Subject: s.prefix + "watch" + s.bucket, Data: request})
 	context.AfterFunc(ctx, func() { _ = events.Unsubscribe() }) // the watch ends when nobody listens
 	return err
 }

@@ -1,11 +1,41 @@
 package bench
 
 import (
+	"context"
 	"os"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
 )
+
+// A leader that is asked and says nothing is not waited for without end, neither at the start nor for a watch.
+func TestASilentLeaderIsNotWaitedForWithoutEnd(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	silent, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer silent.Close()
+	_, err = silent.Subscribe("raftbus.>", func(m *nats.Msg) {
+		if m.Subject == "raftbus.bucket.info.there" {
+			_ = m.Respond([]byte(`{}`))
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, silent.Flush())
+	connect := func() (*nats.Conn, error) { return nats.Connect(server.URL()) }
+
+	_, err = Native{Connect: connect, Prefix: "raftbus", Bucket: "app", Timeout: 50 * time.Millisecond}.Open(t.Context())
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	store, err := Native{Connect: connect, Prefix: "raftbus", Bucket: "there", Timeout: 50 * time.Millisecond}.Open(t.Context())
+	require.NoError(t, err)
+	defer store.Close()
+	require.ErrorIs(t, store.Watch(t.Context(), func([]byte) {}), context.DeadlineExceeded)
+}
 
 func TestRefusalsAreThePublishedOnes(t *testing.T) {
 	page, err := os.ReadFile("../../../kv/ERRORS.md")
