@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -181,7 +180,7 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	defer picture.Close()
+	defer picture.drop()
 	target := f.target()
 	if !f.reuse {
 		if err := f.create(cmd.Context(), target); err != nil {
@@ -198,26 +197,45 @@ func (f *benchFlags) run(cmd *cobra.Command) error {
 		err = nil // Ctrl-C is one of the ways to end it
 	}
 	if report.Count > 0 {
-		err = errors.Join(err, f.say(cmd.OutOrStdout(), &report), report.Plot().SVG(picture))
+		err = errors.Join(err, f.say(cmd.OutOrStdout(), &report), picture.draw(&report))
 	}
 	return f.failure(err)
 }
 
-// picture opens the file for the picture before anything is measured for it.
-func (f *benchFlags) picture() (io.WriteCloser, error) {
+// picture is the file for the picture of a report; nil: none is wanted.
+type picture struct {
+	file  *file
+	ended bool
+}
+
+// picture makes the file before anything is measured for it. One that is there stays as it is until there is another.
+func (f *benchFlags) picture() (*picture, error) {
 	if f.svg == "" {
-		return discard{io.Discard}, nil
+		return nil, nil
 	}
-	file, err := os.Create(f.svg)
+	file, err := newFileInstead(f.svg)
 	if err != nil {
 		return nil, usagef("--svg: %w: name a file that can be written", err)
 	}
-	return file, nil
+	return &picture{file: file}, nil
 }
 
-type discard struct{ io.Writer }
+func (p *picture) draw(report *bench.Report) error {
+	if p == nil {
+		return nil
+	}
+	p.ended = true
+	return p.file.end(report.Plot().SVG(p.file))
+}
 
-func (discard) Close() error { return nil }
+// drop removes what was begun if nothing was drawn.
+func (p *picture) drop() {
+	if p != nil && !p.ended {
+		_ = p.file.end(errNothingDrawn) // who measures has an error of his own
+	}
+}
+
+var errNothingDrawn = errors.New("nothing was drawn")
 
 func (f *benchFlags) create(ctx context.Context, target bench.Target) error {
 	ctx, cancel := context.WithTimeout(ctx, f.nats.Timeout)

@@ -1,10 +1,12 @@
 package main
 
-// A file that a command makes: it has its name once it is whole, and takes that of no other.
+// A file that a command makes: it has its name once it is whole, and takes that of no other unless it is to.
 
 import (
 	"bufio"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 
@@ -17,6 +19,7 @@ type file struct {
 	f       *os.File
 	name    string
 	written int64
+	instead bool // of the one that has the name
 }
 
 // newFile makes the file, or with - writes to the standard output.
@@ -32,6 +35,28 @@ func newFile(cmd *cobra.Command, name string) (*file, error) {
 		return nil, err
 	}
 	return &file{w: bufio.NewWriterSize(f, 1<<20), f: f, name: name}, nil
+}
+
+// newFileInstead makes a file that takes the place of one that has its name, once it is whole. It may be read by whoever may read what this
+// process makes. What is no file, as a pipe, is written to as it is.
+func newFileInstead(name string) (*file, error) {
+	switch is, err := os.Stat(name); {
+	case err == nil && is.IsDir():
+		return nil, fmt.Errorf("%s is a folder", name)
+	case err == nil && !is.Mode().IsRegular():
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		return &file{w: bufio.NewWriter(f)}, err // the end of the process closes it
+	case err == nil: // the link stays, if it is one
+		if name, err = filepath.EvalSymlinks(name); err != nil {
+			return nil, err
+		}
+	}
+	part := fmt.Sprintf("%s.%x.part", name, rand.Uint64())
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	return &file{w: bufio.NewWriter(f), f: f, name: name, instead: true}, nil
 }
 
 // isFree refuses a name that something has.
@@ -80,6 +105,9 @@ func (o *file) end(err error) error {
 // publish gives the file its name, unless somebody took that meanwhile: a link is made of a free name only. Where a file system knows no links the
 // name is looked at once more.
 func (o *file) publish() error {
+	if o.instead {
+		return os.Rename(o.f.Name(), o.name)
+	}
 	err := os.Link(o.f.Name(), o.name)
 	if err == nil {
 		_ = os.Remove(o.f.Name()) // the file is whole and has its name

@@ -77,6 +77,36 @@ func TestAFileThatCannotBeLookedAt(t *testing.T) {
 	require.Equal(t, exitConflict, exitCode(err))
 }
 
+// A file that takes the place of another does so once it is whole, with the name only: a link stays one, and what fails changes nothing.
+func TestAFileInsteadOfAnother(t *testing.T) {
+	dir := t.TempDir()
+	name, link := filepath.Join(dir, "put.svg"), filepath.Join(dir, "link.svg")
+	require.NoError(t, os.WriteFile(name, []byte("old"), 0o600))
+	require.NoError(t, os.Symlink("put.svg", link))
+	for _, c := range []struct {
+		failure error
+		want    string
+	}{{os.ErrClosed, "old"}, {nil, "new"}} {
+		made, err := newFileInstead(link)
+		require.NoError(t, err)
+		_, err = made.Write([]byte("new"))
+		require.NoError(t, err)
+		require.ErrorIs(t, made.end(c.failure), c.failure)
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.Equal(t, c.want, string(content))
+		require.Equal(t, []string{"link.svg", "put.svg"}, namesIn(t, dir))
+	}
+	target, err := os.Readlink(link)
+	require.NoError(t, err)
+	require.Equal(t, "put.svg", target)
+	_, err = newFileInstead(dir)
+	require.ErrorContains(t, err, "is a folder")
+	null, err := newFileInstead(os.DevNull)
+	require.NoError(t, err)
+	require.NoError(t, null.end(nil))
+}
+
 func namesIn(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
