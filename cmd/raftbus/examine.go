@@ -70,7 +70,11 @@ func consult(ctx context.Context, target natsopt.Target, prefix string) (*diagno
 	}
 	defer conn.Close()
 	f, err := examine(ctx, conn, prefix)
-	if err != nil {
+	switch {
+	case conn.IsClosed(): // what was seen until then proves nothing
+		d.Findings = []finding{noNATS(errors.New("the connection to NATS was lost while the nodes were asked"))}
+		return d, exitCodeOf(d.Findings), nil
+	case err != nil:
 		return nil, 0, err
 	}
 	d.Nodes = len(f.members())
