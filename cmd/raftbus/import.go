@@ -34,7 +34,8 @@ account has the bucket too, the import stays open, since puts would reach both: 
 and give the command with --finish.
 
 The exit code is 3 when the JetStream has no such bucket, 4 when raftbus has one of that name
-already, 6 or 7 when the import was broken off, and 8 when raftbus cannot have it.`
+already, 5 when no JetStream answers, 6 or 7 when the import was broken off, and 8 when raftbus
+cannot have it.`
 
 const importExamples = `  raftbus import --from-js app
   raftbus import --from-js app --to orders --from-nats nats://old:4222 --from-domain hub
@@ -188,6 +189,8 @@ func (f *importFlags) failure(err error) error {
 		return err
 	case errors.Is(err, importer.ErrNoBucket):
 		return failf(exitNotFound, "%w: name one of 'nats kv ls' with --from-js", err)
+	case errors.Is(err, importer.ErrNoJetStream):
+		return failf(exitUnavailable, "%w", err)
 	case errors.Is(err, importer.ErrTooLarge):
 		return failf(exitRefused, "%w", err)
 	case errors.Is(err, nats.ErrNoResponders):

@@ -20,3 +20,11 @@ func TestExitCodesOfAnImport(t *testing.T) {
 		require.Equal(t, want, exitCode(err), kind)
 	}
 }
+
+// Where no JetStream is, nobody leads is not what is wrong.
+func TestAnImportFromNobody(t *testing.T) {
+	text, code := said("import", "--from-js", "app", "--from-domain", "hub", "--nats", onBus(t).ConnectedUrl())
+	require.Equal(t, exitUnavailable, code, text)
+	require.Contains(t, text, "no JetStream answers on $JS.hub.API.>: ")
+	require.Contains(t, text, "name its domain with --from-domain")
+}

@@ -58,6 +58,8 @@ type Summary struct {
 var (
 	// ErrNoBucket: the JetStream has no such bucket.
 	ErrNoBucket = errors.New("no such bucket")
+	// ErrNoJetStream: nobody answers where the bucket should be.
+	ErrNoJetStream = errors.New("no JetStream answers")
 	// ErrTooLarge: raftbus' bus does not carry an entry.
 	ErrTooLarge = errors.New("too large")
 	// ErrDiffers: what raftbus has is not what the JetStream has.

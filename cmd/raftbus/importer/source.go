@@ -57,7 +57,7 @@ func (s *source) info(ctx context.Context) (*streamInfo, error) {
 	defer cancel()
 	msg, err := s.conn.RequestWithContext(ctx, s.apiPrefix()+"STREAM.INFO."+s.stream(), nil)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return nil, fmt.Errorf("no JetStream answers on %s>: %w: name its domain with --from-domain, its NATS with --from-nats", s.apiPrefix(), err)
+		return nil, fmt.Errorf("%w on %s>: %w: name its domain with --from-domain, its NATS with --from-nats", ErrNoJetStream, s.apiPrefix(), err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the JetStream does not say what %s is: %w", s.stream(), err)
