@@ -169,16 +169,16 @@ func (w *Watch) take(m *nats.Msg, sequence *uint64) (whole bool, err error) {
 	case !isEvent:
 		return false, nil
 	}
-	e := event(w.Bucket, m)
+	e := w.event(m)
 	*sequence, w.First, w.From = number, "", e.Revision+1
 	return w.Current && m.Header.Get("Rb-Pending") == "0", w.Event(e)
 }
 
-func event(bucket string, m *nats.Msg) Entry {
-	e := Entry{Bucket: bucket, Key: m.Header.Get("Rb-Key"), Operation: m.Header.Get("Rb-Operation"), Time: m.Header.Get("Rb-Time")}
+func (w *Watch) event(m *nats.Msg) Entry {
+	e := Entry{Bucket: w.Bucket, Key: m.Header.Get("Rb-Key"), Operation: m.Header.Get("Rb-Operation"), Time: m.Header.Get("Rb-Time")}
 	e.Revision, _ = strconv.ParseUint(m.Header.Get("Rb-Revision"), 10, 64) // the host wrote them
 	e.ClusterRevision, _ = strconv.ParseUint(m.Header.Get("Rb-Cluster-Revision"), 10, 64)
-	if e.Operation == "put" {
+	if e.Operation == "put" && !w.NoValues { // a value that was not sent is no empty one
 		e.SetValue(m.Data)
 	}
 	return e
