@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -96,8 +97,11 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, _, _, err := node.Peek(vfs.Default, dir); err != nil {
+	switch _, _, _, err := node.Peek(vfs.Default, dir); {
+	case errors.Is(err, os.ErrNotExist):
 		return failf(exitNotFound, "%s is no data folder of a node: %w", *f.dir, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", *f.dir, err)
 	}
 	folder, state, err := openToSucceed(dir, rpc.NodeID(*f.id))
 	if err != nil {
