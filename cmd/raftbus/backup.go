@@ -131,7 +131,7 @@ func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) err
 			_, _ = source.Base.Seek(0, io.SeekStart) // a file that cannot be read says so then
 		}
 		sum, err = source.Fetch(ctx, out, func(n uint64, of *backup.Head) { p.tell(n, of.Holds.Entries) })
-		if err == nil || out.written > 0 || !errors.Is(err, backup.ErrRefused) && !errors.Is(err, nats.ErrNoResponders) {
+		if err == nil || out.written > 0 || !anotherMay(err) {
 			break
 		}
 	}
@@ -139,6 +139,11 @@ func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) err
 		return f.failure(err)
 	}
 	return saySummary(saidTo(cmd, name), f.json, "backup of "+f.prefix+" from "+sum.Node, &sum, p.seconds())
+}
+
+// anotherMay reports whether what one node did not give another may: it refused, is not there, or says nothing.
+func anotherMay(err error) bool {
+	return errors.Is(err, backup.ErrRefused) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // again is a file that is read more than once, for as long as the command is not to end.

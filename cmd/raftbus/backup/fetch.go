@@ -24,7 +24,7 @@ type Source struct {
 	Prefix  string
 	Node    string
 	AtLeast uint64 // the entry that the backup must reflect
-	// Patience is how long one chunk is asked for before the backup is given up.
+	// Patience is how long one chunk is asked for before the backup is given up, and the start of one, if that is less than the node may take.
 	Patience time.Duration
 	Base     io.ReadSeeker // a whole backup: what is written is an increment of it
 	Wait     time.Duration // how long a silence is before a chunk is asked for again, at first; 0: 2 s
@@ -119,7 +119,7 @@ func (s Source) copy(ctx context.Context, b *begun, w io.Writer, pipe *io.PipeWr
 }
 
 func (s Source) open(ctx context.Context) (*begun, error) {
-	m, err := s.ask(ctx, question{AtLeast: s.AtLeast}, openWait)
+	m, err := s.ask(ctx, question{AtLeast: s.AtLeast}, min(openWait, s.Patience))
 	if err != nil {
 		return nil, err
 	}

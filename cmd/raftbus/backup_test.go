@@ -1,0 +1,37 @@
+package main
+
+// Which nodes are asked for a backup.
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/backup"
+)
+
+// A follower that is there and says nothing, as one that is paused, does not end a backup that the leader may give.
+func TestASilentNodeDoesNotEndABackup(t *testing.T) {
+	p := newPuppet(t, &admin.Members{Leader: "n1", Members: []admin.Member{
+		{ID: "n1", Role: admin.RoleVoter}, {ID: "n2", Role: admin.RoleVoter, State: "replicate"},
+	}}, nil)
+	_, err := p.nc.Subscribe(backup.Subject("raftbus", "n2"), func(*nats.Msg) {})
+	require.NoError(t, err)
+	_, err = p.nc.Subscribe(backup.Subject("raftbus", "n1"), func(m *nats.Msg) {
+		_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Rb-Error": {"the leader was asked"}}})
+	})
+	require.NoError(t, err)
+	require.NoError(t, p.nc.Flush())
+	name := filepath.Join(t.TempDir(), "monday.rbb")
+	text, code := said("backup", name, "--patience", "100ms", "--nats", p.server.URL())
+	require.Equal(t, exitRefused, code, text)
+	require.Contains(t, text, "the leader was asked")
+
+	text, code = said("backup", name, "--from", "n2", "--patience", "100ms", "--nats", p.server.URL())
+	require.Equal(t, exitTimeout, code, text)
+	require.Contains(t, text, "the node said nothing for too long")
+	require.Empty(t, namesIn(t, filepath.Dir(name)))
+}
