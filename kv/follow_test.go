@@ -32,6 +32,16 @@ func (l directLane) PublishMsg(subject, _ string, _, data []byte) error {
 func (directLane) Cork()   {}
 func (directLane) Uncork() {}
 
+// What has changed since the buckets were read counts more than what was read.
+func TestABucketThatGoesWhileTheyAreListedIsGone(t *testing.T) {
+	var b buckets
+	b.forget()
+	b.change(bucketChange{name: "app"})
+	b.add([]bucketChange{{name: "app", is: true}, {name: "other", is: true}})
+	require.False(t, b.has("app"))
+	require.True(t, b.has("other"))
+}
+
 // A node that was elected subscribes to each bucket's own subject, of which there may be ten thousands. No write waits for that. Whoever
 // makes a bucket does, since clients may put to its own subject once they hear that it is there.
 func TestOnlyWhoMakesABucketWaitsForSubscriptions(t *testing.T) {

@@ -166,6 +166,15 @@ func BenchmarkBounds(b *testing.B) {
 	}
 }
 
+// Who was silent for long has no more than one burst.
+func TestRefusalsAreNotSavedUp(t *testing.T) {
+	var r refusals
+	for range 100 {
+		r.grant()
+	}
+	require.EqualValues(t, refusalsMax, r.left.Load())
+}
+
 // What is not begun leaves its place.
 func TestARefusalThatIsNotBegunTakesNoPlace(t *testing.T) {
 	var r refusals

@@ -159,6 +159,7 @@ func TestWhatANewerVersionWroteIsNeverSkipped(t *testing.T) { // F28
 		"a field of its entry":   order(12, protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), field(9, 1))),
 		"an op of its entry":     order(12, protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), field(3, 3))),
 		"a rollup of its entry":  order(12, protowire.AppendBytes(protowire.AppendTag(nil, 3, protowire.BytesType), field(8, 3))),
+		"a field of raise":       order(13, field(9, 1)),
 		"another type of field":  write(field(1, 1)),
 		"an op not known":        write(field(3, 3)),
 		"a condition not known":  write(field(5, 4)),

@@ -360,6 +360,7 @@ func TestTheInboxIsBounded(t *testing.T) {
 	require.Empty(t, got.items, "nobody watches that bucket")
 	require.Equal(t, big.At, got.at)
 	b.applied(store.Batch{At: big.At, Events: []store.Event{{Kind: store.ConsumerAdded, Incarnation: 5, Consumer: &store.Consumer{}}}}, mine)
+	require.False(t, b.want(map[uint64]bool{6: true}, false, 0), "the server has not seen that consumer yet")
 	b.applied(big, mine)
 	require.Len(t, b.take().items, 2, "from the consumer on it is watched")
 }

@@ -389,6 +389,7 @@ func TestAPurgeDoneInPartIsNotRefused(t *testing.T) {
 			first := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"filter":"$KV.a.x.>"}`), PayloadMax: payloadMax})
 			second := first.Write.Done(w.store, store.Result{Count: removed, Rest: &store.Rest{After: "x.1", Through: 9}})
 			require.Equal(t, "x.1", second.Write.Command.PurgeBucket.After)
+			require.EqualValues(t, 9, second.Write.Command.PurgeBucket.Through, "what comes meanwhile stays")
 			require.Equal(t, refused, len(second.Write.Done(w.store, store.Result{Code: code}).Replies) == 1, "%v after %d entries", code, removed)
 		}
 	}

@@ -107,6 +107,24 @@ func del(bucket, key string) command.Command {
 	return write(command.Write{Bucket: bucket, Key: key, Op: command.Delete})
 }
 
+// Who still reads an earlier moment does not begin where the first entry is by now.
+func TestTheFirstEntryIsOfTheMomentThatIsRead(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{}), put("app", "a", "1"), put("app", "b", "1"))
+		require.NoError(t, f.store.viewBucket("app", func(v *bucketView) error {
+			f.one(put("app", "a", "2"))
+			now, err := f.store.State("app")
+			require.NoError(t, err)
+			require.EqualValues(t, 2, now.First)
+			first, err := v.first(f.store.firsts.from(v))
+			require.EqualValues(t, 1, first.Sequence)
+			return err
+		}))
+		f.close()
+	})
+}
+
 func TestPutIsReadAndSurvivesReopen(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		d := fresh()

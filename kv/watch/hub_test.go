@@ -459,6 +459,20 @@ func TestStateIsAnsweredInOrderWithDeliveries(t *testing.T) { // 1.2, 7.5
 	require.Len(t, o.hub().asked, DefaultLimits().AsksMax)
 }
 
+// While nothing can be sent, no more answers are kept than a bound: who hears none asks again.
+func TestAnswersThatWaitAreBounded(t *testing.T) {
+	o := newHost(t, 5)
+	o.consumer(Config{})
+	o.listen(true)
+	o.sent()
+	o.disconnect(o.peer)
+	for i := range 3_000 {
+		o.peer.events = append(o.peer.events, Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: fmt.Sprint(i)})
+	}
+	o.step(o.peer)
+	require.Equal(t, DefaultLimits().AsksMax, o.hub().answers.len())
+}
+
 func TestAFullConnectionHoldsUpAndLosesNothing(t *testing.T) {
 	o := newHost(t, 64)
 	clients := []*client{o.watch(Config{Heartbeat: second}), o.watch(Config{Heartbeat: second, Filter: patterns("a")})}
