@@ -16,8 +16,8 @@ const (
 	expiryPeriod = 50 * time.Millisecond
 	// expiryMax bounds one command. The next is proposed when it was applied: what expires by the million leaves room for writes.
 	expiryMax = 512
-	// expiryWait is how long a proposal may be under way before another is made: a deposed leader hears nothing of its own.
-	expiryWait = 5 * time.Second
+	// expiryWaitMax is how long a proposal may be under way before another is made: a deposed leader hears nothing of its own.
+	expiryWaitMax = 5 * time.Second
 )
 
 // expirer proposes expiries while this node leads.
@@ -64,7 +64,7 @@ func (s *Service) proposeExpiry(items []command.ExpireItem) bool {
 	if s.node.Propose(data, func(result any, _ rpc.EntryID) { done <- result }) != nil {
 		return false
 	}
-	timeout := time.NewTimer(expiryWait)
+	timeout := time.NewTimer(s.expiryWait)
 	defer timeout.Stop()
 	select {
 	case result := <-done:

@@ -6,7 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
+	"github.com/raftbus/raftbus/kv/store"
 )
 
 // What would be an order to nodes or to NATS is not published again: a bucket that says so is refused as far as that can be told from its
@@ -37,6 +42,21 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 	require.Zero(t, r.service.republishing.Load(), "what was sent takes no room any more")
 	r.service.Close()
 	require.Equal(t, 1, strings.Count(log.String(), "would be orders"))
+}
+
+// What finds no room leaves none taken: once the bus has taken what waits, entries are published again as before.
+func TestWhatIsNotPublishedAgainTakesNoRoom(t *testing.T) {
+	to := jetstream.NewRepublication("app", command.Settings{Republish: &command.Republish{Source: ">", Destination: "again.>"}})
+	s := &Service{
+		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler), republished: make(chan *nats.Msg, 1),
+		buckets: buckets{known: map[string]*jetstream.Republication{"app": to}},
+	}
+	entry := store.Event{Kind: store.Stored, Bucket: "app", Entry: store.Entry{Key: "k", Sequence: 1, Value: []byte("v")}}
+	for range 3 {
+		s.republish(&entry)
+	}
+	require.EqualValues(t, 2, s.republishDrops.Load())
+	require.EqualValues(t, (<-s.republished).Size(), s.republishing.Load())
 }
 
 // F11: NATS ends the connection of who sends a line that is too long, and a leader would answer nobody any more.

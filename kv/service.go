@@ -65,7 +65,8 @@ type Options struct {
 	// Timeout is how long a request may take before its client hears that the outcome is unknown. 0 takes the default.
 	Timeout time.Duration
 
-	lookEvery time.Duration // keeperPeriod, but in tests
+	lookEvery  time.Duration // keeperPeriod, but in tests
+	expiryWait time.Duration // expiryWaitMax, but in tests
 }
 
 // Hosts are the nodes that serve consumers. See kv/delivery.
@@ -151,7 +152,8 @@ type Service struct {
 	peers   func() []string
 	session session
 
-	lookEvery time.Duration
+	lookEvery  time.Duration
+	expiryWait time.Duration // for a proposal
 }
 
 // answer is what a client hears, on its way to the replier: the outcome of a write, or a failure.
@@ -188,6 +190,7 @@ func New(o Options) (*Service, error) {
 		nodeID: o.NodeID, listens: o.Listens, peers: o.Peers,
 		session:     session{number: rand.IntN(sessionsMax)}, // a process before this one most likely had others
 		lookEvery:   o.lookEvery,
+		expiryWait:  o.expiryWait,
 		republished: make(chan *nats.Msg, republishMax),
 		buckets:     buckets{known: map[string]*jetstream.Republication{}},
 		wake:        make(chan struct{}, 1),
@@ -246,6 +249,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.lookEvery <= 0 {
 		o.lookEvery = keeperPeriod
+	}
+	if o.expiryWait <= 0 {
+		o.expiryWait = expiryWaitMax
 	}
 }
 

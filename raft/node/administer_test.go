@@ -152,6 +152,18 @@ func TestTransferLeadership(t *testing.T) {
 	require.ErrorIs(t, answers[0], ErrNotTransferred)
 }
 
+// A node that was deposed, and does not learn who leads, does not have who asked wait for ever (L9).
+func TestAHandOverWithoutANewLeaderIsGivenUp(t *testing.T) {
+	var answers []error
+	a := administration{transfer: func(err error) { answers = append(answers, err) }, left: 3}
+	a.tick(2)
+	require.Empty(t, answers)
+	a.tick(2)
+	a.tick(2)
+	require.Len(t, answers, 1)
+	require.ErrorIs(t, answers[0], ErrNotTransferred)
+}
+
 // What is proposed while leadership is handed over, by a leader that still takes proposals, is known not to be logged: whoever asked is told at
 // once, and does not wait in vain.
 func TestAProposalDuringAHandOverIsAnswered(t *testing.T) {

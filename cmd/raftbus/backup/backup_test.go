@@ -359,10 +359,33 @@ func TestSessionsAreBounded(t *testing.T) {
 	w.service.mu.Unlock()
 	w.service.forget(given)
 	require.Nil(t, given.view)
+	_, err = w.source().ask(t.Context(), question{Backup: begun[1]}, time.Second)
+	require.ErrorContains(t, err, "knows no such backup")
 
 	m, err := w.conn.Request(Subject("raftbus", "n1"), []byte("what"), time.Second)
 	require.NoError(t, err)
 	require.Contains(t, m.Header.Get(headerError), "no question")
+}
+
+// However long a backup is, each question has the node wait anew for the next, and no more chunks are kept than may be asked for again.
+func TestALongBackupIsNotBrokenOffAndKeepsLittle(t *testing.T) {
+	w := newWorldOn(t, embedded.Options{MaxPayload: 8 << 10})
+	w.fill(4*aheadMax, 1000)
+	b, err := w.source().open(t.Context())
+	require.NoError(t, err)
+	w.service.mu.Lock()
+	one := w.service.sessions[b.Backup]
+	w.service.mu.Unlock()
+	for k, last := 0, false; !last; k++ {
+		require.True(t, one.idle.Stop(), "nobody waits for chunk %d", k)
+		m, err := w.source().ask(t.Context(), question{Backup: b.Backup, Chunk: k}, 10*time.Second)
+		require.NoError(t, err)
+		last = m.Header.Get(headerDigest) != ""
+	}
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	require.Greater(t, one.cut, 2*aheadMax)
+	require.Len(t, one.kept, aheadMax)
 }
 
 // Whoever takes a backup that is not whole hears so, and the node lets go of the state.

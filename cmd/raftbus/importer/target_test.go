@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -38,6 +39,40 @@ func TestAnEndWhoseAnswerWasLost(t *testing.T) {
 		current <- reached
 		require.Equal(t, ended, into.End(t.Context(), 7) == nil, reached)
 	}
+}
+
+// What was purged at the source after it was copied is missed, also if nothing comes after it there (C6).
+func TestACopyOfWhatIsGoneAtTheEndDiffers(t *testing.T) {
+	into, conn := targetOn(t, embedded.Options{StoreDir: t.TempDir()})
+	js, err := conn.JetStream()
+	require.NoError(t, err)
+	bucket, err := js.CreateKeyValue(&nats.KeyValueConfig{Bucket: "app"})
+	require.NoError(t, err)
+	for _, key := range []string{"k", "l"} {
+		_, err := bucket.PutString(key, "v")
+		require.NoError(t, err)
+	}
+	c := &copying{from: source{conn: conn, bucket: "app", patience: 10 * time.Second}, into: *into, reached: 2}
+	var copied []sumOf
+	require.NoError(t, c.from.each(t.Context(), 1, func(e command.ImportEntry) (bool, error) {
+		copied = append(copied, sumOf{e.Sequence, fmt.Sprintf("%x", e.Sum())})
+		return true, nil
+	}))
+	_, err = conn.Subscribe("raftbus.bucket.import_sums.app", func(m *nats.Msg) {
+		body, _ := json.Marshal(map[string]any{"entries": copied})
+		_ = m.Respond(body)
+	})
+	require.NoError(t, err)
+	compare := func() (difference string) {
+		info, err := c.from.info(t.Context())
+		require.NoError(t, err)
+		difference, err = c.compare(t.Context(), info)
+		require.NoError(t, err)
+		return difference
+	}
+	require.Empty(t, compare())
+	require.NoError(t, js.PurgeStream("KV_app", &nats.StreamPurgeRequest{Subject: "$KV.app.l"}))
+	require.Equal(t, "the JetStream has no revision 2 any more", compare())
 }
 
 // F11: what fits entry by entry fits in batches.
