@@ -441,6 +441,26 @@ func TestAServerWithJetStreamCarriesTheSame(t *testing.T) {
 	}
 }
 
+// A subscription that there is no room to tell the server of would never be heard on: the connection is given up, and the next says it.
+func TestASubscriptionThatFindsNoRoomIsSaidAnew(t *testing.T) {
+	s := startNATS(t)
+	c := dial(t, s.LeafURL())
+	o := c.out
+	o.mu.Lock()
+	o.pending = make([]byte, o.bound()+controlBytesMax) // as if the server had read nothing for long
+	o.mu.Unlock()
+	heard := make(chan string, 1)
+	_, err := c.Subscribe("late", "", func(m Message) { heard <- string(m.Data) })
+	require.NoError(t, err)
+	o.mu.Lock()
+	o.pending = nil
+	o.mu.Unlock()
+	eventually(t, "given up", func() bool { return c.Stats().Disconnects > 0 })
+	awaitUp(t, c)
+	require.NoError(t, client(t, s.URL()).Publish("late", []byte("v")))
+	require.Equal(t, "v", await(t, "the message", heard))
+}
+
 // L9: a server is asked again within a second, however long it was away.
 func TestTheWaitForAServerIsBounded(t *testing.T) {
 	var waits []time.Duration

@@ -33,7 +33,7 @@ var (
 	errEarly     = errors.New("the server spoke before TLS began: somebody is in between")
 	errEnded     = errors.New("the server closed the connection")
 	errStale     = errors.New("the server no longer answers pings")
-	errStuck     = errors.New("the server asks, and does not read the answers")
+	errStuck     = errors.New("the server reads too little of what it is told")
 	errTooMuch   = errors.New("the clients of this account listen on too many subjects: give raftbus an account of its own")
 )
 

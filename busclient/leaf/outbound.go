@@ -32,6 +32,7 @@ type outbound struct {
 	mu      sync.Mutex
 	open    bool // there is a connection
 	up      bool // and messages may be sent
+	stuck   bool // something that the protocol says was not taken: the server does not know what it is to know
 	limits  limits
 	pending []byte
 	refused bool         // somebody waits for room
@@ -85,11 +86,23 @@ func appendMessage(b []byte, subject, reply string, header, data []byte) []byte 
 	return append(b, "\r\n"...)
 }
 
-// control takes what the protocol says along; false: there is no connection, or the server reads nothing of what it asks for.
+// control takes what the protocol says along; false: there is no connection, or the server reads nothing of what it asks for. Then the writer
+// gives the connection up, and the next says everything anew.
 func (o *outbound) control(line string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.append(line)
+	taken := o.append(line)
+	if !taken && o.open {
+		o.stuck = true
+		o.wake()
+	}
+	return taken
+}
+
+func (o *outbound) isStuck() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stuck
 }
 
 func (o *outbound) append(line string) bool {
@@ -103,9 +116,12 @@ func (o *outbound) append(line string) bool {
 
 // ring wakes the writer, if it was not before.
 func (o *outbound) ring() {
-	if len(o.pending) > 0 {
-		return
+	if len(o.pending) == 0 {
+		o.wake()
 	}
+}
+
+func (o *outbound) wake() {
 	select {
 	case o.bell <- struct{}{}:
 	default:
@@ -166,7 +182,7 @@ func (o *outbound) answered() {
 func (o *outbound) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open, o.missed, o.pending = true, 0, o.pending[:0]
+	o.open, o.stuck, o.missed, o.pending = true, false, 0, o.pending[:0]
 }
 
 // admit opens it for messages.

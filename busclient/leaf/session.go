@@ -232,6 +232,10 @@ func (s *session) write() {
 				return
 			}
 		}
+		if s.out.isStuck() {
+			s.end(errStuck)
+			return
+		}
 		began, room := time.Now(), false
 		if batch, room = s.out.take(batch); room {
 			s.settings.OnRoom()

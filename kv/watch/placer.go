@@ -176,7 +176,7 @@ func (p *Placer) Lead(leading bool) {
 // Hear takes an announcement.
 func (p *Placer) Hear(now int64, a Announcement) {
 	p.at(now)
-	if !SameAccount(a.Node, p.self) || len(p.hosts) >= hostsMax && !slices.ContainsFunc(p.hosts, func(h host) bool { return h.name == a.Node }) {
+	if !SameAccount(a.Node, p.self) || !p.room(a.Node) {
 		return
 	}
 	if a.Node == p.self {
@@ -240,9 +240,33 @@ func (p *Placer) at(now int64) {
 	p.now = max(p.now, now)
 }
 
+// room reports whether a host is remembered, or may be. For a new one those are forgotten that are lost, the longest silent first.
+func (p *Placer) room(name string) bool {
+	if _, known := p.find(name); known {
+		return true
+	}
+	for len(p.hosts) >= hostsMax {
+		silent := 0
+		for i := range p.hosts {
+			if p.hosts[i].heard < p.hosts[silent].heard {
+				silent = i
+			}
+		}
+		if !p.lost(&p.hosts[silent]) {
+			return false
+		}
+		p.hosts = slices.Delete(p.hosts, silent, silent+1)
+	}
+	return true
+}
+
+func (p *Placer) find(name string) (at int, known bool) {
+	return slices.BinarySearchFunc(p.hosts, name, func(h host, name string) int { return cmp.Compare(h.name, name) })
+}
+
 // host finds a host, or begins to wait for it.
 func (p *Placer) host(name string) *host {
-	at, known := slices.BinarySearchFunc(p.hosts, name, func(h host, name string) int { return cmp.Compare(h.name, name) })
+	at, known := p.find(name)
 	if !known {
 		p.hosts = slices.Insert(p.hosts, at, host{name: name, heard: p.now})
 	}
@@ -300,9 +324,13 @@ func (p *Placer) orphans() (list []Ref) {
 	return list[:min(len(list), movesMax)]
 }
 
-// over reports whether a node's life is over, as far as serving consumers goes.
+// over reports whether a node's life is over, as far as serving consumers goes. A host that was forgotten was lost.
 func (p *Placer) over(l life) bool {
-	h := p.host(l.host)
+	at, known := p.find(l.host)
+	if !known {
+		return true
+	}
+	h := &p.hosts[at]
 	return p.lost(h) || h.boot != 0 && h.boot != l.boot
 }
 

@@ -235,6 +235,27 @@ func TestHostsRememberedAreBounded(t *testing.T) {
 	require.Len(t, o.hosts, hostsMax)
 }
 
+// However many nodes there were in the life of this one, a new one is heard, in place of one that is lost. What that served is moved all the same.
+func TestALostHostMakesRoomForANewOne(t *testing.T) {
+	o := newOffice("n1")
+	announce := func(name string) { o.Hear(o.now, Announcement{Node: name, Boot: 1, Able: true, Applied: o.index}) }
+	for i := range hostsMax - 1 {
+		announce(fmt.Sprint("old-", i))
+	}
+	o.put("a", "old-0", 1, 1)
+	announce("new")
+	require.Equal(t, hostsMax, o.Able(o.now), "all others were heard just now")
+	o.pass(lostAfter + announced)
+	announce("new")
+	require.Equal(t, 2, o.Able(o.now))
+	for i := range hostsMax {
+		announce(fmt.Sprint("new-", i))
+	}
+	require.Equal(t, hostsMax, o.Able(o.now))
+	require.NotEmpty(t, o.pass(proposeAgain+announced).Moves)
+	require.Len(t, o.hosts, hostsMax)
+}
+
 // Hosts and consumers of another account are none of a placer's: it neither counts, chooses, moves nor removes them (Q7).
 func TestAPlacerKnowsItsOwnAccountOnly(t *testing.T) {
 	for self, others := range map[string]string{"n1": "n2@team-a", "n1@team-a": "n2", "n1@team-b": "n2@team-a"} {
