@@ -199,6 +199,7 @@ func TestOnlyWhatFitsItsSubjectIsReceived(t *testing.T) {
 		{"another method", "raftbus.rpc.n1.n2.Heartbeat", reply, good, &rpc.RequestVoteCommand{}, "misaddressed"},
 		{"a return", "raftbus.rpc.n1.n2.Heartbeat", reply, good, &rpc.HeartbeatReturn{}, "misaddressed"},
 		{"no member", "raftbus.rpc.n1.n9.Heartbeat", reply, good, &rpc.HeartbeatCommand{}, "unknown sender"},
+		{"a stranger's answer to another", "raftbus.rpc.n1.n9.Ping", "raftbus.rpc.n2.n1.AppendLog", other(func(h *rpc.Header) { h.From = "n9" }), &rpc.PingCommand{SenderID: "n9"}, "misaddressed"},
 		{"another instance", "raftbus.rpc.n1.n2.Heartbeat", reply, other(func(h *rpc.Header) { h.Instance[1]++ }), &rpc.HeartbeatCommand{}, "other instance"},
 		{"another cluster", "raftbus.rpc.n1.n2.Heartbeat", reply, other(func(h *rpc.Header) { h.Cluster[1]++ }), &rpc.HeartbeatCommand{}, "other cluster"},
 	} {

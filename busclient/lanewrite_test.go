@@ -203,4 +203,6 @@ func TestSmallMessagesHaveRoomBehindLargeOnes(t *testing.T) {
 	require.True(t, p.room(smallBytes))
 	p.bytes += smallReserve
 	require.False(t, p.room(1))
+	require.True(t, (&pile{bytes: 1, messages: outboxMessagesMax - 1}).room(0))
+	require.False(t, (&pile{bytes: 1, messages: outboxMessagesMax}).room(0), "however small")
 }

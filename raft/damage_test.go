@@ -81,6 +81,13 @@ func TestF18DamageThatIsReplacedOrCoveredIsGone(t *testing.T) {
 	s.turn(Restored{rpc.EntryID{Term: 1, Index: 4}})
 	require.False(t, s.damage.any())
 	require.Equal(t, rpc.Index(5), s.log.last)
+
+	s = damaged(t)
+	s.hear("n2", 2, &rpc.HeartbeatCommand{})
+	s.turn(SnapshotStored{From: "n2", Transfer: 1, Snapshot: rpc.EntryID{Term: 2, Index: 2}, Configuration: table("n1", "n2", "n3")})
+	s.turn(Restored{rpc.EntryID{Term: 2, Index: 2}})
+	require.Equal(t, rpc.Index(2), s.log.last, "of another history: none of the log is kept")
+	require.False(t, s.damage.any(), "nor what was damaged in it")
 }
 
 // A leader whose follower comes back with damage goes back behind what that had acknowledged, and commits nothing by it meanwhile.

@@ -59,6 +59,26 @@ func TestLateRefusalDoesNotHideAGrant(t *testing.T) {
 	require.Equal(t, Candidate, s.role, "the refusal answered an earlier campaign")
 }
 
+// Where votes are split again and again the ordinary timeout rules in the end: terms do not rise by the hundred in a second (F5).
+func TestVotesThatAreSplitForEverSlowDown(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	const seconds = 20
+	for range seconds * s.Core.ticks.ElectionMin {
+		s.turn(Tick{})
+		s.synced()
+		term := s.hard.Term
+		switch s.role {
+		case PreCandidate:
+			s.hear("n2", term+1, preGranted())
+		case Candidate:
+			s.hear("n2", term, &rpc.RequestVoteReturn{})
+			s.hear("n3", term, &rpc.RequestVoteReturn{})
+		}
+	}
+	require.LessOrEqual(t, s.hard.Term, rpc.Term(1+triesMax+seconds))
+	require.Greater(t, s.hard.Term, rpc.Term(triesMax), "it does not give up either")
+}
+
 // Two followers lose their leader at the same moment. If each gave the other its pre-vote, both would stand, split the vote
 // and raise the term for nothing (F5: terms rise by 2 at most when the bus comes back).
 func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {

@@ -53,6 +53,21 @@ func TestK11AnswersCountByTheConfigurationInForceOnly(t *testing.T) {
 	require.Equal(t, Candidate, s.role)
 }
 
+// What a peer shows may be older than what this log says, though that is not known to be committed: the disk that it replaced speaks no more.
+func TestK11ALearnedConfigurationDoesNotBringAnEarlierDiskBack(t *testing.T) {
+	disk1 := rpc.Member{ID: "n2", Instance: rpc.InstanceID{1}}
+	c := start(rpc.HardState{Term: 1}, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+	earlier, replaced := at3(table("n1", "n3")), table("n1", "n3")
+	earlier.Voters = append(earlier.Voters, disk1)
+	replaced.Index, replaced.Voters = 9, append(replaced.Voters, disk2)
+	c.Configurations = []rpc.Configuration{table("n1", "n3"), earlier, replaced}
+	s := newSolo(t, c)
+	shown := earlier
+	shown.Index, shown.Cluster = 5, s.cluster()
+	s.turn(Learned{shown})
+	require.Contains(t, s.members.roster, disk2)
+}
+
 // A node that joined in the place of a lost disk reads the past, in which its id was a voter. That was another disk: with it, one
 // that lags as far would do to overrule all that was committed since.
 func TestK11JoinerDoesNotCountItselfByAnEarlierDisk(t *testing.T) {

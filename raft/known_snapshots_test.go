@@ -287,3 +287,37 @@ func TestTheTimeOfTheLogOutlivesSnapshotsAndRestarts(t *testing.T) {
 	c.LastTime = 70
 	require.Equal(t, int64(70), newSolo(t, c).nextEntry(0, rpc.EntryCommand, nil).Time)
 }
+
+// A base that a snapshot moves within the log has the members as of its own index, not those as of the base before: after a restart they
+// are what the node counts by (I11).
+func TestABaseWithinTheLogHasTheMembersOfItsIndex(t *testing.T) {
+	s := following(t, 1, 1)
+	added := at3(table("n1", "n2", "n3"))
+	added.Learners = members("n4")
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 2}, Entries: append([]rpc.Entry{changing(2, added)}, run(4, 2, 3)...)})
+	s.synced()
+	s.turn(stored(2, 4))
+	out := s.turn(Restored{rpc.EntryID{Term: 2, Index: 4}})
+	require.Equal(t, rpc.EntryID{Term: 2, Index: 4}, out.Write.Base.ID)
+	require.Equal(t, rpc.Index(3), out.Write.Base.Configuration.Index)
+	require.Equal(t, rpc.Index(5), s.log.last)
+}
+
+// The time of a base whose entry is no longer at hand is looked up on the disk: that of the base before it is older.
+func TestABaseHasTheTimeOfItsEntry(t *testing.T) {
+	s := following(t, 1, 1)
+	s.limits.CacheBytesMax = 1
+	s.turn(Restored{s.turn(stored(3, 4)).Install.Snapshot})
+	s.synced()
+	later := run(5, 3, 3, 3)
+	for i := range later {
+		later[i].Time = 90
+	}
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 3, Index: 4}, Entries: later, Commit: 7})
+	s.synced()
+	for s.applied < s.commit {
+		s.turn(ApplyDone{s.applying})
+	}
+	require.Greater(t, s.log.cacheFirst(), rpc.Index(6))
+	require.Zero(t, s.turn(Compact{6}).Compact.Time)
+}

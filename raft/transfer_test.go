@@ -116,6 +116,8 @@ func TestTransferIsRefusedWithAReason(t *testing.T) {
 	}
 	s := newSolo(t, start(rpc.HardState{Term: 1}))
 	require.Contains(t, s.turn(Transfer{}).Facts, TransferEnded{Reason: "this node does not lead"})
+	s = stranded(t)
+	require.Contains(t, s.turn(Transfer{To: "n3"}).Facts, TransferEnded{To: "n3", Reason: "it is far behind, and gets a snapshot first"})
 }
 
 func TestSecondTransferDoesNotDisplaceTheFirst(t *testing.T) {

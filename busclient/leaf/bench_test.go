@@ -63,6 +63,10 @@ func TestOutboundIsBounded(t *testing.T) {
 	for o.control("PONG\r\n") {
 		require.LessOrEqual(t, len(o.pending), o.bytesMax+controlBytesMax+1<<20)
 	}
+	large, _ := o.take(nil)
+	require.NoError(t, o.publish("a", "", nil, value))
+	_, _ = o.take(large)
+	require.LessOrEqual(t, cap(o.pending), bufferBytesKept, "much is not kept for little")
 }
 
 // BenchmarkMessages is a leaf's way to a client, and for comparison that of an ordinary connection, which cannot send these replies.

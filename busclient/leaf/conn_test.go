@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -180,6 +181,7 @@ func TestInterestIsReplacedWhenTheServerIsBack(t *testing.T) {
 	list := e.take()
 	require.Equal(t, "up false", list[0])
 	require.Contains(t, list, "up true")
+	require.Less(t, slices.Index(list, "_INBOX.goes false"), slices.Index(list, "up true"), "who listens no more is known before anything is sent: %v", list)
 	for _, event := range list {
 		var subject string
 		var interested bool

@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -10,6 +11,7 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
 // A snapshot is installed between the moment at which the core agrees to a compaction and that at which it is carried out: the log begins
@@ -27,4 +29,47 @@ func TestACompactionThatASnapshotHasOvertakenChangesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, worked)
 	require.Equal(t, installed, log.State(0).Base)
+}
+
+// durable is a state machine of which only that matters up to where it is durable.
+type durable struct {
+	StateMachine
+	to rpc.Index
+}
+
+func (d durable) Durable() rpc.Index { return d.to }
+
+// On a full disk nothing is kept for members that were away for a moment: all that the state has goes (F21).
+func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
+	fs := waltest.New()
+	log, err := wal.Open(fs, "wal", wal.Options{Inline: true, SegmentBytes: 8 << 10})
+	require.NoError(t, err)
+	defer log.Close()
+	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
+	last := rpc.Index(0)
+	write := func() error {
+		e := entry(last + 1)
+		e.Data = make([]byte, 1<<10)
+		err := log.Append(wal.Batch{Entries: []rpc.Entry{e}})
+		if err == nil {
+			last++
+		}
+		return err
+	}
+	for log.Stats().Segments < 4 {
+		require.NoError(t, write())
+	}
+	c := &compactor{worker: newWorker(), log: log, machine: durable{to: last}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}
+	require.Zero(t, c.horizon(), "little enough to be kept")
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Create {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for err == nil {
+		err = write()
+	}
+	require.ErrorIs(t, err, wal.ErrFull)
+	require.Positive(t, c.horizon())
 }

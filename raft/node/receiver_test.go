@@ -3,8 +3,11 @@ package node
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"hash/crc32"
 	"io"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
 // newTestReceiver makes a receiver, and records what it answers.
@@ -143,6 +147,37 @@ func TestWrongDigestIsSetAside(t *testing.T) {
 	require.True(t, r.exists(snapSuspect))
 	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
 	require.Len(t, r.told(), 1)
+}
+
+// A transfer that a full disk had no room for begins anew once there is some: who sends it goes on asking for it (F21).
+func TestATransferThatFoundNoRoomBeginsAnew(t *testing.T) {
+	fs, full := waltest.New(), true
+	fs.Hook(func(op waltest.Op) error {
+		if full && op.Kind == waltest.Write && strings.HasSuffix(op.Name, snapIncoming) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	r, said := newTestReceiver(fs)
+	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)
+	require.Zero(t, r.takeAll(t, said, list[0]))
+	full = false
+	r.takeAll(t, said, list...)
+	require.Len(t, r.told(), 1)
+}
+
+// A transfer that goes on after a restart keeps the time of the log, with which it began: by it nothing expires too soon, nor twice (F24).
+func TestATransferThatGoesOnKeepsItsTime(t *testing.T) {
+	fs := vfs.NewMem()
+	stream := content(100, 1)
+	binary.LittleEndian.PutUint64(stream, 77)
+	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, stream, 40)
+	before, said := newTestReceiver(fs)
+	require.EqualValues(t, 80, before.takeAll(t, said, list[:2]...))
+	before.end()
+	r, said := newTestReceiver(fs)
+	r.takeAll(t, said, list[2])
+	require.Equal(t, int64(77), r.told()[0].(raft.SnapshotStored).Time)
 }
 
 // Every bit of a received snapshot's file counts, and so does every byte of its length (D1).

@@ -26,3 +26,25 @@ func TestWhoInstallsASnapshotIsAskedHowFarItIs(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, asked, 3)
 }
+
+// The log keeps what follows the states that are being sent. Which one a stream is about to send nobody knows until its view is there: until
+// then nothing is forgotten.
+func TestTheLogKeepsWhatFollowsStatesThatAreSent(t *testing.T) {
+	waits, opening, sending := &stream{peer: "n2"}, &stream{peer: "n3", transfer: 1}, &stream{peer: "n4", transfer: 2, source: &source{}, id: rpc.EntryID{Term: 1, Index: 5}}
+	s := &streams{list: []*stream{waits, sending}}
+	to, may := s.floor(9)
+	require.True(t, may)
+	require.Equal(t, rpc.Index(5), to)
+	s.list = append(s.list, opening)
+	_, may = s.floor(9)
+	require.False(t, may)
+}
+
+// A view that comes for a stream that has ended meanwhile is let go of: what it keeps the store cannot free.
+func TestTheViewOfAnEndedStreamIsClosed(t *testing.T) {
+	s := &streams{cutter: &cutter{worker: newWorker()}}
+	view := &source{}
+	s.cutter.sources = []*source{view}
+	s.opened(&stream{peer: "n3", transfer: 1, ended: true}, view, nil)
+	require.True(t, s.cutter.waits())
+}

@@ -199,7 +199,7 @@ func (p *preparer) run() {
 
 // serve makes the segment, trying again while the disk is full. It reports false when the preparer is to end.
 func (p *preparer) serve(r request) bool {
-	for pause := prepareRetryMin; ; pause = min(2*pause, prepareRetryMax) {
+	for pause := prepareRetryMin; ; pause = longerPause(pause) {
 		if err := p.attempt(r); err == nil {
 			return true
 		} else if !isFull(err) {
@@ -213,6 +213,8 @@ func (p *preparer) serve(r request) bool {
 		}
 	}
 }
+
+func longerPause(pause time.Duration) time.Duration { return min(2*pause, prepareRetryMax) }
 
 // serveInline is the goroutine's work where there is none: a look at the free space, and one attempt at what was asked
 // for last. What failed for want of space is so tried again whenever somebody needs it; what failed otherwise never is.

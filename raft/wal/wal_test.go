@@ -247,7 +247,20 @@ func TestLargeBatch(t *testing.T) {
 	m.check(t, l)
 	require.NoError(t, l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: 19}}))
 	require.Equal(t, 1, l.Stats().Segments)
+	require.NoError(t, l.Append(Batch{Entries: []rpc.Entry{{Index: 20, Term: 1, Data: make([]byte, bufferKeepBytes)}}}))
+	require.LessOrEqual(t, cap(l.buffer), bufferKeepBytes, "the memory that the largest took is not kept")
 	require.NoError(t, l.Close())
+}
+
+// The pause before a full disk is tried again grows, and has a bound: writes come back within seconds of there being room (F21).
+func TestAFullDiskIsTriedAgainWithinABound(t *testing.T) {
+	pause := prepareRetryMin
+	for range 20 {
+		longer := longerPause(pause)
+		require.GreaterOrEqual(t, longer, pause)
+		pause = longer
+	}
+	require.Equal(t, prepareRetryMax, pause)
 }
 
 // TestIndexIsSparse: memory for the index grows with bytes, not with entries.
