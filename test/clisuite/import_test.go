@@ -327,7 +327,7 @@ func TestWhatCannotBeImportedIsRefused(t *testing.T) {
 		{"--from-js image", 8, "mirror is not supported"},
 		{"--from-js merged", 8, "sources are not supported"},
 		{"--from-js deep", 8, "max_msgs_per_subject must be 1 to 64"},
-		{"--from-js app --from-domain none --patience 1s", 7, "name its domain with --from-domain"},
+		{"--from-js app --from-domain none --patience 1s", 5, "name its domain with --from-domain"},
 		{"--from-js app --prefix other --patience 1s", 7, "raftbus (prefix other) does not answer for 1s"},
 		{"--from-js app --to bad.name", 2, "bucket \"bad.name\": use"},
 		{"--from-js there --finish", 4, "bucket there is not being imported"},
