@@ -32,7 +32,8 @@ A file is YAML (or JSON) with the flags of 'raftbus node --help' as keys, the NA
   account: [team-a=/etc/raftbus/team-a]
   log-level: info
 
-Every command takes it with --config FILE, or RAFTBUS_CONFIG, and of it what it has flags for.
+Every command takes it with --config FILE, or RAFTBUS_CONFIG, and of it what it has flags for
+(dir is a node's: the folders of dev and auth init are their own).
 Flags win over variables, those over the file, and that over what is the default. Paths are
 relative to where the command is run. Secrets may be references: token: env://BUS_TOKEN.`
 

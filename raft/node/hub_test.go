@@ -32,6 +32,7 @@ type hub struct {
 	mangle func(rpc.Message) []rpc.Message
 	plain  bool // a node is not told when messages were handed to it, as over TLS
 	narrow bool // all comes on the control connection
+	fresh  bool // connections to the bus are new: it may not know yet who listens
 	lanes  map[rpc.NodeID]*lanes
 }
 
@@ -139,7 +140,7 @@ func (c client) Ping() error {
 	defer h.mu.Unlock()
 	asking, asked := h.nodes[c.port.self], h.nodes[c.peer]
 	if !h.passes(c.port.self, c.peer) {
-		asking.Pinged(busclient.Pinged{Peer: c.peer, Err: busclient.ErrNoResponders, Steady: true})
+		asking.Pinged(busclient.Pinged{Peer: c.peer, Err: busclient.ErrNoResponders, Steady: !h.fresh})
 		return nil
 	}
 	asking.Pinged(said(asked))

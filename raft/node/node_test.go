@@ -205,3 +205,23 @@ func TestCatchesUpFromTheDiskUnderLoad(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	require.Eventually(t, func() bool { return g.machines[away].value() == want }, 5*time.Second, time.Millisecond)
 }
+
+// That a leader answered before the bus was down does not say that the bus knows by now who listens: that nobody responds
+// is no evidence that the leader is gone (K75).
+func TestK75AnswersOfBeforeAReconnectAreForgotten(t *testing.T) {
+	for _, reconnects := range []bool{false, true} {
+		m := newManual(t, 1, "n1", "n2", "n3")
+		m.add(1)
+		leader, n := m.leader().id(), m.hub.nodes[m.follower()]
+		m.hub.fresh = true
+		for _, id := range m.ids {
+			m.hub.down[id] = id != n.id()
+		}
+		if reconnects {
+			n.Bus(false)
+			n.Bus(true)
+		}
+		m.run(n.ticks().ElectionMin - 1)
+		require.Equal(t, reconnects, n.Status().Leader == leader, m.trail.String())
+	}
+}
