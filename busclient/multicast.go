@@ -40,6 +40,9 @@ func (s *Service) MulticastAppendLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.Ap
 			h.Addressees = append(h.Addressees, c.peer)
 		}
 	}
+	if len(h.Addressees) == 0 {
+		return to
+	}
 	err := s.publish(bulk, s.several.own+string(rpc.MethodAppendLog), s.several.returns+strconv.FormatUint(h.Round, 10), &h, cmd)
 	return slices.DeleteFunc(slices.Clone(to), func(id rpc.NodeID) bool {
 		return slices.Contains(h.Addressees, id) && (err == nil || !s.takeBack(id, h.Round))

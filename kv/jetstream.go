@@ -71,6 +71,7 @@ func (s *Service) logging(r *request, write *jetstream.Write) work {
 	w := work{
 		command: write.Command.Encode(),
 		bucket:  write.Command.OfABucket(),
+		apart:   write.Command.AddConsumer != nil, // its host may be told by NATS's client, which may wait for the server
 		done:    func(result store.Result) ([]reply, *work) { return s.onward(r, write.Done(s.store, result)) },
 	}
 	if c := write.Command.AddBucket; c != nil {

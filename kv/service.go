@@ -198,6 +198,9 @@ func New(o Options) (*Service, error) {
 		stop:        make(chan struct{}),
 	}
 	s.refusals.left.Store(refusalsMax)
+	if at := o.Store.Moment(); at.ID.Index > 0 { // what a node shows that has applied nothing since it started is as old as that
+		s.reflects.Store(&moment{at.ID.Index, at.Time})
+	}
 	s.run(s.keeper, s.replier, s.prober)
 	if s.first() {
 		s.run(s.republisher, s.expirer)
@@ -389,7 +392,7 @@ func (s *Service) applied(r *request, w work, result any) {
 		s.drop(r)
 		return
 	}
-	if !s.direct() || w.bucket { // to follow a change may take a while
+	if !s.direct() || w.bucket || w.apart { // to follow a change may take a while too
 		kept := outcome
 		s.answer(answer{request: r, work: w, result: &kept})
 		return

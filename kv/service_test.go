@@ -11,7 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/names"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 func requireError(t testing.TB, want ErrorKind, reply *nats.Msg) {
@@ -150,6 +152,7 @@ func TestStaticRefusals(t *testing.T) {
 		{NoWatches, "kv.watch.app", `{"deliver":"x"}`, nil},
 		{NoBucket, "kv.watch.none", `{"deliver":"x","from":1}`, nil},
 		{BadRequest, "kv.watch.app", `{"deliver":"x.>"}`, nil},
+		{BadRequest, "kv.watch.app", `{"deliver":"` + strings.Repeat("x", 1025) + `"}`, nil},
 		{BadRequest, "kv.watch.app", ``, nil},
 		{NoBucket, "bucket.info.none", "", nil},
 	} {
@@ -209,6 +212,19 @@ func TestLocalReads(t *testing.T) {
 	r.expectError(KeyNotFound, "kv.get.app.none", "", headerRead, readLocal)
 	held := r.sendHeld("kv.get.app.k", "", headerRead, "linearizable")
 	r.silentSoFar(held)
+}
+
+// What a node has that has applied nothing since it started is as old as what it applied last, and not of now.
+func TestALocalReadAfterARestartIsAsOldAsTheStore(t *testing.T) {
+	r := newRig(t, func(o *Options) {
+		for i, c := range []command.Command{{AddBucket: &command.AddBucket{Name: "app"}}, {Write: &command.Write{Bucket: "app", Key: "k", Value: []byte("v")}}} {
+			_, err := o.Store.Apply([]rpc.Entry{{Index: rpc.Index(i + 1), Term: 1, Kind: rpc.EntryCommand, Time: int64(i+1) * int64(time.Second), Data: c.Encode()}})
+			require.NoError(t, err)
+		}
+	})
+	r.lead()
+	r.expect(`{"bucket":"app","key":"k","revision":1,"cluster_revision":2,"value":"v","time":"1970-01-01T00:00:02Z","read":"local","applied":2,"age_ms":1000}`,
+		"kv.get.app.k", "", headerRead, readLocal)
 }
 
 func TestLongHistoriesAreCutToThePayload(t *testing.T) {

@@ -240,7 +240,11 @@ var errNothingDrawn = errors.New("nothing was drawn")
 func (f *benchFlags) create(ctx context.Context, target bench.Target) error {
 	ctx, cancel := context.WithTimeout(ctx, f.nats.Timeout)
 	defer cancel()
-	return target.Create(ctx)
+	err := target.Create(ctx)
+	if errors.Is(err, context.DeadlineExceeded) { // it is not removed: another run may have made it meanwhile
+		return fmt.Errorf("bucket %s may have been made: look with 'nats kv info %s', and remove it with 'nats kv rm %s' or use it with --reuse: %w", f.bucket, f.bucket, f.bucket, err)
+	}
+	return err
 }
 
 // remove removes the bucket, also after Ctrl-C.

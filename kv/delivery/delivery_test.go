@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -329,7 +331,7 @@ func TestWhatWaitsOutlivesAStoreThatCannotBeRead(t *testing.T) {
 		_, err = v.events()
 		require.ErrorIs(t, err, store.ErrClosed)
 	}
-	v.inbox.surely(watch.LeafUp{})
+	v.inbox.turned(watch.LeafUp{})
 	require.Equal(t, []watch.Event{watch.Interest{Subject: "first"}}, v.learned)
 	require.Equal(t, 1, v.inbox.others)
 	require.Equal(t, []item{{event: watch.Processed{Subject: "asked"}}, {event: watch.LeafUp{}}}, v.inbox.take().items)
@@ -379,4 +381,53 @@ func TestWhatIsAppliedMeanwhileWakesWhoWaitsForIt(t *testing.T) {
 		b.want(nil, true, at)
 		require.Equal(t, rings, len(b.bell) == 1)
 	}
+}
+
+// Who subscribes and unsubscribes in a flood takes one place in the inbox, not one each time (Q12), and what is heard after the
+// connection came anew does not go before that: the hub forgets with it what it was told.
+func TestOfEachSubjectWaitsWhatWasHeardLast(t *testing.T) {
+	b := newInbox()
+	for i := range 1_000 {
+		b.hear(watch.Interest{Subject: "flood", Listened: i%2 == 0})
+		b.hear(watch.Interest{Subject: "steady", Listened: true})
+	}
+	b.turned(watch.LeafDown{})
+	b.turned(watch.LeafUp{})
+	b.hear(watch.Interest{Subject: "flood", Listened: true})
+	require.Equal(t, []watch.Event{
+		watch.Interest{Subject: "flood"}, watch.Interest{Subject: "steady", Listened: true},
+		watch.LeafDown{}, watch.LeafUp{}, watch.Interest{Subject: "flood", Listened: true},
+	}, told(b.take().items))
+	b.hear(watch.Interest{Subject: "flood"})
+	taken := b.take()
+	require.Equal(t, []watch.Event{watch.Interest{Subject: "flood"}}, told(taken.items), "what was taken is not changed any more")
+	b.hear(watch.Interest{Subject: "flood", Listened: true})
+	b.again(taken) // of a store that cannot be read
+	b.hear(watch.Interest{Subject: "steady"})
+	b.turned(watch.LeafUp{})
+	b.again(b.take())
+	b.hear(watch.Interest{Subject: "steady", Listened: true})
+	require.Equal(t, []watch.Event{
+		watch.Interest{Subject: "flood", Listened: true}, watch.Interest{Subject: "steady"}, watch.LeafUp{}, watch.Interest{Subject: "steady", Listened: true},
+	}, told(b.take().items))
+}
+
+func told(items []item) (list []watch.Event) {
+	for _, i := range items {
+		list = append(list, i.told())
+	}
+	return list
+}
+
+// Who asks for everything there is, on a subject that the connection refuses, does not fill the log.
+func TestMessagesThatAreNotSentAreToldOfNowAndThen(t *testing.T) {
+	var log bytes.Buffer
+	logger, n := slog.New(slog.NewTextHandler(&log, nil)), notSent{}
+	for range 1_000 {
+		n.tell(logger, "a", errors.New("refused"))
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "was not sent"))
+	n.told = n.told.Add(-tellEvery)
+	n.tell(logger, "a", errors.New("refused"))
+	require.Contains(t, log.String(), "so_far=1001")
 }

@@ -28,19 +28,29 @@ type inbox struct {
 	stale  bool
 	at     rpc.Index // what is applied
 	others int
-	hosted map[uint64]bool // buckets, by incarnation, of which entries are wanted
-	all    bool            // those of all buckets are
-	eager  bool            // the server waits for an index to be applied
+	heard  map[string]*watch.Interest // of items since the connection last came or went, by subject
+	hosted map[uint64]bool            // buckets, by incarnation, of which entries are wanted
+	all    bool                       // those of all buckets are
+	eager  bool                       // the server waits for an index to be applied
 }
 
-// item is one of both.
+// item is one of three.
 type item struct {
 	batch *store.Batch
 	event watch.Event
+	heard *watch.Interest // may change for as long as it is in the inbox
+}
+
+// told is what the hub is told of an item that is no batch.
+func (i *item) told() watch.Event {
+	if i.heard != nil {
+		return *i.heard
+	}
+	return i.event
 }
 
 func newInbox() *inbox {
-	return &inbox{bell: make(chan struct{}, 1), stale: true, hosted: map[uint64]bool{}}
+	return &inbox{bell: make(chan struct{}, 1), stale: true, heard: map[string]*watch.Interest{}, hosted: map[uint64]bool{}}
 }
 
 func (b *inbox) ring() {
@@ -63,11 +73,33 @@ func (b *inbox) add(e watch.Event) bool {
 	return true
 }
 
-// surely adds an event of which there are no more than there are connections and pages.
+// surely adds an event of which there are no more than there are pages.
 func (b *inbox) surely(e watch.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.items = append(b.items, item{event: e})
+	b.ring()
+}
+
+// turned adds that the leaf connection came or went: what is heard from now on comes after that.
+func (b *inbox) turned(e watch.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.heard)
+	b.items = append(b.items, item{event: e})
+	b.ring()
+}
+
+// hear adds who listens. A client may subscribe and unsubscribe faster than the server steps: of each subject only the last waits (Q12).
+func (b *inbox) hear(e watch.Interest) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if waiting := b.heard[e.Subject]; waiting != nil {
+		waiting.Listened = e.Listened
+		return
+	}
+	b.heard[e.Subject] = &e
+	b.items = append(b.items, item{heard: &e})
 	b.ring()
 }
 
@@ -147,6 +179,7 @@ func (b *inbox) take() taken {
 	t := taken{b.items, b.stale, b.at, b.others}
 	b.all = b.all || b.stale
 	b.items, b.bytes, b.others, b.stale = nil, 0, 0, false
+	clear(b.heard)
 	return t
 }
 
@@ -172,6 +205,37 @@ func (b *inbox) again(t taken) {
 	b.items = append(t.items, b.items...)
 	b.others += t.others
 	b.forget()
+	b.rehear()
+}
+
+// rehear leaves of each subject what was heard last, between one turn of the connection and the next.
+func (b *inbox) rehear() {
+	clear(b.heard)
+	kept := b.items[:0]
+	for _, i := range b.items {
+		switch {
+		case i.heard == nil:
+			if isTurn(i.event) {
+				clear(b.heard)
+			}
+		case b.heard[i.heard.Subject] != nil:
+			b.heard[i.heard.Subject].Listened = i.heard.Listened
+			continue
+		default:
+			b.heard[i.heard.Subject] = i.heard
+		}
+		kept = append(kept, i)
+	}
+	clear(b.items[len(kept):])
+	b.items = kept
+}
+
+func isTurn(e watch.Event) bool {
+	switch e.(type) {
+	case watch.LeafUp, watch.LeafDown:
+		return true
+	}
+	return false
 }
 
 // after leaves out what was applied up to an index.

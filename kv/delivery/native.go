@@ -31,8 +31,12 @@ func (n Native) Config() ([]byte, error) {
 	return append(nativeMark[:len(nativeMark):len(nativeMark)], body...), err
 }
 
-// idleAfter is how long a native watch outlives its last subscriber.
-const idleAfter = 5 * time.Second
+const (
+	// idleAfter is how long a native watch outlives its last subscriber.
+	idleAfter = 5 * time.Second
+	// heartbeatMax is for ever enough, and fits when it is added to a time.
+	heartbeatMax = 100 * 365 * 24 * time.Hour
+)
 
 // nativeConfig reads a configuration; false if it is not that of a native watch.
 func nativeConfig(record []byte) (config watch.Config, is bool, err error) {
@@ -47,7 +51,7 @@ func nativeConfig(record []byte) (config watch.Config, is bool, err error) {
 	filter, err := subject.Parse(n.Keys...)
 	return watch.Config{
 		Native: true, Policy: n.Policy, StartSequence: n.From, Filter: filter, HeadersOnly: n.NoValues, FlowControl: n.FlowControl,
-		Heartbeat: int64(n.Heartbeat), Inactive: int64(idleAfter),
+		Heartbeat: int64(min(n.Heartbeat, heartbeatMax)), Inactive: int64(idleAfter),
 	}, true, err
 }
 

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/store"
@@ -21,6 +22,7 @@ type server struct {
 	looked  int64         // when it was last looked who is idle
 	largest int           // message of the leaf connection, as the hub knows
 	told    time.Time     // when it was last logged that entries are left out
+	refused notSent       // messages that the connection did not take
 }
 
 const (
@@ -104,7 +106,7 @@ func (v *server) events() ([]watch.Event, error) {
 	}
 	for _, i := range t.items {
 		if i.batch == nil {
-			list = append(list, i.event)
+			list = append(list, i.told())
 			continue
 		}
 		changes := Changes(i.batch, v.o.Logger)
@@ -131,8 +133,22 @@ func (v *server) send(list []watch.Send) {
 			m.Body = answer(m.State)
 		}
 		if err := v.leaf.Publish(m.Subject, m.Reply, m.Header, m.Body); err != nil && v.up.Load() {
-			v.o.Logger.Warn("a message to a watcher was not sent", "subject", m.Subject, "err", err)
+			v.refused.tell(v.o.Logger, m.Subject, err)
 		}
+	}
+}
+
+// notSent counts messages that were not sent, and tells of them from time to time: one watcher may be sent everything there is.
+type notSent struct {
+	messages uint64
+	told     time.Time
+}
+
+func (n *notSent) tell(logger *slog.Logger, subject string, err error) {
+	n.messages++
+	if now := time.Now(); now.Sub(n.told) >= tellEvery {
+		n.told = now
+		logger.Warn("a message to a watcher was not sent", "subject", subject, "err", err, "so_far", n.messages)
 	}
 }
 

@@ -102,6 +102,7 @@ func New(o Options) (*Service, error) {
 	}
 	s.idle.Store(&[]watch.Idle{})
 	if err := s.connect(); err != nil {
+		s.deafen()
 		return nil, err
 	}
 	o.Store.Follow(func(b store.Batch) { s.inbox.applied(b, s.mine) })
@@ -125,7 +126,7 @@ func (s *Service) connect() (err error) {
 	s.leaf, err = s.o.Dial(Callbacks{
 		Status: s.status,
 		Interest: func(subject string, listened bool) {
-			s.inbox.surely(watch.Interest{Subject: subject, Listened: listened})
+			s.inbox.hear(watch.Interest{Subject: subject, Listened: listened})
 		},
 		Room:        func() { poke(s.room) },
 		FlowSubject: watch.FlowSubject(string(s.o.Node)),
@@ -144,9 +145,9 @@ func poke(bell chan struct{}) {
 func (s *Service) status(up bool) {
 	s.up.Store(up)
 	if up {
-		s.inbox.surely(watch.LeafUp{})
+		s.inbox.turned(watch.LeafUp{})
 	} else {
-		s.inbox.surely(watch.LeafDown{})
+		s.inbox.turned(watch.LeafDown{})
 	}
 }
 
@@ -201,13 +202,18 @@ func (s *Service) Status() Status {
 // Close ends the service. The node must not apply any more.
 func (s *Service) Close() {
 	s.stopping.Do(func() {
-		for _, sub := range s.subs {
-			_ = sub.Unsubscribe() // fails only with the connection
-		}
+		s.deafen()
 		close(s.stop)
 		s.wg.Wait()
 		if s.leaf != nil {
 			s.leaf.Close()
 		}
 	})
+}
+
+// deafen ends the subscriptions.
+func (s *Service) deafen() {
+	for _, sub := range s.subs {
+		_ = sub.Unsubscribe() // fails only with the connection
+	}
 }

@@ -70,7 +70,9 @@ const (
 	consumerFiltersMax = 4_096
 	consumerWildMax    = 256 // of them: each entry may have to be compared with all that begin alike
 	consumerNameMax    = 255
-	consumerBytesMax   = 64 << 10 // of a configuration: each node keeps it in memory
+	// DeliverBytesMax bounds a subject that messages go to: each of them has it, and no client may subscribe to one of 4 KiB (Q11).
+	DeliverBytesMax  = 1 << 10
+	consumerBytesMax = 64 << 10 // of a configuration: each node keeps it in memory
 )
 
 // consumerCreate has a consumer's record logged. That it was made its host answers, when it is about to deliver.
@@ -335,6 +337,8 @@ func (c *consumerConfig) checkDelivery(bucket string) *apiError {
 		return errDeliverWildcards
 	case !validLiteral(c.DeliverSubject):
 		return errDeliverInvalid
+	case len(c.DeliverSubject) > DeliverBytesMax:
+		return errDeliverInvalid.says("invalid push consumer deliver subject: it may have %d bytes", DeliverBytesMax)
 	case subject.Overlap(c.DeliverSubject, subjectsOf(bucket)):
 		return errDeliverCycle
 	case c.Heartbeat > 0 && c.Heartbeat < heartbeatMin:

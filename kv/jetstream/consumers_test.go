@@ -3,6 +3,7 @@ package jetstream
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -234,7 +235,11 @@ func TestConfigurationsInTheHubsTerms(t *testing.T) {
 		`{"deliver_policy":"by_start_sequence","opt_start_seq":8,"idle_heartbeat":5,"flow_control":true,"inactive_threshold":6}`: {
 			Policy: watch.DeliverByStartSequence, StartSequence: 8, Heartbeat: 5, FlowControl: true, Inactive: 6,
 		},
-		fmt.Sprintf(`{"deliver_policy":"by_start_time","opt_start_time":%q}`, at.Format(time.RFC3339Nano)): {Policy: watch.DeliverByStartTime, StartTime: at.UnixNano()},
+		// Times that no entry has, and spans that are for ever: nothing wraps around.
+		`{"deliver_policy":"by_start_time","opt_start_time":"9999-01-01T00:00:00Z"}`:                             {Policy: watch.DeliverByStartTime, StartTime: math.MaxInt64},
+		`{"deliver_policy":"by_start_time","opt_start_time":"0001-01-01T00:00:00Z"}`:                             {Policy: watch.DeliverByStartTime, StartTime: math.MinInt64},
+		`{"deliver_policy":"all","idle_heartbeat":9223372036854775807,"inactive_threshold":9223372036854775807}`: {Heartbeat: int64(ttlMax), Inactive: int64(ttlMax)},
+		fmt.Sprintf(`{"deliver_policy":"by_start_time","opt_start_time":%q}`, at.Format(time.RFC3339Nano)):       {Policy: watch.DeliverByStartTime, StartTime: at.UnixNano()},
 	} {
 		got, err := ConsumerConfig("a", []byte(body))
 		require.NoError(t, err)

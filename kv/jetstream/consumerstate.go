@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/subject"
@@ -31,12 +32,23 @@ func ConsumerConfig(bucket string, record []byte) (watch.Config, error) {
 	}
 	config := watch.Config{
 		Policy: policies[c.DeliverPolicy], StartSequence: c.OptStartSeq, Filter: filter, HeadersOnly: c.HeadersOnly, FlowControl: c.FlowControl,
-		Heartbeat: int64(c.Heartbeat), Inactive: int64(c.InactiveThreshold),
+		Heartbeat: int64(min(c.Heartbeat, ttlMax)), Inactive: int64(min(c.InactiveThreshold, ttlMax)), // added to a time, they fit
 	}
 	if c.OptStartTime != nil {
-		config.StartTime = c.OptStartTime.UnixNano()
+		config.StartTime = nanosOf(*c.OptStartTime)
 	}
 	return config, nil
+}
+
+// nanosOf is a time as the log has it. One that it cannot have comes before, or after, all that it can.
+func nanosOf(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, math.MinInt64)):
+		return math.MinInt64
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 // ConsumerEcho is what an answer about a consumer repeats: its configuration, and when it was made.

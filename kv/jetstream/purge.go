@@ -46,7 +46,7 @@ func (p *Protocol) streamPurge(c call) Plan {
 	if _, one := filter.Literal(); body.Keep > 0 && !one {
 		return c.keeping(purge, filter)
 	}
-	return c.purging(purge, 0)
+	return c.purging(purge, progress{})
 }
 
 // filter is a subject pattern as one for the bucket's keys.
@@ -72,23 +72,46 @@ func (c call) keeping(purge command.PurgeBucket, filter subject.Filter) Plan {
 			return c.purged(0)
 		}
 		purge.Keep, purge.Below = 0, from
-		return c.purging(purge, 0)
+		return c.purging(purge, progress{})
 	})
 }
 
+// progress is how far a purge has come.
+type progress struct {
+	removed uint64
+	parts   int
+	of      uint64 // incarnation of the bucket
+}
+
+// goesOn reports whether the bucket is still the one that was purged in part. The commands do not name it: one that is removed and made
+// anew between two of them is not purged, unless that comes while the next is being logged.
+func (p *progress) goesOn(s *store.Store, bucket string, through uint64) bool {
+	info, err := s.Bucket(bucket)
+	first := p.parts == 1
+	if first {
+		p.of = info.Incarnation
+	}
+	return err == nil && info.Incarnation == p.of && info.Sequence >= through
+}
+
 // purging logs a purge, part after part. One that is refused in the middle is not answered: it was done in part (C5).
-func (c call) purging(purge command.PurgeBucket, before uint64) Plan {
-	return Plan{Write: &Write{Command: command.Command{PurgeBucket: &purge}, Done: func(_ *store.Store, r store.Result) Plan {
-		switch {
-		case r.Code != store.Done && before > 0:
+func (c call) purging(purge command.PurgeBucket, so progress) Plan {
+	return Plan{Write: &Write{Command: command.Command{PurgeBucket: &purge}, Done: func(s *store.Store, r store.Result) Plan {
+		if r.Code != store.Done && so.removed > 0 {
 			return Plan{}
-		case r.Code != store.Done:
-			return c.refuse(failure(r))
-		case r.Rest != nil:
-			purge.After, purge.Through = r.Rest.After, r.Rest.Through
-			return c.purging(purge, before+r.Count)
 		}
-		return c.purged(before + r.Count)
+		if r.Code != store.Done {
+			return c.refuse(failure(r))
+		}
+		so.removed, so.parts = so.removed+r.Count, so.parts+1
+		if r.Rest == nil {
+			return c.purged(so.removed)
+		}
+		if !so.goesOn(s, c.bucket, r.Rest.Through) {
+			return Plan{}
+		}
+		purge.After, purge.Through = r.Rest.After, r.Rest.Through
+		return c.purging(purge, so)
 	}}}
 }
 

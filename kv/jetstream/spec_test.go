@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
-	"github.com/raftbus/raftbus/kv/store"
 )
 
 // One test per section of the specification (jetstream-kv-protocol.md), named by its number.
@@ -380,21 +379,6 @@ func Test64_ListsAreCutToThePayload(t *testing.T) {
 	require.NotContains(t, string(reply.Data), `k119`)
 }
 
-// A large purge is logged in parts, and the bucket may become read-only, or go, between two of them: what was done in part is not refused (C5).
-func TestAPurgeDoneInPartIsNotRefused(t *testing.T) {
-	w := newWorld(t)
-	w.bucket("a")
-	for removed, refused := range map[uint64]bool{0: true, 5: false} {
-		for _, code := range []store.Code{store.ReadOnly, store.NoBucket, store.Importing} {
-			first := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"filter":"$KV.a.x.>"}`), PayloadMax: payloadMax})
-			second := first.Write.Done(w.store, store.Result{Count: removed, Rest: &store.Rest{After: "x.1", Through: 9}})
-			require.Equal(t, "x.1", second.Write.Command.PurgeBucket.After)
-			require.EqualValues(t, 9, second.Write.Command.PurgeBucket.Through, "what comes meanwhile stays")
-			require.Equal(t, refused, len(second.Write.Done(w.store, store.Result{Code: code}).Replies) == 1, "%v after %d entries", code, removed)
-		}
-	}
-}
-
 func Test64_Purges(t *testing.T) {
 	w := newWorld(t)
 	w.bucket("a", `"max_msgs_per_subject":10`)
@@ -449,22 +433,23 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 	w.refused(errNoHost, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"deliver_policy":"all"`))
 	w.refused(errNoStream, "CONSUMER.CREATE.KV_none.c", consumerBody("KV_none", `"name":"c"`))
 	for body, e := range map[string]*apiError{
-		consumerBody("KV_b", `"name":"c"`):                                                       errStreamMismatch,
-		consumerBody("KV_a", `"filter_subjects":["$KV.a.>","$KV.a.x"]`):                          errOverlappingFilters,
-		consumerBody("KV_a", `"filter_subjects":[""]`):                                           errEmptyFilter,
-		consumerBody("KV_a", `"filter_subject":"$KV.a.>","filter_subjects":["$KV.a.x"]`):         errBothFilters,
-		consumerBody("KV_a", `"idle_heartbeat":99999999`):                                        errSmallHeartbeat,
-		consumerBody("KV_a", `"flow_control":true`):                                              errFlowWithoutHeartbeat,
-		consumerBody("KV_a", `"deliver_policy":"by_start_sequence"`):                             errStartPolicy.says("consumer delivery policy is deliver by start sequence, but optional start sequence is not set"),
-		consumerBody("KV_a", `"deliver_policy":"all","opt_start_seq":1`):                         errStartPolicy.says("consumer delivery policy is deliver all, but optional start sequence is also set"),
-		consumerBody("KV_a", `"deliver_policy":"last_per_subject"`):                              errStartPolicy.says("consumer delivery policy is deliver last per subject, but optional filter subject is not set"),
-		consumerBody("KV_a", `"durable_name":"d"`):                                               notOffered("a durable consumer"),
-		consumerBody("KV_a", `"deliver_group":"d"`):                                              notOffered("deliver_group"),
-		`{"stream_name":"KV_a","config":{"deliver_subject":"_INBOX.x","ack_policy":"explicit"}}`: notOffered("an ack policy other than none"),
-		`{"stream_name":"KV_a","config":{"ack_policy":"none"}}`:                                  errPullNotOffered,
-		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"$KV.a.x"}}`:      errDeliverCycle,
-		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a.*"}}`:          errDeliverWildcards,
-		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a..b"}}`:         errDeliverInvalid,
+		consumerBody("KV_b", `"name":"c"`):                                                                            errStreamMismatch,
+		consumerBody("KV_a", `"filter_subjects":["$KV.a.>","$KV.a.x"]`):                                               errOverlappingFilters,
+		consumerBody("KV_a", `"filter_subjects":[""]`):                                                                errEmptyFilter,
+		consumerBody("KV_a", `"filter_subject":"$KV.a.>","filter_subjects":["$KV.a.x"]`):                              errBothFilters,
+		consumerBody("KV_a", `"idle_heartbeat":99999999`):                                                             errSmallHeartbeat,
+		consumerBody("KV_a", `"flow_control":true`):                                                                   errFlowWithoutHeartbeat,
+		consumerBody("KV_a", `"deliver_policy":"by_start_sequence"`):                                                  errStartPolicy.says("consumer delivery policy is deliver by start sequence, but optional start sequence is not set"),
+		consumerBody("KV_a", `"deliver_policy":"all","opt_start_seq":1`):                                              errStartPolicy.says("consumer delivery policy is deliver all, but optional start sequence is also set"),
+		consumerBody("KV_a", `"deliver_policy":"last_per_subject"`):                                                   errStartPolicy.says("consumer delivery policy is deliver last per subject, but optional filter subject is not set"),
+		consumerBody("KV_a", `"durable_name":"d"`):                                                                    notOffered("a durable consumer"),
+		consumerBody("KV_a", `"deliver_group":"d"`):                                                                   notOffered("deliver_group"),
+		`{"stream_name":"KV_a","config":{"deliver_subject":"_INBOX.x","ack_policy":"explicit"}}`:                      notOffered("an ack policy other than none"),
+		`{"stream_name":"KV_a","config":{"ack_policy":"none"}}`:                                                       errPullNotOffered,
+		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"$KV.a.x"}}`:                           errDeliverCycle,
+		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a.*"}}`:                               errDeliverWildcards,
+		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a..b"}}`:                              errDeliverInvalid,
+		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"` + strings.Repeat("a", 1025) + `"}}`: errDeliverInvalid.says("invalid push consumer deliver subject: it may have 1024 bytes"),
 	} {
 		w.refused(e, create, body)
 	}

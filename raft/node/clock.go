@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 type clock struct {
 	now     func() time.Time
 	offsets map[rpc.NodeID]heardClock
-	sorted  []time.Duration // reused
+	members *rpc.Configuration // whose voters' clocks count; nil: all that are heard
+	sorted  []time.Duration    // reused
 }
 
 type heardClock struct {
@@ -31,6 +33,14 @@ func (c *clock) hear(peer rpc.NodeID, offset time.Duration) {
 	c.offsets[peer] = heardClock{offset, c.now()}
 }
 
+// of says who the members are. What a learner tells is kept, for when it is a voter.
+func (c *clock) of(members rpc.Configuration) {
+	c.members = &members
+	maps.DeleteFunc(c.offsets, func(id rpc.NodeID, _ heardClock) bool { _, member := members.Member(id); return !member })
+}
+
+func (c *clock) counts(peer rpc.NodeID) bool { return c.members == nil || c.members.Voter(peer) }
+
 // median is the cluster's time now, in nanoseconds since 1970 UTC. Of an even number of clocks the earlier middle one
 // counts: so that nothing expires too soon.
 func (c *clock) median() int64 {
@@ -41,8 +51,8 @@ func (c *clock) median() int64 {
 // ahead is how far that is ahead of this node's clock.
 func (c *clock) ahead(now time.Time) time.Duration {
 	c.sorted = append(c.sorted[:0], 0)
-	for _, h := range c.offsets {
-		if now.Sub(h.at) < clockFresh {
+	for peer, h := range c.offsets {
+		if now.Sub(h.at) < clockFresh && c.counts(peer) {
 			c.sorted = append(c.sorted, h.offset)
 		}
 	}

@@ -91,6 +91,23 @@ func TestClockIsTheMedian(t *testing.T) {
 	require.Equal(t, at(0), c.median(), "clocks not heard for long do not count")
 }
 
+// A learner's clock, and that of a node which was removed, are no voters': three learners whose clocks are wrong do not move the time.
+func TestOnlyClocksOfVotersCount(t *testing.T) {
+	now := time.Unix(1000, 0)
+	c := newClock(func() time.Time { return now })
+	of := func(voters, learners []rpc.Member) { c.of(rpc.Configuration{Voters: voters, Learners: learners}) }
+	of(tableOf("n1", "n2", "n3"), tableOf("n4", "n5"))
+	for peer, offset := range map[rpc.NodeID]time.Duration{"n2": time.Second, "n3": 2 * time.Second, "n4": time.Hour, "n5": time.Hour, "n6": time.Hour} {
+		c.hear(peer, offset)
+	}
+	require.Equal(t, time.Second, c.ahead(now))
+	of(tableOf("n1", "n2", "n3", "n4", "n5"), nil)
+	require.Equal(t, 2*time.Second, c.ahead(now), "as voters they count at once")
+	of(tableOf("n1"), nil)
+	require.Zero(t, c.ahead(now))
+	require.Empty(t, c.offsets, "nothing is kept of who is no member")
+}
+
 // While a member refuses this node there is no table, though all were heard from; once it does not, there is.
 func TestGatheringWaitsForWhoRefuses(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")

@@ -139,6 +139,7 @@ func (n *Node) admit(others []rpc.Member) {
 // loop, whenever it may have changed.
 func (n *Node) noteMembers() {
 	m := n.core.Membership()
+	n.clock.of(m.Configuration)
 	committed := n.core.Committed()
 	if n.learned != nil && n.learned.Index > committed.Index {
 		committed = *n.learned // also what is told to those who ping: they may know still less

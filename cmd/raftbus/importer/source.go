@@ -93,35 +93,49 @@ func (s *source) each(ctx context.Context, from uint64, visit func(command.Impor
 	if pending, err := sub.InitialConsumerPending(); err != nil || pending == 0 {
 		return err
 	}
+	read := uint64(0)
 	for {
-		e, last, err := s.next(ctx, sub)
+		e, about, err := s.next(ctx, sub)
+		if errors.Is(err, errSilent) && ended(sub, read) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
-		if more, err := visit(e); err != nil || !more || last {
+		if more, err := visit(e); err != nil || !more || about.NumPending == 0 {
 			return err
 		}
+		read = about.Sequence.Consumer
 	}
 }
 
-// next reads one entry; last: no other is there now.
-func (s *source) next(ctx context.Context, sub *nats.Subscription) (e command.ImportEntry, last bool, err error) {
+// errSilent says that nothing came for as long as patience lasts.
+var errSilent = errors.New("nothing came")
+
+// ended reports whether so many messages are all that the consumer has to send: the entries that were counted last may have expired since.
+func ended(sub *nats.Subscription, read uint64) bool {
+	info, err := sub.ConsumerInfo()
+	return err == nil && info.NumPending == 0 && info.Delivered.Consumer == read
+}
+
+// next reads one entry, and what the JetStream says about it. The error is errSilent if nothing comes in time.
+func (s *source) next(ctx context.Context, sub *nats.Subscription) (e command.ImportEntry, about *nats.MsgMetadata, err error) {
 	waiting, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	msg, err := sub.NextMsgWithContext(waiting)
 	if err != nil {
 		if ctx.Err() == nil {
-			err = fmt.Errorf("the JetStream sends no more of %s for %v: %w: the import can be gone on with by the same command", s.stream(), s.patience, err)
+			err = fmt.Errorf("the JetStream sends no more of %s for %v (%w): %w: the import can be gone on with by the same command", s.stream(), s.patience, errSilent, err)
 		}
-		return e, false, err
+		return e, nil, err
 	}
-	about, err := msg.Metadata()
+	about, err = msg.Metadata()
 	if err != nil {
-		return e, false, err
+		return e, nil, err
 	}
 	e, err = jetstream.ImportMessage(s.bucket, msg.Subject, msg.Header, msg.Data, about.Sequence.Stream, about.Timestamp)
 	if err != nil {
 		err = fmt.Errorf("revision %d of %s: %w", about.Sequence.Stream, s.stream(), err)
 	}
-	return e, about.NumPending == 0, err
+	return e, about, err
 }

@@ -1,0 +1,51 @@
+package jetstream
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/store"
+)
+
+// A large purge is logged in parts, and the bucket may become read-only, or go, between two of them: what was done in part is not refused (C5).
+func TestAPurgeDoneInPartIsNotRefused(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	w.puts(9)
+	for removed, refused := range map[uint64]bool{0: true, 5: false} {
+		for _, code := range []store.Code{store.ReadOnly, store.NoBucket, store.Importing} {
+			first := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"filter":"$KV.a.x.>"}`), PayloadMax: payloadMax})
+			second := first.Write.Done(w.store, store.Result{Count: removed, Rest: &store.Rest{After: "x.1", Through: 9}})
+			require.Equal(t, "x.1", second.Write.Command.PurgeBucket.After)
+			require.EqualValues(t, 9, second.Write.Command.PurgeBucket.Through, "what comes meanwhile stays")
+			require.Equal(t, refused, len(second.Write.Done(w.store, store.Result{Code: code}).Replies) == 1, "%v after %d entries", code, removed)
+		}
+	}
+}
+
+// puts stores so many keys.
+func (w *world) puts(n int) {
+	for i := range n {
+		w.ask("$KV.a.k"+strconv.Itoa(i), "v")
+	}
+}
+
+// A bucket that is made anew under the name between two parts of a purge keeps what it has: the rest was of another.
+func TestAPurgeInPartsIsOfOneBucket(t *testing.T) {
+	part := store.Result{Count: 5, Rest: &store.Rest{After: "x.1", Through: 9}}
+	for _, puts := range []int{8, 20} { // both fewer than the one before had, and more
+		w := newWorld(t)
+		w.bucket("a")
+		w.puts(9)
+		second := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"filter":"$KV.a.x.>"}`), PayloadMax: payloadMax}).Write.Done(w.store, part)
+		third := second.Write.Done(w.store, part)
+		require.NotNil(t, third.Write)
+		w.ask("STREAM.DELETE.KV_a", "")
+		require.Equal(t, Plan{}, third.Write.Done(w.store, part))
+		w.bucket("a")
+		w.puts(puts)
+		require.Equal(t, Plan{}, third.Write.Done(w.store, part), "after %d puts", puts)
+	}
+}
