@@ -89,7 +89,7 @@ func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
 	require.True(t, p.NoRoom)
 	require.Equal(t, rpc.ClusterIDOf(table), p.Cluster)
 	require.Positive(t, p.RTT)
-	require.Less(t, p.Offset.Abs(), time.Second)
+	require.Less(t, ahead(p).Abs(), time.Second)
 	n1.admit()
 	n1.awaitPing("n2", "no longer wanted", func(p Pinged) bool { return p.Err == nil && p.Configuration == nil })
 	n2.awaitLink("n1", "connected")
@@ -100,12 +100,12 @@ func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
 
 func TestAPingTellsTheClocksApartAndWhenTheConnectionIsSteady(t *testing.T) {
 	url := startNATS(t).URL()
-	ahead := func(o *peerOptions) {
+	later := func(o *peerOptions) {
 		o.service.Now = func() time.Time { return time.Now().Add(time.Hour) }
 	}
-	n1, n2 := startPeer(t, url, "n1"), startPeer(t, url, "n2", ahead)
+	n1, n2 := startPeer(t, url, "n1"), startPeer(t, url, "n2", later)
 	p := n1.awaitPing("n2", "heard", func(p Pinged) bool { return p.Err == nil })
-	require.InDelta(t, time.Hour.Seconds(), p.Offset.Seconds(), 1)
+	require.InDelta(t, time.Hour.Seconds(), ahead(p).Seconds(), 1)
 	require.False(t, p.Steady)
 	n1.awaitPing("n2", "steady after a second", func(p Pinged) bool { return p.Steady })
 	_ = n2
@@ -267,3 +267,6 @@ func TestAMessageMendsALinkAtOnce(t *testing.T) {
 	require.Equal(t, "connected", n2.Links()[0].State)
 	require.Equal(t, "connected", n1.Links()[0].State)
 }
+
+// ahead is how far a peer's clock is ahead.
+func ahead(p Pinged) time.Duration { return time.Duration(p.Clock - p.At.UnixNano()) }

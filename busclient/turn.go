@@ -28,7 +28,8 @@ type Pinged struct {
 	Err      error
 	Steady   bool // the control connection has been up for 1 s or more
 	RTT      time.Duration
-	Offset   time.Duration // the peer's clock minus this node's, taken at half the round trip
+	Clock    int64     // the peer's, in nanoseconds since 1970 UTC
+	At       time.Time // when it showed that, by this node's clock: at half the round trip
 	Instance rpc.InstanceID
 	Boot     rpc.BootEpoch
 	Cluster  rpc.ClusterID // zero: the peer has no table
@@ -303,7 +304,7 @@ func (r *Pinged) take(o outcome, middle time.Time, haveTable bool) {
 	said := o.body.(*rpc.PingReturn)
 	r.Instance, r.Boot, r.Cluster, r.Term = o.header.Instance, o.header.Boot, o.header.Cluster, o.header.Term
 	r.Leader, r.Full, r.NoRoom, r.Configuration, r.Refusal = said.Leader, said.Full, said.NoRoom, said.Configuration, said.Refusal
-	r.Offset = time.Duration(said.Timestamp - middle.UnixNano())
+	r.Clock, r.At = said.Timestamp, middle
 	switch {
 	case r.Err != nil:
 	case said.Refusal != "":

@@ -181,7 +181,8 @@ func (c *Core) sendAppend(id rpc.NodeID, p *progress) bool {
 	entries := c.log.cached(p.next, c.log.last+1, c.limits.AppendBytesMax)
 	if entries == nil && p.next <= c.log.last {
 		p.loading = true
-		c.out.Loads = append(c.out.Loads, Load{Peer: id, Term: c.hard.Term, From: p.next, To: c.log.last + 1, MaxBytes: c.limits.AppendBytesMax})
+		to := min(c.log.last+1, p.next+maxEntriesPerMessage) // of small ones more fit in the bytes than a message may have (K26)
+		c.out.Loads = append(c.out.Loads, Load{Peer: id, Term: c.hard.Term, From: p.next, To: to, MaxBytes: c.limits.AppendBytesMax})
 		return false
 	}
 	c.sendEntries(id, p, rpc.EntryID{Term: prevTerm, Index: p.next - 1}, entries)

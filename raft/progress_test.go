@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -15,6 +16,15 @@ func behind(t *testing.T) *solo {
 	out := s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 7, Hint: rpc.EntryID{Term: 1, Index: 2}})
 	require.Equal(t, []Load{{Peer: "n2", Term: 2, From: 3, To: 9, MaxBytes: s.limits.AppendBytesMax}}, out.Loads)
 	return s
+}
+
+// Of small entries more fit in the bytes of a message than it may have: a load of so many would be refused by who gets it, for ever (K26).
+func TestK26LoadsOfSmallEntriesFitInAMessage(t *testing.T) {
+	s := lead(t, start(rpc.HardState{Term: 1}, slices.Repeat([]rpc.Term{1}, 3*rpc.SmallEntries)...))
+	out := s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 3 * rpc.SmallEntries, Hint: rpc.EntryID{Term: 1, Index: 2}})
+	require.Len(t, out.Loads, 1)
+	require.Equal(t, rpc.Index(3), out.Loads[0].From)
+	require.Equal(t, rpc.Index(3+rpc.SmallEntries), out.Loads[0].To)
 }
 
 func TestK62LoadOvertakenByAnAckIsAskedAgain(t *testing.T) {

@@ -9,51 +9,60 @@ import (
 )
 
 // clock is the cluster's time: the median of the voters' clocks, as pings report them (design section 6). No single clock
-// that is wrong can move it far (F24). Owned by the loop.
+// that is wrong can move it far (F24), nor can this node's own: what others said is kept by this node's steady clock, which nobody sets,
+// so when its own is set it is one that is wrong. Owned by the loop.
 type clock struct {
 	now     func() time.Time
-	offsets map[rpc.NodeID]heardClock
+	began   time.Time // of the steady clock
+	heard   map[rpc.NodeID]heardClock
 	members *rpc.Configuration // whose voters' clocks count; nil: all that are heard
-	sorted  []time.Duration    // reused
+	sorted  []int64            // reused
 }
 
+// heardClock is a peer's clock.
 type heardClock struct {
-	offset time.Duration // the peer's clock less this node's
-	at     time.Time
+	zero int64         // what it showed when the steady clock began, in nanoseconds since 1970 UTC
+	at   time.Duration // when it was heard, by the steady clock
 }
 
 // clockFresh is how long a peer's clock counts after it was last heard.
 const clockFresh = 10 * time.Second
 
 func newClock(now func() time.Time) *clock {
-	return &clock{now: now, offsets: map[rpc.NodeID]heardClock{}}
+	return &clock{now: now, began: now(), heard: map[rpc.NodeID]heardClock{}}
 }
 
-func (c *clock) hear(peer rpc.NodeID, offset time.Duration) {
-	c.offsets[peer] = heardClock{offset, c.now()}
+// steady is the steady clock at a time that this node's clock showed.
+func (c *clock) steady(at time.Time) time.Duration { return at.Sub(c.began) }
+
+// hear takes what a peer's clock showed, in nanoseconds since 1970 UTC, and when.
+func (c *clock) hear(peer rpc.NodeID, showed int64, at time.Time) {
+	steady := c.steady(at)
+	c.heard[peer] = heardClock{showed - int64(steady), steady}
 }
 
 // of says who the members are. What a learner tells is kept, for when it is a voter.
 func (c *clock) of(members rpc.Configuration) {
 	c.members = &members
-	maps.DeleteFunc(c.offsets, func(id rpc.NodeID, _ heardClock) bool { _, member := members.Member(id); return !member })
+	maps.DeleteFunc(c.heard, func(id rpc.NodeID, _ heardClock) bool { _, member := members.Member(id); return !member })
 }
 
 func (c *clock) counts(peer rpc.NodeID) bool { return c.members == nil || c.members.Voter(peer) }
 
-// median is the cluster's time now, in nanoseconds since 1970 UTC. Of an even number of clocks the earlier middle one
-// counts: so that nothing expires too soon.
+// median is the cluster's time now, in nanoseconds since 1970 UTC.
 func (c *clock) median() int64 {
 	now := c.now()
-	return now.Add(c.ahead(now)).UnixNano()
+	return c.zero(now) + int64(c.steady(now))
 }
 
-// ahead is how far that is ahead of this node's clock.
-func (c *clock) ahead(now time.Time) time.Duration {
-	c.sorted = append(c.sorted[:0], 0)
-	for peer, h := range c.offsets {
-		if now.Sub(h.at) < clockFresh && c.counts(peer) {
-			c.sorted = append(c.sorted, h.offset)
+// zero is the cluster's time when the steady clock began. Of an even number of clocks the earlier middle one counts: so that nothing
+// expires too soon.
+func (c *clock) zero(now time.Time) int64 {
+	steady := c.steady(now)
+	c.sorted = append(c.sorted[:0], now.UnixNano()-int64(steady))
+	for peer, h := range c.heard {
+		if steady-h.at < clockFresh && c.counts(peer) {
+			c.sorted = append(c.sorted, h.zero)
 		}
 	}
 	slices.Sort(c.sorted)

@@ -2,7 +2,6 @@ package node
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -77,37 +76,6 @@ func TestGatheringRefusesOtherMembers(t *testing.T) {
 	require.Equal(t, "two processes", g.refused["n2"])
 }
 
-// The cluster's time is the median of the clocks heard lately: one wrong clock does not move it (F24).
-func TestClockIsTheMedian(t *testing.T) {
-	now := time.Unix(1000, 0)
-	c := newClock(func() time.Time { return now })
-	at := func(offset time.Duration) int64 { return now.Add(offset).UnixNano() }
-	require.Equal(t, at(0), c.median())
-	c.hear("n2", time.Hour)
-	require.Equal(t, at(0), c.median(), "of two the earlier")
-	c.hear("n3", 2*time.Second)
-	require.Equal(t, at(2*time.Second), c.median())
-	now = now.Add(clockFresh)
-	require.Equal(t, at(0), c.median(), "clocks not heard for long do not count")
-}
-
-// A learner's clock, and that of a node which was removed, are no voters': three learners whose clocks are wrong do not move the time.
-func TestOnlyClocksOfVotersCount(t *testing.T) {
-	now := time.Unix(1000, 0)
-	c := newClock(func() time.Time { return now })
-	of := func(voters, learners []rpc.Member) { c.of(rpc.Configuration{Voters: voters, Learners: learners}) }
-	of(tableOf("n1", "n2", "n3"), tableOf("n4", "n5"))
-	for peer, offset := range map[rpc.NodeID]time.Duration{"n2": time.Second, "n3": 2 * time.Second, "n4": time.Hour, "n5": time.Hour, "n6": time.Hour} {
-		c.hear(peer, offset)
-	}
-	require.Equal(t, time.Second, c.ahead(now))
-	of(tableOf("n1", "n2", "n3", "n4", "n5"), nil)
-	require.Equal(t, 2*time.Second, c.ahead(now), "as voters they count at once")
-	of(tableOf("n1"), nil)
-	require.Zero(t, c.ahead(now))
-	require.Empty(t, c.offsets, "nothing is kept of who is no member")
-}
-
 // While a member refuses this node there is no table, though all were heard from; once it does not, there is.
 func TestGatheringWaitsForWhoRefuses(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
@@ -120,18 +88,4 @@ func TestGatheringWaitsForWhoRefuses(t *testing.T) {
 	g.hear(ping{peer: "n2", instance: instance("n2")})
 	_, complete = g.table()
 	require.True(t, complete)
-}
-
-// Late ticks are made up for, a pause is not (F16).
-func TestMetronome(t *testing.T) {
-	start := time.Unix(1000, 0)
-	m := metronome{period: 10 * time.Millisecond, last: start}
-	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	require.Equal(t, 0, m.ticks(at(9)))
-	require.Equal(t, 1, m.ticks(at(10)))
-	require.Equal(t, 3, m.ticks(at(45)))
-	require.Equal(t, 1, m.ticks(at(50)), "the rest of a period counts")
-	require.Equal(t, ticksAtOnceMax, m.ticks(at(10_000)))
-	require.Equal(t, 0, m.ticks(at(10_009)), "a pause is over when it is over")
-	require.Equal(t, 0, m.ticks(at(9_000)), "time does not go back")
 }

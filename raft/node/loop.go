@@ -105,9 +105,9 @@ func (n *Node) stepAll(b *batch, since elapsed) {
 func (n *Node) tick(ticks int) {
 	for range ticks {
 		now := n.clock.now()
-		ahead := n.clock.ahead(now)
-		n.ahead.Store(int64(ahead))
-		n.core.Step(raft.Tick{Clock: now.Add(ahead).UnixNano()})
+		zero := n.clock.zero(now)
+		n.zero.Store(zero)
+		n.core.Step(raft.Tick{Clock: zero + int64(n.clock.steady(now))})
 		n.streams.tick()
 		n.compact.tick(n.compactTo)
 	}
@@ -338,7 +338,7 @@ func (n *Node) tryTable() error {
 // takePing takes the outcome of a ping: for the clock, for the first boot, for the core.
 func (n *Node) takePing(p *ping) {
 	if p.err == nil && p.refusal == "" {
-		n.clock.hear(p.peer, p.offset)
+		n.clock.hear(p.peer, p.clock, p.at)
 		n.answered[p.peer] = true
 	}
 	switch {

@@ -99,7 +99,7 @@ type Node struct {
 	requests atomic.Int64           // of administration, in the inbox
 	crowd    atomic.Pointer[string] // whose disks have no room, while a leader takes no writes for that; nil: it does. A hint, like leads
 	leads    atomic.Bool            // a hint for refusing early: the core decides
-	ahead    atomic.Int64           // how far the cluster's clock was ahead of this node's at the last tick, in ns
+	zero     atomic.Int64           // the cluster's time when the steady clock began, as of the last tick: see clock
 	appender *appender
 	applier  *applier
 	loader   *loader
@@ -139,6 +139,7 @@ func New(o Options) *Node {
 		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
 		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	n.zero.Store(n.clock.zero(n.clock.began))
 	if o.Milestones {
 		n.marks = &milestones{}
 	}

@@ -59,7 +59,7 @@ func (n *Node) Leadership(changed func(bool)) { n.observers = append(n.observers
 func (n *Node) Settled(told func()) { n.settlers = append(n.settlers, told) }
 
 // Clock implements Proposer.
-func (n *Node) Clock() int64 { return n.o.Now().UnixNano() + n.ahead.Load() }
+func (n *Node) Clock() int64 { return n.zero.Load() + int64(n.clock.steady(n.o.Now())) }
 
 // MaxCommandBytes implements Proposer: what fits in one entry. The bus splits what does not fit in one of its messages.
 func (n *Node) MaxCommandBytes() int { return commandBytesMax }
@@ -111,7 +111,8 @@ type ping struct {
 	cluster  rpc.ClusterID
 	conf     *rpc.Configuration
 	refusal  string
-	offset   time.Duration
+	clock    int64 // the peer's
+	at       time.Time
 	full     bool
 	noRoom   bool
 	outdated bool // by what the peer knows, this node's data folder is an old copy
@@ -136,7 +137,7 @@ func (n *Node) Receive(m rpc.Message) { n.inbox.message(m) }
 func (n *Node) Pinged(p busclient.Pinged) {
 	n.inbox.ping(ping{
 		peer: p.Peer, err: p.Err, steady: p.Steady, leader: p.Leader, term: p.Term,
-		instance: p.Instance, cluster: p.Cluster, conf: p.Configuration, refusal: p.Refusal, offset: p.Offset, full: p.Full,
+		instance: p.Instance, cluster: p.Cluster, conf: p.Configuration, refusal: p.Refusal, clock: p.Clock, at: p.At, full: p.Full,
 		noRoom: p.NoRoom, outdated: p.Outdated,
 	})
 }

@@ -107,7 +107,7 @@ func TestTheClockIsTheClusters(t *testing.T) {
 	n.turning.Lock()
 	for _, id := range g.ids {
 		if id != n.id() {
-			n.clock.hear(id, time.Hour)
+			n.clock.hear(id, time.Now().Add(time.Hour).UnixNano(), time.Now())
 		}
 	}
 	n.turning.Unlock()

@@ -97,3 +97,35 @@ func TestASuspendedClockStandsStillAndNeverGoesBack(t *testing.T) {
 	c.wake()
 	require.Equal(t, 3*time.Second, c.read())
 }
+
+// The leader's own clock is one among the voters': that it is set ahead moves the cluster's time no more than another's does (F24).
+func TestALeadersClockThatIsSetMovesNoTime(t *testing.T) {
+	for seed := range uint64(10) {
+		o := options{variant: variant{faults: []int{}}}
+		p := drawPlan(seed)
+		o.apply(p)
+		p.nodes, p.spares = 3, 0
+		w := newWorld(seed, p)
+		w.faults.only = o.set()
+		for _, n := range w.list {
+			w.at(0, n.restart)
+		}
+		var leader *process
+		leads := func() bool {
+			for _, n := range w.list {
+				if n.process != nil && n.process.status.Serving {
+					leader = n.process
+				}
+			}
+			return leader != nil
+		}
+		require.True(t, w.run(time.Minute, leads), "seed %d", seed)
+		w.run(w.now+5*time.Second, nil) // all have heard each other's clocks
+		leader.node.clock.wall += time.Hour
+		w.run(w.now+5*time.Second, func() bool {
+			require.Less(t, time.Duration(leader.raft.Clock()-epoch.Add(w.now).UnixNano()), time.Second, "seed %d", seed)
+			return false
+		})
+		require.Equal(t, leader, leader.node.process, "seed %d: it ran to the end", seed)
+	}
+}
