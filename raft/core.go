@@ -239,7 +239,7 @@ func (c *Core) obey(m rpc.Message) {
 	case *rpc.InstallSnapshotCommand:
 		c.chunk(m, body)
 	case *rpc.TimeoutNowCommand:
-		c.campaignNow(m)
+		c.campaignNow(m, body)
 	}
 }
 

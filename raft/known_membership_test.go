@@ -157,7 +157,7 @@ func TestK38LeaderThatRemovesItselfDoesNotCountItself(t *testing.T) {
 	require.Equal(t, Leader, s.role, "it leads until the change is committed (thesis 4.2.2)")
 	out := s.ack("n3", 2)
 	require.Equal(t, rpc.Index(2), s.commit)
-	require.Equal(t, &rpc.TimeoutNowCommand{}, to("n2", out.Send)[0], "and then hands over, before n2 hears that it is committed")
+	require.Equal(t, &rpc.TimeoutNowCommand{Last: s.log.lastID()}, to("n2", out.Send)[0], "and then hands over, before n2 hears that it is committed")
 	s.hear("n2", 2, &rpc.TimeoutNowReturn{})
 	require.Equal(t, Follower, s.role)
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(1_000)))

@@ -72,6 +72,20 @@ func TestK27AgreeingTailIsKept(t *testing.T) {
 	require.Equal(t, []rpc.Index{4, 4}, []rpc.Index{s.commit, s.applied})
 }
 
+// A snapshot's base may wait behind a slow write while what follows it is applied: a compaction beyond it that came first would leave
+// the log with a later beginning than the base that is then written, and the node would stop (S9).
+func TestNothingIsCompactedWhileABaseIsOnItsWay(t *testing.T) {
+	s := following(t, 1, 1, 2, 2, 3)
+	s.turn(stored(2, 4))
+	s.turn(Restored{rpc.EntryID{Term: 2, Index: 4}})
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 3, Index: 5}, Commit: 5})
+	s.turn(ApplyDone{5})
+	require.Equal(t, rpc.Index(5), s.applied)
+	require.Zero(t, s.turn(Compact{To: 5}).Compact.ID)
+	s.synced()
+	require.Equal(t, rpc.EntryID{Term: 3, Index: 5}, s.turn(Compact{To: 5}).Compact.ID, "it is asked again")
+}
+
 func TestK28SnapshotCarriesTheConfigurationOfItsIndex(t *testing.T) {
 	s := inOffice(t, table("n1", "n2", "n3"))
 	s.asks(Change{Add: members("n4")})

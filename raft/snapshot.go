@@ -111,7 +111,7 @@ func (c *Core) restored(e Restored) {
 func (c *Core) compact(to rpc.Index) {
 	to = min(to, c.applied)
 	term, ok := c.log.term(to)
-	if !ok || to <= c.log.base.Index || c.install.active {
+	if !ok || to <= c.log.base.Index || c.install.active || !c.hardDurable() { // a base that is on its way to the disk must not come after this one (S9)
 		return
 	}
 	c.members.rebase(to)

@@ -108,7 +108,7 @@ func (c *Core) handOver() {
 	}
 	if p := c.office.peers[t.to]; p != nil && p.match == c.log.last && p.connected {
 		t.ordered = true
-		c.send(t.to, &rpc.TimeoutNowCommand{})
+		c.send(t.to, &rpc.TimeoutNowCommand{Last: c.log.lastID()})
 	}
 }
 
@@ -142,10 +142,12 @@ func (c *Core) endTransfer(reason string) {
 
 // campaignNow obeys the leader's order to campaign. It came in this leader's term, so a late one finds another term and is not
 // looked at (K45).
-func (c *Core) campaignNow(m rpc.Message) {
-	c.answer(m, &rpc.TimeoutNowReturn{}, 0)
-	if c.mayCampaign() {
-		c.setLeader("", "it hands over")
-		c.stand(true)
+func (c *Core) campaignNow(m rpc.Message, cmd *rpc.TimeoutNowCommand) {
+	late := cmd.Last != rpc.EntryID{} && cmd.Last != c.log.lastID() // the leader serves again, or would be followed by one that lacks entries (F4)
+	if late || !c.mayCampaign() {
+		return
 	}
+	c.answer(m, &rpc.TimeoutNowReturn{}, 0)
+	c.setLeader("", "it hands over")
+	c.stand(true)
 }

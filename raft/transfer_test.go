@@ -28,7 +28,7 @@ func TestTransferGoesToTheOneThatIsFurthest(t *testing.T) {
 	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}})
 	s.ack("n3", 4)
 	out := s.turn(Transfer{})
-	require.Equal(t, []rpc.Body{&rpc.TimeoutNowCommand{}}, to("n3", out.Send))
+	require.Equal(t, []rpc.Body{&rpc.TimeoutNowCommand{Last: s.log.lastID()}}, to("n3", out.Send))
 }
 
 // One whose disk has no room is not chosen, however far it is; by name it may be (F21).
@@ -187,6 +187,14 @@ func TestK45LateTransferOrderChangesNothing(t *testing.T) {
 	s.hear("n2", 2, &rpc.TimeoutNowCommand{})
 	require.Equal(t, rpc.HardState{Term: 3}, s.hard, "the order of a leader that is none any more")
 	require.Equal(t, Follower, s.role)
+
+	s = newSolo(t, start(rpc.HardState{Term: 2}, 2, 2))
+	s.hear("n2", 2, &rpc.HeartbeatCommand{})
+	out := s.hear("n2", 2, &rpc.TimeoutNowCommand{Last: rpc.EntryID{Term: 2, Index: 1}})
+	require.Equal(t, rpc.HardState{Term: 2}, s.hard, "the order of before the leader served again (F4)")
+	require.Empty(t, only[*rpc.TimeoutNowReturn](out.Send), "and nobody is told that this node campaigns")
+	s.hear("n2", 2, &rpc.TimeoutNowCommand{Last: rpc.EntryID{Term: 2, Index: 2}})
+	require.Equal(t, rpc.Term(3), s.hard.Term)
 
 	leader := established(t, 3)
 	leader.hear("n2", 1, &rpc.TimeoutNowCommand{})

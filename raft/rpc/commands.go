@@ -111,10 +111,12 @@ type InstallSnapshotReturn struct {
 }
 
 // TimeoutNowCommand asks a follower to campaign at once, since its leader wants to hand over (thesis 3.10). It holds in the
-// term it is sent in only.
-type TimeoutNowCommand struct{}
+// term it is sent in only, and while the leader's log ends as it did then: one that was held up is not looked at later.
+type TimeoutNowCommand struct {
+	Last EntryID // of the leader's log, which takes no entry while it hands over; zero: of an earlier release, which does not say
+}
 
-// TimeoutNowReturn answers a TimeoutNowCommand: the receiver campaigns, or did already.
+// TimeoutNowReturn answers a TimeoutNowCommand: the receiver campaigns. One that does not is silent.
 type TimeoutNowReturn struct{}
 
 // PingCommand proves the path to a peer. It changes no term and no timer of Raft.

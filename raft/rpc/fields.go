@@ -129,6 +129,7 @@ func body(w *walk, b Body) protowire.Number {
 		b.fields(w)
 		return bodyInstallSnapshotReturn
 	case *TimeoutNowCommand:
+		b.fields(w)
 		return bodyTimeoutNowCommand
 	case *TimeoutNowReturn:
 		return bodyTimeoutNowReturn
@@ -209,6 +210,11 @@ func (r *InstallSnapshotReturn) fields(w *walk) {
 	varint(w, 4, &r.Next)
 	boolean(w, 5, &r.Installed)
 	varint(w, 6, &r.Restored)
+}
+
+func (c *TimeoutNowCommand) fields(w *walk) {
+	varint(w, 1, &c.Last.Term)
+	varint(w, 2, &c.Last.Index)
 }
 
 func (c *PingCommand) fields(w *walk) {

@@ -128,7 +128,9 @@ var (
 				Next: rapid.Uint64().Draw(t, "next"), Installed: rapid.Bool().Draw(t, "installed"), Restored: rapid.Uint64().Draw(t, "restored"),
 			}
 		}),
-		rapid.Just(rpc.Body(&rpc.TimeoutNowCommand{})),
+		rapid.Custom(func(t *rapid.T) rpc.Body {
+			return &rpc.TimeoutNowCommand{Last: rpc.EntryID{Term: terms.Draw(t, "last term"), Index: indexes.Draw(t, "last index")}}
+		}),
 		rapid.Just(rpc.Body(&rpc.TimeoutNowReturn{})),
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.PingCommand{

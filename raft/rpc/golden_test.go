@@ -53,7 +53,7 @@ func goldenBodies() []rpc.Body {
 			Final: true, Digest: bytes.Repeat([]byte{0xd1}, rpc.DigestBytes), Configuration: conf,
 		},
 		&rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 7, Index: 300}, Transfer: 0xabcd, Next: 517, Installed: true},
-		&rpc.TimeoutNowCommand{},
+		&rpc.TimeoutNowCommand{Last: rpc.EntryID{Term: 7, Index: 301}},
 		&rpc.TimeoutNowReturn{},
 		&rpc.PingCommand{SenderID: "n1", Timestamp: goldenTime, WantTable: true, Known: 250, Configuration: conf, Start: 3<<32 | 0xb007},
 		&rpc.PingReturn{SenderID: "n1", Timestamp: goldenTime, Leader: "n2", Configuration: conf, Refusal: "another cluster", Forgot: true, Full: true},
