@@ -103,11 +103,16 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 	case err != nil:
 		return fmt.Errorf("%s: %w", *f.dir, err)
 	}
-	folder, state, err := openToSucceed(dir, rpc.NodeID(*f.id))
+	folder, err := openFolderToSucceed(dir, rpc.NodeID(*f.id))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, state.Close(), folder.Close()) }()
+	defer func() { err = errors.Join(err, folder.Close()) }()
+	state, err := openState(folder)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
 	plan := folder.Unfinished()
 	switch {
 	case plan != nil && plan.Kind != node.Recovered:

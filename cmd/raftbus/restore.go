@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -116,21 +118,26 @@ func checkFolder(dir, id string) error {
 
 // restore fills an empty folder, and makes it the only voter of a new cluster.
 func restore(file *backup.File, dir string, id rpc.NodeID, skip uint64) (done node.Succession, err error) {
-	if list, err := os.ReadDir(dir); err == nil && len(list) > 0 {
-		return done, failf(exitConflict, "%s is not empty: a backup is restored into a new folder only; name another one, or delete this one if nobody needs it", dir)
+	if err := mustBeEmpty(dir); err != nil {
+		return done, err
 	}
-	folder, state, err := openToSucceed(dir, id)
+	folder, err := openFolderToSucceed(dir, id)
 	if err != nil {
 		return done, err
 	}
-	defer func() { err = errors.Join(err, state.Close(), folder.Close()) }()
+	defer func() { err = errors.Join(err, folder.Close()) }()
 	h := &file.Head
 	plan := node.Succession{Kind: node.Restored, At: time.Now().UTC(), Old: h.Cluster, Skip: skip, Certain: h.Revision, Revision: h.Revision}
 	at := node.After(rpc.Index(h.Index), rpc.Term(h.Term))
 	plan.Index, plan.Term = at.Index, at.Term
-	if done, err = folder.Plan(plan); err != nil {
+	if done, err = folder.Plan(plan); err != nil { // before anything else is in the folder: a node would take it for a new one
 		return done, err
 	}
+	state, err := openState(folder)
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, state.Close()) }()
 	if err := state.Restore(file); err != nil {
 		return done, err
 	}
@@ -140,21 +147,34 @@ func restore(file *backup.File, dir string, id rpc.NodeID, skip uint64) (done no
 	return succeed(folder, state, done)
 }
 
-// openToSucceed opens the folder and the state of a node that does not run.
-func openToSucceed(dir string, id rpc.NodeID) (*node.Folder, *store.Store, error) {
+// mustBeEmpty refuses a folder that has something in it. One that is not there is empty, and so is a new volume.
+func mustBeEmpty(dir string) error {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if slices.ContainsFunc(list, func(e fs.DirEntry) bool { return e.Name() != "lost+found" }) {
+		return failf(exitConflict, "%s is not empty: a backup is restored into a new folder only; name another one, or delete this one if nobody needs it", dir)
+	}
+	return err
+}
+
+// openFolderToSucceed opens the folder of a node that does not run.
+func openFolderToSucceed(dir string, id rpc.NodeID) (*node.Folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	folder, err := node.OpenFolderToSucceed(vfs.Default, dir, id)
-	if err != nil {
-		return nil, nil, err
-	}
+	return node.OpenFolderToSucceed(vfs.Default, dir, id)
+}
+
+// openState opens the state in such a folder.
+func openState(folder *node.Folder) (*store.Store, error) {
 	state, err := store.Open(store.Options{FS: vfs.Default, Dir: folder.Path("kv")})
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("the state in %s: %w", folder.Path("kv"), err), folder.Close())
+		return nil, fmt.Errorf("the state in %s: %w", folder.Path("kv"), err)
 	}
-	return folder, state, nil
+	return state, nil
 }
 
 func openLog(dir string) (*wal.Log, error) {

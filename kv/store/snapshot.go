@@ -146,10 +146,17 @@ func (s *Store) prepare(r io.Reader) (*handle, state, error) {
 	return prepared, to, err
 }
 
-// fill writes a snapshot to an empty database, and returns the entry that it says it is of.
+// fill writes a snapshot to an empty database, and returns the entry that it says it is of. It ends with the first flush that fails:
+// Pebble tries those again without end, and takes no more once they are too many (F21).
 func fill(db engine.DB, r io.Reader) (rpc.EntryID, error) {
 	batch := db.NewBatch()
 	defer batch.Close()
+	commit := func() error {
+		if err := batch.Commit(); err != nil {
+			return err
+		}
+		return db.Err()
+	}
 	var last []byte
 	id, err := readSnapshot(r, func(key, value []byte) error {
 		if bytes.Compare(last, key) >= 0 {
@@ -160,10 +167,10 @@ func fill(db engine.DB, r io.Reader) (rpc.EntryID, error) {
 		if batch.Len() < restoreBatchBytes {
 			return nil
 		}
-		return batch.Commit()
+		return commit()
 	})
 	if err == nil {
-		err = batch.Commit()
+		err = commit()
 	}
 	return id, err
 }

@@ -177,7 +177,7 @@ func (d *pebbleDB) Flush() error {
 	}
 	select {
 	case <-flushed:
-		return nil
+		return d.Err() // also if what failed before was done now: nobody goes on with a disk that fails
 	case <-d.failed:
 		return d.failure
 	}
