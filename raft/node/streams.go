@@ -23,9 +23,10 @@ const (
 	streamsMax = 2
 
 	// All in ticks: how long a stream waits after a failure, before it sends again what was not stored, before it asks again how far its peer is
-	// that installs all of it, before what its peer said last is believed that it has lost what it had, and before it is given up. A leader whose entries
-	// wait for that peer stays while the answers show progress, and at least two of them are to come within an election timeout.
-	streamPause, streamRetry, streamInstalling, streamBehind, streamGiveUp = 10, 25, 50, 100, 1000
+	// that installs all of it, before what its peer said last is believed that it has lost what it had, before it is given up if the peer is silent, and
+	// if it takes in nothing more. A leader whose entries wait for that peer stays while the answers show progress, and at least two of them are to come
+	// within an election timeout.
+	streamPause, streamRetry, streamInstalling, streamBehind, streamGiveUp, streamStuck = 10, 25, 50, 100, 1000, 6000
 )
 
 // chunkOverheadBytes bounds what a chunk's message holds beside its data; the last one has a configuration.
@@ -69,7 +70,7 @@ type stream struct {
 	cutting bool    // the cutter is at work for it
 	chunks  []chunk // not known to be stored
 	unsent  int     // the first of them that is to be sent
-	whole   bool    // the last chunk has been cut
+	whole   bool    // the last chunk has been cut, and the view of the state let go
 	end     uint64  // of the last chunk that was cut
 	sent    uint64  // bytes, what was sent again too
 	stored  uint64  // by the peer
@@ -78,6 +79,8 @@ type stream struct {
 	pause   int     // ticks until more is sent
 	quiet   int     // ticks since the peer stored more
 	silent  int     // ticks since the peer said anything
+	taken   uint64  // what the peer has stored, and its state machine taken in, together
+	idle    int     // ticks since that was more than ever
 }
 
 type chunk struct {
@@ -173,7 +176,9 @@ func (s *streams) cut(t *stream, data, digest []byte, err error) {
 	default:
 		t.chunks = append(t.chunks, chunk{offset: t.end, data: data, digest: digest})
 		t.end += uint64(len(data))
-		t.whole = digest != nil
+		if t.whole = digest != nil; t.whole {
+			s.cutter.close(t.source)
+		}
 		s.pump()
 	}
 }
@@ -186,6 +191,9 @@ func (s *streams) returned(m rpc.Message) {
 		return // of another transfer
 	}
 	t.silent = 0
+	if taken := body.Next + body.Restored; taken > t.taken {
+		t.taken, t.idle = taken, 0
+	}
 	switch {
 	case body.Installed:
 		s.logger.Info("snapshot installed by a peer", "peer", t.peer, "snapshot", t.id.String(), "bytes", t.end)
@@ -231,12 +239,14 @@ func (s *streams) tick() {
 		if t.source == nil {
 			continue
 		}
-		t.pause, t.quiet, t.silent = max(t.pause-1, 0), t.quiet+1, t.silent+1
+		t.pause, t.quiet, t.silent, t.idle = max(t.pause-1, 0), t.quiet+1, t.silent+1, t.idle+1
 		switch retry := t.retry(); {
 		case t.behind && t.quiet > streamBehind:
 			s.giveUp(t, "the peer has lost what it had received")
 		case t.silent > streamGiveUp:
 			s.giveUp(t, "the peer does not answer")
+		case t.idle > streamStuck: // as one whose disk hangs: it holds the log, which could fill this disk too (F22)
+			s.giveUp(t, "the peer takes in nothing more")
 		case t.quiet%retry == 0:
 			t.unsent = 0
 		}
@@ -299,7 +309,7 @@ func (s *streams) endPeer(peer rpc.NodeID) {
 func (s *streams) endStream(t *stream) {
 	t.ended, t.chunks = true, nil
 	s.list = slices.DeleteFunc(s.list, func(o *stream) bool { return o == t })
-	if t.source != nil {
+	if t.source != nil && !t.whole {
 		s.cutter.close(t.source)
 	}
 }

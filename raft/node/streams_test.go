@@ -1,6 +1,7 @@
 package node
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -47,4 +48,30 @@ func TestTheViewOfAnEndedStreamIsClosed(t *testing.T) {
 	s.cutter.sources = []*source{view}
 	s.opened(&stream{peer: "n3", transfer: 1, ended: true}, view, nil)
 	require.True(t, s.cutter.waits())
+}
+
+// A peer may have the whole snapshot, answer, and never install it, as one whose disk hangs. The stream holds this node's log, and
+// ends when nothing more is taken in for a minute; while something is it goes on (F22). The view of the state is let go before that.
+func TestAStreamOfWhichNothingMoreIsTakenInEnds(t *testing.T) {
+	s := &streams{
+		pace: newPace(), now: func() time.Time { return time.Unix(1000, 0) }, send: func(rpc.Message) {}, cutter: &cutter{worker: newWorker()},
+		inbox: newInbox(), logger: slog.New(slog.DiscardHandler),
+	}
+	at := rpc.EntryID{Term: 1, Index: 5}
+	st := &stream{peer: "n3", transfer: 1, source: &source{}, id: at, end: 10, stored: 10}
+	s.list = []*stream{st}
+	s.cut(st, make([]byte, 10), make([]byte, rpc.DigestBytes), nil)
+	require.True(t, s.cutter.waits(), "all of the state has been read")
+	installs := func(restored uint64, ticks int) {
+		for range ticks {
+			s.returned(rpc.Message{From: "n3", Body: &rpc.InstallSnapshotReturn{Snapshot: at, Transfer: 1, Next: 20, Restored: restored}})
+			s.tick()
+		}
+	}
+	for restored := range uint64(3) {
+		installs(1+restored, 6000)
+		require.NotEmpty(t, s.list)
+	}
+	installs(3, 1)
+	require.Empty(t, s.list)
 }
