@@ -193,7 +193,7 @@ func (s *Service) followOne(change bucketChange) {
 	sub, has := s.bare[change.name]
 	switch {
 	case change.is && !has:
-		sub, err := s.subscribeTo("$KV."+change.name+".>", func(m *nats.Msg) { s.jetStream(m, m.Subject, true) })
+		sub, err := s.subscribeTo("$KV."+change.name+".>", func(m *nats.Msg) { s.jetStream(s.protocol, m, m.Subject, true) })
 		if err != nil {
 			s.logger.Warn("cannot listen to a bucket's own subject: clients that put there are not heard", "bucket", change.name, "error", err)
 			return

@@ -14,12 +14,12 @@ import (
 // The JetStream door: package jetstream says what a message asks for and what is answered; the service has it done as it does for
 // the native subjects.
 
-// jetStream takes a message whose subject, without the prefix of the API, is given. At a bucket's bare subject it says nothing of
-// buckets that are not there: others may have them.
-func (s *Service) jetStream(msg *nats.Msg, subject string, bare bool) {
+// jetStream takes a message whose subject, without the prefix of the API, is given, in the words of a protocol. At a bucket's bare subject
+// it says nothing of buckets that are not there: others may have them.
+func (s *Service) jetStream(protocol *jetstream.Protocol, msg *nats.Msg, subject string, bare bool) {
 	r := s.newRequest(msg)
 	r.door = doorJetStream
-	plan := s.protocol.Plan(jetstream.Request{
+	plan := protocol.Plan(jetstream.Request{
 		Subject: subject, Header: msg.Header, Broken: s.hasBrokenHeader(msg), Data: msg.Data,
 		Reply: msg.Reply, Host: s.choose, Now: time.Now(), PayloadMax: int(s.maxPayload()),
 	})

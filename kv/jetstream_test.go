@@ -142,12 +142,16 @@ func TestBarePutsToBucketsThatAreGoneAreMetWithSilence(t *testing.T) {
 func TestTheDefaultAPI(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.DefaultAPI = true })
 	r.lead()
-	require.Contains(t, string(r.js("$JS.API.INFO", "").Data), `"domain":"raftbus"`)
+	for _, asked := range []string{"INFO", "STREAM.LIST"} {
+		require.NotContains(t, string(r.js("$JS.API."+asked, "").Data), `"domain"`, "a NATS server without a domain names none, and some clients know none then")
+	}
+	require.Contains(t, string(r.js(api+"INFO", "").Data), `"domain":"raftbus"`)
 	_, err := r.sendJS("$KV.app.k", "v").NextMsg(5 * time.Second)
 	require.ErrorIs(t, err, nats.ErrNoResponders, "nobody else could have it: a 503")
 	r.bucketJS("app")
 	r.silent(r.sendJS("$JS.API.$KV.app.k", "v"))
-	require.Contains(t, string(r.js("$KV.app.k", "v").Data), `"seq":1`, "without a domain there is no other way to put")
+	require.Equal(t, `{"stream":"KV_app","seq":1}`, string(r.js("$KV.app.k", "v").Data), "without a domain there is no other way to put")
+	require.NotContains(t, string(r.js("$JS.API.STREAM.INFO.KV_app", "").Data), `"domain"`)
 	require.Equal(t, "v", string(r.js("$JS.API.DIRECT.GET.KV_app.$KV.app.k", "").Data))
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/jetstream"
 )
 
 // Who listens: only the leader, on plain subscriptions, from its election until it steps down (design section 4). So 'no
@@ -89,23 +91,23 @@ func (s *Service) doors() []door {
 	list := []door{
 		{s.prefix + ".bucket.>", s.native},
 		{s.prefix + ".kv.>", s.native},
-		s.apiDoor("$JS." + s.protocol.Domain + ".API."),
+		s.apiDoor(s.protocol, "$JS."+s.protocol.Domain+".API."),
 	}
 	if s.defaultAPI {
-		list = append(list, s.defaultDoor(), door{"$KV.>", func(m *nats.Msg) { s.jetStream(m, m.Subject, false) }})
+		list = append(list, s.defaultDoor(), door{"$KV.>", func(m *nats.Msg) { s.jetStream(s.plain, m, m.Subject, false) }})
 	}
 	return list
 }
 
-func (s *Service) apiDoor(prefix string) door {
-	return door{prefix + ">", func(m *nats.Msg) { s.jetStream(m, m.Subject[len(prefix):], false) }}
+func (s *Service) apiDoor(protocol *jetstream.Protocol, prefix string) door {
+	return door{prefix + ">", func(m *nats.Msg) { s.jetStream(protocol, m, m.Subject[len(prefix):], false) }}
 }
 
-// defaultDoor is the API without a domain, which has no puts, unlike that of a domain. An account that imports $JS.API.> and $KV.>
+// defaultDoor is the API without a domain, of which its answers name none, as those of a NATS server without one. It has no puts, unlike that of a domain. An account that imports $JS.API.> and $KV.>
 // under one prefix, as those of nats.go's tests do, sends each put to both: the one to $KV.> is done, and of the other nothing is
 // said, since its answer would be taken for that of the put.
 func (s *Service) defaultDoor() door {
-	api := s.apiDoor("$JS.API.")
+	api := s.apiDoor(s.plain, "$JS.API.")
 	return door{api.subject, func(m *nats.Msg) {
 		if !strings.HasPrefix(m.Subject, "$JS.API.$KV.") {
 			api.take(m)

@@ -106,6 +106,7 @@ type Service struct {
 	corked   bool // by who applies, until a run is settled
 
 	protocol   *jetstream.Protocol
+	plain      *jetstream.Protocol // as protocol, without a domain
 	hosts      Hosts
 	choose     func() (rpc.NodeID, rpc.BootEpoch, error) // of hosts; for every request the same
 	defaultAPI bool
@@ -197,6 +198,9 @@ func New(o Options) (*Service, error) {
 		elected:     make(chan struct{}, 1),
 		stop:        make(chan struct{}),
 	}
+	plain := *s.protocol
+	plain.Domain = ""
+	s.plain = &plain
 	s.refusals.left.Store(refusalsMax)
 	if at := o.Store.Moment(); at.ID.Index > 0 { // what a node shows that has applied nothing since it started is as old as that
 		s.reflects.Store(&moment{at.ID.Index, at.Time})

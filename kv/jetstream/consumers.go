@@ -463,7 +463,8 @@ func (p *Protocol) consumerNames(c call) Plan {
 		room := c.room()
 		for _, name := range list {
 			if room -= len(name) + len(`"",`); room < 0 {
-				break // the client asks for the rest
+				reply.Limit = len(reply.Consumers)
+				break
 			}
 			reply.Consumers = append(reply.Consumers, name)
 		}
@@ -494,7 +495,8 @@ func (p *Protocol) consumerList(c call) Plan {
 				Stream: streamOf(c.bucket), Name: name, Created: timeOf(consumer.Created), Config: toldConfig(consumer.Config), Time: c.Now.UTC(),
 			}).Data
 			if room -= len(text) + len(","); room < 0 && len(reply.Consumers) > 0 {
-				break // the client asks for the rest
+				reply.Limit = len(reply.Consumers)
+				break
 			}
 			reply.Consumers = append(reply.Consumers, text)
 		}

@@ -28,7 +28,7 @@
 //   - Batches and reads by time of the direct get are 408; no KV client sends them.
 //   - Headers whose names nats.go could not send back are refused; their order is not kept, and unknown fields of requests are passed over when they
 //     say nothing.
-//   - The metadata that nats-server adds (_nats.*) is left out.
+//   - The metadata that nats-server adds (_nats.*) says level 1 of the API, and the release that came with that.
 //   - A consumer may have 4,096 filters, 256 of them with wildcards, and 64 KiB of configuration.
 //   - A consumer is given another deliver subject also while somebody listens to the old one. Who asks with the action create for one that is there just so
 //     is told of it, as who asks without an action is.

@@ -42,12 +42,7 @@ func ImportMessage(bucket, subject string, header map[string][]string, data []by
 	r := Request{Header: header}
 	e := command.ImportEntry{Key: key, Sequence: sequence, Value: data, Header: block(header), Time: stored.UnixNano()}
 	e.TTL, _ = ParseTTL(r.first(headerTTL)) // what is none was not taken for one there either
-	switch {
-	case r.first(headerOperation) == headerOperationDelete:
-		e.Op = command.Delete
-	case r.first(headerOperation) == headerOperationPurge, r.first(headerMarkerReason) != "":
-		e.Op = command.Purge
-	}
+	e.Op = r.op()
 	switch strings.ToLower(r.first(headerRollup)) {
 	case headerRollupOfKey:
 		e.Rollup = command.RollupKey

@@ -33,13 +33,17 @@ func (p *Protocol) streamNames(c call) Plan {
 		room := c.room()
 		for _, bucket := range buckets {
 			if room -= len(streamOf(bucket)) + len(`"",`); room < 0 {
-				break // the client asks for the rest
+				reply.Limit = len(reply.Streams)
+				break
 			}
 			reply.Streams = append(reply.Streams, streamOf(bucket))
 		}
 		return answer(jsonReply(reply))
 	})
 }
+
+// A page that is cut, since a message has no room for more, says so by its limit: clients ask for the rest from there, some after as many
+// as they got, some after as many as the limit says (nats.java).
 
 // replyReserve is what a list leaves free in a message, for what surrounds it.
 const replyReserve = 4 << 10
@@ -67,7 +71,8 @@ func (p *Protocol) streamList(c call) Plan {
 			}
 			text := jsonReply(p.info(info, c.Now)).Data
 			if room -= len(text) + len(","); room < 0 && len(reply.Streams) > 0 {
-				break // the client asks for the rest
+				reply.Limit = len(reply.Streams)
+				break
 			}
 			reply.Streams = append(reply.Streams, text)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -48,4 +49,21 @@ func TestAPurgeInPartsIsOfOneBucket(t *testing.T) {
 		w.puts(puts)
 		require.Equal(t, Plan{}, third.Write.Done(w.store, part), "after %d puts", puts)
 	}
+}
+
+// A message that says why it marks its key is a marker to all readers, whoever put it: an import takes it for one too.
+func TestAPutThatMarksItsKeyIsAMarker(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	w.ask("$KV.a.k", "v")
+	w.ask("$KV.a.k", "", headerMarkerReason, "Remove")
+	_, err := w.store.Get("a", "k")
+	require.ErrorIs(t, err, store.KeyNotFound)
+	last, err := w.store.Last("a", "k")
+	require.NoError(t, err)
+	require.Equal(t, command.Purge, last.Op)
+	require.EqualValues(t, 2, last.Sequence)
+	info, err := w.store.Bucket("a")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, info.Entries)
 }

@@ -84,12 +84,7 @@ func (r Request) write(bucket, key string) (*command.Write, *apiError) {
 	case len(w.Header)+len(w.Value) > r.PayloadMax-payloadReserve:
 		return nil, errMessageTooLarge
 	}
-	switch r.first(headerOperation) {
-	case headerOperationDelete:
-		w.Op = command.Delete
-	case headerOperationPurge:
-		w.Op = command.Purge
-	}
+	w.Op = r.op()
 	if v := r.first(headerExpectedSubject); v != "" {
 		w.Condition, w.Sequence = command.IfSequence, number(v)
 	}
@@ -98,6 +93,17 @@ func (r Request) write(bucket, key string) (*command.Write, *apiError) {
 		w.LastSequence = &n
 	}
 	return w, r.effects(w)
+}
+
+// op is what a message is to readers of its key. One that says why it marks the key is as the markers of a server.
+func (r Request) op() command.Op {
+	switch {
+	case r.first(headerOperation) == headerOperationDelete:
+		return command.Delete
+	case r.first(headerOperation) == headerOperationPurge, r.first(headerMarkerReason) != "":
+		return command.Purge
+	}
+	return command.Put
 }
 
 // checkHeaders refuses what a message asks for by itself.

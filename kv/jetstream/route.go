@@ -140,6 +140,9 @@ func cutTokens(subject string, n int) (head, rest string, more bool) {
 // level is what of the API's levels is offered: higher ones announce atomic batches and counters.
 const level = 1
 
+// levelSince is the release of nats-server that came with it.
+const levelSince = "2.11.0"
+
 func offered(wanted string) bool {
 	n, err := strconv.Atoi(wanted)
 	return err == nil && n <= level

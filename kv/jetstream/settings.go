@@ -2,6 +2,8 @@ package jetstream
 
 import (
 	"encoding/json"
+	"maps"
+	"strconv"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
@@ -83,6 +85,24 @@ func configOf(bucket string, s command.Settings) *streamConfig {
 		c.Republish = &republish{Source: r.Source, Destination: r.Destination, HeadersOnly: r.HeadersOnly}
 	}
 	return c
+}
+
+// told is a configuration as clients are told it: with the metadata that a server adds, which some count on (nats.java's tests), and which is
+// not kept.
+func (c *streamConfig) told() *streamConfig {
+	told := *c
+	told.Metadata = maps.Clone(c.Metadata)
+	if told.Metadata == nil {
+		told.Metadata = map[string]string{}
+	}
+	required := 0
+	if c.AllowTTL || c.MarkerTTL > 0 {
+		required = level
+	}
+	told.Metadata[serverMetadata+"req.level"] = strconv.Itoa(required)
+	told.Metadata[serverMetadata+"level"] = strconv.Itoa(level)
+	told.Metadata[serverMetadata+"ver"] = levelSince
+	return &told
 }
 
 func choice(is bool, yes, no string) string {

@@ -262,7 +262,7 @@ func Test62_CreateIsDoneOnceForEqualConfigurations(t *testing.T) {
 	w := newWorld(t)
 	want := `{"type":"io.nats.jetstream.api.v1.stream_create_response","config":{"name":"KV_a","subjects":["$KV.a.\u003e"],"retention":"limits","max_consumers":-1,"max_msgs":-1,"max_bytes":-1,` +
 		`"max_age":0,"max_msgs_per_subject":1,"max_msg_size":-1,"discard":"new","storage":"file","num_replicas":1,"duplicate_window":120000000000,"compression":"none","allow_direct":true,` +
-		`"mirror_direct":false,"sealed":false,"deny_delete":true,"deny_purge":false,"allow_rollup_hdrs":true,"consumer_limits":{},"allow_msg_ttl":false},"created":"1970-01-12T13:46:41Z",` +
+		`"mirror_direct":false,"sealed":false,"deny_delete":true,"deny_purge":false,"allow_rollup_hdrs":true,"consumer_limits":{},"allow_msg_ttl":false,"metadata":{"_nats.level":"1","_nats.req.level":"0","_nats.ver":"2.11.0"}},"created":"1970-01-12T13:46:41Z",` +
 		`"state":{"messages":0,"bytes":0,"first_seq":0,"first_ts":"0001-01-01T00:00:00Z","last_seq":0,"last_ts":"0001-01-01T00:00:00Z","consumer_count":0},"ts":"`
 	body := config("a")
 	w.says(want+`1970-01-12T13:46:40Z","did_create":true}`, "STREAM.CREATE.KV_a", body)
@@ -282,9 +282,14 @@ func Test62_ConfigurationsComeBackWhole(t *testing.T) {
 		`"republish":{"src":"$KV.a.*","dest":"o.$1","headers_only":true}`, `"allow_msg_ttl":true`, `"subject_delete_marker_ttl":2000000000`, `"compression":"s2"`, `"deny_delete":false`,
 		`"allow_direct":false`, `"placement":{"cluster":"c","tags":["x","y"]}`, `"max_msg_size":5000`, `"max_bytes":100000`}
 	w.bucket("a", changes...)
-	w.has(`{"config":`+config("a", append(changes, `"sealed":false`, `"deny_purge":false`)...)+`}`, "STREAM.INFO.KV_a", "")
+	told := append(changes, `"metadata":{"x":"y","_nats.level":"1","_nats.req.level":"1","_nats.ver":"2.11.0"}`, `"sealed":false`, `"deny_purge":false`)
+	w.has(`{"config":`+config("a", told...)+`}`, "STREAM.INFO.KV_a", "")
+	kept, err := w.store.Bucket("a")
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"x": "y"}, kept.Settings.Metadata, "what the server adds is told, and not kept")
 	w.bucket("old", `"discard":"old"`, `"allow_rollup_hdrs":false`)
-	w.has(`{"config":`+config("old", `"discard":"old"`, `"allow_rollup_hdrs":false`, `"sealed":false`, `"deny_purge":false`, `"allow_msg_ttl":false`)+`}`, "STREAM.INFO.KV_old", "")
+	w.has(`{"config":`+config("old", `"discard":"old"`, `"allow_rollup_hdrs":false`, `"sealed":false`, `"deny_purge":false`, `"allow_msg_ttl":false`,
+		`"metadata":{"_nats.level":"1","_nats.req.level":"0","_nats.ver":"2.11.0"}`)+`}`, "STREAM.INFO.KV_old", "")
 }
 
 func Test62_Updates(t *testing.T) {

@@ -41,7 +41,7 @@ type clusterInfo struct {
 }
 
 func (p *Protocol) info(b store.State, now time.Time) streamInfoReply {
-	return streamInfoReply{Config: configOf(b.Name, b.Settings), Created: timeOf(b.Created), State: stateOf(b), Domain: p.Domain, Now: now.UTC()}
+	return streamInfoReply{Config: configOf(b.Name, b.Settings).told(), Created: timeOf(b.Created), State: stateOf(b), Domain: p.Domain, Now: now.UTC()}
 }
 
 func stateOf(b store.State) streamState {
@@ -101,7 +101,7 @@ func (p *Protocol) told(c call, s *store.Store, config *streamConfig) streamInfo
 	if b, err := s.State(c.bucket); err == nil {
 		return p.info(b, c.Now)
 	}
-	return streamInfoReply{Config: config, Created: c.Now.UTC(), Domain: p.Domain, Now: c.Now.UTC()}
+	return streamInfoReply{Config: config.told(), Created: c.Now.UTC(), Domain: p.Domain, Now: c.Now.UTC()}
 }
 
 // config reads the configuration that a request has.

@@ -1,0 +1,57 @@
+package jetstream
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// A page that has no room for all that it might hold says how many it holds: nats.java goes on after as many as the limit says, and
+// would pass over the rest.
+func TestPagesThatAreCutSaySo(t *testing.T) {
+	w := newWorld(t)
+	var streams, consumers []string
+	for i := range 100 {
+		bucket, large := fmt.Sprintf("b%03d", i), strings.Repeat("m", 16<<10-1)
+		w.bucket(bucket, `"metadata":{"x":"`+large+`"}`)
+		streams = append(streams, "KV_"+bucket)
+	}
+	w.host = func() (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
+	for i := range 100 {
+		name, large := fmt.Sprintf("c%03d", i), strings.Repeat("m", 32<<10)
+		w.send("CONSUMER.CREATE.KV_b000."+name, consumerBody("KV_b000", `"name":"`+name+`","description":"`+large+`"`))
+		consumers = append(consumers, name)
+	}
+	list := func(subject string) (names []string, pages int) {
+		for total := 1; len(names) < total; pages++ {
+			var page struct {
+				Total, Limit int
+				Streams      []struct{ Config struct{ Name string } }
+				Consumers    []struct{ Name string }
+			}
+			require.NoError(w, json.Unmarshal(w.ask(subject, fmt.Sprintf(`{"offset":%d}`, len(names))).Data, &page))
+			total = page.Total
+			for _, s := range page.Streams {
+				names = append(names, s.Config.Name)
+			}
+			for _, c := range page.Consumers {
+				names = append(names, c.Name)
+			}
+			if got := len(page.Streams) + len(page.Consumers); len(names) < total {
+				require.Equal(w, got, page.Limit, subject)
+			}
+		}
+		return names, pages
+	}
+	for subject, want := range map[string][]string{"STREAM.LIST": streams, "CONSUMER.LIST.KV_b000": consumers} {
+		got, pages := list(subject)
+		require.True(t, slices.Equal(want, got), "%s: %v", subject, got)
+		require.Greater(t, pages, 1, subject)
+	}
+}
