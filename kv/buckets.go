@@ -7,8 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/raftbus/raftbus/kv/command"
-	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -19,12 +17,11 @@ import (
 // A leader lists the buckets once; later changes come with what is applied. What is not known to be there is asked of the store after
 // a ReadIndex, so the list decides nothing.
 
-// buckets are the buckets that are known to be there, each with where its entries are published again, if anywhere. Its methods may
-// be called by several goroutines, and do not wait.
+// buckets are the buckets that are known to be there. Its methods may be called by several goroutines, and do not wait.
 type buckets struct {
 	mu     sync.Mutex
 	listed bool
-	known  map[string]*jetstream.Republication
+	known  map[string]bool
 	// todo are changes that the subscriptions have not followed yet, since those that came while the list was read.
 	todo, since []bucketChange
 }
@@ -32,19 +29,10 @@ type buckets struct {
 type bucketChange struct {
 	name string
 	is   bool // there
-	to   *jetstream.Republication
 }
 
 // has reports whether a bucket is known to be there.
 func (b *buckets) has(name string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	_, is := b.known[name]
-	return is
-}
-
-// republication is where a bucket's entries are published again; nil if nowhere.
-func (b *buckets) republication(name string) *jetstream.Republication {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.known[name]
@@ -54,7 +42,7 @@ func (b *buckets) republication(name string) *jetstream.Republication {
 func (b *buckets) forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.listed, b.known, b.todo, b.since = false, map[string]*jetstream.Republication{}, nil, nil
+	b.listed, b.known, b.todo, b.since = false, map[string]bool{}, nil, nil
 }
 
 // change takes in a change that was applied.
@@ -68,11 +56,11 @@ func (b *buckets) change(c bucketChange) {
 }
 
 func (b *buckets) set(c bucketChange) {
-	if _, was := b.known[c.name]; was != c.is {
+	if b.known[c.name] != c.is {
 		b.todo = append(b.todo, c)
 	}
 	if c.is {
-		b.known[c.name] = c.to
+		b.known[c.name] = true
 	} else {
 		delete(b.known, c.name)
 	}
@@ -119,7 +107,7 @@ func (s *Service) follower(batch store.Batch) {
 		case store.Stored:
 			s.republish(e)
 		case store.BucketAdded, store.BucketUpdated:
-			s.buckets.change(there(e.Bucket, *e.Settings, e.Importing))
+			s.buckets.change(there(e.Bucket, e.Importing))
 			s.rouse() // who made it may have asked another account's service
 		case store.BucketRemoved:
 			s.buckets.change(bucketChange{name: e.Bucket})
@@ -129,9 +117,7 @@ func (s *Service) follower(batch store.Batch) {
 }
 
 // there is a bucket that is there. One that is being imported is not yet, for those who do not ask the store.
-func there(name string, settings command.Settings, importing bool) bucketChange {
-	return bucketChange{name, !importing, jetstream.NewRepublication(name, settings)}
-}
+func there(name string, importing bool) bucketChange { return bucketChange{name, !importing} }
 
 // list lists the buckets, if that is to be done.
 func (s *Service) list() {
@@ -159,7 +145,7 @@ func (s *Service) allBuckets() (list []bucketChange, err error) {
 			info, err := s.store.Bucket(name)
 			switch {
 			case err == nil:
-				list = append(list, there(name, info.Settings, info.Importing))
+				list = append(list, there(name, info.Importing))
 			case err != store.NoBucket: // else it went meanwhile
 				return nil, err
 			}

@@ -29,7 +29,7 @@ func TestAnImport(t *testing.T) {
 	r.expect(`{"bucket":"app","revision":0,"cluster_revision":1}`, "bucket.import_begin.app", importConfig)
 	r.expect(`{"bucket":"app","revision":7,"cluster_revision":3}`, "bucket.import_entries.app", importOf("app", 0,
 		command.ImportEntry{Key: "k", Sequence: 3, Value: []byte("v"), Time: 1e9},
-		command.ImportEntry{Key: "k", Sequence: 7, Value: []byte("w"), Time: 2e9}))
+		command.ImportEntry{Key: "k", Sequence: 7, Value: []byte("w"), Time: 2e9, Header: []byte("NATS/1.0\r\nA: b\r\nA: c\r\n\r\n")}))
 	r.expect(`{"bucket":"app","revision":7,"cluster_revision":1,"again":true}`, "bucket.import_begin.app", importConfig)
 	r.expect(`{"type":"io.raftbus.kv.v1.bucket_import_entries_response","error":{"code":409,"err_code":30005,"description":"wrong revision: bucket app has reached revision 7","current_revision":7}}`,
 		"bucket.import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 3}))
@@ -106,6 +106,9 @@ func TestBadImports(t *testing.T) {
 		{BadRequest, "import_entries.app", string(command.Command{Import: &command.Import{Bucket: "app", Last: math.MaxUint64}}.Encode())},
 		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 2}, command.ImportEntry{Key: "k", Sequence: 2})},
 		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k"})},
+		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Op: command.Delete, Header: []byte("NATS/1.0\r\nX: y\r\n\r\n")})},
+		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Header: []byte("NATS/1.0\r\nKV-Operation: DEL\r\n\r\n")})},
+		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Header: []byte("NATS/1.0\r\nX: y")})},
 		{BadKey, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "a.*", Sequence: 1})},
 		{TooLarge, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Value: make([]byte, 1<<20-busReserveBytes+1)})},
 		{NoBucket, "import_sums.b", ""},

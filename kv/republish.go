@@ -3,13 +3,14 @@ package kv
 import (
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
 // Entries of buckets that say so are published again, under another subject, by the leader when it has applied them, in the first account, whose
 // clients alone may have it so (jetstream.RepublishElsewhere). It may be lost: what a leader had not sent when it ended, or what the bus
-// would not take in time, is not sent. It may come twice: what a new leader applies is sent, also if the one before had sent it.
+// would not take in time, is not sent. Where to is part of the log (store.Event). It may come twice: what a new leader applies is sent, also if the one before had sent it.
 
 const (
 	// republishMax and republishBytesMax bound what waits to be published again.
@@ -20,10 +21,36 @@ const (
 	republishSubjectMax = 3 << 10
 )
 
+// republication is a bucket's, as it was made of what the settings say.
+type republication struct {
+	of command.Republish
+	to *jetstream.Republication
+}
+
+// republicationsMax bounds how many are remembered.
+const republicationsMax = 1_024
+
+// republication is where an entry is to be published again; nil if nowhere. On the node's goroutine.
+func (s *Service) republication(e *store.Event) *jetstream.Republication {
+	if e.Republish == nil || !s.first() {
+		return nil
+	}
+	known, is := s.republications[e.Bucket]
+	if is && known.of == *e.Republish {
+		return known.to
+	}
+	if len(s.republications) >= republicationsMax {
+		clear(s.republications)
+	}
+	to := jetstream.NewRepublication(e.Bucket, command.Settings{Republish: e.Republish})
+	s.republications[e.Bucket] = republication{*e.Republish, to}
+	return to
+}
+
 // republish passes an entry on to be published again, on the node's goroutine.
 func (s *Service) republish(e *store.Event) {
-	to := s.buckets.republication(e.Bucket)
-	if to == nil || !s.first() {
+	to := s.republication(e)
+	if to == nil {
 		return
 	}
 	subject, m, matches := to.Message(e.Entry, e.Previous)

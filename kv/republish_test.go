@@ -12,6 +12,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // What would be an order to nodes or to NATS is not published again: a bucket that says so is refused as far as that can be told from its
@@ -46,17 +47,44 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 
 // What finds no room leaves none taken: once the bus has taken what waits, entries are published again as before.
 func TestWhatIsNotPublishedAgainTakesNoRoom(t *testing.T) {
-	to := jetstream.NewRepublication("app", command.Settings{Republish: &command.Republish{Source: ">", Destination: "again.>"}})
 	s := &Service{
 		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler), republished: make(chan *nats.Msg, 1),
-		buckets: buckets{known: map[string]*jetstream.Republication{"app": to}},
+		republications: map[string]republication{},
 	}
-	entry := store.Event{Kind: store.Stored, Bucket: "app", Entry: store.Entry{Key: "k", Sequence: 1, Value: []byte("v")}}
+	again := &command.Republish{Source: ">", Destination: "again.>"}
+	entry := store.Event{Kind: store.Stored, Bucket: "app", Republish: again, Entry: store.Entry{Key: "k", Sequence: 1, Value: []byte("v")}}
 	for range 3 {
 		s.republish(&entry)
 	}
 	require.EqualValues(t, 2, s.republishDrops.Load())
 	require.EqualValues(t, (<-s.republished).Size(), s.republishing.Load())
+}
+
+// Where an entry is published again follows from the log, and not from what this leader has looked up: one that was elected just now, and has
+// listed no bucket, publishes what it applies, and each where its bucket said at that place.
+func TestWhatIsAppliedBeforeTheBucketsAreListedIsPublishedAgain(t *testing.T) {
+	r := newRig(t, nil)
+	r.service.Withhold(true)
+	r.node.lead(true)
+	sub, err := r.client.SubscribeSync("again.>")
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	to := func(destination string) command.Settings {
+		return command.Settings{History: 1, Republish: &command.Republish{Source: ">", Destination: "again." + destination + ".>"}}
+	}
+	write := command.Command{Write: &command.Write{Bucket: "app", Key: "k", Value: []byte("v")}}
+	for _, c := range []command.Command{
+		{AddBucket: &command.AddBucket{Name: "app", Settings: to("one")}}, write, write,
+		{UpdateBucket: &command.UpdateBucket{Name: "app", Settings: to("two")}}, write,
+		{RemoveBucket: &command.RemoveBucket{Name: "app"}},
+	} {
+		require.NoError(t, r.node.Propose(c.Encode(), func(any, rpc.EntryID) {}))
+	}
+	for _, want := range []string{"again.one.$KV.app.k", "again.one.$KV.app.k", "again.two.$KV.app.k"} {
+		m, err := sub.NextMsg(5 * time.Second)
+		require.NoError(t, err)
+		require.Equal(t, want, m.Subject)
+	}
 }
 
 // F11: NATS ends the connection of who sends a line that is too long, and a leader would answer nobody any more.

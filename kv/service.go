@@ -124,7 +124,8 @@ type Service struct {
 	probes  chan todo
 	buckets buckets
 
-	reflects       atomic.Pointer[moment] // what was applied last
+	reflects       atomic.Pointer[moment]   // what was applied last
+	republications map[string]republication // by bucket; of who applies
 	republished    chan *nats.Msg
 	republishing   atomic.Int64 // bytes in it
 	republishDrops atomic.Uint64
@@ -192,11 +193,11 @@ func New(o Options) (*Service, error) {
 		session:     session{number: rand.IntN(sessionsMax)}, // a process before this one most likely had others
 		lookEvery:   o.lookEvery,
 		expiryWait:  o.expiryWait,
-		republished: make(chan *nats.Msg, republishMax),
-		buckets:     buckets{known: map[string]*jetstream.Republication{}},
-		wake:        make(chan struct{}, 1),
-		elected:     make(chan struct{}, 1),
-		stop:        make(chan struct{}),
+		republished: make(chan *nats.Msg, republishMax), republications: map[string]republication{},
+		buckets: buckets{known: map[string]bool{}},
+		wake:    make(chan struct{}, 1),
+		elected: make(chan struct{}, 1),
+		stop:    make(chan struct{}),
 	}
 	plain := *s.protocol
 	plain.Domain = ""

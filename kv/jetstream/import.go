@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
@@ -50,4 +51,14 @@ func ImportMessage(bucket, subject string, header map[string][]string, data []by
 		e.Rollup = command.RollupBucket
 	}
 	return e, nil
+}
+
+// ImportFits reports whether an entry's headers are as ImportMessage writes them, and say what its op says: gets go by the op, and watchers are
+// sent the headers as they are.
+func ImportFits(e *command.ImportEntry) bool {
+	if len(e.Header) == 0 {
+		return true
+	}
+	header := parseBlock(e.Header)
+	return bytes.Equal(block(header), e.Header) && Request{Header: header}.op() == e.Op
 }

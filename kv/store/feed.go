@@ -29,6 +29,8 @@ type Event struct {
 	// Next is the sequence of the next newer entry that the key had when one was removed, or was about to get; 0: none.
 	Next     uint64
 	Settings *command.Settings // of a bucket added or updated
+	// Republish says where what was stored is to be published again, by the settings as they were then; nil: nowhere.
+	Republish *command.Republish
 	// Importing says that the bucket is being imported: what is stored in it is not new.
 	Importing bool
 	Consumer  *Consumer
@@ -106,6 +108,9 @@ func (e *events) stored(b *bucket, r *entryRecord, previous uint64) {
 	}
 	event := e.add(Stored, b)
 	event.Entry, event.Previous = r.entry(b.stats.sequence), previous
+	if !b.record.importing {
+		event.Republish = b.record.settings.Republish
+	}
 	if event.Entry.Value == nil {
 		event.Entry.Value = []byte{}
 	}
