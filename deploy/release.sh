@@ -38,7 +38,8 @@ cp LICENSE README.md CHANGELOG.md SECURITY.md "$work/common"
 cp -r docs "$work/common"
 mkdir "$work/common/deploy"
 cp -r deploy/{systemd,kubernetes,monitoring} "$work/common/deploy" # where the guides link to
-cp --parents ARCHITECTURE.md kv/ERRORS.md cmd/raftbus/admin/ERRORS.md cmd/raftbus/backup/FORMAT.md "$work/common"
+cp --parents ARCHITECTURE.md kv/{ERRORS.md,jetstream/doc.go,store/DESIGN.md} cmd/raftbus/{admin/ERRORS.md,backup/FORMAT.md,observe/stats.go} \
+  test/{compare/main.go,sim/DESIGN.md,sim/BUGS.md,mutants/CATALOGUE.md} "$work/common"
 
 for platform in "${platforms[@]}"; do
   name=raftbus-$version-${platform/\//-}

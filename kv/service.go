@@ -32,8 +32,8 @@ type Options struct {
 	// Lane is a faster way over Conn; nil: there is none.
 	Lane Lane
 
-	// Listens is where a node can be seen to listen, at one of a few times that it did; Peers are the other members. nil: who else listens is not
-	// looked at before a planned move (AwaitAlone).
+	// Listens is the subject on which it can be seen that a node listens, in one of its sessions; Peers are the other members. Both nil: who else
+	// listens is not looked at before a planned move (AwaitAlone).
 	Listens func(node string, session int) string
 	Peers   func() []string
 

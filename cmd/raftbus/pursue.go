@@ -22,7 +22,7 @@ type goal interface {
 	took(s step)
 }
 
-// step is a request to make, or something to wait for. None of both: all is done.
+// step is a request to make, or something to wait for. Neither: all is done.
 type step struct {
 	op       string
 	body     any

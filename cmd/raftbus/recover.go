@@ -22,7 +22,7 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-const recoverHelp = `Make what one node still has a new cluster, when the others are lost for good and too few are
+const recoverHelp = `Turn what one node still holds into a new cluster, when the others are lost for good and too few are
 left for a quorum. Stop the node first. If a quorum can come back, start it instead: nothing is
 lost then. If several nodes are left, take the one that has most (LAST ENTRY, of the highest term).
 
@@ -38,7 +38,8 @@ this one answers. Revisions go on --skip higher, so that no revision that was gi
 The old log stays in the folder, under another name, and the identity file keeps what was done.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
 
-The exit code is 4 when the node runs, 8 when the answer is no.`
+The exit code is 3 when DIR is no data folder, 4 when the node runs or another command was begun in the
+folder, 8 when the answer is no.`
 
 const recoverExamples = `  raftbus recover --dir data/n1 --id n1 --dry-run
   raftbus recover --dir data/n1 --id n1

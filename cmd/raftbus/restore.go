@@ -39,7 +39,7 @@ not given again, so that no client takes a new value for one it has seen. Nothin
 The folder must be empty. The old cluster and the new one are strangers: nodes of one refuse those
 of the other, and a node does not start under a prefix where the other answers.
 
-The exit code is 4 when the folder is not empty.`
+The exit code is 3 when FILE is not there, 4 when the folder is not empty, 8 when FILE is an increment.`
 
 const restoreExamples = `  raftbus restore monday.rbb --dir data/n1 --id n1
   raftbus node --id n1 --members n1 --dir data/n1 --auth-dir auth/nodes/n1

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,14 +28,20 @@ func TestAKeyThatIsWrittenAgainIsNeverMissing(t *testing.T) {
 		require.NoError(t, err)
 	}
 	<-js.PublishAsyncComplete()
+	status, err := kv.Status(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, keys, status.Values(), "all were written")
 	writing, stop := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
+	var written atomic.Int64
 	for _, key := range []string{"k0", "k1500", "k2999"} {
 		other, err := client(t, c.Connect(), "raftbus").KeyValue(t.Context(), "app")
 		require.NoError(t, err)
 		writers.Go(func() {
 			for writing.Err() == nil {
-				_, _ = other.Put(writing, key, []byte("w"))
+				if _, err := other.Put(writing, key, []byte("w")); err == nil {
+					written.Add(1)
+				}
 			}
 		})
 	}
@@ -55,4 +62,5 @@ func TestAKeyThatIsWrittenAgainIsNeverMissing(t *testing.T) {
 			require.Contains(t, listed, key)
 		}
 	}
+	require.Greater(t, written.Load(), int64(rounds), "keys were written all the while")
 }

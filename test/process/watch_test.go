@@ -45,7 +45,7 @@ func (w *witness) reset() {
 func (w *witness) state() (count int, silence time.Duration, disorder string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.revisions), w.silence, w.disorder
+	return len(w.revisions), max(w.silence, time.Since(w.last)), w.disorder // that one hears nothing any more is silence too
 }
 
 // witnesses begin to watch the bucket w, over several connections.

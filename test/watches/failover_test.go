@@ -53,7 +53,7 @@ func (f *follower) take(e jetstream.KeyValueEntry) {
 func (f *follower) state() (count int, wrong string, silence time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.got), f.wrong, f.silence
+	return len(f.got), f.wrong, max(f.silence, time.Since(f.last)) // that one hears nothing any more is silence too
 }
 
 func (f *follower) restart() {

@@ -560,10 +560,13 @@ func TestALeafNodeNeedsCredentials(t *testing.T) {
 	t.Cleanup(nc.Close)
 	heard := (&listener{}).on(r.connect(r.credentials()["nodes/n2/peers"]), "raftbus.rpc.n2.>")
 	admin := (&listener{}).on(r.connect(r.credentials()["nodes/n2/clients"]), "raftbus.admin.>")
-	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	anybody := (&listener{}).on(r.connect(r.credentials()["nodes/n2/clients"]), "raftbus.kv.>")
+	require.Eventually(t, func() bool {
 		require.NoError(t, nc.Publish("raftbus.rpc.n2.n1.RequestVote", nil))
 		require.NoError(t, nc.Publish("raftbus.admin.transfer", nil))
-	}
+		require.NoError(t, nc.Publish("raftbus.kv.put.app.k", nil))
+		return len(anybody.all()) > 20
+	}, 10*time.Second, 10*time.Millisecond, "the leaf node is connected, and may do what anybody may")
 	require.Empty(t, heard.all())
 	require.Empty(t, admin.all())
 }
