@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -88,12 +89,12 @@ func (s *Service) get(c *call) (plan, *failure) {
 
 // history tells a key's entries, the oldest first, as many as fit in a reply.
 func (s *Service) history(c *call) (plan, *failure) {
-	page := historyRequest{Limit: historyMax}
+	page := historyRequest{Limit: command.HistoryMax}
 	if f := c.json(&page, pageBytesMax); f != nil {
 		return plan{}, f
 	}
-	if page.Limit < 1 || page.Limit > historyMax {
-		return plan{}, BadRequest.says("limit must be 1 to %d, and is %d", historyMax, page.Limit)
+	if page.Limit < 1 || page.Limit > command.HistoryMax {
+		return plan{}, BadRequest.says("limit must be 1 to %d, and is %d", command.HistoryMax, page.Limit)
 	}
 	filter, err := subject.Parse(c.key)
 	if err != nil {

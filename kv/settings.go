@@ -25,15 +25,8 @@ type settings struct {
 	ReadOnly        bool              `json:"read_only,omitempty"`
 }
 
-// Bounds of a bucket's settings.
-const (
-	historyMax       = 64
-	settingsBytesMax = 64 << 10 // as JSON
-	descriptionMax   = 4 << 10
-	metadataBytesMax = 16 << 10
-	ttlMin           = 100 * time.Millisecond
-	markerTTLMin     = time.Second
-)
+// settingsBytesMax bounds a bucket's settings as JSON.
+const settingsBytesMax = 64 << 10
 
 // duration is a time in JSON as people write it: "90s", "1h".
 type duration time.Duration
@@ -134,12 +127,12 @@ func (s *settings) check() *failure {
 		size += len(key) + len(value)
 	}
 	switch {
-	case s.History < 1 || s.History > historyMax:
-		return BadRequest.says("history must be 1 to %d, and is %d", historyMax, s.History)
-	case len(s.Description) > descriptionMax:
-		return BadRequest.says("description may have %d bytes, and has %d", descriptionMax, len(s.Description))
-	case size > metadataBytesMax:
-		return BadRequest.says("metadata may have %d bytes in all, and has %d", metadataBytesMax, size)
+	case s.History < 1 || s.History > command.HistoryMax:
+		return BadRequest.says("history must be 1 to %d, and is %d", command.HistoryMax, s.History)
+	case len(s.Description) > command.DescriptionBytesMax:
+		return BadRequest.says("description may have %d bytes, and has %d", command.DescriptionBytesMax, len(s.Description))
+	case size > command.MetadataBytesMax:
+		return BadRequest.says("metadata may have %d bytes in all, and has %d", command.MetadataBytesMax, size)
 	}
 	return s.checkTimes()
 }
@@ -149,7 +142,7 @@ func (s *settings) checkTimes() *failure {
 		name  string
 		value duration
 		least time.Duration
-	}{{"ttl", s.TTL, ttlMin}, {"marker_ttl", s.MarkerTTL, markerTTLMin}, {"duplicate_window", s.DuplicateWindow, ttlMin}} {
+	}{{"ttl", s.TTL, command.TTLMin}, {"marker_ttl", s.MarkerTTL, command.MarkerTTLMin}, {"duplicate_window", s.DuplicateWindow, command.TTLMin}} {
 		if t.value != 0 && time.Duration(t.value) < t.least {
 			return BadRequest.says("%s must be %v or more, or 0s, and is %v", t.name, t.least, time.Duration(t.value))
 		}

@@ -9,6 +9,15 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/wire"
 )
 
+// Bounds of settings, whoever gives them. Those of nats-server are larger for metadata, and it has none for history.
+const (
+	HistoryMax          = 64
+	DescriptionBytesMax = 4 << 10
+	MetadataBytesMax    = 16 << 10 // names and values, in all
+	TTLMin              = 100 * time.Millisecond
+	MarkerTTLMin        = time.Second
+)
+
 // Settings are a bucket's settings. The zero value keeps one entry per key, for ever, of any size. It is written alike in
 // commands and in stored buckets; fields of newer versions are kept as they came.
 type Settings struct {

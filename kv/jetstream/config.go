@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/subject"
 )
 
@@ -78,15 +79,10 @@ type consumerLimits struct {
 	MaxAckPending     int           `json:"max_ack_pending,omitempty"`
 }
 
-// Bounds of a configuration. Those of nats-server are larger for metadata, and there is none for history.
+// What else there is of a configuration than the settings of a bucket.
 const (
-	descriptionBytesMax = 4 << 10
-	metadataBytesMax    = 16 << 10
-	historyMax          = 64
-	replicasMax         = 5
-	ageMin              = 100 * time.Millisecond
-	windowDefault       = 2 * time.Minute
-	markerTTLMin        = time.Second
+	replicasMax   = 5
+	windowDefault = 2 * time.Minute
 )
 
 // serverMetadata begins the names that nats-server adds, and clients send back.
@@ -188,10 +184,10 @@ func (c *streamConfig) checkTexts(string) *apiError {
 		size += len(name) + len(value)
 	}
 	switch {
-	case len(c.Description) > descriptionBytesMax:
-		return invalid("stream description is too long, maximum allowed is %d", descriptionBytesMax)
-	case size > metadataBytesMax:
-		return invalid("stream metadata exceeds maximum size of %d bytes", metadataBytesMax)
+	case len(c.Description) > command.DescriptionBytesMax:
+		return invalid("stream description is too long, maximum allowed is %d", command.DescriptionBytesMax)
+	case size > command.MetadataBytesMax:
+		return invalid("stream metadata exceeds maximum size of %d bytes", command.MetadataBytesMax)
 	case c.Placement != nil && c.Placement.Preferred != "":
 		return invalid("preferred server not permitted in placement")
 	}
@@ -210,8 +206,8 @@ func (c *streamConfig) checkNumbers(string) *apiError {
 		return errNegativeReplicas
 	case c.Replicas > replicasMax:
 		return invalid("maximum replicas is %d", replicasMax)
-	case c.MaxMsgsPer < 1 || c.MaxMsgsPer > historyMax:
-		return invalid("max_msgs_per_subject must be 1 to %d: it is the bucket's history", historyMax)
+	case c.MaxMsgsPer < 1 || c.MaxMsgsPer > command.HistoryMax:
+		return invalid("max_msgs_per_subject must be 1 to %d: it is the bucket's history", command.HistoryMax)
 	}
 	c.Replicas = max(c.Replicas, 1)
 	c.MaxBytes = unlimited(c.MaxBytes)
@@ -234,17 +230,17 @@ func (c *streamConfig) checkTimes(string) *apiError {
 	switch {
 	case c.MaxAge < 0:
 		return invalid("max age can not be negative")
-	case c.MaxAge > 0 && c.MaxAge < ageMin:
+	case c.MaxAge > 0 && c.MaxAge < command.TTLMin:
 		return invalid("max age needs to be >= 100ms")
 	case c.Duplicates < 0:
 		return invalid("duplicates window can not be negative")
 	case c.MaxAge > 0 && c.Duplicates > c.MaxAge:
 		return invalid("duplicates window can not be larger then max age")
-	case c.Duplicates < ageMin:
+	case c.Duplicates < command.TTLMin:
 		return invalid("duplicates window needs to be >= 100ms")
 	case c.MarkerTTL < 0:
 		return invalid("subject delete marker TTL must not be negative")
-	case c.MarkerTTL > 0 && c.MarkerTTL < markerTTLMin:
+	case c.MarkerTTL > 0 && c.MarkerTTL < command.MarkerTTLMin:
 		return invalid("subject delete marker TTL must be at least 1 second")
 	}
 	if c.MarkerTTL > 0 {
