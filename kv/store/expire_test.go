@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"math"
 	"testing"
 	"time"
@@ -142,6 +143,22 @@ func TestNextDue(t *testing.T) {
 		f.due(time.Hour, 10)
 		_, any = f.nextDue()
 		require.False(t, any)
+		f.close()
+	})
+}
+
+// What comes with a snapshot expires too, also where somebody has asked for what is over in the state before (F24).
+func TestWhatASnapshotBringsExpires(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		from, f := open(t, fresh()), open(t, fresh())
+		from.at(time.Second, addBucket("app", command.Settings{AllowTTL: true}), putTTL("app", "k", time.Minute))
+		_, any := f.nextDue()
+		require.False(t, any)
+		require.NoError(t, f.store.Restore(bytes.NewReader(streamOf(t, from.store))))
+		require.Equal(t, []command.ExpireItem{{Bucket: "app", Incarnation: 1, Sequence: 1, Key: "k"}}, f.due(61*time.Second, 10))
+		_, any = f.nextDue()
+		require.True(t, any)
+		from.close()
 		f.close()
 	})
 }
