@@ -1,0 +1,115 @@
+package main
+
+// What is left of a cluster, or comes from a backup, goes on as a new one.
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/backup"
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+)
+
+// oldBackup opens a backup that lies here.
+func oldBackup(t *testing.T) *backup.File {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("testdata", "commands-2.rbb"))
+	require.NoError(t, err)
+	file, err := backup.Open(bytes.NewReader(raw))
+	require.NoError(t, err)
+	return file
+}
+
+// leftOver is the folder of a node that restored a backup, took part in later terms than that of its last entry, and whose log holds two
+// buckets that are not applied.
+func leftOver(t *testing.T) (dir string, begun node.Succession, term rpc.Term) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "n1")
+	begun, err := restore(oldBackup(t), dir, "n1", 0)
+	require.NoError(t, err)
+	log, err := openLog(filepath.Join(dir, "wal"))
+	require.NoError(t, err)
+	term = begun.Term + 5
+	b := wal.Batch{HardState: &rpc.HardState{Term: term}}
+	for i, bucket := range []string{"the-one", "the-other"} {
+		c := command.Command{AddBucket: &command.AddBucket{Name: bucket}}
+		b.Entries = append(b.Entries, rpc.Entry{Index: begun.Index + 1 + rpc.Index(i), Term: begun.Term + 1, Kind: rpc.EntryCommand, Time: 1, Data: c.Encode()})
+	}
+	require.NoError(t, log.Append(b))
+	require.NoError(t, log.Close())
+	return dir, begun, term
+}
+
+// recovered gives the command, and returns what it did.
+func recovered(t *testing.T, dir string) (done node.Succession) {
+	t.Helper()
+	var out bytes.Buffer
+	require.NoError(t, execute(t, t.Context(), &out, "recover", "--dir", dir, "--id", "n1", "--yes", "--skip", "100", "--json"))
+	require.NoError(t, json.Unmarshal(out.Bytes(), &done))
+	return done
+}
+
+// The new cluster's term is one that nobody was in who was heard of, and not only later than that of the last entry: whoever voted in it would
+// be in two clusters' terms at a time (D3).
+func TestRecoveredInALaterTermThanWasKnown(t *testing.T) {
+	dir, begun, term := leftOver(t)
+	done := recovered(t, dir)
+	require.Equal(t, term+1, done.Term)
+	require.Equal(t, begun.Index+3, done.Index)
+	require.Equal(t, begun.Revision+2, done.Revision)
+	require.Equal(t, begun.Revision, done.Certain)
+}
+
+// Broken off after the state went on, the command tells the revision that was recovered, and not the one after those that are left out.
+func TestRecoverGoesOnAfterTheStateDid(t *testing.T) {
+	dir, begun, term := leftOver(t)
+	folder, state, err := openToSucceed(dir, "n1")
+	require.NoError(t, err)
+	at := node.After(begun.Index+2, term)
+	plan, err := folder.Plan(node.Succession{Kind: node.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
+	require.NoError(t, err)
+	require.NoError(t, replay(folder, state, plan.Index-1))
+	require.NoError(t, state.Succeed(at, plan.Skip))
+	require.NoError(t, errors.Join(state.Close(), folder.Close()))
+	require.Equal(t, begun.Revision+2, recovered(t, dir).Revision)
+}
+
+// A log with an entry that cannot be read is recovered up to it, and who asks is told what is lost.
+func TestRecoverOfADamagedLog(t *testing.T) {
+	dir, begun, _ := leftOver(t)
+	segments, err := filepath.Glob(filepath.Join(dir, "wal", "*.wal"))
+	require.NoError(t, err)
+	for _, name := range segments {
+		raw, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(name, bytes.Replace(raw, []byte("the-other"), []byte("the-0ther"), 1), 0o600))
+	}
+	text, code := said("recover", "--dir", dir, "--id", "n1", "--dry-run", "--json")
+	require.Equal(t, exitOK, code, text)
+	var have remains
+	require.NoError(t, json.Unmarshal([]byte(text), &have), text)
+	require.Equal(t, begun.Index+2, have.Damaged)
+	require.Equal(t, begun.Revision+1, have.Revision)
+	require.Equal(t, begun.Revision+1, recovered(t, dir).Revision)
+}
+
+// A backup that holds another state than its head says is none, though its checksums fit.
+func TestRestoreOfABackupThatIsNotWhatItSays(t *testing.T) {
+	file := oldBackup(t)
+	file.Head.Revision++
+	dir := filepath.Join(t.TempDir(), "n1")
+	_, err := restore(file, dir, "n1", 0)
+	require.ErrorIs(t, err, backup.ErrBadFile)
+	_, err = node.OpenFolder(vfs.Default, dir, "n1")
+	require.ErrorIs(t, err, node.ErrUnfinished, "and no node starts with it")
+}
