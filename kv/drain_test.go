@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -112,4 +113,15 @@ func TestAForgottenSubscriptionIsGivenUp(t *testing.T) {
 		_, err := r.client.RequestWithContext(ctx, "raftbus.kv.get.app.k", nil)
 		return errors.Is(err, nats.ErrNoResponders)
 	}, 5*time.Second, 10*time.Millisecond)
+}
+
+// A Drain that nobody bounds ends all the same, when what it waits for does not.
+func TestADrainHasAnEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		ctx, cancel := bounded(context.Background())
+		defer cancel()
+		<-ctx.Done()
+		require.Equal(t, drainWait, time.Since(began))
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/store"
@@ -43,4 +44,10 @@ func TestEveryRefusalOfTheStoreHasItsError(t *testing.T) {
 
 func TestHeaderTextIsOneLine(t *testing.T) {
 	require.Equal(t, "a  b é", headerText("a\r\nb é"))
+}
+
+// What a header quotes is no other header, by the lane as by NATS's client.
+func TestHeaderOfALaneIsOfOneLineEach(t *testing.T) {
+	require.Equal(t, "NATS/1.0\r\nA: b\r\nB: c  D: e\r\n\r\n", string(headerBytes(nats.Header{"B": {"c\r\nD: e"}, "A": {"b"}})))
+	require.Nil(t, headerBytes(nats.Header{}))
 }

@@ -219,3 +219,11 @@ func TestHushIsBounded(t *testing.T) {
 	h.begin()
 	require.True(t, h.holds(&nats.Msg{Data: make([]byte, pendingBytesMax)}, func() {}), "the next hush begins empty")
 }
+
+// However far the nodes are from each other, a planned move leaves nobody unserved for long (L2).
+func TestAHushIsShortWhateverTheRoundTrip(t *testing.T) {
+	for roundTrip, want := range map[time.Duration]time.Duration{0: hushTime, 20 * time.Millisecond: 80 * time.Millisecond, time.Hour: hushMax} {
+		h := hush{lasts: hushTime, roundTrip: func() time.Duration { return roundTrip }}
+		require.Equal(t, want, h.length())
+	}
+}

@@ -184,6 +184,20 @@ func TestBusyAndFullOnlyWhenLeadershipIsShown(t *testing.T) {
 	}
 }
 
+// Of many that wait to be refused nothing is kept but where the answer goes (Q12).
+func TestWhatWaitsToBeRefusedTakesLittle(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.hold = true })
+	q, w, inbox := r.inHand("k")
+	q.msg.Data, q.work = make([]byte, 1<<20), w
+	r.service.giveUp(q, Busy.says("as a test wants"))
+	r.awaitHeld()
+	require.Empty(t, q.msg.Data)
+	require.True(t, q.work.none())
+	r.node.release()
+	requireError(t, Busy, r.answered(inbox))
+}
+
 // L9: the node took a proposal, and did not log it all the same.
 func TestWhatIsRefusedLateIsTold(t *testing.T) {
 	r := newLeader(t, nil)

@@ -87,6 +87,22 @@ func TestWhatIsAppliedBeforeTheBucketsAreListedIsPublishedAgain(t *testing.T) {
 	}
 }
 
+// What waits to be published again is bounded in bytes too: a bus that takes nothing does not fill the leader's memory.
+func TestWhatIsPublishedAgainIsBoundedInBytes(t *testing.T) {
+	s := &Service{
+		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler), republished: make(chan *nats.Msg, republishMax),
+		republications: map[string]republication{},
+	}
+	again := &command.Republish{Source: ">", Destination: "again.>"}
+	entry := store.Event{Kind: store.Stored, Bucket: "app", Republish: again, Entry: store.Entry{Key: "k", Sequence: 1, Value: make([]byte, 1<<20)}}
+	for range 2 * republishBytesMax >> 20 {
+		s.republish(&entry)
+	}
+	require.LessOrEqual(t, s.republishing.Load(), int64(republishBytesMax))
+	require.Len(t, s.republished, republishBytesMax>>20-1, "each is a little more than its value")
+	require.EqualValues(t, republishBytesMax>>20+1, s.republishDrops.Load())
+}
+
 // F11: NATS ends the connection of who sends a line that is too long, and a leader would answer nobody any more.
 func TestNothingIsPublishedAgainOnASubjectThatIsTooLong(t *testing.T) {
 	var log strings.Builder

@@ -162,6 +162,27 @@ func TestStaticRefusals(t *testing.T) {
 	require.Contains(t, string(r.ask("bucket.add.b", `{"histroy":2}`).Data), "histroy")
 }
 
+// A watch may have so many patterns and no more, however short they are (Q12).
+func TestPatternsOfAWatchAreBounded(t *testing.T) {
+	r := newLeader(t, nil)
+	var keys []string
+	for i := range watchKeysMax {
+		keys = append(keys, strconv.Itoa(i))
+	}
+	r.expectError(NoWatches, "kv.watch.app", `{"deliver":"x","keys":["`+strings.Join(keys, `","`)+`"]}`)
+	r.expectError(BadRequest, "kv.watch.app", `{"deliver":"x","keys":["`+strings.Join(append(keys, "more"), `","`)+`"]}`)
+}
+
+// W3: who watches from a revision that is gone is told so, also where it is the last one of the bucket, and not that all is well until the next.
+func TestAWatchFromTheLastRevisionThatIsGone(t *testing.T) {
+	r := newLeader(t, nil)
+	r.ask("kv.put.app.k", "v")
+	r.expectError(NoWatches, "kv.watch.app", `{"deliver":"x","from":1}`)
+	require.Contains(t, string(r.js(api+"STREAM.PURGE.KV_app", "").Data), `"purged":1`)
+	r.expectError(Compacted, "kv.watch.app", `{"deliver":"x","from":1}`)
+	r.expectError(NoWatches, "kv.watch.app", `{"deliver":"x","from":2}`)
+}
+
 func TestHistoryPurgeIdsAndTimesToLive(t *testing.T) {
 	r := newRig(t, nil)
 	r.lead()
