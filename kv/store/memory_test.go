@@ -39,6 +39,23 @@ func TestManualFlushIsTheOnlyOne(t *testing.T) {
 	goleak.VerifyNone(t, before) // though it is not closed
 }
 
+// What is applied is durable a few seconds later, however little that is: a restart does not replay what was written in hours.
+func TestWhatIsAppliedIsFlushedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(Options{Engine: memengine.New()})
+		require.NoError(t, err)
+		f := feeder{t, s}
+		for range 3 {
+			f.one(addBucket(name(int(s.Applied().Index)), command.Settings{}))
+			require.Less(t, s.Durable(), s.Applied().Index)
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			require.Equal(t, s.Applied().Index, s.Durable())
+		}
+		f.close()
+	})
+}
+
 func TestACloseThatNobodyElseCanEndDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -1,8 +1,11 @@
 package node
 
 import (
+	"cmp"
+	"io"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft"
@@ -19,4 +22,52 @@ func TestUnknownKindStopsTheNode(t *testing.T) {
 	require.ErrorContains(t, err, "kind 200")
 	require.ErrorContains(t, err, "run the version that wrote it")
 	require.Zero(t, machine.Applied())
+}
+
+// countedFS counts the files that are open to be read.
+type countedFS struct {
+	vfs.FS
+	open int
+}
+
+type countedFile struct {
+	vfs.File
+	fs *countedFS
+}
+
+func (c *countedFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := c.FS.Open(name, o...)
+	if err == nil {
+		c.open++
+		f = countedFile{f, c}
+	}
+	return f, err
+}
+
+func (f countedFile) Close() error { f.fs.open--; return f.File.Close() }
+
+// anyState is a machine that takes whatever state there is, or fails when it has read it.
+type anyState struct {
+	sum
+	fails error
+}
+
+func (m *anyState) Restore(r io.Reader) error {
+	_, err := io.Copy(io.Discard, r)
+	m.applied = rpc.EntryID{Term: 3, Index: 9}
+	return cmp.Or(m.fails, err)
+}
+
+// The file of a snapshot is closed once it is installed, or was not: its room on the disk would be free with the process only.
+func TestAnInstalledSnapshotIsClosed(t *testing.T) {
+	fs := &countedFS{FS: vfs.NewMem()}
+	r, said := newTestReceiver(fs)
+	at := rpc.EntryID{Term: 3, Index: 9}
+	r.takeAll(t, said, transfer(4, 1, at, content(100, 1), 40)...)
+	for _, fails := range []error{io.ErrShortBuffer, nil} {
+		a := &applier{machine: &anyState{fails: fails}, waiters: &waiters{}, snaps: r.snapDir, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { return false }}
+		before := fs.open
+		require.ErrorIs(t, a.install(raft.Install{Snapshot: at, Transfer: 1}), fails)
+		require.Equal(t, before, fs.open)
+	}
 }

@@ -137,6 +137,19 @@ func TestSecondSnapshotWaits(t *testing.T) {
 	require.EqualValues(t, 12, file.ID.Index)
 }
 
+// A chunk that is longer than who reads the file takes is not stored: the node could not install what it had, nor start (D1).
+func TestAChunkThatIsTooLongIsNotStored(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	at := rpc.EntryID{Term: 3, Index: 9}
+	stream := content(2*chunkBytesMax, 1)
+	require.Zero(t, r.takeAll(t, said, transfer(4, 1, at, stream, chunkBytesMax+1)...))
+	require.Empty(t, r.told())
+	r.takeAll(t, said, transfer(4, 1, at, stream, chunkBytesMax)...)
+	require.Len(t, r.told(), 1)
+	_, err := r.verify()
+	require.NoError(t, err)
+}
+
 // A stream that is not what was sent is set aside, and can be sent again.
 func TestWrongDigestIsSetAside(t *testing.T) {
 	r, said := newTestReceiver(vfs.NewMem())

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"io"
 	"log/slog"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,4 +76,38 @@ func TestAStreamOfWhichNothingMoreIsTakenInEnds(t *testing.T) {
 	}
 	installs(3, 1)
 	require.Empty(t, s.list)
+}
+
+// A peer that says nothing any more ends its stream at last: it holds a view of the state, and a place that others wait for. The core hears of it.
+func TestAStreamToWhoIsSilentIsGivenUp(t *testing.T) {
+	s := &streams{cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet(), pace: newPace(), now: time.Now}
+	s.list = []*stream{{peer: "n3", term: 4, transfer: 1, source: &source{}, cutting: true}}
+	for range streamGiveUp {
+		s.tick()
+	}
+	require.Len(t, s.list, 1)
+	s.tick()
+	require.Empty(t, s.list)
+	require.True(t, s.cutter.waits(), "to close the view")
+	require.Equal(t, []raft.Event{raft.SnapshotEnded{Peer: "n3", Term: 4}}, s.inbox.take(batch{}).completions)
+}
+
+// seen is a machine whose view tells that it was closed.
+type seen struct {
+	sum
+	closed bool
+}
+
+func (s *seen) Snapshot() (Snapshot, error)      { return s, nil }
+func (s *seen) ID() rpc.EntryID                  { return rpc.EntryID{Term: 1, Index: 5} }
+func (s *seen) WriteTo(io.Writer) (int64, error) { return 0, nil }
+func (s *seen) Close() error                     { s.closed = true; return nil }
+func (*seen) unknown(rpc.EntryID) (int64, error) { return 0, syscall.EIO }
+
+// A view that is of no use, since the log does not say of what time it is, is let go of: what it keeps the store cannot free.
+func TestAViewWithoutATimeIsClosed(t *testing.T) {
+	machine := &seen{}
+	_, err := openSource(machine, 100, machine.unknown)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.True(t, machine.closed)
 }

@@ -257,3 +257,24 @@ func TestNothingToSucceed(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnfinished)
 	require.ErrorContains(t, err, "delete the folder")
 }
+
+// The identity keeps the last successions only, or it would be too large to be read one day.
+func TestOldSuccessionsAreForgotten(t *testing.T) {
+	fs, h := waltest.New(), &heir{applied: rpc.EntryID{Term: 4, Index: 10}}
+	survivor(t, fs)
+	const count = successionsMax + 3
+	for range count {
+		f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+		require.NoError(t, err)
+		at := After(h.applied.Index, h.applied.Term)
+		_, err = f.Plan(Succession{Kind: Recovered, Term: at.Term, Index: at.Index})
+		require.NoError(t, err)
+		require.NoError(t, f.Succeed(Legacy{Heir: h, OpenLog: inlineLog(fs)}))
+		require.NoError(t, f.Close())
+	}
+	_, _, history, err := Peek(fs, "/n1")
+	require.NoError(t, err)
+	require.Len(t, history, successionsMax)
+	require.EqualValues(t, 10+count, history[successionsMax-1].Index)
+	require.EqualValues(t, 10+count-successionsMax+1, history[0].Index)
+}
