@@ -334,6 +334,10 @@ func TestNothingIsDeliveredAfterClose(t *testing.T) {
 
 // greets is a server's side that one client connects to: it is greeted, and served.
 func greets(t *testing.T, serve func(net.Conn)) (url string) {
+	return greetsSaying(t, `{"max_payload":1048576,"headers":true}`, serve)
+}
+
+func greetsSaying(t *testing.T, info string, serve func(net.Conn)) (url string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	done := make(chan struct{})
@@ -343,11 +347,20 @@ func greets(t *testing.T, serve func(net.Conn)) (url string) {
 		if err != nil {
 			return
 		}
-		fmt.Fprint(c, "INFO {\"max_payload\":1048576,\"headers\":true}\r\n")
+		fmt.Fprintf(c, "INFO %s\r\n", info)
 		serve(c)
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
 	return "nats://" + l.Addr().String()
+}
+
+// answersPings serves a client that wants no more than that.
+func answersPings(c net.Conn) {
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "PING") {
+			fmt.Fprintf(c, "PONG\r\n")
+		}
+	}
 }
 
 // fakeServer greets one client, and sends what the test has it send.
@@ -355,11 +368,7 @@ func fakeServer(t *testing.T) (url string, send func(string)) {
 	clients := make(chan net.Conn, 1)
 	url = greets(t, func(c net.Conn) {
 		clients <- c
-		for lines := bufio.NewScanner(c); lines.Scan(); {
-			if strings.HasPrefix(lines.Text(), "PING") {
-				fmt.Fprintf(c, "PONG\r\n")
-			}
-		}
+		answersPings(c)
 	})
 	var client net.Conn
 	return url, func(text string) {
@@ -505,6 +514,14 @@ func TestAConnectionThatFailedIsReset(t *testing.T) {
 			require.Equal(t, name == "failed", errors.Is(err, syscall.ECONNRESET), "%v", err)
 		})
 	}
+}
+
+// A server that takes no headers is sent none: it would end the connection, and with it all that is on its way (F11).
+func TestNoHeadersWhereTheServerTakesNone(t *testing.T) {
+	c := dialUp(t, greetsSaying(t, `{"max_payload":1048576}`, answersPings), RoleClient)
+	eventually(t, "in force", func() bool { return inForceOn(c) })
+	require.ErrorIs(t, c.PublishMsg("x", "", []byte("NATS/1.0\r\n\r\n"), nil), nats.ErrHeadersNotSupported)
+	require.NoError(t, c.PublishMsg("x", "", nil, nil))
 }
 
 // listener is a server for one client, and tells how the connection ended; nil: in order.

@@ -206,3 +206,15 @@ func TestSmallMessagesHaveRoomBehindLargeOnes(t *testing.T) {
 	require.True(t, (&pile{bytes: 1, messages: outboxMessagesMax - 1}).room(0))
 	require.False(t, (&pile{bytes: 1, messages: outboxMessagesMax}).room(0), "however small")
 }
+
+// An uncork whose cork was another connection's leaves nothing waiting, neither then nor later.
+func TestAnUncorkOfAnotherConnectionsCork(t *testing.T) {
+	near, far := socketPair(t)
+	o := newOutlet(t, near)
+	o.uncork()
+	require.NoError(t, o.write([]byte("PING 1\r\nEND\r\n")))
+	require.NoError(t, far.SetReadDeadline(time.Now().Add(soon)))
+	operations, err := readOperations(far, 0)
+	require.NoError(t, err)
+	require.Equal(t, []string{"PING 1"}, operations)
+}

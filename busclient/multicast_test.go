@@ -379,3 +379,17 @@ func TestWhatCannotGoToSeveralIsLeft(t *testing.T) {
 	require.Equal(t, []rpc.NodeID{"n2", "n4"}, left)
 	require.Empty(t, replies, "nobody is told twice")
 }
+
+// Whom a message names counts too: one that does not fit with that would go in parts, which nobody takes.
+func TestWhoIsNamedTakesRoom(t *testing.T) {
+	n1, _, _ := puppetsOfFour(t)
+	to := []rpc.NodeID{"n2", "n3", "n4"}
+	room := int(n1.bulk.MaxPayload()) - len(to)*rpc.AddresseeBytes
+	cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: make([]byte, room)}}}
+	entry := &cmd.Entries[0]
+	entry.Data = entry.Data[rpc.Size(cmd)-room:]
+	require.Equal(t, room, rpc.Size(cmd))
+	require.Empty(t, n1.MulticastAppendLog(to, 2, cmd, func(appended) {}))
+	entry.Data = append(entry.Data, 0)
+	require.Equal(t, to, n1.MulticastAppendLog(to, 2, cmd, nil))
+}

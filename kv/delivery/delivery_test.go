@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/kv/watch"
@@ -430,4 +431,16 @@ func TestMessagesThatAreNotSentAreToldOfNowAndThen(t *testing.T) {
 	n.told = n.told.Add(-tellEvery)
 	n.tell(logger, "a", errors.New("refused"))
 	require.Contains(t, log.String(), "so_far=1001")
+}
+
+// The record of a consumer that is served stays as long as that is: it keeps nothing of the message that the consumer came in, which may be
+// far larger.
+func TestARecordKeepsNothingOfWhatItCameIn(t *testing.T) {
+	message := []byte(`{"deliver_subject":"x"}, and much besides`)
+	config := message[:bytes.IndexByte(message, '}')+1]
+	r, ok := record(&store.Consumer{Bucket: "app", Name: "c", Config: config}, slog.New(slog.DiscardHandler))
+	require.True(t, ok)
+	before := string(config)
+	clear(message)
+	require.Equal(t, before, string(r.Echo.(jetstream.ConsumerEcho).Config))
 }

@@ -473,6 +473,21 @@ func TestAnswersThatWaitAreBounded(t *testing.T) {
 	require.Equal(t, DefaultLimits().AsksMax, o.hub().answers.len())
 }
 
+// Nor are more requests kept while it is counted what a consumer is to be sent.
+func TestRequestsForWhatIsCountedAreBounded(t *testing.T) {
+	o := newHost(t, 5)
+	o.put("a", "x")
+	o.consumer(Config{})
+	o.listen(true)
+	for i := range 3_000 {
+		o.peer.events = append(o.peer.events, Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: fmt.Sprint(i)})
+	}
+	o.step(o.peer)
+	c := o.hub().consumers[Ref{testBucket, "c"}]
+	require.True(t, c.opening)
+	require.Len(t, c.asks, DefaultLimits().AsksMax)
+}
+
 func TestAFullConnectionHoldsUpAndLosesNothing(t *testing.T) {
 	o := newHost(t, 64)
 	clients := []*client{o.watch(Config{Heartbeat: second}), o.watch(Config{Heartbeat: second, Filter: patterns("a")})}
