@@ -73,7 +73,9 @@ func TestRecoveredInALaterTermThanWasKnown(t *testing.T) {
 // Broken off after the state went on, the command tells the revision that was recovered, and not the one after those that are left out.
 func TestRecoverGoesOnAfterTheStateDid(t *testing.T) {
 	dir, begun, term := leftOver(t)
-	folder, state, err := openToSucceed(dir, "n1")
+	folder, err := openFolderToSucceed(dir, "n1")
+	require.NoError(t, err)
+	state, err := openState(folder)
 	require.NoError(t, err)
 	at := node.After(begun.Index+2, term)
 	plan, err := folder.Plan(node.Succession{Kind: node.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
