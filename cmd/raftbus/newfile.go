@@ -10,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
+
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // file is a file under way. Until it is whole it has a name of its own, which no other process has.
@@ -19,7 +22,8 @@ type file struct {
 	f       *os.File
 	name    string
 	written int64
-	instead bool // of the one that has the name
+	instead bool   // of the one that has the name
+	disk    vfs.FS // that names are made durable on
 }
 
 // newFile makes the file, or with - writes to the standard output.
@@ -34,7 +38,7 @@ func newFile(cmd *cobra.Command, name string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{w: bufio.NewWriterSize(f, 1<<20), f: f, name: name}, nil
+	return &file{w: bufio.NewWriterSize(f, 1<<20), f: f, name: name, disk: vfs.Default}, nil
 }
 
 // newFileInstead makes a file that takes the place of one that has its name, once it is whole. It may be read by whoever may read what this
@@ -56,7 +60,7 @@ func newFileInstead(name string) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{w: bufio.NewWriter(f), f: f, name: name, instead: true}, nil
+	return &file{w: bufio.NewWriter(f), f: f, name: name, instead: true, disk: vfs.Default}, nil
 }
 
 // isFree refuses a name that something has.
@@ -95,11 +99,7 @@ func (o *file) end(err error) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(o.f.Name()))
 	}
-	dir, err := os.Open(filepath.Dir(o.name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return wal.SyncDir(o.disk, filepath.Dir(o.name))
 }
 
 // publish gives the file its name, unless somebody took that meanwhile: a link is made of a free name only. Where a file system knows no links the

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 )
@@ -59,6 +62,43 @@ func TestAFileThatFailsIsRemoved(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, made.end(os.ErrClosed), os.ErrClosed)
 	require.Empty(t, namesIn(t, filepath.Dir(name)))
+}
+
+// What the disk does not keep is not there: a file that cannot be synced, as a pipe in its place, gets no name and is removed (K49).
+func TestAFileHasItsNameOnceItIsDurable(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "monday.rbb")
+	made, err := newFile(&cobra.Command{}, name)
+	require.NoError(t, err)
+	part := made.f.Name()
+	require.NoError(t, errors.Join(made.f.Close(), os.Remove(part), syscall.Mkfifo(part, 0o600)))
+	made.f, err = os.OpenFile(part, os.O_RDWR, 0)
+	require.NoError(t, err)
+	require.Error(t, made.end(nil))
+	require.Empty(t, namesIn(t, filepath.Dir(name)))
+}
+
+// dullDisk cannot make names durable.
+type dullDisk struct{ vfs.FS }
+
+type dullDir struct{ vfs.File }
+
+func (d dullDisk) OpenDir(name string) (vfs.File, error) {
+	dir, err := d.FS.OpenDir(name)
+	return dullDir{dir}, err
+}
+
+func (dullDir) Sync() error { return syscall.EIO }
+
+// Nor is a file made whose name the disk does not keep: whoever is told that it is there may delete what it is of (K54).
+func TestAFileIsMadeOnceItsNameIsDurable(t *testing.T) {
+	one, err := newFile(&cobra.Command{}, filepath.Join(t.TempDir(), "monday.rbb"))
+	require.NoError(t, err)
+	other, err := newFileInstead(filepath.Join(t.TempDir(), "put.svg"))
+	require.NoError(t, err)
+	for _, made := range []*file{one, other} {
+		made.disk = dullDisk{made.disk}
+		require.ErrorIs(t, made.end(nil), syscall.EIO)
+	}
 }
 
 // Only what is there is called so: a folder that cannot be looked into is another trouble.
