@@ -67,8 +67,11 @@ type receiver struct {
 	over    bool // it is not needed any more: remove it
 	wake    chan struct{}
 
+	keepFree uint64 // bytes of the disk
+
 	looked bool // for what an earlier life left
 	stage  *snapStage
+	roomy  uint64   // of the stage: up to there no look at the disk is due
 	last   snapHead // of the transfer that was begun last
 	size   uint64   // of the last transfer that is whole, in bytes
 }
@@ -78,7 +81,7 @@ type receiver struct {
 const chunksWaitMax = 2 * windowChunks
 
 func newReceiver(n *Node) *receiver {
-	return &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1)}
+	return &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1), keepFree: uint64(max(n.o.KeepFreeBytes, 0))}
 }
 
 // submit takes a chunk.
@@ -203,6 +206,7 @@ func (r *receiver) look() error {
 
 func (r *receiver) begin(head snapHead) error {
 	r.drop()
+	r.roomy = 0
 	r.last = head
 	stage, err := createStage(r.fs, r.path(snapIncoming), head)
 	if err == nil {
@@ -222,6 +226,9 @@ func (r *receiver) store(c *rpc.InstallSnapshotCommand) (whole bool, err error) 
 		return false, nil // the one before is being installed (K31)
 	}
 	if c.Offset == r.stage.next && len(c.Data) > 0 {
+		if err := r.room(); err != nil {
+			return false, err
+		}
 		if err := r.stage.add(c.Data); err != nil {
 			return false, err
 		}
@@ -230,6 +237,23 @@ func (r *receiver) store(c *rpc.InstallSnapshotCommand) (whole bool, err error) 
 		return false, nil
 	}
 	return true, r.stage.finish(c.Digest, c.Configuration)
+}
+
+// roomEvery is how much of a stream is stored between two looks at what the disk has free.
+const roomEvery = 1 << 20
+
+// room refuses what would take the room that the log and the state machine need to go on: both end the node once the disk is full, and
+// nobody would remove what was received (F21).
+func (r *receiver) room() error {
+	if r.keepFree == 0 || r.stage.next < r.roomy {
+		return nil
+	}
+	usage, err := r.fs.GetDiskUsage(r.dir)
+	if err == nil && usage.AvailBytes < r.keepFree {
+		return fmt.Errorf("%d MiB of the disk are free, and %d are to be left: make room", usage.AvailBytes>>20, r.keepFree>>20)
+	}
+	r.roomy = r.stage.next + roomEvery // what cannot be told is found out by writing
+	return nil
 }
 
 // finished gives the whole snapshot its name, and tells the core.

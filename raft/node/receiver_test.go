@@ -94,6 +94,26 @@ func TestChunksAreNotMixed(t *testing.T) {
 	require.Empty(t, r.told())
 }
 
+// A snapshot leaves the disk what the log and the state machine need to go on: without that the transfer is given up, and what was written is
+// removed (F21).
+func TestASnapshotLeavesRoom(t *testing.T) {
+	fs := vfs.NewMem()
+	free := func(n uint64) { fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: n, TotalBytes: 1 << 30}) }
+	free(100)
+	r, said := newTestReceiver(fs)
+	r.keepFree = 100
+	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(3<<20, 1), 1<<17)
+	require.EqualValues(t, 1<<17, r.takeAll(t, said, list[0]))
+	free(99)
+	require.EqualValues(t, 1<<20, r.takeAll(t, said, list[1:8]...), "the disk is looked at now and then")
+	require.Zero(t, r.takeAll(t, said, list[8]))
+	require.False(t, r.exists(snapIncoming))
+	require.Zero(t, r.takeAll(t, said, list[0]), "nothing is written")
+	free(100)
+	r.takeAll(t, said, list...)
+	require.Len(t, r.told(), 1, "with room again it is taken")
+}
+
 // While a snapshot is being installed the sender hears that this gets on, and so does who sends the next one, which waits for it.
 func TestHowFarAnInstallIsIsSaid(t *testing.T) {
 	r, said := newTestReceiver(vfs.NewMem())

@@ -141,7 +141,7 @@ func (r *Replica) openLog(context.Context) (err error) {
 	return nil
 }
 
-// storeReserveBytes is what the log leaves free on the disk: as much as the store may have in memory to be flushed. With less
+// storeReserveBytes is what the log, and snapshots that are received, leave free on the disk: as much as the store may have in memory to be flushed. With less
 // than that free, writes are refused as 'full' and reads go on (F21).
 const storeReserveBytes = 48 << 20
 
@@ -188,7 +188,7 @@ func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, 
 func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
 		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: r.store, Logger: r.logger,
-		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return r.deaf() != "" },
+		KeepLogBytes: r.o.KeepLogBytes, KeepFreeBytes: storeReserveBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return r.deaf() != "" },
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
 		Config:   r.config,
