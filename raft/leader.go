@@ -195,6 +195,9 @@ func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries
 	p.note(c.now, len(entries))
 	if !p.replicating {
 		p.waiting = true
+		if len(entries) > 0 {
+			p.tries = min(p.tries+1, probesMax)
+		}
 		return
 	}
 	bytes := 0
@@ -260,7 +263,7 @@ func (c *Core) returned(m rpc.Message) {
 	case *rpc.HeartbeatReturn:
 		p.read = max(p.read, ret.Read)
 		c.confirmReads()
-		c.noticeLoss(p, ret.Last)
+		c.noticeLast(p, ret.Last)
 	case *rpc.InstallSnapshotReturn:
 		c.snapshotReturned(p, m, ret)
 	case *rpc.TimeoutNowReturn:
@@ -292,10 +295,14 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 	p.next = max(p.match+1, min(next, ret.Prev))
 }
 
-// noticeLoss: an AppendLog sent some time ago is not in the peer's log, so it was lost on the way.
-func (c *Core) noticeLoss(p *progress, last rpc.Index) {
-	if p.replicating && last < p.next-1 && c.now-p.sent > 2*uint64(c.ticks.Heartbeat) {
+// noticeLast takes how far a peer's log is known to match, by itself: that attests nothing, but an AppendLog sent some time ago that is not
+// in it was lost on the way, and one that is need not be sent again.
+func (c *Core) noticeLast(p *progress, last rpc.Index) {
+	switch {
+	case p.replicating && last < p.next-1 && c.now-p.sent > 2*uint64(c.ticks.Heartbeat):
 		p.probe()
+	case !p.replicating && p.waiting && last >= p.next && last <= c.log.last:
+		p.arrived(last)
 	}
 }
 
@@ -356,7 +363,7 @@ func (c *Core) heartbeat() {
 		if stalled {
 			p.probe() // the answers were lost, or the disk is slow: ask again, one message at a time
 		}
-		if !p.replicating && c.now-p.sent >= uint64(c.ticks.Heartbeat) {
+		if !p.replicating && c.now-p.sent >= p.again(c.ticks.Heartbeat) {
 			p.waiting = false
 		}
 	}

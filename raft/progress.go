@@ -10,6 +10,7 @@ type progress struct {
 	match, next rpc.Index
 	replicating bool
 	waiting     bool // probing: an AppendLog is unanswered
+	tries       int  // probing: how many with entries were, since an answer came
 	loading     bool // entries are being read from the disk for it
 	stuck       bool // the log no longer holds what it needs
 	connected   bool
@@ -41,7 +42,7 @@ func (p *progress) probe() {
 	if p.replicating {
 		p.next = p.match + 1
 	}
-	p.replicating, p.waiting, p.loading = false, false, false
+	p.replicating, p.waiting, p.tries, p.loading = false, false, 0, false
 	p.flying, p.flyingBytes = p.flying[:0], 0
 	p.told = min(p.told, p.match)
 }
@@ -59,6 +60,19 @@ func (p *progress) landed(match rpc.Index) {
 		p.next, p.loading = match+1, false // what is being loaded is behind that: its Loaded will be ignored (K62)
 	}
 	p.replicating, p.waiting = true, false
+}
+
+// probesMax bounds how long a probe waits for its answer: eight heartbeats.
+const probesMax = 4
+
+// again is after how many ticks entries are sent again to which no answer came, twice as many each time: over a slow way they may not have
+// arrived yet, and what is sent again and again keeps all else from arriving.
+func (p *progress) again(heartbeat int) uint64 { return uint64(heartbeat) << max(p.tries-1, 0) }
+
+// arrived: what is being probed, and all up to last, is in the peer's log, so the answer is lost or on its way. What comes after it is
+// sent, and not the same again; the answer to that attests both.
+func (p *progress) arrived(last rpc.Index) {
+	p.next, p.waiting, p.tries, p.loading = last+1, false, 0, false // what is being loaded is behind that (K62)
 }
 
 // ready reports whether another AppendLog may leave now.

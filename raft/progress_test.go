@@ -135,3 +135,64 @@ func TestTogetherAllAreToldOfACommitAtOnce(t *testing.T) {
 	require.Equal(t, []*rpc.CommitLogCommand{want, want}, sent)
 	require.Empty(t, only[*rpc.CommitLogCommand](s.ack("n3", 4).Send))
 }
+
+// slow is a leader of three entries that n3 has, of which n2 was sent the last two again, since no answer came.
+func slow(t *testing.T) *solo {
+	s := established(t, 1)
+	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}, {Ticket: 2}}})
+	s.synced()
+	s.ack("n3", 3)
+	s.turn(Failed{"n2", rpc.MethodAppendLog})
+	s.awaitEntries()
+	return s
+}
+
+// awaitEntries lets time pass, in which n3 answers, until n2 is sent entries, and returns how many ticks that took.
+func (s *solo) awaitEntries() (ticks uint64) {
+	for {
+		ticks++
+		out := s.turn(Tick{})
+		for _, m := range to("n2", out.Send) {
+			if cmd, is := m.(*rpc.AppendLogCommand); is && len(cmd.Entries) > 0 {
+				return ticks
+			}
+		}
+		s.hear("n3", s.hard.Term, &rpc.HeartbeatReturn{Last: s.log.last})
+		require.Equal(s.t, Leader, s.role)
+		require.Less(s.t, ticks, uint64(10_000))
+	}
+}
+
+// Over a slow way entries take longer than a heartbeat. They are not sent again with each, which would keep all else from arriving, but
+// after twice as long each time, and after eight at most: a loss costs no more.
+func TestWhatIsNotAnsweredIsSentAgainLessAndLess(t *testing.T) {
+	s := slow(t)
+	for _, wait := range []uint64{1, 2, 4, 8, 8} {
+		require.Equal(t, wait*uint64(s.Core.ticks.Heartbeat), s.awaitEntries())
+	}
+}
+
+// A heartbeat's answer says that what is being probed has arrived: it is not sent again, whenever its own answer comes, and what follows is.
+func TestWhatHasArrivedIsNotSentAgain(t *testing.T) {
+	s := slow(t)
+	require.Equal(t, rpc.Index(3), s.log.last)
+	out := s.hear("n2", s.hard.Term, &rpc.HeartbeatReturn{Last: 3})
+	sent := only[*rpc.AppendLogCommand](out.Send)
+	require.Len(t, sent, 1)
+	require.Equal(t, &rpc.AppendLogCommand{Prev: s.log.lastID(), Commit: s.commit}, sent[0], "nothing but what has its answer attest it")
+	require.Equal(t, rpc.Index(1), s.office.peers["n2"].match, "a heartbeat attests nothing")
+	out = s.hear("n2", s.hard.Term, &rpc.HeartbeatReturn{Last: 9})
+	require.Empty(t, only[*rpc.AppendLogCommand](out.Send), "of a log that this leader has not")
+	s.ack("n2", 3)
+	require.Equal(t, rpc.Index(3), s.office.peers["n2"].match)
+	require.True(t, s.office.peers["n2"].replicating)
+}
+
+// While entries are read from the disk for a place, the peer may turn out to be beyond it: that ends the wait for them (K62).
+func TestK62WhatIsLoadedForAPlaceThatIsPassedIsNotWaitedFor(t *testing.T) {
+	s := behind(t)
+	s.turn(Failed{"n2", rpc.MethodAppendLog}) // of what was sent before
+	out := s.hear("n2", 2, &rpc.HeartbeatReturn{Last: 5})
+	require.Len(t, out.Loads, 1)
+	require.Equal(t, rpc.Index(6), out.Loads[0].From)
+}
