@@ -102,3 +102,18 @@ func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {
 		require.True(t, only[*rpc.RequestVoteReturn](s.hear(id, 2, ask).Send)[0].Granted, "it refused this node: it is no rival")
 	}
 }
+
+// Who has just given its vote gives no pre-vote to another: that one would end the new leader's term as it begins (F5).
+func TestAVoteJustGivenIsNotUndone(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.hear("n2", 2, &rpc.RequestVoteCommand{})
+	s.synced()
+	wins := func() bool {
+		out := s.hear("n3", 3, &rpc.RequestVoteCommand{PreVote: true})
+		return only[*rpc.RequestVoteReturn](out.Send)[0].Granted
+	}
+	s.tickFor(s.Core.ticks.QuickMax - 1)
+	require.False(t, wins())
+	s.tickFor(1)
+	require.True(t, wins())
+}

@@ -93,6 +93,17 @@ func TestK17WhatMatchedIsForgottenByWhoStands(t *testing.T) {
 	require.Equal(t, rpc.Index(1), s.commit)
 }
 
+// A CommitLog is sent once. An AppendLog that comes twice, or late, unlearns nothing that the commit could be held against.
+func TestK17WhatMatchedNeverFalls(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	first := &rpc.AppendLogCommand{Entries: run(1, 1)}
+	s.hear("n2", 1, first)
+	s.hear("n2", 1, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}, Entries: run(2, 1, 1)})
+	s.hear("n2", 1, first)
+	s.hear("n2", 1, &rpc.CommitLogCommand{Commit: 3})
+	require.Equal(t, rpc.Index(3), s.commit)
+}
+
 func TestK18RefusalsAndOldAcksCommitNothing(t *testing.T) {
 	s := lead(t, start(rpc.HardState{Term: 1}, 1, 1))
 	s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 3, Match: 3, Hint: rpc.EntryID{Term: 2, Index: 3}})

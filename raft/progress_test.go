@@ -27,6 +27,18 @@ func TestK26LoadsOfSmallEntriesFitInAMessage(t *testing.T) {
 	require.Equal(t, rpc.Index(3+rpc.SmallEntries), out.Loads[0].To)
 }
 
+// So do entries that are still in memory (K26).
+func TestK26SmallEntriesInMemoryFitInMessages(t *testing.T) {
+	s := established(t, 5)
+	const n = 3*rpc.SmallEntries - 1
+	total := 0
+	for _, m := range only[*rpc.AppendLogCommand](s.turn(Propose{Proposals: make([]Proposal, n)}).Send) {
+		require.LessOrEqual(t, len(m.Entries), rpc.SmallEntries)
+		total += len(m.Entries)
+	}
+	require.Equal(t, 2*n, total, "to two peers")
+}
+
 func TestK62LoadOvertakenByAnAckIsAskedAgain(t *testing.T) {
 	s := behind(t)
 	out := s.ack("n2", 5)

@@ -1,0 +1,47 @@
+package raft
+
+import (
+	"testing"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/stretchr/testify/require"
+)
+
+// What pings say, and for how long it counts. It is evidence for asking only, but who asks too soon disturbs the others.
+
+// A leader that is slow may have answered a ping before it was elected: what it said in an earlier term says nothing of this one.
+func TestWhatALeaderSaidInAnEarlierTermLosesItNot(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 3}))
+	s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	s.tickFor(int(s.silenceMax()) + 1)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Leader: "n3", Term: 2})
+	require.Equal(t, rpc.NodeID("n2"), s.leader)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Leader: "n3", Term: 3})
+	require.Empty(t, s.leader)
+}
+
+// That a majority knows no leader is to be said by all of it at about the same time: who said so long ago may have one since.
+func TestThatNobodyLeadsIsSaidAtOneTime(t *testing.T) {
+	s := newSolo(t, five())
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 1})
+	s.tickFor(5 * s.Core.ticks.Ping)
+	s.turn(Pinged{Peer: "n3", Outcome: PingOK, Term: 1})
+	require.Zero(t, s.election.quickAt)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 1})
+	require.NotZero(t, s.election.quickAt)
+}
+
+// What the earlier instance of a member said is not what its new one says.
+func TestThatNobodyLeadsIsForgottenWithWhoSaidIt(t *testing.T) {
+	s := newSolo(t, five())
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 1})
+	other := table("n1", "n2", "n3", "n4", "n5")
+	other.Index, other.Voters[1] = 1, disk2
+	s.hear("n3", 2, &rpc.AppendLogCommand{Entries: []rpc.Entry{changing(2, other)}, Commit: 1})
+	s.hear("n4", 3, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 2, Index: 1}, Transfer: true})
+	require.Empty(t, s.leader, "n3 hands over to n4")
+	s.turn(Pinged{Peer: "n5", Outcome: PingOK, Term: 3})
+	require.Zero(t, s.election.quickAt)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 3})
+	require.NotZero(t, s.election.quickAt)
+}
