@@ -71,3 +71,24 @@ func TestAnInstalledSnapshotIsClosed(t *testing.T) {
 		require.Equal(t, before, fs.open)
 	}
 }
+
+// A read from the log that finds no place, since reads of earlier terms wait for the disk, is asked for again: the peer that needs it is not
+// waited for, for ever (K62).
+func TestK62ALoadThatFindsNoPlaceIsAskedAgain(t *testing.T) {
+	m := newManualWith(t, 1, func(o *Options) { o.Tune = func(l *raft.Limits) { l.CacheBytesMax = 1 << 10 } }, "n1", "n2", "n3")
+	m.add(numbers(1, 3)...)
+	away := m.follower()
+	m.crash(away)
+	m.add(numbers(4, 100)...)
+	leader := m.leader()
+	queue := leader.loader.work
+	m.back(away, 50)
+	for range 3 * leader.ticks().Heartbeat {
+		for len(queue) < cap(queue) {
+			queue <- raft.Load{Peer: away, Term: 0, From: 1, To: 2, MaxBytes: 1}
+		}
+		m.run(1)
+	}
+	require.Less(t, m.machines[away].total, m.machines[leader.id()].total)
+	m.agree()
+}

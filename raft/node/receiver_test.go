@@ -170,6 +170,19 @@ func TestAChunkThatIsTooLongIsNotStored(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A disk that hangs does not gather all that is sent meanwhile: chunks are dropped, and the sender goes on from what is stored (F22).
+func TestChunksThatWaitForTheDiskAreBounded(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(3*timeBytes*chunksWaitMax, 1), timeBytes)
+	for _, m := range list[:2*chunksWaitMax] {
+		r.submit(m)
+	}
+	_, err := r.step()
+	require.NoError(t, err)
+	require.EqualValues(t, timeBytes*chunksWaitMax, (*said)[len(*said)-1].Next)
+	require.EqualValues(t, timeBytes*(chunksWaitMax+1), r.takeAll(t, said, list[chunksWaitMax]))
+}
+
 // A stream that is not what was sent is set aside, and can be sent again.
 func TestWrongDigestIsSetAside(t *testing.T) {
 	r, said := newTestReceiver(vfs.NewMem())

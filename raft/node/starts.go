@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -54,7 +55,8 @@ func (s *starts) note(who busclient.Identity) bool {
 	return true
 }
 
-// of are the starts of those that counts says yes to, in order of id.
+// of are the starts of those that counts says yes to, in order of id. The others are forgotten before there is no room for them: members that
+// left, or whose configuration this node has not heard of yet.
 func (s *starts) of(counts func(rpc.Member) bool) []busclient.Identity {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,6 +65,9 @@ func (s *starts) of(counts func(rpc.Member) bool) []busclient.Identity {
 		if counts(m) {
 			list = append(list, busclient.Identity{ID: m.ID, Instance: m.Instance, Boot: boot})
 		}
+	}
+	if len(s.newest) >= startsMax/2 {
+		maps.DeleteFunc(s.newest, func(m rpc.Member, _ rpc.BootEpoch) bool { return !counts(m) })
 	}
 	slices.SortFunc(list, func(a, b busclient.Identity) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), slices.Compare(a.Instance[:], b.Instance[:]))

@@ -42,6 +42,37 @@ func TestF23StartsAreKept(t *testing.T) {
 	require.Equal(t, []busclient.Identity{m.started("n3", 5, 1)}, m.folders["n1"].Starts, "who left is forgotten, what was known is not")
 }
 
+// However many instances come, and be they strangers before there is a table, what is known of them is bounded; of those it knows the newest start counts.
+func TestF23StartsAreBounded(t *testing.T) {
+	s, who := starts{}, func(i int, boot rpc.BootEpoch) busclient.Identity {
+		return busclient.Identity{ID: "n2", Instance: rpc.InstanceID{byte(i), byte(i >> 8)}, Boot: boot}
+	}
+	for i := range startsMax {
+		require.True(t, s.note(who(i, 1<<32)))
+	}
+	require.False(t, s.note(who(startsMax, 1<<32)))
+	require.True(t, s.note(who(0, 2<<32)))
+	require.Len(t, s.newest, startsMax)
+}
+
+// Instances that are members no more leave room: the starts of those that are, are kept however many there were before (F23).
+func TestF23ThoseThatLeftLeaveRoom(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.leader()
+	m.hub.nodes["n1"].Booted(m.started("n3", 4, 1))
+	for i := range 2 * startsMax {
+		left := m.started("n2", 1, 1)
+		left.Instance = rpc.InstanceID{byte(i), byte(i >> 8)}
+		m.hub.nodes["n1"].Booted(left)
+		m.run(1)
+	}
+	m.hub.nodes["n1"].Booted(m.started("n2", 2, 5))
+	m.run(20)
+	m.crash("n1")
+	m.back("n1", 50)
+	require.Equal(t, []busclient.Identity{m.started("n2", 2, 5), m.started("n3", 4, 1)}, m.folders["n1"].Starts)
+}
+
 // A power loss at any operation leaves what was known before, or after (K33, K54).
 func TestF23CrashWhileKeepingStarts(t *testing.T) {
 	list := func(count uint64) []busclient.Identity {

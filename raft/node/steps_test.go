@@ -105,13 +105,12 @@ func (m *manual) tryStart(id rpc.NodeID, seed uint64) error {
 	}})
 	o := Options{
 		Config: conf, Instance: m.folders[id].Instance, Folder: m.folders[id], Log: m.logs[id], Machine: m.vaults[id], Logger: slog.New(plain).With("node", id),
-		Seed: seed + 1, Now: func() time.Time { return m.now },
+		Seed: seed + 1, Now: func() time.Time { return m.now }, Tune: func(l *raft.Limits) { *l = m.limits },
 	}
 	if m.options != nil {
 		m.options(&o)
 	}
 	n := New(o)
-	n.limits = m.limits
 	m.hub.nodes[id] = n
 	s, err := n.StartSteps(port{m.hub, id})
 	if err == nil {

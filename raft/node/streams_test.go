@@ -111,3 +111,37 @@ func TestAViewWithoutATimeIsClosed(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EIO)
 	require.True(t, machine.closed)
 }
+
+// A chunk that was not sent, or not answered, is sent again after a pause, and not before: what is said of other messages is no reason.
+func TestAStreamPausesWhenAChunkFails(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	leader, to := m.leader(), m.follower()
+	st := &stream{peer: to, term: leader.core.Status().Term, transfer: 1, source: &source{}, cutting: true, unsent: 1, chunks: []chunk{{data: []byte("x")}}}
+	leader.streams.list = []*stream{st}
+	fails := func(method rpc.Method) {
+		leader.inbox.notice(raft.Failed{Peer: to, Method: method})
+		_, err := m.steps[leader.id()].Turn(0)
+		require.NoError(t, err)
+	}
+	fails(rpc.MethodHeartbeat)
+	require.Zero(t, st.pause)
+	fails(rpc.MethodInstallSnapshot)
+	require.Equal(t, streamPause, st.pause)
+	require.Zero(t, st.unsent)
+}
+
+// Who writes or reads is a client that a snapshot is not to delay (L7).
+func TestRequestsHoldSnapshotsBack(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	leader := m.leader()
+	for name, ask := range map[string]func(){
+		"a write": func() { require.NoError(t, leader.Propose(make([]byte, 8), func(any, rpc.EntryID) {})) },
+		"a read":  func() { require.NoError(t, leader.ReadIndex(func(error) {})) },
+	} {
+		m.run(paceClients)
+		require.Equal(t, paceAlone, leader.streams.pace.most())
+		ask()
+		m.run(1)
+		require.Equal(t, paceBeside, leader.streams.pace.most(), name)
+	}
+}
