@@ -52,12 +52,20 @@ func (h *Hub) ask(e Asked) {
 			h.asked = append(h.asked, e)
 		}
 	case c != nil && c.opening:
-		if len(c.asks) < h.limits.AsksMax {
+		if h.asksCounted < h.limits.AsksMax {
 			c.asks = append(c.asks, e)
+			h.asksCounted++
 		}
 	case h.answers.len() < h.limits.AsksMax:
 		h.answers.push(answer{ref: e.Ref, reply: e.Reply, made: e.Made})
 	}
+}
+
+// asksOf takes the requests that waited until it was counted what a consumer is to be sent.
+func (h *Hub) asksOf(c *consumer) (list []Asked) {
+	list, c.asks = c.asks, nil
+	h.asksCounted -= len(list)
+	return list
 }
 
 // askedAgain takes the requests that waited for what is now applied.

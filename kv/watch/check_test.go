@@ -4,12 +4,13 @@ import "github.com/stretchr/testify/require"
 
 // check requires what must be true of a hub between steps.
 func (h *Hub) check(r *require.Assertions) {
-	held, ringed := 0, 0
+	held, ringed, asks := 0, 0, 0
 	for i, c := range h.all {
 		r.Equal(i, c.allAt)
 		r.Same(c, h.consumers[c.Ref])
 		r.Same(c.bucket, h.buckets[c.Incarnation])
 		r.Equal(h.listened[c.Deliver], c.listened)
+		asks += len(c.asks)
 		if c.held != nil {
 			held += c.held.bytes()
 			r.True(h.holders.has(c))
@@ -49,6 +50,7 @@ func (h *Hub) check(r *require.Assertions) {
 		r.Equal(b.ring.bytes, bytes)
 		r.Equal(b.consumers, n)
 	}
+	r.Equal(h.asksCounted, asks)
 	r.Equal(h.heldBytes, held)
 	if len(h.holders.list) != 1 { // one alone may have any size
 		r.LessOrEqual(held, h.limits.HeldBytes)

@@ -186,10 +186,9 @@ func (h *Hub) open(c *consumer) {
 		c.group.loading.add(c)
 	}
 	h.answerMade(c)
-	for _, ask := range c.asks {
+	for _, ask := range h.asksOf(c) {
 		h.answerNow(c, ask.Reply, ask.Made)
 	}
-	c.asks = nil
 	if c.lostItsPlace() && !c.jumped {
 		if c.counted > 0 && c.pending == 0 {
 			c.missNothing()
@@ -220,6 +219,7 @@ func (h *Hub) remove(c *consumer) {
 	h.timers.remove(c)
 	h.unhold(c)
 	h.abandon(c)
+	h.asksOf(c) // their clients ask again
 	c.group.heads.remove(c)
 	c.group.loading.remove(c)
 	c.bucket.leave(c.group)

@@ -9,7 +9,7 @@ type Limits struct {
 	RingBytes  int // recent entries, of all buckets
 	HeldBytes  int // entries held back, of all consumers
 	TurnBytes  int // sent in one step to consumers that catch up, before others have their turn
-	AsksMax    int // requests for the state of consumers that wait, in all
+	AsksMax    int // requests for the state of consumers that wait, in all: for the log, for a count, for room
 	ShareBytes int // sent to one of them before the next
 }
 
@@ -58,14 +58,15 @@ type Hub struct {
 	flowed   uint64                 // such requests made so far
 	timers   timers
 
-	answers  queue[answer]
-	requests queue[*consumer]     // owe a flow-control request
-	asked    []Asked              // for an index that is not applied yet
-	opens    queue[*consumer]     // are to be counted
-	ready    queue[*consumer]     // behind, and may be sent to
-	reads    map[uint64]*consumer // under way; nil: nobody waits for it any more
-	readLast uint64
-	reserved int // of room, for pages being read
+	answers     queue[answer]
+	requests    queue[*consumer]     // owe a flow-control request
+	asked       []Asked              // for an index that is not applied yet
+	asksCounted int                  // requests that wait until it is counted what their consumers are to be sent, of all consumers
+	opens       queue[*consumer]     // are to be counted
+	ready       queue[*consumer]     // behind, and may be sent to
+	reads       map[uint64]*consumer // under way; nil: nobody waits for it any more
+	readLast    uint64
+	reserved    int // of room, for pages being read
 
 	out Effects
 }

@@ -459,35 +459,6 @@ func TestStateIsAnsweredInOrderWithDeliveries(t *testing.T) { // 1.2, 7.5
 	require.Len(t, o.hub().asked, DefaultLimits().AsksMax)
 }
 
-// While nothing can be sent, no more answers are kept than a bound: who hears none asks again.
-func TestAnswersThatWaitAreBounded(t *testing.T) {
-	o := newHost(t, 5)
-	o.consumer(Config{})
-	o.listen(true)
-	o.sent()
-	o.disconnect(o.peer)
-	for i := range 3_000 {
-		o.peer.events = append(o.peer.events, Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: fmt.Sprint(i)})
-	}
-	o.step(o.peer)
-	require.Equal(t, DefaultLimits().AsksMax, o.hub().answers.len())
-}
-
-// Nor are more requests kept while it is counted what a consumer is to be sent.
-func TestRequestsForWhatIsCountedAreBounded(t *testing.T) {
-	o := newHost(t, 5)
-	o.put("a", "x")
-	o.consumer(Config{})
-	o.listen(true)
-	for i := range 3_000 {
-		o.peer.events = append(o.peer.events, Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: fmt.Sprint(i)})
-	}
-	o.step(o.peer)
-	c := o.hub().consumers[Ref{testBucket, "c"}]
-	require.True(t, c.opening)
-	require.Len(t, c.asks, DefaultLimits().AsksMax)
-}
-
 func TestAFullConnectionHoldsUpAndLosesNothing(t *testing.T) {
 	o := newHost(t, 64)
 	clients := []*client{o.watch(Config{Heartbeat: second}), o.watch(Config{Heartbeat: second, Filter: patterns("a")})}

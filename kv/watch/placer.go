@@ -306,22 +306,26 @@ func (p *Placer) Tick(now int64) Proposals {
 	return list
 }
 
-// orphans lists consumers that are to be moved, at most movesMax, in an order that does not depend on chance.
+// orphans lists consumers that are to be moved, the first movesMax in an order that does not depend on chance. There may be a hundred thousand: they
+// are not all sorted.
 func (p *Placer) orphans() (list []Ref) {
 	for l, served := range p.lives {
 		if !p.over(l) {
 			continue
 		}
 		for ref := range served {
-			if p.mayPropose(ref) {
-				list = append(list, ref)
+			at, _ := slices.BinarySearchFunc(list, ref, compareRefs)
+			if at == movesMax || !p.mayPropose(ref) {
+				continue
 			}
+			list = slices.Insert(list[:min(len(list), movesMax-1)], at, ref)
 		}
 	}
-	slices.SortFunc(list, func(a, b Ref) int {
-		return cmp.Or(cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Name, b.Name))
-	})
-	return list[:min(len(list), movesMax)]
+	return list
+}
+
+func compareRefs(a, b Ref) int {
+	return cmp.Or(cmp.Compare(a.Incarnation, b.Incarnation), cmp.Compare(a.Name, b.Name))
 }
 
 // over reports whether a node's life is over, as far as serving consumers goes. A host that was forgotten was lost.

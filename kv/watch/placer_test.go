@@ -2,6 +2,8 @@ package watch
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -313,4 +315,29 @@ func TestAnnouncementsAreFewerWithoutConsumers(t *testing.T) {
 	require.True(t, tells(Announcement{Node: "n1", Boot: 1, Leaving: true}))
 	o.put("c", "n1", 1, 1)
 	require.Equal(t, []bool{true, true, true}, []bool{tells(able), tells(able), tells(able)})
+}
+
+// Of many consumers that are to be moved those are chosen that a sort of all of them would bring to the front.
+func TestOrphansAreTheFirstOfAll(t *testing.T) {
+	dice := rand.New(rand.NewPCG(1, 1))
+	for _, n := range []int{0, 1, movesMax - 1, movesMax, movesMax + 1, 5_000} {
+		p := NewPlacer("n1")
+		p.Lead(true)
+		p.at(second)
+		var all []Ref
+		for i := range n {
+			r := Record{Ref: Ref{1 + dice.Uint64N(5), fmt.Sprint(dice.Uint32(), i)}, Bucket: "b", Host: "n2", Boot: 1 + dice.Uint64N(3)}
+			p.Apply([]Change{Placed{r}})
+			if dice.IntN(4) == 0 {
+				p.proposed[r.Ref] = second
+			} else {
+				all = append(all, r.Ref)
+			}
+		}
+		for range 3 {
+			p.at(p.now + pauseMin)
+		}
+		slices.SortFunc(all, compareRefs)
+		require.Equal(t, all[:min(len(all), movesMax)], p.orphans())
+	}
 }
