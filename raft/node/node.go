@@ -34,9 +34,9 @@ type Options struct {
 	KeepLogBytes int64
 	// KeepFreeBytes is how much of the disk a snapshot that is received leaves free: the state machine and the log may need it to go on. 0: nothing.
 	KeepFreeBytes int64
-	Tune         func(*raft.Limits) // changes the core's bounds: a simulator makes them small; nil: they stay
-	Seed         uint64             // of the core's dice; 0: random
-	Now          func() time.Time   // nil: time.Now
+	Tune          func(*raft.Limits) // changes the core's bounds: a simulator makes them small; nil: they stay
+	Seed          uint64             // of the core's dice; 0: random
+	Now           func() time.Time   // nil: time.Now
 	// Milestones has the node remember when entries came how far: a little work for each batch.
 	Milestones bool
 	// Notice is told what happens. Several goroutines call it, the loop's among them: it must not wait. nil: nobody wants to know.
