@@ -48,10 +48,12 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 		return work{quick: p.Quick, look: func() ([]reply, *work) { return s.onward(r, look(s.store)) }}, nil
 	case p.Write != nil:
 		return s.logging(r, p.Write), nil
-	case p.Ask != nil && r.msg.Reply == "": // nobody waits to hear
+	case (p.Ask != nil || p.Pull != nil) && r.msg.Reply == "": // nobody waits to hear
 		return work{}, nil
 	case p.Ask != nil:
 		s.hosts.Ask(p.Ask.Consumer, p.Ask.Made, r.msg.Reply)
+		return work{}, nil
+	case p.Pull != nil && s.hosts.Pull(p.Pull.Consumer, p.Pull.Request):
 		return work{}, nil
 	}
 	return work{}, s.replies(r, p.Replies...)
@@ -144,5 +146,6 @@ func silentOfNone(w work) work {
 // nobody is for a service without hosts.
 type nobody struct{}
 
-func (nobody) Choose() (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrNoHost }
-func (nobody) Ask(store.Consumer, bool, string)           {}
+func (nobody) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrNoHost }
+func (nobody) Ask(store.Consumer, bool, string)               {}
+func (nobody) Pull(store.Consumer, watch.Pulled) bool         { return false }

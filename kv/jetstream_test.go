@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -279,8 +280,11 @@ func TestALargeMessageThatDoesNotFitAsJSONIsToldSo(t *testing.T) {
 // asked is a host of consumers that keeps where it was asked to answer.
 type asked chan string
 
-func (asked) Choose() (rpc.NodeID, rpc.BootEpoch, error)    { return "n1", 1, nil }
-func (a asked) Ask(_ store.Consumer, _ bool, answer string) { a <- answer }
+func (asked) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n1", 1, nil }
+func (a asked) Ask(_ store.Consumer, _ bool, answer string)  { a <- answer }
+
+// Pull keeps what is pulled, and takes but one message.
+func (a asked) Pull(_ store.Consumer, p watch.Pulled) bool { a <- p.Reply; return p.Batch == 1 }
 
 // Who names no reply subject waits for no answer: the host could send it nowhere, and would log that.
 func TestNobodyIsAskedForWhoDoesNotListen(t *testing.T) {
@@ -299,6 +303,25 @@ func TestNobodyIsAskedForWhoDoesNotListen(t *testing.T) {
 		answer = <-hosts
 		require.NotEmpty(t, answer)
 	}
+}
+
+// Who pulls is answered by the host, or told at once that it cannot.
+func TestAPullIsPassedOnToItsHost(t *testing.T) {
+	hosts := make(asked, 10)
+	r := newRig(t, func(o *Options) { o.Hosts = hosts })
+	r.lead()
+	r.bucketJS("app")
+	r.sendJS(api+"CONSUMER.CREATE.KV_app.c", `{"stream_name":"KV_app","config":{"ack_policy":"none"}}`)
+	const next = api + "CONSUMER.MSG.NEXT.KV_app.c"
+	r.settled()
+	require.NoError(t, r.client.Publish(next, []byte("1"))) // nobody waits to hear
+	sub := r.sendJS(next, "1")
+	require.Equal(t, sub.Subject, <-hosts)
+	r.silent(sub)
+	sub = r.sendJS(next, "2")
+	require.Equal(t, sub.Subject, <-hosts)
+	_, err := sub.NextMsg(5 * time.Second)
+	require.ErrorIs(t, err, nats.ErrNoResponders, "how nats.go tells a 503")
 }
 
 // C5: a write whose answer the bus cannot carry was done. Nobody is told that it was not.

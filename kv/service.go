@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -71,10 +72,12 @@ type Options struct {
 
 // Hosts are the nodes that serve consumers. See kv/delivery.
 type Hosts interface {
-	// Choose names the host of a consumer to be made. The error is watch.ErrNoHost or watch.ErrTooMany.
-	Choose() (rpc.NodeID, rpc.BootEpoch, error)
+	// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost or watch.ErrTooMany.
+	Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error)
 	// Ask has a consumer's host answer a request for its state; made: as to who made it.
 	Ask(consumer store.Consumer, made bool, reply string)
+	// Pull has a pull consumer's host serve a request for messages; false if it cannot.
+	Pull(consumer store.Consumer, request watch.Pulled) bool
 }
 
 // Defaults of Options, and the service's other bounds.
@@ -108,7 +111,7 @@ type Service struct {
 	protocol   *jetstream.Protocol
 	plain      *jetstream.Protocol // as protocol, without a domain
 	hosts      Hosts
-	choose     func() (rpc.NodeID, rpc.BootEpoch, error) // of hosts; for every request the same
+	choose     func(pull bool) (rpc.NodeID, rpc.BootEpoch, error) // of hosts; for every request the same
 	defaultAPI bool
 	void       string       // a subject that nobody listens to
 	probed     []*nats.Conn // where other JetStreams may be

@@ -113,7 +113,7 @@ func (s *Service) kept(c *call, from uint64) *failure {
 
 // beginWatch has the watch logged. Its host answers.
 func (s *Service) beginWatch(c *call, deliver string, native delivery.Native) (any, *failure, *plan) {
-	host, boot, err := s.hosts.Choose()
+	host, boot, err := s.hosts.Choose(false)
 	switch err {
 	case nil:
 	case watch.ErrTooMany:

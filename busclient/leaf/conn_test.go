@@ -322,7 +322,7 @@ func TestMaxPayloadIsTheServers(t *testing.T) {
 
 func TestWhatIsNoSubjectIsRefused(t *testing.T) {
 	c := dial(t, startNATS(t).LeafURL())
-	for _, subject := range []string{"", "a b", "a\r\nLS+ x", "a..b", ".a", "a.", "a.*", ">", "$LDS.x", string(make([]byte, 1<<15))} {
+	for _, subject := range []string{"", "a b", "who pulls", "a\r\nLS+ x", "a..b", ".a", "a.", "a.*", ">", "$LDS.x", string(make([]byte, 1<<15))} {
 		require.ErrorIs(t, c.Publish(subject, "", nil, nil), ErrSubject, "%q", subject)
 	}
 	for _, reply := range []string{"a b", "a\r\n", "+", "|"} {

@@ -104,6 +104,7 @@ func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
 		log.Error("a consumer cannot be served", "bucket", c.Bucket, "consumer", c.Name, "err", err)
 		return watch.Record{}, false
 	}
+	config.Pull = c.Deliver == watch.PullDeliver
 	r := watch.Record{
 		Ref: watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, Bucket: c.Bucket, Config: config, Deliver: c.Deliver,
 		Echo: echo, Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Start: c.Start,

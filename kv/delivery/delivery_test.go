@@ -193,7 +193,7 @@ func TestALostConnectionIsTold(t *testing.T) {
 
 func TestWithoutALeafConnectionNothingIsServed(t *testing.T) {
 	r := newRig(t, true)
-	_, _, err := r.Choose()
+	_, _, err := r.Choose(false)
 	require.ErrorIs(t, err, watch.ErrNoHost)
 	r.solo.bucket("app")
 	r.solo.consumer("app", "c")
@@ -210,7 +210,7 @@ func (r *rig) tells(t *testing.T, a watch.Announcement) {
 
 func TestALeaderGivesConsumersToOthersAndRemovesIdleOnes(t *testing.T) {
 	r := newRig(t)
-	require.Eventually(t, func() bool { _, _, err := r.Choose(); return err == nil }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { _, _, err := r.Choose(false); return err == nil }, patience, time.Millisecond)
 	r.solo.bucket("app")
 	r.solo.do(command.Command{AddConsumer: &command.AddConsumer{
 		Bucket: "app", Name: "orphan", Host: "n2", Boot: 1, Deliver: "deliver.orphan", Answer: "answer.orphan",
@@ -295,6 +295,58 @@ func TestTheHostIsAsked(t *testing.T) {
 	require.Contains(t, r.line.await(t, "later", 1)[0], "consumer_create_response")
 }
 
+// All nodes hear who pulls: the host, which serves it, and who may be the next.
+func TestAPullIsServedByItsHostAndToldToAll(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.put("app", "k", "v")
+	pulled := func(name string) store.Consumer {
+		r.solo.do(command.Command{AddConsumer: &command.AddConsumer{
+			Bucket: "app", Name: name, Host: "n1", Boot: 7, Deliver: watch.PullDeliver, Config: []byte(`{"deliver_policy":"all","inactive_threshold":60000000000}`),
+		}})
+		c, err := r.solo.store.Consumer("app", name)
+		require.NoError(t, err)
+		return c
+	}
+	c := pulled("c")
+	r.line.listen("in.box")
+	all, err := r.nc.SubscribeSync(Subject("raftbus", allNodes, "n1"))
+	require.NoError(t, err)
+	require.NoError(t, r.nc.Flush())
+	require.True(t, r.Pull(c, watch.Pulled{Reply: "in.box", Waiting: 9}))
+	require.Equal(t, []string{"1 v"}, r.line.await(t, "in.box", 1))
+	want := watch.Pulled{Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Host: "n1", Index: 3, Reply: "in.box", Waiting: 9}
+	for told := (message{}); told.Pull == nil; {
+		m, err := all.NextMsg(patience)
+		require.NoError(t, err)
+		told = message{}
+		require.NoError(t, json.Unmarshal(m.Data, &told))
+		if told.Pull != nil {
+			require.Equal(t, want, *told.Pull)
+		}
+	}
+	d := pulled("d")
+	want.Ref.Name, want.Index = "d", 4
+	for _, from := range []string{"n1", "n2"} { // what it says itself it has heard
+		body, err := json.Marshal(message{Pull: &want})
+		require.NoError(t, err)
+		require.NoError(t, r.nc.Publish(Subject("raftbus", allNodes, from), body))
+	}
+	require.Equal(t, []string{"1 v", "1 v"}, r.line.await(t, "in.box", 2))
+	r.solo.put("app", "l", "w")
+	require.True(t, r.Pull(c, watch.Pulled{Reply: "in.box", Waiting: 9}))
+	require.Equal(t, []string{"1 v", "1 v", "2 w"}, r.line.await(t, "in.box", 3))
+	r.tells(t, watch.Announcement{Node: "n2", Boot: 3, Able: true})
+	require.Eventually(t, func() bool { return r.Status().Hosts == 2 }, patience, time.Millisecond)
+	d.Host = "n2"
+	require.False(t, r.Pull(d, watch.Pulled{Reply: "in.box"}), "a release that does not know pulls")
+	for range 4 {
+		host, _, err := r.Choose(true)
+		require.NoError(t, err)
+		require.Equal(t, rpc.NodeID("n1"), host)
+	}
+}
+
 func TestNodesAnnounceThemselves(t *testing.T) {
 	r := newRig(t)
 	sub, err := r.nc.SubscribeSync(Subject("raftbus", allNodes, "n1"))
@@ -307,7 +359,7 @@ func TestNodesAnnounceThemselves(t *testing.T) {
 		return *got.Announcement
 	}
 	require.Eventually(t, func() bool { return told().Able }, patience, time.Millisecond)
-	require.Equal(t, watch.Announcement{Node: "n1", Instance: rpc.InstanceID{}.String(), Boot: 7, Able: true, Idle: []watch.Idle{}}, told())
+	require.Equal(t, watch.Announcement{Node: "n1", Instance: rpc.InstanceID{}.String(), Boot: 7, Able: true, Pulls: true, Idle: []watch.Idle{}}, told())
 	forged, err := json.Marshal(message{Announcement: &watch.Announcement{Node: "n4", Boot: 3, Able: true}})
 	require.NoError(t, err)
 	require.NoError(t, r.nc.Publish(Subject("raftbus", allNodes, "n2"), forged))
@@ -315,7 +367,7 @@ func TestNodesAnnounceThemselves(t *testing.T) {
 	require.Eventually(t, func() bool { return r.Status().Hosts == 2 }, patience, time.Millisecond)
 	r.Leave()
 	require.Eventually(t, func() bool { return told().Leaving }, patience, time.Millisecond)
-	host, boot, err := r.Choose()
+	host, boot, err := r.Choose(false)
 	require.NoError(t, err)
 	require.Equal(t, rpc.NodeID("n2"), host)
 	require.Equal(t, rpc.BootEpoch(3), boot)

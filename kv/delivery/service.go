@@ -167,15 +167,31 @@ func (s *Service) Ask(c store.Consumer, made bool, reply string) {
 	s.tell(string(c.Host), message{Ask: &ask})
 }
 
-// Choose names the host of a consumer to be made. The error is watch.ErrNoHost or watch.ErrTooMany. What is being made at the same time is
+// Pull has the host of a pull consumer serve a request for messages, once it has applied what this node has, and has all nodes hear of it; false if it
+// cannot: it is one of a release that does not know them, or too much waits.
+func (s *Service) Pull(c store.Consumer, p watch.Pulled) (knows bool) {
+	s.place(func(placer *watch.Placer) { knows = placer.Pulls(string(c.Host)) })
+	if knows {
+		p.Ref, p.Host, p.Index = watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, string(c.Host), uint64(s.o.Store.Applied().Index)
+		s.tell(allNodes, message{Pull: &p})
+		knows = s.inbox.add(p) || !s.mine(&c)
+	}
+	return knows
+}
+
+// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost or watch.ErrTooMany. What is being made at the same time is
 // not counted: requests in flight may take the account that far beyond its bound.
-func (s *Service) Choose() (rpc.NodeID, rpc.BootEpoch, error) {
+func (s *Service) Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.placer.Consumers() >= s.o.ConsumersMax {
 		return "", 0, watch.ErrTooMany
 	}
-	name, life, ok := s.placer.Choose(s.now())
+	choose := s.placer.Choose
+	if pull {
+		choose = s.placer.ChoosePull
+	}
+	name, life, ok := choose(s.now())
 	if !ok {
 		return "", 0, watch.ErrNoHost
 	}

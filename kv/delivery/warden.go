@@ -14,10 +14,11 @@ import (
 
 // What nodes tell each other about consumers, and what a leader does about it.
 
-// message is what nodes tell each other. One of both is set.
+// message is what nodes tell each other. One of them is set.
 type message struct {
 	Announcement *watch.Announcement `json:"announcement,omitempty"`
 	Ask          *watch.Asked        `json:"ask,omitempty"`
+	Pull         *watch.Pulled       `json:"pull,omitempty"`
 }
 
 const (
@@ -49,6 +50,8 @@ func (s *Service) heard(m *nats.Msg) {
 	switch {
 	case told.Ask != nil:
 		s.inbox.add(*told.Ask) // a lost one is asked again
+	case told.Pull != nil && !strings.HasSuffix(m.Subject, ".consumers."+string(s.o.Node)): // its own it has
+		s.inbox.add(*told.Pull)
 	case told.Announcement != nil && told.Announcement.Node != string(s.o.Node) && strings.HasSuffix(m.Subject, ".consumers."+told.Announcement.Node):
 		s.place(func(p *watch.Placer) { p.Hear(s.now(), *told.Announcement) })
 		if host := told.Announcement.Node; s.o.Stray != nil && !watch.SameAccount(host, string(s.o.Node)) {
@@ -107,7 +110,7 @@ func (s *Service) follow() {
 }
 
 func (s *Service) announce() {
-	a := watch.Announcement{Node: string(s.o.Node), Instance: s.o.Instance.String(), Boot: uint64(s.o.Boot), Able: s.up.Load(), Applied: uint64(s.o.Store.Applied().Index), Leaving: s.leaving.Load(), Idle: *s.idle.Load()}
+	a := watch.Announcement{Node: string(s.o.Node), Instance: s.o.Instance.String(), Boot: uint64(s.o.Boot), Able: s.up.Load(), Pulls: true, Applied: uint64(s.o.Store.Applied().Index), Leaving: s.leaving.Load(), Idle: *s.idle.Load()}
 	var tells bool
 	s.place(func(p *watch.Placer) { p.Hear(s.now(), a); tells = p.Tells(s.now(), &a) })
 	if tells {

@@ -92,7 +92,7 @@ func (p *Protocol) consumerCreate(c call) Plan {
 		return c.refuse(errBadRequest.says("bad request: the consumer's configuration may have %d bytes", consumerBytesMax))
 	}
 	return c.placed(&command.AddConsumer{
-		Bucket: c.bucket, Name: watch.In(c.account, body.Config.Name), Config: config, Deliver: body.Config.DeliverSubject, Mode: addModes[body.Action], Answer: c.Reply,
+		Bucket: c.bucket, Name: watch.In(c.account, body.Config.Name), Config: config, Deliver: body.Config.deliver(), Mode: addModes[body.Action], Answer: c.Reply,
 	})
 }
 
@@ -100,7 +100,7 @@ func (p *Protocol) consumerCreate(c call) Plan {
 // that it has.
 func (c call) placed(add *command.AddConsumer) Plan {
 	var err error
-	add.Host, add.Boot, err = c.host()
+	add.Host, add.Boot, err = c.host(add.Deliver == watch.PullDeliver)
 	if err == nil {
 		return c.adding(add)
 	}
@@ -160,6 +160,12 @@ func checkChange(old, wanted []byte) *apiError {
 	if json.Unmarshal(old, &was) != nil || json.Unmarshal(wanted, &is) != nil {
 		return errConsumerExists
 	}
+	switch {
+	case was.isPull() && !is.isPull():
+		return errPullToPush
+	case is.isPull() && !was.isPull():
+		return errPushToPull
+	}
 	sameTime := was.OptStartTime == nil && is.OptStartTime == nil ||
 		was.OptStartTime != nil && is.OptStartTime != nil && was.OptStartTime.Equal(*is.OptStartTime)
 	for _, kept := range []struct {
@@ -187,11 +193,11 @@ var addModes = map[string]command.AddMode{"": command.AddOrUpdate, "create": com
 var hostErrors = map[error]*apiError{watch.ErrNoHost: errNoHost, watch.ErrTooMany: errTooManyConsumers}
 
 // host names the node that is to serve a consumer.
-func (c call) host() (rpc.NodeID, rpc.BootEpoch, error) {
+func (c call) host(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
 	if c.Host == nil {
 		return "", 0, watch.ErrNoHost
 	}
-	return c.Host()
+	return c.Host(pull)
 }
 
 // madeUpName is a name as a server picks one, for a client that gives none. Whoever asks again gets another.
@@ -323,13 +329,13 @@ func (c *consumerConfig) checkKind(string) *apiError {
 			return notOffered(refused.what)
 		}
 	}
-	if c.DeliverSubject == "" {
-		return errPullNotOffered
-	}
 	return nil
 }
 
 func (c *consumerConfig) checkDelivery(bucket string) *apiError {
+	if c.isPull() {
+		return c.checkPull()
+	}
 	switch {
 	case c.Replicas < 0:
 		return errNegativeReplicas

@@ -19,7 +19,7 @@ import (
 // hosted is a world in which n2 serves consumers.
 func hosted(t *testing.T) *world {
 	w := newWorld(t)
-	w.host = func() (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
+	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
 	w.bucket("a")
 	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v")
 	return w
@@ -120,7 +120,7 @@ func TestWhereThereAreTooManyConsumersThoseThatAreThereGoOn(t *testing.T) {
 	w := hosted(t)
 	const create = "CONSUMER.CREATE.KV_a.c"
 	first := w.made("c", create, action("create", `"description":"1"`))
-	w.host = func() (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooMany }
+	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooMany }
 	require.Empty(t, w.send(create, action("create", `"description":"1"`)))
 	require.Equal(t, &Ask{first, true}, w.asked, "asked for again")
 	c := w.made("c", create, action("update", `"description":"2"`))

@@ -96,6 +96,6 @@ func ConsumerState(s *watch.State, now time.Time) []byte {
 	at := sequencePair{s.Sequence - s.Base, s.Stream} // clients add it to what is to come, and wait for so many messages
 	return jsonReply(consumerReply{headOf(verb), consumerInfoReply{
 		Stream: streamOf(s.Record.Bucket), Name: s.Record.Client(), Created: timeOf(echo.Created), Config: echo.Config, Delivered: at, AckFloor: at,
-		NumPending: s.Pending, PushBound: s.Bound, Time: now.UTC(),
+		NumWaiting: s.Pulls, NumPending: s.Pending, PushBound: s.Bound, Time: now.UTC(),
 	}}).Data
 }

@@ -30,6 +30,11 @@
 //     say nothing.
 //   - The metadata that nats-server adds (_nats.*) says level 1 of the API, and the release that came with that.
 //   - A consumer may have 4,096 filters, 256 of them with wildcards, and 64 KiB of configuration.
+//   - Consumers are ephemeral, push or pull, and acknowledge nothing: no durable ones, no deliver groups, no priority groups.
+//   - Who pulls from a consumer is served one request after the other, where nats-server serves the requests that wait in turn. No more than 16,384 wait on a
+//     node. A pull consumer whose node goes, or loses its leaf connection, is deleted; who waits there is told so (409 Consumer Deleted), and an ordered client
+//     makes another.
+//   - A pull consumer that begins with the newest of each key says that nothing was delivered yet, where nats-server names what it does not begin with.
 //   - A consumer is given another deliver subject also while somebody listens to the old one. Who asks with the action create for one that is there just so
 //     is told of it, as who asks without an action is.
 //   - Consumers are counted (consumer_count) for all accounts and native watches together, as messages are. CONSUMER.NAMES has those of the account.

@@ -54,12 +54,16 @@ var (
 // The errors of consumer requests.
 var (
 	errConsumerName         = &apiError{500, 10052, "consumer name can not contain '.', '*', '>', '\\', '/'"}
-	errPullNotOffered       = &apiError{400, 10003, "bad request: pull consumers are not offered, use a deliver subject"}
 	errConsumerNotKV        = &apiError{400, 10003, "bad request: %s is not offered for key-value buckets"}
 	errConsumerChange       = &apiError{500, 10012, "%s can not be updated"}
 	errDeliverWildcards     = &apiError{400, 10079, "consumer deliver subject has wildcards"}
 	errDeliverInvalid       = &apiError{400, 10112, "invalid push consumer deliver subject"}
 	errDeliverCycle         = &apiError{400, 10081, "consumer deliver subject forms a cycle"}
+	errHeartbeatOfPull      = &apiError{400, 10088, "consumer idle heartbeat requires a push based consumer"}
+	errFlowOfPull           = &apiError{400, 10089, "consumer flow control requires a push based consumer"}
+	errSmallExpires         = &apiError{400, 10115, "consumer max request expires needs to be >= 1ms"}
+	errPushToPull           = &apiError{500, 10012, "can not update push consumer to pull based"}
+	errPullToPush           = &apiError{500, 10012, "can not update pull consumer to push based"}
 	errSmallHeartbeat       = &apiError{400, 10083, "consumer idle heartbeat needs to be >= 100ms"}
 	errStartPolicy          = &apiError{400, 10094, ""}
 	errFlowWithoutHeartbeat = &apiError{400, 10108, "consumer with flow control also needs heartbeats"}

@@ -21,8 +21,9 @@ type world struct {
 	store *store.Store
 	index rpc.Index
 	now   time.Time
-	host  func() (rpc.NodeID, rpc.BootEpoch, error) // nil: no node serves consumers
-	asked *Ask                                      // what the last request had a consumer's host asked
+	host  func(pull bool) (rpc.NodeID, rpc.BootEpoch, error) // nil: no node serves consumers
+	asked *Ask                                               // what the last request had a consumer's host asked
+	pulls *Pull                                              // what it had one send
 }
 
 func newWorld(t *testing.T) *world {
@@ -56,7 +57,9 @@ func (w *world) carryOut(p Plan) []Reply {
 		case p.Write != nil:
 			p = p.Write.Done(w.store, w.apply(p.Write.Command.Encode()))
 		default:
-			w.asked = p.Ask
+			if w.asked, w.pulls = p.Ask, p.Pull; p.Pull != nil {
+				return nil
+			}
 			return p.Replies
 		}
 	}

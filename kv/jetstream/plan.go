@@ -25,8 +25,9 @@ type Request struct {
 	Data    []byte
 	Reply   string    // where it wants its answer
 	Now     time.Time // when it came
-	// Host names the node that is to serve a consumer that is made now. The error is watch.ErrNoHost, as of a nil Host, or watch.ErrTooMany.
-	Host func() (rpc.NodeID, rpc.BootEpoch, error)
+	// Host names the node that is to serve a consumer that is made now, a pull consumer or another. The error is watch.ErrNoHost, as of a nil Host, or
+	// watch.ErrTooMany.
+	Host func(pull bool) (rpc.NodeID, rpc.BootEpoch, error)
 	// PayloadMax is how much a message may hold, headers and data.
 	PayloadMax int
 }
@@ -46,6 +47,8 @@ type Plan struct {
 	Write   *Write
 	// Ask has a consumer's host answer.
 	Ask *Ask
+	// Pull has a consumer's host send messages.
+	Pull *Pull
 	// Look goes on after a ReadIndex, with what the store has then.
 	Look func(*store.Store) Plan
 	// Quick says that Look is at one key.
@@ -95,6 +98,7 @@ const (
 	statusEmpty      = "408 Empty Request"
 	statusMalformed  = "408 Malformed Request"
 	statusBadRequest = "408 Bad Request"
+	statusPush       = "409 Consumer is push based"
 	statusLevel      = "412 Required Api Level"
 	statusTooLarge   = "500 Message Too Large"
 )

@@ -29,8 +29,9 @@ const (
 	consumerDelete verb = "consumer_delete"
 	consumerNames  verb = "consumer_names"
 	consumerList   verb = "consumer_list"
-	// directGet has no JSON reply.
-	directGet verb = ""
+	// These two have no JSON reply.
+	directGet    verb = ""
+	consumerNext verb = "consumer_msg_next"
 )
 
 // call is a request for an operation.
@@ -71,6 +72,7 @@ var operations = map[string]operation{
 	"CONSUMER.DURABLE.CREATE": {consumerCreate, 2, 2, (*Protocol).consumerDurable},
 	"CONSUMER.INFO":           {consumerInfo, 2, 2, (*Protocol).consumerInfo},
 	"CONSUMER.DELETE":         {consumerDelete, 2, 2, (*Protocol).consumerDelete},
+	"CONSUMER.MSG.NEXT":       {consumerNext, 2, 2, (*Protocol).consumerNext},
 	"CONSUMER.NAMES":          {consumerNames, 1, 1, (*Protocol).consumerNames},
 	"CONSUMER.LIST":           {consumerList, 1, 1, (*Protocol).consumerList},
 }
@@ -152,13 +154,13 @@ func offered(wanted string) bool {
 func (c call) refuse(e *apiError) Plan { return answer(c.verb.refuse(e)) }
 
 func (v verb) refuse(e *apiError) Reply {
-	if v != directGet {
+	if v != directGet && v != consumerNext {
 		return refusal(v, e)
 	}
 	return status(statusOf(e))
 }
 
-// statusOf is an error as a direct get tells it.
+// statusOf is an error as it is told where there is no JSON reply.
 func statusOf(e *apiError) string {
 	switch e {
 	case errLevel:

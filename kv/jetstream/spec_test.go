@@ -450,7 +450,6 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 		consumerBody("KV_a", `"durable_name":"d"`):                                                                    notOffered("a durable consumer"),
 		consumerBody("KV_a", `"deliver_group":"d"`):                                                                   notOffered("deliver_group"),
 		`{"stream_name":"KV_a","config":{"deliver_subject":"_INBOX.x","ack_policy":"explicit"}}`:                      notOffered("an ack policy other than none"),
-		`{"stream_name":"KV_a","config":{"ack_policy":"none"}}`:                                                       errPullNotOffered,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"$KV.a.x"}}`:                           errDeliverCycle,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a.*"}}`:                               errDeliverWildcards,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a..b"}}`:                              errDeliverInvalid,

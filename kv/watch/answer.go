@@ -22,10 +22,10 @@ func (h *Hub) sendAnswer(a answer) bool {
 
 func (h *Hub) state(ref Ref) *State {
 	c := h.consumers[ref]
-	if c == nil {
+	if c == nil || c.over {
 		return &State{Missing: true}
 	}
-	return &State{Record: &c.Record, Sequence: c.sequence, Base: c.base, Stream: c.position(), Pending: c.toCome(), Bound: c.listened}
+	return &State{Record: &c.Record, Sequence: c.sequence, Base: c.base, Stream: c.position(), Pending: c.toCome(), Bound: c.listened && !c.Config.Pull, Pulls: len(c.pulls)}
 }
 
 // answerMade tells the client that made a consumer how much there is to come, before any of it.
@@ -51,10 +51,13 @@ func (h *Hub) ask(e Asked) {
 		if len(h.asked) < h.limits.AsksMax { // else its client asks again
 			h.asked = append(h.asked, e)
 		}
-	case c != nil && c.opening:
-		if h.asksCounted < h.limits.AsksMax {
-			c.asks = append(c.asks, e)
-			h.asksCounted++
+	case c != nil && (c.opening || c.Config.Pull && !c.over):
+		if h.asksCounted >= h.limits.AsksMax {
+			return
+		}
+		c.asks = append(c.asks, e)
+		if h.asksCounted++; !c.opening {
+			h.recount(c)
 		}
 	case h.answers.len() < h.limits.AsksMax:
 		h.answers.push(answer{ref: e.Ref, reply: e.Reply, made: e.Made})

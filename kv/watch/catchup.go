@@ -12,6 +12,7 @@ func (h *Hub) kick(c *consumer) {
 		c.group.heads.add(c)
 		c.group.loading.remove(c)
 		c.pending, c.seen = 0, c.group.total
+		h.endShort(c)
 	case h.maySend(c):
 		c.queued = true
 		h.ready.push(c)
@@ -64,6 +65,9 @@ func (h *Hub) sendOwed() {
 	for h.leaf && h.answers.len() > 0 && h.sendAnswer(h.answers.peek()) {
 		h.answers.pop()
 	}
+	for h.leaf && h.statuses.len() > 0 && h.send(h.statuses.peek()) {
+		h.statuses.pop()
+	}
 	for h.leaf && h.requests.len() > 0 && h.sendRequest(h.requests.peek()) {
 		h.requests.pop()
 	}
@@ -114,7 +118,8 @@ func (c *consumer) fromRing() bool {
 func (c *consumer) ringPage(limits Limits) Page {
 	r, to := &c.bucket.ring, c.last()
 	p := Page{Next: max(c.next, min(r.first, to+1))}
-	for bytes := 0; p.Next <= to && p.Next < r.next() && bytes < limits.ShareBytes && len(p.Entries) < limits.PageMax; p.Next++ {
+	most := c.wanted(limits.PageMax)
+	for bytes := 0; p.Next <= to && p.Next < r.next() && bytes < limits.ShareBytes && len(p.Entries) < most; p.Next++ {
 		bytes += slotBytes
 		if e := r.at(p.Next); e != nil && c.group.filter.Match(e.Key) {
 			p.Entries = append(p.Entries, *e)
@@ -166,7 +171,7 @@ func (h *Hub) newRead(c *consumer) Read {
 	h.readLast++
 	read := Read{
 		ID: h.readLast, Incarnation: c.Incarnation, Bucket: c.bucket.name, From: c.next, Filter: c.group.filter,
-		NoValues: c.Config.HeadersOnly, EntriesMax: h.limits.PageMax, BytesMax: h.limits.PageBytes,
+		NoValues: c.Config.HeadersOnly, EntriesMax: c.wanted(h.limits.PageMax), BytesMax: h.limits.PageBytes,
 	}
 	if c.loading() {
 		read.Mode, read.AsOf = c.mode, c.Start
@@ -216,6 +221,9 @@ func (h *Hub) pageRead(e PageRead) {
 		if c.pending == 0 {
 			c.next = max(c.next, c.snapshot+1)
 		}
+		if c.Config.Pull { // counted too
+			c.seen = c.group.total
+		}
 		h.open(c)
 	}
 	if h.maySend(c) {
@@ -240,6 +248,11 @@ func (h *Hub) takePage(c *consumer, p Page) {
 	}
 	for i := range list {
 		e := &list[i]
+		if c.Config.Pull && !h.maySend(c) { // who asks next may ask long after
+			h.unhold(c)
+			c.next = e.Sequence
+			return
+		}
 		if loading && !p.Done && i == len(list)-1 {
 			if h.hold(c, e) {
 				c.next = p.Next

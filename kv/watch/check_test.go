@@ -9,7 +9,7 @@ func (h *Hub) check(r *require.Assertions) {
 		r.Equal(i, c.allAt)
 		r.Same(c, h.consumers[c.Ref])
 		r.Same(c.bucket, h.buckets[c.Incarnation])
-		r.Equal(h.listened[c.Deliver], c.listened)
+		r.Equal(h.listened[c.to], c.listened)
 		asks += len(c.asks)
 		if c.held != nil {
 			held += c.held.bytes()
@@ -22,8 +22,8 @@ func (h *Hub) check(r *require.Assertions) {
 			r.True(c.queued || c.reading > 0, "%s is behind, and nothing will wake it", c.Name)
 		}
 		if c.opening {
-			_, known := h.listened[c.Deliver]
-			r.True(c.reading > 0 || c.idle || !known || h.waitsToOpen(c))
+			_, known := h.listened[c.to]
+			r.True(c.reading > 0 || c.idle || !known && !c.Config.Pull || h.waitsToOpen(c))
 		}
 		if c.window.request != "" {
 			r.Same(c, h.flows[c.window.request])

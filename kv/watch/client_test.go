@@ -34,6 +34,7 @@ type client struct {
 	reset   bool // wants to come back
 	stopped bool
 	surely  bool // it surely gets to know when it has its initial values
+	*puller      // nil: messages are pushed
 }
 
 // create makes a consumer, as at first or as one that comes back.
@@ -46,7 +47,14 @@ func (c *client) create() {
 	if c.lives > 1 {
 		config.Policy, config.StartSequence = DeliverByStartSequence, c.last+1
 	}
-	c.w.place(Record{Ref: Ref{Name: c.name}, Config: config, Deliver: c.deliver, Answer: "answer." + c.name})
+	to := c.deliver
+	if config.Pull {
+		if to = PullDeliver; c.puller == nil {
+			c.puller = newPuller()
+		}
+		c.puller.again(c.w)
+	}
+	c.w.place(Record{Ref: Ref{Name: c.name}, Config: config, Deliver: to, Answer: "answer." + c.name})
 	if c.lives == 1 {
 		c.made = c.w.model.index
 	}
@@ -71,7 +79,10 @@ func (c *client) requireKeys() {
 
 // answered hears what became of its request.
 func (c *client) answered(s *State) {
-	if c.begun || !s.Made {
+	if s.Missing && c.config.Pull {
+		c.reset = true
+	}
+	if c.begun || !s.Made || s.Missing {
 		return
 	}
 	c.begun, c.initial = true, s.Pending+s.Sequence-s.Base // as nats.go does
@@ -82,6 +93,10 @@ func (c *client) answered(s *State) {
 }
 
 func (c *client) hear(s Send) {
+	if c.puller != nil && c.inboxes[s.Subject] && !c.stopped {
+		c.pulled(s)
+		return
+	}
 	if c.stopped || s.Subject != c.deliver || !c.bound {
 		return
 	}

@@ -34,6 +34,11 @@ type consumer struct {
 	held     *Entry  // looked at and not sent: the next to go
 	asks     []Asked // requests for its state, for when it is known
 
+	to    string  // where its messages go; empty: nowhere, nobody has pulled
+	pulls []*pull // requests that wait, the first is served
+	asker string  // where the answer to the last went
+	over  bool    // it pulls no more: see giveUp
+
 	listened bool  // somebody listens
 	leftAt   int64 // when the last went; -1: somebody listens, or it cannot be known
 	idle     bool  // nobody has listened for too long
@@ -59,6 +64,9 @@ func (h *Hub) adopt(r Record) {
 	b.fed = max(b.fed, r.Start, r.Moved)
 	b.last = max(b.last, b.fed)
 	c.unsure = h.resetting || r.Changed != r.Created // else what comes after Start or Moved comes as changes
+	if !r.Config.Pull {
+		c.to = r.Deliver
+	}
 	h.watchDeliver(c)
 	h.begin(c)
 	h.schedule(c)
@@ -71,6 +79,10 @@ func (h *Hub) begin(c *consumer) {
 	c.base = c.Generation << 32
 	c.sequence = c.base
 	switch c.start(); {
+	case c.Config.Pull && c.Generation > 0:
+		c.asker = h.askers.take(c.Ref)
+		h.giveUp(c)
+		return
 	case c.next > c.Moved:
 		c.missNothing()
 	case c.lostItsPlace() && c.Answer == "" && !c.startsAhead():
@@ -132,7 +144,7 @@ func (h *Hub) update(c *consumer, r Record) {
 		h.unheard(c)
 	} else {
 		h.unwatchDeliver(c)
-		c.Record = r
+		c.Record, c.to = r, r.Deliver
 		h.watchDeliver(c)
 	}
 	h.count(c)
@@ -157,7 +169,7 @@ func (h *Hub) count(c *consumer) {
 		return
 	}
 	c.opening = true
-	if _, known := h.listened[c.Deliver]; known {
+	if _, known := h.listened[c.to]; known || c.Config.Pull {
 		h.opens.push(c)
 	}
 }
@@ -173,6 +185,9 @@ func (c *consumer) start() {
 		c.mode = NewestOfKey
 	case DeliverLast:
 		c.mode = NewestOfAll
+	}
+	if c.Start == 0 { // nothing was there, and all that came since counts
+		c.mode = Every
 	}
 }
 
@@ -208,6 +223,7 @@ func (h *Hub) remove(c *consumer) {
 		return
 	}
 	c.gone = true
+	h.endPulls(c)
 	delete(h.consumers, c.Ref)
 	last := len(h.all) - 1
 	h.all[c.allAt] = h.all[last]
@@ -281,6 +297,9 @@ func (h *Hub) maySend(c *consumer) bool {
 
 // deliver sends an entry; false if the connection has no room for it.
 func (h *Hub) deliver(c *consumer, e *Entry, pending uint64) bool {
+	if c.Config.Pull {
+		return h.deliverPulled(c, e, pending)
+	}
 	s := c.message(e, pending)
 	if !h.send(s) {
 		return false
@@ -296,7 +315,7 @@ func (c *consumer) message(e *Entry, pending uint64) Send {
 	if c.Config.Native {
 		return c.native(e, pending)
 	}
-	s := Send{Subject: c.Deliver, Reply: c.reply(e, pending), Header: e.Header, Body: e.Value}
+	s := Send{Subject: c.to, Reply: c.reply(e, pending), Header: e.Header, Body: e.Value}
 	if c.Config.HeadersOnly {
 		s.Header, s.Body = withSize(e), nil
 	}

@@ -13,6 +13,8 @@
 // bucket's ring of recent entries, or from pages of the store. An order of sequence, no gap, none twice (W1, W2) follows from that one
 // position: next, the first sequence not yet looked at.
 //
+// A pull consumer sends to the subject of the first request that waits, and nowhere while none does (pull.go); the rest is the same.
+//
 // What is held in memory: per consumer its record and position, about 1 KiB and its configuration, and at most one entry held back
-// (Limits.HeldBytes in all); the rings (Limits.RingBytes in all); pages being read (Limits.Reads of Limits.PageBytes).
+// (Limits.HeldBytes in all); the rings (Limits.RingBytes in all); pages being read (Limits.Reads of Limits.PageBytes); requests that wait (pullsMax in all).
 package watch

@@ -51,6 +51,7 @@ type State struct {
 	Sequence, Base, Stream uint64
 	Pending                uint64
 	Bound                  bool // somebody listens
+	Pulls                  int  // requests that wait
 }
 
 // Read asks for one page of a bucket, in one view of the store: entries from the sequence From on that Filter lets through.

@@ -42,7 +42,7 @@ func (h *Hub) sendRequest(c *consumer) bool {
 		return true
 	}
 	subject := "$JS.FC.KV_" + c.Bucket + "." + c.Client() + "." + h.node + "." + strconv.FormatUint(h.boot, 36) + "-" + strconv.FormatUint(h.flowed+1, 10)
-	request := Send{Subject: c.Deliver, Reply: subject, Header: flowRequest}
+	request := Send{Subject: c.to, Reply: subject, Header: flowRequest}
 	if c.Config.Native {
 		request = c.flowRequest(subject)
 	}

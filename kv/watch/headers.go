@@ -8,12 +8,16 @@ import (
 // The header blocks that the hub itself makes.
 
 const (
-	headerVersion  = "NATS/1.0"
-	headerEnd      = "\r\n"
-	headerLast     = "Nats-Last-Consumer: "
-	headerStream   = "Nats-Last-Stream: "
-	headerStalled  = "Nats-Consumer-Stalled: "
-	headerSize     = "Nats-Msg-Size: "
+	headerVersion = "NATS/1.0"
+	headerEnd     = "\r\n"
+	headerLast    = "Nats-Last-Consumer: "
+	headerStream  = "Nats-Last-Stream: "
+	headerStalled = "Nats-Consumer-Stalled: "
+	headerSize    = "Nats-Msg-Size: "
+
+	headerPendingMessages = "Nats-Pending-Messages: "
+	headerPendingBytes    = "Nats-Pending-Bytes: "
+
 	statusBeat     = headerVersion + " 100 Idle Heartbeat" + headerEnd
 	headerOnlySize = headerVersion + headerEnd + headerSize
 )

@@ -37,6 +37,9 @@ func (h *Hub) dueAt(c *consumer) int64 {
 	if c.Config.Heartbeat > 0 && h.leaf && c.listened {
 		due = min(due, c.beatAt())
 	}
+	if c.Config.Pull {
+		due = min(due, h.pullDueAt(c))
+	}
 	return due
 }
 
@@ -50,6 +53,9 @@ func (c *consumer) beatAt() int64 {
 func (h *Hub) due(c *consumer) {
 	if c.leftAt >= 0 && c.leftAt+c.Config.Inactive <= h.now {
 		c.idle = true
+	}
+	if c.Config.Pull {
+		h.pullDue(c)
 	}
 	if c.listened && h.leaf && c.Config.Heartbeat > 0 && c.beatAt() <= h.now {
 		h.heartbeat(c)
@@ -71,7 +77,7 @@ func (h *Hub) heartbeat(c *consumer) {
 	if !c.jumped && !c.isHead() && stalled == "" {
 		return
 	}
-	beat := Send{Subject: c.Deliver, Header: c.beat(stalled)}
+	beat := Send{Subject: c.to, Header: c.beat(stalled)}
 	if c.Config.Native {
 		beat = c.progress(stalled)
 	}

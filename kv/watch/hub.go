@@ -59,8 +59,12 @@ type Hub struct {
 	timers   timers
 
 	answers     queue[answer]
-	requests    queue[*consumer]     // owe a flow-control request
-	asked       []Asked              // for an index that is not applied yet
+	requests    queue[*consumer] // owe a flow-control request
+	statuses    queue[Send]      // answers to pulls
+	waiting     int              // pulls that wait, of all consumers
+	asked       []Asked          // for an index that is not applied yet
+	pulls       []Pulled         // the same
+	askers      askers
 	asksCounted int                  // requests that wait until it is counted what their consumers are to be sent, of all consumers
 	opens       queue[*consumer]     // are to be counted
 	ready       queue[*consumer]     // behind, and may be sent to
@@ -119,6 +123,8 @@ func (h *Hub) take(e Event) {
 		h.pageRead(e)
 	case Asked:
 		h.ask(e)
+	case Pulled:
+		h.pulled(e)
 	}
 }
 
@@ -128,6 +134,7 @@ func (h *Hub) apply(e Applied) {
 		h.change(change)
 	}
 	h.askedAgain()
+	h.pulledAgain()
 }
 
 func (h *Hub) change(change Change) {
@@ -149,6 +156,7 @@ func (h *Hub) change(change Change) {
 	case Placed:
 		h.placed(c.Record)
 	case Removed:
+		h.askers.take(c.Ref)
 		h.remove(h.consumers[c.Ref])
 	}
 }
@@ -175,6 +183,7 @@ func (h *Hub) reset(e Reset) {
 		}
 	}
 	h.askedAgain()
+	h.pulledAgain()
 }
 
 // mine reports whether this life of this node is the host of a consumer. One that an older release has given to a host of another account is
@@ -185,7 +194,7 @@ func (h *Hub) mine(r *Record) bool {
 
 func (h *Hub) placed(r Record) {
 	old := h.consumers[r.Ref]
-	if old != nil && old.Created == r.Created && old.Generation == r.Generation {
+	if old != nil && old.Created == r.Created && old.Generation == r.Generation && old.Config.Pull == r.Config.Pull {
 		if old.Changed != r.Changed {
 			h.update(old, r)
 		}
@@ -235,7 +244,7 @@ func (h *Hub) Buckets() map[uint64]bool {
 func (h *Hub) BucketChanges() uint64 { return h.bucketChanges }
 
 // Waiting reports whether a request waits for something to be applied.
-func (h *Hub) Waiting() bool { return len(h.asked) > 0 }
+func (h *Hub) Waiting() bool { return len(h.asked)+len(h.pulls) > 0 }
 
 // Serving is the number of consumers that this node serves.
 func (h *Hub) Serving() int { return len(h.all) }

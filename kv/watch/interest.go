@@ -7,30 +7,38 @@ import "slices"
 
 // watchDeliver has the connection tell of a consumer's subject.
 func (h *Hub) watchDeliver(c *consumer) {
-	c.listened = h.listened[c.Deliver]
-	h.delivers[c.Deliver] = append(h.delivers[c.Deliver], c)
-	h.out.Watch = append(h.out.Watch, Watch{Subject: c.Deliver})
+	if c.to == "" {
+		c.listened = false
+		h.unheard(c)
+		return
+	}
+	c.listened = h.listened[c.to]
+	h.delivers[c.to] = append(h.delivers[c.to], c)
+	h.out.Watch = append(h.out.Watch, Watch{Subject: c.to})
 	h.unheard(c)
 }
 
-// unheard begins to count how long nobody listens to a consumer, if nobody does.
+// unheard begins to count how long nobody uses a consumer, if nobody does.
 func (h *Hub) unheard(c *consumer) {
-	c.leftAt, c.idle = -1, false
-	if h.leaf && !c.listened {
+	c.leftAt, c.idle = -1, c.over
+	if h.leaf && c.unused() {
 		c.leftAt = h.now
 	}
 }
 
 func (h *Hub) unwatchDeliver(c *consumer) {
-	h.out.Watch = append(h.out.Watch, Watch{Subject: c.Deliver, Ended: true})
-	list := h.delivers[c.Deliver]
-	at := slices.Index(list, c)
-	if list = slices.Delete(list, at, at+1); len(list) > 0 {
-		h.delivers[c.Deliver] = list
+	if c.to == "" {
 		return
 	}
-	delete(h.delivers, c.Deliver)
-	delete(h.listened, c.Deliver)
+	h.out.Watch = append(h.out.Watch, Watch{Subject: c.to, Ended: true})
+	list := h.delivers[c.to]
+	at := slices.Index(list, c)
+	if list = slices.Delete(list, at, at+1); len(list) > 0 {
+		h.delivers[c.to] = list
+		return
+	}
+	delete(h.delivers, c.to)
+	delete(h.listened, c.to)
 }
 
 // interested takes what the connection tells of a subject.
@@ -41,12 +49,15 @@ func (h *Hub) interested(e Interest) {
 		return
 	}
 	h.listened[e.Subject] = e.Listened
-	for _, c := range list {
+	for _, c := range slices.Clone(list) { // one that turns to another request leaves the list
 		if !known && c.opening {
 			h.opens.push(c)
 		}
 		c.listened = e.Listened
-		if e.Listened {
+		if c.Config.Pull {
+			h.pullHeard(c)
+			h.kick(c)
+		} else if e.Listened {
 			c.leftAt, c.idle, c.sentAt = -1, false, h.now
 			h.kick(c)
 		} else if h.leaf {
@@ -60,8 +71,11 @@ func (h *Hub) interested(e Interest) {
 func (h *Hub) connected() {
 	h.leaf = true
 	for _, c := range h.all {
-		if !c.listened {
+		if c.unused() {
 			c.leftAt = h.now
+		}
+		if len(c.pulls) > 0 {
+			h.pullHeard(c)
 		}
 		c.sentAt = h.now
 		h.schedule(c)
@@ -80,7 +94,11 @@ func (h *Hub) disconnected() {
 	for _, c := range h.all {
 		c.leftAt = -1
 		h.unflow(c)
-		if c.sequence > c.base {
+		if c.Config.Pull {
+			if c.asker != "" {
+				h.giveUp(c)
+			}
+		} else if c.sequence > c.base {
 			h.mistrust(c)
 		}
 		h.schedule(c)

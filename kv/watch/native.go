@@ -42,7 +42,7 @@ func (c *consumer) nativeBlock(sequence uint64) block {
 func (c *consumer) native(e *Entry, pending uint64) Send {
 	b := c.nativeBlock(c.sequence+1).number(headerPending, pending).text(headerKey, e.Key).text(headerOperation, e.Operation).
 		number(headerRevision, e.Sequence).number(headerClusterRevision, e.Revision).text(headerTime, timeText(e.Time))
-	s := Send{Subject: c.Deliver, Body: e.Value}
+	s := Send{Subject: c.to, Body: e.Value}
 	if c.Config.HeadersOnly {
 		b, s.Body = b.number(headerSizeOfValue, uint64(max(e.Size, len(e.Value)))), nil
 	}
@@ -60,13 +60,13 @@ func (c *consumer) progress(stalled string) Send {
 	if stalled != "" {
 		b = b.text(headerFlow, stalled)
 	}
-	return Send{Subject: c.Deliver, Reply: stalled, Header: append(b, headerEnd...)}
+	return Send{Subject: c.to, Reply: stalled, Header: append(b, headerEnd...)}
 }
 
 // flowRequest asks a native watcher to answer when it has processed everything before.
 func (c *consumer) flowRequest(reply string) Send {
 	b := c.nativeBlock(c.sequence).text(headerFlow, reply)
-	return Send{Subject: c.Deliver, Reply: reply, Header: append(b, headerEnd...)}
+	return Send{Subject: c.to, Reply: reply, Header: append(b, headerEnd...)}
 }
 
 const (

@@ -28,6 +28,7 @@ type host struct {
 	instance string // of its data folder, if it said so
 	boot     uint64
 	able     bool  // its leaf connection is up, and it follows the log
+	pulls    bool  // it knows what a pull consumer is
 	heard    int64 // when it was last heard to be able; of one that was never heard, when the placer began to wait
 	idle     []Idle
 }
@@ -43,6 +44,7 @@ type placed struct {
 	life
 	bucket              string
 	created, generation uint64
+	pull                bool
 }
 
 // mark is what was applied by a time.
@@ -63,6 +65,7 @@ type Announcement struct {
 	Instance string `json:",omitempty"` // of its data folder; empty: a release that does not say
 	Boot     uint64 // rises from start to start of one folder
 	Able     bool   // its leaf connection is up
+	Pulls    bool   `json:",omitempty"` // it serves pull consumers; not set: a release that does not know them
 	// Applied is how far it has applied the log: a host that falls far behind the leader serves nobody.
 	Applied uint64
 	// Leaving: the node is about to end, and its consumers are to go to others at once.
@@ -150,7 +153,7 @@ func (p *Placer) put(r *Record) {
 		return
 	}
 	p.host(r.Host) // whoever was never heard is waited for from now on
-	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Generation}
+	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Generation, r.Config.Pull}
 	p.records[r.Ref] = now
 	if p.lives[now.life] == nil {
 		p.lives[now.life] = map[Ref]bool{}
@@ -186,7 +189,7 @@ func (p *Placer) Hear(now int64, a Announcement) {
 	if p.earlier(h, &a) {
 		return
 	}
-	h.instance, h.boot, h.able, h.idle = a.Instance, a.Boot, a.Able && a.Applied >= p.least(), a.Idle
+	h.instance, h.boot, h.able, h.pulls, h.idle = a.Instance, a.Boot, a.Able && a.Applied >= p.least(), a.Pulls, a.Idle
 	switch {
 	case a.Leaving:
 		h.able, h.heard = false, p.now-lostAfter-1
@@ -276,11 +279,24 @@ func (p *Placer) host(name string) *host {
 func (p *Placer) lost(h *host) bool { return p.now-h.heard > lostAfter }
 
 // Choose names the host of the next consumer, in turn; false if there is none.
-func (p *Placer) Choose(now int64) (name string, boot uint64, ok bool) {
+func (p *Placer) Choose(now int64) (name string, boot uint64, ok bool) { return p.choose(now, false) }
+
+// ChoosePull is Choose for a pull consumer.
+func (p *Placer) ChoosePull(now int64) (name string, boot uint64, ok bool) {
+	return p.choose(now, true)
+}
+
+// Pulls reports whether a host serves pull consumers, as far as is known.
+func (p *Placer) Pulls(name string) bool {
+	at, known := p.find(name)
+	return !known || p.hosts[at].boot == 0 || p.hosts[at].pulls
+}
+
+func (p *Placer) choose(now int64, pull bool) (name string, boot uint64, ok bool) {
 	p.at(now)
 	for range p.hosts {
 		p.turn++
-		if h := &p.hosts[p.turn%len(p.hosts)]; h.able && !p.lost(h) {
+		if h := &p.hosts[p.turn%len(p.hosts)]; h.able && !p.lost(h) && (h.pulls || !pull) {
 			return h.name, h.boot, true
 		}
 	}
@@ -297,8 +313,8 @@ func (p *Placer) Tick(now int64) Proposals {
 	}
 	list.Removals = p.removals()
 	for _, ref := range p.orphans() {
-		if name, boot, ok := p.Choose(p.now); ok {
-			r := p.records[ref]
+		r := p.records[ref]
+		if name, boot, ok := p.choose(p.now, r.pull); ok {
 			p.proposed[ref] = p.now
 			list.Moves = append(list.Moves, Move{ref, r.bucket, r.created, r.generation, name, boot})
 		}

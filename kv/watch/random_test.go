@@ -24,6 +24,15 @@ func patterns(list ...string) subject.Filter {
 }
 
 func drawConfig(t *rapid.T, w *world) Config {
+	if rapid.Bool().Draw(t, "pull") {
+		config := drawPushed(t, w)
+		config.Pull, config.FlowControl, config.Heartbeat = true, false, 0
+		return config
+	}
+	return drawPushed(t, w)
+}
+
+func drawPushed(t *rapid.T, w *world) Config {
 	return Config{
 		Policy:        rapid.SampledFrom([]Policy{DeliverAll, DeliverLastPerSubject, DeliverNew, DeliverByStartSequence}).Draw(t, "policy"),
 		StartSequence: uint64(rapid.IntRange(1, int(w.model.sequence)+3).Draw(t, "from")),
@@ -76,8 +85,13 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 			},
 			"listen": func(t *rapid.T) { w.listen(someone(t)) },
 			"stop":   func(t *rapid.T) { w.stop(someone(t)) },
-			"stall":  func(t *rapid.T) { c := someone(t); c.stalls = !c.stalls },
-			"step":   func(t *rapid.T) { w.step(host(t)) },
+			"pull": func(t *rapid.T) {
+				if c := someone(t); c.puller != nil && !c.stopped {
+					c.pull(drawPull(t), rapid.Bool().Draw(t, "same inbox"))
+				}
+			},
+			"stall": func(t *rapid.T) { c := someone(t); c.stalls = !c.stalls },
+			"step":  func(t *rapid.T) { w.step(host(t)) },
 			"room": func(t *rapid.T) {
 				if tight {
 					host(t).room = rapid.IntRange(0, 5_000).Draw(t, "bytes")
@@ -94,6 +108,7 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 				for _, c := range w.clients {
 					c.surely = false
 				}
+				w.unanswered()
 				if h := host(t); h.leaf {
 					w.disconnect(h)
 				} else {
@@ -125,6 +140,7 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 
 // restart ends a node's life. Its consumers are moved, as the leader would.
 func (w *world) restart(h *peer) {
+	w.unanswered()
 	w.boot(h)
 	w.rescue()
 }
@@ -168,6 +184,11 @@ func (w *world) quiesce() {
 	for _, c := range w.clients {
 		if c.stopped {
 			continue
+		}
+		if c.puller != nil {
+			w.require.Empty(c.open, "client %d (%s) waits for an answer", c.id, c.name)
+			w.requireCounted(c)
+			w.drain(c)
 		}
 		w.requireComplete(c, w.model.sequence)
 		// What a client was told to expect may be gone before it can be sent, if it does not listen yet or there is no room.

@@ -28,6 +28,7 @@ type Config struct {
 	Filter        subject.Filter // of keys
 	HeadersOnly   bool           // values are left out, their sizes told
 	FlowControl   bool
+	Pull          bool  // messages go to who asks for them (Pulled)
 	Native        bool  // messages have the native form, not that of JetStream
 	Heartbeat     int64 // 0: none
 	Inactive      int64 // how long a consumer outlives its last subscriber

@@ -107,7 +107,9 @@ func (w *world) watchSubjects(h *peer, list []Watch) (at []Event) {
 }
 
 func (w *world) listens(subject string) bool {
-	return w.heard[subject] || slices.ContainsFunc(w.clients, func(c *client) bool { return c.deliver == subject && c.bound && !c.stopped })
+	return w.heard[subject] || slices.ContainsFunc(w.clients, func(c *client) bool {
+		return !c.stopped && (c.deliver == subject && c.bound || c.puller != nil && c.inboxes[subject])
+	})
 }
 
 func (w *world) tell(events ...Event) {
@@ -121,6 +123,11 @@ func (w *world) listening(c *client) {
 	for _, h := range w.hosts {
 		if h.leaf {
 			h.interest(c.deliver, c.bound && !c.stopped)
+			if c.puller != nil {
+				for inbox := range c.inboxes {
+					h.interest(inbox, !c.stopped)
+				}
+			}
 		}
 	}
 }
