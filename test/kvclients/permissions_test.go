@@ -44,17 +44,21 @@ func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
 		o.Users = append(o.Users, user(id, roles.Node(rpc.NodeID(id)).And(roles.Service(rpc.NodeID(id)))),
 			user("leaf-"+id, roles.Leaf(rpc.NodeID(id))))
 	}
-	o.Users = append(o.Users, user("ann", roles.Client("ann")))
+	o.Users = append(o.Users, user("ann", roles.Client("ann")), user("rob", roles.ReadOnly("rob")))
 	server, err := embedded.Start(o)
 	require.NoError(t, err)
 	c.NATS = server
 	startAll(c)
 
 	refused := make(chan error, 64)
-	nc, err := nats.Connect(server.URL(), nats.UserInfo("ann", "ann"), nats.CustomInboxPrefix(busclient.InboxPrefix("ann")),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	connect := func(name string) *nats.Conn {
+		nc, err := nats.Connect(server.URL(), nats.UserInfo(name, name), nats.CustomInboxPrefix(busclient.InboxPrefix(name)),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	nc, reader := connect("ann"), connect("rob")
 	ctx := within(t)
 	for _, domain := range []string{"", "raftbus"} {
 		js := client(t, nc, domain)
@@ -72,6 +76,13 @@ func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
 		require.Equal(t, "v", string((<-w.Updates()).Value()))
 		require.Nil(t, <-w.Updates())
 		require.NoError(t, w.Stop())
+		for _, puller := range []*nats.Conn{nc, reader} {
+			consumer, err := client(t, puller, domain).OrderedConsumer(ctx, "KV_app", jetstream.OrderedConsumerConfig{})
+			require.NoError(t, err)
+			m, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
+			require.NoError(t, err)
+			require.Equal(t, "$KV.app.k", m.Subject())
+		}
 		require.NoError(t, js.DeleteKeyValue(ctx, "app"))
 	}
 	select {

@@ -32,22 +32,22 @@ func follow(w jetstream.KeyWatcher) *follower {
 		defer close(f.done)
 		for e := range w.Updates() {
 			if e != nil {
-				f.take(e)
+				f.take(e.Revision())
 			}
 		}
 	}()
 	return f
 }
 
-func (f *follower) take(e jetstream.KeyValueEntry) {
+func (f *follower) take(revision uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n := len(f.got); n > 0 && e.Revision() <= f.got[n-1] {
-		f.wrong = fmt.Sprintf("%d after %d", e.Revision(), f.got[n-1])
+	if n := len(f.got); n > 0 && revision <= f.got[n-1] {
+		f.wrong = fmt.Sprintf("%d after %d", revision, f.got[n-1])
 	}
 	f.silence = max(f.silence, time.Since(f.last))
 	f.last = time.Now()
-	f.got = append(f.got, e.Revision())
+	f.got = append(f.got, revision)
 }
 
 func (f *follower) state() (count int, wrong string, silence time.Duration) {

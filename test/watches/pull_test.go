@@ -1,0 +1,95 @@
+package watches
+
+// Pull consumers whose nodes go: who pulls is told soon, by an answer, and ordered consumers get every event once and in order.
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/test/cluster"
+)
+
+// pullers are ordered consumers of nats.go. They have heartbeats every 15 seconds only, which would tell them after 30.
+func pullers(t testing.TB, c *cluster.Cluster, n int) (list []*follower) {
+	for range n {
+		js, err := jetstream.NewWithDomain(c.Connect(), "raftbus")
+		require.NoError(t, err)
+		consumer, err := js.OrderedConsumer(within(t), "KV_app", jetstream.OrderedConsumerConfig{})
+		require.NoError(t, err)
+		messages, err := consumer.Messages()
+		require.NoError(t, err)
+		t.Cleanup(messages.Stop)
+		f := &follower{last: time.Now(), done: make(chan struct{})}
+		go func() {
+			for {
+				m, err := messages.Next()
+				if err != nil {
+					return
+				}
+				if about, err := m.Metadata(); err == nil {
+					f.take(about.Sequence.Stream)
+				}
+			}
+		}()
+		list = append(list, f)
+	}
+	return list
+}
+
+func TestOrderedPullConsumersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.6, 7.7
+	t.Parallel() // it mostly waits
+	c := cluster.Started(t, 3)
+	awaitLeaves(t, c)
+	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
+	list := pullers(t, c, 12)
+	w := write(kv, 5*time.Millisecond)
+	for range 3 {
+		leader, victim := c.Leader(), busiest(c)
+		for _, f := range list {
+			f.restart()
+		}
+		c.Wires[victim].Cut()
+		time.Sleep(5 * time.Second)
+		t.Logf("%s, leader %v: longest silence %v", victim, victim == leader, longest(list))
+		c.Wires[victim].Heal()
+		require.Less(t, longest(list), 5*time.Second)
+		awaitLeaves(t, c)
+	}
+	w.end()
+	requireAll(t, kv, list)
+}
+
+// Some clients have no heartbeats, and wait for an answer for as long as there is none. Those of a node that is gone have one too.
+func TestWhoPullsFromANodeThatIsGoneIsAnswered(t *testing.T) {
+	t.Parallel() // it mostly waits
+	c := cluster.Started(t, 3)
+	awaitLeaves(t, c)
+	_, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})
+	waiting := map[string]*nats.Subscription{}
+	for _, name := range []string{"a", "b", "d"} { // nodes take turns
+		_, err := nc.Request("$JS.raftbus.API.CONSUMER.CREATE.KV_app."+name, []byte(`{"stream_name":"KV_app","config":{"ack_policy":"none","deliver_policy":"new","inactive_threshold":60000000000}}`), patience)
+		require.NoError(t, err)
+		sub, err := nc.SubscribeSync(nc.NewRespInbox())
+		require.NoError(t, err)
+		require.NoError(t, nc.PublishRequest("$JS.raftbus.API.CONSUMER.MSG.NEXT.KV_app."+name, sub.Subject, []byte(`{"batch":1,"expires":60000000000}`)))
+		waiting[name] = sub
+	}
+	pulled := func(id string) bool { return c.Nodes[id].Status().Watches.Consumers == 1 }
+	require.Eventually(t, func() bool { return pulled("n1") && pulled("n2") && pulled("n3") }, patience, 5*time.Millisecond, "each node serves one")
+	time.Sleep(200 * time.Millisecond) // the requests are passed on
+	victim := c.Leader()
+	c.Wires[victim].Cut()
+	defer c.Wires[victim].Heal()
+	told := 0
+	for _, sub := range waiting {
+		if m, err := sub.NextMsg(3 * time.Second); err == nil {
+			require.Equal(t, "409 Consumer Deleted", m.Header.Get("Status")+" "+m.Header.Get("Description"))
+			told++
+		}
+	}
+	require.Equal(t, 1, told, "those of the others wait")
+}
