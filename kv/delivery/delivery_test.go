@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
@@ -189,6 +190,44 @@ func TestALostConnectionIsTold(t *testing.T) {
 	list := r.line.await(t, "deliver.c", 3)
 	require.Contains(t, list, "NATS/1.0 100 Idle Heartbeat|Nats-Last-Consumer: 2|Nats-Last-Stream: 1||")
 	require.Contains(t, list, "2 2")
+}
+
+// After a NATS server was started anew watchers hear nothing before the leader has been heard over it too: who is told that messages may be
+// missing asks at once for another consumer, and tries again ten seconds later if nobody listens (nats.go). If no leader comes they are told
+// all the same.
+func TestALostConnectionIsToldOnceTheLeaderIsHeard(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.consumer("app", "c")
+	r.line.listen("deliver.c")
+	r.solo.put("app", "a", "1")
+	r.line.await(t, "deliver.c", 1)
+	r.far.Store(true)
+	for _, comes := range []bool{true, false} {
+		before, began := len(r.line.got("deliver.c")), time.Now()
+		r.line.calls.Status(false)
+		r.line.calls.Status(true)
+		r.hears(t, "n3")
+		require.True(t, r.waits(), "it does not lead")
+		if comes {
+			r.hears(t, "n2")
+		}
+		r.line.await(t, "deliver.c", before+1)
+		require.Equal(t, comes, time.Since(began) < reuniteWithin)
+	}
+}
+
+// hears has the service hear an announcement.
+func (r *rig) hears(t *testing.T, node string) {
+	body, err := json.Marshal(message{Announcement: &watch.Announcement{Node: node, Boot: 1, Able: true, Applied: 1}})
+	require.NoError(t, err)
+	r.heard(&nats.Msg{Subject: Subject("raftbus", allNodes, node), Data: body})
+}
+
+func (r *rig) waits() bool {
+	r.reunion.mu.Lock()
+	defer r.reunion.mu.Unlock()
+	return !r.reunion.since.IsZero()
 }
 
 func TestWithoutALeafConnectionNothingIsServed(t *testing.T) {

@@ -204,6 +204,17 @@ type rig struct {
 	line *line
 	nc   *nats.Conn
 	lost atomic.Bool // the node does not know who leads
+	far  atomic.Bool // n2 leads
+}
+
+func (r *rig) leads() rpc.NodeID {
+	switch {
+	case r.lost.Load():
+		return ""
+	case r.far.Load():
+		return "n2"
+	}
+	return "n1"
 }
 
 func newRig(t *testing.T, without ...bool) *rig {
@@ -214,7 +225,7 @@ func newRig(t *testing.T, without ...bool) *rig {
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	r := &rig{solo: newSolo(t), line: newLine(), nc: nc}
-	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Follows: func() bool { return !r.lost.Load() }}
+	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads}
 	if len(without) == 0 {
 		o.Dial = func(calls Callbacks) (Leaf, error) { r.line.calls = calls; return r.line, nil }
 	}

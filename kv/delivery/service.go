@@ -26,8 +26,8 @@ type Options struct {
 	Store    *store.Store
 	// Dial begins to connect as a leaf. nil: there is no leaf connection, and this node serves no watcher.
 	Dial func(Callbacks) (Leaf, error)
-	// Follows says whether the node knows who leads. It is asked on a goroutine of the service, again and again.
-	Follows func() bool
+	// Leader says who leads, as a host, as far as the node knows; empty: nobody. Several goroutines ask, again and again.
+	Leader func() rpc.NodeID
 	// Stray is told, on a goroutine of NATS's, of hosts of another account that are heard in this one: both are one account of NATS. nil: nobody
 	// wants to know.
 	Stray func(host string)
@@ -67,6 +67,7 @@ type Service struct {
 	o        Options
 	began    time.Time
 	leaf     Leaf // nil: none
+	reunion  reunion
 	inbox    *inbox
 	room     chan struct{}
 	reads    chan watch.Read
@@ -86,7 +87,7 @@ type Service struct {
 
 // New makes a service, and has it follow the store: make it before the node starts. Close it.
 func New(o Options) (*Service, error) {
-	if o.Node == "" || o.Prefix == "" || o.Conn == nil || o.Proposer == nil || o.Store == nil || o.Follows == nil {
+	if o.Node == "" || o.Prefix == "" || o.Conn == nil || o.Proposer == nil || o.Store == nil || o.Leader == nil {
 		return nil, errors.New("delivery service: all options but Dial, Stray, ConsumersMax, Parts and Logger are required")
 	}
 	if o.Logger == nil {
@@ -139,15 +140,6 @@ func poke(bell chan struct{}) {
 	select {
 	case bell <- struct{}{}:
 	default:
-	}
-}
-
-func (s *Service) status(up bool) {
-	s.up.Store(up)
-	if up {
-		s.inbox.turned(watch.LeafUp{})
-	} else {
-		s.inbox.turned(watch.LeafDown{})
 	}
 }
 

@@ -54,6 +54,7 @@ func (s *Service) heard(m *nats.Msg) {
 		s.inbox.add(*told.Pull)
 	case told.Announcement != nil && told.Announcement.Node != string(s.o.Node) && strings.HasSuffix(m.Subject, ".consumers."+told.Announcement.Node):
 		s.place(func(p *watch.Placer) { p.Hear(s.now(), *told.Announcement) })
+		s.reunite(rpc.NodeID(told.Announcement.Node))
 		if host := told.Announcement.Node; s.o.Stray != nil && !watch.SameAccount(host, string(s.o.Node)) {
 			s.o.Stray(host)
 		}
@@ -92,6 +93,7 @@ func (s *Service) warden() {
 	defer tick.Stop()
 	for {
 		s.follow()
+		s.reunite("")
 		s.announce()
 		s.propose()
 		select {
@@ -104,7 +106,7 @@ func (s *Service) warden() {
 
 // follow tells the hub whether this node follows the log.
 func (s *Service) follow() {
-	if astray := !s.o.Follows(); astray != s.astray && s.inbox.add(watch.Follows{Log: !astray}) {
+	if astray := s.o.Leader() == ""; astray != s.astray && s.inbox.add(watch.Follows{Log: !astray}) {
 		s.astray = astray
 	}
 }

@@ -106,6 +106,15 @@ func (r *Replica) serveAccounts() error {
 	return nil
 }
 
+// leaderIn is who leads, as a host in an account; empty: nobody that this node knows.
+func (r *Replica) leaderIn(s *served) rpc.NodeID {
+	leader := r.node.PingContent().Leader
+	if leader == "" {
+		return ""
+	}
+	return rpc.NodeID(busclient.NodeIn(s.name, string(leader)))
+}
+
 func (r *Replica) serveAccount(s *served) (err error) {
 	logger, bounds := r.logger, r.o.bounds()
 	if s.name != "" {
@@ -114,8 +123,8 @@ func (r *Replica) serveAccount(s *served) (err error) {
 	s.watches, err = delivery.New(delivery.Options{
 		Node: rpc.NodeID(s.node), Instance: r.folder.Instance, Boot: r.folder.Boot, Prefix: r.config.Prefix(), Conn: s.conn.NATS(),
 		Proposer: r.node, Store: r.store, Logger: logger,
-		Dial:    func(calls delivery.Callbacks) (delivery.Leaf, error) { return r.dialLeaf(s, calls, logger) },
-		Follows: func() bool { return r.node.PingContent().Leader != "" }, ConsumersMax: bounds.Watches, Parts: len(r.served), Stray: r.strays(s),
+		Dial:   func(calls delivery.Callbacks) (delivery.Leaf, error) { return r.dialLeaf(s, calls, logger) },
+		Leader: func() rpc.NodeID { return r.leaderIn(s) }, ConsumersMax: bounds.Watches, Parts: len(r.served), Stray: r.strays(s),
 	})
 	if err != nil {
 		return err
