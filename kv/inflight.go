@@ -122,7 +122,7 @@ func (f *inflight) claim(r *request) bool {
 	return f.take(r)
 }
 
-// log notes that a request is about to be logged. inPart: some of it was before. false: it was claimed; who claimed it may have said that it was not.
+// log notes that a request is about to be logged. inPart: some of it was before. false: it was claimed; its client has its answer.
 func (f *inflight) log(r *request) (inPart, waits bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -45,7 +45,7 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 	switch {
 	case p.Look != nil:
 		look := p.Look
-		return work{quick: p.Quick, look: func() ([]reply, *work) { return s.onward(r, look(s.store)) }}, nil
+		return work{quick: p.Quick, writes: p.Writes, look: func() ([]reply, *work) { return s.onward(r, look(s.store)) }}, nil
 	case p.Write != nil:
 		return s.logging(r, p.Write), nil
 	case (p.Ask != nil || p.Pull != nil) && r.msg.Reply == "": // nobody waits to hear
@@ -72,6 +72,7 @@ func (s *Service) onward(r *request, p jetstream.Plan) ([]reply, *work) {
 func (s *Service) logging(r *request, write *jetstream.Write) work {
 	w := work{
 		command: write.Command.Encode(),
+		writes:  true,
 		bucket:  write.Command.OfABucket(),
 		apart:   write.Command.AddConsumer != nil, // its host may be told by NATS's client, which may wait for the server
 		done:    func(result store.Result) ([]reply, *work) { return s.onward(r, write.Done(s.store, result)) },

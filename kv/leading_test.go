@@ -216,12 +216,13 @@ func (r *rig) inHand(key string) (*request, work, *nats.Subscription) {
 	require.NoError(r, r.client.Flush())
 	q := r.service.newRequest(&nats.Msg{Subject: "raftbus.kv.put.app." + key, Reply: inbox.Subject})
 	q.fail = func(f *failure) []reply { return r.service.message(nil, &call{kind: "put"}, f) }
+	q.work = work{writes: true, command: command.Command{Write: &command.Write{Bucket: "app", Key: key}}.Encode()}
 	require.Equal(r, fits, r.service.inflight.add(q))
-	return q, work{command: command.Command{Write: &command.Write{Bucket: "app", Key: key}}.Encode()}, inbox
+	return q, q.work, inbox
 }
 
-// C5, K25: who was told that nothing was done can be sure of it, however long a prober or a reader had the request in hand; and what came before another may
-// have led is not logged.
+// C5, K25: who was told that a request is overdue need not fear that it begins only now, however long a prober or a reader had it in hand; and what came
+// before another may have led is not logged.
 func TestWhatIsOverdueIsNotLogged(t *testing.T) {
 	r := newLeader(t, nil)
 	before := r.store.Applied()
@@ -229,9 +230,9 @@ func TestWhatIsOverdueIsNotLogged(t *testing.T) {
 	r.service.expire(time.Now().Add(time.Hour))
 	told, err := inbox.NextMsg(5 * time.Second)
 	require.NoError(t, err)
-	requireError(t, Unavailable, told)
+	requireError(t, OutcomeUnknown, told)
 	r.service.propose(put, w)
-	require.Equal(t, before, r.store.Applied(), "told that it was not done")
+	require.Equal(t, before, r.store.Applied(), "nobody waits to hear what comes of it")
 
 	put, w, _ = r.inHand("b")
 	r.stepDown()
@@ -328,6 +329,29 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 	r.node.release()
 	require.Contains(t, string(r.answered(third).Data), `"revision":2`)
 	require.Contains(t, string(r.answered(fourth).Data), `"revision":3`)
+}
+
+// A request that looks before it writes is no read: another node may lead by now and have carried out a copy of it. So it is not said that nothing
+// was done, also not of one that waits to be logged (C5).
+func TestOverdueIsUnknownOfWhatMayWrite(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r.node.set(func(n *solo) { n.hold = true })
+	for _, subject := range []string{"kv.purge.app.k", "bucket.update.app", "kv.watch.app"} {
+		requireError(t, OutcomeUnknown, r.answered(r.sendHeld(subject, map[bool]string{true: `{"deliver":"in.box"}`}[subject == "kv.watch.app"])))
+	}
+	for _, subject := range []string{"STREAM.UPDATE.KV_app", "STREAM.PURGE.KV_app", "CONSUMER.CREATE.KV_app", "CONSUMER.DELETE.KV_app.c"} {
+		sub := r.sendJS(api+subject, map[string]string{
+			"STREAM.UPDATE.KV_app": `{"name":"KV_app","subjects":["$KV.app.>"],"max_msgs_per_subject":5,"discard":"new","deny_delete":true,"allow_rollup_hdrs":true,"allow_direct":true}`,
+			"STREAM.PURGE.KV_app":  `{"keep":1}`, "CONSUMER.CREATE.KV_app": `{"stream_name":"KV_app","config":{"deliver_subject":"in.box","ack_policy":"none","max_deliver":1}}`,
+		}[subject])
+		r.awaitHeld()
+		r.silent(sub)
+	}
+	for _, subject := range []string{"STREAM.INFO.KV_app", "STREAM.NAMES", "CONSUMER.NAMES.KV_app"} {
+		sub := r.sendJS(api+subject, "")
+		r.awaitHeld()
+		require.Contains(t, string(r.answered(sub).Data), `"code":503`, subject)
+	}
 }
 
 func TestOverdueIsUnknownAndAnsweredOnce(t *testing.T) {

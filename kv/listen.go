@@ -162,8 +162,8 @@ func (s *Service) unsubscribe() {
 	s.subs, s.bare = nil, nil
 }
 
-// expire answers the requests whose time is over. A write that was logged may yet be done, and a node that was deposed has
-// nothing to say of it.
+// expire answers the requests whose time is over. A write that was logged may yet be done, and of one that was not another node may have carried
+// out a copy, if it leads and this one has not heard of it. A node that was deposed has nothing to say of it.
 func (s *Service) expire(now time.Time) {
 	for _, r := range s.inflight.overdue(now) {
 		if !s.leadsSince(r) {
@@ -172,7 +172,7 @@ func (s *Service) expire(now time.Time) {
 			continue
 		}
 		f := OutcomeUnknown.says("not committed within %v", s.timeout)
-		if !r.logged.Load() {
+		if !r.logged.Load() && !r.work.writes {
 			f = Unavailable.says("not confirmed within %v", s.timeout)
 		}
 		s.answer(answer{request: r, failure: f, claimed: true})

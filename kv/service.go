@@ -344,7 +344,7 @@ func (s *Service) giveUp(r *request, f *failure) {
 	}
 }
 
-// propose has a write logged, unless its client has been told that it is overdue and was not (C5). A node that does not lead, or that leads again, says
+// propose has a write logged, unless its client has been told that it is overdue (C5). A node that does not lead, or that leads again, says
 // nothing: another may have carried out a copy (K25). Nor is anything said of a request that has been carried out in part.
 func (s *Service) propose(r *request, w work) {
 	if !s.leadsSince(r) {

@@ -63,7 +63,7 @@ func (s *Service) bucketUpdate(c *call) (plan, *failure) {
 	if f := c.json(&settings{History: 1}, settingsBytesMax); f != nil {
 		return plan{}, f
 	}
-	return plan{read: func() (any, *failure, *plan) {
+	return plan{writes: true, read: func() (any, *failure, *plan) {
 		info, err := s.store.Bucket(c.bucket)
 		if err != nil {
 			return nil, readFailure(err, c), nil

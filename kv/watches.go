@@ -51,7 +51,7 @@ func (s *Service) watch(c *call) (plan, *failure) {
 	if jetstream.IsOrder(s.prefix, body.Deliver) {
 		return plan{}, BadRequest.says("deliver must be a subject of yours: events on %q would be orders to nodes or to NATS", body.Deliver)
 	}
-	return plan{read: func() (any, *failure, *plan) {
+	return plan{writes: true, read: func() (any, *failure, *plan) {
 		if f := s.kept(c, body.From); f != nil {
 			return nil, f, nil
 		}

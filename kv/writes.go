@@ -70,7 +70,7 @@ func (s *Service) purge(c *call) (plan, *failure) {
 	if f != nil {
 		return plan{}, f
 	}
-	return plan{read: func() (any, *failure, *plan) {
+	return plan{writes: true, read: func() (any, *failure, *plan) {
 		if _, err := s.store.Last(c.bucket, c.key); err != nil {
 			return nil, readFailure(err, c), nil
 		}

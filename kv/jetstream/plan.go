@@ -53,6 +53,8 @@ type Plan struct {
 	Look func(*store.Store) Plan
 	// Quick says that Look is at one key.
 	Quick bool
+	// Writes says that something may be logged, now or after Look.
+	Writes bool
 	// Bucket is that of a put. If it is known to be there, Write will do without Look.
 	Bucket string
 	// Trouble is what is answered when the request certainly was not, and will not be, carried out.

@@ -50,7 +50,7 @@ func (p *Protocol) put(r Request, rest string) Plan {
 		return write
 	}
 	trouble := func(t Trouble) Reply { return putRefusal(bucket, troubleError(t)) }
-	return Plan{Bucket: bucket, Write: write.Write, Look: look, Trouble: trouble}
+	return Plan{Bucket: bucket, Write: write.Write, Look: look, Writes: true, Trouble: trouble}
 }
 
 func (p *Protocol) putDone(bucket string, r store.Result) Reply {

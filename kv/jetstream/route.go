@@ -107,8 +107,17 @@ func (c call) planned(p *Protocol, op operation) Plan {
 		return c.refuse(errLevel)
 	}
 	plan := op.plan(p, c)
-	plan.Trouble = op.verb.trouble
+	plan.Trouble, plan.Writes = op.verb.trouble, op.verb.writes()
 	return plan
+}
+
+// writes reports whether an operation may have something logged.
+func (v verb) writes() bool {
+	switch v {
+	case streamCreate, streamUpdate, streamDelete, streamPurge, messageDelete, consumerCreate, consumerDelete:
+		return true
+	}
+	return false
 }
 
 // find finds a subject's operation, and returns what follows its name.
