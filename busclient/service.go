@@ -308,6 +308,7 @@ func (s *Service) Admit(cluster rpc.ClusterID, members []rpc.Member) {
 	before := s.roster.Load()
 	now := newRoster(cluster, members, s.starts)
 	s.roster.Store(now)
+	s.starts.makeRoom(members)
 	peers := s.peers()
 	var left []*client
 	for _, c := range s.ordered() {

@@ -8,13 +8,15 @@ package busclient
 // would else be as good as the folder it replaced once it was started often enough.
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// startsMax bounds what is remembered: before there is a table, a peer may come as one instance after the other.
+// startsMax bounds what is remembered: before there is a table, a peer may come as one instance after the other. Once half of it is taken, those
+// that are no members are forgotten when the table changes.
 const startsMax = 256
 
 // starts is what is known of all instances, members or not. Safe for use by several goroutines.
@@ -49,6 +51,15 @@ func (s *starts) note(who Identity) bool {
 	}
 	s.newest[m] = who.Boot
 	return true
+}
+
+// makeRoom forgets those that are no members, before there is no room for members to come.
+func (s *starts) makeRoom(members []rpc.Member) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.newest) >= startsMax/2 {
+		maps.DeleteFunc(s.newest, func(m rpc.Member, _ rpc.BootEpoch) bool { return !slices.Contains(members, m) })
+	}
 }
 
 // forgot reports whether this node's data folder does not know a start of its own that a peer has proof of: it is an old copy

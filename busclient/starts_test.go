@@ -299,3 +299,24 @@ func TestWhatIsRememberedOfStartsIsBounded(t *testing.T) {
 	require.True(t, s.note(Identity{"0", instanceOf("x"), epoch(2, 1)}), "what is known goes on being kept")
 	require.Len(t, s.newest, startsMax)
 }
+
+// Once much is remembered of instances that are no members, it makes room for what members say next (F23); until then what was proven outlives the table.
+func TestF23ThoseThatAreNoMembersMakeRoom(t *testing.T) {
+	sim := &simulation{bus: simulate(t, t, 1).bus}
+	sim.bus.conns = nil
+	n1 := sim.add(t, configOf(t, "n1", nil), Identity{"n1", instanceOf("n1"), epoch(1, 1)})
+	stranger := func(i int) Identity { return Identity{rpc.NodeID(fmt.Sprint(i)), instanceOf("x"), epoch(1, 1)} }
+	admitted := func() { n1.Admit(theCluster, tableOf("n1", "n2")) }
+	n1.believe(stranger(0))
+	admitted()
+	require.NotZero(t, n1.starts.of(rpc.Member{ID: "0", Instance: instanceOf("x")}))
+	for i := range startsMax {
+		n1.believe(stranger(i))
+	}
+	n2 := Identity{"n2", instanceOf("n2"), epoch(4, 4)}
+	n1.believe(n2)
+	require.NotContains(t, n1.proven(), n2)
+	admitted()
+	n1.believe(n2)
+	require.Contains(t, n1.proven(), n2)
+}
