@@ -48,7 +48,7 @@ func TestOrderedPullConsumersOutliveTheNodeThatServesThem(t *testing.T) { // W1,
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	list := pullers(t, c, 12)
 	w := write(kv, 5*time.Millisecond)
-	for range 3 {
+	for range 2 {
 		leader, victim := c.Leader(), busiest(c)
 		for _, f := range list {
 			f.restart()
