@@ -74,5 +74,9 @@ func DefaultLimits() Limits {
 	}
 }
 
+// unwrittenMax is how many bytes of entries may wait for a follower's disk: more than a leader's window, so that only a disk that does not keep up is
+// ever met by it.
+func (l *Limits) unwrittenMax() int { return max(l.CacheBytesMax, 2*l.FlyingBytesMax) }
+
 // maxEntriesPerMessage bounds an AppendLog by count, as the decoder does.
 const maxEntriesPerMessage = rpc.SmallEntries

@@ -18,7 +18,9 @@ func (c *Core) appendLog(m rpc.Message, cmd *rpc.AppendLogCommand) {
 		return
 	}
 	c.repair(entries)
-	c.adopt(entries)
+	if !c.adopt(entries) {
+		return // as if it were lost on the way: it is sent again
+	}
 	c.matched = max(c.matched, end)
 	c.learnCommit(cmd.Commit)
 	c.answer(m, &rpc.AppendLogReturn{Prev: cmd.Prev.Index, Accepted: true, Match: end}, min(end, c.log.last))
@@ -34,16 +36,22 @@ func (c *Core) skipForgotten(prev rpc.EntryID, entries []rpc.Entry) (rpc.EntryID
 	return base, entries[skip:]
 }
 
-// adopt adds the entries that the log does not hold yet, replacing a suffix only where it conflicts.
-func (c *Core) adopt(entries []rpc.Entry) {
+// adopt adds the entries that the log does not hold yet, replacing a suffix only where it conflicts. It takes none, and says so, while too much
+// waits for a disk that is full, or hangs, or is slower than what comes: the leader's window does not bound that, since it sends what comes after
+// all that it was told is here.
+func (c *Core) adopt(entries []rpc.Entry) bool {
 	for i := range entries {
 		if c.log.has(entries[i].ID()) {
 			continue
 		}
 		c.must(entries[i].Index > c.commit, "entry %v conflicts with committed %d", entries[i].ID(), c.commit)
+		if c.log.crowded(c.limits.unwrittenMax()) {
+			return false
+		}
 		c.extend(entries[i:])
-		return
+		return true
 	}
+	return true
 }
 
 // learnCommit advances the commit index as far as this node's log is known to match the leader's of this term, whatever

@@ -290,6 +290,45 @@ func TestLeaderStaysWhileAVoterTakesInASnapshot(t *testing.T) {
 	require.Equal(t, Follower, s.role, "one that neither stores nor installs more makes no progress (K60)")
 }
 
+// A peer's process that is started again counts what its state machine has taken from nothing: more of that is progress at once, not once there
+// is more than in the life before.
+func TestWhoIsStartedAgainMakesProgressAtOnce(t *testing.T) {
+	s := stranded(t)
+	takes := func(next, restored uint64) bool {
+		s.tickFor(1)
+		s.hear("n3", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 7, Next: next, Restored: restored})
+		return s.office.peers["n3"].acked == s.now
+	}
+	require.True(t, takes(10, 1000))
+	require.False(t, takes(10, 1000))
+	require.False(t, takes(8, 0), "it was started again")
+	require.True(t, takes(11, 0))
+	require.True(t, takes(11, 1))
+	require.False(t, takes(9, 1), "late")
+}
+
+// Only so many snapshots are sent at once. A voter that waits for its turn keeps its leader in office as long as the others take in more: another
+// leader would begin with all of them anew (L8).
+func TestLeaderStaysWhileAVoterWaitsForItsSnapshot(t *testing.T) {
+	s := stranded(t)
+	s.asks(Change{Add: members("n4")})
+	s.turn(LinkChanged{"n2", false}, LinkChanged{"n4", true})
+	s.synced()
+	next := uint64(0)
+	wait := func(more uint64) {
+		for range 3 * s.Core.ticks.ElectionMax {
+			next += more
+			s.turn(Tick{})
+			s.hear("n3", 2, &rpc.HeartbeatReturn{})
+			s.hear("n4", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 8, Next: next})
+		}
+	}
+	wait(1)
+	require.Equal(t, Leader, s.role)
+	wait(0)
+	require.Equal(t, Follower, s.role, "nobody takes in anything (K60)")
+}
+
 // The time of the log, which expiry goes by, never goes back, also not with a leader whose clock is behind and whose entries are in a snapshot,
 // or were written in an earlier life.
 func TestTheTimeOfTheLogOutlivesSnapshotsAndRestarts(t *testing.T) {

@@ -19,6 +19,7 @@ type office struct {
 	proposals []proposed
 	bytes     int // of the proposals logged and not yet applied
 	noted     noted
+	streamed  uint64       // tick at which a peer last took in more of a snapshot
 	order     []rpc.NodeID // the voters but this one, the nearest first, as it was last
 	batches   []rpc.Index  // what each batch of proposals that is not known to be committed ends with; see Busy
 }
@@ -296,10 +297,13 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 }
 
 // noticeLast takes how far a peer's log is known to match, by itself: that attests nothing, but an AppendLog sent some time ago that is not
-// in it was lost on the way, and one that is need not be sent again.
+// in it was lost on the way, and one that is need not be sent again. While there is more in it each time, what is sent is still coming in.
 func (c *Core) noticeLast(p *progress, last rpc.Index) {
+	if last > p.seen {
+		p.seen, p.seenAt = last, c.now
+	}
 	switch {
-	case p.replicating && last < p.next-1 && c.now-p.sent > 2*uint64(c.ticks.Heartbeat):
+	case p.replicating && last < p.next-1 && c.now-max(p.sent, p.seenAt) > 2*uint64(c.ticks.Heartbeat):
 		p.probe()
 	case !p.replicating && p.waiting && last >= p.next && last <= c.log.last:
 		p.arrived(last)
@@ -359,7 +363,7 @@ func (c *Core) heartbeat() {
 	for _, peer := range c.peers {
 		p := c.office.peers[peer.ID]
 		c.beatOne(peer.ID, p)
-		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent) >= uint64(c.ticks.ElectionMin)/2
+		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent, p.seenAt) >= uint64(c.ticks.ElectionMin)/2
 		if stalled {
 			p.probe() // the answers were lost, or the disk is slow: ask again, one message at a time
 		}
@@ -383,7 +387,7 @@ func (c *Core) unfit() string {
 	switch {
 	case !c.quorum.have(c.within(uint64(c.ticks.ElectionMin), func(p *progress) uint64 { return p.heard })):
 		return "no quorum answers"
-	case c.now-c.office.moved >= slow && !c.quorum.have(c.within(slow, func(p *progress) uint64 { return p.acked })):
+	case c.now-c.office.moved >= slow && !c.quorum.have(c.within(slow, c.office.progressed)):
 		return "entries wait and no quorum acknowledges any"
 	case c.diskStalled():
 		return "its own log write hangs"
@@ -391,6 +395,15 @@ func (c *Core) unfit() string {
 		return "its data folder is an old copy"
 	}
 	return ""
+}
+
+// progressed is when a peer last took in anything that lasts. One that waits for a snapshot takes in nothing while others are sent theirs: it
+// makes progress as long as they do, since another leader would only begin with all of them anew (L8).
+func (o *office) progressed(p *progress) uint64 {
+	if p.stuck {
+		return max(p.acked, o.streamed)
+	}
+	return p.acked
 }
 
 // within makes a test of who was active in the last so many ticks.

@@ -194,6 +194,12 @@ func (l *raftLog) evict(maxBytes int) {
 	}
 }
 
+// crowded reports whether more than maxBytes wait for the disk.
+func (l *raftLog) crowded(maxBytes int) bool {
+	l.evict(maxBytes)
+	return l.bytes > maxBytes // what is durable would have been dropped first
+}
+
 // submit takes what the disk has not been given, as one write.
 func (l *raftLog) submit(base *Base, hs *rpc.HardState, repairs []rpc.Entry, tick uint64) Write {
 	if base == nil && hs == nil && repairs == nil && l.submitted == l.last {

@@ -385,11 +385,12 @@ func (c *Core) goOn() {
 		return
 	}
 	switch {
+	case c.office.transfer.active(): // the log takes no entry while it hands over; what is left to do the successor does, or this node once it has stayed
 	case now.conf.Joint():
 		c.logEntry(rpc.EntryConfiguration, rpc.AppendConfiguration(nil, &rpc.Configuration{
 			Cluster: c.cluster(), Index: c.log.last + 1, Voters: now.conf.Voters, Learners: now.conf.Learners,
 		}))
-	case !c.quorum.voter(c.id) && !c.office.transfer.active():
+	case !c.quorum.voter(c.id):
 		c.transfer("")
 		if !c.office.transfer.active() {
 			c.follow(c.hard.Term, "", "it is no voter any more")

@@ -89,6 +89,24 @@ func TestJointChange(t *testing.T) {
 	require.NoError(t, s.asks(Change{Add: members("n6")}).Refusal)
 }
 
+// While a leader hands over its log takes nothing more, or its successor would not hold all of it: who leads afterwards leaves the joint configuration.
+func TestAJointChangeWaitsForATransfer(t *testing.T) {
+	s := inOffice(t, table("n1", "n2", "n3", "n4", "n5"))
+	s.asks(Change{Remove: []rpc.NodeID{"n2", "n3"}})
+	s.synced()
+	s.turn(Transfer{To: "n4"})
+	s.ack("n4", 2)
+	require.Equal(t, 1, orders(s.out.Send))
+	s.ack("n2", 2)
+	require.Equal(t, rpc.Index(2), s.commit)
+	require.True(t, s.conf.Joint())
+	for s.office.transfer.active() {
+		s.turn(Tick{})
+		s.everyone(2, &rpc.HeartbeatReturn{Last: 2})
+	}
+	require.False(t, s.conf.Joint(), "nobody took over")
+}
+
 func TestLearnersNeverCount(t *testing.T) {
 	s := inOffice(t, table("n1", "n2", "n3"))
 	s.asks(Change{Add: members("n4", "n5")})

@@ -15,6 +15,9 @@ type progress struct {
 	stuck       bool // the log no longer holds what it needs
 	connected   bool
 
+	seen   rpc.Index // how far its log was last said to match, and when that was first more
+	seenAt uint64
+
 	flying      []flight // replicating: AppendLogs unanswered, oldest first
 	flyingBytes int
 
@@ -28,6 +31,7 @@ type progress struct {
 	acked uint64    // tick of its last accepted AppendLog, or of more of a snapshot stored
 
 	streamed uint64 // how much of the snapshot under way it has stored
+	restored uint64 // how much of snapshots its state machine has taken; from nothing again when its process is started again
 }
 
 // flight is an AppendLog on its way: its last index and its size.

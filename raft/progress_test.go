@@ -208,3 +208,32 @@ func TestK62WhatIsLoadedForAPlaceThatIsPassedIsNotWaitedFor(t *testing.T) {
 	require.Len(t, out.Loads, 1)
 	require.Equal(t, rpc.Index(6), out.Loads[0].From)
 }
+
+// Entries that take longer than heartbeats on a slow way are not lost: while each answer says that more of them is in the peer's log, none is sent
+// again. Once there is no more for two heartbeats the rest is.
+func TestWhatIsStillComingInIsNotSentAgain(t *testing.T) {
+	s := established(t, 1)
+	s.turn(Propose{Proposals: make([]Proposal, 9)})
+	s.synced()
+	s.ack("n3", 10)
+	wait := func(last rpc.Index) (again []*rpc.AppendLogCommand) {
+		for range s.Core.ticks.Heartbeat {
+			for _, m := range to("n2", s.turn(Tick{}).Send) {
+				if cmd, is := m.(*rpc.AppendLogCommand); is {
+					again = append(again, cmd)
+				}
+			}
+			s.hear("n3", s.hard.Term, &rpc.HeartbeatReturn{Last: 10})
+		}
+		for _, cmd := range only[*rpc.AppendLogCommand](s.hear("n2", s.hard.Term, &rpc.HeartbeatReturn{Last: last}).Send) {
+			again = append(again, cmd)
+		}
+		return again
+	}
+	for last := range rpc.Index(4) {
+		require.Empty(t, wait(2+last), "more has arrived")
+	}
+	require.Empty(t, wait(5))
+	require.Empty(t, wait(5))
+	require.NotEmpty(t, wait(5), "nothing more has for three heartbeats")
+}

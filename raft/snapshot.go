@@ -32,9 +32,10 @@ func (c *Core) snapshotEnded(e SnapshotEnded) {
 // snapshotReturned takes a peer's answer to a chunk. What it has installed it holds, as if entries had been acknowledged. One that
 // takes in more and more of a stream, and then installs it, makes progress meanwhile, and keeps in office the leader whose entries wait for it.
 func (c *Core) snapshotReturned(p *progress, m rpc.Message, ret *rpc.InstallSnapshotReturn) {
-	if taken := ret.Next + ret.Restored; taken > p.streamed {
-		p.streamed, p.acked = taken, c.now
+	if ret.Next > p.streamed || ret.Restored > p.restored {
+		p.acked, c.office.streamed = c.now, c.now
 	}
+	p.streamed, p.restored = max(p.streamed, ret.Next), ret.Restored
 	if ret.Installed {
 		if ret.Snapshot.Index > c.log.last { // it is committed, though this leader may not know that again yet, so it is here (I4)
 			c.broken("a peer installed a snapshot of %v, the log ends at %d", ret.Snapshot, c.log.last)

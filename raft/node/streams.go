@@ -51,8 +51,9 @@ type streams struct {
 	notice    func(Notice)                     // nil: nobody wants to know
 	timeOf    func(rpc.EntryID) (int64, error) // called by the cutter
 	confAt    func(rpc.Index) rpc.Configuration
-	list      []*stream // in order of peer
-	transfers uint64    // how many were begun
+	list      []*stream  // in order of peer
+	transfers uint64     // how many were begun
+	served    rpc.NodeID // the peer that was sent a chunk last
 	pace      pace
 	now       func() time.Time
 }
@@ -79,8 +80,10 @@ type stream struct {
 	pause   int     // ticks until more is sent
 	quiet   int     // ticks since the peer stored more
 	silent  int     // ticks since the peer said anything
-	taken   uint64  // what the peer has stored, and its state machine taken in, together
-	idle    int     // ticks since that was more than ever
+	reached uint64  // the most that the peer has stored
+	idle    int     // ticks since the peer stored more than ever, or its state machine took more in
+	// restored is what the peer's state machine has taken in; from nothing again when its process is started again.
+	restored uint64
 }
 
 type chunk struct {
@@ -139,18 +142,36 @@ func (s *streams) opened(t *stream, source *source, err error) {
 	}
 }
 
-// pump has chunks cut and sent, as far as the windows and the pace allow.
+// pump has chunks cut and sent, as far as the windows and the pace allow, of the streams in turn: the leader's office may hang on any of
+// them.
 func (s *streams) pump() {
+	for t := s.next(); t != nil && s.pace.take(); t = s.next() {
+		s.sendChunk(t, &t.chunks[t.unsent])
+		t.unsent, s.served = t.unsent+1, t.peer
+	}
 	for _, t := range s.list {
-		for t.pause == 0 && t.unsent < len(t.chunks) && s.pace.take() {
-			s.sendChunk(t, &t.chunks[t.unsent])
-			t.unsent++
-		}
 		if t.source != nil && !t.cutting && !t.whole && len(t.chunks) < windowChunks {
 			t.cutting = true
 			s.cutter.cut(t.source, func(data, digest []byte, err error) { s.inbox.call(func() { s.cut(t, data, digest, err) }) })
 		}
 	}
+}
+
+// next is the stream that is to send a chunk: the first that has one after the one that was served last.
+func (s *streams) next() *stream {
+	var first *stream
+	for _, t := range s.list {
+		if t.pause > 0 || t.unsent == len(t.chunks) {
+			continue
+		}
+		if t.peer > s.served {
+			return t
+		}
+		if first == nil {
+			first = t
+		}
+	}
+	return first
 }
 
 func (s *streams) sendChunk(t *stream, c *chunk) {
@@ -191,9 +212,10 @@ func (s *streams) returned(m rpc.Message) {
 		return // of another transfer
 	}
 	t.silent = 0
-	if taken := body.Next + body.Restored; taken > t.taken {
-		t.taken, t.idle = taken, 0
+	if body.Next > t.reached || body.Restored > t.restored {
+		t.idle = 0
 	}
+	t.reached, t.restored = max(t.reached, body.Next), body.Restored
 	switch {
 	case body.Installed:
 		s.logger.Info("snapshot installed by a peer", "peer", t.peer, "snapshot", t.id.String(), "bytes", t.end)

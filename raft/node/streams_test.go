@@ -30,6 +30,25 @@ func TestWhoInstallsASnapshotIsAskedHowFarItIs(t *testing.T) {
 	require.GreaterOrEqual(t, asked, 3)
 }
 
+// Streams take turns: one that always has a chunk to send would keep the others from any, and the leader from its office, if their peers are needed (L8).
+func TestStreamsTakeTurns(t *testing.T) {
+	var to []rpc.NodeID
+	s := &streams{pace: newPace(), now: func() time.Time { return time.Unix(1000, 0) }, send: func(m rpc.Message) { to = append(to, m.To) }}
+	for _, peer := range []rpc.NodeID{"n2", "n3", "n4"} {
+		s.list = append(s.list, &stream{peer: peer, source: &source{}, cutting: true, chunks: make([]chunk, windowChunks)})
+	}
+	s.list[1].pause = 1000
+	s.pace.saved = 4 * paceUnit
+	s.pump()
+	require.Equal(t, []rpc.NodeID{"n2", "n4", "n2", "n4"}, to)
+	s.list[1].pause, s.pace.saved = 0, 2*paceUnit
+	s.pump()
+	require.Equal(t, []rpc.NodeID{"n2", "n3"}, to[4:])
+	s.list[0].unsent, s.list[1].unsent, s.pace.saved = windowChunks, windowChunks, 100*paceUnit
+	s.pump()
+	require.Len(t, to, 6+windowChunks-2, "all that n4 was not sent yet")
+}
+
 // The log keeps what follows the states that are being sent. Which one a stream is about to send nobody knows until its view is there: until
 // then nothing is forgotten.
 func TestTheLogKeepsWhatFollowsStatesThatAreSent(t *testing.T) {
@@ -74,7 +93,11 @@ func TestAStreamOfWhichNothingMoreIsTakenInEnds(t *testing.T) {
 		installs(1+restored, 6000)
 		require.NotEmpty(t, s.list)
 	}
-	installs(3, 1)
+	installs(4, 1)
+	installs(0, 5000) // the peer is started again, and its count with it
+	installs(1, 6000)
+	require.NotEmpty(t, s.list)
+	installs(1, 1)
 	require.Empty(t, s.list)
 }
 
