@@ -54,7 +54,7 @@ func DefaultTicks() Ticks {
 type Limits struct {
 	AppendBytesMax   int // entries per AppendLog; one larger entry goes alone
 	FlyingMax        int // AppendLogs unanswered per peer
-	FlyingBytesMax   int // their size
+	FlyingBytesMax   int // their size, where the way carries as much (window)
 	CacheBytesMax    int // entries kept in memory, beside what is not durable yet
 	ApplyBytesMax    int // entries per Apply
 	ProposedBytesMax int // proposals logged and not yet applied

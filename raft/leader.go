@@ -179,11 +179,12 @@ func (c *Core) sendAppend(id rpc.NodeID, p *progress) bool {
 		c.strand(id, p)
 		return false
 	}
-	entries := c.log.cached(p.next, c.log.last+1, c.limits.AppendBytesMax)
+	most := p.window.message(&c.limits)
+	entries := c.log.cached(p.next, c.log.last+1, most)
 	if entries == nil && p.next <= c.log.last {
 		p.loading = true
 		to := min(c.log.last+1, p.next+maxEntriesPerMessage) // of small ones more fit in the bytes than a message may have (K26)
-		c.out.Loads = append(c.out.Loads, Load{Peer: id, Term: c.hard.Term, From: p.next, To: to, MaxBytes: c.limits.AppendBytesMax})
+		c.out.Loads = append(c.out.Loads, Load{Peer: id, Term: c.hard.Term, From: p.next, To: to, MaxBytes: most})
 		return false
 	}
 	c.sendEntries(id, p, rpc.EntryID{Term: prevTerm, Index: p.next - 1}, entries)
@@ -196,16 +197,11 @@ func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries
 	p.note(c.now, len(entries))
 	if !p.replicating {
 		p.waiting = true
-		if len(entries) > 0 {
-			p.tries = min(p.tries+1, probesMax)
-		}
+		p.attempt(c.now, len(entries))
 		return
 	}
-	bytes := 0
-	for i := range entries {
-		bytes += entries[i].Size()
-	}
-	p.flying = append(p.flying, flight{last, bytes})
+	bytes := sizeOf(entries)
+	p.flying = append(p.flying, flight{last, bytes, c.now})
 	p.flyingBytes += bytes
 	p.next = last + 1
 	p.told = max(p.told, min(c.commit, last))
@@ -278,7 +274,7 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 			c.broken("a peer matches up to %d, the log ends at %d", ret.Match, c.log.last)
 		}
 		p.acked = c.now
-		p.landed(ret.Match)
+		p.landed(ret.Match, c.now, &c.limits)
 		c.advanceCommit()
 		return
 	}
@@ -303,7 +299,7 @@ func (c *Core) noticeLast(p *progress, last rpc.Index) {
 		p.seen, p.seenAt = last, c.now
 	}
 	switch {
-	case p.replicating && last < p.next-1 && c.now-max(p.sent, p.seenAt) > 2*uint64(c.ticks.Heartbeat):
+	case p.replicating && last < p.next-1 && c.now-max(p.sent, p.seenAt) > p.window.patience(c.ticks.Heartbeat):
 		p.probe()
 	case !p.replicating && p.waiting && last >= p.next && last <= c.log.last:
 		p.arrived(last)
@@ -322,7 +318,7 @@ func (c *Core) failed(f Failed) {
 	if p.replicating {
 		p.probe()
 	}
-	p.waiting = true // until the next heartbeat is due: no busy loop
+	p.waiting, p.tried = true, 0 // until the next heartbeat is due: no busy loop
 }
 
 // advanceCommit commits what a majority holds durably, of this term only (I6, K14). Its own copy counts where synced.
@@ -363,7 +359,7 @@ func (c *Core) heartbeat() {
 	for _, peer := range c.peers {
 		p := c.office.peers[peer.ID]
 		c.beatOne(peer.ID, p)
-		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent, p.seenAt) >= uint64(c.ticks.ElectionMin)/2
+		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent, p.seenAt) >= max(uint64(c.ticks.ElectionMin)/2, p.window.patience(c.ticks.Heartbeat))
 		if stalled {
 			p.probe() // the answers were lost, or the disk is slow: ask again, one message at a time
 		}

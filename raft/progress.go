@@ -9,10 +9,11 @@ import "github.com/raftbus/raftbus/raft/rpc"
 type progress struct {
 	match, next rpc.Index
 	replicating bool
-	waiting     bool // probing: an AppendLog is unanswered
-	tries       int  // probing: how many with entries were, since an answer came
-	loading     bool // entries are being read from the disk for it
-	stuck       bool // the log no longer holds what it needs
+	waiting     bool   // probing: an AppendLog is unanswered
+	tries       int    // probing: how many with entries were, since an answer came
+	tried       uint64 // and when the first was, or what was taken for lost then; 0: none was
+	loading     bool   // entries are being read from the disk for it
+	stuck       bool   // the log no longer holds what it needs
 	connected   bool
 
 	seen   rpc.Index // how far its log was last said to match, and when that was first more
@@ -20,6 +21,7 @@ type progress struct {
 
 	flying      []flight // replicating: AppendLogs unanswered, oldest first
 	flyingBytes int
+	window      window
 
 	goal   rpc.Index // a learner: what the log held when it last began a round of catching up (thesis 4.2.1)
 	goalAt uint64    // when that was
@@ -34,10 +36,11 @@ type progress struct {
 	restored uint64 // how much of snapshots its state machine has taken; from nothing again when its process is started again
 }
 
-// flight is an AppendLog on its way: its last index and its size.
+// flight is an AppendLog on its way: its last index, its size, and the tick in which it left.
 type flight struct {
 	last  rpc.Index
 	bytes int
+	at    uint64
 }
 
 // probe forgets what was sent ahead, and begins again behind what is known to match. While nothing is known to match yet
@@ -46,19 +49,27 @@ func (p *progress) probe() {
 	if p.replicating {
 		p.next = p.match + 1
 	}
-	p.replicating, p.waiting, p.tries, p.loading = false, false, 0, false
+	p.replicating, p.waiting, p.tries, p.tried, p.loading = false, false, 0, 0, false
+	if len(p.flying) > 0 {
+		p.tried = p.flying[0].at
+	}
 	p.flying, p.flyingBytes = p.flying[:0], 0
+	p.window.lost()
 	p.told = min(p.told, p.match)
 }
 
 // landed notes an accepted AppendLog that reached up to match.
-func (p *progress) landed(match rpc.Index) {
-	n := 0
+func (p *progress) landed(match rpc.Index, now uint64, lim *Limits) {
+	n, left, flying := 0, p.tried, p.flyingBytes
 	for n < len(p.flying) && p.flying[n].last <= match {
+		left = p.flying[n].at
 		p.flyingBytes -= p.flying[n].bytes
 		n++
 	}
-	p.flying = append(p.flying[:0], p.flying[n:]...)
+	if left > 0 {
+		p.window.landed(now, left, flying-p.flyingBytes, flying, lim)
+	}
+	p.flying, p.tried = append(p.flying[:0], p.flying[n:]...), 0
 	p.match = max(p.match, match)
 	if p.next <= match {
 		p.next, p.loading = match+1, false // what is being loaded is behind that: its Loaded will be ignored (K62)
@@ -69,14 +80,27 @@ func (p *progress) landed(match rpc.Index) {
 // probesMax bounds how long a probe waits for its answer: eight heartbeats.
 const probesMax = 4
 
+// attempt notes an AppendLog to a peer that is probed.
+func (p *progress) attempt(now uint64, entries int) {
+	if entries == 0 {
+		return
+	}
+	if p.tried == 0 {
+		p.tried = now
+	}
+	p.tries = min(p.tries+1, probesMax)
+}
+
 // again is after how many ticks entries are sent again to which no answer came, twice as many each time: over a slow way they may not have
 // arrived yet, and what is sent again and again keeps all else from arriving.
-func (p *progress) again(heartbeat int) uint64 { return uint64(heartbeat) << max(p.tries-1, 0) }
+func (p *progress) again(heartbeat int) uint64 {
+	return max(uint64(heartbeat)<<max(p.tries-1, 0), 2*p.window.way)
+}
 
 // arrived: what is being probed, and all up to last, is in the peer's log, so the answer is lost or on its way. What comes after it is
 // sent, and not the same again; the answer to that attests both.
 func (p *progress) arrived(last rpc.Index) {
-	p.next, p.waiting, p.tries, p.loading = last+1, false, 0, false // what is being loaded is behind that (K62)
+	p.next, p.waiting, p.tries, p.tried, p.loading = last+1, false, 0, 0, false // what is being loaded is behind that (K62)
 }
 
 // ready reports whether another AppendLog may leave now.
@@ -87,5 +111,5 @@ func (p *progress) ready(lim *Limits) bool {
 	case !p.replicating:
 		return !p.waiting
 	}
-	return len(p.flying) < lim.FlyingMax && p.flyingBytes < lim.FlyingBytesMax
+	return len(p.flying) < lim.FlyingMax && p.flyingBytes < p.window.bytes(lim)
 }

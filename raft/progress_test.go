@@ -14,7 +14,7 @@ import (
 func behind(t *testing.T) *solo {
 	s := lead(t, start(rpc.HardState{Term: 1}, 1, 1, 1, 1, 1, 1, 1))
 	out := s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 7, Hint: rpc.EntryID{Term: 1, Index: 2}})
-	require.Equal(t, []Load{{Peer: "n2", Term: 2, From: 3, To: 9, MaxBytes: s.limits.AppendBytesMax}}, out.Loads)
+	require.Equal(t, []Load{{Peer: "n2", Term: 2, From: 3, To: 9, MaxBytes: s.office.peers["n2"].window.message(&s.limits)}}, out.Loads)
 	return s
 }
 
@@ -31,6 +31,9 @@ func TestK26LoadsOfSmallEntriesFitInAMessage(t *testing.T) {
 func TestK26SmallEntriesInMemoryFitInMessages(t *testing.T) {
 	s := established(t, 5)
 	const n = 3*rpc.SmallEntries - 1
+	for _, p := range s.office.peers {
+		p.window.size = s.limits.FlyingBytesMax
+	}
 	total := 0
 	for _, m := range only[*rpc.AppendLogCommand](s.turn(Propose{Proposals: make([]Proposal, n)}).Send) {
 		require.LessOrEqual(t, len(m.Entries), rpc.SmallEntries)

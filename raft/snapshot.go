@@ -44,7 +44,7 @@ func (c *Core) snapshotReturned(p *progress, m rpc.Message, ret *rpc.InstallSnap
 		if p.stuck {
 			p.stuck, p.next = false, ret.Snapshot.Index+1
 		}
-		p.landed(ret.Snapshot.Index)
+		p.landed(ret.Snapshot.Index, c.now, &c.limits)
 		c.advanceCommit()
 	}
 	c.out.Chunks = append(c.out.Chunks, m)

@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
@@ -27,6 +28,7 @@ func newCrowdedWith(t *testing.T, seed uint64, segment int64) *crowded {
 	c.manual = newStrangersWith(t, seed, segment, func(o *Options) {
 		id := o.Config.Self().ID()
 		o.Deaf = func() bool { return c.deaf[id] }
+		o.Tune = func(l *raft.Limits) { l.FlyingBytesMax = 32 << 10 } // a burst goes in messages as large as they may be from the start on
 	}, "n1", "n2", "n3")
 	c.greet()
 	for _, id := range c.ids {

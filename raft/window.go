@@ -1,0 +1,78 @@
+package raft
+
+import "github.com/raftbus/raftbus/raft/rpc"
+
+// window bounds the AppendLogs on their way to a peer by what the way carries (L7). Without it a slow one is full for seconds: what else is to go over
+// it, as pings and heartbeats, comes too late, links break and leaders step down; and what is only slow is taken for lost and sent again, which
+// makes it slower. It begins small, grows by what is answered while it is what holds entries back, and is halved when answers take much longer than
+// they need to. It is a matter of speed alone: no safety rule reads it. All times are in ticks.
+type window struct {
+	size  int    // bytes that may be unanswered; less than the least: that
+	least uint64 // what an answer took at least, lately, in 1/256
+	way   uint64 // what answers take: up at once, down slowly
+	rest  uint64 // when it may be halved again
+}
+
+const (
+	// windowLeast is the least window: at 64 KiB a second its answer comes within half a second.
+	windowLeast = 32 << 10
+	// windowSlack is how much longer than twice its least an answer may take: a disk's hiccup is no full way.
+	windowSlack = 20
+	// windowFar is the longest least: more is no distance but a way that is full all the time.
+	windowFar = 30
+	// windowTook is the longest that counts: what took longer was lost in between.
+	windowTook = 200
+)
+
+// bytes is how many may be unanswered.
+func (w *window) bytes(lim *Limits) int { return min(max(w.size, windowLeast), lim.FlyingBytesMax) }
+
+// message is how many bytes one AppendLog may have: a slow way carries two at a time, so that one is seen to arrive while the other is on it.
+func (w *window) message(lim *Limits) int {
+	if w.bytes(lim) == lim.FlyingBytesMax {
+		return lim.AppendBytesMax
+	}
+	return min(w.bytes(lim)/2, lim.AppendBytesMax)
+}
+
+// patience is for how long what is not answered is not taken for lost.
+func (w *window) patience(heartbeat int) uint64 { return max(2*uint64(heartbeat), 2*w.way) }
+
+// landed notes an answer: when the last message that it is for had left, for how many bytes it is, and how many were unanswered until then.
+func (w *window) landed(now, left uint64, bytes, flying int, lim *Limits) {
+	took := min(now-left, windowTook)
+	w.time(took)
+	size := w.bytes(lim)
+	switch least := w.least >> 8; {
+	case took > 2*least+windowSlack:
+		if now >= w.rest {
+			w.size, w.rest = size/2, now+took
+		}
+	case flying <= size/2:
+	case took <= least+windowSlack/2:
+		w.size = min(size+bytes, lim.FlyingBytesMax)
+	default:
+		w.size = min(size+bytes/8, lim.FlyingBytesMax)
+	}
+}
+
+// time follows the least slowly, should the way be longer now for good; at once while next to nothing is on it that could make it longer.
+func (w *window) time(took uint64) {
+	fine := took << 8
+	if fine < w.least || w.size <= windowLeast {
+		w.least = fine
+	}
+	w.least = min(w.least+(fine-w.least)>>8, windowFar<<8)
+	w.way = max(took, w.way-w.way/8)
+}
+
+// lost begins small again, after a loss.
+func (w *window) lost() { w.size = 0 }
+
+// sizeOf is what entries weigh.
+func sizeOf(entries []rpc.Entry) (bytes int) {
+	for i := range entries {
+		bytes += entries[i].Size()
+	}
+	return bytes
+}

@@ -1,0 +1,128 @@
+package raft
+
+// How much is on its way to a peer, over ways of all kinds (L7).
+
+import (
+	"testing"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/stretchr/testify/require"
+)
+
+// line is the way to n2, a peer that answers at once: it carries so many bytes a tick, one after the other, and each takes so many ticks besides.
+type line struct {
+	*solo
+	rate, delay int
+	way         []parcel
+	answers     []parcel
+	free        int // bytes that it may carry still in this tick
+	have        rpc.Index
+
+	sent    int    // bytes of entries, what was sent again too
+	longest uint64 // what an AppendLog was on its way at most
+}
+
+// parcel is an AppendLog, or the answer to it, and when it left.
+type parcel struct {
+	prev, last rpc.Index
+	bytes      int
+	at         uint64
+}
+
+// over gives a leader a line of so many bytes a second, and ticks of delay, and writes for so many ticks as much as it has room for.
+func over(t *testing.T, rate, delay, ticks int) *line {
+	l := &line{solo: established(t, 1), rate: rate / 100, delay: delay, have: 1}
+	for range ticks {
+		l.take(l.turn(l.propose(), Tick{}, Received{rpc.Message{From: "n3", To: "n1", Term: 2, Body: &rpc.HeartbeatReturn{Last: l.log.last}}}))
+		l.take(l.synced())
+		l.take(l.ack("n3", l.log.last))
+		for l.applied < l.commit {
+			l.turn(ApplyDone{l.applying})
+		}
+		l.carry()
+		require.Equal(t, Leader, l.role)
+	}
+	return l
+}
+
+// propose keeps 4 MiB of entries of a kilobyte before what n2 has.
+func (l *line) propose() Propose {
+	return Propose{Proposals: func() (list []Proposal) {
+		for n := int(l.log.last - l.have); n < 4<<10; n++ {
+			list = append(list, Proposal{Data: make([]byte, 1<<10)})
+		}
+		return list
+	}()}
+}
+
+func (l *line) take(out *Effects) {
+	for _, body := range to("n2", out.Send) {
+		switch cmd := body.(type) {
+		case *rpc.AppendLogCommand:
+			bytes := sizeOf(cmd.Entries)
+			l.sent += bytes
+			l.way = append(l.way, parcel{cmd.Prev.Index, cmd.Prev.Index + rpc.Index(len(cmd.Entries)), bytes, l.now})
+		case *rpc.HeartbeatCommand:
+			l.hear("n2", 2, &rpc.HeartbeatReturn{Last: l.have})
+		}
+	}
+}
+
+// carry has the line carry what it can in a tick.
+func (l *line) carry() {
+	for l.free = min(l.free+l.rate, 2*l.rate); len(l.way) > 0 && l.way[0].bytes <= l.free; l.way = l.way[1:] {
+		l.free -= l.way[0].bytes
+		l.answers = append(l.answers, l.way[0])
+	}
+	if len(l.way) > 0 {
+		l.way[0].bytes, l.free = l.way[0].bytes-l.free, 0
+	}
+	for len(l.answers) > 0 && l.now >= l.answers[0].at+uint64(l.delay) {
+		p := l.answers[0]
+		l.answers = l.answers[1:]
+		l.longest = max(l.longest, l.now-p.at)
+		if p.prev <= l.have {
+			l.have = max(l.have, p.last)
+			l.take(l.ack("n2", p.last))
+		}
+	}
+}
+
+// Whatever the way carries is used, next to nothing is sent twice, and what else is to go over it waits for a second at most: a link whose pings are not
+// answered for two is broken.
+func TestAWayIsUsedAndNeverFull(t *testing.T) {
+	for name, w := range map[string]struct{ rate, delay, seconds int }{
+		"64 KiB a second":     {64 << 10, 1, 60},
+		"256 KiB a second":    {256 << 10, 1, 60},
+		"10 Mbit/s":           {1_250_000, 1, 30},
+		"10 Mbit/s, 200 ms":   {1_250_000, 20, 30},
+		"100 Mbit/s, 50 ms":   {12_500_000, 5, 10},
+		"400 Mbit/s, at once": {50_000_000, 0, 2},
+		"400 Mbit/s, 300 ms":  {50_000_000, 30, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seconds := w.seconds
+			l := over(t, w.rate, w.delay, 100*seconds)
+			carried := int(l.have) * (1<<10 + rpc.EntryOverheadBytes)
+			possible := min(w.rate*seconds, l.limits.FlyingBytesMax*100*seconds/max(w.delay, 1))
+			require.Greater(t, carried, possible*3/4)
+			require.Less(t, l.sent, carried*11/10+2*l.limits.FlyingBytesMax)
+			require.LessOrEqual(t, l.longest, uint64(100+2*w.delay))
+		})
+	}
+}
+
+// What little load comes through at once says nothing of what the way carries: the next burst begins as small as the first.
+func TestAWindowThatIsNotUsedDoesNotGrow(t *testing.T) {
+	s := established(t, 1)
+	for range 1000 {
+		s.turn(Propose{Proposals: []Proposal{{Data: make([]byte, 1<<10)}}})
+		s.ack("n2", s.log.last)
+	}
+	s.turn(Propose{Proposals: []Proposal{{Data: make([]byte, 1<<10)}}})
+	w := &s.office.peers["n2"].window
+	require.Equal(t, windowLeast, w.bytes(&s.limits))
+	w.size = 1 << 20
+	s.turn(Failed{"n2", rpc.MethodAppendLog})
+	require.Equal(t, windowLeast, w.bytes(&s.limits), "after a loss too")
+}
