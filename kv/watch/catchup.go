@@ -248,9 +248,8 @@ func (h *Hub) takePage(c *consumer, p Page) {
 	}
 	for i := range list {
 		e := &list[i]
-		if c.Config.Pull && !h.maySend(c) { // who asks next may ask long after
-			h.unhold(c)
-			c.next = e.Sequence
+		if c.fitful() && !h.maySend(c) {
+			h.setAside(c, e)
 			return
 		}
 		if loading && !p.Done && i == len(list)-1 {
@@ -261,10 +260,7 @@ func (h *Hub) takePage(c *consumer, p Page) {
 			c.pending = max(c.pending, 2) // it goes now, or would be looked for again and again: more may follow
 		}
 		if !h.maySend(c) || !h.deliver(c, e, c.after(loading, p.Done && i == len(list)-1)) {
-			c.next = max(c.next, e.Sequence+1)
-			if !h.hold(c, e) {
-				c.next = e.Sequence
-			}
+			h.setAside(c, e)
 			return
 		}
 		h.unhold(c)
@@ -276,6 +272,19 @@ func (h *Hub) takePage(c *consumer, p Page) {
 		c.group.loading.remove(c)
 	}
 }
+
+// setAside has an entry that could not be sent be the next to go. Who is sent what somebody asks for may be sent it long after, and looks for it then.
+func (h *Hub) setAside(c *consumer, e *Entry) {
+	if !c.fitful() && h.hold(c, e) {
+		c.next = max(c.next, e.Sequence+1)
+		return
+	}
+	h.unhold(c)
+	c.next = e.Sequence
+}
+
+// fitful reports whether a consumer is sent a few messages at a time, and looks again for what comes next.
+func (c *consumer) fitful() bool { return c.Config.Pull }
 
 // after is what the next message says is to come after it.
 func (c *consumer) after(loading, last bool) uint64 {

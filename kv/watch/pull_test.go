@@ -348,6 +348,16 @@ func TestWhatIsGoneIsNotPulled(t *testing.T) { // W1
 	require.Equal(t, []string{"8/6/0"}, o.pulled())
 }
 
+// Nor is what did not fit into the bytes that were asked for.
+func TestWhatDidNotFitAndIsGoneIsNotPulled(t *testing.T) { // W1
+	o := newPulled(t)
+	o.pull(Pulled{Batch: 1, Bytes: 1})
+	require.Len(t, o.pulled(), 1)
+	o.tell(o.model.expire(1))
+	o.pull(Pulled{Batch: 1})
+	require.Equal(t, []string{"2/1/3"}, o.pulled())
+}
+
 // The newest of each key is judged as of when the consumer was made, if there was anything: all that came since counts.
 func TestWhatComesIntoAnEmptyBucketIsPulled(t *testing.T) { // W2
 	o := newHost(t, 2)
