@@ -75,7 +75,7 @@ func (n *solo) put(bucket, key, value string) {
 func (n *solo) consumer(bucket, name string) {
 	n.do(command.Command{AddConsumer: &command.AddConsumer{
 		Bucket: bucket, Name: name, Host: "n1", Boot: 7, Deliver: "deliver." + name, Answer: "answer." + name,
-		Config: []byte(`{"deliver_policy":"all","idle_heartbeat":5000000000,"inactive_threshold":300000000}`),
+		Config: []byte(`{"deliver_policy":"all","idle_heartbeat":5000000000,"flow_control":true,"inactive_threshold":300000000}`),
 	}})
 }
 

@@ -25,7 +25,7 @@ func (h *Hub) state(ref Ref) *State {
 	if c == nil || c.over {
 		return &State{Missing: true}
 	}
-	return &State{Record: &c.Record, Sequence: c.sequence, Base: c.base, Stream: c.position(), Pending: c.toCome(), Bound: c.listened && !c.Config.Pull, Pulls: len(c.pulls)}
+	return &State{Record: &c.Record, Sequence: c.sequence, Base: c.sequence - c.sent(), Stream: c.position(), Pending: c.toCome(), Bound: c.listened && !c.Config.Pull, Pulls: len(c.pulls)}
 }
 
 // answerMade tells the client that made a consumer how much there is to come, before any of it.
@@ -51,7 +51,7 @@ func (h *Hub) ask(e Asked) {
 		if len(h.asked) < h.limits.AsksMax { // else its client asks again
 			h.asked = append(h.asked, e)
 		}
-	case c != nil && (c.opening || c.Config.Pull && !c.over):
+	case c != nil && (c.opening || c.guessed || c.Config.Pull && !c.over):
 		if h.asksCounted >= h.limits.AsksMax {
 			return
 		}

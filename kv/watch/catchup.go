@@ -146,7 +146,7 @@ func (h *Hub) openFirst() bool {
 	if c.Config.Policy == DeliverByStartTime {
 		read.FromTime = c.Config.StartTime
 	}
-	if !h.leaf || !c.listened || c.lostItsPlace() || h.room-h.reserved < 2*h.limits.PageBytes {
+	if !h.leaf || !c.listened || h.room-h.reserved < 2*h.limits.PageBytes {
 		read.EntriesMax = 0
 	}
 	h.startRead(c, read)
@@ -217,7 +217,7 @@ func (h *Hub) pageRead(e PageRead) {
 	}
 	if c.opening {
 		c.snapshot = max(c.snapshot, e.Page.Last) // as far as was counted
-		c.next, c.pending, c.counted = max(c.next, e.Page.From), e.Page.Count, e.Page.Applied
+		c.next, c.pending, c.counted, c.guessed = max(c.next, e.Page.From), e.Page.Count, e.Page.Applied, false
 		if c.pending == 0 {
 			c.next = max(c.next, c.snapshot+1)
 		}
@@ -284,7 +284,7 @@ func (h *Hub) setAside(c *consumer, e *Entry) {
 }
 
 // fitful reports whether a consumer is sent a few messages at a time, and looks again for what comes next.
-func (c *consumer) fitful() bool { return c.Config.Pull }
+func (c *consumer) fitful() bool { return c.Config.Pull || c.doubt }
 
 // after is what the next message says is to come after it.
 func (c *consumer) after(loading, last bool) uint64 {

@@ -19,16 +19,16 @@ type consumer struct {
 	mode     Mode   // of the snapshot, as of Start
 	unsure   bool   // the store may have more than the bucket here has heard of
 	opening  bool   // not counted yet, its client not answered
-	begun    bool   // it was counted once: its place is its own
 	reading  uint64 // the page being read; 0: none
 	queued   bool   // in Hub.ready
 	headAt   int    // in group.heads
 	loadAt   int    // in group.loading
 	heldAt   int    // in Hub.holders
 
-	sequence uint64  // of the last message
-	base     uint64  // sequence before this host sent any
+	sequence uint64  // of the last message since it began; 0: none was sent
+	base     uint64  // no client has a message with a higher one of what was sent before it began; 0: nothing was
 	pending  uint64  // entries of the snapshot that are not sent, as far as known; exact in its last page
+	guessed  bool    // nobody has counted them since it began
 	counted  uint64  // the index that pending was counted at
 	seen     uint64  // of group.total, at this consumer's position
 	held     *Entry  // looked at and not sent: the next to go
@@ -42,7 +42,9 @@ type consumer struct {
 	listened bool  // somebody listens
 	leftAt   int64 // when the last went; -1: somebody listens, or it cannot be known
 	idle     bool  // nobody has listened for too long
-	jumped   bool  // a heartbeat must tell that messages may be missing
+	doubt    bool  // its client may lack messages, and is to notice: see doubts
+	quota    int   // messages that it may be sent in doubt
+	told     int   // how often it was sent so many
 	sentAt   int64
 	window   window
 	due      int64 // of its timer
@@ -72,51 +74,17 @@ func (h *Hub) adopt(r Record) {
 	h.schedule(c)
 }
 
-// begin sets where a consumer begins. One that was moved has lost its position. If it has heartbeats its client is told by the next that
-// messages are missing, and comes back at the entry after the last that it got; what is new is sent too, since a client may look at
-// messages only. One without heartbeats is sent everything again.
+// begin sets where a consumer begins. One that was moved has lost its position, and begins again.
 func (h *Hub) begin(c *consumer) {
-	c.base = c.Generation << 32
-	c.sequence = c.base
-	switch c.start(); {
-	case c.Config.Pull && c.Generation > 0:
-		c.asker = h.askers.take(c.Ref)
-		h.giveUp(c)
-		return
-	case c.next > c.Moved:
-		c.missNothing()
-	case c.lostItsPlace() && c.Answer == "" && !c.startsAhead():
-		c.skip()
-	}
-	h.count(c)
-}
-
-// lostItsPlace reports whether a consumer goes on with what is new, and its client comes back for the rest.
-func (c *consumer) lostItsPlace() bool { return !c.begun && c.base > 0 && c.Config.Heartbeat > 0 }
-
-// startsAhead reports whether a consumer has nothing of what was there when it was made. A client that has got nothing of it yet does not know where to
-// come back, and comes back at the first entry (W3): it is told that it may have missed something only if there is something.
-func (c *consumer) startsAhead() bool {
-	return c.Config.Policy == DeliverNew || c.Config.Policy == DeliverByStartSequence && c.Config.StartSequence > c.Start
-}
-
-// inDoubt reports whether the store is to say if a client may have missed something.
-func (c *consumer) inDoubt() bool { return c.lostItsPlace() && !c.jumped && c.startsAhead() }
-
-// missNothing has a consumer go on as one that was never moved: nothing is left of all that an earlier host can have sent.
-func (c *consumer) missNothing() { c.sequence, c.base = 0, 0 }
-
-// skip goes on with what is new. A client that may still wait to be told how much there is must hear that before: told nothing, it would take its
-// initial values for complete (W2).
-func (c *consumer) skip() {
-	c.group.loading.remove(c)
-	c.next, c.snapshot, c.pending, c.jumped = max(c.next, c.Moved+1), 0, 0, true
-}
-
-// again has a consumer begin again: what was sent may be lost, and its client would not notice.
-func (h *Hub) again(c *consumer) {
-	h.stand(c)
 	c.start()
+	if c.base = c.Generation << 32; c.base > 0 {
+		if c.Config.Pull {
+			c.asker = h.askers.take(c.Ref)
+			h.giveUp(c)
+			return
+		}
+		c.doubts()
+	}
 	h.count(c)
 }
 
@@ -163,8 +131,12 @@ func (h *Hub) regroup(c *consumer, filter subject.Filter) {
 // count finds out how much there is to send, for which the store may have to be asked: once it is known whether somebody listens, to
 // whom the first page can then go at once.
 func (h *Hub) count(c *consumer) {
-	if c.next > c.snapshot && !c.inDoubt() && (c.Config.Policy != DeliverByStartTime || c.lostItsPlace() && c.Answer == "") {
-		c.snapshot = 0
+	none := c.next > c.snapshot
+	c.guessed = !none && c.doubt && c.Answer == "" && len(c.asks) == 0
+	if (none || c.guessed) && c.Config.Policy != DeliverByStartTime {
+		if none {
+			c.snapshot = 0
+		}
 		h.open(c)
 		return
 	}
@@ -204,15 +176,6 @@ func (h *Hub) open(c *consumer) {
 	for _, ask := range h.asksOf(c) {
 		h.answerNow(c, ask.Reply, ask.Made)
 	}
-	if c.lostItsPlace() && !c.jumped {
-		if c.counted > 0 && c.pending == 0 {
-			c.missNothing()
-		} else {
-			c.skip()
-		}
-		h.schedule(c)
-	}
-	c.begun = true
 	h.sendOwed()
 	h.kick(c)
 }
@@ -272,13 +235,13 @@ func (c *consumer) last() uint64 {
 func (c *consumer) behind() uint64 { return c.group.total - min(c.seen, c.group.total) }
 
 // toCome is how many entries a client that asks is to expect. Until something after the snapshot was sent, that is the snapshot: it decides
-// when the initial values are complete, and must be exact. Who is yet to hear that messages may be missing is never told that nothing is to come.
+// when the initial values are complete, and must be exact. Who is yet to notice that messages may be missing is never told that nothing is to come.
 func (c *consumer) toCome() uint64 {
 	n := c.behind()
-	if c.loading() || c.sequence == c.base {
+	if c.loading() || c.sequence == 0 {
 		n = c.pending
 	}
-	if c.jumped {
+	if c.doubt && c.sequence > 0 {
 		n = max(n, 1)
 	}
 	return n
@@ -292,7 +255,7 @@ func (c *consumer) expects(d Dropped, index uint64) bool {
 
 // maySend reports whether messages may go to a consumer now.
 func (h *Hub) maySend(c *consumer) bool {
-	return h.leaf && c.listened && !c.opening && !c.window.full(h.limits.Window)
+	return h.leaf && c.listened && !c.opening && !c.window.full(h.limits.Window) && (!c.doubt || h.mayDoubt(c))
 }
 
 // deliver sends an entry; false if the connection has no room for it.
@@ -304,7 +267,8 @@ func (h *Hub) deliver(c *consumer, e *Entry, pending uint64) bool {
 	if !h.send(s) {
 		return false
 	}
-	c.sequence++
+	c.sequence = c.following()
+	c.quota -= min(c.quota, 1)
 	c.sentAt = h.now
 	h.flow(c, s.cost())
 	return true
@@ -340,7 +304,7 @@ func (c *consumer) reply(e *Entry, pending uint64) string {
 	b := make([]byte, 0, len(c.before)+len(c.bucket.after)+len(e.Key)+4*20+4)
 	b = append(b, c.before...)
 	b = append(strconv.AppendUint(b, e.Sequence, 10), '.')
-	b = append(strconv.AppendUint(b, c.sequence+1, 10), '.')
+	b = append(strconv.AppendUint(b, c.following(), 10), '.')
 	b = append(strconv.AppendInt(b, e.Time, 10), '.')
 	b = strconv.AppendUint(b, pending, 10)
 	b = append(b, c.bucket.after...)

@@ -44,8 +44,8 @@ func (h *Hub) dueAt(c *consumer) int64 {
 }
 
 func (c *consumer) beatAt() int64 {
-	if c.jumped {
-		return 0
+	if c.doubt {
+		return c.sentAt + c.doubtAfter()
 	}
 	return c.sentAt + c.Config.Heartbeat
 }
@@ -67,14 +67,14 @@ func (h *Hub) due(c *consumer) {
 // the log, as one that was removed and runs on: it may have missed that the bucket is gone, or the consumer is another node's, and its
 // heartbeats would keep the client from looking (W2).
 func (h *Hub) heartbeat(c *consumer) {
-	if h.astray {
+	if h.astray || h.tellAgain(c) {
 		return
 	}
 	stalled := ""
 	if c.window.full(h.limits.Window) {
 		stalled = c.window.request
 	}
-	if !c.jumped && !c.isHead() && stalled == "" {
+	if !c.isHead() && stalled == "" {
 		return
 	}
 	beat := Send{Subject: c.to, Header: c.beat(stalled)}
@@ -82,7 +82,7 @@ func (h *Hub) heartbeat(c *consumer) {
 		beat = c.progress(stalled)
 	}
 	if h.send(beat) {
-		c.sentAt, c.jumped = h.now, false
+		c.sentAt = h.now
 	}
 }
 

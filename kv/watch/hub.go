@@ -114,7 +114,7 @@ func (h *Hub) take(e Event) {
 	case Carries:
 		h.carries(e.Bytes)
 	case Follows:
-		h.astray = !e.Log
+		h.follows(e.Log)
 	case Interest:
 		h.interested(e)
 	case Processed:

@@ -331,56 +331,6 @@ func TestAConsumerWhosePagesCannotBeReadIsGivenUp(t *testing.T) {
 	require.Equal(t, []Idle{{Ref{testBucket, "c"}, 1}}, o.hub().Idle(10))
 }
 
-func TestWhatALostConnectionMayHaveLostShows(t *testing.T) { // 7.7
-	o := newHost(t, 1)
-	o.consumer(Config{Heartbeat: second})
-	o.listen(true)
-	o.sent()
-	o.reconnect()
-	require.Empty(t, o.sent(), "nothing was sent before")
-	o.put("a", "x")
-	require.Equal(t, []string{"1/1/0"}, o.sent())
-	o.reconnect()
-	require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 2|Nats-Last-Stream: 1"}, o.sent())
-	o.put("a", "x")
-	require.Equal(t, []string{"2/3/0"}, o.sent())
-}
-
-func TestWithoutHeartbeatsEverythingIsSentAgain(t *testing.T) { // 7.7
-	o := newHost(t, 5)
-	o.put("a", "x")
-	o.put("b", "x")
-	o.consumer(Config{})
-	o.listen(true)
-	require.Equal(t, []string{"1/1/1", "2/2/0"}, o.sent())
-	o.put("c", "x")
-	o.reconnect()
-	require.Equal(t, []string{"1/5/2", "2/6/1", "3/7/0"}, o.sent(), "what was to be sent before may have been")
-	o.tell(o.model.move("c", "n1", 1))
-	require.Equal(t, []string{"1/4294967297/2", "2/4294967298/1", "3/4294967299/0"}, o.sent())
-}
-
-func TestAMovedConsumerBeginsWithAJump(t *testing.T) { // 7.7
-	o := newHost(t, 5)
-	o.put("a", "x")
-	o.place(Record{Ref: Ref{Name: "c"}, Config: Config{Heartbeat: 5 * second, Inactive: 5 * second}, Deliver: "in.box", Answer: "answer"})
-	o.model.records["c"] = func(r Record) Record { r.Host = "n0"; return r }(o.model.records["c"])
-	o.peer.events = []Event{Applied{o.model.index, nil}}
-	o.put("a", "y")
-	require.Empty(t, o.sent(), "another node serves it")
-	o.tell(o.model.move("c", "n1", 1))
-	require.Empty(t, o.sent())
-	o.listen(true)
-	require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 4294967296|Nats-Last-Stream: 2"}, o.sent(), "at once")
-	o.put("a", "z")
-	require.Equal(t, []string{"3/4294967297/0"}, o.sent())
-	require.True(t, o.answers["answer"].Made, "its client may wait for the answer that the first host did not give")
-	o.tell(o.model.move("c", "n0", 1))
-	o.put("a", "z")
-	require.Empty(t, o.sent())
-	require.Zero(t, o.hub().Serving())
-}
-
 func TestAnEarlierLifeOfANodeIsAnotherHost(t *testing.T) {
 	o := newHost(t, 5)
 	o.consumer(Config{})

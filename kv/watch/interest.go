@@ -83,8 +83,7 @@ func (h *Hub) connected() {
 	}
 }
 
-// disconnected ends that. What was sent last may not have arrived: a client with heartbeats is told that messages may be missing, another
-// is sent everything again.
+// disconnected ends that. What was sent last may not have arrived.
 func (h *Hub) disconnected() {
 	if !h.leaf {
 		return
@@ -98,22 +97,9 @@ func (h *Hub) disconnected() {
 			if c.asker != "" {
 				h.giveUp(c)
 			}
-		} else if c.sequence > c.base {
+		} else if c.sequence > 0 {
 			h.mistrust(c)
 		}
 		h.schedule(c)
-	}
-}
-
-// mistrust numbers what is sent from now on above all that the client has: it may have more of an earlier host's than was sent here (missNothing).
-func (h *Hub) mistrust(c *consumer) {
-	if base := c.Generation << 32; c.base < base {
-		c.sequence, c.base = base+c.sequence, base
-	}
-	c.sequence++
-	if c.Config.Heartbeat > 0 {
-		c.jumped = true
-	} else {
-		h.again(c)
 	}
 }

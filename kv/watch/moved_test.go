@@ -1,75 +1,213 @@
 package watch
 
 import (
-	"strconv"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Of a bucket that was empty when the consumer was made nothing is counted, so its client is told that it may have missed something (W2).
-func TestAMovedConsumerOfAnEmptyBucketIsTold(t *testing.T) {
-	for _, answer := range []string{"", "answer"} {
-		o := newHost(t, 5)
-		o.place(Record{Ref: Ref{Name: "c"}, Config: Config{Heartbeat: second, Inactive: 5 * second}, Deliver: "in.box", Answer: answer})
-		o.tell(o.model.move("c", "n0", 1))
-		o.put("a", "x")
-		require.Empty(t, o.sent())
-		o.tell(o.model.move("c", "n1", 1))
-		o.listen(true)
-		require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 8589934592|Nats-Last-Stream: 1"}, o.sent())
+// ordered is what an ordered consumer asks for.
+func ordered(c Config) Config {
+	c.Heartbeat, c.FlowControl, c.Inactive = 5*second, true, 60*second
+	return c
+}
+
+// elsewhere makes a consumer that another node serves.
+func (o *oneHost) elsewhere(config Config, answer string) {
+	o.place(Record{Ref: Ref{Name: "c"}, Config: config, Deliver: "in.box", Answer: answer})
+	o.tell(o.model.move("c", "n0", 1))
+}
+
+// puts stores an entry for each of the keys.
+func (o *oneHost) puts(keys ...string) {
+	for _, key := range keys {
+		o.put(key, "x")
 	}
+}
+
+func TestWhatALostConnectionMayHaveLostShows(t *testing.T) { // 7.7
+	o := newHost(t, 1)
+	o.consumer(ordered(Config{}))
+	o.listen(true)
+	o.sent()
+	o.reconnect()
+	require.Empty(t, o.sent(), "nothing was sent before")
+	o.puts("a", "b")
+	require.Equal(t, []string{"1/1/0", "2/2/0"}, o.sent())
+	o.puts("c")
+	o.disconnect(o.peer)
+	require.Empty(t, o.sent())
+	o.connect(o.peer)
+	require.Equal(t, []string{"1/1/0", "2/5/0"}, o.sent(), "who has got nothing goes on; nobody expects the other number")
+}
+
+func TestWhoDoesNotCountIsSentEverythingAgain(t *testing.T) { // 7.7
+	for _, config := range []Config{{}, {Heartbeat: 5 * second}} {
+		o := newHost(t, 5)
+		o.puts("a", "b")
+		o.consumer(config)
+		o.listen(true)
+		require.Equal(t, []string{"1/1/1", "2/2/0"}, o.sent())
+		o.puts("c")
+		o.reconnect()
+		require.Equal(t, []string{"1/1/2", "2/5/1", "3/6/0"}, o.sent(), "what was to be sent before may have been")
+		o.tell(o.model.move("c", "n1", 1))
+		require.Equal(t, []string{"1/1/2", "2/4294967298/1", "3/4294967299/0"}, o.sent())
+	}
+}
+
+func TestAMovedConsumerBeginsWithAJump(t *testing.T) { // 7.7
+	o := newHost(t, 5)
+	o.puts("a")
+	o.elsewhere(ordered(Config{}), "answer")
+	o.puts("a")
+	require.Empty(t, o.sent(), "another node serves it")
+	o.tell(o.model.move("c", "n1", 1))
+	require.Empty(t, o.sent())
+	o.listen(true)
+	require.Equal(t, []string{"1/1/1", "2/8589934594/0"}, o.sent(), "at once")
+	o.puts("a")
+	require.Equal(t, []string{"3/8589934595/0"}, o.sent())
+	require.True(t, o.answers["answer"].Made, "its client may wait for the answer that the first host did not give")
+	o.tell(o.model.move("c", "n0", 1))
+	o.puts("a")
+	require.Empty(t, o.sent())
+	require.Zero(t, o.hub().Serving())
+}
+
+// What tells a client that it may lack messages may be lost too: it is sent as long as the client may hear it. Before all is sent there is no heartbeat, which
+// nats.js takes for the end of a list. Who still listens when every client that has heard nothing has asked anew is sent the rest.
+func TestAMovedConsumerIsSentLittleUntilItsClientIsGone(t *testing.T) { // W2, W4
+	o := newHost(t, 1)
+	for i := range 60 {
+		o.puts(fmt.Sprint("k", i))
+	}
+	o.elsewhere(ordered(Config{}), "")
+	o.tell(o.model.move("c", "n1", 1))
+	o.listen(true)
+	require.Equal(t, []string{"1/1/2", "2/8589934594/1"}, o.sent())
+	o.pass(second / 2)
+	require.Empty(t, o.sent())
+	o.listen(false)
+	o.pass(second)
+	require.Empty(t, o.sent(), "it has noticed")
+	o.listen(true)
+	var sent []string
+	for seconds := 0; len(sent) < 58; seconds++ {
+		require.Less(t, seconds, 3*deafFor*5)
+		o.pass(second)
+		now := o.sent()
+		require.True(t, len(now) <= doubtQuota || len(sent)+len(now) == 58, now)
+		sent = append(sent, now...)
+	}
+	require.NotContains(t, strings.Join(sent, " "), "Heartbeat")
+	require.Equal(t, "60/8589934652/0", sent[57])
+	o.pass(5 * second)
+	require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 8589934652|Nats-Last-Stream: 60"}, o.sent())
+}
+
+// One that has been sent all is sent it again: the only message there is may be the one that was lost.
+func TestTheOnlyMessageOfAMovedConsumerIsRepeated(t *testing.T) { // W2
+	o := newHost(t, 1)
+	o.elsewhere(ordered(Config{}), "")
+	o.puts("a")
+	o.tell(o.model.move("c", "n1", 1))
+	o.listen(true)
+	for range 3 {
+		require.Equal(t, []string{"1/1/0"}, o.sent())
+		o.pass(second)
+	}
+	o.puts("a")
+	o.tell(o.model.expire(2))
+	require.Equal(t, []string{"2/8589934594/0"}, o.sent(), "in time that shows too")
+	o.pass(second)
+	require.Empty(t, o.sent())
+	o.pass(second)
+	require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 0|Nats-Last-Stream: 2"}, o.sent(), "there is nothing that a client may lack")
+	o.puts("a")
+	require.Equal(t, []string{"3/1/0"}, o.sent())
+}
+
+// From a node that does not follow the log a client could not come back: nats.go tries it once in ten seconds.
+func TestAMovedConsumerWaitsForTheLog(t *testing.T) {
+	o := newHost(t, 1)
+	o.puts("a")
+	o.elsewhere(ordered(Config{}), "")
+	o.tell(o.model.move("c", "n1", 1), Follows{})
+	o.listen(true)
+	o.pass(20 * second)
+	require.Empty(t, o.sent())
+	o.tell(Follows{Log: true})
+	require.Equal(t, []string{"1/1/0"}, o.sent())
 }
 
 // A client may have more of an earlier host's than the next one has sent, all of it gone since. What is lost with a connection it notices all the same.
 func TestWhatIsLostAfterAMoveShows(t *testing.T) {
 	o := newHost(t, 5)
-	o.place(Record{Ref: Ref{Name: "c"}, Config: Config{Policy: DeliverNew, Heartbeat: second, Inactive: 5 * second}, Deliver: "in.box"})
-	o.tell(o.model.move("c", "n0", 1))
+	o.elsewhere(ordered(Config{Policy: DeliverNew}), "")
 	require.Empty(t, o.sent())
 	o.tell(o.model.move("c", "n1", 1))
 	o.listen(true)
 	require.Empty(t, o.sent(), "it missed nothing")
-	o.put("a", "x")
+	o.puts("a")
 	require.Equal(t, []string{"1/1/0"}, o.sent())
 	o.reconnect()
-	require.Equal(t, []string{"Idle Heartbeat|Nats-Last-Consumer: 8589934594|Nats-Last-Stream: 1"}, o.sent(), "above all that it can have")
+	o.puts("a")
+	require.Equal(t, []string{"1/1/0", "2/8589934594/0"}, o.sent(), "above all that it can have")
 }
 
-// A client that wanted what is new, and has got nothing yet, does not know where to come back: told that it may have missed something, it
-// would get all that the bucket has (W3, K70). So it is told only if there is something that an earlier host may have sent.
-func TestAMovedConsumerThatCanHaveMissedNothing(t *testing.T) {
-	for name, answer := range map[string]string{"answered before": "", "not answered yet": "answer"} {
+// A client that wanted what is new, and has got nothing yet, would come back at the first entry (W3, K70), or, as nats.net and nats.java, miss what
+// it lacks (W2). It takes the next message for what it is.
+func TestAMovedConsumerWhoseClientHasNothing(t *testing.T) {
+	for _, answer := range []string{"", "answer"} {
 		for _, config := range []Config{{Policy: DeliverNew}, {Policy: DeliverByStartSequence, StartSequence: 2}} {
-			for meanwhile, jumps := range map[string]bool{"": false, "other": false, "a": true} {
-				t.Run(name+", meanwhile "+meanwhile, func(t *testing.T) {
+			for meanwhile, want := range map[string]string{"": "2/1/0", "other": "3/1/0", "a": "2/1/0 3/8589934594/0"} {
+				t.Run(fmt.Sprintf("%s, policy %d, meanwhile %s", answer, config.Policy, meanwhile), func(t *testing.T) {
 					o := newHost(t, 5)
-					o.put("a", "x")
-					config.Heartbeat, config.Inactive, config.Filter = second, 5*second, patterns("a")
-					o.place(Record{Ref: Ref{Name: "c"}, Config: config, Deliver: "in.box", Answer: answer})
-					o.model.records["c"] = func(r Record) Record { r.Host = "n0"; return r }(o.model.records["c"])
-					o.peer.events = []Event{Applied{o.model.index, nil}}
+					o.puts("a")
+					config.Filter = patterns("a")
+					o.elsewhere(ordered(config), answer)
 					if meanwhile != "" {
-						o.put(meanwhile, "y")
+						o.puts(meanwhile)
 					}
 					require.Empty(t, o.sent(), "another node serves it")
 					o.tell(o.model.move("c", "n1", 1))
 					o.listen(true)
-					beats := o.sent()
-					require.Equal(t, jumps, len(beats) > 0, beats)
+					sent := o.sent()
 					if answer != "" {
 						state := o.answers["answer"]
 						require.True(t, state.Made)
 						require.Zero(t, state.Sequence-state.Base, "clients wait for so many messages")
 					}
-					o.put("a", "z")
-					want := strconv.FormatUint(o.model.sequence, 10) + "/1/0"
-					if jumps {
-						want = "3/4294967297/0"
-					}
-					require.Equal(t, []string{want}, o.sent())
+					o.puts("a")
+					require.Equal(t, want, strings.Join(append(sent, o.sent()...), " "))
 				})
 			}
 		}
 	}
+}
+
+// Of one whose messages nobody has counted they are counted for who asks: nats.java waits for so many, nats.py ends at none.
+func TestWhoAsksForAMovedConsumerIsToldExactly(t *testing.T) { // W2
+	o := newHost(t, 1)
+	o.puts("a", "b", "c", "d")
+	o.elsewhere(ordered(Config{}), "")
+	o.tell(o.model.move("c", "n1", 1))
+	ask := func() uint64 {
+		o.tell(Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "told"})
+		o.sent()
+		s := o.answers["told"]
+		return s.Sequence - s.Base + s.Pending
+	}
+	o.step(o.peer)
+	o.peer.interest("in.box", false)
+	require.EqualValues(t, 4, ask())
+	o.listen(true)
+	require.Equal(t, []string{"1/1/3", "2/8589934594/2"}, o.sent())
+	require.EqualValues(t, 4, ask())
+	o.pass(second)
+	require.Equal(t, []string{"3/8589934595/1", "4/8589934596/0"}, o.sent())
+	require.EqualValues(t, 5, ask(), "who may lack messages is never told that it has all")
 }

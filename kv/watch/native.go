@@ -7,7 +7,8 @@ import (
 )
 
 // The form of messages to native watchers: the value as it is, and everything about it in headers. A watcher numbers what it gets by
-// Rb-Sequence: a gap, in events or in a progress mark, says that events may be missing, and it asks again from the last revision that it has.
+// Rb-Sequence: any other number than the next in an event, or a higher one in a progress mark, says that events may be missing, and it asks again from the
+// last revision that it has.
 
 const (
 	headerWatch           = "Rb-Watch: "
@@ -40,7 +41,7 @@ func (c *consumer) nativeBlock(sequence uint64) block {
 
 // native is an event as a native watcher gets it. What headers were stored with it come after ours.
 func (c *consumer) native(e *Entry, pending uint64) Send {
-	b := c.nativeBlock(c.sequence+1).number(headerPending, pending).text(headerKey, e.Key).text(headerOperation, e.Operation).
+	b := c.nativeBlock(c.following()).number(headerPending, pending).text(headerKey, e.Key).text(headerOperation, e.Operation).
 		number(headerRevision, e.Sequence).number(headerClusterRevision, e.Revision).text(headerTime, timeText(e.Time))
 	s := Send{Subject: c.to, Body: e.Value}
 	if c.Config.HeadersOnly {

@@ -192,7 +192,7 @@ func (h *Hub) deliverPulled(c *consumer, e *Entry, pending uint64) bool {
 	if !h.send(s) {
 		return false
 	}
-	c.sequence++
+	c.sequence = c.following()
 	p.Batch--
 	p.got = true
 	if p.beatAt > 0 {
@@ -314,9 +314,12 @@ func (h *Hub) recount(c *consumer) {
 	h.opens.push(c)
 }
 
-// wanted bounds what is looked at for a pull consumer: one more than was asked for, so that the last says how much is to come.
+// wanted bounds what is looked at for a consumer that may be sent little: one more than that, so that the last says how much is to come.
 func (c *consumer) wanted(most int) int {
-	if !c.Config.Pull {
+	switch {
+	case c.doubt:
+		return min(c.quota+1, most)
+	case !c.Config.Pull:
 		return most
 	}
 	n := 1

@@ -32,6 +32,19 @@ func drawConfig(t *rapid.T, w *world) Config {
 	return drawPushed(t, w)
 }
 
+// drawLooks draws what a client looks at, which has its consumer ask for what goes with that.
+func drawLooks(t *rapid.T, c *Config) looks {
+	if c.Pull {
+		return atAll
+	}
+	l := rapid.SampledFrom([]looks{atAll, onceItHas, atMessages, atNone}).Draw(t, "looks at")
+	if l == atNone {
+		c.FlowControl = false
+		c.Heartbeat = rapid.SampledFrom([]int64{0, second}).Draw(t, "heartbeat")
+	}
+	return l
+}
+
 func drawPushed(t *rapid.T, w *world) Config {
 	return Config{
 		Policy:        rapid.SampledFrom([]Policy{DeliverAll, DeliverLastPerSubject, DeliverNew, DeliverByStartSequence}).Draw(t, "policy"),
@@ -73,12 +86,15 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 			"purge": func(t *rapid.T) { w.tell(w.model.purge()) },
 			"watch": func(t *rapid.T) {
 				if len(w.clients) < 6 {
-					w.watch(drawConfig(t, w)).surely = !tight
+					config := drawConfig(t, w)
+					looks := drawLooks(t, &config)
+					w.watch(config, looks).surely = !tight
 				}
 			},
 			"watch first, listen later": func(t *rapid.T) {
 				if len(w.clients) < 6 {
 					c := &client{w: w, id: len(w.clients), config: drawConfig(t, w), start: w.model.sequence}
+					c.looks = drawLooks(t, &c.config)
 					w.clients = append(w.clients, c)
 					c.create()
 				}
@@ -105,14 +121,16 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 				}
 			},
 			"leaf": func(t *rapid.T) {
-				for _, c := range w.clients {
-					c.surely = false
-				}
-				w.unanswered()
+				w.unsure()
 				if h := host(t); h.leaf {
 					w.disconnect(h)
 				} else {
 					w.connect(h)
+				}
+			},
+			"leaf breaks": func(t *rapid.T) {
+				if h := host(t); h.leaf {
+					w.breakLeaf(h)
 				}
 			},
 			"restart":  func(t *rapid.T) { w.restart(host(t)) },
@@ -136,6 +154,20 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 		})
 		w.quiesce()
 	})
+}
+
+// unsure has no client surely know when it has its initial values, or what became of its requests.
+func (w *world) unsure() {
+	for _, c := range w.clients {
+		c.surely = false
+	}
+	w.unanswered()
+}
+
+// breakLeaf has what a node sends arrive nowhere, until it notices.
+func (w *world) breakLeaf(h *peer) {
+	w.unsure()
+	h.broken = true
 }
 
 // restart ends a node's life. Its consumers are moved, as the leader would.
@@ -175,6 +207,9 @@ func (w *world) quiesce() {
 		}
 	}
 	for _, h := range w.hosts {
+		if h.broken {
+			w.disconnect(h)
+		}
 		if !h.leaf {
 			w.connect(h)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/stretchr/testify/require"
 )
@@ -29,6 +30,7 @@ type peer struct {
 	boot    uint64
 	hub     *Hub
 	leaf    bool
+	broken  bool // what is sent arrives nowhere, which is not known yet
 	room    int
 	limits  Limits
 	events  []Event
@@ -61,7 +63,7 @@ func (c *client) GoString() string { return c.name }
 func (w *world) boot(h *peer) {
 	h.boot++
 	h.hub = New(h.name, h.boot, h.limits)
-	h.room = 1 << 20
+	h.room, h.broken = 1<<20, false
 	h.events, h.reads = []Event{Reset{w.model.index, w.model.all()}}, nil
 	h.watched = map[string]bool{}
 	w.connect(h)
@@ -77,7 +79,7 @@ func (w *world) connect(h *peer) {
 }
 
 func (w *world) disconnect(h *peer) {
-	h.leaf = false
+	h.leaf, h.broken = false, false
 	h.events = append(h.events, LeafDown{})
 }
 
@@ -142,8 +144,10 @@ func (w *world) place(r Record) {
 func (w *world) put(key, value string) { w.tell(w.model.put(key, value)) }
 
 // watch begins a client that listens.
-func (w *world) watch(config Config) *client {
+func (w *world) watch(config Config, at ...looks) *client {
 	c := &client{w: w, id: len(w.clients), config: config, start: w.model.sequence}
+	for _, c.looks = range at {
+	}
 	w.clients = append(w.clients, c)
 	c.create()
 	w.listen(c)
@@ -180,7 +184,9 @@ func (w *world) step(h *peer) bool {
 	for i := range e.Send {
 		w.require.True(h.leaf, "sent without a connection")
 		h.room -= e.Send[i].cost()
-		w.send(e.Send[i])
+		if !h.broken {
+			w.send(e.Send[i])
+		}
 	}
 	w.require.GreaterOrEqual(h.room, 0)
 	h.reads = append(h.reads, slices.Clone(e.Reads)...)
@@ -201,10 +207,8 @@ func (w *world) send(s Send) {
 		}
 		return
 	}
-	if s.Reply != "" && s.Header == nil || headerText(s.Header, headerLast) == "" {
-		w.sentOn[s.Subject]++
-	} else if last := headerNumber(s.Header, headerLast); last > w.sentOn[s.Subject] {
-		w.sentOn[s.Subject] = last // a jump
+	if reply, _, is := strings.Cut(s.Reply, "@"); is {
+		w.sentOn[s.Subject] = number(strings.Split(reply, ".")[6])
 	}
 	for _, c := range w.clients {
 		c.hear(s)

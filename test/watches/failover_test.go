@@ -166,6 +166,40 @@ func busiest(c *cluster.Cluster) (busiest string) {
 	return busiest
 }
 
+// A watcher of what is new that has got nothing yet hears what is written before another node serves it, and nothing older.
+func TestAWatcherThatHasNothingYetMissesNothing(t *testing.T) { // W2, W3; specification 7.7
+	t.Parallel() // it mostly waits
+	c := cluster.Started(t, 3)
+	awaitLeaves(t, c)
+	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
+	put := func(key string) {
+		_, err := kv.Put(within(t), key, nil)
+		require.NoError(t, err)
+	}
+	put("old")
+	var list []jetstream.KeyWatcher
+	for range c.Members {
+		w, err := kv.WatchAll(t.Context(), jetstream.UpdatesOnly())
+		require.NoError(t, err)
+		list = append(list, w)
+	}
+	leader := c.Leader()
+	for _, id := range c.Members {
+		if id != leader {
+			require.Eventually(t, func() bool { return c.Nodes[id].Status().Watches.Consumers == 1 }, patience, time.Millisecond, "each serves one")
+			c.Wires[id].Cut()
+			defer c.Wires[id].Heal()
+			break
+		}
+	}
+	for _, key := range []string{"gap", "after"} {
+		put(key)
+		for _, w := range list {
+			require.Equal(t, key, next(t, w).Key())
+		}
+	}
+}
+
 func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.7
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)

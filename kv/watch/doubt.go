@@ -1,0 +1,98 @@
+package watch
+
+// What happens when a client may lack messages: its consumer has another host, which does not know what the one before has sent, or the connection was lost.
+//
+// The consumer begins again, and its first message has the number 1, the others numbers that are above all that the client can have. So who has got nothing yet
+// takes the first for what it is. Any other message has a number that the client does not expect, and an ordered consumer comes back at the entry after
+// the last that it took, exactly. Only messages say so to all clients, since most do not look at the numbers in heartbeats, and nats.js takes a heartbeat for the
+// end of a list: none is sent as long as there is an entry to send instead.
+//
+// Who counts is sent two messages, again and again, until it is gone. Who still listens after so long that a client that has heard nothing asks anew does not
+// count after all, and is sent the rest, as is at once who does not ask for what ordered consumers need.
+
+const (
+	// doubtQuota is what a client that counts is sent: one message that it may take, and one that it does not.
+	doubtQuota = 2
+	// doubtAfterMax is how long after the last message it is sent so many again, at most.
+	doubtAfterMax = 1_000_000_000
+	// deafFor is after how many heartbeats that it has not heard a client asks anew: nats.java waits for the most.
+	deafFor = 3
+)
+
+// counts reports whether the client of a consumer notices a number that it does not expect: all ordered consumers have both (nats-pure.rb, which has heartbeats only,
+// does not look), and native watches are to.
+func (c *consumer) counts() bool {
+	return c.Config.Heartbeat > 0 && (c.Config.FlowControl || c.Config.Native)
+}
+
+// doubts has a consumer find out by little whether its client is still there.
+func (c *consumer) doubts() { c.doubt, c.quota, c.told = c.counts(), doubtQuota, 0 }
+
+// mistrust has a consumer begin again: what was sent may be lost.
+func (h *Hub) mistrust(c *consumer) {
+	c.doubts()
+	h.again(c)
+}
+
+// again has a consumer begin again, with numbers above all that it has sent.
+func (h *Hub) again(c *consumer) {
+	c.base, c.sequence, c.pending = max(c.base, c.sequence), 0, 0
+	h.stand(c)
+	c.start()
+	h.count(c)
+}
+
+// following is the number of the next message.
+func (c *consumer) following() uint64 {
+	if c.sequence == 1 {
+		return c.base + 2
+	}
+	return c.sequence + 1
+}
+
+// sent is how many messages were sent since the consumer began.
+func (c *consumer) sent() uint64 {
+	if c.sequence <= 1 {
+		return c.sequence
+	}
+	return c.sequence - c.base
+}
+
+// mayDoubt reports whether a consumer in doubt may be sent something. From a node that does not follow the log its client could not come back. At the head there
+// is little to send, and nothing to wait for.
+func (h *Hub) mayDoubt(c *consumer) bool { return !h.astray && (c.quota > 0 || c.isHead()) }
+
+// doubtAfter is how long after the last message a consumer in doubt is sent something.
+func (c *consumer) doubtAfter() int64 { return min(c.Config.Heartbeat, doubtAfterMax) }
+
+// tellAgain sends a consumer in doubt a few messages in place of a heartbeat; false if there is none to be sent.
+func (h *Hub) tellAgain(c *consumer) bool {
+	if !c.doubt {
+		return false
+	}
+	if c.told++; int64(c.told)*c.doubtAfter() > deafFor*c.Config.Heartbeat {
+		c.doubt = false
+		h.kick(c)
+		return false
+	}
+	if c.isHead() {
+		if c.sequence == 0 {
+			return false
+		}
+		h.again(c)
+	}
+	h.unflow(c)
+	c.quota, c.sentAt = doubtQuota, h.now
+	h.kick(c)
+	return true
+}
+
+// follows takes whether this node follows the log.
+func (h *Hub) follows(log bool) {
+	h.astray = !log
+	for _, c := range h.all {
+		if c.doubt {
+			h.kick(c)
+		}
+	}
+}
