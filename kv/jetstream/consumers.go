@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
@@ -67,6 +68,9 @@ type createConsumerRequest struct {
 const (
 	heartbeatMin       = 100 * time.Millisecond
 	thresholdDefault   = 5 * time.Second
+	durableThreshold   = time.Hour // a JetStream keeps one for ever: those of clients that are gone would be as many as there may be
+	ackWaitDefault     = 30 * time.Second
+	ackPendingDefault  = 1_000
 	consumerFiltersMax = 4_096
 	consumerWildMax    = 256 // of them: each entry may have to be compared with all that begin alike
 	consumerNameMax    = 255
@@ -176,6 +180,7 @@ func checkChange(old, wanted []byte) *apiError {
 		{"storage type", was.MemoryStorage == is.MemoryStorage},
 		{"start sequence", was.OptStartSeq == is.OptStartSeq},
 		{"start time", sameTime},
+		{"ack policy", was.AckPolicy == is.AckPolicy},
 		{"heart beats", was.Heartbeat == is.Heartbeat},
 		{"flow control", was.FlowControl == is.FlowControl},
 		{"max waiting", was.MaxWaiting == is.MaxWaiting},
@@ -235,7 +240,10 @@ func (c call) ask(s *store.Store, name string, made bool) Plan {
 	return c.refuse(readError(err))
 }
 
-func (p *Protocol) consumerDurable(c call) Plan { return c.refuse(notOffered("a durable consumer")) }
+func (p *Protocol) consumerDurable(c call) Plan {
+	c.durable = true
+	return p.consumerCreate(c)
+}
 
 func notOffered(what string) *apiError {
 	return errConsumerNotKV.says(errConsumerNotKV.Description, what)
@@ -259,6 +267,12 @@ func (c call) consumerOf() (*createConsumerRequest, *apiError) {
 		return nil, errStreamMismatch
 	case strings.ContainsAny(c.consumer, `\/`), !validConsumerName(c.consumer), !validConsumerName(config.Name):
 		return nil, errConsumerName
+	case c.durable && config.Durable == "":
+		return nil, errDurableNotSet
+	case config.Durable != "" && c.consumer == "":
+		return nil, errDurableUnnamed
+	case config.Durable != "" && config.Durable != c.consumer:
+		return nil, errDurableMismatch
 	case c.rest != "" && len(config.FilterSubjects) > 0:
 		return nil, errFiltersInSubject
 	case c.rest != "" && config.FilterSubject != c.rest:
@@ -286,8 +300,15 @@ func (c *consumerConfig) complete(bucket string) *apiError {
 	if c.MaxDeliver == 0 {
 		c.MaxDeliver = -1
 	}
-	if c.InactiveThreshold <= 0 {
+	switch {
+	case c.InactiveThreshold > 0:
+	case c.Durable != "":
+		c.InactiveThreshold = durableThreshold
+	default:
 		c.InactiveThreshold = thresholdDefault
+	}
+	if c.AckPolicy == "all" { // only told
+		c.AckWait, c.MaxAckPending = cmp.Or(c.AckWait, ackWaitDefault), cmp.Or(c.MaxAckPending, ackPendingDefault)
 	}
 	return nil
 }
@@ -309,15 +330,16 @@ func (c *consumerConfig) checkWords() *apiError {
 	return nil
 }
 
-// checkKind refuses what no KV client asks for.
+// checkKind refuses what no KV client asks for, and what could not be kept: nothing is delivered twice for want of an acknowledgement. nats.ex lists a
+// bucket with a pull consumer that says that it acknowledges all, and does so for the sake of what comes next only.
 func (c *consumerConfig) checkKind(string) *apiError {
 	for _, refused := range []struct {
 		what  string
 		given bool
 	}{
-		{"a durable consumer", c.Durable != ""},
+		{"a durable pull consumer", c.Durable != "" && c.isPull()},
 		{"deliver_group", c.DeliverGroup != ""},
-		{"an ack policy other than none", c.AckPolicy != "none"},
+		{"an ack policy other than none", c.AckPolicy != "none" && !(c.AckPolicy == "all" && c.isPull())},
 		{"a replay policy other than instant", c.ReplayPolicy != "instant"},
 		{"backoff", len(c.BackOff) > 0},
 		{"rate_limit_bps", c.RateLimit > 0},

@@ -53,6 +53,23 @@ func Test71_AConsumerIsARecordThatItsHostAnswersFor(t *testing.T) {
 	w.refused(errBadRequest.says("bad request: the consumer's configuration may have 65536 bytes"), "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"description":"`+strings.Repeat("x", consumerBytesMax)+`"`))
 }
 
+// Q12: a durable consumer outlives those who listen, and not for ever.
+func Test71_ADurableConsumerOutlivesItsClientByAnHour(t *testing.T) {
+	w := hosted(t)
+	const create = "CONSUMER.DURABLE.CREATE.KV_a."
+	for fields, want := range map[string]time.Duration{`"inactive_threshold":null`: time.Hour, `"inactive_threshold":90000000000`: 90 * time.Second} {
+		c := w.made("c", create+"c", consumerBody("KV_a", `"durable_name":"c","max_ack_pending":-1,`+fields))
+		require.Contains(t, string(c.Config), `{"durable_name":"c","name":"c",`)
+		config, err := ConsumerConfig("a", c.Config)
+		require.NoError(t, err)
+		require.True(t, config.Durable)
+		require.EqualValues(t, want, config.Inactive)
+	}
+	w.made("d", "CONSUMER.CREATE.KV_a.d.$KV.a.>", consumerBody("KV_a", `"durable_name":"d","filter_subject":"$KV.a.>"`))
+	w.refused(notOffered("an ack policy other than none"), create+"e", `{"stream_name":"KV_a","config":{"durable_name":"e","deliver_subject":"d","ack_policy":"explicit"}}`)
+	w.refused(notOffered("a durable pull consumer"), create+"e", `{"stream_name":"KV_a","config":{"durable_name":"e","ack_policy":"none"}}`)
+}
+
 func action(action, fields string) string {
 	return strings.Replace(consumerBody("KV_a", fields), "{", `{"action":"`+action+`",`, 1)
 }

@@ -30,7 +30,12 @@
 //     say nothing.
 //   - The metadata that nats-server adds (_nats.*) says level 1 of the API, and the release that came with that.
 //   - A consumer may have 4,096 filters, 256 of them with wildcards, and 64 KiB of configuration.
-//   - Consumers are ephemeral, push or pull, and acknowledge nothing: no durable ones, no deliver groups, no priority groups.
+//   - Consumers are push or pull, and nothing is delivered again for want of an acknowledgement: no explicit ones, no deliver groups, no priority groups. A
+//     pull consumer may say that it acknowledges all, as that of nats.ex does: what it was sent counts as acknowledged, and what it says of it goes
+//     nowhere.
+//   - A durable consumer is a push consumer without acknowledgements. It goes once nobody has listened for an hour, if it names no inactive threshold, where
+//     nats-server keeps it for ever. What it was sent is known to the node that serves it only: when that goes, or loses its leaf connection, everything is
+//     sent again from where the consumer began, since its client does not come back for what it missed.
 //   - Who pulls from a consumer is served one request after the other, where nats-server serves the requests that wait in turn. No more than 16,384 wait on a
 //     node. A pull consumer whose node goes, or loses its leaf connection, is deleted; who waits there is told so (409 Consumer Deleted), and an ordered client
 //     makes another.

@@ -55,6 +55,9 @@ var (
 var (
 	errConsumerName         = &apiError{500, 10052, "consumer name can not contain '.', '*', '>', '\\', '/'"}
 	errConsumerNotKV        = &apiError{400, 10003, "bad request: %s is not offered for key-value buckets"}
+	errDurableMismatch      = &apiError{400, 10017, "consumer name in subject does not match durable name in request"}
+	errDurableNotSet        = &apiError{400, 10018, "consumer expected to be durable but a durable name was not set"}
+	errDurableUnnamed       = &apiError{400, 10020, "consumer expected to be ephemeral but a durable name was set in request"}
 	errConsumerChange       = &apiError{500, 10012, "%s can not be updated"}
 	errDeliverWildcards     = &apiError{400, 10079, "consumer deliver subject has wildcards"}
 	errDeliverInvalid       = &apiError{400, 10112, "invalid push consumer deliver subject"}

@@ -40,13 +40,20 @@ func Test76_PullConsumersAreMade(t *testing.T) {
 		`,"flow_control":true`:                     errFlowOfPull,
 		`,"max_expires":1`:                         errSmallExpires,
 		`,"num_replicas":-1`:                       errNegativeReplicas,
-		`,"durable_name":"d"`:                      notOffered("a durable consumer"),
+		`,"durable_name":"d"`:                      notOffered("a durable pull consumer"),
 		`,"priority_groups":["a"]`:                 notOffered("a priority group"),
 		`,"rate_limit_bps":1`:                      notOffered("rate_limit_bps"),
 		`,"filter_subjects":["$KV.a.>","$KV.a.x"]`: errOverlappingFilters,
 		`,"max_waiting":9`:                         errNoHost,
 	} {
 		w.refused(e, "CONSUMER.CREATE.KV_a.d", pullBody(fields))
+	}
+	for body, e := range map[string]*apiError{ // nats.ex asks for the first
+		`{"stream_name":"KV_a","config":{"ack_policy":"all"}}`:                       errNoHost,
+		`{"stream_name":"KV_a","config":{"ack_policy":"all","deliver_subject":"d"}}`: notOffered("an ack policy other than none"),
+		`{"stream_name":"KV_a","config":{"ack_policy":"all","durable_name":"d"}}`:    notOffered("a durable pull consumer"),
+	} {
+		w.refused(e, "CONSUMER.CREATE.KV_a.d", body)
 	}
 	w.refused(notOffered("an ack policy other than none"), "CONSUMER.CREATE.KV_a.d", `{"stream_name":"KV_a","config":{"ack_policy":"explicit"}}`)
 	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }

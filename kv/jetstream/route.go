@@ -41,6 +41,7 @@ type call struct {
 	stream   string // as the subject names it
 	bucket   string // whose stream it is; empty if no bucket could have it
 	consumer string
+	durable  bool   // asked for by the subject that was for durable consumers
 	rest     string // of the subject
 	account  string // as of the Protocol
 }

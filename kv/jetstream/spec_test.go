@@ -447,7 +447,7 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 		consumerBody("KV_a", `"deliver_policy":"by_start_sequence"`):                                                  errStartPolicy.says("consumer delivery policy is deliver by start sequence, but optional start sequence is not set"),
 		consumerBody("KV_a", `"deliver_policy":"all","opt_start_seq":1`):                                              errStartPolicy.says("consumer delivery policy is deliver all, but optional start sequence is also set"),
 		consumerBody("KV_a", `"deliver_policy":"last_per_subject"`):                                                   errStartPolicy.says("consumer delivery policy is deliver last per subject, but optional filter subject is not set"),
-		consumerBody("KV_a", `"durable_name":"d"`):                                                                    notOffered("a durable consumer"),
+		consumerBody("KV_a", `"durable_name":"d"`):                                                                    errDurableMismatch,
 		consumerBody("KV_a", `"deliver_group":"d"`):                                                                   notOffered("deliver_group"),
 		`{"stream_name":"KV_a","config":{"deliver_subject":"_INBOX.x","ack_policy":"explicit"}}`:                      notOffered("an ack policy other than none"),
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"$KV.a.x"}}`:                           errDeliverCycle,
@@ -460,7 +460,8 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 	w.refused(errFilterMismatch, create+".$KV.a.x", consumerBody("KV_a", `"filter_subject":"$KV.a.y"`))
 	w.refused(errFiltersInSubject, create+".$KV.a.x", consumerBody("KV_a", `"filter_subjects":["$KV.a.x","$KV.a.y"]`))
 	w.refused(errConsumerName, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"a.b"`))
-	w.refused(notOffered("a durable consumer"), "CONSUMER.DURABLE.CREATE.KV_a.c", "")
+	w.refused(errDurableNotSet, "CONSUMER.DURABLE.CREATE.KV_a.c", consumerBody("KV_a", `"name":"c"`))
+	w.refused(errDurableUnnamed, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"durable_name":"c"`))
 }
 
 func Test71_AConsumerHasManyFilters(t *testing.T) {

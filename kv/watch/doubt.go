@@ -20,9 +20,9 @@ const (
 )
 
 // counts reports whether the client of a consumer notices a number that it does not expect: all ordered consumers have both (nats-pure.rb, which has heartbeats only,
-// does not look), and native watches are to.
+// does not look), and native watches are to. The client of a durable one keeps to it.
 func (c *consumer) counts() bool {
-	return c.Config.Heartbeat > 0 && (c.Config.FlowControl || c.Config.Native)
+	return c.Config.Heartbeat > 0 && !c.Config.Durable && (c.Config.FlowControl || c.Config.Native)
 }
 
 // doubts has a consumer find out by little whether its client is still there.

@@ -44,7 +44,7 @@ func TestWhatALostConnectionMayHaveLostShows(t *testing.T) { // 7.7
 }
 
 func TestWhoDoesNotCountIsSentEverythingAgain(t *testing.T) { // 7.7
-	for _, config := range []Config{{}, {Heartbeat: 5 * second}} {
+	for _, config := range []Config{{}, {Heartbeat: 5 * second}, {Heartbeat: 5 * second, FlowControl: true, Durable: true}} {
 		o := newHost(t, 5)
 		o.puts("a", "b")
 		o.consumer(config)
