@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/jetstream"
 )
 
 // A hush: a leader that is about to stop listening takes nothing for a moment, so that no client that asks again loses a request
@@ -82,7 +84,7 @@ func (h *hush) release() []func() {
 }
 
 // unlessHushed has a message wait for the end of a hush. It is not taken then if leadership has changed: another may have carried out
-// a copy.
+// a copy. Who waits for messages is told.
 func (s *Service) unlessHushed(take nats.MsgHandler) nats.MsgHandler {
 	return func(m *nats.Msg) {
 		if !s.hush.isOn() {
@@ -93,6 +95,8 @@ func (s *Service) unlessHushed(take nats.MsgHandler) nats.MsgHandler {
 		held := s.hush.holds(m, func() {
 			if s.epoch.Load() == epoch {
 				take(m)
+			} else if a, told := jetstream.Forsaken(m.Subject, m.Data); told && m.Reply != "" {
+				_ = s.publish(m.Reply, reply{status: a.Status}) // fails only where the connection is gone
 			}
 		})
 		if !held {

@@ -180,15 +180,17 @@ func TestHeldRequestIsForgottenWhenLeadershipChanged(t *testing.T) {
 	r := newLeader(t, nil)
 	r.service.hush.begin()
 	put := r.send("kv.put.app.k", "v")
+	pull := r.sendJS(nextOfC, patient)
 	require.Eventually(t, func() bool {
 		r.service.hush.mu.Lock()
 		defer r.service.hush.mu.Unlock()
-		return len(r.service.hush.held) == 1
+		return len(r.service.hush.held) == 2
 	}, 5*time.Second, time.Millisecond)
 	r.node.lead(false)
 	r.node.lead(true)
 	r.service.hush.end()
 	r.silent(put)
+	require.Equal(t, deposed, r.told(pull), "who waits for messages is told: that changes nothing")
 	_, err := r.store.Get("app", "k")
 	require.ErrorIs(t, err, store.KeyNotFound)
 }

@@ -324,6 +324,48 @@ func TestAPullIsPassedOnToItsHost(t *testing.T) {
 	require.ErrorIs(t, err, nats.ErrNoResponders, "how nats.go tells a 503")
 }
 
+const (
+	nextOfC  = api + "CONSUMER.MSG.NEXT.KV_app.c"
+	patient  = `{"batch":1,"expires":60000000000}`
+	deposed  = "409 Leadership Change"
+	inAHurry = `{"batch":250,"no_wait":true}`
+)
+
+// told takes the one answer, a status.
+func (r *rig) told(sub *nats.Subscription) string {
+	r.Helper()
+	m := r.answered(sub)
+	return m.Header.Get("Status") + " " + m.Header.Get("Description")
+}
+
+// Some clients wait for messages for as long as they hear nothing. A pull changes nothing, so to answer it while another carries out a copy does no harm (L9).
+func TestWhoWaitsForMessagesIsToldThatItsLeaderIsGone(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.bucketJS("app")
+	r.node.set(func(n *solo) { n.leading = false }) // of which the service is yet to hear
+	for _, body := range []string{patient, "1", "", `{"no_wait":true,"expires":1000000000}`} {
+		require.Equal(t, deposed, r.told(r.sendJS(nextOfC, body)), body)
+	}
+	for _, subject := range []string{"$KV.app.k", api + "STREAM.INFO.KV_app", api + "DIRECT.GET.KV_app.CONSUMER.MSG.NEXT.KV_app.c"} {
+		r.silent(r.sendJS(subject, ""))
+	}
+	r.silent(r.sendJS(nextOfC, inAHurry)) // nats.ex takes any status for the end of what there is
+}
+
+func TestWhoWaitsForMessagesIsToldWhenItIsOverdue(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r.lead()
+	r.bucketJS("app")
+	r.node.set(func(n *solo) { n.hold = true })
+	pull := r.sendJS(nextOfC, patient)
+	r.awaitHeld()
+	r.node.lead(false)
+	require.Equal(t, deposed, r.told(pull))
+	r.node.release()
+	r.silent(pull)
+}
+
 // C5: a write whose answer the bus cannot carry was done. Nobody is told that it was not.
 func TestWhatWasDoneIsNotRefusedForItsAnswer(t *testing.T) {
 	r := newRig(t, nil, func(o *server.Options) { o.MaxPayload = 16 << 10 })

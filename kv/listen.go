@@ -167,8 +167,7 @@ func (s *Service) unsubscribe() {
 func (s *Service) expire(now time.Time) {
 	for _, r := range s.inflight.overdue(now) {
 		if !s.leadsSince(r) {
-			s.figures.unanswered.Add(1)
-			s.inflight.free(r)
+			s.forsake(r)
 			continue
 		}
 		f := OutcomeUnknown.says("not committed within %v", s.timeout)

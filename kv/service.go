@@ -167,7 +167,8 @@ type answer struct {
 	work    work
 	result  *store.Result
 	failure *failure
-	claimed bool // the failure of a request that counts in inflight; others count in refusals
+	replies []reply // in the place of an outcome
+	claimed bool    // the request counts in inflight, and nobody else ends it; other failures count in refusals
 }
 
 // New makes a service and registers it with the node: make it before the node starts. Close it.
@@ -436,11 +437,21 @@ func (s *Service) readLocally(r *request, w work) {
 	}
 }
 
+// drop ends a request that this node may say nothing of.
 func (s *Service) drop(r *request) {
 	if s.inflight.claim(r) {
-		s.figures.unanswered.Add(1)
-		s.inflight.free(r)
+		s.forsake(r)
 	}
+}
+
+// forsake ends a claimed request that this node may say nothing of, but to who waits for messages: that changes nothing.
+func (s *Service) forsake(r *request) {
+	if a, told := jetstream.Forsaken(r.msg.Subject, r.msg.Data); told {
+		s.answer(answer{request: r, replies: []reply{{status: a.Status}}, claimed: true})
+		return
+	}
+	s.figures.unanswered.Add(1)
+	s.inflight.free(r)
 }
 
 // refuse tells a client that its request was not carried out and will not be, once a ReadIndex begun now has shown that this
@@ -483,10 +494,10 @@ func (s *Service) answer(a answer) {
 // settle counts an answer out.
 func (s *Service) settle(a answer) {
 	switch {
-	case a.failure == nil:
-		s.drop(a.request)
 	case a.claimed:
 		s.inflight.free(a.request)
+	case a.failure == nil:
+		s.drop(a.request)
 	default:
 		s.refusals.end()
 	}
@@ -500,10 +511,14 @@ func (s *Service) replier() {
 		case <-s.stop:
 			return
 		case a := <-s.answers:
-			if a.failure != nil {
+			switch {
+			case a.replies != nil:
+				s.respond(a.request, a.replies)
+				s.settle(a)
+			case a.failure != nil:
 				s.respond(a.request, a.request.fail(a.failure))
 				s.settle(a)
-			} else {
+			default:
 				s.goOn(a)
 			}
 		}

@@ -101,6 +101,7 @@ const (
 	statusMalformed  = "408 Malformed Request"
 	statusBadRequest = "408 Bad Request"
 	statusPush       = "409 Consumer is push based"
+	statusDeposed    = "409 Leadership Change"
 	statusLevel      = "412 Required Api Level"
 	statusTooLarge   = "500 Message Too Large"
 )

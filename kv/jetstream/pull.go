@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/store"
@@ -113,6 +114,17 @@ func (c *consumerConfig) next(data []byte) (request watch.Pulled, refused string
 		Batch: body.Batch, Bytes: max(body.MaxBytes, 0), NoWait: body.NoWait, Waiting: c.MaxWaiting,
 		Expires: int64(min(body.Expires, ttlMax)), Heartbeat: int64(max(body.Heartbeat, 0)), // added to a time, they fit
 	}, ""
+}
+
+// Forsaken is what is answered to a message that a node drops since it leads no more: to a request for messages that waits for as long as there are none.
+// It changes nothing, so it may be carried out by another leader too, and its client may have no heartbeats. It is told what nats-server tells who waits
+// then, on which clients ask again at once. Who wants what is there now does not wait in JetStream either, and some take any status for the end (nats.ex).
+func Forsaken(subject string, data []byte) (r Reply, told bool) {
+	if !strings.HasPrefix(subject, "$JS.") || !strings.Contains(subject, ".API.CONSUMER.MSG.NEXT.") {
+		return r, false
+	}
+	body, err := parseNext(data)
+	return status(statusDeposed), err == nil && (!body.NoWait || body.Expires > 0)
 }
 
 func parseNext(data []byte) (body nextRequest, err error) {

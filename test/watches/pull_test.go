@@ -20,7 +20,8 @@ func pullers(t testing.TB, c *cluster.Cluster, n int) (list []*follower) {
 		require.NoError(t, err)
 		consumer, err := js.OrderedConsumer(within(t), "KV_app", jetstream.OrderedConsumerConfig{})
 		require.NoError(t, err)
-		// A request that a leader has, which is cut off before it passes it on, has no answer: a client with heartbeats notices in two of them.
+		// A request that a leader has, which is cut off before it passes it on, has no answer before that is back: a client with heartbeats notices in
+		// two of them. Of a leader that is only deposed it is told (kv.TestWhoWaitsForMessagesIsToldThatItsLeaderIsGone).
 		messages, err := consumer.Messages(jetstream.PullExpiry(2*time.Second), jetstream.PullHeartbeat(500*time.Millisecond))
 		require.NoError(t, err)
 		t.Cleanup(messages.Stop)
