@@ -57,6 +57,14 @@ func TestAnImport(t *testing.T) {
 	require.Equal(t, "8", m.Header.Get("Nats-Sequence"), "what was imported is not published again")
 }
 
+// A bucket of a JetStream may have a longer name than one here: it is imported under another.
+func TestAnImportFromALongerName(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.expect(`{"bucket":"app","revision":0,"cluster_revision":1}`, "bucket.import_begin.app", strings.ReplaceAll(importConfig, "old", strings.Repeat("o", 252)))
+	r.expectError(BadRequest, "bucket.import_begin.b", strings.ReplaceAll(importConfig, "old", "*"))
+}
+
 // F11: as many sums as were asked for do not fit: there are fewer, and it is said that there are more.
 func TestSumsAreCutToThePayload(t *testing.T) {
 	r := newRig(t, nil, func(o *server.Options) { o.MaxPayload = 16 << 10 })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/subject"
 )
 
@@ -129,6 +130,8 @@ func (c *streamConfig) checkBucket(bucket string) *apiError {
 		return invalid("stream has no mirror but does have mirror direct")
 	case present(c.Sources):
 		return invalid("sources are not supported by raftbus")
+	case bucket == "" && strings.HasPrefix(c.Name, streamPrefix) && len(c.Name) > len(streamPrefix)+names.BucketMax:
+		return invalid("the name of a bucket may have %d characters in raftbus, and this one has %d", names.BucketMax, len(c.Name)-len(streamPrefix))
 	case bucket == "", len(c.Subjects) != 1, c.Subjects[0] != subjectsOf(bucket):
 		return invalid("only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>")
 	}

@@ -20,8 +20,8 @@ func ImportSettings(prefix string, config []byte) (command.Settings, error) {
 	if e := decode(config, &body); e != nil {
 		return command.Settings{}, errors.New(e.Description)
 	}
-	from, is := bucketOf(body.Name)
-	if !is {
+	from, is := strings.CutPrefix(body.Name, streamPrefix)
+	if !is || !names.LikeBucket(from) { // it may be longer than one here
 		return command.Settings{}, fmt.Errorf("the stream %q is no bucket", body.Name)
 	}
 	e := body.checkWords()

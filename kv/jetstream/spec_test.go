@@ -532,6 +532,9 @@ func Test8_WhatIsNoBucketIsRefusedByName(t *testing.T) {
 	}
 	w.refused(invalid("max_bytes with discard old is not supported by raftbus"), "STREAM.CREATE.KV_x", config("x", `"max_bytes":7`, `"discard":"old"`))
 	w.refused(errNegativeReplicas, "STREAM.CREATE.KV_x", config("x", `"num_replicas":-1`))
+	long := strings.Repeat("b", 129)
+	w.refused(invalid("the name of a bucket may have 128 characters in raftbus, and this one has 129"), "STREAM.CREATE.KV_"+long, `{"name":"KV_`+long+`","subjects":["$KV.`+long+`.>"]}`)
+	w.bucket(long[1:])
 	w.refused(invalid("only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>"), "STREAM.CREATE.orders", `{"name":"orders","subjects":["orders.>"]}`)
 	w.refused(invalid("stream metadata exceeds maximum size of 16384 bytes"), "STREAM.CREATE.KV_x", config("x", `"metadata":{"a":"`+strings.Repeat("x", 16<<10)+`"}`))
 }

@@ -13,7 +13,10 @@ const (
 )
 
 // ValidBucket reports whether a bucket can have this name.
-func ValidBucket(name string) bool { return len(name) <= BucketMax && made(name, false) }
+func ValidBucket(name string) bool { return len(name) <= BucketMax && LikeBucket(name) }
+
+// LikeBucket reports whether a bucket of NATS KV can have this name, which may be longer than one here.
+func LikeBucket(name string) bool { return made(name, false) }
 
 // ValidKey reports whether a key can have this name: tokens with single dots between them.
 func ValidKey(key string) bool {
