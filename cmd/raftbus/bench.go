@@ -242,7 +242,7 @@ func (f *benchFlags) create(ctx context.Context, target bench.Target) error {
 	defer cancel()
 	err := target.Create(ctx)
 	if errors.Is(err, context.DeadlineExceeded) { // it is not removed: another run may have made it meanwhile
-		return fmt.Errorf("bucket %s may have been made: look with 'nats kv info %s', and remove it with 'nats kv rm %s' or use it with --reuse: %w", f.bucket, f.bucket, f.bucket, err)
+		return fmt.Errorf("bucket %s may have been made: look with 'raftbus bucket info %s', and remove it with 'raftbus bucket rm %s' or use it with --reuse: %w", f.bucket, f.bucket, f.bucket, err)
 	}
 	return err
 }
@@ -252,7 +252,7 @@ func (f *benchFlags) remove(w io.Writer, target bench.Target) {
 	ctx, cancel := context.WithTimeout(context.Background(), f.nats.Timeout)
 	defer cancel()
 	if err := target.Remove(ctx); err != nil {
-		fmt.Fprintf(w, "raftbus: bucket %s is left behind (%v): remove it with 'nats kv rm %s', or go on with it by --reuse\n", f.bucket, err, f.bucket)
+		fmt.Fprintf(w, "raftbus: bucket %s is left behind (%v): remove it with 'raftbus bucket rm %s', or go on with it by --reuse\n", f.bucket, err, f.bucket)
 	}
 }
 

@@ -30,8 +30,9 @@ on where it was when the command is given again; a bucket that was there before 
 
 Stop the bucket's writers first; or copy with --keep-open while they go on, stop them, and give
 the command again without it: that copies the rest. While another JetStream of the same NATS
-account has the bucket too, the import stays open, since puts would reach both: remove it there,
-and give the command with --finish.
+account has the bucket too, the import stays open, since puts would reach both: remove it from
+that JetStream, and give the command with --finish. Take care which of the two you remove: a
+context that names the domain of raftbus, as those of 'raftbus auth init' do, means the copy.
 
 The exit code is 3 when the JetStream has no such bucket, 4 when raftbus has one of that name
 already, 5 when no JetStream answers, 6 or 7 when the import was broken off, and 8 when raftbus
@@ -200,12 +201,12 @@ func (f *importFlags) failure(err error) error {
 	case refused.OfKind(kv.NoBucket):
 		return failf(exitNotFound, "%w", err)
 	case refused.OfKind(kv.BucketExists):
-		return failf(exitConflict, "raftbus has a bucket %s already, and it is not being imported from one with these settings: remove it ('nats kv rm'), or name another with --to", f.name)
+		return failf(exitConflict, "raftbus has a bucket %s already, and it is not being imported from one with these settings: remove it ('raftbus bucket rm %s'), or name another with --to", f.name, f.name)
 	case refused.OfKind(kv.WrongRevision), refused.OfKind(kv.NotImporting):
 		return failf(exitConflict, "%w: another import into it is under way, or has ended: give the command again", err)
 	case refused.OfKind(kv.StreamTaken):
 		return failf(exitRefused, "bucket %s is copied and compared, and the import stays open, since another JetStream of this account has it too: "+
-			"stop its writers, give this command again if any wrote, remove it there ('nats kv rm %s'), and end with --finish; or import it with --to another name", f.name, f.bucket)
+			"stop its writers, give this command again if any wrote, remove it from that JetStream, with a context that names no domain of raftbus ('nats kv rm %s'), and end with --finish; or import it with --to another name", f.name, f.bucket)
 	}
 	return failf(brokenOff(refused), "%w", err)
 }

@@ -21,6 +21,16 @@ func TestExitCodesOfAnImport(t *testing.T) {
 	}
 }
 
+// Of two buckets of one name the right one is removed: the copy by raftbus' own command, the original by a context that does not mean the copy.
+func TestAnImportSaysWhichBucketToRemove(t *testing.T) {
+	f := &importFlags{bucket: "app", name: "orders"}
+	exists := f.failure(&importer.Failure{ErrCode: kv.BucketExists.ErrCode}).Error()
+	require.Contains(t, exists, "'raftbus bucket rm orders'")
+	require.NotContains(t, exists, "nats kv")
+	require.Contains(t, f.failure(&importer.Failure{ErrCode: kv.StreamTaken.ErrCode}).Error(),
+		"from that JetStream, with a context that names no domain of raftbus ('nats kv rm app')")
+}
+
 // Where no JetStream is, nobody leads is not what is wrong.
 func TestAnImportFromNobody(t *testing.T) {
 	text, code := said("import", "--from-js", "app", "--from-domain", "hub", "--nats", onBus(t).ConnectedUrl())
