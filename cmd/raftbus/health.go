@@ -15,6 +15,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/config"
@@ -92,14 +93,16 @@ func health(cmd *cobra.Command, target natsopt.Target, prefix, id string) error 
 // askOne asks one node for its status.
 func askOne(ctx context.Context, conn *nats.Conn, prefix, id string) (replica.Status, error) {
 	var s replica.Status
-	answer, err := conn.RequestWithContext(ctx, busclient.StatusSubject(prefix, id), nil)
+	answer, err := native.NewAsker(conn).Request(ctx, &nats.Msg{Subject: busclient.StatusSubject(prefix, id)})
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return s, failf(exitUnavailable, "%s is not on the bus (prefix %s): start it, or check --id and --prefix", id, prefix)
 	case errors.Is(err, context.DeadlineExceeded):
 		return s, failf(exitTimeout, "%s did not answer in time: it may be overloaded or paused: look at its log", id)
+	case errors.Is(err, native.ErrNoLeader): // nothing could be sent
+		return s, failf(exitUnavailable, "the connection to NATS was lost: look whether NATS runs: %w", err)
 	case err != nil:
-		return s, err
+		return s, unsent(err)
 	}
 	if err := json.Unmarshal(answer.Data, &s); err != nil || s.ID != id {
 		return s, failf(exitError, "what answered on %s is not node %s: check --prefix", busclient.StatusSubject(prefix, id), id)

@@ -160,7 +160,7 @@ func (f *importFlags) say(w io.Writer, sum importer.Summary) error {
 
 // end ends an import whose bucket the JetStream has no more.
 func (f *importFlags) end(cmd *cobra.Command, into *nats.Conn) error {
-	t := importer.Target{Conn: into, Prefix: f.prefix, Bucket: f.name, Patience: f.patience}
+	t := importer.Target{Conn: into, Asker: native.NewAsker(into), Prefix: f.prefix, Bucket: f.name, Patience: f.patience}
 	revision, importing, err := t.Info(cmd.Context())
 	switch {
 	case err != nil:
@@ -188,6 +188,8 @@ func (f *importFlags) failure(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, native.ErrDenied), errors.Is(err, native.ErrUnheard):
+		return unsent(err)
 	case errors.Is(err, importer.ErrNoBucket):
 		return failf(exitNotFound, "%w: name one of 'nats kv ls' with --from-js", err)
 	case errors.Is(err, importer.ErrNoJetStream):

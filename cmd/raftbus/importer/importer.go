@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv/command"
 )
 
@@ -72,14 +73,24 @@ const roundsMax = 5
 // Run copies a bucket, compares the copy, and ends the import. An import that was broken off is gone on with.
 func Run(ctx context.Context, o Options) (Summary, error) {
 	began := time.Now()
+	into, from := askers(o)
 	c := &copying{
-		options: o, from: source{conn: o.From, domain: o.Domain, bucket: o.Bucket, patience: o.Patience},
-		into: Target{Conn: o.Into, Prefix: o.Prefix, Bucket: o.Name, Patience: o.Patience},
+		options: o, from: source{conn: o.From, asker: from, domain: o.Domain, bucket: o.Bucket, patience: o.Patience},
+		into: Target{Conn: o.Into, Asker: into, Prefix: o.Prefix, Bucket: o.Name, Patience: o.Patience},
 		sum:  Summary{Bucket: o.Name, From: "KV_" + o.Bucket, Open: true},
 	}
 	err := c.run(ctx)
 	c.sum.Seconds = time.Since(began).Seconds()
 	return c.sum, err
+}
+
+// askers ask over the two connections; a connection has one, since it takes its error handler.
+func askers(o Options) (into, from *native.Asker) {
+	into = native.NewAsker(o.Into)
+	if o.From == o.Into {
+		return into, into
+	}
+	return into, native.NewAsker(o.From)
 }
 
 type copying struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/jetstream"
 )
@@ -16,6 +17,7 @@ import (
 // source is a bucket of a JetStream.
 type source struct {
 	conn     *nats.Conn
+	asker    *native.Asker // of conn
 	domain   string
 	bucket   string
 	patience time.Duration
@@ -55,7 +57,7 @@ func (s *source) apiPrefix() string {
 func (s *source) info(ctx context.Context) (*streamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
-	msg, err := s.conn.RequestWithContext(ctx, s.apiPrefix()+"STREAM.INFO."+s.stream(), nil)
+	msg, err := s.asker.Request(ctx, &nats.Msg{Subject: s.apiPrefix() + "STREAM.INFO." + s.stream()})
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, fmt.Errorf("%w on %s>: %w: name its domain with --from-domain, its NATS with --from-nats", ErrNoJetStream, s.apiPrefix(), err)
 	}

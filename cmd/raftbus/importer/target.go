@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/command"
 )
@@ -16,6 +17,7 @@ import (
 // Target is a bucket of raftbus that is imported.
 type Target struct {
 	Conn     *nats.Conn
+	Asker    *native.Asker // of Conn
 	Prefix   string
 	Bucket   string
 	Patience time.Duration // how long nobody may lead
@@ -118,7 +120,7 @@ const answerTime = 10 * time.Second
 func (t *Target) askOnce(ctx context.Context, op string, body []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, min(answerTime, t.Patience))
 	defer cancel()
-	msg, err := t.Conn.RequestWithContext(ctx, t.Prefix+".bucket."+op+"."+t.Bucket, body)
+	msg, err := t.Asker.Request(ctx, &nats.Msg{Subject: t.Prefix + ".bucket." + op + "." + t.Bucket, Data: body})
 	if err != nil {
 		return err
 	}

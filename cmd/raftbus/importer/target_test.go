@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/command"
 )
@@ -24,7 +25,7 @@ func targetOn(t *testing.T, o embedded.Options) (*Target, *nats.Conn) {
 	conn, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	return &Target{Conn: conn, Prefix: "raftbus", Bucket: "app", Patience: time.Second}, conn
+	return &Target{Conn: conn, Asker: native.NewAsker(conn), Prefix: "raftbus", Bucket: "app", Patience: time.Second}, conn
 }
 
 // Whoever hears that a bucket is not being imported any more has ended it, and not heard so, if it has reached what was to be reached: it may have
@@ -53,7 +54,7 @@ func TestACopyOfWhatIsGoneAtTheEndDiffers(t *testing.T) {
 		_, err := bucket.PutString(key, "v")
 		require.NoError(t, err)
 	}
-	c := &copying{from: source{conn: conn, bucket: "app", patience: 10 * time.Second}, into: *into, reached: 2}
+	c := &copying{from: source{conn: conn, asker: into.Asker, bucket: "app", patience: 10 * time.Second}, into: *into, reached: 2}
 	var copied []sumOf
 	require.NoError(t, c.from.each(t.Context(), 1, func(e command.ImportEntry) (bool, error) {
 		copied = append(copied, sumOf{e.Sequence, fmt.Sprintf("%x", e.Sum())})

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// What NATS refuses is neither an overload nor a leader that is away: who asks is told at once, and what helps.
+func TestWhatNATSRefusesIsSaidSo(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir(), Users: []embedded.User{
+		{Name: "mute", Password: "secret", Publish: []string{"other.>"}},
+		{Name: "half", Password: "secret", Publish: []string{"$JS.API.>"}},
+		{Name: "deaf", Password: "secret", Subscribe: []string{"_INBOX_deaf.>"}},
+	}})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	for _, c := range []struct {
+		user, says string
+		args       []string
+	}{
+		{"mute", `Publish to "raftbus.node.n1.status"`, []string{"health", "--id", "n1"}},
+		{"deaf", "give the --inbox-prefix of this user", []string{"health", "--id", "n1"}},
+		{"mute", `Publish to "$JS.API.STREAM.INFO.KV_app"`, []string{"import", "--from-js", "app"}},
+		{"half", `Publish to "raftbus.bucket.info.app"`, []string{"import", "--from-js", "app", "--finish"}},
+		{"deaf", "give the --inbox-prefix of this user", []string{"import", "--from-js", "app", "--finish"}},
+	} {
+		text, code := said(append(c.args, "--nats", server.URL(), "--user", c.user, "--password", "secret")...)
+		require.Equal(t, exitError, code, "%v: %s", c.args, text)
+		require.Contains(t, text, c.says)
+		require.Contains(t, text, "nothing was done")
+	}
+}
