@@ -24,7 +24,7 @@ code is 6: the write may have been done, or may yet be.
 A value may be any bytes. One that is not given as an argument is read from stdin, to its end.
 A value that begins with - comes after --.`
 
-const kvExamples = `  raftbus bucket add app --history 5
+const kvExamples = `  raftbus bucket add app --history 5 --allow-ttl
   raftbus kv put app color blue
   raftbus kv get app color --raw
   cat logo.png | raftbus kv put app logo.png
@@ -32,7 +32,7 @@ const kvExamples = `  raftbus bucket add app --history 5
   raftbus kv update app color green --revision 1        # exit code 4: it was changed meanwhile
   raftbus kv ls app --begins color
   raftbus kv history app color
-  raftbus kv watch app 'color.>' --json | jq -r .value
+  raftbus kv watch app color --json | jq -r .value
   raftbus kv del app color`
 
 func newKV(lookup lookupEnv) *cobra.Command {
@@ -125,7 +125,7 @@ func clientFailure(err error, prefix string) error {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, native.ErrNoLeader):
-		return failf(exitNoLeader, "no leader answers (prefix %s), so nothing was done: see 'raftbus status', and check --prefix and the NATS account", prefix)
+		return failf(exitNoLeader, "no leader answers (prefix %s), so nothing was done: see 'raftbus status', and check %s and the NATS account", prefix, prefixHint(prefix))
 	case errors.Is(err, native.ErrUnknown):
 		return failf(exitTimeout, "no answer in time: the outcome is unknown, a write may have been done or may yet be: read it, or look with 'raftbus doctor' why nobody answers")
 	case errors.Is(err, native.ErrDenied), errors.Is(err, native.ErrUnheard):
@@ -134,6 +134,14 @@ func clientFailure(err error, prefix string) error {
 		return err
 	}
 	return asExit(refused)
+}
+
+// prefixHint is for whoever takes --prefix for that of keys.
+func prefixHint(prefix string) string {
+	if prefix == defaultPrefix {
+		return "--prefix"
+	}
+	return "--prefix (it names the cluster; names of keys are chosen with --begins)"
 }
 
 // unsent gives what NATS refuses its remedy; other errors stay what they are.

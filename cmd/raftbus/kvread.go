@@ -74,7 +74,7 @@ const pageOf = 1000
 func kvList(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls [BUCKET]", Short: "List the keys of a bucket, or the buckets", Aliases: []string{"list", "keys"}, Args: takes(0, 1), ValidArgsFunction: completeBuckets(lookup),
-		Long: "Print the names of keys that have a value, in order, one on a line; without BUCKET those of the buckets.",
+		Long: "Print the names of keys that have a value, in order, one on a line; without BUCKET those of the buckets.\nWith their values: 'raftbus kv watch BUCKET --current'.",
 	}
 	names := namesFlags(cmd)
 	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -43,14 +44,15 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code":    codeCommand,
-			"bus":     busCommand,
-			"answer":  answerCommand,
-			"binary":  binaryCommand,
-			"silent":  silentCommand,
-			"process": processCommand,
-			"request": requestCommand,
-			"until":   untilCommand,
+			"code":     codeCommand,
+			"examples": examplesCommand,
+			"bus":      busCommand,
+			"answer":   answerCommand,
+			"binary":   binaryCommand,
+			"silent":   silentCommand,
+			"process":  processCommand,
+			"request":  requestCommand,
+			"until":    untilCommand,
 		},
 	})
 }
@@ -71,6 +73,21 @@ func codeCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, not %d", got, want)
+	}
+}
+
+// examplesCommand carries out the examples of a command's help, one after the other: each is done, and prints something. examples kv
+func examplesCommand(ts *testscript.TestScript, _ bool, args []string) {
+	cmd, _, err := newRoot(os.LookupEnv).Find(args)
+	ts.Check(err)
+	for line := range strings.Lines(cmd.Example) {
+		line = strings.Replace(line, "--json | jq -r .value", "--current --json", 1) // so that it ends
+		shell := exec.Command("sh", "-c", line)
+		shell.Dir, shell.Env = ts.MkAbs("."), scriptEnv(ts)
+		out, err := shell.CombinedOutput()
+		if err != nil || len(out) == 0 {
+			ts.Fatalf("the example %q: %v\n%s", line, err, out)
+		}
 	}
 }
 
