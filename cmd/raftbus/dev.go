@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/raft/config"
 )
 
@@ -31,7 +33,8 @@ const devExamples = `  raftbus dev
 
 // devFlags are the flags of the dev command.
 type devFlags struct {
-	nodes, port       int
+	nodes             int
+	port, leafPort    int
 	dir, host, prefix string
 	nodesGiven        bool
 	api               apiFlags
@@ -64,7 +67,8 @@ func (f *devFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.nodes, "nodes", 3, "`NUMBER` of nodes; a folder keeps the number it began with")
 	flags.StringVar(&f.dir, "dir", "./raftbus-data", "data `FOLDER`, made if there is none")
 	_ = flags.SetAnnotation("dir", ownAnnotation, nil) // it exists
-	flags.IntVar(&f.port, "port", 4222, "`PORT` of NATS; 0: any free one")
+	flags.IntVar(&f.port, "port", usualPort, "`PORT` of NATS; 0: any free one")
+	flags.IntVar(&f.leafPort, "leaf-port", 0, "`PORT` of NATS for leafnodes, by which nodes serve watches; 0: 7422 if --port is 4222 and it is free, else any free one")
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`ADDRESS` that NATS listens on; anybody who reaches it can read and write")
 	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
 	f.api.register(flags, true)
@@ -80,8 +84,8 @@ func (f *devFlags) check() (members []string, err error) {
 	if err := errors.Join(f.api.check(), checkHTTP(*f.http), checkTraces(*f.traces)); err != nil {
 		return nil, err
 	}
-	if f.port < 0 || f.port > 65535 {
-		return nil, usagef("--port %d: use 1 to 65535, or 0 for any free one", f.port)
+	if err := errors.Join(checkPort("port", f.port), checkPort("leaf-port", f.leafPort)); err != nil {
+		return nil, err
 	}
 	if f.dir, err = filepath.Abs(f.dir); err != nil {
 		return nil, err
@@ -96,6 +100,39 @@ func (f *devFlags) check() (members []string, err error) {
 		members = append(members, "n"+strconv.Itoa(i+1))
 	}
 	return members, nil
+}
+
+func checkPort(flag string, port int) error {
+	if port < 0 || port > 65535 {
+		return usagef("--%s %d: use 1 to 65535, or 0 for any free one", flag, port)
+	}
+	return nil
+}
+
+// usualPort is where NATS listens if it is not told otherwise.
+const usualPort = 4222
+
+// leafPorts are the ports for leafnodes, in the order in which they are tried. The usual one is where nodes look that are started beside; at a
+// server with another port for clients they would find somebody else's there.
+func (f *devFlags) leafPorts() []int {
+	switch {
+	case f.leafPort != 0:
+		return []int{f.leafPort}
+	case f.port == usualPort:
+		return []int{leaf.DefaultPort, embedded.Random}
+	}
+	return []int{embedded.Random}
+}
+
+// startNATS starts the server with the first port for leafnodes that is free.
+func (f *devFlags) startNATS(logger *slog.Logger, leafPorts []int) (server *embedded.Server, err error) {
+	for _, leafPort := range leafPorts {
+		server, err = embedded.Start(embedded.Options{Host: f.host, Port: f.port, LeafPort: leafPort, Logger: logger})
+		if err == nil {
+			return server, nil
+		}
+	}
+	return nil, fmt.Errorf("%w (--port, --leaf-port)", err)
 }
 
 var nodeFolder = regexp.MustCompile(`^n([1-9][0-9]?)$`)
@@ -127,8 +164,8 @@ func (f *devFlags) nodesOfFolder() (int, error) {
 }
 
 // readyLine is the one line that dev prints on stdout. Scripts wait for the word ready in it.
-func (f *devFlags) readyLine(url, leader, page string) string {
-	line := fmt.Sprintf("raftbus dev is ready: NATS %s, leader %s of %d nodes, data in %s", url, leader, f.nodes, f.dir)
+func (f *devFlags) readyLine(url, leafURL, leader, page string) string {
+	line := fmt.Sprintf("raftbus dev is ready: NATS %s, leafnodes %s, leader %s of %d nodes, data in %s", url, leafURL, leader, f.nodes, f.dir)
 	if page != "" {
 		line += ", http://" + page
 	}

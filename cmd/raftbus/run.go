@@ -17,7 +17,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
@@ -84,9 +83,9 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 	outliveReaders()
 	logger, lines := newLogger(cmd.ErrOrStderr(), f.level)
 	defer lines.Close()
-	server, err := embedded.Start(embedded.Options{Host: f.host, Port: f.port, LeafPort: embedded.Random, Logger: logger})
+	server, err := f.startNATS(logger, f.leafPorts())
 	if err != nil {
-		return fmt.Errorf("%w (--port)", err)
+		return err
 	}
 	defer server.Shutdown()
 	page, err := observe.Listen(*f.http, logger)
@@ -113,7 +112,7 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 	}
 	running.show(page)
 	return running.serve(cmd.Context(), func(leader string) {
-		fmt.Fprintln(cmd.OutOrStdout(), f.readyLine(server.URL(), leader, page.Address()))
+		fmt.Fprintln(cmd.OutOrStdout(), f.readyLine(server.URL(), server.LeafURL(), leader, page.Address()))
 	})
 }
 
