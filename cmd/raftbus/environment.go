@@ -39,7 +39,7 @@ func fill(cmd *cobra.Command, lookup lookupEnv) error {
 func fillFromEnv(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	var errs []error
 	flags.VisitAll(func(flag *pflag.Flag) {
-		if _, natsFlag := flag.Annotations[natsopt.Annotation]; natsFlag || flag.Changed || flag.Name == "help" {
+		if _, natsFlag := flag.Annotations[natsopt.Annotation]; natsFlag || flag.Changed || flag.Name == "help" || flag.Name == "version" {
 			return
 		}
 		name := natsopt.Variable(flag.Name)

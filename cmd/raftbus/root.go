@@ -42,6 +42,7 @@ func newRoot(lookup lookupEnv) *cobra.Command {
 		Example:       rootExamples,
 		SilenceErrors: true, // main prints them, in one form
 		SilenceUsage:  true,
+		Version:       thisBuild().String(),
 		// How many letters a mistyped command may differ by, for a suggestion.
 		SuggestionsMinimumDistance: 2,
 		Args:                       noSuchCommand,
@@ -50,6 +51,8 @@ func newRoot(lookup lookupEnv) *cobra.Command {
 			return fill(cmd, lookup)
 		},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().Bool("version", false, "print the version of this binary, as 'raftbus version' does") // before cobra makes one that has a letter too
 	root.PersistentFlags().String("config", "", "configuration `FILE` (see 'raftbus config --help')")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w: see '%s --help'", err, cmd.CommandPath())

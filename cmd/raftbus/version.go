@@ -32,8 +32,7 @@ func newVersion() *cobra.Command {
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		info, _ := debug.ReadBuildInfo()
-		v := versionOf(info)
+		v := thisBuild()
 		if *asJSON {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		}
@@ -41,6 +40,11 @@ func newVersion() *cobra.Command {
 		return err
 	}
 	return cmd
+}
+
+func thisBuild() buildVersion {
+	info, _ := debug.ReadBuildInfo()
+	return versionOf(info)
 }
 
 // versionOf reads what the linker left in the binary; info is nil when it left nothing.
