@@ -11,5 +11,5 @@ func (s *Service) notOpen(data []byte) *failure {
 	if needs <= open {
 		return nil
 	}
-	return NotOpen.says("it needs version %d of commands, and the cluster is open to %d: once all members run a release that knows it, an administrator opens it with `raftbus upgrade finish`", needs, open)
+	return NotOpen.says("it needs feature level %d, and the cluster uses %d: once all members run a release that knows it, an administrator raises it with `raftbus upgrade finish`", needs, open)
 }

@@ -351,7 +351,7 @@ func (f *facts) upgrade() []finding {
 	}
 	return []finding{{
 		Severity: note, Code: "upgrade-unfinished", Cause: "the upgrade is not finished: what is new is refused, though all members know it",
-		Evidence: fmt.Sprintf("the cluster is open to version %d of commands, all members know %d", v.Open, v.Newest),
+		Evidence: fmt.Sprintf("feature level %d is in use, all members know %d", v.Open, v.Newest),
 		Remedy:   "raftbus upgrade finish, once you are content with the release: from then on no member can go back to an older one",
 	}}
 }

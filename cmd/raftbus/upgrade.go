@@ -21,19 +21,22 @@ const upgradeHelp = `Show how far an upgrade has come, and finish it.
 
 Nodes are upgraded one at a time, while clients work. What the newer release can do that the
 older cannot is refused ('not open yet') until the upgrade is finished; until then each node
-can go back to the older release. A new cluster whose members all run one release has nothing
-to finish; one that was restored or recovered stays open to what it was: 'upgrade status' shows
-it.`
+can go back to the older release. The feature level says how much is in use: to finish an
+upgrade raises it to the newest that all members know.
+
+A new cluster whose members all run one release has nothing to finish. A restored or recovered
+cluster keeps the feature level of the old one.`
 
 const upgradeExamples = `  raftbus upgrade status
   raftbus upgrade finish`
 
-const upgradeStatusHelp = `Show which version of commands each member's release knows, which version the cluster is open
-to, and whether the upgrade can be finished now. It changes nothing.`
+const upgradeStatusHelp = `Show the feature level that the cluster uses, the newest that each member's release knows, and
+whether the upgrade can be finished now. It changes nothing.`
 
-const upgradeFinishHelp = `Open the cluster to all that the release of its members can do.
+const upgradeFinishHelp = `Raise the feature level of the cluster to the newest that its members know, so that all their
+release can do may be used.
 
-From then on no member can go back to a release that does not know it: such a release says so,
+From then on no member can go back to a release that does not know that level: such a release says so,
 and does not start. It is refused, with exit code 8 and the name of the member, when one does
 not answer or runs an older release than another. It can be repeated.`
 
@@ -52,7 +55,7 @@ func newUpgrade(lookup lookupEnv) *cobra.Command {
 
 // upgradeView is what `raftbus upgrade status --json` prints.
 type upgradeView struct {
-	Open    uint64          `json:"open"`             // the version of commands that the cluster is open to
+	Open    uint64          `json:"open"`             // the feature level: the version of commands that the cluster is open to
 	Newest  uint64          `json:"newest"`           // that a member knows
 	Finish  bool            `json:"finish"`           // there is something to finish, and it can be
 	Reason  string          `json:"reason,omitempty"` // why it cannot be finished now; absent: it can, or there is nothing to finish
@@ -61,7 +64,7 @@ type upgradeView struct {
 
 type upgradeMember struct {
 	ID    string `json:"id"`
-	Knows uint64 `json:"knows,omitempty"` // the newest version of commands that its release knows; absent: it does not answer
+	Knows uint64 `json:"knows,omitempty"` // the newest feature level that its release knows; absent: it does not answer
 }
 
 func upgradeStatus(lookup lookupEnv) *cobra.Command {
@@ -99,7 +102,7 @@ func newUpgradeView(c cluster) upgradeView {
 		case m.Knows == 0:
 			v.Reason = m.ID + " does not answer"
 		case m.Knows < v.Newest:
-			v.Reason = fmt.Sprintf("%s runs an older release: it knows version %d", m.ID, m.Knows)
+			v.Reason = fmt.Sprintf("%s runs an older release: it knows feature level %d", m.ID, m.Knows)
 		}
 	}
 	v.Finish = v.Open < v.Newest && v.Reason == ""
@@ -107,7 +110,7 @@ func newUpgradeView(c cluster) upgradeView {
 }
 
 func (v *upgradeView) print(w io.Writer, prefix string) error {
-	fmt.Fprintf(w, "%s: open to version %d of commands, the newest that a member knows is %d\n\n", prefix, v.Open, v.Newest)
+	fmt.Fprintf(w, "%s: feature level %d in use; newest level known by a member: %d\n\n", prefix, v.Open, v.Newest)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tKNOWS")
 	for _, m := range v.Members {
@@ -120,7 +123,7 @@ func (v *upgradeView) print(w io.Writer, prefix string) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	says := "nothing is to be finished"
+	says := "nothing to finish"
 	switch {
 	case v.Finish:
 		says = "it can be finished, and then no member can go back to an older release: raftbus upgrade finish"
@@ -132,13 +135,13 @@ func (v *upgradeView) print(w io.Writer, prefix string) error {
 }
 
 func upgradeFinish(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "finish", Short: "Open the cluster to what its members' release can do: there is no way back", Long: upgradeFinishHelp, Args: noArgs}
+	cmd := &cobra.Command{Use: "finish", Short: "Raise the feature level to what all members know: there is no way back", Long: upgradeFinishHelp, Args: noArgs}
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
 		raised, err := a.raise(cmd.Context(), aloneMax)
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "open to version %d of commands: no member can go back to a release that does not know it\n", raised.Open)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "feature level %d in use: no member can go back to a release that does not know it\n", raised.Open)
 		return err
 	})
 }

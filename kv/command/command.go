@@ -71,7 +71,7 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/wire"
 )
 
-// Version is the newest version of commands that this build applies: 1 knew settings up to metadata, and no others that it had
+// Version is the newest version of commands that this build applies, which users know as its feature level: 1 knew settings up to metadata, and no others that it had
 // to act on; 3 added Raise and read-only buckets.
 const Version = 3
 

@@ -173,7 +173,7 @@ func decodeState(b []byte) (state, error) {
 			s.time = int64(f.Uint)
 		case tagStateRaised:
 			if s.raised = f.Uint; s.raised > command.Version {
-				return fmt.Errorf("it was opened to commands of version %d, this build knows %d: run the version that wrote it, or a later one", s.raised, command.Version)
+				return fmt.Errorf("it is of feature level %d, this build knows %d: run the version that wrote it, or a later one", s.raised, command.Version)
 			}
 		}
 		return nil

@@ -34,7 +34,7 @@ var (
 	Busy           = ErrorKind{31008, 503, "busy", refused, "As many requests wait as may wait. Try again after a pause."}
 	Unavailable    = ErrorKind{31009, 503, "unavailable", refused, "The read could not be confirmed by a majority in time. A read changes nothing: try again."}
 	OutcomeUnknown = ErrorKind{31010, 504, "outcome unknown", unknown, "The leader ceased to lead, or a majority did not answer in time. List the members: the change may be made, or may yet be."}
-	NotKnown       = ErrorKind{31011, 409, "not known by all", refused, "A member runs a release that does not know what the cluster would be opened to, or does not answer. The description names it."}
+	NotKnown       = ErrorKind{31011, 409, "not known by all", refused, "A member runs a release that does not know the feature level, or does not answer. The description names it."}
 )
 
 // ErrNotKnown is what Options.Raise refuses with, in the end of its chain.

@@ -71,7 +71,7 @@ func (r *Replica) openNewCluster(ctx context.Context) {
 			return
 		}
 		if judged == foundingOpens {
-			r.logger.Info("a new cluster begins with the newest version of commands: all members know it", "version", version)
+			r.logger.Info("a new cluster begins with the newest feature level: all members know it", "feature_level", version)
 			opening, cancel := context.WithTimeout(ctx, foundingOpen)
 			_ = r.open(opening, version) // whatever became of it is seen at the next look, here or at the next leader
 			cancel()

@@ -37,7 +37,7 @@ func (r *Replica) raise(ctx context.Context) (open uint64, err error) {
 	if open = r.store.Open(); open >= version {
 		return open, nil
 	}
-	r.logger.Info("an administrator opens the cluster to a newer version of commands: from now on no member can go back to a release that does not know it", "version", version)
+	r.logger.Info("an administrator raises the feature level: from now on no member can go back to a release that does not know it", "feature_level", version)
 	return version, r.open(ctx, version)
 }
 
@@ -78,7 +78,7 @@ func newest(self string, own uint64, members []rpc.Member, links []busclient.Lin
 		case known == 0:
 			return version, fmt.Sprintf("member %s does not answer: start it, or remove it", m.ID)
 		case known < version:
-			return version, fmt.Sprintf("member %s knows version %d of commands, and others know %d: upgrade it; if it was started just now, try again", m.ID, known, version)
+			return version, fmt.Sprintf("member %s knows feature level %d, and others know %d: upgrade it; if it was started just now, try again", m.ID, known, version)
 		}
 	}
 	return version, ""

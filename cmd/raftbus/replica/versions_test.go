@@ -25,11 +25,11 @@ func TestTheClusterIsOpenedToWhatAllMembersKnow(t *testing.T) {
 	}{
 		"all know it":                {3, link("n2", "connected", 3), link("n3", "connected", 3), 3, ""},
 		"all are of before":          {command.Base, link("n2", "connected", 0), link("n3", "connected", 0), command.Base, ""},
-		"one is older":               {3, link("n2", "connected", 3), link("n3", "connected", 2), 3, "member n3 knows version 2"},
-		"one does not say":           {3, link("n2", "connected", 0), link("n3", "connected", 3), 3, "member n2 knows version 2"},
+		"one is older":               {3, link("n2", "connected", 3), link("n3", "connected", 2), 3, "member n3 knows feature level 2"},
+		"one does not say":           {3, link("n2", "connected", 0), link("n3", "connected", 3), 3, "member n2 knows feature level 2"},
 		"one is not there":           {3, link("n2", "broken", 3), link("n3", "connected", 3), 3, "member n2 does not answer"},
 		"one was never heard":        {3, link("n2", "connected", 3), link("n9", "connected", 3), 3, "member n3 does not answer"},
-		"the leader itself is older": {3, link("n2", "connected", 4), link("n3", "connected", 4), 4, "member n1 knows version 3"},
+		"the leader itself is older": {3, link("n2", "connected", 4), link("n3", "connected", 4), 4, "member n1 knows feature level 3"},
 		"who is no member is newer":  {3, link("n2", "connected", 3), link("n3", "connected", 3), 3, ""},
 	} {
 		version, lacks := newest("n1", c.own, members, []busclient.LinkStatus{c.n2, c.n3, link("n4", "connected", 5)})
