@@ -16,8 +16,8 @@ type boundFlags struct {
 
 func (f *boundFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.requests, "requests-max", 0, "`NUMBER` of requests that an account may have in flight, before its clients hear 'busy'; 0: 16384, or its part of 65536")
-	flags.Var(&f.requestBytes, "request-bytes-max", "`BYTES` that they may have; 0: an account's part of 64MiB")
-	flags.IntVar(&f.clientShare, "client-share", 25, "`PERCENT` of both that one client connection may have, so that one that floods leaves others room; 100: all")
+	flags.Var(&f.requestBytes, "request-bytes-max", "`BYTES` of requests that an account may have in flight; 0: its part of 64MiB")
+	flags.IntVar(&f.clientShare, "client-share", 25, "`PERCENT` of --requests-max and --request-bytes-max that one client connection may have, so that one that floods leaves others room; 100: all")
 	flags.IntVar(&f.watches, "watches-max", 0, "`NUMBER` of watches that an account may have on all nodes; 0: its part of 100000")
 }
 

@@ -34,8 +34,9 @@ crash tore is cut off, the state's files get other names). 'raftbus log verify' 
 
 The node is then the only voter of a new cluster, with a new cluster id, its folder with a new
 instance: nodes of the old cluster that come back after all are refused, and do not start where
-this one answers. Revisions go on --skip higher, so that no revision that was given is given again.
-The old log stays in the folder, under another name, and the identity file keeps what was done.
+this one answers. New revisions start --skip higher, so that none is reused that the old cluster
+gave out. The old log stays in the folder, under another name, and the identity file keeps what
+was done.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
 
 The exit code is 3 when DIR is no data folder, 4 when the node runs or another command was begun in the

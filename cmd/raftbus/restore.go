@@ -32,9 +32,9 @@ folders and --join, and let them in with 'raftbus member add': they get the stat
 clients in once they are voters, since until then there is one copy of what is written.
 
 All is as it was at the backup's revision: keys, histories, revisions, times to live, message ids.
-Revisions go on after it, --skip higher: what the old cluster gave to writes after the backup is
-not given again, so that no client takes a new value for one it has seen. Nothing is to be skipped
-(--skip 0) when nothing was written to the old cluster after the backup.
+New revisions start --skip above the backup's, so that none is reused that the old cluster gave
+out after the backup: a client would take a new value for one it has seen. Use --skip 0 only if
+nothing was written after the backup.
 
 The folder must be empty. The old cluster and the new one are strangers: nodes of one refuse those
 of the other, and a node does not start under a prefix where the other answers.
@@ -53,7 +53,7 @@ const skipDefault = 1_000_000_000
 const skipMax = 1_000_000_000_000
 
 func skipFlag(flags *pflag.FlagSet) *uint64 {
-	return flags.Uint64("skip", skipDefault, "`COUNT` of revisions that are not given again, of the cluster and of each bucket: more than were written after what is here")
+	return flags.Uint64("skip", skipDefault, "`COUNT` of revisions that are left out, of the cluster and of each bucket: more than were written after what is here")
 }
 
 func checkSkip(skip uint64) error {
