@@ -316,6 +316,9 @@ func TestAClusterAndItsClients(t *testing.T) {
 			client := r.connect(all["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client")))
 			useKeys(t, client, "app")
 			hearRepublished(t, client)
+			if layout.name == "two accounts" {
+				connectAsDocumented(t, r)
+			}
 			reader := r.connect(all["users/read-only"], nats.CustomInboxPrefix(busclient.InboxPrefix("read-only")))
 			require.Equal(t, "v", read(t, reader, "app"))
 			for _, subject := range []string{"raftbus.kv.put.app.k", "raftbus.bucket.add.x", "raftbus.bucket.rm.app", "$KV.app.k", "$JS.API.STREAM.DELETE.KV_app", "$JS.raftbus.API.$KV.app.k"} {
