@@ -46,6 +46,8 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 	case p.Look != nil:
 		look := p.Look
 		return work{quick: p.Quick, writes: p.Writes, look: func() ([]reply, *work) { return s.onward(r, look(s.store)) }}, nil
+	case p.Search != nil:
+		return work{search: true, writes: p.Writes, look: s.searching(r, p.Search)}, nil
 	case p.Write != nil:
 		return s.logging(r, p.Write), nil
 	case (p.Ask != nil || p.Pull != nil) && r.msg.Reply == "": // nobody waits to hear
@@ -57,6 +59,34 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 		return work{}, nil
 	}
 	return work{}, s.replies(r, p.Replies...)
+}
+
+// searching is a search that ends early, and is told to nobody, when its client has been told that it is overdue, when another may lead, and
+// when the service stops: a reader is not to be kept for longer than somebody waits (Q12). Once it was not wanted it stays so, even if this node
+// leads again meanwhile: what it then found is not all.
+func (s *Service) searching(r *request, search func(*store.Store, func() bool) jetstream.Plan) func() ([]reply, *work) {
+	return func() ([]reply, *work) {
+		over := false
+		plan := search(s.store, func() bool {
+			over = over || !s.wanted(r)
+			return !over
+		})
+		if over {
+			s.drop(r)
+			return nil, nil
+		}
+		return s.onward(r, plan)
+	}
+}
+
+// wanted reports whether a search is to go on.
+func (s *Service) wanted(r *request) bool {
+	select {
+	case <-s.stop:
+		return false
+	default:
+		return isLeading(s.epoch.Load()) && s.inflight.waiting(r)
+	}
 }
 
 // onward is planned for what comes after work that was done.

@@ -7,9 +7,15 @@ import (
 
 // Reads that were confirmed come together, as many as one round has confirmed, and are done together: one reader is woken for them, and sends
 // their answers in one piece. Others help where there are more than one had better do, where a read took long, and where one may take long.
+//
+// Nobody has all readers (Q12): whoever may ask for a search can have a bucket read whole, again and again. So searches get some of the readers,
+// and all that may take long together not the last one, which is there for quick reads.
 
 const (
 	readersCount = 4
+	// slowMax is how many readers may be at reads that are not quick, and searchesMax how many of them at searches.
+	slowMax     = readersCount - 1
+	searchesMax = slowMax - 1
 	// readsTogether is how many reads one reader does before it sends the answers, if so many wait, and readsTime for how long.
 	readsTogether = 32
 	readsTime     = 500 * time.Microsecond
@@ -17,16 +23,64 @@ const (
 	readsSlow = 200 * time.Microsecond
 )
 
-// readQueue holds confirmed reads, up to a bound, for the readers.
+// pace is how long a read may take.
+type pace int
+
+const (
+	quick pace = iota // at one key
+	page              // bounded by what a page holds
+	search
+	paces
+)
+
+func (w *work) pace() pace {
+	switch {
+	case w.quick:
+		return quick
+	case w.search:
+		return search
+	}
+	return page
+}
+
+// readQueue holds confirmed reads, of each pace up to a bound, for the readers.
 type readQueue struct {
 	max   int
 	calls chan struct{} // one for each reader that is called; it never fills
 
 	mu      sync.Mutex
-	list    []todo
-	taken   int // of the list
-	readers int // that are called or at work
-	slow    int // of them, at a read that may take long
+	came    uint64 // reads so far
+	lines   [paces]line
+	readers int        // that are called or at work
+	at      [paces]int // of them, at a read of the pace; those at quick ones are not counted
+}
+
+// line holds reads of one pace, the oldest first.
+type line struct {
+	list  []inLine
+	taken int // of the list
+}
+
+type inLine struct {
+	todo
+	number uint64 // of all reads
+}
+
+func (l *line) waiting() int { return len(l.list) - l.taken }
+
+func (l *line) put(t inLine) {
+	waiting := l.waiting()
+	if l.taken > 0 && (waiting == 0 || len(l.list) == cap(l.list) && l.taken >= waiting) {
+		clear(l.list[copy(l.list, l.list[l.taken:]):])
+		l.list, l.taken = l.list[:waiting], 0
+	}
+	l.list = append(l.list, t)
+}
+
+func (l *line) take() (t todo) {
+	t, l.list[l.taken] = l.list[l.taken].todo, inLine{}
+	l.taken++
+	return t
 }
 
 func newReadQueue(max int) *readQueue {
@@ -37,16 +91,13 @@ func newReadQueue(max int) *readQueue {
 func (q *readQueue) put(t todo) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	waiting := len(q.list) - q.taken
-	if waiting >= q.max {
+	l := &q.lines[t.work.pace()]
+	if l.waiting() >= q.max {
 		return false
 	}
-	if q.taken > 0 && (waiting == 0 || len(q.list) == cap(q.list) && q.taken >= waiting) {
-		clear(q.list[copy(q.list, q.list[q.taken:]):])
-		q.list, q.taken = q.list[:waiting], 0
-	}
-	q.list = append(q.list, t)
-	if waiting+1 > (q.readers-q.slow)*readsTogether {
+	q.came++
+	l.put(inLine{t, q.came})
+	if q.ready() > (q.readers-q.slow())*readsTogether {
 		q.call()
 	}
 	return true
@@ -60,19 +111,49 @@ func (q *readQueue) call() {
 	}
 }
 
-// take takes the oldest read. Another reader is called if more waits behind one that may take long, or where help is asked for.
+// slow is how many readers are at a read that may take long. q.mu is held.
+func (q *readQueue) slow() int { return q.at[page] + q.at[search] }
+
+// open reports whether one more reader may do a read of a pace. q.mu is held.
+func (q *readQueue) open(p pace) bool {
+	return p == quick || q.slow() < slowMax && (p != search || q.at[search] < searchesMax)
+}
+
+// ready is how many reads wait that a reader may do. What else waits is for those who are at slow reads: they look when they are done.
+// q.mu is held.
+func (q *readQueue) ready() (n int) {
+	for p := range q.lines {
+		if q.open(pace(p)) {
+			n += q.lines[p].waiting()
+		}
+	}
+	return n
+}
+
+// next is the line of the oldest read that a reader may do; nil if there is none. q.mu is held.
+func (q *readQueue) next() (next *line) {
+	for p := range q.lines {
+		l := &q.lines[p]
+		if l.waiting() > 0 && q.open(pace(p)) && (next == nil || l.list[l.taken].number < next.list[next.taken].number) {
+			next = l
+		}
+	}
+	return next
+}
+
+// take takes the oldest read that may be done. Another reader is called if more waits behind one that may take long, or where help is asked for.
 func (q *readQueue) take(help bool) (t todo, any bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.taken == len(q.list) {
+	l := q.next()
+	if l == nil {
 		return todo{}, false
 	}
-	t, q.list[q.taken] = q.list[q.taken], todo{}
-	q.taken++
+	t = l.take()
 	if !t.work.quick {
-		q.slow++
+		q.at[t.work.pace()]++
 	}
-	if q.taken < len(q.list) && (help || !t.work.quick) {
+	if (help || !t.work.quick) && q.ready() > 0 {
 		q.call()
 	}
 	return t, true
@@ -85,14 +166,14 @@ func (q *readQueue) done(t *todo) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.slow--
+	q.at[t.work.pace()]--
 }
 
-// leave has a reader be at work no more, unless something waits.
+// leave has a reader be at work no more, unless something waits for it.
 func (q *readQueue) leave() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.taken < len(q.list) {
+	if q.ready() > 0 {
 		return false
 	}
 	q.readers--
@@ -100,10 +181,13 @@ func (q *readQueue) leave() bool {
 }
 
 // waiting is how many reads wait for a reader.
-func (q *readQueue) waiting() int {
+func (q *readQueue) waiting() (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.list) - q.taken
+	for p := range q.lines {
+		n += q.lines[p].waiting()
+	}
+	return n
 }
 
 // reader does the reads that were confirmed.
@@ -142,6 +226,10 @@ func (s *Service) readSome() {
 func (s *Service) read(a todo) {
 	if !s.inflight.waiting(a.request) {
 		return // overdue
+	}
+	if a.work.search && s.lane != nil { // what was answered before it does not wait for it
+		s.lane.Uncork()
+		defer s.lane.Cork()
 	}
 	replies, next := a.work.look()
 	s.finish(a.request, replies, next)

@@ -83,7 +83,8 @@ func TestNoReadIsForgotten(t *testing.T) {
 				case <-q.calls:
 				}
 				for !q.leave() {
-					if _, any := q.take(false); any {
+					if a, any := q.take(false); any {
+						q.done(&a)
 						done.Done()
 					}
 				}
@@ -92,8 +93,8 @@ func TestNoReadIsForgotten(t *testing.T) {
 	}
 	for range 4 {
 		readers.Go(func() {
-			for range count / 4 {
-				if !q.put(read(true)) {
+			for i := range count / 4 {
+				if !q.put(todo{work: work{quick: i%4 > 1, search: i%4 == 1}}) {
 					panic("full")
 				}
 			}
@@ -104,7 +105,7 @@ func TestNoReadIsForgotten(t *testing.T) {
 	readers.Wait()
 	require.Zero(t, q.waiting())
 	require.Zero(t, q.readers)
-	require.LessOrEqual(t, cap(q.list), 2*count)
+	require.LessOrEqual(t, cap(q.lines[quick].list), 2*count)
 }
 
 // Reads are done in the order in which they came.
@@ -114,14 +115,64 @@ func TestReadsKeepTheirOrder(t *testing.T) {
 	for range 50 {
 		for range 7 {
 			next++
-			require.True(t, q.put(todo{request: &request{epoch: next}}))
+			require.True(t, q.put(todo{request: &request{epoch: next}, work: work{quick: next%2 == 0}}))
 		}
 		for range 6 {
 			a, any := q.take(false)
+			q.done(&a)
 			expected++
 			require.True(t, any)
 			require.Equal(t, expected, a.request.epoch)
 		}
 	}
 	require.Equal(t, 50, q.waiting())
+}
+
+// Searches have no more than some of the readers, and all slow reads together not the last: however many are asked for, others go on (Q12).
+func TestSearchesDoNotHaveAllReaders(t *testing.T) {
+	q := newReadQueue(100)
+	searches := func(n int) (taken []todo) {
+		for range n {
+			require.True(t, q.put(todo{work: work{search: true}}))
+			if a, any := q.take(false); any {
+				taken = append(taken, a)
+			}
+		}
+		return taken
+	}
+	first := searches(10)
+	require.Len(t, first, searchesMax)
+	require.Len(t, q.calls, searchesMax, "nobody is called in vain")
+	put(t, q, 2, false)
+	require.Len(t, q.calls, slowMax)
+	paged, any := q.take(false)
+	require.True(t, any)
+	require.Equal(t, page, paged.work.pace())
+	_, any = q.take(false)
+	require.False(t, any, "the last reader is for quick reads")
+	put(t, q, 1, true)
+	require.Len(t, q.calls, readersCount)
+	last, any := q.take(false)
+	require.True(t, any)
+	require.True(t, last.work.quick)
+	q.done(&paged)
+	require.False(t, q.leave(), "another waits")
+	second, any := q.take(false)
+	require.True(t, any)
+	require.Equal(t, page, second.work.pace())
+	q.done(&second)
+	q.done(&first[0])
+	_, any = q.take(false)
+	require.True(t, any, "a search too")
+}
+
+// What waits of one pace leaves no less room for others.
+func TestSearchesThatWaitLeaveRoomForReads(t *testing.T) {
+	q := newReadQueue(2)
+	for range 2 {
+		require.True(t, q.put(todo{work: work{search: true}}))
+	}
+	require.False(t, q.put(todo{work: work{search: true}}))
+	put(t, q, 2, true)
+	require.Equal(t, 4, q.waiting())
 }

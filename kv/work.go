@@ -36,6 +36,7 @@ type work struct {
 	look    func() ([]reply, *work)             // goes on when it was confirmed
 	local   bool                                // look at the store as it is, unconfirmed
 	quick   bool                                // the look is at one key
+	search  bool                                // the look may be at all that a bucket has
 	writes  bool                                // something may be logged, now or after the look
 	made    string                              // the bucket that the command makes
 	apart   bool                                // its answer may take a while: it is not given where commands are applied

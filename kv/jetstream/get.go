@@ -27,15 +27,15 @@ type getRequest struct {
 	NoHeaders bool       `json:"no_hdr"`
 }
 
-// find finds the message that is asked for. The error is NoEntry if there is none, or NoBucket.
-func (g *getRequest) find(s *store.Store, bucket string) (store.Entry, error) {
+// find finds the message that is asked for. The error is NoEntry if there is none, NoBucket, or ErrUnwanted if it had to search.
+func (g *getRequest) find(s *store.Store, bucket string, wanted func() bool) (store.Entry, error) {
 	switch {
 	case isWild(g.LastFor):
 		filter, err := subject.Under(subjectPrefix+bucket, g.LastFor)
 		if err != nil {
 			return none(s, bucket)
 		}
-		return s.LastMatch(bucket, filter)
+		return s.LastMatch(bucket, filter, wanted)
 	case g.LastFor != "":
 		key, is := strings.CutPrefix(g.LastFor, subjectPrefix+bucket+".")
 		if !is {
@@ -47,11 +47,17 @@ func (g *getRequest) find(s *store.Store, bucket string) (store.Entry, error) {
 		if err != nil {
 			return none(s, bucket)
 		}
-		return s.Next(bucket, g.Seq, filter)
+		return s.Next(bucket, g.Seq, filter, wanted)
 	default:
 		return s.Message(bucket, g.Seq)
 	}
 }
+
+// searches reports whether find may have to look at all of a bucket.
+func (g *getRequest) searches() bool { return isWild(g.LastFor) || isWild(g.NextFor) }
+
+// always is for what needs no search.
+func always() bool { return true }
 
 // isWild reports whether a subject may stand for others too.
 func isWild(text string) bool { return strings.ContainsAny(text, "*>") }
@@ -86,16 +92,22 @@ func (p *Protocol) directGet(c call) Plan {
 		return c.refuse(errNoStream)
 	}
 	bucket := c.bucket // and no more of the call is kept: this is every get's path
-	return Plan{Quick: get.LastFor != "" && !isWild(get.LastFor), Look: func(s *store.Store) Plan {
-		e, err := get.find(s, bucket)
-		switch {
-		case err == store.NoEntry:
-			return answer(status(statusNotFound))
-		case err != nil:
-			return answer(status(statusNone))
-		}
-		return answer(direct(bucket, e, !get.NoHeaders))
-	}}
+	if get.searches() {
+		return Plan{Search: func(s *store.Store, wanted func() bool) Plan { return get.answered(s, bucket, wanted) }}
+	}
+	return Plan{Quick: get.LastFor != "", Look: func(s *store.Store) Plan { return get.answered(s, bucket, always) }}
+}
+
+// answered finds what a direct get asks for, and says it.
+func (g *getRequest) answered(s *store.Store, bucket string, wanted func() bool) Plan {
+	e, err := g.find(s, bucket, wanted)
+	switch {
+	case err == store.NoEntry:
+		return answer(status(statusNotFound))
+	case err != nil:
+		return answer(status(statusNone))
+	}
+	return answer(direct(bucket, e, !g.NoHeaders))
 }
 
 // direct reads what a direct get asks for: the subject says it, or the body.
@@ -186,20 +198,26 @@ func (p *Protocol) messageGet(c call) Plan {
 	if get.nothing() || get.conflicts() || get.many() || get.MaxBytes > 0 {
 		return c.refuse(errBadRequest)
 	}
-	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
-		e, err := get.find(s, c.bucket)
-		switch {
-		case err == store.NoEntry:
-			return c.refuse(errNoMessage)
-		case err != nil:
-			return c.refuse(readError(err))
-		}
-		m := storedMessage{Subject: subjectOf(c.bucket, e.Key), Sequence: e.Sequence, Header: HeaderOf(e), Data: e.Value, Time: timeOf(e.Time)}
-		if get.NoHeaders {
-			m.Header = nil
-		}
-		return answer(jsonReply(messageReply{headOf(c.verb), m}))
-	})
+	if get.searches() {
+		return c.search(func(s *store.Store, wanted func() bool) Plan { return get.told(s, c, wanted) })
+	}
+	return c.look(func(s *store.Store, _ store.BucketInfo) Plan { return get.told(s, c, always) })
+}
+
+// told finds what a get asks for, and tells it in JSON.
+func (g *getRequest) told(s *store.Store, c call, wanted func() bool) Plan {
+	e, err := g.find(s, c.bucket, wanted)
+	switch {
+	case err == store.NoEntry:
+		return c.refuse(errNoMessage)
+	case err != nil:
+		return c.refuse(readError(err))
+	}
+	m := storedMessage{Subject: subjectOf(c.bucket, e.Key), Sequence: e.Sequence, Header: HeaderOf(e), Data: e.Value, Time: timeOf(e.Time)}
+	if g.NoHeaders {
+		m.Header = nil
+	}
+	return answer(jsonReply(messageReply{headOf(c.verb), m}))
 }
 
 type deleteRequest struct {

@@ -54,6 +54,8 @@ func (w *world) carryOut(p Plan) []Reply {
 		switch {
 		case p.Look != nil:
 			p = p.Look(w.store)
+		case p.Search != nil:
+			p = p.Search(w.store, always)
 		case p.Write != nil:
 			p = p.Write.Done(w.store, w.apply(p.Write.Command.Encode()))
 		default:

@@ -63,8 +63,8 @@ func (c call) filter(pattern string) (subject.Filter, *apiError) {
 
 // keeping purges what is older than the newest entries of many keys.
 func (c call) keeping(purge command.PurgeBucket, filter subject.Filter) Plan {
-	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
-		from, err := s.KeepFrom(c.bucket, filter, purge.Keep)
+	return c.search(func(s *store.Store, wanted func() bool) Plan {
+		from, err := s.KeepFrom(c.bucket, filter, purge.Keep, wanted)
 		switch {
 		case err != nil:
 			return c.refuse(readError(err))

@@ -197,6 +197,19 @@ func (c call) look(read func(*store.Store, store.BucketInfo) Plan) Plan {
 	}}
 }
 
+// search reads what may be all of a bucket that must be there.
+func (c call) search(read func(s *store.Store, wanted func() bool) Plan) Plan {
+	if c.bucket == "" {
+		return c.refuse(errNoStream)
+	}
+	return Plan{Search: func(s *store.Store, wanted func() bool) Plan {
+		if _, err := s.Bucket(c.bucket); err != nil {
+			return c.refuse(readError(err))
+		}
+		return read(s, wanted)
+	}}
+}
+
 func readError(err error) *apiError {
 	if err == store.NoBucket {
 		return errNoStream

@@ -1,13 +1,10 @@
 package jetstream
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
-	"github.com/raftbus/raftbus/kv/subject"
 )
 
 // The operations on streams: section 6 of the specification.
@@ -190,74 +187,55 @@ func (p *Protocol) streamInfo(c call) Plan {
 	if c.bucket == "" {
 		return c.refuse(errNoStream)
 	}
-	return Plan{Look: func(s *store.Store) Plan {
-		b, err := s.State(c.bucket)
-		if err != nil {
-			return c.refuse(readError(err))
+	if body.SubjectsFilter != "" {
+		return Plan{Search: func(s *store.Store, wanted func() bool) Plan { return p.informed(s, c, body, wanted) }}
+	}
+	return Plan{Look: func(s *store.Store) Plan { return p.informed(s, c, body, always) }}
+}
+
+func (p *Protocol) informed(s *store.Store, c call, body infoRequest, wanted func() bool) Plan {
+	b, err := s.State(c.bucket)
+	if err != nil {
+		return c.refuse(readError(err))
+	}
+	reply := infoReply{head: headOf(c.verb), streamInfoReply: p.info(b, c.Now)}
+	reply.Cluster = &clusterInfo{Name: p.Prefix, Leader: p.Node}
+	if body.SubjectsFilter != "" {
+		if e := reply.count(s, c, body, wanted); e != nil {
+			return c.refuse(e)
 		}
-		reply := infoReply{head: headOf(c.verb), streamInfoReply: p.info(b, c.Now)}
-		reply.Cluster = &clusterInfo{Name: p.Prefix, Leader: p.Node}
-		if body.SubjectsFilter != "" {
-			if e := reply.count(s, c, body); e != nil {
-				return c.refuse(e)
-			}
-		}
-		return answer(jsonReply(reply))
-	}}
+	}
+	return answer(jsonReply(reply))
 }
 
 // subjectsMax is how many subjects one reply tells of.
 const subjectsMax = 100_000
 
 // count tells how many messages the subjects have that a filter matches.
-func (r *infoReply) count(s *store.Store, c call, body infoRequest) *apiError {
+func (r *infoReply) count(s *store.Store, c call, body infoRequest, wanted func() bool) *apiError {
 	filter, e := c.filter(body.SubjectsFilter)
 	if e != nil {
 		return e
 	}
-	counts, err := countKeys(s, c.bucket, filter)
+	offset := max(body.Offset, 0)
+	list, total, err := s.Subjects(c.bucket, filter, offset, subjectsMax, wanted)
 	if err != nil {
 		return readError(err)
 	}
-	keys := slices.Sorted(maps.Keys(counts))
-	if len(keys) == 0 {
+	if total == 0 {
 		return nil
 	}
-	r.paged = paged{Total: len(keys), Offset: max(body.Offset, 0), Limit: subjectsMax}
-	from := min(r.Offset, len(keys))
+	r.paged = paged{Total: total, Offset: offset, Limit: subjectsMax}
 	r.State.Subjects = map[string]uint64{}
 	room := c.room() - len(jsonReply(r).Data)
-	for _, key := range keys[from:min(from+subjectsMax, len(keys))] {
-		name := subjectOf(c.bucket, key)
+	for _, k := range list {
+		name := subjectOf(c.bucket, k.Key)
 		if room -= len(name) + len(`"":18446744073709551615,`); room < 0 {
 			break // the client asks for the rest
 		}
-		r.State.Subjects[name] = counts[key]
+		r.State.Subjects[name] = k.Entries
 	}
 	return nil
-}
-
-// scanEntries and scanBytes bound what is read at a time.
-const (
-	scanEntries = 1_000
-	scanBytes   = 4 << 20
-)
-
-func countKeys(s *store.Store, bucket string, filter subject.Filter) (map[string]uint64, error) {
-	counts := map[string]uint64{}
-	for from := uint64(0); ; {
-		page, err := s.Scan(bucket, from, filter, scanEntries, scanBytes)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range page.Entries {
-			counts[e.Key]++
-		}
-		if !page.More {
-			return counts, nil
-		}
-		from = page.Next
-	}
 }
 
 type successReply struct {

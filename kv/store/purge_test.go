@@ -76,7 +76,7 @@ func TestKeepFrom(t *testing.T) {
 		keep    uint64
 		want    uint64
 	}{{">", 1, 9}, {">", 3, 7}, {">", 7, 1}, {">", 8, 0}, {">", 0, 0}, {"a.*", 2, 6}} {
-		from, err := f.store.KeepFrom("app", pattern(t, c.pattern), c.keep)
+		from, err := f.store.KeepFrom("app", pattern(t, c.pattern), c.keep, nil)
 		require.NoError(t, err)
 		require.Equal(t, c.want, from, c)
 	}

@@ -113,51 +113,6 @@ func (s *Store) last(bucket, key string) (Entry, error) {
 	return Entry{}, errMoved
 }
 
-// LastMatch returns the newest entry, of any op, of all keys that match. It looks at the records of keys, and at no other entry than the bucket's
-// last, which often is the one. The error is as that of Message.
-func (s *Store) LastMatch(bucket string, filter subject.Filter) (entry Entry, err error) {
-	err = s.viewBucket(bucket, func(v *bucketView) error {
-		last, err := findEntry(v.r, v.record.incarnation, v.stats.sequence)
-		if err == nil && filter.Match(last.Key) {
-			entry = last
-			return nil
-		}
-		if err != nil && err != NoEntry {
-			return err
-		}
-		sequence := uint64(0)
-		err = v.keys(filter, func(_ string, k *keyRecord) {
-			newest, _ := k.newest()
-			sequence = max(sequence, newest.sequence)
-		})
-		switch {
-		case err != nil:
-			return err
-		case sequence == 0:
-			return NoEntry
-		}
-		entry, err = readEntry(v.r, v.record.incarnation, sequence)
-		return err
-	})
-	return entry, err
-}
-
-// Next returns the first entry from a sequence on whose key matches. The error is as that of Message.
-func (s *Store) Next(bucket string, from uint64, filter subject.Filter) (Entry, error) {
-	for {
-		page, err := s.Scan(bucket, from, filter, 1, 0)
-		switch {
-		case err != nil:
-			return Entry{}, err
-		case len(page.Entries) > 0:
-			return page.Entries[0], nil
-		case !page.More:
-			return Entry{}, NoEntry
-		}
-		from = page.Next
-	}
-}
-
 // Scan returns the entries from a sequence on whose keys match: at most max, and no more than maxBytes of keys, headers and values,
 // but for the first. It may return fewer, even none, and still have More. The error is NoBucket, ErrClosed, or one of the disk.
 func (s *Store) Scan(bucket string, from uint64, filter subject.Filter, max, maxBytes int) (Scanned, error) {
@@ -268,24 +223,6 @@ func (s *Store) Count(bucket string, from uint64, filter subject.Filter) (count 
 	return count, at, err
 }
 
-// KeepFrom returns the sequence from which on there are as many entries, of all keys that match together, as are to be kept; 0 if
-// there are fewer anyway. The error is as that of Count.
-func (s *Store) KeepFrom(bucket string, filter subject.Filter, keep uint64) (from uint64, err error) {
-	var all []uint64
-	err = s.viewBucket(bucket, func(v *bucketView) error {
-		return v.keys(filter, func(_ string, k *keyRecord) {
-			for _, l := range k.live {
-				all = append(all, l.sequence)
-			}
-		})
-	})
-	if err != nil || keep == 0 || keep > uint64(len(all)) {
-		return 0, err
-	}
-	slices.Sort(all)
-	return all[uint64(len(all))-keep], nil
-}
-
 // State describes a bucket in terms of sequences. The error is NoBucket, ErrClosed, or one of the disk.
 func (s *Store) State(bucket string) (State, error) {
 	var state State
@@ -357,17 +294,5 @@ func (v *bucketView) first(from uint64) (first Entry, err error) {
 
 // keys visits the records of the keys that match, in order of key.
 func (v *bucketView) keys(filter subject.Filter, visit func(key string, k *keyRecord)) error {
-	table := numbered(tableKey, v.record.incarnation)
-	from := append(table[:len(table):len(table)], filter.Prefix()...)
-	return v.r.Scan(from, prefixEnd(from), func(key, record []byte) (bool, error) {
-		name := string(key[len(table):])
-		if !filter.Match(name) {
-			return true, nil
-		}
-		k, err := decodeKey(record)
-		if err == nil {
-			visit(name, &k)
-		}
-		return true, err
-	})
+	return v.searchKeys(filter, &pace{}, visit)
 }

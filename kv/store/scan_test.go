@@ -39,10 +39,10 @@ func TestHeadersAreKept(t *testing.T) {
 			func() (Entry, error) { return f.store.Get("app", "k") },
 			func() (Entry, error) { return f.store.Last("app", "k") },
 			func() (Entry, error) { return f.store.Message("app", 1) },
-			func() (Entry, error) { return f.store.LastMatch("app", pattern(t)) },
-			func() (Entry, error) { return f.store.LastMatch("app", pattern(t, "*")) },
-			func() (Entry, error) { return f.store.Next("app", 0, pattern(t)) },
-			func() (Entry, error) { return f.store.Next("app", 1, pattern(t, "k")) },
+			func() (Entry, error) { return f.store.LastMatch("app", pattern(t), nil) },
+			func() (Entry, error) { return f.store.LastMatch("app", pattern(t, "*"), nil) },
+			func() (Entry, error) { return f.store.Next("app", 0, pattern(t), nil) },
+			func() (Entry, error) { return f.store.Next("app", 1, pattern(t, "k"), nil) },
 		} {
 			got, err := get()
 			require.NoError(t, err)
@@ -86,20 +86,20 @@ func TestReadsBySequence(t *testing.T) {
 			pattern []string
 			want    uint64
 		}{{0, nil, 1}, {2, nil, 3}, {2, []string{"a.*"}, 5}, {2, []string{"a.x"}, 5}, {6, []string{"a.x"}, 7}, {8, []string{"a.*"}, 0}, {0, []string{"none"}, 0}, {10, nil, 0}} {
-			e, err := f.store.Next("app", c.from, pattern(t, c.pattern...))
+			e, err := f.store.Next("app", c.from, pattern(t, c.pattern...), nil)
 			require.Equal(t, c.want, e.Sequence, c)
 			if c.want == 0 {
 				require.ErrorIs(t, err, NoEntry, c)
 			}
 		}
 		for text, want := range map[string]uint64{">": 9, "a.*": 7, "*": 9, "a.y": 6, "*.*": 7, "none.*": 0} {
-			e, err := f.store.LastMatch("app", pattern(t, text))
+			e, err := f.store.LastMatch("app", pattern(t, text), nil)
 			require.Equal(t, want, e.Sequence, text)
 			if want == 0 {
 				require.ErrorIs(t, err, NoEntry, text)
 			}
 		}
-		_, err = f.store.LastMatch("none", pattern(t))
+		_, err = f.store.LastMatch("none", pattern(t), nil)
 		require.ErrorIs(t, err, NoBucket)
 		f.close()
 	})
@@ -153,7 +153,7 @@ func TestAScanLooksAtABoundedNumberOfRecords(t *testing.T) {
 		page, err := f.store.Scan("app", 0, pattern(t, "z.*"), 10, 1000)
 		require.NoError(t, err)
 		require.Equal(t, Scanned{More: true, Next: scanMax + 1, At: f.store.Applied().Index}, page)
-		e, err := f.store.Next("app", 0, pattern(t, "z.*"))
+		e, err := f.store.Next("app", 0, pattern(t, "z.*"), nil)
 		require.NoError(t, err)
 		require.EqualValues(t, scanMax+11, e.Sequence)
 		f.close()

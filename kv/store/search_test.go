@@ -1,0 +1,140 @@
+package store
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+// large is a bucket of more than one stretch of anything.
+func large(f feeder) (keys int) {
+	keys = 3 * stretchBytes / recordBytes
+	commands := []command.Command{addBucket("app", command.Settings{})}
+	for i := range keys {
+		commands = append(commands, put("app", "x."+name(i), ""))
+	}
+	f.apply(append(commands, put("app", "last", ""))...)
+	return keys
+}
+
+// A search ends soon after it is wanted no more, and one that is wanted has it all (Q12).
+func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
+	f := open(t, newMemory())
+	keys := large(f)
+	for what, search := range map[string]func(wanted func() bool) error{
+		"next": func(wanted func() bool) error {
+			_, err := f.store.Next("app", 0, pattern(t, "*.none"), wanted)
+			return err
+		},
+		"last": func(wanted func() bool) error {
+			_, err := f.store.LastMatch("app", pattern(t, "*.none"), wanted)
+			return err
+		},
+		"subjects": func(wanted func() bool) error {
+			_, _, err := f.store.Subjects("app", pattern(t, "*.none"), 0, 1, wanted)
+			return err
+		},
+		"keep": func(wanted func() bool) error {
+			_, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, wanted)
+			return err
+		},
+	} {
+		looks := 0
+		require.ErrorIs(t, search(func() bool { looks++; return looks < 2 }), ErrUnwanted, what)
+		require.Equal(t, 2, looks, what)
+		looks = 0
+		if err := search(func() bool { looks++; return true }); err != nil {
+			require.ErrorIs(t, err, NoEntry, what)
+		}
+		require.GreaterOrEqual(t, looks, 3, what)
+	}
+	from, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, keys-4, from)
+	f.close()
+}
+
+// A search is of the bucket that was there when it began: one that is made anew under the name meanwhile is another.
+func TestASearchIsOfOneMoment(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		large(f)
+		anew := false
+		_, err := f.store.Next("app", 0, pattern(t, "y.*"), func() bool {
+			if !anew {
+				anew = true
+				f.apply(removeBucket("app"), addBucket("app", command.Settings{}), put("app", "y.first", ""))
+				large := make([]command.Command, 2*stretchBytes/recordBytes)
+				for i := range large {
+					large[i] = put("app", "y."+name(i), "")
+				}
+				f.apply(large...)
+			}
+			return true
+		})
+		require.ErrorIs(t, err, NoEntry)
+		require.True(t, anew)
+		f.close()
+	})
+}
+
+func TestSubjects(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		mixed(f)
+		for _, c := range []struct {
+			pattern    string
+			after, max int
+			want       []Subject
+			total      int
+		}{
+			{">", 0, 9, []Subject{{"a.x", 3}, {"a.y", 1}, {"b", 1}, {"c", 1}, {"gone", 1}}, 5},
+			{">", 1, 2, []Subject{{"a.y", 1}, {"b", 1}}, 5},
+			{"*", 2, 9, []Subject{{"gone", 1}}, 3},
+			{">", 5, 9, nil, 5},
+			{"none", 0, 9, nil, 0},
+		} {
+			list, total, err := f.store.Subjects("app", pattern(t, c.pattern), c.after, c.max, nil)
+			require.NoError(t, err)
+			require.Equal(t, c.want, list, c)
+			require.Equal(t, c.total, total, c)
+		}
+		_, _, err := f.store.Subjects("none", pattern(t), 0, 1, nil)
+		require.ErrorIs(t, err, NoBucket)
+		f.close()
+	})
+}
+
+// The newest so many of sequences that come in any order are found as sorting finds them, in memory for the ranges alone.
+func TestATallyFindsTheNthNewest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		last := rapid.SampledFrom([]uint64{1, 2, tallyRanges - 1, tallyRanges, tallyRanges + 1, 3 * tallyRanges, 1 << 32, 1<<40 + 3}).Draw(t, "last")
+		sequences := rapid.SliceOfNDistinct(rapid.OneOf(rapid.Uint64Range(1, last), rapid.Uint64Range(max(last/2, 1), min(last, last/2+5))), 0, 20, rapid.ID).Draw(t, "sequences")
+		k := &keyRecord{}
+		for _, s := range sequences {
+			k.live = append(k.live, live{sequence: s})
+		}
+		slices.Sort(sequences)
+		slices.Reverse(sequences)
+		for i, want := range append(sequences, 0) {
+			require.Equal(t, want, tallied(t, k, last, uint64(i+1)))
+		}
+	})
+}
+
+func tallied(t require.TestingT, k *keyRecord, last, nth uint64) uint64 {
+	tally := tally{last: last}
+	for {
+		tally.begin()
+		require.LessOrEqual(t, len(tally.counts), tallyRanges+1)
+		tally.count("", k)
+		var found bool
+		if nth, found = tally.narrow(nth); !found || tally.width == 1 {
+			return tally.last
+		}
+	}
+}
