@@ -112,7 +112,8 @@ func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
 	}
 }
 
-// honest is an error with what is known of the outcome: once a sending may have been done, that nobody answers now proves nothing.
+// honest is an error with what is known of the outcome: once a sending may have been done, that nobody answers now proves nothing. Nor does a full disk,
+// which refuses what is to be logged, and says nothing of what was logged before (C5).
 func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 	var f *Failure
 	switch {
@@ -120,7 +121,7 @@ func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 		return nil
 	case ctx.Err() != nil && !doubt:
 		return errors.Join(err, ctx.Err())
-	case errors.As(err, &f) && !passing(err):
+	case errors.As(err, &f) && !passing(err) && !(doubt && f.OfKind(kv.Full)):
 		return f
 	case doubt:
 		return ErrUnknown

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -154,6 +155,18 @@ func TestRefusals(t *testing.T) {
 	require.ErrorAs(t, err, &f)
 	require.True(t, f.OfKind(kv.Full))
 	require.EqualValues(t, 1, asked.Load())
+
+	c, _ = begin(t, "raftbus.>", func(number int32, msg *nats.Msg) *nats.Msg {
+		switch {
+		case !strings.HasPrefix(msg.Subject, "raftbus.kv."):
+			return says(`{"settings":{"duplicate_window":"2m"}}`)
+		case number == 1:
+			return fails(kv.OutcomeUnknown)
+		}
+		return fails(kv.Full)
+	})
+	_, err = c.Write(context.Background(), "put", "app", "a", nil, nil)
+	require.ErrorIs(t, err, ErrUnknown, "what was sent first may be in the log")
 
 	c, asked = begin(t, "raftbus.kv.>", func(int32, *nats.Msg) *nats.Msg { return fails(kv.OutcomeUnknown) })
 	_, err = c.Write(context.Background(), "put", "app", "a", nil, nil)
