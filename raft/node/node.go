@@ -20,7 +20,7 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// Options are what a node is made of. All are required, but Folder, KeepLogBytes, KeepFreeBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
+// Options are what a node is made of. All are required, but Folder, KeepLogBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
 type Options struct {
 	Config   config.IRaftConfig
 	Instance rpc.InstanceID
@@ -32,11 +32,9 @@ type Options struct {
 	// KeepLogBytes is how much log is kept for members that are away for a while, in bytes. With less a short absence costs a
 	// snapshot; with more the disk is fuller and a start takes longer. 0: KeepLogBytesDefault; negative: no more than must be.
 	KeepLogBytes int64
-	// KeepFreeBytes is how much of the disk a snapshot that is received leaves free: the state machine and the log may need it to go on. 0: nothing.
-	KeepFreeBytes int64
-	Tune          func(*raft.Limits) // changes the core's bounds: a simulator makes them small; nil: they stay
-	Seed          uint64             // of the core's dice; 0: random
-	Now           func() time.Time   // nil: time.Now
+	Tune         func(*raft.Limits) // changes the core's bounds: a simulator makes them small; nil: they stay
+	Seed         uint64             // of the core's dice; 0: random
+	Now          func() time.Time   // nil: time.Now
 	// Milestones has the node remember when entries came how far: a little work for each batch.
 	Milestones bool
 	// Notice is told what happens. Several goroutines call it, the loop's among them: it must not wait. nil: nobody wants to know.

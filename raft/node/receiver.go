@@ -67,7 +67,7 @@ type receiver struct {
 	over    bool // it is not needed any more: remove it
 	wake    chan struct{}
 
-	keepFree uint64 // bytes of the disk
+	keepFree func() int64 // bytes of the disk that the log leaves free, and so does a snapshot that is received
 
 	looked bool // for what an earlier life left
 	stage  *snapStage
@@ -81,7 +81,7 @@ type receiver struct {
 const chunksWaitMax = 2 * windowChunks
 
 func newReceiver(n *Node) *receiver {
-	return &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1), keepFree: uint64(max(n.o.KeepFreeBytes, 0))}
+	return &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1), keepFree: n.o.Log.KeepFree}
 }
 
 // submit takes a chunk.
@@ -245,12 +245,12 @@ const roomEvery = 1 << 20
 // room refuses what would take the room that the log and the state machine need to go on: both end the node once the disk is full, and
 // nobody would remove what was received (F21).
 func (r *receiver) room() error {
-	if r.keepFree == 0 || r.stage.next < r.roomy {
+	if r.stage.next < r.roomy {
 		return nil
 	}
 	usage, err := r.fs.GetDiskUsage(r.dir)
-	if err == nil && usage.AvailBytes < r.keepFree {
-		return fmt.Errorf("%d MiB of the disk are free, and %d are to be left: make room", usage.AvailBytes>>20, r.keepFree>>20)
+	if keep := uint64(max(r.keepFree(), 0)); err == nil && usage.AvailBytes < keep {
+		return fmt.Errorf("%d MiB of the disk are free, and %d are to be left: make room", usage.AvailBytes>>20, keep>>20)
 	}
 	r.roomy = r.stage.next + roomEvery // what cannot be told is found out by writing
 	return nil

@@ -22,7 +22,7 @@ import (
 // newTestReceiver makes a receiver, and records what it answers.
 func newTestReceiver(fs vfs.FS) (*receiver, *[]rpc.InstallSnapshotReturn) {
 	var said []rpc.InstallSnapshotReturn
-	r := &receiver{snapDir: &snapDir{fs: fs, dir: "snapshot"}, inbox: newInbox(), logger: quiet(), wake: make(chan struct{}, 1)}
+	r := &receiver{snapDir: &snapDir{fs: fs, dir: "snapshot"}, inbox: newInbox(), logger: quiet(), wake: make(chan struct{}, 1), keepFree: func() int64 { return 0 }}
 	r.answer = func(m rpc.Message) { said = append(said, *m.Body.(*rpc.InstallSnapshotReturn)) }
 	return r, &said
 }
@@ -101,7 +101,7 @@ func TestASnapshotLeavesRoom(t *testing.T) {
 	free := func(n uint64) { fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: n, TotalBytes: 1 << 30}) }
 	free(100)
 	r, said := newTestReceiver(fs)
-	r.keepFree = 100
+	r.keepFree = func() int64 { return 100 }
 	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(3<<20, 1), 1<<17)
 	require.EqualValues(t, 1<<17, r.takeAll(t, said, list[0]))
 	free(99)
@@ -253,4 +253,10 @@ func TestSnapshotFileNoticesDamage(t *testing.T) {
 		}
 		require.ErrorIs(t, verify(whole[:i]), errSnapshotFile, "cut at %d", i)
 	}
+}
+
+// What a snapshot leaves of the disk is what the log is told to leave.
+func TestASnapshotLeavesWhatTheLogLeaves(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	require.EqualValues(t, 1, m.hub.nodes["n1"].receiver.keepFree())
 }

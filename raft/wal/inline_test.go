@@ -98,7 +98,7 @@ func TestInlineKeepFree(t *testing.T) {
 	fs := vfs.NewMem()
 	free := func(n uint64) { fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: n, TotalBytes: 1 << 30}) }
 	free(1 << 20)
-	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, KeepFreeBytes: 1 << 20, Inline: true})
+	l, err := Open(fs, "/log", Options{SegmentBytes: 8 << 10, KeepFreeBytes: func() int64 { return 1 << 20 }, Inline: true})
 	require.NoError(t, err)
 	require.ErrorIs(t, l.Room(), ErrFull, "another segment would use the reserve")
 	require.NoError(t, l.Append(Batch{Entries: entries(1, 1, 2)}))

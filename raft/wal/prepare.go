@@ -22,7 +22,7 @@ const (
 // preparer holds at most one prepared segment.
 type preparer struct {
 	folder   folder
-	keepFree int64        // bytes of the disk to leave to others
+	keepFree func() int64 // bytes of the disk to leave to others
 	inline   bool         // there is no goroutine
 	requests chan request // holds the newest request
 	stop     chan struct{}
@@ -47,7 +47,7 @@ type request struct {
 
 func startPreparer(f folder, o Options) *preparer {
 	p := &preparer{
-		folder: f, keepFree: o.KeepFreeBytes, inline: o.Inline,
+		folder: f, keepFree: o.keepFree, inline: o.Inline,
 		requests: make(chan request, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	p.changed.L = &p.mu
@@ -107,6 +107,14 @@ func (p *preparer) take(r request) (*segment, error) {
 // fits reports whether what is ready will do for r. The caller holds mu.
 func (p *preparer) fits(r request) bool { return p.ready != nil && p.ready.size >= r.size }
 
+// keepFree is what KeepFreeBytes says, if anything.
+func (o *Options) keepFree() int64 {
+	if o.KeepFreeBytes == nil {
+		return 0
+	}
+	return o.KeepFreeBytes()
+}
+
 // begin reports whether r is still to be made. What is ready stays so meanwhile: there may be no room for a larger one.
 func (p *preparer) begin(r request) bool {
 	p.mu.Lock()
@@ -148,7 +156,7 @@ func (p *preparer) status() error {
 // look finds out whether others have the free space that is to be left to them. A file system that can not tell is
 // believed to have it; one that does not answer holds up only who looks, and not who asks for the status (F22).
 func (p *preparer) look() {
-	low := !p.folder.hasFree(p.keepFree)
+	low := !p.folder.hasFree(p.keepFree())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.low = low
@@ -272,7 +280,8 @@ func (p *preparer) make(r request) (*segment, error) {
 	if !p.begin(r) {
 		return nil, nil
 	}
-	if p.look(); p.keepFree > 0 && !p.folder.hasFree(p.keepFree+r.size) {
+	p.look()
+	if keep := p.keepFree(); keep > 0 && !p.folder.hasFree(keep+r.size) {
 		return nil, ErrFull
 	}
 	if err := p.folder.writeTemp(r.place, r.size, p.stop); err != nil {

@@ -26,7 +26,7 @@ func (f *stuckUsage) GetDiskUsage(string) (vfs.DiskUsage, error) {
 // F22: whether there is room is known without the disk, which may hang: turns ask, and so does whoever proposes.
 func TestRoomWaitsForNoDisk(t *testing.T) {
 	fs := &stuckUsage{FS: vfs.NewMem(), asked: make(chan struct{}), gate: make(chan struct{})}
-	l, err := Open(fs, "wal", Options{KeepFreeBytes: 1})
+	l, err := Open(fs, "wal", Options{KeepFreeBytes: func() int64 { return 1 }})
 	require.NoError(t, err)
 	fs.stuck.Store(true)
 	<-fs.asked

@@ -60,9 +60,10 @@ type Options struct {
 	// SegmentBytes is the size of a segment. The first ones are smaller, so that a new log opens fast. Smaller costs a
 	// sync and a checkpoint more often; larger keeps more compacted log on disk, and takes longer to prepare. Default 16 MiB.
 	SegmentBytes int64
-	// KeepFreeBytes of the log's disk are left to others, above all to the store: when less is free, or another segment
-	// would leave less, Room says ErrFull. Default 0: only the log's own needs count.
-	KeepFreeBytes int64
+	// KeepFreeBytes says how many bytes of the log's disk are left to others, above all to the store: when less is free, or another
+	// segment would leave less, Room says ErrFull. It is asked at each look at the disk, and must not wait. Default nil: only the log's own
+	// needs count.
+	KeepFreeBytes func() int64
 	// LogID salts the checksums. Default: random, which is what keeps clients from guessing it. Only tests set it.
 	LogID uint64
 	// ReportDamaged has Open succeed although payloads of entries are damaged, as long as nothing else is: State lists those
@@ -160,6 +161,9 @@ func (l *Log) Room() error {
 	}
 	return l.fail(err)
 }
+
+// KeepFree is how many bytes of the disk Options.KeepFreeBytes leaves to others now: whoever writes beside the log does well to leave them too.
+func (l *Log) KeepFree() int64 { return l.options.keepFree() }
 
 // Stats returns the log's figures.
 func (l *Log) Stats() Stats {

@@ -56,7 +56,7 @@ func boot(n *node) (p *process, err error) {
 	if p.folder, err = raftnode.OpenFolderFrom(n.disk, "data", n.id, n.random); err != nil {
 		return p, err
 	}
-	o := wal.Options{Inline: true, LogID: n.r.Uint64() | 1, SegmentBytes: w.plan.segmentBytes, KeepFreeBytes: 2 * diskFullBytes, ReportDamaged: true}
+	o := wal.Options{Inline: true, LogID: n.r.Uint64() | 1, SegmentBytes: w.plan.segmentBytes, KeepFreeBytes: func() int64 { return 2 * diskFullBytes }, ReportDamaged: true}
 	if p.log, err = wal.Open(n.disk, p.folder.Path("wal"), o); err != nil {
 		return p, err
 	}

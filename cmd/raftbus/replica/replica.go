@@ -73,6 +73,7 @@ type Replica struct {
 	folder  *node.Folder
 	log     *wal.Log
 	store   *store.Store
+	reserve atomic.Int64 // bytes of the disk that the log, and snapshots that are received, leave to the store: with less, writes are refused as 'full' (F21)
 	conns   map[busclient.Role]*busclient.Conn
 	bus     *busclient.Service
 	node    *node.Node
@@ -133,7 +134,8 @@ func (r *Replica) openFolder(context.Context) (err error) {
 }
 
 func (r *Replica) openLog(context.Context) (err error) {
-	o := wal.Options{KeepFreeBytes: storeReserveBytes, ReportDamaged: true} // the node has it repaired
+	r.reserve.Store(store.Reserve(0))
+	o := wal.Options{KeepFreeBytes: r.reserve.Load, ReportDamaged: true} // the node has it repaired
 	if r.log, err = wal.Open(r.o.FS, r.folder.Path("wal"), o); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
@@ -141,17 +143,26 @@ func (r *Replica) openLog(context.Context) (err error) {
 	return nil
 }
 
-// storeReserveBytes is what the log, and snapshots that are received, leave free on the disk: as much as the store may have in memory to be flushed. With less
-// than that free, writes are refused as 'full' and reads go on (F21).
-const storeReserveBytes = 48 << 20
-
 func (r *Replica) openStore(context.Context) (err error) {
 	if r.store, err = store.Open(store.Options{FS: r.o.FS, Dir: r.folder.Path("kv"), Logger: r.logger}); err != nil {
 		return r.storeError(err)
 	}
 	r.closers = append(r.closers, r.store.Close)
+	r.measureStore()
 	return nil
 }
+
+// reserveEvery is how often the store is measured.
+const reserveEvery = time.Second
+
+// watchReserve has the reserve follow the store.
+func (r *Replica) watchReserve(ctx context.Context) {
+	for pause(ctx, reserveEvery) == nil {
+		r.measureStore()
+	}
+}
+
+func (r *Replica) measureStore() { r.reserve.Store(store.Reserve(r.store.Size().Disk)) }
 
 // storeError says what to do about a store that does not open, or failed. The state has no repair of its own: the other nodes
 // have it (D1).
@@ -188,7 +199,7 @@ func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, 
 func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
 		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: r.store, Logger: r.logger,
-		KeepLogBytes: r.o.KeepLogBytes, KeepFreeBytes: storeReserveBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return r.deaf() != "" },
+		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return r.deaf() != "" },
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
 		Config:   r.config,
@@ -223,6 +234,7 @@ func (r *Replica) serve(context.Context) error {
 	group.Go(func() { r.watchPrefix(running) })
 	group.Go(func() { r.publishEvents(running) })
 	group.Go(func() { r.watchDisk(running) })
+	group.Go(func() { r.watchReserve(running) })
 	group.Go(func() { r.openNewCluster(running) })
 	r.closers = append(r.closers, func() error {
 		cancel()

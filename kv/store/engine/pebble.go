@@ -84,7 +84,7 @@ func (p *Pebble) Switch(prepared DB) error {
 }
 
 func (p *Pebble) open(number uint64) (DB, error) {
-	d := &pebbleDB{fs: p.folder.fs, dir: p.folder.path(number), number: number, logger: p.logger, broken: p.broken, failed: make(chan struct{})}
+	d := &pebbleDB{fs: p.folder.fs, dir: p.folder.path(number), number: number, logger: p.logger, broken: p.broken, room: newRoom(p.logger), failed: make(chan struct{})}
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
 	db, err := pebble.Open(d.dir, d.options(cache))
@@ -124,6 +124,7 @@ type pebbleDB struct {
 	number uint64 // of the state that it holds
 	logger *slog.Logger
 	broken func()
+	room   *room
 
 	failOnce sync.Once
 	failed   chan struct{}
@@ -132,7 +133,7 @@ type pebbleDB struct {
 
 func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 	opts := &pebble.Options{
-		FS:                          markerFS{d.fs},
+		FS:                          roomFS{markerFS{d.fs}, d.dir, d.room},
 		Cache:                       cache,
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
@@ -144,7 +145,10 @@ func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		Logger:                      pebbleLogger{d.logger},
 		EventListener: &pebble.EventListener{
-			BackgroundError: d.fail,
+			BackgroundError: d.background,
+			FlushEnd:        d.flushEnded,
+			CompactionEnd:   d.room.ended,
+			WriteStallBegin: d.room.stalled,
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				d.fail(fmt.Errorf("damaged store file %s: %w", info.Path, info.Details))
 			},
@@ -183,6 +187,20 @@ func (d *pebbleDB) Flush() error {
 	}
 }
 
+// background takes an error of work in the background. A full disk is the end for a flush only, and is told of by flushEnded: Pebble does
+// not say here whose error it is.
+func (d *pebbleDB) background(err error) {
+	if !isFull(err) {
+		d.fail(err)
+	}
+}
+
+func (d *pebbleDB) flushEnded(info pebble.FlushInfo) {
+	if isFull(info.Err) { // any other, background is told too; that a flush was empty is none
+		d.fail(info.Err)
+	}
+}
+
 // fail remembers the first error after which nothing more can be made durable. Pebble calls it with its lock held.
 func (d *pebbleDB) fail(err error) {
 	d.failOnce.Do(func() {
@@ -206,10 +224,13 @@ func (d *pebbleDB) Size() Size {
 	return Size{Disk: m.DiskSpaceUsage(), Memory: m.MemTable.Size}
 }
 
-func (d *pebbleDB) Close() error { return d.db.Close() }
+func (d *pebbleDB) Close() error {
+	close(d.room.closed)
+	return d.db.Close()
+}
 
 func (d *pebbleDB) Discard() error {
-	err := d.db.Close()
+	err := d.Close()
 	if removing := d.fs.RemoveAll(d.dir); removing != nil {
 		err = errors.Join(err, fmt.Errorf("remove %s: the next start does it: %w", d.dir, removing))
 	}

@@ -1,0 +1,264 @@
+package engine_test
+
+// What becomes of a Pebble database on a disk that is full, for compactions or for all (F21).
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/store/engine"
+)
+
+// narrow is a file system whose compactions fail as it is told.
+type narrow struct {
+	vfs.FS
+	refuse  atomic.Pointer[error] // what a compaction's file is not made for
+	tried   atomic.Int32          // files of compactions
+	made    atomic.Int32
+	written atomic.Int64
+	onMade  func()
+}
+
+func newNarrow(refuse error) (*narrow, *vfs.MemFS) {
+	mem := vfs.NewMem()
+	n := &narrow{FS: mem, onMade: func() {}}
+	n.refuse.Store(&refuse)
+	return n, mem
+}
+
+func (n *narrow) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if category != "pebble-compaction" {
+		return n.FS.Create(name, category)
+	}
+	n.tried.Add(1)
+	if err := *n.refuse.Load(); err != nil {
+		return nil, err
+	}
+	n.made.Add(1)
+	n.onMade()
+	f, err := n.FS.Create(name, category)
+	return counted{f, &n.written}, err
+}
+
+// heal lets compactions go on.
+func (n *narrow) heal() { n.refuse.Store(new(error)) }
+
+type counted struct {
+	vfs.File
+	written *atomic.Int64
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	c.written.Add(int64(len(p)))
+	return c.File.Write(p)
+}
+
+// spoken is a log that may be read.
+type spoken struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *spoken) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *spoken) count(what string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.text.String(), what)
+}
+
+func openOn(t *testing.T, fs vfs.FS) (engine.DB, *spoken) {
+	said := &spoken{}
+	db, err := engine.NewPebble(fs, "node/store", slog.New(slog.NewTextHandler(said, nil)), func() {}).Open()
+	require.NoError(t, err)
+	return db, said
+}
+
+// pile flushes so many times, each on top of those before.
+func pile(t *testing.T, db engine.DB, flushes, bytes int) {
+	for i := range flushes {
+		require.NoError(t, write1(db, i, bytes))
+		require.NoError(t, db.Flush())
+	}
+}
+
+func write1(db engine.DB, i, bytes int) error {
+	value := make([]byte, bytes)
+	for at := range value { // nothing to be compressed
+		value[at] = byte(rand.Uint32())
+	}
+	b := db.NewBatch()
+	defer b.Close()
+	b.Set([]byte("a"), []byte(fmt.Sprint(i)))
+	b.Set(fmt.Append(nil, "k", i), value)
+	b.Set([]byte("z"), nil)
+	return b.Commit()
+}
+
+func eventually(t *testing.T, what func() bool) {
+	t.Helper()
+	require.Eventually(t, what, 20*time.Second, time.Millisecond)
+}
+
+// deep is how many flushes are merged.
+const deep = 8
+
+// A compaction that has no room ends nothing: flushes and reads go on, it is tried again after pauses that grow, is told of once, and is done
+// when there is room.
+func TestACompactionWithoutRoomEndsNothing(t *testing.T) {
+	fs, _ := newNarrow(syscall.EDQUOT)
+	db, said := openOn(t, fs)
+	pile(t, db, deep, 10)
+	eventually(t, func() bool { return fs.tried.Load() > 0 })
+	first := time.Now()
+	eventually(t, func() bool { return fs.tried.Load() > 2 })
+	require.GreaterOrEqual(t, time.Since(first), 100*time.Millisecond, "it is tried without a pause, on and on")
+	pile(t, db, 2, 10)
+	require.NoError(t, db.Err())
+	value, err := db.Get([]byte("a"))
+	require.NoError(t, err)
+	require.Equal(t, "1", string(value))
+	require.Equal(t, 1, said.count("no room for the store's compactions"))
+	require.NoError(t, db.Close())
+
+	db, _ = openOn(t, fs) // which begins with the same compaction
+	tried := fs.tried.Load()
+	eventually(t, func() bool { return fs.tried.Load() > tried })
+	require.NoError(t, db.Err())
+	require.Zero(t, fs.made.Load())
+	fs.heal()
+	eventually(t, func() bool { return fs.made.Load() > 0 })
+	require.NoError(t, db.Close())
+	require.NoError(t, db.Err())
+}
+
+// A database that is closed does not wait for a pause to end.
+func TestACompactionThatPausesEndsWithTheDatabase(t *testing.T) {
+	fs, _ := newNarrow(syscall.ENOSPC)
+	db, _ := openOn(t, fs)
+	pile(t, db, deep, 10)
+	eventually(t, func() bool { return fs.tried.Load() > 3 }) // the next pause takes 400 ms
+	began := time.Now()
+	require.NoError(t, db.Close())
+	require.Less(t, time.Since(began), 300*time.Millisecond)
+}
+
+// Any other error of a compaction is the end, as it is of a flush.
+func TestACompactionOnAFailingDiskIsTheEnd(t *testing.T) {
+	fs, _ := newNarrow(syscall.EIO)
+	db, _ := openOn(t, fs)
+	for i := range deep {
+		require.NoError(t, write1(db, i, 10))
+		if db.Flush() != nil {
+			break
+		}
+	}
+	eventually(t, func() bool { return db.Err() != nil })
+	require.ErrorIs(t, db.Err(), syscall.EIO)
+	require.NoError(t, db.Close())
+}
+
+// free has the disk say that so much is free.
+func free(mem *vfs.MemFS, bytes uint64) {
+	mem.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: bytes, TotalBytes: 1 << 40})
+}
+
+// Compactions leave what flushes need: none begins with less, and none goes on.
+func TestCompactionsLeaveRoomForFlushes(t *testing.T) {
+	fs, mem := newNarrow(nil)
+	free(mem, engine.FlushRoomBytes-1)
+	db, said := openOn(t, fs)
+	pile(t, db, deep, 400<<10)
+	eventually(t, func() bool { return said.count("no room for the store's compactions") > 0 })
+	require.Zero(t, fs.tried.Load())
+	fs.onMade = func() { free(mem, engine.FlushRoomBytes-1) } // somebody takes it
+	free(mem, engine.FlushRoomBytes)
+	eventually(t, func() bool { return fs.tried.Load() > 0 })
+	pile(t, db, 1, 10)
+	require.NoError(t, db.Close()) // which waits for what goes on
+	require.NoError(t, db.Err())
+	require.Less(t, fs.written.Load(), int64(1<<20), "it went on into what flushes need")
+}
+
+// Where compactions never have room, writes wait in the end, and say so; reads go on, and so does all once there is room.
+func TestWritesGoOnAfterCompactionsHadNoRoom(t *testing.T) {
+	fs, _ := newNarrow(syscall.ENOSPC)
+	db, said := openOn(t, fs)
+	ended := make(chan error, 1)
+	go func() {
+		for i := range 4 * deep {
+			err := write1(db, i, 10)
+			if err == nil {
+				err = db.Flush()
+			}
+			if err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	eventually(t, func() bool { return said.count("takes nothing more") > 0 })
+	value, err := db.Get([]byte("a"))
+	require.NoError(t, err)
+	require.NotEmpty(t, value)
+	fs.heal()
+	require.NoError(t, <-ended)
+	require.NoError(t, db.Err())
+	require.NoError(t, db.Close())
+}
+
+// A flush without room is the end (D5).
+func TestAFlushWithoutRoomIsTheEnd(t *testing.T) {
+	var full atomic.Bool
+	db, _ := openOn(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") {
+			return syscall.EDQUOT
+		}
+		return nil
+	})))
+	full.Store(true)
+	require.NoError(t, write1(db, 0, 10))
+	flushed := make(chan error, 1)
+	go func() { flushed <- db.Flush() }()
+	select {
+	case err := <-flushed:
+		require.ErrorIs(t, err, syscall.EDQUOT)
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "it is tried again without end")
+	}
+	full.Store(false)
+	require.NoError(t, db.Close())
+}
+
+// That a file system cannot tell what is free is no reason to end.
+func TestADiskThatDoesNotTellWhatIsFreeEndsNothing(t *testing.T) {
+	var asked atomic.Int32
+	db, _ := openOn(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpGetDiskUsage {
+			asked.Add(1)
+			return syscall.EIO
+		}
+		return nil
+	})))
+	pile(t, db, deep, 10)
+	require.Positive(t, asked.Load())
+	require.NoError(t, db.Close())
+	require.NoError(t, db.Err())
+}
