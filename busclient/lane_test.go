@@ -498,6 +498,7 @@ func TestALaneForgetsWhatHasEnded(t *testing.T) {
 	defer now.sidsMu.RUnlock()
 	require.Len(t, now.sids, 1)
 	require.Len(t, now.named, 1)
+	require.Len(t, now.byName, 1)
 }
 
 // NATS hears at once of the end of a connection that has failed, also where what was written does not get through, so that it brings nothing to

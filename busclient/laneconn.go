@@ -6,6 +6,7 @@ package busclient
 import (
 	"bytes"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type laneConn struct {
 
 	sidsMu sync.RWMutex
 	sids   map[string]sidOwner
+	byName map[string][]string      // the sids, by subject
 	named  map[*subscriber]struct{} // who is in sids
 
 	// Of the goroutine that reads.
@@ -56,7 +58,7 @@ type sidOwner struct {
 }
 
 func newLaneConn(l *lane, socket net.Conn) *laneConn {
-	c := &laneConn{Conn: socket, lane: l, sids: map[string]sidOwner{}, named: map[*subscriber]struct{}{}, buffer: make([]byte, readBytes), handing: newTurn(), gone: make(chan struct{})}
+	c := &laneConn{Conn: socket, lane: l, sids: map[string]sidOwner{}, byName: map[string][]string{}, named: map[*subscriber]struct{}{}, buffer: make([]byte, readBytes), handing: newTurn(), gone: make(chan struct{})}
 	c.scan.find, c.scan.hand, c.scan.final = c.find, c.hand, l.refused
 	c.outlet.init(socket, &l.drains, &c.life)
 	time.AfterFunc(lookInterval, c.look)
@@ -181,6 +183,7 @@ func (c *laneConn) subscribed(subject, id string) *subscriber {
 	for _, s := range waiting {
 		if _, has := c.named[s]; !has {
 			c.sids[id] = sidOwner{subject, s}
+			c.byName[subject] = append(c.byName[subject], id)
 			c.named[s] = struct{}{}
 			return s
 		}
@@ -194,13 +197,13 @@ func (c *laneConn) unsubscribed(id string) {
 	c.sidsMu.Lock()
 	defer c.sidsMu.Unlock()
 	gone := c.sids[id]
-	delete(c.sids, id)
 	if gone.of == nil {
 		return
 	}
+	c.forget(id, gone.subject)
 	if !gone.of.over() {
-		for other, known := range c.sids {
-			if known.subject == gone.subject && known.of.over() {
+		for _, other := range c.byName[gone.subject] {
+			if known := c.sids[other]; known.of.over() {
 				c.sids[other] = gone
 				gone = known
 				break
@@ -208,6 +211,16 @@ func (c *laneConn) unsubscribed(id string) {
 		}
 	}
 	delete(c.named, gone.of)
+}
+
+// forget forgets an sid. It looks at those of one subject alone, and they are few: whoever stops listening to many subjects would else wait long,
+// with NATS's client locked. c.sidsMu is held.
+func (c *laneConn) forget(id, subject string) {
+	delete(c.sids, id)
+	left := slices.DeleteFunc(c.byName[subject], func(other string) bool { return other == id })
+	if c.byName[subject] = left; len(left) == 0 {
+		delete(c.byName, subject)
+	}
 }
 
 // SetDeadline, of which the part for writing is the outlet's once the lane is in force.
