@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// controlLineMax is what NATS lets a line of its protocol have, in bytes.
+	// controlLineMax is what NATS lets a line of a client have, in bytes, unless its server is told otherwise.
 	controlLineMax = 4 << 10
+	// messageLineMax bounds the line of a message: what a client said in a line, with more words, or as NATS maps it to another subject.
+	messageLineMax = 16 * controlLineMax
 	// scanMessageMax bounds the messages that are taken out, in bytes: it is the most that NATS lets max_payload be.
 	scanMessageMax = 64 << 20
 	// scanReserveMax is how many bytes are set aside on the word of the server alone; beyond it a buffer grows with what came.
@@ -93,21 +95,30 @@ func (s *scanner) readLine(in, out []byte) (rest, _ []byte) {
 	end := bytes.IndexByte(in, '\n') + 1
 	if end == 0 {
 		s.line = append(s.line, in...)
-		if len(s.line) > controlLineMax {
+		if isLong(s.line) {
 			out = s.longLine(out)
 		}
 		return nil, out
 	}
-	if len(s.line) == 0 && end <= controlLineMax {
+	if len(s.line) == 0 && !isLong(in[:end]) {
 		return s.act(in[:end], in[end:], out)
 	}
 	s.line = append(s.line, in[:end]...)
-	if len(s.line) > controlLineMax {
+	if isLong(s.line) {
 		return in[end:], s.longLineEnded(out)
 	}
 	line := s.line
 	s.line = s.line[:0]
 	return s.act(line, in[end:], out)
+}
+
+// isLong reports whether a line, or what has come of it, is longer than it may be to be held back.
+func isLong(line []byte) bool {
+	if len(line) <= controlLineMax {
+		return false
+	}
+	isMessage := bytes.HasPrefix(line, []byte("MSG ")) || bytes.HasPrefix(line, []byte("HMSG "))
+	return !isMessage || len(line) > messageLineMax
 }
 
 // longLine lets a line pass that only the client may have so long.

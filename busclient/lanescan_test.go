@@ -5,6 +5,7 @@ package busclient
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func (r *scanned) addOther(t *rapid.T) (operation string, over bool) {
 	kind := rapid.IntRange(0, 12).Draw(t, "kind")
 	operation = []string{
 		"PING\r\n", "PONG\r\n", "+OK\r\n", "-ERR 'Permissions Violation'\r\n", "INFO {\"max_payload\":1048576}\r\n", "INFO {\"a\":\"" + long + "\"}\r\n",
-		"msg a 7 1\r\nx\r\n", "MSG a 7 1\nx\r\n", "MSG a 7 1\r\nxy\n", "MSG a 7 -1\r\n", "HMSG a 7 9 1\r\n", "MSG " + long + " 7 1\r\nx\r\n", "MSG a b c 7 d 1\r\nx\r\n",
+		"msg a 7 1\r\nx\r\n", "MSG a 7 1\nx\r\n", "MSG a 7 1\r\nxy\n", "MSG a 7 -1\r\n", "HMSG a 7 9 1\r\n", "MSG " + strings.Repeat("x", messageLineMax) + " 7 1\r\nx\r\n", "MSG a b c 7 d 1\r\nx\r\n",
 	}[kind]
 	r.passed = append(r.passed, operation...)
 	return operation, kind > 5
@@ -134,6 +135,22 @@ func TestScannerTakesMessagesThatAreLargerThanWhatIsRead(t *testing.T) {
 	require.Equal(t, "PING\r\n", string(got.passed))
 }
 
+// A request in a line as long as NATS lets a client have makes the line of a message longer: it is taken out, whole and in pieces, and the lane
+// goes on (F11).
+func TestScannerTakesMessagesWithLongLines(t *testing.T) {
+	subject := strings.Repeat("s", controlLineMax/2)
+	reply := strings.Repeat("r", controlLineMax-len(subject)-len("  0"))
+	stream := []byte("MSG " + subject + " 7 " + reply + " 1\r\nx\r\nMSG " + subject + " 6 " + reply + " 1\r\ny\r\n-ERR 'x'\r\nMSG a 7 1\r\nz\r\n")
+	for _, pieces := range [][][]byte{{stream}, slices.Collect(slices.Chunk(stream, 1000))} {
+		got := scan(pieces)
+		require.Equal(t, []string{"x"}, got.final)
+		require.Len(t, got.deliveries, 2)
+		require.Equal(t, reply, got.deliveries[0].Reply)
+		require.Equal(t, "z", string(got.deliveries[1].Data))
+		require.Equal(t, "MSG "+subject+" 6 "+reply+" 1\r\ny\r\n", string(got.passed), "another's")
+	}
+}
+
 // A size that NATS does not allow is for its client to refuse.
 func TestScannerLeavesWhatIsTooLargeToTheClient(t *testing.T) {
 	got := scan([][]byte{fmt.Appendf(nil, "MSG a 7 %d\r\nx", scanMessageMax+1)})
@@ -165,7 +182,7 @@ func FuzzScanner(f *testing.F) {
 			parts.passed = s.feed(rest[:n], parts.passed)
 			rest = rest[n:]
 			require.LessOrEqual(t, cap(s.taking.body), scanReserveMax+2*len(stream)+64<<10)
-			require.LessOrEqual(t, len(s.line), controlLineMax+n)
+			require.LessOrEqual(t, len(s.line), messageLineMax+n)
 		}
 		parts.passed = s.stop(parts.passed)
 		require.Equal(t, string(whole.passed), string(parts.passed))
