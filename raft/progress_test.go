@@ -228,10 +228,7 @@ func TestWhatIsStillComingInIsNotSentAgain(t *testing.T) {
 			}
 			s.hear("n3", s.hard.Term, &rpc.HeartbeatReturn{Last: 10})
 		}
-		for _, cmd := range only[*rpc.AppendLogCommand](s.hear("n2", s.hard.Term, &rpc.HeartbeatReturn{Last: last}).Send) {
-			again = append(again, cmd)
-		}
-		return again
+		return append(again, only[*rpc.AppendLogCommand](s.hear("n2", s.hard.Term, &rpc.HeartbeatReturn{Last: last}).Send)...)
 	}
 	for last := range rpc.Index(4) {
 		require.Empty(t, wait(2+last), "more has arrived")
