@@ -26,6 +26,8 @@ const (
 	foreignRetry = time.Second
 	// foreignEvery is how often a leader looks.
 	foreignEvery = 2 * time.Second
+	// aloneLooks is how many looks in a row must find no other leader, once one was found: an answer may be lost or late.
+	aloneLooks = 3
 )
 
 // ErrForeignCluster: another cluster uses the prefix on this bus.
@@ -38,7 +40,7 @@ var ErrLostFolder = errors.New("this node belongs to the cluster of this prefix 
 // established does. Two first boots with different members wait for each other, and say so.
 func (r *Replica) checkPrefix(ctx context.Context) error {
 	for told := false; ; told = true {
-		others, err := r.others(ctx)
+		others, err := r.others(ctx, foreignWait)
 		if err != nil {
 			return err
 		}
@@ -118,12 +120,12 @@ func instanceIn(s Status, id string) string {
 // watchPrefix has a leader serve nobody while a node of another cluster leads under the prefix too: each client would be answered by
 // both, now from one state and now from the other. Both sides see it, and which of them is to go only their operator knows.
 func (r *Replica) watchPrefix(ctx context.Context) {
-	for pause(ctx, foreignEvery) == nil {
+	for every, wait := foreignEvery, foreignWait; pause(ctx, every) == nil; every, wait = r.lookPace() {
 		mine := r.Status()
 		if mine.Role != "leader" && r.rival.Load() == nil {
 			continue
 		}
-		others, err := r.others(ctx)
+		others, err := r.others(ctx, wait)
 		if err != nil {
 			return
 		}
@@ -131,10 +133,22 @@ func (r *Replica) watchPrefix(ctx context.Context) {
 	}
 }
 
-// noteRival serves or not, by who else leads.
+// lookPace is how often watchPrefix looks, and for how long. While nobody is served for the sake of another it looks all the time, and waits
+// for late answers.
+func (r *Replica) lookPace() (every, wait time.Duration) {
+	if r.rival.Load() == nil {
+		return foreignEvery, foreignWait
+	}
+	return foreignWait, foreignRetry
+}
+
+// noteRival serves or not, by who else leads. That nobody does is believed only of looks in which this node's own answer came: else none could.
 func (r *Replica) noteRival(mine Status, others []Status) {
 	i := slices.IndexFunc(others, func(s Status) bool { return s.Role == "leader" && s.Cluster != mine.Cluster })
 	before := r.rival.Load()
+	if r.lonely++; i >= 0 || !slices.ContainsFunc(others, func(s Status) bool { return s.ID == mine.ID && s.Instance == mine.Instance }) {
+		r.lonely = 0
+	}
 	switch {
 	case i >= 0 && before == nil:
 		text := fmt.Sprintf("%s of cluster %s leads under the prefix %q too, with the members %s: stop one of the two clusters, and start it with another --prefix, or its nodes with empty folders and --join",
@@ -142,7 +156,7 @@ func (r *Replica) noteRival(mine Status, others []Status) {
 		r.rival.Store(&text)
 		r.withhold()
 		r.logger.Error("two clusters share one prefix: this leader serves nobody", "rival", text)
-	case i < 0 && before != nil:
+	case r.lonely >= aloneLooks && before != nil:
 		r.rival.Store(nil)
 		r.withhold()
 		r.logger.Info("no other cluster leads under the prefix any more: this node serves again when it leads")
@@ -150,7 +164,7 @@ func (r *Replica) noteRival(mine Status, others []Status) {
 }
 
 // others asks all nodes of the prefix who they are, and returns what came in time. While NATS is away it waits.
-func (r *Replica) others(ctx context.Context) ([]Status, error) {
+func (r *Replica) others(ctx context.Context, wait time.Duration) ([]Status, error) {
 	nc := r.conns[busclient.RoleClient].NATS()
 	answers := make(chan *nats.Msg, 256)
 	inbox := busclient.NodeInbox(r.config.Prefix(), r.config.Self().ID()) + "." + nuid.Next() // where permissions let it listen
@@ -164,11 +178,11 @@ func (r *Replica) others(ctx context.Context) ([]Status, error) {
 			return nil, err
 		}
 	}
-	return collect(ctx, answers)
+	return collect(ctx, answers, wait)
 }
 
-func collect(ctx context.Context, answers <-chan *nats.Msg) ([]Status, error) {
-	deadline := time.After(foreignWait)
+func collect(ctx context.Context, answers <-chan *nats.Msg, wait time.Duration) ([]Status, error) {
+	deadline := time.After(wait)
 	var list []Status
 	for {
 		select {

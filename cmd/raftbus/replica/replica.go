@@ -80,6 +80,7 @@ type Replica struct {
 	served  []*served              // the first account's first
 	handing sync.Mutex             // one hand-over at a time
 	rival   atomic.Pointer[string] // who of another cluster leads under the prefix; nil: nobody
+	lonely  int                    // looks in a row that found nobody who does; of watchPrefix
 	stats   statsCache
 	events  *observe.Recorder
 	slow    atomic.Bool   // the disk was slow lately

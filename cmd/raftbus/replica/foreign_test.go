@@ -1,0 +1,36 @@
+package replica
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A leader that found another cluster's does not serve beside it when an answer is lost, nor when none comes: that cluster is gone when looks that
+// come through find nobody, one after the other (F14, F27).
+func TestARivalIsNotGoneForALostAnswer(t *testing.T) {
+	mine := Status{ID: "n1", Instance: "a", Cluster: "c", Role: "leader"}
+	peer := Status{ID: "n2", Instance: "b", Cluster: "c", Role: "follower"}
+	rival := Status{ID: "m1", Instance: "x", Cluster: "d", Role: "leader"}
+	namesake := Status{ID: "n1", Instance: "y", Cluster: "d", Role: "follower"}
+	for name, looks := range map[string][][]Status{
+		"lost":             {{mine, rival}, {mine, peer}, {mine}, {mine, rival}, {mine}, {mine}},
+		"none comes":       {{}, {}, {}, {}},
+		"not its own":      {{peer}, {peer}, {peer, namesake}, {peer}},
+		"not one by one":   {{mine}, {mine}, {peer}, {mine}, {mine}},
+		"it leads no more": {{mine, namesake}, {mine, rival}, {mine}, {mine}},
+	} {
+		r := &Replica{logger: slog.New(slog.DiscardHandler)}
+		text := "m1 leads too"
+		r.rival.Store(&text)
+		for _, others := range looks {
+			r.noteRival(mine, others)
+			require.NotNil(t, r.rival.Load(), name)
+		}
+		for range aloneLooks {
+			r.noteRival(mine, []Status{mine, peer, namesake})
+		}
+		require.Nil(t, r.rival.Load(), name)
+	}
+}
