@@ -152,6 +152,7 @@ func TestStaticRefusals(t *testing.T) {
 		{NoWatches, "kv.watch.app", `{"deliver":"x"}`, nil},
 		{NoBucket, "kv.watch.none", `{"deliver":"x","from":1}`, nil},
 		{BadRequest, "kv.watch.app", `{"deliver":"x.>"}`, nil},
+		{BadRequest, "kv.watch.app", `{"deliver":"x\u0001"}`, nil},
 		{BadRequest, "kv.watch.app", `{"deliver":"` + strings.Repeat("x", 1025) + `"}`, nil},
 		{BadRequest, "kv.watch.app", ``, nil},
 		{NoBucket, "bucket.info.none", "", nil},

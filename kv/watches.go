@@ -3,11 +3,11 @@ package kv
 import (
 	"crypto/rand"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/delivery"
+	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
@@ -64,7 +64,7 @@ func (b *watchRequest) native() (delivery.Native, *failure) {
 	policy, known := watchPolicies[b.First]
 	_, err := subject.Parse(b.Keys...)
 	switch {
-	case !literal(b.Deliver):
+	case !names.Literal(b.Deliver):
 		return delivery.Native{}, BadRequest.says("deliver must be the subject that events are to go to, and is %q", b.Deliver)
 	case len(b.Deliver) > jetstream.DeliverBytesMax:
 		return delivery.Native{}, BadRequest.says("deliver may have %d bytes, and has %d", jetstream.DeliverBytesMax, len(b.Deliver))
@@ -85,12 +85,6 @@ func (b *watchRequest) native() (delivery.Native, *failure) {
 	return delivery.Native{
 		Keys: b.Keys, Policy: policy, From: b.From, NoValues: b.NoValues, FlowControl: b.FlowControl, Heartbeat: time.Duration(b.Heartbeat),
 	}, nil
-}
-
-// literal reports whether a message can have the subject.
-func literal(text string) bool {
-	_, err := subject.Parse(text)
-	return err == nil && !strings.Contains("."+text+".", ".*.") && !strings.HasSuffix("."+text, ".>")
 }
 
 // kept refuses to watch from a revision that is past and no longer there: what came after it may be gone too (W3).

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/kv/watch"
@@ -363,7 +364,7 @@ func (c *consumerConfig) checkDelivery(bucket string) *apiError {
 		return errNegativeReplicas
 	case strings.Contains("."+c.DeliverSubject+".", ".*.") || strings.HasSuffix("."+c.DeliverSubject, ".>"):
 		return errDeliverWildcards
-	case !validLiteral(c.DeliverSubject):
+	case !names.Literal(c.DeliverSubject):
 		return errDeliverInvalid
 	case len(c.DeliverSubject) > DeliverBytesMax:
 		return errDeliverInvalid.says("invalid push consumer deliver subject: it may have %d bytes", DeliverBytesMax)
@@ -376,16 +377,6 @@ func (c *consumerConfig) checkDelivery(bucket string) *apiError {
 	}
 	c.Heartbeat = max(c.Heartbeat, 0)
 	return nil
-}
-
-// validLiteral reports whether a message can have the subject.
-func validLiteral(text string) bool {
-	for token := range strings.SplitSeq(text, ".") {
-		if token == "" || token == "*" || token == ">" || strings.ContainsAny(token, " \t\r\n\f") {
-			return false
-		}
-	}
-	return true
 }
 
 func (c *consumerConfig) checkFilters(string) *apiError {

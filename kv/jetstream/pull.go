@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
 )
@@ -69,7 +70,7 @@ func (p *Protocol) consumerNext(c call) Plan {
 		if refused != "" {
 			return answer(status(refused))
 		}
-		if request.Reply = c.Reply; !validLiteral(c.Reply) || len(c.Reply) > DeliverBytesMax {
+		if request.Reply = c.Reply; !names.Literal(c.Reply) || len(c.Reply) > DeliverBytesMax {
 			return answer(status(fmt.Sprintf("400 Bad Request - the reply subject may have no wildcards, and %d bytes", DeliverBytesMax)))
 		}
 		return Plan{Pull: &Pull{consumer, request}, Replies: []Reply{status(statusNone)}}

@@ -453,6 +453,8 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"$KV.a.x"}}`:                           errDeliverCycle,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a.*"}}`:                               errDeliverWildcards,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a..b"}}`:                              errDeliverInvalid,
+		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a\u0001b"}}`:                          errDeliverInvalid,
+		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a.\u007f"}}`:                          errDeliverInvalid,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"` + strings.Repeat("a", 1025) + `"}}`: errDeliverInvalid.says("invalid push consumer deliver subject: it may have 1024 bytes"),
 	} {
 		w.refused(e, create, body)

@@ -47,10 +47,13 @@ func made(name string, key bool) bool {
 // ValidSubject reports whether a key can have this name where the name came as a NATS subject, which has more to choose from:
 // tokens of UTF-8 without wildcards, spaces and control characters.
 func ValidSubject(key string) bool {
-	if len(key) == 0 || len(key) > KeyMax || !utf8.ValidString(key) {
-		return false
-	}
-	for token := range strings.SplitSeq(key, ".") {
+	return len(key) <= KeyMax && utf8.ValidString(key) && Literal(key)
+}
+
+// Literal reports whether a message can have the subject: tokens with single dots between them, none of them a wildcard, without spaces and
+// control characters, which a line of NATS's protocol cannot carry, or which nobody sees.
+func Literal(subject string) bool {
+	for token := range strings.SplitSeq(subject, ".") {
 		if token == "" || token == "*" || token == ">" || strings.ContainsFunc(token, forbidden) {
 			return false
 		}

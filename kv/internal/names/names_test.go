@@ -32,3 +32,18 @@ func TestNamesAreThoseOfNATSKV(t *testing.T) {
 	require.True(t, ValidKey(strings.Repeat("a", KeyMax)))
 	require.False(t, ValidKey(strings.Repeat("a", KeyMax+1)))
 }
+
+// What a line of NATS's protocol cannot carry is no subject, wherever it stands: a node that took it would send nothing to it.
+func TestLiteral(t *testing.T) {
+	for c := range rune(0x100) {
+		want := c > ' ' && c != 0x7f && c != '*' && c != '>' && c != '.'
+		for text, as := range map[string]bool{string(c): want, "a." + string(c): want, "a" + string(c) + "b": want || c == '*' || c == '>' || c == '.'} {
+			require.Equal(t, as, Literal(text), "%q", text)
+			require.Equal(t, as, ValidSubject(text), "%q", text)
+		}
+	}
+	require.False(t, Literal(""))
+	require.True(t, Literal(strings.Repeat("a", KeyMax+1)))
+	require.False(t, ValidSubject(strings.Repeat("a", KeyMax+1)))
+	require.False(t, ValidSubject("a\xff"))
+}
