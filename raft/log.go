@@ -234,3 +234,11 @@ func (l *raftLog) stalledSince() (uint64, bool) {
 	}
 	return l.writes[0].tick, true
 }
+
+// sizeOf is what entries weigh.
+func sizeOf(entries []rpc.Entry) (bytes int) {
+	for i := range entries {
+		bytes += entries[i].Size()
+	}
+	return bytes
+}

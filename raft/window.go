@@ -1,7 +1,5 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
-
 // window bounds the AppendLogs on their way to a peer by what the way carries (L7). Without it a slow one is full for seconds: what else is to go over
 // it, as pings and heartbeats, comes too late, links break and leaders step down; and what is only slow is taken for lost and sent again, which
 // makes it slower. It begins small, grows by what is answered while it is what holds entries back, and is halved when answers take much longer than
@@ -68,11 +66,3 @@ func (w *window) time(took uint64) {
 
 // lost begins small again, after a loss.
 func (w *window) lost() { w.size = 0 }
-
-// sizeOf is what entries weigh.
-func sizeOf(entries []rpc.Entry) (bytes int) {
-	for i := range entries {
-		bytes += entries[i].Size()
-	}
-	return bytes
-}

@@ -47,7 +47,7 @@ type appender struct {
 const jobsMax = 8192
 
 // submit queues a job, and has it done by the goroutine unless who submits it sees to that. Writes are bounded by what the core lets
-// wait: proposals on a leader, Limits.CacheBytesMax on a follower. Messages alone are not, so beyond the bound they are dropped, as the
+// wait: proposals on a leader, and on a follower as much as raft.Limits say may be unwritten. Messages alone are not, so beyond the bound they are dropped, as the
 // bus might: whoever asked asks again.
 func (a *appender) submit(j job, ring bool) {
 	a.mu.Lock()
