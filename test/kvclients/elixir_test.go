@@ -55,7 +55,7 @@ func TestNatsExListsABucket(t *testing.T) {
 		require.NotContains(t, made.String(), "error")
 		name := made.JSON.(map[string]any)["name"].(string)
 		p.say("%s", made)
-		sub, err := nc.SubscribeSync(nc.NewRespInbox())
+		sub, err := nc.SubscribeSync(nc.NewInbox())
 		require.NoError(t, err)
 		for p.page(name, sub) {
 		}

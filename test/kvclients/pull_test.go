@@ -43,7 +43,7 @@ func (p *puller) create(name, fields string) {
 
 // pull asks for messages, has something done meanwhile, and notes what came until so many have, and nothing more does.
 func (p *puller) pull(name, body string, want int, meanwhile ...func()) {
-	sub, err := p.nc.SubscribeSync(p.nc.NewRespInbox())
+	sub, err := p.nc.SubscribeSync(p.nc.NewInbox())
 	require.NoError(p.t, err)
 	require.NoError(p.t, p.nc.PublishRequest(apiPrefix+"CONSUMER.MSG.NEXT.KV_p."+name, sub.Subject, []byte(body)))
 	require.NoError(p.t, p.nc.Flush())

@@ -75,7 +75,7 @@ func TestWhoPullsFromANodeThatIsGoneIsAnswered(t *testing.T) {
 	for _, name := range []string{"a", "b", "d"} { // nodes take turns
 		_, err := nc.Request("$JS.raftbus.API.CONSUMER.CREATE.KV_app."+name, []byte(`{"stream_name":"KV_app","config":{"ack_policy":"none","deliver_policy":"new","inactive_threshold":60000000000}}`), patience)
 		require.NoError(t, err)
-		sub, err := nc.SubscribeSync(nc.NewRespInbox())
+		sub, err := nc.SubscribeSync(nc.NewInbox())
 		require.NoError(t, err)
 		require.NoError(t, nc.PublishRequest("$JS.raftbus.API.CONSUMER.MSG.NEXT.KV_app."+name, sub.Subject, []byte(`{"batch":1,"expires":60000000000}`)))
 		waiting[name] = sub
