@@ -126,3 +126,27 @@ func TestAWindowThatIsNotUsedDoesNotGrow(t *testing.T) {
 	s.turn(Failed{"n2", rpc.MethodAppendLog})
 	require.Equal(t, windowLeast, w.bytes(&s.limits), "after a loss too")
 }
+
+// What was only slow, and was taken for lost, shows how long the way is by when it left at first. What was lost does not: of that its call has told.
+func TestALateAnswerCountsFromTheFirstSending(t *testing.T) {
+	s := established(t, 1)
+	w := &s.office.peers["n2"].window
+	s.turn(Propose{Proposals: []Proposal{{Data: []byte("a")}}})
+	s.synced()
+	s.ack("n3", 2)
+	left := s.now
+	for range 3 * s.Core.ticks.Heartbeat {
+		s.turn(Tick{})
+		s.hear("n2", 2, &rpc.HeartbeatReturn{Last: 1})
+	}
+	require.False(t, s.office.peers["n2"].replicating, "it is taken for lost")
+	s.ack("n2", 2)
+	require.Equal(t, s.now-left, w.way)
+
+	s = slow(t)
+	w = &s.office.peers["n2"].window
+	s.turn(Failed{"n2", rpc.MethodAppendLog})
+	s.awaitEntries()
+	s.ack("n2", 3)
+	require.Zero(t, w.way)
+}
