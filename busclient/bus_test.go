@@ -357,6 +357,8 @@ func TestConnectionsAreSetUpForConsensus(t *testing.T) {
 	require.LessOrEqual(t, o.ReconnectWait+o.ReconnectJitter, 200*time.Millisecond)
 	require.LessOrEqual(t, o.PingInterval, time.Second, "F10: a server has something to say")
 	require.LessOrEqual(t, lookInterval*(silentLooksMax+1), 4*time.Second, "F10: and if it says nothing, is given up")
+	require.LessOrEqual(t, o.FlusherTimeout, writeTimeout, "a server that reads no more holds up nobody for long, where there is no lane")
+	require.True(t, o.ReconnectOnFlusherError, "and what it did not take is of a connection that is given up")
 	require.NotNil(t, o.LameDuckModeHandler)
 }
 
@@ -389,4 +391,34 @@ func TestTheOutboxIsBounded(t *testing.T) {
 		require.NoError(t, o.put("x", "", nil))
 	}
 	require.ErrorIs(t, o.put("x", "", nil), ErrTooManyInFlight)
+}
+
+// L9: what comes by the lane before anybody is told that the connection is back can be answered.
+func TestWhatComesBeforeTheConnectionIsToldToBeBackIsAnswered(t *testing.T) {
+	server := startNATS(t)
+	c := dialUp(t, server.URL(), RoleClient)
+	told, goOn := make(chan struct{}), make(chan struct{})
+	tell := sync.OnceFunc(func() { close(told) })
+	c.OnStatus(func(up bool) {
+		if !up {
+			tell()
+			<-goOn
+		}
+	})
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
+	server.Shutdown()
+	<-told
+	server = restart(t, server)
+	eventually(t, "the lane is in force", c.Direct)
+	up, _ := c.Up()
+	require.False(t, up)
+	other := dialUp(t, server.URL(), RoleClient)
+	came, _ := inbox(t, other, "answer")
+	require.NoError(t, other.NATS().Flush())
+	require.NoError(t, c.Publish("answer", "", []byte("plain")))
+	require.Equal(t, "plain", string(await(t, came).Data))
+	require.NoError(t, c.PublishMsg("answer", "", []byte("NATS/1.0\r\n\r\n"), []byte("with a header")))
+	require.Equal(t, "with a header", string(await(t, came).Data))
+	release()
 }

@@ -198,12 +198,11 @@ func (c *Conn) Close() {
 }
 
 func (c *Conn) Publish(subject, reply string, data []byte) error {
-	if up, _ := c.Up(); !up {
-		return ErrBusDown
-	}
 	known, err := c.lane.publish(subject, reply, nil, data)
 	switch {
-	case known:
+	case known: // also before it is told that the connection is back: what came meanwhile is answered (L9)
+	case !c.isUp():
+		return ErrBusDown
 	case c.outbox != nil:
 		err = c.outbox.put(subject, reply, data)
 	default:
@@ -321,6 +320,11 @@ func (c *Conn) Up() (bool, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.up, c.since
+}
+
+func (c *Conn) isUp() bool {
+	up, _ := c.Up()
+	return up
 }
 
 func (c *Conn) OnStatus(changed func(bool)) {

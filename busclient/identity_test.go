@@ -115,7 +115,10 @@ func TestAPingTellsTheClocksApartAndWhenTheConnectionIsSteady(t *testing.T) {
 func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
 	url := startNATS(t).URL()
 	n1 := startPeer(t, url, "n1")
-	wiped := newPeer(t, url, "n2", func(o *peerOptions) { o.service.Identity.Instance = rpc.InstanceID{9} })
+	wiped := newPeer(t, url, "n2", func(o *peerOptions) {
+		o.service.Identity.Instance = rpc.InstanceID{9}
+		o.service.PingContent = func() PingContent { return PingContent{Commands: 7} }
+	})
 	wiped.start() // it has no table: that was on the disk
 	p := wiped.awaitPing("n1", "refused", func(p Pinged) bool { return p.Refusal != "" })
 	require.ErrorIs(t, p.Err, ErrRefused)
@@ -126,6 +129,7 @@ func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
 	mine := n1.awaitPing("n2", "refused by n1 too", func(p Pinged) bool { return errors.Is(p.Err, ErrRefused) })
 	require.ErrorContains(t, mine.Err, "wiped or replaced")
 	require.Equal(t, "broken", n1.link("n2").State)
+	require.Zero(t, n1.link("n2").Commands, "what another than the member knows is not the member's (F28)")
 	eventually(t, "calls say why", func() bool {
 		return errors.Is(n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, nil), ErrRefused)
 	})
@@ -200,6 +204,7 @@ func TestOnlyWhatFitsItsSubjectIsReceived(t *testing.T) {
 		{"a return", "raftbus.rpc.n1.n2.Heartbeat", reply, good, &rpc.HeartbeatReturn{}, "misaddressed"},
 		{"no member", "raftbus.rpc.n1.n9.Heartbeat", reply, good, &rpc.HeartbeatCommand{}, "unknown sender"},
 		{"a stranger's answer to another", "raftbus.rpc.n1.n9.Ping", "raftbus.rpc.n2.n1.AppendLog", other(func(h *rpc.Header) { h.From = "n9" }), &rpc.PingCommand{SenderID: "n9"}, "misaddressed"},
+		{"its own answer to another", "raftbus.rpc.n1.n1.Ping", "raftbus.rpc.n2.n1.AppendLog", other(func(h *rpc.Header) { h.From = "n1" }), &rpc.PingCommand{SenderID: "n1"}, "misaddressed"},
 		{"another instance", "raftbus.rpc.n1.n2.Heartbeat", reply, other(func(h *rpc.Header) { h.Instance[1]++ }), &rpc.HeartbeatCommand{}, "other instance"},
 		{"another cluster", "raftbus.rpc.n1.n2.Heartbeat", reply, other(func(h *rpc.Header) { h.Cluster[1]++ }), &rpc.HeartbeatCommand{}, "other cluster"},
 	} {
@@ -236,6 +241,17 @@ func TestMessagesAreSealed(t *testing.T) {
 	require.Empty(t, n1.messages())
 	n3.request("n1", rpc.MethodHeartbeat, &rpc.HeartbeatCommand{}, nil)
 	eventually(t, "the key before", func() bool { return len(n1.messages()) == 1 })
+}
+
+// Q3: whether messages are sealed does not change while nodes run: whoever sealed no more, or began to, would be heard by nobody.
+func TestSealsNeitherBeginNorEnd(t *testing.T) {
+	n1, n2 := pair(t, startNATS(t).URL())
+	require.ErrorContains(t, n1.Rekey([]byte("new"), nil), "stop all")
+	n2.echo()
+	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
+	sealed := newPeer(t, n1.control.NATS().ConnectedUrl(), "n3", func(o *peerOptions) { o.key = []byte("old") })
+	require.ErrorContains(t, sealed.Rekey(nil, []byte("old")), "stop all")
+	require.NotNil(t, sealed.keys.Load())
 }
 
 // A valid message of a peer whose link is broken probes it at once, and its own links come back when it does: long before the next

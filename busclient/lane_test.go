@@ -332,6 +332,26 @@ func TestNothingIsDeliveredAfterClose(t *testing.T) {
 	require.ErrorIs(t, c.Publish("x", "", nil), ErrBusDown)
 }
 
+// A handler that runs when Close is called has returned when Close does: what it uses may be closed then.
+func TestCloseAwaitsTheHandlerThatRuns(t *testing.T) {
+	server := startNATS(t)
+	c, other := dialUp(t, server.URL(), RoleControl), dialUp(t, server.URL(), RoleControl)
+	begun, release, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	_, err := c.Subscribe("x", func(Delivery) { close(begun); <-release })
+	require.NoError(t, err)
+	require.NoError(t, c.Flush(soon))
+	require.NoError(t, other.Publish("x", "", nil))
+	await(t, begun)
+	go func() { c.Close(); close(closed) }()
+	select {
+	case <-closed:
+		t.Error("it has not returned")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(release)
+	await(t, closed)
+}
+
 // greets is a server's side that one client connects to: it is greeted, and served.
 func greets(t *testing.T, serve func(net.Conn)) (url string) {
 	return greetsSaying(t, `{"max_payload":1048576,"headers":true}`, serve)
@@ -413,7 +433,8 @@ func TestWhatWaitsInALaneIsDroppedWithTheConnection(t *testing.T) {
 	require.True(t, before.outlet.waiting.empty())
 }
 
-// The dialler that the caller brings is the one that dials, and one that does TLS itself is believed.
+// The dialler that the caller brings is the one that dials, and one that does TLS itself is believed. What was still being dialled at the end is
+// closed with it.
 func TestALaneDialsAsItsCallerWants(t *testing.T) {
 	v := newValve()
 	c := dialUp(t, startNATS(t).URL(), RoleControl, nats.SetCustomDialer(v))
@@ -426,6 +447,11 @@ func TestALaneDialsAsItsCallerWants(t *testing.T) {
 	l, err := newLane([]nats.Option{nats.Timeout(7 * time.Second), nil}, nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, 7*time.Second, l.dialer.(*net.Dialer).Timeout)
+	l.close()
+	url, ended := listener(t)
+	_, err = l.Dial("tcp", strings.TrimPrefix(url, "nats://"))
+	require.ErrorIs(t, err, net.ErrClosed)
+	await(t, ended)
 	_, err = newLane([]nats.Option{nats.RootCAs("/no such file")}, nil, nil)
 	require.Error(t, err)
 }
@@ -439,15 +465,24 @@ func TestMessagesWithHeaders(t *testing.T) {
 			came := make(chan *nats.Msg, 10)
 			sub, err := c.SubscribeMsgs("x.*", func(m *nats.Msg) { came <- m })
 			require.NoError(t, err)
-			for _, header := range []string{"NATS/1.0\r\nA: b\r\na: c\r\nA: d\r\n\r\n", "NATS/1.0 404 Message Not Found\r\n\r\n", ""} {
+			for _, one := range []struct {
+				block string
+				want  nats.Header
+			}{
+				{"NATS/1.0\r\nA: b\r\na: c\r\nA: d\r\n\r\n", nats.Header{"A": {"b", "d"}, "a": {"c"}}},
+				{"NATS/1.0 404 Message Not Found\r\n\r\n", nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}},
+				{"NATS/1.0\r\n\r\n", nil},
+				{"NATS/1.0\r\nno colon\r\n\r\n", nats.Header{}}, // cannot be read: not as if there were none
+				{"", nil},
+			} {
 				var block []byte
-				if header != "" {
-					block = []byte(header)
+				if one.block != "" {
+					block = []byte(one.block)
 				}
 				require.NoError(t, c.PublishMsg("x.y", "r", block, []byte("data")))
 				m := await(t, came)
 				require.Equal(t, []any{"x.y", "r", "data", sub}, []any{m.Subject, m.Reply, string(m.Data), m.Sub})
-				require.Equal(t, headerOf(block), m.Header)
+				require.Equal(t, one.want, m.Header, "%q", one.block)
 			}
 			_, err = c.SubscribeMsgs("x.ask", func(m *nats.Msg) { _ = m.Respond([]byte("answer")) })
 			require.NoError(t, err)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -217,4 +218,65 @@ func TestAnUncorkOfAnotherConnectionsCork(t *testing.T) {
 	operations, err := readOperations(far, 0)
 	require.NoError(t, err)
 	require.Equal(t, []string{"PING 1"}, operations)
+}
+
+// NATS's client, whose words are never refused, waits where as much waits as may, until that is taken or the connection has ended. All who wait
+// hear of it: the client locks its connection meanwhile (F9).
+func TestTheClientWaitsWhereMuchWaits(t *testing.T) {
+	for name, end := range map[string]struct {
+		by  func(*outlet)
+		err error
+	}{
+		"taken": {func(o *outlet) { o.next([][]byte{nil}, nil) }, nil},
+		"ended": {(*outlet).close, net.ErrClosed},
+	} {
+		near, _ := socketPair(t)
+		o := newOutlet(t, near)
+		o.draining = true // as if a goroutine wrote
+		require.NoError(t, o.write(make([]byte, outboxBytesMax)))
+		require.NoError(t, o.write([]byte("PING\r\n")), name)
+		ended := make(chan error, 2)
+		for range cap(ended) {
+			go func() { ended <- o.write([]byte("PONG\r\n")) }()
+		}
+		require.Never(t, func() bool { return len(ended) > 0 }, 20*time.Millisecond, tick, name)
+		end.by(o)
+		for range cap(ended) {
+			require.ErrorIs(t, await(t, ended), end.err, name)
+		}
+	}
+}
+
+// lastDeadline is a socket that remembers the last deadline for writing.
+type lastDeadline struct {
+	*net.TCPConn
+	last atomic.Int64 // 0: none
+}
+
+func (d *lastDeadline) SetWriteDeadline(t time.Time) error {
+	d.last.Store(0)
+	if !t.IsZero() {
+		d.last.Store(t.UnixNano())
+	}
+	return d.TCPConn.SetWriteDeadline(t)
+}
+
+// A connection whose server was slow for a while is as good as before, however long after, and keeps no memory for it (F9, F30).
+func TestWhatHadToWaitLeavesNothingBehind(t *testing.T) {
+	near, far := socketPair(t)
+	socket := &lastDeadline{TCPConn: near}
+	o := newOutlet(t, socket)
+	require.NoError(t, o.publish("x", "", nil, make([]byte, 4*bufferKeptMax)))
+	require.NoError(t, o.publish("x", "", nil, make([]byte, 4*bufferKeptMax)))
+	o.mu.Lock()
+	require.True(t, o.draining)
+	o.mu.Unlock()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	eventually(t, "all is written", func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return !o.draining
+	})
+	require.Zero(t, socket.last.Load(), "what is sent from now on has its own time")
+	require.LessOrEqual(t, cap(o.waiting.last)+cap(o.spare), 2*bufferKeptMax)
 }

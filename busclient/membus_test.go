@@ -1,5 +1,8 @@
 package busclient
 
+// A simulated bus under the services of a whole cluster, stepped on one goroutine with a virtual clock: messages are lost,
+// repeated, delayed and reordered as a seed says.
+
 import (
 	"bytes"
 	"errors"
@@ -15,9 +18,6 @@ import (
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// A simulated bus under the services of a whole cluster, stepped on one goroutine with a virtual clock: messages are lost,
-// repeated, delayed and reordered as a seed says.
 
 type simBus struct {
 	random  *rand.Rand

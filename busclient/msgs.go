@@ -84,11 +84,12 @@ func (c *Conn) PublishMsg(subject, reply string, header, data []byte) error {
 	if header == nil {
 		return c.Publish(subject, reply, data)
 	}
-	if up, _ := c.Up(); !up {
-		return ErrBusDown
-	}
 	known, err := c.lane.publish(subject, reply, header, data)
-	if !known {
+	switch {
+	case known:
+	case !c.isUp():
+		return ErrBusDown
+	default:
 		err = c.publishBlock(subject, reply, header, data)
 	}
 	if err != nil && !errors.Is(err, ErrBusDown) && !errors.Is(err, ErrTooManyInFlight) {

@@ -279,11 +279,18 @@ func TestWhoLeavesEndsItsOwnRoundOnly(t *testing.T) {
 	require.Equal(t, []rpc.NodeID{"n3"}, left)
 }
 
-// A link that breaks while a round is open ends that one; who is broken is left to be called alone, which fails at once.
+// A link that breaks while a round is open ends that one; who is broken is left to be called alone, which fails at once. When it is back, what it
+// left unanswered before, however long ago, does not count (K62).
 func TestABrokenLinkEndsItsOwnRoundOnly(t *testing.T) {
 	n1, puppets, calls := puppetsOfFour(t)
 	replies, _ := n1.append("n2", "n3")
 	c := await(t, calls)
+	n3, err := n1.client("n3")
+	require.NoError(t, err)
+	n3.step.mu.Lock()
+	require.False(t, n3.step.since.IsZero())
+	n3.step.since = n3.step.since.Add(-time.Hour)
+	n3.step.mu.Unlock()
 	puppets["n3"].nc.Close()
 	require.NoError(t, n1.to("n3").Ping())
 	broken := await(t, replies)
@@ -294,6 +301,9 @@ func TestABrokenLinkEndsItsOwnRoundOnly(t *testing.T) {
 	require.NoError(t, await(t, replies).Err)
 	_, left := n1.append("n2", "n3", "n4")
 	require.Equal(t, []rpc.NodeID{"n3"}, left)
+	newPuppet(t, n2.nc.ConnectedUrl(), "n3", puppetOfFour)
+	n1.awaitLink("n3", "connected")
+	require.True(t, n3.step.in(time.Now(), n1.patience(n3)))
 }
 
 // Nobody at all listens: that the bus does say, and it counts for all that were asked.

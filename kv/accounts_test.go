@@ -97,7 +97,7 @@ func TestWhatIsDoneOnceTheFirstAccountDoes(t *testing.T) {
 	m, err := heard[r].NextMsg(5 * time.Second)
 	require.NoError(t, err)
 	require.Equal(t, "news.k", m.Subject)
-	require.Zero(t, other.service.republishing.Load(), "nothing waits")
+	require.Zero(t, other.service.republishing.bytes.Load(), "nothing waits")
 	require.NoError(t, other.service.conn.Flush())
 	require.NoError(t, other.client.Flush())
 	pending, _, err := heard[other].Pending()

@@ -1,5 +1,12 @@
 package kv
 
+// What a leader knows of the buckets without reading. Python and .NET put to the bare subject $KV.<bucket>.<key>, and the leader listens
+// there for each bucket by itself: another JetStream of the account may have other buckets, whose clients must neither wait for us in
+// vain nor pass their traffic through us.
+//
+// A leader lists the buckets once; later changes come with what is applied. What is not known to be there is asked of the store after
+// a ReadIndex, so the list decides nothing.
+
 import (
 	"context"
 	"maps"
@@ -10,20 +17,13 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 )
 
-// What a leader knows of the buckets without reading. Python and .NET put to the bare subject $KV.<bucket>.<key>, and the leader listens
-// there for each bucket by itself: another JetStream of the account may have other buckets, whose clients must neither wait for us in
-// vain nor pass their traffic through us.
-//
-// A leader lists the buckets once; later changes come with what is applied. What is not known to be there is asked of the store after
-// a ReadIndex, so the list decides nothing.
-
 // buckets are the buckets that are known to be there. Its methods may be called by several goroutines, and do not wait.
 type buckets struct {
 	mu     sync.Mutex
 	listed bool
 	known  map[string]bool
-	// todo are changes that the subscriptions have not followed yet, since those that came while the list was read.
-	todo, since []bucketChange
+	todo   []string       // buckets that the subscriptions have not followed yet
+	since  []bucketChange // what came while the list was read
 }
 
 type bucketChange struct {
@@ -57,7 +57,7 @@ func (b *buckets) change(c bucketChange) {
 
 func (b *buckets) set(c bucketChange) {
 	if b.known[c.name] != c.is {
-		b.todo = append(b.todo, c)
+		b.todo = append(b.todo, c.name)
 	}
 	if c.is {
 		b.known[c.name] = true
@@ -87,8 +87,8 @@ func (b *buckets) wantsList() bool {
 	return !b.listed
 }
 
-// changes takes what the subscriptions have not followed yet.
-func (b *buckets) changes() []bucketChange {
+// changes takes the buckets that the subscriptions have not followed yet.
+func (b *buckets) changes() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	todo := b.todo
@@ -157,40 +157,50 @@ func (s *Service) allBuckets() (list []bucketChange, err error) {
 	}
 }
 
-// follow makes the subscriptions what the buckets ask for.
+// follow makes the subscriptions what the buckets ask for. They may be many, and each takes a moment: who stops listening waits for one of them.
 func (s *Service) follow() {
-	s.listenMu.Lock()
-	defer s.listenMu.Unlock()
-	gone := false
-	for _, change := range s.buckets.changes() {
-		if s.subs != nil && !s.defaultAPI { // else not listening, or to all of them
-			s.followOne(change)
-			gone = gone || !change.is
-		}
-	}
-	if gone { // who hears of it is to find no responders
-		if err := s.flush(context.Background()); err != nil {
-			s.logger.Debug("NATS may not know yet that nobody listens to a bucket that is gone", "error", err)
-		}
+	for _, name := range s.buckets.changes() {
+		s.followOne(name)
 	}
 }
 
-func (s *Service) followOne(change bucketChange) {
-	sub, has := s.bare[change.name]
-	switch {
-	case change.is && !has:
-		sub, err := s.subscribeTo("$KV."+change.name+".>", func(m *nats.Msg) { s.jetStream(s.protocol, m, m.Subject, true) })
+// followed has NATS know what became of a bucket before a client does: who hears that it is there finds it listening, and who hears that it is
+// gone finds no responders. The keeper may have begun with that, and not come to the bucket, or not to the end.
+func (s *Service) followed(name string) {
+	left := s.followOne(name)
+	if left == s.toldLeft.Load() {
+		return
+	}
+	if err := s.flush(context.Background()); err != nil {
+		s.logger.Debug("NATS may not know yet that nobody listens to a bucket that is gone", "error", err)
+	}
+	s.toldLeft.Store(left)
+}
+
+// followOne makes a bucket's subscription what is known of it now, and returns how often a bucket's own subject was left.
+func (s *Service) followOne(name string) (left uint64) {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	if s.subs == nil || s.defaultAPI { // not listening, or to all of them
+		return s.left
+	}
+	sub, has := s.bare[name]
+	switch is := s.buckets.has(name); {
+	case is && !has:
+		sub, err := s.subscribeTo("$KV."+name+".>", func(m *nats.Msg, epoch uint64) { s.jetStream(s.protocol, m, epoch, m.Subject, true) })
 		if err != nil {
-			s.logger.Warn("cannot listen to a bucket's own subject: clients that put there are not heard", "bucket", change.name, "error", err)
-			return
+			s.logger.Warn("cannot listen to a bucket's own subject: clients that put there are not heard", "bucket", name, "error", err)
+			break
 		}
-		s.bare[change.name] = sub
-	case !change.is && has:
-		delete(s.bare, change.name)
+		s.bare[name] = sub
+	case !is && has:
+		delete(s.bare, name)
+		s.left++
 		if err := sub.Unsubscribe(); err != nil {
 			s.logger.Debug("unsubscribe", "error", err)
 		}
 	}
+	return s.left
 }
 
 // all are the subscriptions.

@@ -1,5 +1,7 @@
 package kv
 
+// How a leader stops listening for a planned stop or transfer: what has come is finished, and no client is left without an answer.
+
 import (
 	"context"
 	"fmt"
@@ -9,16 +11,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// How a leader stops listening for a planned stop or transfer: what has come is finished, and no client is left without an answer.
-
-// Drain is for a planned stop or transfer: it stops listening until Resume, takes what the server had sent by then, and waits
-// until all of it is answered. An error says that the context ended first; the service is then still not listening. While the
-// connection is away nobody is waited for: it brings no more requests, and takes no answers.
+// Drain is for a planned stop or transfer: it stops listening until Resume, takes what the server had sent by then, and waits until all of it is
+// answered, but for searches: they take long, nobody is served meanwhile, and they may be answered later. An error says that the context ended
+// first; the service is then still not listening. While the connection is away nobody is waited for: it brings no more requests, and takes no
+// answers.
 func (s *Service) Drain(ctx context.Context) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	s.leave(ctx)
-	return s.end(ctx)
+	return s.end(ctx, false)
 }
 
 // leave stops listening in a hush, where there are several servers. A context that ended shortens it.
@@ -47,15 +48,16 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// end stops listening, and finishes what there is.
-func (s *Service) end(ctx context.Context) error {
+// end stops listening, and finishes what there is: all, or all but what may be answered by who does not lead any more.
+func (s *Service) end(ctx context.Context, all bool) error {
 	if err := s.drainSubscriptions(ctx); err != nil {
 		return fmt.Errorf("drain subscriptions: %w", err)
 	}
-	select {
-	case <-s.inflight.drained():
-	case <-ctx.Done():
-		return fmt.Errorf("finish requests: %w", ctx.Err())
+	if err := s.finishRequests(ctx, all); err != nil {
+		return fmt.Errorf("finish requests: %w", err)
+	}
+	for s.refusals.waiting.Load() > 0 && ctx.Err() == nil { // a round trip to the others, if they are there
+		pause(ctx, refusedPause)
 	}
 	return s.flush(ctx)
 }
@@ -64,6 +66,7 @@ func (s *Service) end(ctx context.Context) error {
 func (s *Service) Resume() {
 	s.listenMu.Lock()
 	s.draining = false
+	s.hurries.Store(false)
 	s.listenMu.Unlock()
 	s.rouse()
 }
@@ -85,6 +88,59 @@ func (s *Service) drainSubscriptions(ctx context.Context) error {
 	}
 	return nil
 }
+
+// hurryAfter is how long a planned move waits for what may take long: nobody is served meanwhile (L2). Most is done before.
+const hurryAfter = 100 * time.Millisecond
+
+// finishRequests waits for what there is; not for long for what may take long and has written nothing.
+func (s *Service) finishRequests(ctx context.Context, all bool) error {
+	soon, cancel := context.WithTimeout(ctx, s.hurryAfter)
+	defer cancel()
+	if s.inflight.drain(soon, all) == nil {
+		return nil
+	}
+	s.hurries.Store(true)
+	s.withdrawSearches()
+	return s.inflight.drain(ctx, all)
+}
+
+// errLeaving is said of what has not begun and would take long, while nobody listens: the next leader is asked again at once.
+func errLeaving() *failure { return Unavailable.says("this node hands over: ask again") }
+
+// withdrawSearches ends the searches for writes that no reader has begun.
+func (s *Service) withdrawSearches() {
+	for _, r := range s.reads.withdraw() {
+		s.withdraw(r)
+	}
+}
+
+// withdraw tells that a request was not carried out of which it was confirmed that this node led when it came.
+func (s *Service) withdraw(r *request) {
+	switch {
+	case !s.inflight.claim(r):
+	case s.leadsSince(r) && !r.logged.Load(): // of what was done in part it is not said (C5)
+		s.answer(answer{request: r, failure: errLeaving(), claimed: true})
+	default:
+		s.forsake(r)
+	}
+}
+
+// withdrawUnconfirmed is withdraw, after that was confirmed.
+func (s *Service) withdrawUnconfirmed(r *request) {
+	err := s.node.ReadIndex(func(err error) {
+		if err != nil {
+			s.drop(r)
+			return
+		}
+		s.withdraw(r)
+	})
+	if err != nil {
+		s.drop(r)
+	}
+}
+
+// refusedPause is how often it is looked whether all have heard that they are refused.
+const refusedPause = time.Millisecond
 
 // flushWait bounds how long a Drain waits for the server to take the answers: it may hang.
 const flushWait = time.Second
@@ -123,8 +179,7 @@ func (s *Service) stopListening() {
 			s.session.leaving = append(s.session.leaving, leaving{sub, reconnects})
 		}
 	}
-	s.endSession()
-	s.subs, s.bare = nil, nil
+	s.silenced()
 }
 
 // leaving is a subscription that is being drained.
@@ -152,9 +207,9 @@ func (s *Service) letGo() []chan struct{} {
 	if anew { // the server may have what the client has forgotten: only a new connection is sure to be without
 		_ = s.conn.ForceReconnect() // likewise
 	}
-	s.ended = nil
+	var ended []chan struct{}
 	for _, l := range s.session.leaving {
-		s.ended = append(s.ended, l.ended)
+		ended = append(ended, l.ended)
 	}
-	return s.ended
+	return ended
 }

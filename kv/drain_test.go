@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +114,109 @@ func TestAForgottenSubscriptionIsGivenUp(t *testing.T) {
 		_, err := r.client.RequestWithContext(ctx, "raftbus.kv.get.app.k", nil)
 		return errors.Is(err, nats.ErrNoResponders)
 	}, 5*time.Second, 10*time.Millisecond)
+}
+
+// Who listens anew gives up first what NATS's client had subscribed anew: each request would be handled twice until it is gone (L2, C4).
+func TestWhoResumesListensOnce(t *testing.T) {
+	said := &wordsDialer{}
+	r := newReturning(t, func(o *Options) {
+		conn, err := nats.Connect(o.Conn.ConnectedUrl(), nats.SkipSubjectValidation(), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1), nats.SetCustomDialer(said))
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		o.Conn, o.lookEvery = conn, time.Hour
+	})
+	goOn := r.stuck()
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, r.service.Drain(short), context.DeadlineExceeded)
+	r.stopNATS()
+	r.startNATS()
+	r.service.Resume()
+	r.awaitListening(true)
+	goOn()
+	r.ask("kv.put.app.k", "v")
+	require.Equal(t, 1, mostOpen(said.text(), "raftbus.kv.>"))
+}
+
+// mostOpen is how many subscriptions to a subject a connection, or those that came in its place, had at a time.
+func mostOpen(said, subject string) (most int) {
+	open := map[string]bool{}
+	for _, line := range strings.Split(said, "\r\n") {
+		switch word := strings.Fields(line); {
+		case len(word) > 0 && word[0] == "CONNECT":
+			clear(open)
+		case len(word) == 3 && word[0] == "SUB" && word[1] == subject:
+			open[word[2]] = true
+		case len(word) == 2 && word[0] == "UNSUB":
+			delete(open, word[1])
+		}
+		most = max(most, len(open))
+	}
+	return most
+}
+
+// distant has a rig's service reach NATS by a wire that takes its time.
+func distant(t *testing.T, o *Options) {
+	at, err := url.Parse(o.Conn.ConnectedUrl())
+	require.NoError(t, err)
+	conn, err := nats.Connect("nats://"+startWire(t, at.Host, 10*time.Millisecond), nats.SkipSubjectValidation())
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	o.Conn = conn
+}
+
+// L2: when a planned stop is over NATS has the answers, and not only the connection, which may end with the node.
+func TestADrainEndsWhenTheAnswersHaveArrived(t *testing.T) {
+	r := newLeader(t, func(o *Options) { distant(t, o) })
+	r.node.set(func(n *solo) { n.hold = true })
+	put := r.sendHeld("kv.put.app.k", "v")
+	drained := make(chan error, 1)
+	go func() { drained <- r.service.Drain(t.Context()) }()
+	require.Eventually(t, func() bool { return !r.service.Listens() && len(r.service.letGo()) == 0 }, 5*time.Second, time.Millisecond)
+	r.node.release() // it has nothing else to wait for
+	require.NoError(t, <-drained)
+	require.NoError(t, r.client.Flush())
+	pending, _, err := put.Pending()
+	require.NoError(t, err)
+	require.Equal(t, 1, pending)
+}
+
+// L2: who was held in a hush is answered when NATS knows that nobody listens any more: the next request of a client that was answered before
+// would be swallowed.
+func TestNobodyIsAnsweredBeforeNATSKnowsThatALeaderLeaves(t *testing.T) {
+	lane := &knownLane{interest: make(chan int, 1)}
+	r := newRig(t, func(o *Options) {
+		distant(t, o)
+		lane.directLane, o.Lane, o.Node = directLane{o.Conn}, lane, prompted{o.Node.(*solo)}
+	}, func(o *server.Options) {
+		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: -1, NoAdvertise: true}
+	})
+	lane.bus = r.bus
+	r.lead()
+	r.ask("bucket.add.app", "")
+	require.Positive(t, <-lane.interest)
+	r.settled()
+	r.service.hush.begin()
+	r.send("kv.put.app.k", "v")
+	require.Eventually(t, func() bool {
+		r.service.hush.mu.Lock()
+		defer r.service.hush.mu.Unlock()
+		return len(r.service.hush.held) == 1
+	}, 5*time.Second, time.Millisecond)
+	require.NoError(t, r.service.Drain(t.Context()))
+	require.Zero(t, <-lane.interest)
+}
+
+// knownLane is a lane that sees what NATS knows of who listens when an answer is given to it.
+type knownLane struct {
+	directLane
+	bus      *server.Server
+	interest chan int
+}
+
+func (l *knownLane) PublishMsg(subject, reply string, header, data []byte) error {
+	l.interest <- l.bus.GlobalAccount().Interest("raftbus.kv.put.app.k")
+	return l.directLane.PublishMsg(subject, reply, header, data)
 }
 
 // A Drain that nobody bounds ends all the same, when what it waits for does not.

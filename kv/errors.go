@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/raftbus/raftbus/kv/store"
 )
@@ -36,7 +37,7 @@ var (
 	Busy            = ErrorKind{30012, 503, "busy", refused, "As many requests wait as may wait, of the leader, the account or this one client: the description says which. Try again after a pause."}
 	Full            = ErrorKind{30013, 507, "full", refused, "The leader's disk has no room for more writes, or so many others have none that no majority has: the description says whose. Reads go on."}
 	OutcomeUnknown  = ErrorKind{30014, 504, "outcome unknown", unknown, "The write was not committed in time. It may yet be done, or never: read, or write with an expected revision."}
-	Unavailable     = ErrorKind{30015, 503, "unavailable", refused, "The read could not be confirmed by a majority in time. A read changes nothing: try again."}
+	Unavailable     = ErrorKind{30015, 503, "unavailable", refused, "The read could not be confirmed by a majority in time, or the leader is about to hand over. Nothing was changed: try again."}
 	TTLDisabled     = ErrorKind{30018, 400, "ttl disabled", refused, "The bucket does not let writes have a time to live of their own: set allow_ttl with bucket.update."}
 	Compacted       = ErrorKind{30020, 410, "compacted", refused, "The entry of that revision is not kept any more, so events may be missing: read what there is, and watch from now on."}
 	NoWatches       = ErrorKind{30021, 503, "no watches", refused, "No node has a leaf connection, over which watchers are served. Give the NATS server a leafnodes port, and name it with --leaf if it is not 7422."}
@@ -66,9 +67,16 @@ type failure struct {
 	Current     uint64 `json:"current_revision,omitempty"`
 }
 
+// descriptionMax bounds what an error quotes of a request: the answer has it twice, and is not to be larger than the bus carries.
+const descriptionMax = 4 << 10
+
 // says makes an error of the kind, with what is particular to this one.
 func (k ErrorKind) says(format string, args ...any) *failure {
-	return &failure{Code: k.Code, ErrCode: k.ErrCode, Description: k.Name + ": " + fmt.Sprintf(format, args...)}
+	text := k.Name + ": " + fmt.Sprintf(format, args...)
+	if len(text) > descriptionMax {
+		text = strings.ToValidUTF8(text[:descriptionMax], "") + "..."
+	}
+	return &failure{Code: k.Code, ErrCode: k.ErrCode, Description: text}
 }
 
 // refusal puts the store's refusal of a write in a client's words.

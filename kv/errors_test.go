@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -33,10 +34,13 @@ func TestPublishedTableIsTheCodes(t *testing.T) {
 func TestEveryRefusalOfTheStoreHasItsError(t *testing.T) {
 	for code, want := range map[store.Code]ErrorKind{
 		store.BucketExists: BucketExists, store.NoBucket: NoBucket, store.KeyExists: KeyExists, store.KeyNotFound: KeyNotFound,
-		store.WrongRevision: WrongRevision, store.ValueTooLarge: TooLarge, store.BucketFull: BucketFull,
+		store.WrongRevision: WrongRevision, store.ValueTooLarge: TooLarge, store.MessageTooLarge: TooLarge, store.BucketFull: BucketFull,
+		store.TTLDisabled: TTLDisabled, store.SettingsChanged: SettingsChanged, store.Importing: Importing, store.ReadOnly: ReadOnly,
+		store.NotOpen: NotOpen, store.NotImporting: NotImporting, store.WrongLastSequence: WrongRevision,
+		store.TooManyConsumers: TooManyWatches, store.NoConsumer: NoWatch,
 	} {
 		f := refusal(store.Result{Code: code, Current: 7}, "b", "k")
-		require.Equal(t, want.ErrCode, f.ErrCode)
+		require.Equal(t, want.ErrCode, f.ErrCode, "%v", code)
 		require.Equal(t, want.Code, f.Code)
 		require.EqualValues(t, 7, f.Current)
 	}
@@ -50,4 +54,14 @@ func TestHeaderTextIsOneLine(t *testing.T) {
 func TestHeaderOfALaneIsOfOneLineEach(t *testing.T) {
 	require.Equal(t, "NATS/1.0\r\nA: b\r\nB: c  D: e\r\n\r\n", string(headerBytes(nats.Header{"B": {"c\r\nD: e"}, "A": {"b"}})))
 	require.Nil(t, headerBytes(nats.Header{}))
+}
+
+// L9: what an error quotes may be as large as a request can be, and the error is to arrive all the same.
+func TestAnErrorQuotesAPartOnly(t *testing.T) {
+	r := newLeader(t, nil)
+	long := strings.Repeat("\u00e9", 300_000)
+	answer := r.ask("kv.put.app.k", "v", headerTTL, long)
+	requireError(t, BadRequest, answer)
+	require.Less(t, len(answer.Data), 2*descriptionMax)
+	require.True(t, utf8.Valid(answer.Data))
 }

@@ -1,5 +1,8 @@
 package kv
 
+// Expiry. The leader proposes what is over by the cluster's clock; when it is applied, the log's time decides, so that no node's own
+// clock ends anything early (design section 6). Of the services of a node the first account's does it, for all.
+
 import (
 	"time"
 
@@ -8,15 +11,13 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// Expiry. The leader proposes what is over by the cluster's clock; when it is applied, the log's time decides, so that no node's own
-// clock ends anything early (design section 6). Of the services of a node the first account's does it, for all.
-
 const (
 	// expiryPeriod is how late an expiry may be noticed.
 	expiryPeriod = 50 * time.Millisecond
 	// expiryMax bounds one command. The next is proposed when it was applied: what expires by the million leaves room for writes.
 	expiryMax = 512
-	// expiryWaitMax is how long a proposal may be under way before another is made: a deposed leader hears nothing of its own.
+	// expiryWaitMax is how long a proposal may be under way before another is made. A leader that was deposed, and hears nothing of its own,
+	// does not wait so long.
 	expiryWaitMax = 5 * time.Second
 )
 
@@ -71,6 +72,7 @@ func (s *Service) proposeExpiry(items []command.ExpireItem) bool {
 		outcome, ok := result.(store.Result)
 		return ok && outcome.Count > 0
 	case <-timeout.C:
+	case <-s.elected: // it was deposed, even if it leads again by now
 	case <-s.stop:
 	}
 	return false

@@ -1,5 +1,7 @@
 package kv
 
+// What the service counts of its requests: two atomic additions and a look at the clock for each answer. Nothing is decided by it.
+
 import (
 	"maps"
 	"slices"
@@ -9,8 +11,6 @@ import (
 
 	"github.com/raftbus/raftbus/raft/measure"
 )
-
-// What the service counts of its requests: two atomic additions and a look at the clock for each answer. Nothing is decided by it.
 
 // doorKind is one of the ways in that a client can take.
 type doorKind uint8
@@ -87,7 +87,7 @@ type DoorFigures struct {
 // Figures returns what was counted. It holds up nobody.
 func (s *Service) Figures() Figures {
 	f := Figures{
-		Unanswered: s.figures.unanswered.Load(), Unrepublished: s.republishDrops.Load() + s.republishRefused.Load(),
+		Unanswered: s.figures.unanswered.Load(), Unrepublished: s.republishing.drops.Load() + s.republishing.refused.Load(),
 		InFlightMax: s.inflight.countMax, BytesMax: s.inflight.bytesMax, Reads: s.reads.waiting(), ReadsMax: s.reads.max,
 	}
 	s.inflight.mu.Lock()

@@ -57,3 +57,22 @@ func TestFiguresOfWhatIsNotDone(t *testing.T) {
 	r.await(func(f Figures) bool { return f.Unanswered == 1 })
 	require.Equal(t, map[ErrorKind]uint64{Busy: 1}, r.service.Figures().Doors[0].Errors)
 }
+
+// Who hears 'busy' in JetStream's terms has heard 'busy', and several services' figures are one sum.
+func TestFiguresCountTheBusyOfJetStream(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	r.bucketJS("app")
+	r.node.set(func(n *solo) { n.refusal = node.ErrBusy })
+	requireJSError(t, 10008, r.js("$KV.app.color", "red"))
+	f := r.service.Figures()
+	require.Equal(t, map[ErrorKind]uint64{Busy: 1}, f.Doors[2].Errors)
+	require.Equal(t, "jetstream", f.Doors[2].Door)
+	f.Unanswered, f.Unrepublished = 3, 5
+	both := f.And(f)
+	requests, busy := f.Told()
+	allRequests, allBusy := both.Told()
+	require.Equal(t, []uint64{2 * requests, 2, 6, 10}, []uint64{allRequests, allBusy, both.Unanswered, both.Unrepublished})
+	require.EqualValues(t, 1, busy)
+	require.Equal(t, map[ErrorKind]uint64{Busy: 1}, f.Doors[2].Errors, "it is not changed")
+}

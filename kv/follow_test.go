@@ -1,22 +1,26 @@
 package kv
 
+// Whose answers wait until the subscriptions have followed what became of the buckets.
+
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-)
 
-// Whose answers wait until the subscriptions have followed what became of the buckets.
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
 
 // prompted is a node that a lane can prompt; what is proposed is done at once all the same.
 type prompted struct{ *solo }
 
-func (prompted) Gather()        {}
-func (prompted) Prompt(bool)    {}
-func (prompted) Settled(func()) {}
+func (prompted) Gather()               {}
+func (prompted) Prompt(bool)           {}
+func (p prompted) Settled(told func()) { p.settled = told }
 
 // directLane is a connection as a lane that takes all answers at once.
 type directLane struct{ *nats.Conn }
@@ -40,6 +44,27 @@ func TestABucketThatGoesWhileTheyAreListedIsGone(t *testing.T) {
 	b.add([]bucketChange{{name: "app", is: true}, {name: "other", is: true}})
 	require.False(t, b.has("app"))
 	require.True(t, b.has("other"))
+}
+
+// L9: a node that was elected finds all buckets, however many there are; but one that is being imported is still another's.
+func TestALeaderListensToAllBucketsThatThereAre(t *testing.T) {
+	r := newRig(t, nil)
+	var made []rpc.Entry
+	for i := range 2*bucketsPage + 1 {
+		add := command.Command{AddBucket: &command.AddBucket{Name: fmt.Sprintf("b%04d", i), Importing: i == bucketsPage}}
+		made = append(made, rpc.Entry{Index: rpc.Index(i + 1), Term: 1, Kind: rpc.EntryCommand, Time: 1, Data: add.Encode()})
+	}
+	_, err := r.store.Apply(made)
+	require.NoError(t, err)
+	r.lead()
+	last := fmt.Sprintf("b%04d", 2*bucketsPage)
+	require.Eventually(t, func() bool { return r.hears(last) }, 5*time.Second, time.Millisecond)
+	for i := range made {
+		name := fmt.Sprintf("b%04d", i)
+		require.Equal(t, i != bucketsPage, r.hears(name), name)
+	}
+	require.NoError(t, r.service.conn.Flush())
+	require.Contains(t, string(r.js("$KV."+last+".k", "v").Data), `"seq":1`)
 }
 
 // A node that was elected subscribes to each bucket's own subject, of which there may be ten thousands. No write waits for that. Whoever
@@ -68,5 +93,53 @@ func TestOnlyWhoMakesABucketWaitsForSubscriptions(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, r.hears("more"), "heard that it is there before anybody listens to it")
 		})
+	}
+}
+
+// Who hears that a bucket is gone finds no responders, though the keeper has unsubscribed before and NATS may not know it yet.
+func TestNATSKnowsOfABucketThatIsGoneBeforeItsClientDoes(t *testing.T) {
+	r := newLeader(t, nil)
+	require.NotContains(t, string(r.ask("bucket.add.left", "").Data), `"error"`)
+	for name, leave := range map[string]func(){
+		"the keeper":         func() { r.service.buckets.change(bucketChange{name: "left"}); r.service.follow() },
+		"who stops":          r.service.stopListening,
+		"who leads no more":  func() { r.service.listenMu.Lock(); r.service.unsubscribe(); r.service.listenMu.Unlock() },
+		"nobody, until then": func() { r.service.buckets.change(bucketChange{name: "left"}) },
+	} {
+		told := r.service.toldLeft.Load()
+		leave()
+		r.service.followed("left")
+		require.Greater(t, r.service.toldLeft.Load(), told, name)
+		require.True(t, r.knowsWhatIsLeft(), name)
+		require.False(t, r.hears("left"), name)
+		r.service.buckets.change(bucketChange{name: "left", is: true})
+		r.service.Resume()
+		require.Eventually(t, func() bool { return r.hears("left") }, 5*time.Second, time.Millisecond, name)
+	}
+	r.service.buckets.change(bucketChange{name: "left"})
+	r.service.follow()
+	require.False(t, r.knowsWhatIsLeft())
+	require.NotContains(t, string(r.ask("bucket.rm.left", "").Data), `"error"`)
+	require.True(t, r.knowsWhatIsLeft())
+}
+
+func (r *rig) knowsWhatIsLeft() bool {
+	r.service.listenMu.Lock()
+	defer r.service.listenMu.Unlock()
+	return r.service.left == r.service.toldLeft.Load()
+}
+
+// Who only asks for a bucket that another has just made, or removed, finds at its own subject what they were told.
+func TestNATSKnowsOfABucketBeforeWhoAsksForIt(t *testing.T) {
+	r := newLeader(t, nil)
+	require.NotContains(t, string(r.ask("bucket.add.asked", "").Data), `"error"`)
+	for _, request := range []string{"", `{"subjects_filter":">"}`} {
+		r.service.buckets.change(bucketChange{name: "asked"}) // and the keeper has not come to it
+		require.NotContains(t, string(r.js("$JS.raftbus.API.STREAM.INFO.KV_asked", request).Data), `"error"`)
+		require.False(t, r.hears("asked"))
+		require.True(t, r.knowsWhatIsLeft())
+		r.service.buckets.change(bucketChange{name: "asked", is: true})
+		require.NotContains(t, string(r.js("$JS.raftbus.API.STREAM.INFO.KV_asked", request).Data), `"error"`)
+		require.True(t, r.hears("asked"))
 	}
 }

@@ -1,5 +1,14 @@
 package kv
 
+// A planned move leaves a moment in which nobody listens: NATS says so to clients, and they ask again (L2). Not if a subscription of a former
+// leader is still with NATS: of a connection that broke without NATS having noticed, which takes it ten seconds and more, of a node that
+// was paused, or of one whose word to unsubscribe is stuck in a slow wire. In that moment it swallows what clients ask. While somebody
+// leads it does no harm, since who leads has each request too. So a leader listens until nobody else does.
+//
+// To see that, who listens subscribes to a subject of its own as well, first of all, and gives it up last: whoever may be brought
+// requests has it. Nobody answers there; what counts is whether NATS says that nobody is there. Each time that a node begins to listen it takes
+// the next of a few such subjects, so that it finds its own earlier connections too.
+
 import (
 	"context"
 	"errors"
@@ -9,15 +18,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 )
-
-// A planned move leaves a moment in which nobody listens: NATS says so to clients, and they ask again (L2). Not if a subscription of a former
-// leader is still with NATS: of a connection that broke without NATS having noticed, which takes it ten seconds and more, of a node that
-// was paused, or of one whose word to unsubscribe is stuck in a slow wire. In that moment it swallows what clients ask. While somebody
-// leads it does no harm, since who leads has each request too. So a leader listens until nobody else does.
-//
-// To see that, who listens subscribes to a subject of its own as well, first of all, and gives it up last: whoever may be brought
-// requests has it. Nobody answers there; what counts is whether NATS says that nobody is there. Each time that a node begins to listen it takes
-// the next of a few such subjects, so that it finds its own earlier connections too.
 
 // sessionsMax is how many of its own times of listening a node tells apart.
 const sessionsMax = 8

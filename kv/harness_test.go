@@ -32,6 +32,7 @@ type solo struct {
 	hold      bool  // keep what comes, until release
 	held      []func()
 	heldMax   chan struct{} // gets one for each thing held
+	settled   func()        // what a lane is told after each entry; nil: there is none
 	behind    atomic.Int64  // the clock, what the log's entries get aside
 }
 
@@ -83,6 +84,9 @@ func (n *solo) Propose(data []byte, done func(any, rpc.EntryID)) error {
 			panic(err)
 		}
 		done(results[0], entry.ID())
+		if n.settled != nil {
+			n.settled()
+		}
 	})
 	return nil
 }
@@ -121,6 +125,17 @@ func (n *solo) release() {
 		step()
 	}
 	n.held, n.hold = nil, false
+}
+
+// step carries out what was held, and holds what comes of it.
+func (n *solo) step() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	held := n.held
+	n.held = nil
+	for _, step := range held {
+		step()
+	}
 }
 
 // rig is a service on a NATS server, with one client.

@@ -1,5 +1,12 @@
 package kv
 
+// A hush: a leader that is about to stop listening takes nothing for a moment, so that no client that asks again loses a request
+// (L2). A NATS server drops what another server forwards to a subscription that is gone, and tells nobody: a request that is between
+// two servers when the leader unsubscribes would get no answer, not even 'no responders'. In a hush, clients that wait for an answer
+// before they ask again soon have nothing on the way. They are answered after the leader has unsubscribed, over the same
+// connections, so that a client's server hears that nobody listens before the client is answered. A client that does not
+// wait for answers, on another server than the leader, may still lose what is on its way in that moment.
+
 import (
 	"sync"
 	"time"
@@ -8,13 +15,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/jetstream"
 )
-
-// A hush: a leader that is about to stop listening takes nothing for a moment, so that no client that asks again loses a request
-// (L2). A NATS server drops what another server forwards to a subscription that is gone, and tells nobody: a request that is between
-// two servers when the leader unsubscribes would get no answer, not even 'no responders'. In a hush, clients that wait for an answer
-// before they ask again soon have nothing on the way. They are answered after the leader has unsubscribed, over the same
-// connections, so that a client's server hears that nobody listens before the client is answered. A client that does not
-// wait for answers, on another server than the leader, may still lose what is on its way in that moment.
 
 // A hush lasts longer than a client takes to get an answer and to send its next request over two servers. It adds to the time without
 // service of a planned move, which is to stay under 50 ms, unless the way between nodes, which may be over as many servers, shows that

@@ -1,5 +1,9 @@
 package kv
 
+// Imports, for `raftbus import`: a bucket is begun with the configuration of the stream that it comes from, given entries in order of
+// sequence, compared with what was given, and ended. Until then nobody else writes to it, and no put to the bare subject of its name is
+// listened to: the JetStream that it comes from may still be at work in the same account.
+
 import (
 	"encoding/hex"
 
@@ -9,10 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// Imports, for `raftbus import`: a bucket is begun with the configuration of the stream that it comes from, given entries in order of
-// sequence, compared with what was given, and ended. Until then nobody else writes to it, and no put to the bare subject of its name is
-// listened to: the JetStream that it comes from may still be at work in the same account.
 
 // Bounds of one request.
 const (
@@ -30,7 +30,7 @@ type importReply struct {
 
 func importPlan(c *call, order command.Command) plan {
 	done := func(r store.Result) any { return importReply{c.bucket, r.Sequence, r.Revision, r.Again} }
-	return plan{command: order.Encode(), done: done, bucket: order.OfABucket()}
+	return plan{command: order.Encode(), done: done, bucket: order.OfBucket()}
 }
 
 func (s *Service) importBegin(c *call) (plan, *failure) {
@@ -136,7 +136,7 @@ func (s *Service) importSums(c *call) (plan, *failure) {
 	}
 	return plan{read: func() (any, *failure, *plan) {
 		limit := min(page.Limit, max(1, (int(s.maxPayload())-2*replyMarginBytes)/sumBytesMax))
-		found, err := s.store.Scan(c.bucket, page.After+1, subject.Filter{}, limit, int(s.maxPayload()))
+		found, err := s.store.Scan(c.bucket, page.from(), subject.Filter{}, limit, int(s.maxPayload()))
 		if err != nil {
 			return nil, readFailure(err, c), nil
 		}

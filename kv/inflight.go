@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"context"
 	"hash/maphash"
 	"strings"
 	"sync"
@@ -24,9 +25,10 @@ type inflight struct {
 
 	mu          sync.Mutex
 	count       int
+	lasting     int // of count
 	bytes       int
 	first, last *request
-	empty       chan struct{} // closed when count falls to zero; nil unless somebody waits
+	ended       chan struct{} // closed when the next request is freed or lasts; nil unless somebody waits
 }
 
 // clientsMax is how many clients are told apart.
@@ -179,23 +181,55 @@ func (f *inflight) free(r *request) {
 	c := &f.clients[r.client]
 	c.count--
 	c.bytes -= r.weight
-	if f.count == 0 && f.empty != nil {
-		close(f.empty)
-		f.empty = nil
+	if r.lasts {
+		f.lasting--
+	}
+	f.tell()
+}
+
+// outlive notes that a request may be answered also by a node that does not lead any more.
+func (f *inflight) outlive(r *request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.waits && !r.lasts { // else it was overdue, and may be freed already
+		r.lasts = true
+		f.lasting++
+		f.tell()
 	}
 }
 
-// drained returns a channel that is closed when no request is being carried out.
-func (f *inflight) drained() <-chan struct{} {
+// tell has who waits look again. f.mu is held.
+func (f *inflight) tell() {
+	if f.ended != nil {
+		close(f.ended)
+		f.ended = nil
+	}
+}
+
+// drain waits until no request is being carried out, or none but those that last.
+func (f *inflight) drain(ctx context.Context, all bool) error {
+	for {
+		wait := f.remains(all)
+		if wait == nil {
+			return nil
+		}
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// remains is the event after which to look again; nil: nothing is left to wait for.
+func (f *inflight) remains(all bool) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.empty == nil {
-		f.empty = make(chan struct{})
+	if f.count == 0 || !all && f.count == f.lasting {
+		return nil
 	}
-	wait := f.empty
-	if f.count == 0 {
-		close(f.empty)
-		f.empty = nil
+	if f.ended == nil {
+		f.ended = make(chan struct{})
 	}
-	return wait
+	return f.ended
 }

@@ -50,6 +50,18 @@ func TestOneClientMayHaveAPartOfTheRequestsInFlight(t *testing.T) {
 	r.expectError(KeyNotFound, "kv.get.app.b", "")
 }
 
+// One request of each client is taken, however small its part is.
+func TestAClientsPartIsOneRequestAtLeast(t *testing.T) {
+	f := newInflight(3, 1<<20, 25)
+	one := func() *request { return &request{msg: &nats.Msg{Reply: "_INBOX.a.1"}, weight: 100} }
+	first := one()
+	require.Equal(t, fits, f.add(first))
+	require.Equal(t, tooManyOfClient, f.add(one()))
+	require.True(t, f.claim(first))
+	f.free(first)
+	require.Equal(t, fits, f.add(one()))
+}
+
 // Each request of a burst is answered: what is beyond the bounds hears 'busy', which it may be sure of. Who goes on asking hears nothing beyond a rate.
 func TestABurstIsRefusedOneByOne(t *testing.T) {
 	r := newLeader(t, func(o *Options) { o.RequestsMax, o.ClientPercent, o.lookEvery = 16, 100, time.Hour })

@@ -1,5 +1,8 @@
 package kv
 
+// The JetStream door: package jetstream says what a message asks for and what is answered; the service has it done as it does for
+// the native subjects.
+
 import (
 	"time"
 
@@ -11,13 +14,10 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// The JetStream door: package jetstream says what a message asks for and what is answered; the service has it done as it does for
-// the native subjects.
-
 // jetStream takes a message whose subject, without the prefix of the API, is given, in the words of a protocol. At a bucket's bare subject
 // it says nothing of buckets that are not there: others may have them.
-func (s *Service) jetStream(protocol *jetstream.Protocol, msg *nats.Msg, subject string, bare bool) {
-	r := s.newRequest(msg)
+func (s *Service) jetStream(protocol *jetstream.Protocol, msg *nats.Msg, epoch uint64, subject string, bare bool) {
+	r := s.newRequest(msg, epoch)
 	r.door = doorJetStream
 	plan := protocol.Plan(jetstream.Request{
 		Subject: subject, Header: msg.Header, Broken: s.hasBrokenHeader(msg), Data: msg.Data,
@@ -52,8 +52,7 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 		return s.logging(r, p.Write), nil
 	case (p.Ask != nil || p.Pull != nil) && r.msg.Reply == "": // nobody waits to hear
 		return work{}, nil
-	case p.Ask != nil:
-		s.hosts.Ask(p.Ask.Consumer, p.Ask.Made, r.msg.Reply)
+	case p.Ask != nil && s.hosts.Ask(p.Ask.Consumer, p.Ask.Made, r.msg.Reply):
 		return work{}, nil
 	case p.Pull != nil && s.hosts.Pull(p.Pull.Consumer, p.Pull.Request):
 		return work{}, nil
@@ -61,9 +60,9 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 	return work{}, s.replies(r, p.Replies...)
 }
 
-// searching is a search that ends early, and is told to nobody, when its client has been told that it is overdue, when another may lead, and
-// when the service stops: a reader is not to be kept for longer than somebody waits (Q12). Once it was not wanted it stays so, even if this node
-// leads again meanwhile: what it then found is not all.
+// searching is a search that ends early, and is told to nobody, when its client has been told that it is overdue, when it is for a write and another
+// may lead, and when the service stops: a reader is not to be kept for longer than somebody waits (Q12). Once it was not wanted it stays so, even
+// if this node leads again meanwhile: what it then found is not all. One for a write ends when this node hurries to hand over, too.
 func (s *Service) searching(r *request, search func(*store.Store, func() bool) jetstream.Plan) func() ([]reply, *work) {
 	return func() ([]reply, *work) {
 		over := false
@@ -71,7 +70,11 @@ func (s *Service) searching(r *request, search func(*store.Store, func() bool) j
 			over = over || !s.wanted(r)
 			return !over
 		})
-		if over {
+		switch {
+		case over && r.work.writes && s.hurries.Load():
+			s.withdraw(r)
+			return nil, nil
+		case over:
 			s.drop(r)
 			return nil, nil
 		}
@@ -85,12 +88,15 @@ func (s *Service) wanted(r *request) bool {
 	case <-s.stop:
 		return false
 	default:
-		return isLeading(s.epoch.Load()) && s.inflight.waiting(r)
+		return s.inflight.waiting(r) && (!r.work.writes || isLeading(s.epoch.Load()) && !s.hurries.Load())
 	}
 }
 
 // onward is planned for what comes after work that was done.
 func (s *Service) onward(r *request, p jetstream.Plan) ([]reply, *work) {
+	if p.Tells != "" {
+		s.followed(p.Tells)
+	}
 	w, now := s.planned(r, p)
 	if w.none() {
 		return now, nil
@@ -103,7 +109,7 @@ func (s *Service) logging(r *request, write *jetstream.Write) work {
 	w := work{
 		command: write.Command.Encode(),
 		writes:  true,
-		bucket:  write.Command.OfABucket(),
+		bucket:  write.Command.OfBucket(),
 		apart:   write.Command.AddConsumer != nil, // its host may be told by NATS's client, which may wait for the server
 		done:    func(result store.Result) ([]reply, *work) { return s.onward(r, write.Done(s.store, result)) },
 	}
@@ -163,12 +169,15 @@ func silentOfNone(w work) work {
 	}
 	if look := w.look; look != nil {
 		silent.look = func() ([]reply, *work) {
-			_, next := look() // that there is none is all that it could answer
-			if next == nil {
+			replies, next := look()
+			switch {
+			case next != nil:
+				quiet := silentOfNone(*next)
+				return nil, &quiet
+			case len(replies) > 0 && replies[0].status != "": // that there is none is all that it says of a put
 				return nil, nil
 			}
-			quiet := silentOfNone(*next)
-			return nil, &quiet
+			return replies, nil
 		}
 	}
 	return silent
@@ -178,5 +187,5 @@ func silentOfNone(w work) work {
 type nobody struct{}
 
 func (nobody) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrNoHost }
-func (nobody) Ask(store.Consumer, bool, string)               {}
+func (nobody) Ask(store.Consumer, bool, string) bool          { return false }
 func (nobody) Pull(store.Consumer, watch.Pulled) bool         { return false }

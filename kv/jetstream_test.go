@@ -1,5 +1,7 @@
 package kv
 
+// The JetStream door: what the service adds to package jetstream.
+
 import (
 	"bufio"
 	"encoding/json"
@@ -18,8 +20,6 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The JetStream door: what the service adds to package jetstream.
 
 const api = "$JS.raftbus.API."
 
@@ -138,6 +138,11 @@ func TestBarePutsToBucketsThatAreGoneAreMetWithSilence(t *testing.T) {
 	_, err := prefixed.NextMsg(5 * time.Second)
 	require.ErrorIs(t, err, nats.ErrNoResponders, "how nats.go tells a 503")
 	r.silent(put)
+	inbox, err := r.client.SubscribeSync(r.client.NewRespInbox()) // nor is one answered that was on its way when the bucket was known to be gone
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	r.service.jetStream(r.service.protocol, &nats.Msg{Subject: "$KV.app.k", Reply: inbox.Subject, Data: []byte("v")}, r.service.epoch.Load(), "$KV.app.k", true)
+	r.silent(inbox)
 }
 
 func TestTheDefaultAPI(t *testing.T) {
@@ -204,18 +209,24 @@ func TestBusyAndFullAreToldInJetStreamsWords(t *testing.T) {
 	r.silent(r.sendJS("$KV.app.k", "v"))
 }
 
-// Headers that nats.go cannot read it leaves out: without them a put would mean something else.
+// Headers that nats.go cannot read it leaves out, and a lane hands over empty: without them a put would mean something else.
 func TestHeadersThatCannotBeReadAreRefused(t *testing.T) {
-	r := newRig(t, nil)
-	r.lead()
-	r.bucketJS("app")
-	for _, header := range []string{"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence 7\r\n\r\n", "NATS/9.9\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b", "x"} {
-		for _, subject := range []string{"$KV.app.k", api + "$KV.app.k", api + "STREAM.INFO.KV_app", "raftbus.kv.put.app.k"} {
-			answer := r.raw(fmt.Sprintf("HPUB %s inbox %d %d\r\n%sv\r\n", subject, len(header), len(header)+1, header))
-			require.Contains(t, answer, `"code":400`, "%s %q", subject, header)
-		}
+	for name, change := range map[string]func(*Options){"NATS's client": nil, "a lane": laned(t)} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, change)
+			r.lead()
+			r.bucketJS("app")
+			for _, header := range []string{"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence 7\r\n\r\n", "NATS/9.9\r\nA: b\r\n\r\n", "NATS/1.0\r\nA: b", "x"} {
+				for _, subject := range []string{"$KV.app.k", api + "$KV.app.k", api + "STREAM.INFO.KV_app", "raftbus.kv.put.app.k"} {
+					answer := r.raw(fmt.Sprintf("HPUB %s inbox %d %d\r\n%sv\r\n", subject, len(header), len(header)+1, header))
+					require.Contains(t, answer, `"code":400`, "%s %q", subject, header)
+				}
+			}
+			require.NotContains(t, string(r.js(api+"STREAM.INFO.KV_app", "").Data), `"num_subjects"`, "nothing was stored")
+			r.ask("kv.put.app.k", "v", "A", "b")
+			r.ask("kv.put.app.k", "v") // without any header
+		})
 	}
-	require.NotContains(t, string(r.js(api+"STREAM.INFO.KV_app", "").Data), `"num_subjects"`, "nothing was stored")
 }
 
 // raw says something in NATS's own words, and returns the answer's last line.
@@ -281,7 +292,15 @@ func TestALargeMessageThatDoesNotFitAsJSONIsToldSo(t *testing.T) {
 type asked chan string
 
 func (asked) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n1", 1, nil }
-func (a asked) Ask(_ store.Consumer, _ bool, answer string)  { a <- answer }
+
+// Ask keeps who asks, and has the host answer if it keeps anything.
+func (a asked) Ask(_ store.Consumer, _ bool, answer string) bool {
+	if a == nil {
+		return false
+	}
+	a <- answer
+	return true
+}
 
 // Pull keeps what is pulled, and takes but one message.
 func (a asked) Pull(_ store.Consumer, p watch.Pulled) bool { a <- p.Reply; return p.Batch == 1 }
@@ -303,6 +322,18 @@ func TestNobodyIsAskedForWhoDoesNotListen(t *testing.T) {
 		answer = <-hosts
 		require.NotEmpty(t, answer)
 	}
+}
+
+// L9: who asks for a consumer whose host cannot answer is told so. Who makes it is not: it may be there.
+func TestWhoAsksALostHostIsToldSo(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Hosts = asked(nil) })
+	r.lead()
+	r.bucketJS("app")
+	create, body := api+"CONSUMER.CREATE.KV_app.c", `{"stream_name":"KV_app","config":{"ack_policy":"none","deliver_subject":"d"}}`
+	r.sendJS(create, body)
+	r.settled()
+	requireJSError(t, 10008, r.js(api+"CONSUMER.INFO.KV_app.c", ""))
+	r.silent(r.sendJS(create, body))
 }
 
 // Who pulls is answered by the host, or told at once that it cannot.

@@ -1,5 +1,9 @@
 package kv
 
+// A lane takes requests in and answers out without a goroutine between (busclient.Conn has one). All requests that one read of the socket has
+// brought are proposed together, and all answers that one run of entries has are written together. Where there is none, each request comes
+// on a goroutine of nats.go's, and answers leave by the replier, since nats.go may wait for the socket.
+
 import (
 	"bytes"
 	"maps"
@@ -9,10 +13,6 @@ import (
 
 	"github.com/raftbus/raftbus/raft/node"
 )
-
-// A lane takes requests in and answers out without a goroutine between (busclient.Conn has one). All requests that one read of the socket has
-// brought are proposed together, and all answers that one run of entries has are written together. Where there is none, each request comes
-// on a goroutine of nats.go's, and answers leave by the replier, since nats.go may wait for the socket.
 
 // Lane is what a Service needs of one. Its methods may be called by several goroutines.
 type Lane interface {

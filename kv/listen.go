@@ -1,5 +1,8 @@
 package kv
 
+// Who listens: only the leader, on plain subscriptions, from its election until it steps down (design section 4). So 'no
+// responders' means that nobody leads, and a deposed node swallows nothing.
+
 import (
 	"fmt"
 	"strings"
@@ -9,9 +12,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/jetstream"
 )
-
-// Who listens: only the leader, on plain subscriptions, from its election until it steps down (design section 4). So 'no
-// responders' means that nobody leads, and a deposed node swallows nothing.
 
 // Bounds of what a subscription holds until it is handled, which is short work; beyond it nats.go drops and tells.
 const (
@@ -84,8 +84,11 @@ func (s *Service) listenIfLeading() bool {
 // door is a subject that the service listens to, and who takes what comes there.
 type door struct {
 	subject string
-	take    nats.MsgHandler
+	take    taker
 }
+
+// taker takes a message that came on a subscription of an epoch.
+type taker func(m *nats.Msg, epoch uint64)
 
 func (s *Service) doors() []door {
 	list := []door{
@@ -94,13 +97,13 @@ func (s *Service) doors() []door {
 		s.apiDoor(s.protocol, "$JS."+s.protocol.Domain+".API."),
 	}
 	if s.defaultAPI {
-		list = append(list, s.defaultDoor(), door{"$KV.>", func(m *nats.Msg) { s.jetStream(s.plain, m, m.Subject, false) }})
+		list = append(list, s.defaultDoor(), door{"$KV.>", func(m *nats.Msg, epoch uint64) { s.jetStream(s.plain, m, epoch, m.Subject, false) }})
 	}
 	return list
 }
 
 func (s *Service) apiDoor(protocol *jetstream.Protocol, prefix string) door {
-	return door{prefix + ">", func(m *nats.Msg) { s.jetStream(protocol, m, m.Subject[len(prefix):], false) }}
+	return door{prefix + ">", func(m *nats.Msg, epoch uint64) { s.jetStream(protocol, m, epoch, m.Subject[len(prefix):], false) }}
 }
 
 // defaultDoor is the API without a domain, of which its answers name none, as those of a NATS server without one. It has no puts, unlike that of a domain. An account that imports $JS.API.> and $KV.>
@@ -108,9 +111,9 @@ func (s *Service) apiDoor(protocol *jetstream.Protocol, prefix string) door {
 // said, since its answer would be taken for that of the put.
 func (s *Service) defaultDoor() door {
 	api := s.apiDoor(s.plain, "$JS.API.")
-	return door{api.subject, func(m *nats.Msg) {
+	return door{api.subject, func(m *nats.Msg, epoch uint64) {
 		if !strings.HasPrefix(m.Subject, "$JS.API.$KV.") {
-			api.take(m)
+			api.take(m, epoch)
 		}
 	}}
 }
@@ -131,8 +134,10 @@ func (s *Service) subscribe() error {
 	return nil
 }
 
-func (s *Service) subscribeTo(subject string, take nats.MsgHandler) (subscription, error) {
-	take = s.unlessOrder(s.unlessHushed(s.unlessLost(take)))
+// subscribeTo listens to a subject in the epoch of the other subscriptions. listenMu is held.
+func (s *Service) subscribeTo(subject string, taken taker) (subscription, error) {
+	epoch := s.listensFor
+	take := s.unlessOrder(s.unlessHushed(s.unlessLost(func(m *nats.Msg) { taken(m, epoch) })))
 	var sub *nats.Subscription
 	var err error
 	if s.lane != nil {
@@ -158,15 +163,21 @@ func (s *Service) unsubscribe() {
 			s.logger.Debug("unsubscribe", "error", err)
 		}
 	}
+	s.silenced()
+}
+
+// silenced forgets the subscriptions, which were ended. listenMu is held.
+func (s *Service) silenced() {
 	s.endSession()
 	s.subs, s.bare = nil, nil
+	s.left++
 }
 
 // expire answers the requests whose time is over. A write that was logged may yet be done, and of one that was not another node may have carried
-// out a copy, if it leads and this one has not heard of it. A node that was deposed has nothing to say of it.
+// out a copy, if it leads and this one has not heard of it. A node that was deposed has nothing to say of it, but of a search that it went on with.
 func (s *Service) expire(now time.Time) {
 	for _, r := range s.inflight.overdue(now) {
-		if !s.leadsSince(r) {
+		if !s.leadsSince(r) && !r.lasts {
 			s.forsake(r)
 			continue
 		}

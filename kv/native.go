@@ -1,5 +1,7 @@
 package kv
 
+// The native subjects: which operation a message asks for, and how its work is answered.
+
 import (
 	"strings"
 
@@ -8,8 +10,6 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// The native subjects: which operation a message asks for, and how its work is answered.
 
 // call is a message on a native subject.
 type call struct {
@@ -28,7 +28,7 @@ type plan struct {
 	writes  bool                          // the read may go on with a command
 	silent  bool                          // somebody else answers when it is done
 	made    string                        // as in work
-	bucket  bool                          // as in work
+	bucket  string                        // as in work
 }
 
 // operation is a row of the table of operations: how a message becomes a plan.
@@ -64,8 +64,8 @@ var operations = map[string]operation{
 }
 
 // native takes a message on a native subject. A failure is one that every node would answer.
-func (s *Service) native(msg *nats.Msg) {
-	r := s.newRequest(msg)
+func (s *Service) native(msg *nats.Msg, epoch uint64) {
+	r := s.newRequest(msg, epoch)
 	c := &call{msg: msg, kind: "unknown"}
 	r.fail = func(f *failure) []reply { return s.message(nil, c, f) }
 	p, f := s.parse(c)

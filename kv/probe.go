@@ -1,5 +1,7 @@
 package kv
 
+// Whether another JetStream answers the same clients: asked before a bucket is made, and before the service takes the place of one.
+
 import (
 	"context"
 	"encoding/json"
@@ -13,8 +15,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/jetstream"
 )
-
-// Whether another JetStream answers the same clients: asked before a bucket is made, and before the service takes the place of one.
 
 const (
 	// probesMax bounds the buckets that wait to be made.
@@ -33,9 +33,13 @@ func (s *Service) prober() {
 		case <-s.stop:
 			return
 		case p := <-s.probes:
-			if s.taken(p.work.made) {
+			switch {
+			case s.hurries.Load():
+				s.withdrawUnconfirmed(p.request)
+			case !s.inflight.waiting(p.request): // a JetStream that is slow to answer is not to be asked for who was told that it is overdue
+			case s.taken(p.work.made):
 				s.giveUp(p.request, StreamTaken.says("another JetStream of an account that is served has the stream KV_%s: choose another name, or remove it there", p.work.made))
-			} else {
+			default:
 				s.propose(p.request, p.work)
 			}
 		}

@@ -1,12 +1,12 @@
 package kv
 
+// How answers are sent.
+
 import (
 	"fmt"
 
 	"github.com/nats-io/nats.go"
 )
-
-// How answers are sent.
 
 func (a reply) size() int {
 	if a.block != nil {

@@ -1,15 +1,16 @@
 package kv
 
-import (
-	"sync"
-	"time"
-)
-
 // Reads that were confirmed come together, as many as one round has confirmed, and are done together: one reader is woken for them, and sends
 // their answers in one piece. Others help where there are more than one had better do, where a read took long, and where one may take long.
 //
 // Nobody has all readers (Q12): whoever may ask for a search can have a bucket read whole, again and again. So searches get some of the readers,
-// and all that may take long together not the last one, which is there for quick reads.
+// and all that may take long together not the last one, which is there for quick reads. Of clients that search at once each has its turn.
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
 
 const (
 	readersCount = 4
@@ -53,6 +54,8 @@ type readQueue struct {
 	lines   [paces]line
 	readers int        // that are called or at work
 	at      [paces]int // of them, at a read of the pace; those at quick ones are not counted
+
+	searching [clientsMax]uint8 // readers at a search of the client
 }
 
 // line holds reads of one pace, the oldest first.
@@ -81,6 +84,32 @@ func (l *line) take() (t todo) {
 	t, l.list[l.taken] = l.list[l.taken].todo, inLine{}
 	l.taken++
 	return t
+}
+
+// withdraw takes out the searches for writes that wait.
+func (q *readQueue) withdraw() (requests []*request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	l := &q.lines[search]
+	kept := slices.DeleteFunc(l.list[l.taken:], func(t inLine) bool {
+		if t.work.writes {
+			requests = append(requests, t.request)
+		}
+		return t.work.writes
+	})
+	l.list = l.list[:l.taken+len(kept)]
+	return requests
+}
+
+// first moves the first that is wanted to the front, if there is one.
+func (l *line) first(wanted func(*todo) bool) {
+	for i := l.taken; i < len(l.list); i++ {
+		if t := l.list[i]; wanted(&t.todo) {
+			copy(l.list[l.taken+1:i+1], l.list[l.taken:i])
+			l.list[l.taken] = t
+			return
+		}
+	}
 }
 
 func newReadQueue(max int) *readQueue {
@@ -149,10 +178,11 @@ func (q *readQueue) take(help bool) (t todo, any bool) {
 	if l == nil {
 		return todo{}, false
 	}
-	t = l.take()
-	if !t.work.quick {
-		q.at[t.work.pace()]++
+	if l == &q.lines[search] {
+		l.first(func(t *todo) bool { return q.searching[t.request.client] == 0 })
 	}
+	t = l.take()
+	q.count(&t, 1)
 	if (help || !t.work.quick) && q.ready() > 0 {
 		q.call()
 	}
@@ -166,7 +196,19 @@ func (q *readQueue) done(t *todo) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.at[t.work.pace()]--
+	q.count(t, -1)
+}
+
+// count counts a reader in, or out, that is at a read. q.mu is held.
+func (q *readQueue) count(t *todo, change int) {
+	switch p := t.work.pace(); p {
+	case quick:
+	case search:
+		q.searching[t.request.client] += uint8(change)
+		fallthrough
+	default:
+		q.at[p] += change
+	}
 }
 
 // leave has a reader be at work no more, unless something waits for it.
@@ -232,5 +274,9 @@ func (s *Service) read(a todo) {
 		defer s.lane.Cork()
 	}
 	replies, next := a.work.look()
+	if a.work.writes && next == nil && !s.leadsSince(a.request) { // another may have done it since (K25)
+		s.drop(a.request)
+		return
+	}
 	s.finish(a.request, replies, next)
 }

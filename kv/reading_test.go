@@ -94,7 +94,7 @@ func TestNoReadIsForgotten(t *testing.T) {
 	for range 4 {
 		readers.Go(func() {
 			for i := range count / 4 {
-				if !q.put(todo{work: work{quick: i%4 > 1, search: i%4 == 1}}) {
+				if !q.put(todo{request: &request{client: uint16(i % 3)}, work: work{quick: i%4 > 1, search: i%4 == 1}}) {
 					panic("full")
 				}
 			}
@@ -133,7 +133,7 @@ func TestSearchesDoNotHaveAllReaders(t *testing.T) {
 	q := newReadQueue(100)
 	searches := func(n int) (taken []todo) {
 		for range n {
-			require.True(t, q.put(todo{work: work{search: true}}))
+			require.True(t, q.put(todo{request: &request{}, work: work{search: true}}))
 			if a, any := q.take(false); any {
 				taken = append(taken, a)
 			}
@@ -170,9 +170,34 @@ func TestSearchesDoNotHaveAllReaders(t *testing.T) {
 func TestSearchesThatWaitLeaveRoomForReads(t *testing.T) {
 	q := newReadQueue(2)
 	for range 2 {
-		require.True(t, q.put(todo{work: work{search: true}}))
+		require.True(t, q.put(todo{request: &request{}, work: work{search: true}}))
 	}
-	require.False(t, q.put(todo{work: work{search: true}}))
+	require.False(t, q.put(todo{request: &request{}, work: work{search: true}}))
 	put(t, q, 2, true)
 	require.Equal(t, 4, q.waiting())
+}
+
+// A client whose searches wait one behind the other does not have those of others wait for all of them (Q12).
+func TestClientsTakeTurnsWithSearches(t *testing.T) {
+	q := newReadQueue(100)
+	for _, client := range []uint16{1, 1, 1, 1, 2, 3, 2} {
+		require.True(t, q.put(todo{request: &request{client: client}, work: work{search: true}}))
+	}
+	var order []uint16
+	var under []todo
+	for range 7 {
+		if len(under) == searchesMax {
+			q.done(&under[0])
+			under = under[1:]
+		}
+		a, any := q.take(false)
+		require.True(t, any)
+		order, under = append(order, a.request.client), append(under, a)
+	}
+	require.Equal(t, []uint16{1, 2, 1, 3, 1, 2, 1}, order)
+	require.Zero(t, q.waiting())
+	for i := range under {
+		q.done(&under[i])
+	}
+	require.Zero(t, q.searching)
 }

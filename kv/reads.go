@@ -1,7 +1,11 @@
 package kv
 
+// How messages become reads. A read is done by a reader, after ReadIndex has confirmed that this node leads and has applied all
+// that was committed when the request came (C1, C3).
+
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
@@ -9,9 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// How messages become reads. A read is done by a reader, after ReadIndex has confirmed that this node leads and has applied all
-// that was committed when the request came (C1, C3).
 
 // Bounds of a page of names.
 const (
@@ -101,7 +102,7 @@ func (s *Service) history(c *call) (plan, *failure) {
 		return plan{}, BadKey.says("%v", err) // cannot be: a key is a pattern
 	}
 	return plan{read: func() (any, *failure, *plan) {
-		found, err := s.store.Scan(c.bucket, page.After+1, filter, page.Limit, int(s.maxPayload()))
+		found, err := s.store.Scan(c.bucket, page.from(), filter, page.Limit, int(s.maxPayload()))
 		switch {
 		case err != nil:
 			return nil, readFailure(err, c), nil
@@ -117,6 +118,9 @@ type historyRequest struct {
 	After uint64 `json:"after"` // a revision
 	Limit int    `json:"limit"`
 }
+
+// from is the first revision that is wanted. After the last that a number can be there is none.
+func (p historyRequest) from() uint64 { return min(p.After, math.MaxUint64-1) + 1 }
 
 func (s *Service) historyOf(c *call, found store.Scanned) historyReply {
 	reply := historyReply{Bucket: c.bucket, Key: c.key, Entries: []historyEntry{}, More: found.More}

@@ -1,22 +1,23 @@
 package kv
 
+// Replies are JSON objects, never empty; an error is in the body, where people and scripts see it, and in the service headers,
+// where NATS libraries look (ADR-7, ADR-32).
+
 import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/names"
+	"github.com/raftbus/raftbus/kv/internal/stamp"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// Replies are JSON objects, never empty; an error is in the body, where people and scripts see it, and in the service headers,
-// where NATS libraries look (ADR-7, ADR-32).
 
 const (
 	headerError     = "Nats-Service-Error"
@@ -115,7 +116,7 @@ type failureReply struct {
 
 func newGetReply(bucket string, e store.Entry) getReply {
 	w := writeReply{Bucket: bucket, Key: e.Key, Revision: e.Sequence, ClusterRevision: e.Revision}
-	return getReply{w, newValueReply(e.Value), timeText(e.Time)}
+	return getReply{w, newValueReply(e.Value), stamp.Text(e.Time)}
 }
 
 func newValueReply(value []byte) valueReply {
@@ -127,10 +128,8 @@ func newValueReply(value []byte) valueReply {
 	return valueReply{ValueBase64: &text}
 }
 
-var operationNames = map[command.Op]string{command.Put: "put", command.Delete: "delete", command.Purge: "purge"}
-
 func newHistoryEntry(e store.Entry) historyEntry {
-	h := historyEntry{Revision: e.Sequence, ClusterRevision: e.Revision, Operation: operationNames[e.Op], Time: timeText(e.Time)}
+	h := historyEntry{Revision: e.Sequence, ClusterRevision: e.Revision, Operation: e.Op.String(), Time: stamp.Text(e.Time)}
 	if e.Op == command.Put {
 		h.valueReply = newValueReply(e.Value)
 	}
@@ -142,19 +141,15 @@ func rawReply(e store.Entry) reply {
 	return reply{data: e.Value, header: nats.Header{
 		headerRevision:        {strconv.FormatUint(e.Sequence, 10)},
 		headerClusterRevision: {strconv.FormatUint(e.Revision, 10)},
-		headerTime:            {timeText(e.Time)},
+		headerTime:            {stamp.Text(e.Time)},
 	}}
 }
 
 func newInfoReply(b store.BucketInfo) infoReply {
 	return infoReply{
-		Bucket: b.Name, settings: settingsOf(&b.Settings), Created: timeText(b.Created),
+		Bucket: b.Name, settings: settingsOf(&b.Settings), Created: stamp.Text(b.Created),
 		Revision: b.Sequence, ClusterRevision: b.Incarnation, Keys: b.Keys, Values: b.Entries, Bytes: b.Bytes, Importing: b.Importing,
 	}
-}
-
-func timeText(nanoseconds int64) string {
-	return time.Unix(0, nanoseconds).UTC().Format(time.RFC3339Nano)
 }
 
 // encode writes a reply as JSON, with < > & as they are: people read it.
@@ -195,8 +190,8 @@ func (s *Service) success(body any) (reply, *failure) {
 		return reply{}, ReadFailed.says("%v", err)
 	}
 	if limit := s.maxPayload() - replyMarginBytes; int64(len(data)) > limit {
-		return reply{}, TooLarge.says("the reply has %d bytes as JSON, and the bus carries %d: for the bare value, get it with the header %s: %s",
-			len(data), limit, headerReply, replyRaw)
+		return reply{}, TooLarge.says("the reply has %d bytes as JSON, and the bus carries %d: for the bare value, get it with the header %s: %s, and without %s",
+			len(data), limit, headerReply, replyRaw, headerRead)
 	}
 	return reply{data: data}, nil
 }
@@ -220,14 +215,14 @@ func headerText(s string) string {
 }
 
 // fitting is how many of the names fit in a reply.
-func (s *Service) fitting(names []string) int {
+func (s *Service) fitting(list []string) int {
 	room := s.maxPayload() - 2*replyMarginBytes
-	for i, name := range names {
-		if room -= int64(len(name)) + 3; room < 0 {
+	for i, name := range list {
+		if room -= int64(names.JSONBytesMax(name) + len(",")); room < 0 {
 			return max(i, 1)
 		}
 	}
-	return len(names)
+	return len(list)
 }
 
 // cut shortens a page to what fits in a reply.

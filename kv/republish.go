@@ -1,16 +1,18 @@
 package kv
 
+// Entries of buckets that say so are published again, under another subject, by the leader when it has applied them, in the first account, whose
+// clients alone may have it so (jetstream.RepublishElsewhere). It may be lost: what a leader had not sent when it ended, or what the bus
+// would not take in time, is not sent. Where to is part of the log (store.Event). It may come twice: what a new leader applies is sent, also if the one before had sent it.
+
 import (
+	"sync/atomic"
+
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// Entries of buckets that say so are published again, under another subject, by the leader when it has applied them, in the first account, whose
-// clients alone may have it so (jetstream.RepublishElsewhere). It may be lost: what a leader had not sent when it ended, or what the bus
-// would not take in time, is not sent. Where to is part of the log (store.Event). It may come twice: what a new leader applies is sent, also if the one before had sent it.
 
 const (
 	// republishMax and republishBytesMax bound what waits to be published again.
@@ -20,6 +22,19 @@ const (
 	// key again and again.
 	republishSubjectMax = 3 << 10
 )
+
+// republishing is what waits to be published again, and what was not.
+type republishing struct {
+	known   map[string]republication // by bucket; of who applies
+	waiting chan *nats.Msg
+	bytes   atomic.Int64 // in it
+	drops   atomic.Uint64
+	refused atomic.Uint64 // for what the messages would have been
+}
+
+func newRepublishing() republishing {
+	return republishing{waiting: make(chan *nats.Msg, republishMax), known: map[string]republication{}}
+}
 
 // republication is a bucket's, as it was made of what the settings say.
 type republication struct {
@@ -35,15 +50,15 @@ func (s *Service) republication(e *store.Event) *jetstream.Republication {
 	if e.Republish == nil || !s.first() {
 		return nil
 	}
-	known, is := s.republications[e.Bucket]
+	known, is := s.republishing.known[e.Bucket]
 	if is && known.of == *e.Republish {
 		return known.to
 	}
-	if len(s.republications) >= republicationsMax {
-		clear(s.republications)
+	if len(s.republishing.known) >= republicationsMax {
+		clear(s.republishing.known)
 	}
 	to := jetstream.NewRepublication(e.Bucket, command.Settings{Republish: e.Republish})
-	s.republications[e.Bucket] = republication{*e.Republish, to}
+	s.republishing.known[e.Bucket] = republication{*e.Republish, to}
 	return to
 }
 
@@ -58,22 +73,22 @@ func (s *Service) republish(e *store.Event) {
 		return
 	}
 	if why := s.unpublishable(subject); why != "" {
-		if s.republishRefused.Add(1) == 1 {
+		if s.republishing.refused.Add(1) == 1 {
 			s.logger.Warn("entries of a bucket are not published again: "+why+", give the bucket another republish destination; this is said once", "bucket", e.Bucket, "subject", subject[:min(len(subject), 100)])
 		}
 		return
 	}
 	msg := &nats.Msg{Subject: subject, Header: m.Header, Data: m.Data}
 	size := int64(msg.Size())
-	if s.republishing.Add(size) <= republishBytesMax {
+	if s.republishing.bytes.Add(size) <= republishBytesMax {
 		select {
-		case s.republished <- msg:
+		case s.republishing.waiting <- msg:
 			return
 		default:
 		}
 	}
-	s.republishing.Add(-size)
-	if dropped := s.republishDrops.Add(1); dropped&(dropped-1) == 0 {
+	s.republishing.bytes.Add(-size)
+	if dropped := s.republishing.drops.Add(1); dropped&(dropped-1) == 0 {
 		s.logger.Warn("entries are not published again: the bus takes them too slowly", "so far", dropped)
 	}
 }
@@ -96,8 +111,8 @@ func (s *Service) republisher() {
 		select {
 		case <-s.stop:
 			return
-		case msg := <-s.republished:
-			s.republishing.Add(-int64(msg.Size()))
+		case msg := <-s.republishing.waiting:
+			s.republishing.bytes.Add(-int64(msg.Size()))
 			if err := s.conn.PublishMsg(msg); err != nil {
 				s.logger.Debug("an entry could not be published again", "error", err)
 			}

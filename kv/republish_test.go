@@ -2,6 +2,7 @@ package kv
 
 import (
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "mine.order", m.Subject, "nothing came before it")
 	require.EqualValues(t, 2, r.service.Figures().Unrepublished)
-	require.Zero(t, r.service.republishing.Load(), "what was sent takes no room any more")
+	require.Zero(t, r.service.republishing.bytes.Load(), "what was sent takes no room any more")
 	r.service.Close()
 	require.Equal(t, 1, strings.Count(log.String(), "would be orders"))
 }
@@ -48,16 +49,16 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 // What finds no room leaves none taken: once the bus has taken what waits, entries are published again as before.
 func TestWhatIsNotPublishedAgainTakesNoRoom(t *testing.T) {
 	s := &Service{
-		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler), republished: make(chan *nats.Msg, 1),
-		republications: map[string]republication{},
+		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler),
+		republishing: republishing{waiting: make(chan *nats.Msg, 1), known: map[string]republication{}},
 	}
 	again := &command.Republish{Source: ">", Destination: "again.>"}
 	entry := store.Event{Kind: store.Stored, Bucket: "app", Republish: again, Entry: store.Entry{Key: "k", Sequence: 1, Value: []byte("v")}}
 	for range 3 {
 		s.republish(&entry)
 	}
-	require.EqualValues(t, 2, s.republishDrops.Load())
-	require.EqualValues(t, (<-s.republished).Size(), s.republishing.Load())
+	require.EqualValues(t, 2, s.republishing.drops.Load())
+	require.EqualValues(t, (<-s.republishing.waiting).Size(), s.republishing.bytes.Load())
 }
 
 // Where an entry is published again follows from the log, and not from what this leader has looked up: one that was elected just now, and has
@@ -90,17 +91,29 @@ func TestWhatIsAppliedBeforeTheBucketsAreListedIsPublishedAgain(t *testing.T) {
 // What waits to be published again is bounded in bytes too: a bus that takes nothing does not fill the leader's memory.
 func TestWhatIsPublishedAgainIsBoundedInBytes(t *testing.T) {
 	s := &Service{
-		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler), republished: make(chan *nats.Msg, republishMax),
-		republications: map[string]republication{},
+		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler),
+		republishing: newRepublishing(),
 	}
 	again := &command.Republish{Source: ">", Destination: "again.>"}
 	entry := store.Event{Kind: store.Stored, Bucket: "app", Republish: again, Entry: store.Entry{Key: "k", Sequence: 1, Value: make([]byte, 1<<20)}}
 	for range 2 * republishBytesMax >> 20 {
 		s.republish(&entry)
 	}
-	require.LessOrEqual(t, s.republishing.Load(), int64(republishBytesMax))
-	require.Len(t, s.republished, republishBytesMax>>20-1, "each is a little more than its value")
-	require.EqualValues(t, republishBytesMax>>20+1, s.republishDrops.Load())
+	require.LessOrEqual(t, s.republishing.bytes.Load(), int64(republishBytesMax))
+	require.Len(t, s.republishing.waiting, republishBytesMax>>20-1, "each is a little more than its value")
+	require.EqualValues(t, republishBytesMax>>20+1, s.republishing.drops.Load())
+}
+
+// Nor are small ones kept without a bound, nor what was looked up of however many buckets (Q12).
+func TestWhatIsPublishedAgainIsBoundedInNumber(t *testing.T) {
+	s := &Service{prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler), republishing: newRepublishing()}
+	again := &command.Republish{Source: ">", Destination: "again.>"}
+	for i := range republishMax + 10 {
+		s.republish(&store.Event{Kind: store.Stored, Bucket: "b" + strconv.Itoa(i), Republish: again, Entry: store.Entry{Key: "k", Sequence: 1}})
+		require.LessOrEqual(t, len(s.republishing.known), republicationsMax)
+	}
+	require.Len(t, s.republishing.waiting, republishMax)
+	require.EqualValues(t, 10, s.republishing.drops.Load())
 }
 
 // F11: NATS ends the connection of who sends a line that is too long, and a leader would answer nobody any more.

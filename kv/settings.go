@@ -1,5 +1,7 @@
 package kv
 
+// Buckets and their settings on the native subjects.
+
 import (
 	"encoding/json"
 	"fmt"
@@ -8,8 +10,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// Buckets and their settings on the native subjects.
 
 // settings is the body of bucket.add and bucket.update.
 type settings struct {
@@ -103,7 +103,7 @@ func (s *Service) bucketRm(c *call) (plan, *failure) {
 
 func bucketPlan(c *call, order command.Command) plan {
 	done := func(result store.Result) any { return bucketReply{c.bucket, result.Revision} }
-	return plan{command: order.Encode(), done: done, bucket: order.OfABucket()}
+	return plan{command: order.Encode(), done: done, bucket: order.OfBucket()}
 }
 
 func settingsOf(s *command.Settings) settings {

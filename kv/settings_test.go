@@ -5,8 +5,17 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
+
+// Markers end by themselves, so who asks for them lets entries do so; and ids may be remembered for as long as entries live.
+func TestTimesThatBelongTogether(t *testing.T) {
+	r := newLeader(t, nil)
+	r.expect(`{"bucket":"app","cluster_revision":2}`, "bucket.update.app", `{"marker_ttl":"1s","ttl":"1h","duplicate_window":"1h"}`)
+	require.Contains(t, string(r.ask("bucket.info.app", "").Data), `"ttl":"1h0m0s","allow_ttl":true,"marker_ttl":"1s","duplicate_window":"1h0m0s"`)
+	r.expect(`{"bucket":"app","key":"k","revision":1,"cluster_revision":3}`, "kv.put.app.k", "v", headerTTL, "5s")
+}
 
 // Metadata is one setting: what is given takes its place, and what is not logged changes nothing that anybody reads (C1, C5, I13).
 func TestMetadataIsReplacedAsAWhole(t *testing.T) {
@@ -24,6 +33,20 @@ func TestMetadataIsReplacedAsAWhole(t *testing.T) {
 	told(`"ttl":"1h0m0s","metadata":{"b":"2"},`)
 	r.ask("bucket.update.meta", `{"metadata":null}`)
 	told(`"ttl":"1h0m0s","created"`)
+}
+
+// Of two who change a bucket at the same time one hears so: what the other has set is not set back (C5).
+func TestAChangeIsNotUndoneByAnotherAtTheSameTime(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.hold = true })
+	both := []*nats.Subscription{r.sendHeld("bucket.update.app", `{"history":5}`), r.sendHeld("bucket.update.app", `{"ttl":"1h"}`)}
+	r.node.step() // both see the bucket as it is
+	r.awaitHeld()
+	r.awaitHeld()
+	r.node.release()
+	told := string(r.answered(both[0]).Data) + string(r.answered(both[1]).Data)
+	require.Contains(t, told, `"err_code":30019`)
+	require.Contains(t, told, `"cluster_revision":2`)
 }
 
 // Many who change a bucket's metadata, and many who look, meet at what the store holds.

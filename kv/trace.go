@@ -1,5 +1,8 @@
 package kv
 
+// Traces of requests whose clients ask for one, by the header traceparent (W3C) with its flag 'sampled'. Without Options.Trace nobody
+// looks at the header.
+
 import (
 	"strings"
 	"time"
@@ -7,9 +10,6 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Traces of requests whose clients ask for one, by the header traceparent (W3C) with its flag 'sampled'. Without Options.Trace nobody
-// looks at the header.
 
 const headerTraceParent = "traceparent"
 

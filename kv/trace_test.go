@@ -34,6 +34,11 @@ func TestTraceOfARequest(t *testing.T) {
 	r.expectError(KeyNotFound, "kv.get.app.none", "", headerTraceParent, parent)
 	get := <-traces
 	require.Equal(t, "get", get.Operation)
+	r.js("$KV.app.color", "blue", headerTraceParent, parent)
+	put = <-traces
+	require.Equal(t, []string{"jetstream", "write"}, []string{put.Door, put.Operation})
+	r.js(api+"STREAM.INFO.KV_app", "", headerTraceParent, parent)
+	require.Equal(t, "read", (<-traces).Operation)
 	require.Zero(t, get.Proposed)
 	require.False(t, get.Confirmed.Before(get.Arrived))
 	require.False(t, get.Answered.Before(get.Confirmed))

@@ -1,5 +1,8 @@
 package kv
 
+// Native watches: events go to a subject of the caller's. They are consumers like those of JetStream: replicated, and answered and served
+// by their hosts.
+
 import (
 	"crypto/rand"
 	"errors"
@@ -13,9 +16,6 @@ import (
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/kv/watch"
 )
-
-// Native watches: events go to a subject of the caller's. They are consumers like those of JetStream: replicated, and answered and served
-// by their hosts.
 
 // watchRequest is the body of watch.
 type watchRequest struct {

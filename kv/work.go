@@ -19,13 +19,13 @@ type request struct {
 
 	door     doorKind
 	trace    *Trace // nil: nobody asked for one; written by who has the request in hand, one after the other
-	epoch    uint64 // of leadership, when it came; see Service.epoch
+	epoch    uint64 // of leadership, since which it was listened to; see Service.epoch
 	deadline time.Time
 	weight   int // bytes it counts for in inflight
 	logged   atomic.Bool
 
 	client        uint16 // the rest is inflight's
-	waits         bool
+	waits, lasts  bool
 	before, after *request
 }
 
@@ -40,7 +40,7 @@ type work struct {
 	writes  bool                                // something may be logged, now or after the look
 	made    string                              // the bucket that the command makes
 	apart   bool                                // its answer may take a while: it is not given where commands are applied
-	bucket  bool                                // the command makes, changes or removes one: its answer waits until the subscriptions follow
+	bucket  string                              // the command makes, changes or removes it: its answer waits until the subscription follows
 }
 
 // none reports whether there is nothing to do.
@@ -63,10 +63,12 @@ type reply struct {
 // requestOverheadBytes is what a request weighs beside its message's bytes.
 const requestOverheadBytes = 512
 
-func (s *Service) newRequest(msg *nats.Msg) *request {
+// newRequest is a message as a request, of the epoch in which who brought it began to listen: it may have waited since, and another led meanwhile
+// and carried out a copy (K25).
+func (s *Service) newRequest(msg *nats.Msg, epoch uint64) *request {
 	r := &request{
 		msg:      msg,
-		epoch:    s.epoch.Load(),
+		epoch:    epoch,
 		deadline: time.Now().Add(s.timeout),
 		weight:   msg.Size() + requestOverheadBytes,
 	}

@@ -1,5 +1,7 @@
 package kv
 
+// How messages become commands. Only what follows from the message alone is refused here.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -11,8 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// How messages become commands. Only what follows from the message alone is refused here.
 
 // headerExpected carries the revision that the key's newest entry must have. The name is that of NATS.
 const headerExpected = "Nats-Expected-Last-Subject-Sequence"
@@ -71,11 +71,28 @@ func (s *Service) purge(c *call) (plan, *failure) {
 		return plan{}, f
 	}
 	return plan{writes: true, read: func() (any, *failure, *plan) {
-		if _, err := s.store.Last(c.bucket, c.key); err != nil {
+		if err := s.purgeable(c); err != nil {
 			return nil, readFailure(err, c), nil
 		}
 		return nil, nil, &purging
 	}}, nil
+}
+
+// purgeable is nil if the key has an entry, or had one that a purge of the same message id dropped, whose own entry may have ended since (C4).
+func (s *Service) purgeable(c *call) error {
+	_, err := s.store.Last(c.bucket, c.key)
+	id := c.msg.Header.Get(headerMsgID)
+	if err != store.NoEntry || id == "" {
+		return err
+	}
+	done, failed := s.store.Answered(c.bucket, id)
+	switch {
+	case failed != nil:
+		return failed
+	case done:
+		return nil
+	}
+	return err
 }
 
 func (s *Service) remove(c *call, w command.Write) (plan, *failure) {

@@ -1,14 +1,14 @@
 package raft
 
+// Damaged entries (design section 5; D3, F18): the log knows which entries they are, but not what they said. Until the leader has
+// given them again this node neither votes nor campaigns, and acknowledges nothing at or above the first of them: for the
+// leader its log ends before it.
+
 import (
 	"slices"
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Damaged entries (design section 5; D3, F18): the log knows which entries they are, but not what they said. Until the leader has
-// given them again this node neither votes nor campaigns, and acknowledges nothing at or above the first of them: for the
-// leader its log ends before it.
 
 // damage is what the log's disk has lost.
 type damage struct {

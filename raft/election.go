@@ -1,9 +1,9 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
-
 // Elections: pre-vote, then vote (thesis 3.4, 9.6). Votes are durable before they are given, also a candidate's own; a
 // voter that hears a leader gives none (thesis 4.2.3).
+
+import "github.com/raftbus/raftbus/raft/rpc"
 
 // election is what a node keeps while it does not lead.
 type election struct {

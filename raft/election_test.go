@@ -1,13 +1,13 @@
 package raft
 
+// Elections, where the thesis does not say it (what it says is in paper_test.go).
+
 import (
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/stretchr/testify/require"
 )
-
-// Elections, where the thesis does not say it (what it says is in paper_test.go).
 
 func TestCoarseTicksLeaveNoRangeToDrawFrom(t *testing.T) {
 	c := start(rpc.HardState{Term: 1})
@@ -79,6 +79,22 @@ func TestVotesThatAreSplitForEverSlowDown(t *testing.T) {
 	require.Greater(t, s.hard.Term, rpc.Term(triesMax), "it does not give up either")
 }
 
+// So do early campaigns that nobody answers: a node that has lost its leader, and hears nobody else, does not go on asking all as fast (F5).
+func TestEarlyCampaignsSlowDown(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.hear("n2", 1, &rpc.HeartbeatCommand{})
+	s.tickFor(20)
+	s.turn(Pinged{Peer: "n2", Outcome: PingNobody})
+	s.tickFor(s.ticks.Ping)
+	s.turn(Pinged{Peer: "n2", Outcome: PingNobody})
+	require.Empty(t, s.leader)
+	const timeouts = 10
+	asked := only[*rpc.RequestVoteCommand](s.tickFor(triesMax*2*s.Core.ticks.QuickMax + timeouts*s.Core.ticks.ElectionMin))
+	rounds := len(asked) / len(s.peers)
+	require.Greater(t, rounds, triesMax)
+	require.LessOrEqual(t, rounds, triesMax+timeouts)
+}
+
 // Two followers lose their leader at the same moment. If each gave the other its pre-vote, both would stand, split the vote
 // and raise the term for nothing (F5: terms rise by 2 at most when the bus comes back).
 func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {
@@ -103,17 +119,23 @@ func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {
 	}
 }
 
-// Who has just given its vote gives no pre-vote to another: that one would end the new leader's term as it begins (F5).
+// Who has just given its vote, be it to itself, gives no pre-vote to another: that one would end the new leader's term as it begins (F5).
 func TestAVoteJustGivenIsNotUndone(t *testing.T) {
-	s := newSolo(t, start(rpc.HardState{Term: 1}))
-	s.hear("n2", 2, &rpc.RequestVoteCommand{})
-	s.synced()
-	wins := func() bool {
-		out := s.hear("n3", 3, &rpc.RequestVoteCommand{PreVote: true})
-		return only[*rpc.RequestVoteReturn](out.Send)[0].Granted
+	voter := newSolo(t, start(rpc.HardState{Term: 1}))
+	voter.hear("n2", 2, &rpc.RequestVoteCommand{})
+	voter.synced()
+	own := newSolo(t, start(rpc.HardState{Term: 1}))
+	own.tickFor(own.Core.ticks.ElectionMin)
+	own.hear("n2", 2, preGranted())
+	own.synced()
+	for _, s := range []*solo{voter, own} {
+		wins := func() bool {
+			out := s.hear("n3", 3, &rpc.RequestVoteCommand{PreVote: true})
+			return only[*rpc.RequestVoteReturn](out.Send)[0].Granted
+		}
+		s.tickFor(s.Core.ticks.QuickMax - 1)
+		require.False(t, wins())
+		s.tickFor(1)
+		require.True(t, wins())
 	}
-	s.tickFor(s.Core.ticks.QuickMax - 1)
-	require.False(t, wins())
-	s.tickFor(1)
-	require.True(t, wins())
 }

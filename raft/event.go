@@ -18,6 +18,7 @@ type Received struct{ Message rpc.Message }
 type Failed struct {
 	Peer   rpc.NodeID
 	Method rpc.Method
+	Last   rpc.Index // of an AppendLog: the last entry that it carried, or the one before if it carried none
 }
 
 // LinkChanged is a change of the link to a peer, as the bus sees it.

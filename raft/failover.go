@@ -1,9 +1,9 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
-
 // Failover in round trips (design section 4). 'No responders' about a leader tells a follower at once that it may be
 // gone. It is evidence for asking, never for deciding: it changes no term, vote, log or commit.
+
+import "github.com/raftbus/raftbus/raft/rpc"
 
 // watchForLeader pings: a leader that missed a heartbeat, or all peers while no leader is known.
 func (c *Core) watchForLeader() {

@@ -1,13 +1,13 @@
 package raft
 
+// What pings say, and for how long it counts. It is evidence for asking only, but who asks too soon disturbs the others.
+
 import (
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/stretchr/testify/require"
 )
-
-// What pings say, and for how long it counts. It is evidence for asking only, but who asks too soon disturbs the others.
 
 // A leader that is slow may have answered a ping before it was elected: what it said in an earlier term says nothing of this one.
 func TestWhatALeaderSaidInAnEarlierTermLosesItNot(t *testing.T) {
@@ -29,6 +29,22 @@ func TestThatNobodyLeadsIsSaidAtOneTime(t *testing.T) {
 	require.Zero(t, s.election.quickAt)
 	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 1})
 	require.NotZero(t, s.election.quickAt)
+
+	s = newSolo(t, five())
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 1})
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Leader: "n4", Term: 1})
+	s.turn(Pinged{Peer: "n3", Outcome: PingOK, Term: 1})
+	require.Zero(t, s.election.quickAt, "n2 has found one since")
+}
+
+// Who is alone has nobody to ask, nor to wait for: a single node serves soon after its start (L1).
+func TestWhoIsAloneDoesNotWait(t *testing.T) {
+	c := start(rpc.HardState{Term: 1})
+	c.Configurations = []rpc.Configuration{table("n1")}
+	s := newSolo(t, c)
+	s.tickFor(c.Ticks.Ping + c.Ticks.QuickMax)
+	s.synced()
+	require.Equal(t, Leader, s.role)
 }
 
 // What the earlier instance of a member said is not what its new one says.

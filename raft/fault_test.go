@@ -161,4 +161,9 @@ func TestLostLeaderIsForgivenWhenItSpeaks(t *testing.T) {
 	s.turn(Pinged{Peer: "n2", Outcome: PingUnclear})
 	s.turn(Pinged{Peer: "n2", Outcome: PingNobody})
 	require.Equal(t, rpc.NodeID("n2"), s.leader, "a miss before the last heartbeat does not count")
+	s.tickFor(5)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Leader: "n2", Term: 1})
+	s.tickFor(5)
+	s.turn(Pinged{Peer: "n2", Outcome: PingNobody})
+	require.Equal(t, rpc.NodeID("n2"), s.leader, "nor does one before its last answer to a ping")
 }

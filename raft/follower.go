@@ -1,9 +1,9 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
-
 // What a follower does with its leader's log. Only an AppendLog of the current term that meets a conflict replaces
 // entries, and never at or below the commit index (K15, K16).
+
+import "github.com/raftbus/raftbus/raft/rpc"
 
 // appendLog is AppendEntries as received (thesis figure 3.1).
 func (c *Core) appendLog(m rpc.Message, cmd *rpc.AppendLogCommand) {

@@ -171,6 +171,11 @@ func TestK9LearnersVoteButNeverCampaign(t *testing.T) {
 	require.Empty(t, s.tickFor(1_000))
 	out := s.hear("n2", 2, &rpc.RequestVoteCommand{})
 	require.Equal(t, []*rpc.RequestVoteReturn{granted()}, only[*rpc.RequestVoteReturn](out.SendAfterSync), "it may be a voter and not know it yet (K12)")
+
+	s.hear("n2", 2, &rpc.HeartbeatCommand{})
+	require.Equal(t, rpc.NodeID("n2"), s.leader)
+	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(s.ticks.ElectionMax)))
+	require.Empty(t, s.leader, "but nor does it say that it follows one who is gone")
 }
 
 func TestK13BothHalvesOfAJointChangeMustAgree(t *testing.T) {

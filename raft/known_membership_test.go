@@ -84,6 +84,10 @@ func TestK11JoinerDoesNotCountItselfByAnEarlierDisk(t *testing.T) {
 	require.Equal(t, []rpc.NodeID{"n1", "n2", "n3"}, s.voters(), "that is what its log says")
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(1_000)))
 	require.False(t, s.quorum.have(func(id rpc.NodeID) bool { return id == "n1" || id == s.id }), "nor is its copy one of three")
+	s.hear("n4", 1, &rpc.HeartbeatCommand{Commit: 1})
+	require.Equal(t, rpc.Index(1), s.commit)
+	s.hear("n5", 2, &rpc.HeartbeatCommand{})
+	require.Equal(t, rpc.NodeID("n5"), s.leader, "of whom the log's beginning knows nothing")
 }
 
 func TestK12PromotedNodeThatDoesNotKnowItYetVotes(t *testing.T) {

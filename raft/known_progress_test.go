@@ -17,7 +17,9 @@ func TestK43NewLeaderReadsOnlyAfterItsFirstCommit(t *testing.T) {
 	out = s.ack("n2", 3)
 	require.Equal(t, []*rpc.HeartbeatCommand{{Commit: 3, Read: 1}}, only[*rpc.HeartbeatCommand](out.Send))
 	require.Empty(t, s.hear("n2", 2, &rpc.HeartbeatReturn{Read: 1, Last: 3}).Reads)
+	require.False(t, s.Status().Serving)
 	require.Equal(t, []Read{{Ticket: 1}}, s.turn(ApplyDone{3}).Reads, "served at the new term's first entry")
+	require.True(t, s.Status().Serving)
 }
 
 func TestK44RoundsNeverRepeat(t *testing.T) {
@@ -58,6 +60,18 @@ func TestReadsOfADeposedLeaderAreRefused(t *testing.T) {
 	s.turn(ReadIndex{Ticket: 1})
 	s.turn(ReadIndex{Ticket: 2})
 	require.Equal(t, []Read{{Ticket: 1, Refusal: RefusedNotLeader}, {Ticket: 2, Refusal: RefusedNotLeader}}, s.hear("n2", 9, &rpc.HeartbeatReturn{}).Reads)
+}
+
+// One that is confirmed needs no office any more, only the state: it is answered, and by what is applied (L9).
+func TestAConfirmedReadOutlivesTheOffice(t *testing.T) {
+	s := established(t, 3)
+	s.turn(Propose{Proposals: make([]Proposal, 1)})
+	s.synced()
+	s.ack("n2", 4)
+	s.turn(ReadIndex{Ticket: 1})
+	s.hear("n2", 2, &rpc.HeartbeatReturn{Read: 1, Last: 4})
+	require.Empty(t, s.turn(Resign{}).Reads)
+	require.Equal(t, []Read{{Ticket: 1}}, s.turn(ApplyDone{4}).Reads)
 }
 
 // answering keeps a leader's heartbeats answered for some ticks.

@@ -232,13 +232,47 @@ func TestStrandedPeerGetsOneSnapshotAtATime(t *testing.T) {
 	s.turn(SnapshotEnded{Peer: "n3", Term: 1})
 	s.answering(20)
 	require.Empty(t, s.out.Snapshots, "that was another office's")
-	s.turn(SnapshotEnded{Peer: "n3", Term: 2})
-	again := 0
-	for range 10 {
-		s.turn(Tick{})
-		again += len(s.out.Snapshots)
+	require.Equal(t, rpc.Index(5), s.probesAnew(t).Prev.Index, "when the next heartbeat is due, no sooner")
+	require.Empty(t, s.refuses(5).Snapshots, "it may hold what is before the first entry")
+	require.Len(t, s.refuses(4).Snapshots, 1)
+}
+
+// probesAnew has the stream to n3 break off, and returns what n3 is asked then: once.
+func (s *solo) probesAnew(t *testing.T) *rpc.AppendLogCommand {
+	require.Empty(t, to("n3", s.turn(SnapshotEnded{Peer: "n3", Term: 2}).Send))
+	var asked []*rpc.AppendLogCommand
+	for range s.Core.ticks.Heartbeat {
+		for _, body := range to("n3", s.turn(Tick{}).Send) {
+			if cmd, is := body.(*rpc.AppendLogCommand); is {
+				asked = append(asked, cmd)
+			}
+		}
 	}
-	require.Equal(t, 1, again, "when the next heartbeat is due, no sooner")
+	require.Len(t, asked, 1)
+	return asked[0]
+}
+
+// refuses brings n3's word that it has nothing.
+func (s *solo) refuses(prev rpc.Index) *Effects {
+	return s.hear("n3", 2, &rpc.AppendLogReturn{Prev: prev})
+}
+
+// Whose word that it has installed the snapshot is lost, or comes when the stream was given up, has all it needs: it is asked, and sent what
+// follows, not the whole state once more (L7).
+func TestWhoInstalledASnapshotAfterAllIsSentNoOther(t *testing.T) {
+	s := stranded(t)
+	s.turn(Propose{Proposals: make([]Proposal, 2)})
+	s.synced()
+	s.ack("n2", 6)
+	require.Equal(t, rpc.EntryID{Term: 2, Index: 6}, s.probesAnew(t).Prev)
+	out := s.hear("n3", 2, &rpc.AppendLogReturn{Prev: 6, Hint: rpc.EntryID{Term: 2, Index: 4}})
+	require.Empty(t, out.Snapshots)
+	sent := to("n3", out.Send)
+	require.Len(t, sent, 1)
+	require.Equal(t, rpc.EntryID{Term: 2, Index: 4}, sent[0].(*rpc.AppendLogCommand).Prev)
+	require.Len(t, sent[0].(*rpc.AppendLogCommand).Entries, 2)
+	s.ack("n3", 6)
+	require.Equal(t, rpc.Index(6), s.office.peers["n3"].match)
 }
 
 func TestInstalledPeerIsReplicatedTo(t *testing.T) {
@@ -251,6 +285,72 @@ func TestInstalledPeerIsReplicatedTo(t *testing.T) {
 	s.synced()
 	s.ack("n3", 5)
 	require.Equal(t, rpc.Index(5), s.commit)
+}
+
+// Who has installed a snapshot needs the log after it: without that it would need another one, and another, while as much is written meanwhile. The log
+// is held until what it lacks is in memory, and no longer than it takes in more (L7).
+func TestTheLogIsHeldForWhoCatchesUpAfterASnapshot(t *testing.T) {
+	installed := func() *solo {
+		s := stranded(t)
+		s.turn(Propose{Proposals: make([]Proposal, 3)})
+		s.synced()
+		s.ack("n2", 7)
+		for s.applied < s.commit {
+			s.turn(ApplyDone{s.applying})
+		}
+		s.log.evict(0)
+		require.Equal(t, rpc.Index(7), s.Needed(7), "until then the stream holds it")
+		s.hear("n3", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 7, Installed: true})
+		require.Equal(t, rpc.Index(4), s.Needed(7))
+		require.Equal(t, rpc.Index(3), s.Needed(3))
+		return s
+	}
+	s := installed()
+	s.ack("n3", 5)
+	require.Equal(t, rpc.Index(5), s.Needed(7))
+	s.ack("n3", 7)
+	require.Equal(t, rpc.Index(7), s.Needed(7))
+	s.turn(Propose{Proposals: make([]Proposal, 1)})
+	require.Equal(t, rpc.Index(8), s.Needed(8), "it is one like others")
+
+	s = installed()
+	s.strand("n3", s.office.peers["n3"])
+	require.Equal(t, rpc.Index(7), s.Needed(7), "it gets another snapshot, whose stream holds the log")
+
+	s = installed()
+	for tick := range awayMax {
+		require.Equal(t, rpc.Index(4), s.Needed(7), tick)
+		s.turn(Tick{})
+		s.everyone(2, &rpc.HeartbeatReturn{Last: 4})
+	}
+	require.Equal(t, rpc.Index(7), s.Needed(7))
+}
+
+// Who takes in less than clients write acknowledges something all the time and falls behind all the same: the log is not held for it for longer than shows
+// that, or it would fill the leader's disk, and the next one's. Who comes nearer, however slowly, is waited for (L7).
+func TestTheLogIsHeldOnlyForWhoGainsOnIt(t *testing.T) {
+	holds := func(takes rpc.Index) (ticks int) {
+		s := stranded(t)
+		s.turn(Propose{Proposals: make([]Proposal, 20_000)})
+		s.hear("n3", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 7, Installed: true})
+		for match := rpc.Index(4); ticks < 3*awayMax; ticks++ {
+			s.turn(Tick{}, Propose{Proposals: make([]Proposal, 2)})
+			s.synced()
+			s.ack("n2", s.log.last)
+			s.turn(ApplyDone{s.applying})
+			s.log.evict(0)
+			match += takes
+			s.ack("n3", match)
+			if s.Needed(s.commit) == s.commit {
+				break
+			}
+			require.Equal(t, match, s.Needed(s.commit))
+		}
+		return ticks
+	}
+	require.Equal(t, awayMax-1, holds(1))
+	require.Equal(t, awayMax-1, holds(2), "it would be for ever")
+	require.Equal(t, 3*awayMax, holds(3))
 }
 
 // It streamed that in an earlier office, crashed, and has forgotten how far it was committed.
@@ -282,7 +382,9 @@ func TestLeaderStaysWhileAVoterTakesInASnapshot(t *testing.T) {
 	require.Equal(t, Leader, s.role)
 	wait(0, 10)
 	require.Equal(t, Leader, s.role, "all is stored, and is being installed")
-	s.turn(SnapshotEnded{Peer: "n3", Term: 2})
+	require.Equal(t, rpc.Index(5), s.probesAnew(t).Prev.Index)
+	s.refuses(5)
+	require.Len(t, s.refuses(4).Snapshots, 1)
 	next, restored = 1, 0
 	wait(10, 0)
 	require.Equal(t, Leader, s.role, "the stream broke off, and another one begins")

@@ -1,13 +1,13 @@
 package raft
 
+// What a leader does: replicate, commit entries of its own term by counting (thesis 3.6.2), tell followers, and step
+// down when it makes no progress.
+
 import (
 	"math"
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What a leader does: replicate, commit entries of its own term by counting (thesis 3.6.2), tell followers, and step
-// down when it makes no progress.
 
 // office is what a node keeps while it leads.
 type office struct {
@@ -192,8 +192,9 @@ func (c *Core) sendAppend(id rpc.NodeID, p *progress) bool {
 }
 
 func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries []rpc.Entry) {
-	last := prev.Index + rpc.Index(len(entries))
-	c.send(id, &rpc.AppendLogCommand{Prev: prev, Commit: c.commit, Entries: entries})
+	cmd := &rpc.AppendLogCommand{Prev: prev, Commit: c.commit, Entries: entries}
+	last := cmd.Last()
+	c.send(id, cmd)
 	p.note(c.now, len(entries))
 	if !p.replicating {
 		p.waiting = true
@@ -201,7 +202,7 @@ func (c *Core) sendEntries(id rpc.NodeID, p *progress, prev rpc.EntryID, entries
 		return
 	}
 	bytes := sizeOf(entries)
-	p.flying = append(p.flying, flight{last, bytes, c.now})
+	p.flying = append(p.flying, flight{last: last, bytes: bytes, at: c.now})
 	p.flyingBytes += bytes
 	p.next = last + 1
 	p.told = max(p.told, min(c.commit, last))
@@ -275,6 +276,7 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 		}
 		p.acked = c.now
 		p.landed(ret.Match, c.now, &c.limits)
+		p.after = p.after && p.match+1 < c.log.cacheFirst() && p.gains(c.log.last-p.match, c.now)
 		c.advanceCommit()
 		return
 	}
@@ -295,24 +297,21 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 // noticeLast takes how far a peer's log is known to match, by itself: that attests nothing, but an AppendLog sent some time ago that is not
 // in it was lost on the way, and one that is need not be sent again. While there is more in it each time, what is sent is still coming in.
 func (c *Core) noticeLast(p *progress, last rpc.Index) {
-	if last > p.seen {
-		p.seen, p.seenAt = last, c.now
-	}
+	p.saw(last, c.now)
 	switch {
-	case p.replicating && last < p.next-1 && c.now-max(p.sent, p.seenAt) > p.window.patience(c.ticks.Heartbeat):
+	case p.replicating && last < p.next-1 && c.now-max(p.sent, p.seenAt) > p.window.patience(&c.ticks):
 		p.probe()
 	case !p.replicating && p.waiting && last >= p.next && last <= c.log.last:
 		p.arrived(last)
 	}
 }
 
-// failed: a call got no answer. A lost AppendLog means that what was sent after it will not fit either.
+// failed: a call got no answer. A lost AppendLog means that what was sent after it will not fit either; but not where its answer alone was lost, and
+// a later one attested what it carried. Such a call fails seconds later, and nothing is amiss then. An empty one, of what is attested already, failed
+// at once perhaps: its place is probed again when the next heartbeat is due, as if no answer came.
 func (c *Core) failed(f Failed) {
 	p := c.office.peers[f.Peer]
-	if t := &c.office.transfer; f.Method == rpc.MethodTimeoutNow && f.Peer == t.to {
-		t.ordered = false // in vain perhaps; said again it does no harm
-	}
-	if c.role != Leader || p == nil || f.Method != rpc.MethodAppendLog {
+	if c.role != Leader || p == nil || f.Method != rpc.MethodAppendLog || f.Last <= p.match {
 		return
 	}
 	if p.replicating {
@@ -359,14 +358,28 @@ func (c *Core) heartbeat() {
 	for _, peer := range c.peers {
 		p := c.office.peers[peer.ID]
 		c.beatOne(peer.ID, p)
-		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent, p.seenAt) >= max(uint64(c.ticks.ElectionMin)/2, p.window.patience(c.ticks.Heartbeat))
-		if stalled {
-			p.probe() // the answers were lost, or the disk is slow: ask again, one message at a time
+		stalled := len(p.flying) > 0 && c.now-max(p.acked, p.sent, p.seenAt) >= max(uint64(c.ticks.ElectionMin)/2, p.window.patience(&c.ticks))
+		if stalled && !c.askAgain(peer.ID, p) {
+			p.probe() // what was sent was lost: again, one message at a time
 		}
-		if !p.replicating && c.now-p.sent >= p.again(c.ticks.Heartbeat) {
+		if p.unasked() && c.now-p.sent >= uint64(c.ticks.ElectionMin)/2 {
+			c.askAgain(peer.ID, p)
+		}
+		if !p.replicating && c.now-p.sent >= p.again(&c.ticks) {
 			p.waiting = false
 		}
 	}
+}
+
+// askAgain asks a peer that has all it was sent, as it said itself, for the answer: that is lost, or its disk is slow, and the way is neither.
+func (c *Core) askAgain(id rpc.NodeID, p *progress) bool {
+	last := p.next - 1
+	term, ok := c.log.term(last)
+	if !ok || p.seen < last {
+		return false
+	}
+	c.sendEntries(id, p, rpc.EntryID{Term: term, Index: last}, nil)
+	return true
 }
 
 func (c *Core) beatOne(id rpc.NodeID, p *progress) {

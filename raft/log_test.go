@@ -1,12 +1,12 @@
 package raft
 
+// The log's cursors and its part in memory.
+
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-// The log's cursors and its part in memory.
 
 func TestEvictCopiesNothingWhileNothingIsDurable(t *testing.T) {
 	l := raftLog{}

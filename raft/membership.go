@@ -1,5 +1,9 @@
 package raft
 
+// Membership (thesis 4): which configuration is in force, and how a leader changes it. A configuration is in force from the
+// moment its entry is in the log, committed or not, and no longer when the entry is replaced (K37, K39). Nothing is decided here
+// by who answers but whether a change is begun.
+
 import (
 	"cmp"
 	"errors"
@@ -8,10 +12,6 @@ import (
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Membership (thesis 4): which configuration is in force, and how a leader changes it. A configuration is in force from the
-// moment its entry is in the log, committed or not, and no longer when the entry is replaced (K37, K39). Nothing is decided here
-// by who answers but whether a change is begun.
 
 // placed is a configuration and where in the log it stands. The one at the log's base may stand before it.
 type placed struct {

@@ -73,16 +73,20 @@ func TestChangeThatWouldLoseTheQuorumIsRefused(t *testing.T) {
 
 // Several voters at once: both sets decide until the joint configuration is committed, then the new one alone (thesis 4.3).
 func TestJointChange(t *testing.T) {
-	s := inOffice(t, table("n1", "n2", "n3", "n4", "n5"))
+	five := table("n1", "n2", "n3", "n4", "n5")
+	five.Learners = members("n7")
+	s := inOffice(t, five)
 	s.asks(Change{Remove: []rpc.NodeID{"n2", "n3"}})
 	require.True(t, s.conf.Joint())
 	s.synced()
 	s.ack("n4", 2)
 	require.Equal(t, rpc.Index(1), s.commit, "two of the three new voters, but not three of the five old ones")
-	out := s.ack("n2", 2)
+	out := s.turn(from2("n2", "n1", 2, &rpc.AppendLogReturn{Accepted: true, Match: 2}), Reconfigure{Change: Change{Add: members("n6")}})
+	require.ErrorIs(t, out.Reconfigured[0].Refusal, ErrChangeUnderWay, "committed in this very turn, and not left yet")
 	require.Equal(t, rpc.Index(2), s.commit)
 	require.Equal(t, []rpc.NodeID{"n1", "n4", "n5"}, s.voters())
 	require.False(t, s.conf.Joint(), "it leaves the joint configuration by itself")
+	require.Equal(t, []rpc.NodeID{"n7"}, s.learners(), "who learns goes on to")
 	require.Len(t, out.Write.Entries, 1)
 	require.ErrorIs(t, s.asks(Change{Add: members("n6")}).Refusal, ErrChangeUnderWay)
 	s.inStep()

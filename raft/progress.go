@@ -14,6 +14,7 @@ type progress struct {
 	tried       uint64 // and when the first was, or what was taken for lost then; 0: none was
 	loading     bool   // entries are being read from the disk for it
 	stuck       bool   // the log no longer holds what it needs
+	after       bool   // it has installed a snapshot, and what it lacks since is not all in memory yet; see gains
 	connected   bool
 
 	seen   rpc.Index // how far its log was last said to match, and when that was first more
@@ -22,6 +23,9 @@ type progress struct {
 	flying      []flight // replicating: AppendLogs unanswered, oldest first
 	flyingBytes int
 	window      window
+
+	lacked   rpc.Index // after a snapshot: how much of the log, as of the last time that this was looked at
+	lackedAt uint64    // when that was
 
 	goal   rpc.Index // a learner: what the log held when it last began a round of catching up (thesis 4.2.1)
 	goalAt uint64    // when that was
@@ -36,11 +40,26 @@ type progress struct {
 	restored uint64 // how much of snapshots its state machine has taken; from nothing again when its process is started again
 }
 
-// flight is an AppendLog on its way: its last index, its size, and the tick in which it left.
+// flight is an AppendLog on its way: its last index, its size, the tick in which it left, and that in which a heartbeat's answer first said that it is
+// there; 0: none has. One without entries only asks for the answer to those before it.
 type flight struct {
 	last  rpc.Index
 	bytes int
 	at    uint64
+	seen  uint64
+}
+
+// saw takes how far the peer's log was said to match. Of what it was said to have before, and was sent again, it says nothing.
+func (p *progress) saw(last rpc.Index, now uint64) {
+	if last <= p.seen {
+		return
+	}
+	for i := range p.flying {
+		if f := &p.flying[i]; f.last > p.seen && f.last <= last {
+			f.seen = now
+		}
+	}
+	p.seen, p.seenAt = last, now
 }
 
 // probe forgets what was sent ahead, and begins again behind what is known to match. While nothing is known to match yet
@@ -60,14 +79,16 @@ func (p *progress) probe() {
 
 // landed notes an accepted AppendLog that reached up to match.
 func (p *progress) landed(match rpc.Index, now uint64, lim *Limits) {
-	n, left, flying := 0, p.tried, p.flyingBytes
+	n, left, seen, flying := 0, p.tried, uint64(0), p.flyingBytes
 	for n < len(p.flying) && p.flying[n].last <= match {
-		left = p.flying[n].at
+		if f := &p.flying[n]; f.bytes > 0 {
+			left, seen = f.at, f.seen
+		}
 		p.flyingBytes -= p.flying[n].bytes
 		n++
 	}
 	if left > 0 {
-		p.window.landed(now, left, flying-p.flyingBytes, flying, lim)
+		p.window.landed(now, left, seen, flying-p.flyingBytes, flying, p.loading, lim)
 	}
 	p.flying, p.tried = append(p.flying[:0], p.flying[n:]...), 0
 	p.match = max(p.match, match)
@@ -75,6 +96,23 @@ func (p *progress) landed(match rpc.Index, now uint64, lim *Limits) {
 		p.next, p.loading = match+1, false // what is being loaded is behind that: its Loaded will be ignored (K62)
 	}
 	p.replicating, p.waiting = true, false
+}
+
+// installed: it has a snapshot now, and lacks so much of the log that follows it.
+func (p *progress) installed(lacks rpc.Index, now uint64) {
+	p.stuck, p.after = false, true
+	p.lacked, p.lackedAt = lacks, now
+}
+
+// gains reports whether who catches up after a snapshot comes nearer to the log's end, which it is asked of once in awayMax. To hold the log for who
+// takes in less than clients write is to no purpose, and would fill the disk.
+func (p *progress) gains(lacks rpc.Index, now uint64) bool {
+	if now-p.lackedAt < awayMax {
+		return true
+	}
+	before := p.lacked
+	p.lacked, p.lackedAt = lacks, now
+	return lacks < before
 }
 
 // probesMax bounds how long a probe waits for its answer: eight heartbeats.
@@ -93,14 +131,20 @@ func (p *progress) attempt(now uint64, entries int) {
 
 // again is after how many ticks entries are sent again to which no answer came, twice as many each time: over a slow way they may not have
 // arrived yet, and what is sent again and again keeps all else from arriving.
-func (p *progress) again(heartbeat int) uint64 {
-	return max(uint64(heartbeat)<<max(p.tries-1, 0), 2*p.window.way)
+func (p *progress) again(t *Ticks) uint64 {
+	return max(uint64(t.Heartbeat)<<max(p.tries-1, 0), p.window.twice(t))
 }
 
 // arrived: what is being probed, and all up to last, is in the peer's log, so the answer is lost or on its way. What comes after it is
 // sent, and not the same again; the answer to that attests both.
 func (p *progress) arrived(last rpc.Index) {
 	p.next, p.waiting, p.tries, p.tried, p.loading = last+1, false, 0, 0, false // what is being loaded is behind that (K62)
+}
+
+// unasked: what the peer said that it has is not attested, and no answer to come attests it. So it is when the answer to what followed was lost, after
+// a late one to what came before.
+func (p *progress) unasked() bool {
+	return p.replicating && len(p.flying) == 0 && p.match < p.next-1
 }
 
 // ready reports whether another AppendLog may leave now.

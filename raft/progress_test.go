@@ -1,5 +1,7 @@
 package raft
 
+// What a leader does for a peer that is behind: nothing that was lost, late or answered twice may end replication (K62).
+
 import (
 	"slices"
 	"testing"
@@ -7,8 +9,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/stretchr/testify/require"
 )
-
-// What a leader does for a peer that is behind: nothing that was lost, late or answered twice may end replication (K62).
 
 // behind is a leader of eight entries that keeps none of the first seven in memory, probing n2 at entry 3.
 func behind(t *testing.T) *solo {
@@ -157,7 +157,7 @@ func slow(t *testing.T) *solo {
 	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}, {Ticket: 2}}})
 	s.synced()
 	s.ack("n3", 3)
-	s.turn(Failed{"n2", rpc.MethodAppendLog})
+	s.turn(Failed{"n2", rpc.MethodAppendLog, 3})
 	s.awaitEntries()
 	return s
 }
@@ -203,10 +203,93 @@ func TestWhatHasArrivedIsNotSentAgain(t *testing.T) {
 	require.True(t, s.office.peers["n2"].replicating)
 }
 
+// What has arrived, says a heartbeat's answer, and whose own answer does not come, is asked for after half an election timeout: nothing else attests it. It
+// is not sent again, and the window stays: the way has carried it, whether the answer is lost or the disk is slow (L7).
+func TestAnAnswerThatIsLostIsAskedFor(t *testing.T) {
+	s := established(t, 1)
+	s.turn(Propose{Proposals: make([]Proposal, 1)})
+	s.synced()
+	s.ack("n3", 2)
+	w := &s.office.peers["n2"].window
+	w.size = 1 << 20
+	again := func() []*rpc.AppendLogCommand {
+		s.everyone(s.hard.Term, &rpc.HeartbeatReturn{Last: 2})
+		return only[*rpc.AppendLogCommand](s.turn(Tick{}).Send)
+	}
+	for range s.Core.ticks.ElectionMin/2 - 1 {
+		require.Empty(t, again())
+	}
+	var sent []*rpc.AppendLogCommand
+	for range s.Core.ticks.Heartbeat + 1 {
+		sent = append(sent, again()...)
+	}
+	require.Equal(t, []*rpc.AppendLogCommand{{Prev: s.log.lastID(), Commit: s.commit}}, sent)
+	require.Equal(t, 1<<20, w.bytes(&s.limits))
+	way := w.way
+	s.ack("n2", 2)
+	require.Greater(t, w.way, way, "patience goes by answers, disk and all")
+	require.Empty(t, s.office.peers["n2"].flying)
+}
+
+// What has arrived is asked for, an answer to what came before it is late, and the one asked for is lost: it is asked for once more, also if nothing is
+// written that would be. Where it is the one a quorum needs, the leader would step down otherwise.
+func TestAnAnswerThatIsLostAfterALateOneIsAskedFor(t *testing.T) {
+	s := slow(t)
+	s.hear("n2", 2, &rpc.HeartbeatReturn{Last: 3})
+	s.ack("n2", 2)
+	asked := func(ticks int) (list []*rpc.AppendLogCommand) {
+		for range ticks {
+			list = append(list, only[*rpc.AppendLogCommand](s.turn(Tick{}).Send)...)
+			s.everyone(2, &rpc.HeartbeatReturn{Last: 3})
+		}
+		return list
+	}
+	again := []*rpc.AppendLogCommand{{Prev: s.log.lastID(), Commit: s.commit}}
+	require.Equal(t, again, asked(s.Core.ticks.ElectionMin/2+s.Core.ticks.Heartbeat))
+	require.Equal(t, again, asked(s.Core.ticks.ElectionMin/2+s.Core.ticks.Heartbeat), "that was lost too")
+	s.ack("n2", 3)
+	require.Empty(t, asked(2*s.Core.ticks.ElectionMin))
+}
+
+// A call whose answer was lost fails two seconds later. A later answer has attested what it carried by then: nothing is amiss, and what is written goes on
+// at once, in as large a window. Of what is not attested it says that it was lost (L7).
+func TestACallThatFailsLateCostsNothing(t *testing.T) {
+	s := established(t, 1)
+	p := s.office.peers["n2"]
+	s.put(1)
+	lost := s.log.last
+	s.put(1)
+	s.ack("n2", s.log.last)
+	s.put(1)
+	p.window.size = 1 << 20
+	s.turn(Failed{"n2", rpc.MethodAppendLog, lost})
+	s.turn(Failed{"n2", rpc.MethodAppendLog, lost + 1})
+	require.Equal(t, []rpc.NodeID{"n2", "n3"}, s.put(1))
+	require.Equal(t, 1<<20, p.window.bytes(&s.limits))
+	s.turn(Failed{"n2", rpc.MethodAppendLog, lost + 2})
+	require.False(t, p.replicating)
+	require.Equal(t, windowLeast, p.window.bytes(&s.limits))
+	s.ack("n2", s.log.last)
+	require.True(t, p.replicating)
+}
+
+// An empty AppendLog that probes what was attested before fails at once, as where too much is on its way: it is sent again when a heartbeat is due, once.
+func TestAnEmptyProbeThatFailsIsSentAgain(t *testing.T) {
+	s := established(t, 1)
+	s.turn(LinkChanged{"n2", false})
+	sent := only[*rpc.AppendLogCommand](s.turn(LinkChanged{"n2", true}).Send)
+	for range 3 {
+		require.Len(t, sent, 1)
+		require.Equal(t, s.office.peers["n2"].match, sent[0].Last())
+		require.Empty(t, only[*rpc.AppendLogCommand](s.turn(Failed{"n2", rpc.MethodAppendLog, sent[0].Last()}).Send))
+		sent = only[*rpc.AppendLogCommand](s.tickFor(s.Core.ticks.Heartbeat))
+	}
+}
+
 // While entries are read from the disk for a place, the peer may turn out to be beyond it: that ends the wait for them (K62).
 func TestK62WhatIsLoadedForAPlaceThatIsPassedIsNotWaitedFor(t *testing.T) {
 	s := behind(t)
-	s.turn(Failed{"n2", rpc.MethodAppendLog}) // of what was sent before
+	s.turn(Failed{"n2", rpc.MethodAppendLog, 8}) // of what was sent before
 	out := s.hear("n2", 2, &rpc.HeartbeatReturn{Last: 5})
 	require.Len(t, out.Loads, 1)
 	require.Equal(t, rpc.Index(6), out.Loads[0].From)

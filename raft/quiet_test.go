@@ -1,5 +1,7 @@
 package raft
 
+// How long a core says that it is quiet. That it is so then, the watcher holds it to in every random history (watch_test.go).
+
 import (
 	"testing"
 
@@ -7,8 +9,6 @@ import (
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// How long a core says that it is quiet. That it is so then, the watcher holds it to in every random history (watch_test.go).
 
 // beaten is a leader at rest that has just sent heartbeats.
 func beaten(t testing.TB) *solo {

@@ -1,10 +1,10 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
-
 // Linearizable reads without the log (thesis 6.4): a read is served at the commit index of a moment after it arrived,
 // once a quorum has confirmed, in a heartbeat round begun after that moment, that this node led then. One round serves
 // all reads that wait; the next begins when it is through. Round numbers never repeat (K44).
+
+import "github.com/raftbus/raftbus/raft/rpc"
 
 // reads holds what waits, in the order of its stages.
 type reads struct {

@@ -1,9 +1,9 @@
 package raft
 
-import "github.com/raftbus/raftbus/raft/rpc"
-
 // Snapshots and compaction, as far as consensus goes (thesis 5): which peer needs one, what a stored one does to the log, and what
 // the log may forget. The bytes are the driver's business; all that is decided here is decided by entry ids.
+
+import "github.com/raftbus/raftbus/raft/rpc"
 
 // installing is a stored snapshot on its way into the state machine.
 type installing struct {
@@ -14,17 +14,19 @@ type installing struct {
 // strand has the state streamed to a peer whose next entry is no longer in the log.
 func (c *Core) strand(id rpc.NodeID, p *progress) {
 	if !p.stuck {
-		p.stuck, p.streamed = true, 0
+		p.stuck, p.after, p.streamed = true, false, 0
 		c.fact(PeerStuck{Peer: id, Next: p.next})
 		c.out.Snapshots = append(c.out.Snapshots, SendSnapshot{Peer: id, Term: c.hard.Term})
 	}
 }
 
-// snapshotEnded: a stream broke off. Where the peer stands is found out anew.
+// snapshotEnded: a stream broke off. Where the peer stands is found out anew, from the log's end, as of one that was just met: it may hold all of the
+// state, and its word of that was lost (L7). From where it was stranded it would only be sent all of it again.
 func (c *Core) snapshotEnded(e SnapshotEnded) {
 	if p := c.office.peers[e.Peer]; c.role == Leader && e.Term == c.hard.Term && p != nil && p.stuck {
 		p.stuck = false
 		p.probe()
+		p.next = c.log.last + 1
 		p.waiting = true // until the next heartbeat is due: no busy loop
 	}
 }
@@ -42,7 +44,8 @@ func (c *Core) snapshotReturned(p *progress, m rpc.Message, ret *rpc.InstallSnap
 		}
 		p.acked = c.now
 		if p.stuck {
-			p.stuck, p.next = false, ret.Snapshot.Index+1
+			p.installed(c.log.last-ret.Snapshot.Index, c.now)
+			p.next = ret.Snapshot.Index + 1
 		}
 		p.landed(ret.Snapshot.Index, c.now, &c.limits)
 		c.advanceCommit()
@@ -106,6 +109,19 @@ func (c *Core) restored(e Restored) {
 		From: c.id, To: stored.From, Term: c.hard.Term, Call: stored.Call,
 		Body: &rpc.InstallSnapshotReturn{Snapshot: base, Transfer: stored.Transfer, Installed: true},
 	})
+}
+
+// awayMax is for how many ticks the log is held for a peer that takes in nothing, or no more than is written.
+const awayMax = 1000
+
+// Needed is how far the log may be forgotten without harm to peers that catch up after a snapshot: another one would leave them as far behind (L7).
+func (c *Core) Needed(to rpc.Index) rpc.Index {
+	for _, p := range c.office.peers {
+		if p.after && c.now-p.acked < awayMax {
+			to = min(to, p.match)
+		}
+	}
+	return to
 }
 
 // compact forgets the log's beginning.

@@ -1,5 +1,8 @@
 package raft
 
+// What spares messages under load: a commit index that rides on the next AppendLog, proposals that wait to go together, reads that ask no more
+// peers than a quorum needs. None of it may keep anybody waiting for more than a tick.
+
 import (
 	"math"
 	"testing"
@@ -8,9 +11,6 @@ import (
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What spares messages under load: a commit index that rides on the next AppendLog, proposals that wait to go together, reads that ask no more
-// peers than a quorum needs. None of it may keep anybody waiting for more than a tick.
 
 // stream sends so many AppendLogs in one tick, each acknowledged by n2, and returns the CommitLogs among what was sent.
 func (s *solo) stream(n int) (told []*rpc.CommitLogCommand) {

@@ -1,12 +1,5 @@
 package raft
 
-import (
-	"cmp"
-	"slices"
-
-	"github.com/raftbus/raftbus/raft/rpc"
-)
-
 // Whom a thrifty leader speaks to at once: as many voters as a quorum needs, the nearest first. The others, its spares, get a little later what
 // has gathered meanwhile, in one message if it fits (as in EPaxos, SOSP 2013). A batch costs a message, a sync and an answer on each node that gets it, and
 // where few put at a time that is most of what a put costs; the spares' part of it is for nothing, since a batch is committed before they answer.
@@ -16,6 +9,13 @@ import (
 // is on a quorum's disks, and for a tick on no more. And the watchers that spares serve hear of a put by a tick
 // later, and of what a stream ends with by two. What is committed and who may be elected is decided by counting, as ever: of two who are left,
 // the one that was ahead is elected, and no other could be.
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
 
 // noted is what there was at the last tick.
 type noted struct{ last, commit rpc.Index }

@@ -1,5 +1,8 @@
 package raft
 
+// A thrifty leader: whom it speaks to at once, and that nobody else waits for longer than a tick, and no commit for longer than it takes the
+// others then.
+
 import (
 	"testing"
 
@@ -7,9 +10,6 @@ import (
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// A thrifty leader: whom it speaks to at once, and that nobody else waits for longer than a tick, and no commit for longer than it takes the
-// others then.
 
 // thrifty is established, of a leader that is thrifty, after a tick in which nothing was under way. Of its peers n2 is the nearest.
 func thrifty(t testing.TB) *solo {
@@ -93,7 +93,7 @@ func TestThriftyLeaderDoesWithoutItsOwnSlowDisk(t *testing.T) {
 func TestThriftyLeaderPassesOverWhoIsProbed(t *testing.T) {
 	s := thrifty(t)
 	s.put(1)
-	require.Len(t, to("n3", s.turn(Failed{Peer: "n2", Method: rpc.MethodAppendLog}).Send), 1)
+	require.Len(t, to("n3", s.turn(Failed{"n2", rpc.MethodAppendLog, 4}).Send), 1)
 	s.ack("n3", 4)
 	require.Equal(t, rpc.Index(4), s.commit)
 }

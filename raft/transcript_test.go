@@ -136,7 +136,7 @@ func (s *script) node1(cmd string, m *member, w []string) {
 	case "bus":
 		s.step(m, BusChanged{w[0] == "up"})
 	case "failed":
-		s.step(m, Failed{rpc.NodeID(w[0]), rpc.Method(w[1])})
+		s.step(m, Failed{rpc.NodeID(w[0]), rpc.Method(w[1]), rpc.Index(number(w, 2))})
 	case "crash":
 		s.cluster.crash(m, 0)
 	case "restart":

@@ -1,19 +1,19 @@
 package raft
 
+// Leadership transfer (thesis 3.10). The leader lets its successor catch up, taking no proposals meanwhile, and then tells it to
+// campaign at once. All of it is liveness: the successor is elected by the rules like anybody.
+
 import (
 	"slices"
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// Leadership transfer (thesis 3.10). The leader lets its successor catch up, taking no proposals meanwhile, and then tells it to
-// campaign at once. All of it is liveness: the successor is elected by the rules like anybody.
-
 // transfer is a hand-over under way.
 type transfer struct {
 	to      rpc.NodeID // empty: none
 	began   uint64
-	ordered bool // TimeoutNow was sent, and did not fail
+	ordered uint64 // tick of the last TimeoutNow; 0: none was sent
 }
 
 func (t *transfer) active() bool { return t.to != "" }
@@ -100,14 +100,15 @@ func (c *Core) unfitSuccessor(id rpc.NodeID) string {
 	return ""
 }
 
-// handOver orders the successor to campaign once it holds the whole log.
+// handOver orders the successor to campaign once it holds the whole log, and again with every heartbeat: its call would fail later than the
+// transfer is given up. A second order does no harm: whoever campaigns is in a later term.
 func (c *Core) handOver() {
 	t := &c.office.transfer
-	if !t.active() || t.ordered {
+	if !t.active() || t.ordered > 0 && c.now-t.ordered < uint64(c.ticks.Heartbeat) {
 		return
 	}
 	if p := c.office.peers[t.to]; p != nil && p.match == c.log.last && p.connected {
-		t.ordered = true
+		t.ordered = c.now
 		c.send(t.to, &rpc.TimeoutNowCommand{Last: c.log.lastID()})
 	}
 }

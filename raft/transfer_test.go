@@ -17,10 +17,35 @@ func TestTransferWaitsUntilTheSuccessorHoldsTheLog(t *testing.T) {
 	require.Zero(t, orders(s.turn(Transfer{To: "n2"}).Send), "it is an entry behind")
 	refused := s.turn(Propose{Proposals: []Proposal{{Ticket: 2}}}).Proposed
 	require.Equal(t, []Proposed{{Ticket: 2, Refusal: RefusedBusy}}, refused, "it would never catch up")
-	out := s.ack("n2", 4)
-	require.Equal(t, 1, orders(out.Send))
-	require.Zero(t, orders(s.tickFor(50)), "once is enough")
-	require.Equal(t, 1, orders(s.turn(Failed{"n2", rpc.MethodTimeoutNow}).Send), "unless it got lost")
+	require.Equal(t, 1, orders(s.ack("n2", 4).Send))
+	require.Zero(t, orders(s.turn(Failed{Peer: "n2", Method: rpc.MethodTimeoutNow}).Send), "one that fails at once would fail in each turn")
+}
+
+// An order may be lost, and its call fails when the transfer has been given up: it is given again with every heartbeat. The first that arrives counts, and
+// those after it change nothing.
+func TestALostOrderIsGivenAgain(t *testing.T) {
+	s := established(t, 3)
+	require.Equal(t, 1, orders(s.turn(Transfer{To: "n2"}).Send))
+	beat := s.Core.ticks.Heartbeat
+	require.Zero(t, orders(s.tickFor(beat-1)))
+	again := only[*rpc.TimeoutNowCommand](s.tickFor(1))
+	require.Len(t, again, 1)
+	require.Equal(t, s.Core.ticks.ElectionMin/beat-2, orders(s.tickFor(s.Core.ticks.ElectionMin-beat-1)), "until it is given up")
+
+	c := start(rpc.HardState{Term: 2}, 1, 1, 2)
+	c.ID = "n2"
+	next := newSolo(t, c)
+	next.turn(LinkChanged{"n1", true})
+	next.hear("n1", 2, again[0])
+	require.Equal(t, Candidate, next.role)
+	out := next.hear("n1", 2, again[0])
+	require.Equal(t, rpc.HardState{Term: 3, Vote: "n2"}, next.hard)
+	require.Equal(t, Candidate, next.role)
+	require.Empty(t, out.Send)
+	require.Len(t, only[*rpc.TimeoutNowReturn](out.SendAfterSync), 1)
+	s.hear("n2", 3, &rpc.TimeoutNowReturn{})
+	s.hear("n2", 3, &rpc.RequestVoteCommand{Last: s.log.lastID(), Transfer: true})
+	require.Equal(t, rpc.HardState{Term: 3, Vote: "n2"}, s.hard, "the answer to the second may overtake the vote request")
 }
 
 func TestTransferGoesToTheOneThatIsFurthest(t *testing.T) {
@@ -78,6 +103,7 @@ func TestDisksCrowdOutAMajority(t *testing.T) {
 	learning := three
 	learning.Learners = members("n4", "n5")
 	require.Empty(t, crowding(learning, list{"n4", "n5"}), "learners count for nothing")
+	require.Equal(t, list{"n2", "n3"}, crowding(learning, list{"n2", "n3", "n4"}), "nor would room on theirs help")
 	s := established(t, 3)
 	s.turn(Pinged{Peer: "n2", Full: true})
 	s.turn(Pinged{Peer: "n3", Full: true})
@@ -209,6 +235,19 @@ func TestOrderToALearnerOrAHungDiskIsInVain(t *testing.T) {
 	s := newSolo(t, c)
 	s.hear("n2", 2, &rpc.TimeoutNowCommand{})
 	require.Equal(t, rpc.HardState{Term: 2}, s.hard)
+
+	s = newSolo(t, start(rpc.HardState{Term: 2}, 2))
+	s.hear("n2", 2, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 2, Index: 1}, Entries: run(2, 2)})
+	for range 8 {
+		s.tickFor(50)
+		s.hear("n2", 2, &rpc.HeartbeatCommand{})
+	}
+	out := s.hear("n2", 2, &rpc.TimeoutNowCommand{})
+	require.Equal(t, rpc.HardState{Term: 2}, s.hard, "its own vote would not become durable either (K61)")
+	require.Empty(t, only[*rpc.TimeoutNowReturn](append(out.Send, out.SendAfterSync...)))
+	s.synced()
+	s.hear("n2", 2, &rpc.TimeoutNowCommand{})
+	require.Equal(t, rpc.Term(3), s.hard.Term)
 }
 
 // A node may be connected and say nothing, as one that is paused.

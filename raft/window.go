@@ -34,20 +34,30 @@ func (w *window) message(lim *Limits) int {
 }
 
 // patience is for how long what is not answered is not taken for lost.
-func (w *window) patience(heartbeat int) uint64 { return max(2*uint64(heartbeat), 2*w.way) }
+func (w *window) patience(t *Ticks) uint64 { return max(2*uint64(t.Heartbeat), w.twice(t)) }
 
-// landed notes an answer: when the last message that it is for had left, for how many bytes it is, and how many were unanswered until then.
-func (w *window) landed(now, left uint64, bytes, flying int, lim *Limits) {
+// twice is what a way may take and as much again; half the time at most after which a leader steps down whose entries nobody acknowledges: one
+// loss, after an answer that took seconds, must not cost it the office.
+func (w *window) twice(t *Ticks) uint64 { return min(2*w.way, uint64(t.ElectionMax)/2) }
+
+// landed notes an answer: when the last message that it is for had left, when that was first known to be there (0: by the answer only), for how many
+// bytes the answer is, and how many were unanswered until then. What it took after the message was there is the peer's disk: that makes no way full. While more is
+// loaded from this node's disk, one message at a time, half a window is not full only since messages are no larger.
+func (w *window) landed(now, left, seen uint64, bytes, flying int, loading bool, lim *Limits) {
 	took := min(now-left, windowTook)
-	w.time(took)
+	came := took
+	if seen > 0 {
+		came = min(came, seen-left)
+	}
+	w.time(took, came)
 	size := w.bytes(lim)
 	switch least := w.least >> 8; {
-	case took > 2*least+windowSlack:
+	case came > 2*least+windowSlack:
 		if now >= w.rest {
 			w.size, w.rest = size/2, now+took
 		}
-	case flying <= size/2:
-	case took <= least+windowSlack/2:
+	case flying <= size/2 && !loading, flying <= size/4:
+	case came <= least+windowSlack/2:
 		w.size = min(size+bytes, lim.FlyingBytesMax)
 	default:
 		w.size = min(size+bytes/8, lim.FlyingBytesMax)
@@ -55,8 +65,8 @@ func (w *window) landed(now, left uint64, bytes, flying int, lim *Limits) {
 }
 
 // time follows the least slowly, should the way be longer now for good; at once while next to nothing is on it that could make it longer.
-func (w *window) time(took uint64) {
-	fine := took << 8
+func (w *window) time(took, came uint64) {
+	fine := came << 8
 	if fine < w.least || w.size <= windowLeast {
 		w.least = fine
 	}

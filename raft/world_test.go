@@ -277,10 +277,13 @@ func (w *world) beat(m *member) {
 	w.later(m, msPerTick+w.between(0, 20)/19, func() { w.beat(m) })
 }
 
-// carry is the bus: it loses, repeats, delays and so reorders. A lost call ends as Failed.
+// carry is the bus: it loses, repeats, delays and so reorders. A lost call ends as Failed: which entries it carried its answer knows by the call's number.
 func (w *world) carry(m rpc.Message) {
+	if cmd, ok := m.Body.(*rpc.AppendLogCommand); ok {
+		m.Call.Round = uint64(cmd.Last())
+	}
 	if w.cut[pair{m.From, m.To}] || w.chance(w.loss) {
-		caller, failed := w.node(m.From), Failed{Peer: m.To, Method: m.Body.Method()}
+		caller, failed := w.node(m.From), Failed{m.To, m.Body.Method(), rpc.Index(m.Call.Round)}
 		if m.Body.IsReturn() {
 			caller, failed.Peer = w.node(m.To), m.From
 		}

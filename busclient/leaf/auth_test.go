@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -253,4 +254,14 @@ func TestAPortForClientsIsNoLeafnodePort(t *testing.T) {
 	s := startNATS(t, func(o *embedded.Options) { o.ClusterPort, o.ClusterName = embedded.Random, "c" })
 	requireRefused(t, begin(t, s.URL()), "no leafnode port", "7422")
 	requireRefused(t, begin(t, s.RouteURL()), "no leafnode port", "7422")
+}
+
+// The settings of TLS are shared: each server is checked by its own name.
+func TestEachServerHasItsOwnName(t *testing.T) {
+	s := settings{nats: nats.Options{TLSConfig: &tls.Config{}}}
+	for _, name := range []string{"a", "b"} {
+		config, err := s.tls(endpoint{tlsName: name})
+		require.NoError(t, err)
+		require.Equal(t, name, config.ServerName)
+	}
 }

@@ -273,6 +273,7 @@ func TestAMessageThatIsTooLargeIsDropped(t *testing.T) {
 // INFO comes at any time: limits follow it, and so do the servers to try.
 func TestInfoIsFollowed(t *testing.T) {
 	say := make(chan string)
+	defer close(say)
 	url := play(t, func(p puppet) {
 		p.welcome("")
 		for text := range say {
@@ -290,7 +291,12 @@ func TestInfoIsFollowed(t *testing.T) {
 	require.ErrorIs(t, c.Publish("a", "", []byte("NATS/1.0\r\n\r\n"), nil), ErrHeaders)
 	require.ErrorIs(t, c.Publish("b", "", nil, nil), ErrPermission)
 	require.NoError(t, c.Publish("a", "", nil, nil))
-	close(say)
+	say <- `INFO {"headers":true,"max_payload":200}` + "\r\n"
+	eventually(t, "lowered again", func() bool { return c.MaxPayload() == 200 })
+	require.ErrorIs(t, c.Publish("b", "", nil, nil), ErrPermission, "what it does not say is as before")
+	say <- `INFO {"headers":true,"max_payload":300,"connect_info":true}` + "\r\n"
+	eventually(t, "raised again", func() bool { return c.MaxPayload() == 300 })
+	require.NoError(t, c.Publish("b", "", nil, nil), "of a user who may all, nothing is said")
 }
 
 // What is said to a server: who we are, before anything else; every subscription; and no more.

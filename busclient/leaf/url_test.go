@@ -1,6 +1,7 @@
 package leaf
 
 import (
+	"fmt"
 	"net/url"
 	"testing"
 
@@ -78,6 +79,12 @@ func TestServersTakeTurns(t *testing.T) {
 	require.Equal(t, []string{"a:1", "10.0.0.1:7422", "a:1", "b:7422", "a:1"}, tried)
 	e.learn(e.given[0], nil)
 	require.Len(t, e.learned, 2, "an INFO that says nothing about them changes nothing")
+	var many []string
+	for i := range 2 * learnedMax {
+		many = append(many, fmt.Sprintf("c%d:7422", i))
+	}
+	e.learn(e.given[0], many)
+	require.Len(t, e.learned, learnedMax)
 	from, err := parseURL("tls://leaf:secret@a")
 	require.NoError(t, err)
 	e.learn(from, []string{"b:7422"})

@@ -47,7 +47,7 @@ func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Con
 	case unreachable(err):
 		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats: %w", at, err)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return nil, failf(exitError, "NATS at %s refuses these credentials: check --creds, --user, --token or the context", at)
+		return nil, failf(exitError, "NATS at %s refuses these credentials, or lets nobody in without: give --context (auth/users/NAME.json of 'raftbus auth init'), --nkey, --creds, --user or --token", at)
 	case err != nil:
 		return nil, failf(exitError, "NATS at %s: %w: check the NATS flags", at, err)
 	}

@@ -1,6 +1,6 @@
 package main
 
-// The doctor command: what is wrong with a cluster, by what that shows, and what to do. examine.go asks, findings.go judges.
+// The doctor command: what is wrong with a cluster, by what that shows, and what to do. doctorasks.go asks, doctorrules.go judges.
 
 import (
 	"encoding/json"

@@ -119,8 +119,9 @@ func TestSomebodyElsesChangesAreNotUndone(t *testing.T) {
 // A leader that is to leave hands over to one that stays, once; then it is removed, whoever leads.
 func TestALeaderHandsOverBeforeItLeaves(t *testing.T) {
 	g := &membersGoal{gone: newsOf("n1", "n2")}
-	m := view(nil, "n1", "n2", "n3", "n4")
+	m := view(nil, "n1", "n2", "n3", "n4", "n5")
 	m.Members[3].Match = 19
+	m.Members[4].Match, m.Members[4].State = 20, "unreachable"
 	s, err := g.next(m)
 	require.NoError(t, err)
 	require.Equal(t, step{op: admin.OpTransfer, body: admin.Transfer{To: "n4"}, optional: true}, s)

@@ -26,7 +26,8 @@ const healthHelp = `Ask one node over NATS whether it serves. The exit code is 0
 a leader that it can serve with, 5 when it is not on the bus, 6 when it does not answer in
 time, and 7 when it answers and knows no leader, or is no member.
 
-What an operator should look at all the same is told on stderr as warnings. A node without a leader is alive: restarting it cures nothing. Look at its peers.`
+What an operator should look at although the node serves is told on stderr, as warnings. A node
+without a leader is alive: restarting it cures nothing. Look at its peers.`
 
 const healthExamples = `  raftbus health --id n1
   HEALTHCHECK CMD ["/raftbus", "health"]       # in a container, with RAFTBUS_ID, RAFTBUS_NATS and RAFTBUS_AUTH_DIR set`

@@ -72,3 +72,48 @@ func TestASignalEndsAWatch(t *testing.T) {
 		require.ErrorIs(t, err, want, args)
 	}
 }
+
+// A list, or a history, that is more than a page is printed as a whole (C1).
+func TestWhatIsMoreThanAPageIsPrinted(t *testing.T) {
+	conn := onBus(t)
+	for subject, pages := range map[string]map[string]string{
+		"raftbus.kv.keys.app":      {"": `{"keys":["a","b"],"after":"b"}`, "b": `{"keys":["c"]}`},
+		"raftbus.bucket.ls":        {"": `{"buckets":["app"],"after":"app"}`, "app": `{"buckets":["more"]}`},
+		"raftbus.kv.history.app.k": {"0": `{"entries":[{"revision":3,"operation":"put","value":"x"}],"after":3}`, "3": `{"entries":[{"revision":7,"operation":"delete"}]}`},
+	} {
+		_, err := conn.Subscribe(subject, func(m *nats.Msg) {
+			var asked struct{ After any }
+			_ = json.Unmarshal(m.Data, &asked)
+			_ = m.Respond([]byte(pages[fmt.Sprint(asked.After)]))
+		})
+		require.NoError(t, err)
+	}
+	require.NoError(t, conn.Flush())
+	for _, c := range []struct{ args, want string }{
+		{"ls app", "^a\nb\nc\n$"}, {"ls", "^app\nmore\n$"}, {"ls app --limit 3", "^a\nb\nc\n$"}, {"history app k --json", `(?s)"revision":3,.*\n.*"revision":7,`},
+	} {
+		text, code := said(append([]string{"kv", "--nats", conn.ConnectedUrl()}, strings.Fields(c.args)...)...)
+		require.Equal(t, exitOK, code, text)
+		require.Regexp(t, c.want, text, c.args)
+	}
+}
+
+// Each write has a message id of its own, by which it can be sent again where its answer is lost (C4).
+func TestEachWriteHasAnID(t *testing.T) {
+	conn := onBus(t)
+	came := make(chan string, 10)
+	_, err := conn.Subscribe("raftbus.kv.*.app.k", func(m *nats.Msg) {
+		came <- m.Header.Get(nats.MsgIdHdr)
+		_ = m.Respond([]byte(`{"revision":1}`))
+	})
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	ids := []string{""}
+	for _, args := range []string{"put app k v", "put app k v", "del app k"} {
+		text, code := said(append(strings.Fields("kv "+args), "--nats", conn.ConnectedUrl())...)
+		require.Equal(t, exitOK, code, text)
+		id := <-came
+		require.NotContains(t, ids, id, args)
+		ids = append(ids, id)
+	}
+}

@@ -36,7 +36,7 @@ func newFile(cmd *cobra.Command, name string) (*file, error) {
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*.part")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: name a file in a folder that is there and can be written", err)
 	}
 	return &file{w: bufio.NewWriterSize(f, 1<<20), f: f, name: name, disk: vfs.Default}, nil
 }

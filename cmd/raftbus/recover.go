@@ -135,7 +135,7 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 
 // plan looks, asks, and says what is to be done: nothing, with nil.
 func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *store.Store) (plan *node.Succession, err error) {
-	log, err := openLog(folder.Path("wal"))
+	log, err := folder.OpenLog(wal.Options{ReportDamaged: true})
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
@@ -170,7 +170,7 @@ func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string)
 	now := state.Moment()
 	have := &remains{
 		Node: id, Cluster: r.Cluster.String(), Term: uint64(r.Term), Last: r.Last.Index, LastTerm: r.Last.Term, Time: time.Unix(0, r.Time).UTC(),
-		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Last.Index - now.ID.Index), Damaged: r.Damaged.Index, whole: max(r.Whole, now.ID.Index),
+		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Last.Index - now.ID.Index), Damaged: r.Damaged.Index, whole: r.Whole,
 	}
 	if now.ID.Index < r.Base.Index || now.ID.Index > r.Last.Index {
 		return nil, fmt.Errorf("the state is of entry %d, the log holds %d to %d: they do not belong together; put back the ones that do, or restore a backup", now.ID.Index, r.Base.Index+1, r.Last.Index)
@@ -207,7 +207,7 @@ func (r *remains) print(w io.Writer) {
 		fmt.Fprintf(w, "beware:       %s was no voter: it may be far behind those that were\n", r.Node)
 	}
 	if others := slices.DeleteFunc(slices.Clone(r.Members), func(id string) bool { return id == r.Node }); len(others) > 0 {
-		fmt.Fprintf(w, "may be lost:  writes that were acknowledged after entry %d, by %s without this node\n", max(r.whole, r.Applied), strings.Join(others, " and "))
+		fmt.Fprintf(w, "may be lost:  writes that were acknowledged after entry %d, by %s without this node\n", r.whole, strings.Join(others, " and "))
 	}
 	fmt.Fprintf(w, "then:         a new cluster with %s alone, which the other folders can never join again\n", r.Node)
 }

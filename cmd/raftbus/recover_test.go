@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -63,11 +64,65 @@ func recovered(t *testing.T, dir string) (done node.Succession) {
 // be in two clusters' terms at a time (D3).
 func TestRecoveredInALaterTermThanWasKnown(t *testing.T) {
 	dir, begun, term := leftOver(t)
+	text, code := said("recover", "--dir", dir, "--id", "n1", "--dry-run", "--json")
+	require.Equal(t, exitOK, code, text)
+	var have remains
+	require.NoError(t, json.Unmarshal([]byte(text), &have), text)
+	require.Equal(t, remains{
+		Node: "n1", Cluster: begun.Cluster, Members: []string{"n1"}, Voter: true, Term: uint64(term), Last: begun.Index + 2, LastTerm: begun.Term + 1,
+		Time: time.Unix(0, 1).UTC(), Applied: begun.Index, Certain: begun.Revision, Uncertain: 2, Revision: begun.Revision + 2,
+	}, have)
 	done := recovered(t, dir)
 	require.Equal(t, term+1, done.Term)
 	require.Equal(t, begun.Index+3, done.Index)
 	require.Equal(t, begun.Revision+2, done.Revision)
 	require.Equal(t, begun.Revision, done.Certain)
+}
+
+// A state that is not the log's, as one that was put back from elsewhere, is not recovered with it (D3).
+func TestRecoverOfAStateThatIsNotTheLogs(t *testing.T) {
+	for name, change := range map[string]func(*testing.T, *node.Folder, rpc.Index){
+		"ahead": func(t *testing.T, folder *node.Folder, last rpc.Index) {
+			state, err := openState(folder)
+			require.NoError(t, err)
+			for state.Applied().Index <= last {
+				_, err = state.Apply([]rpc.Entry{{Index: state.Applied().Index + 1, Term: state.Applied().Term, Kind: rpc.EntryNoop}})
+				require.NoError(t, err)
+			}
+			require.NoError(t, state.Close())
+		},
+		"behind": func(t *testing.T, folder *node.Folder, _ rpc.Index) {
+			require.NoError(t, os.RemoveAll(folder.Path("kv")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, begun, _ := leftOver(t)
+			folder, err := openFolderToSucceed(dir, "n1")
+			require.NoError(t, err)
+			change(t, folder, begun.Index+2)
+			require.NoError(t, folder.Close())
+			for _, flag := range []string{"--dry-run", "--yes"} {
+				text, code := said("recover", "--dir", dir, "--id", "n1", flag)
+				require.Equal(t, exitError, code, text)
+				require.Contains(t, text, "they do not belong together")
+			}
+		})
+	}
+}
+
+// Who is no voter may have been far behind, of which the operator is to know before others are given up.
+func TestRecoverOfALearner(t *testing.T) {
+	dir, begun, term := leftOver(t)
+	log, err := openLog(filepath.Join(dir, "wal"))
+	require.NoError(t, err)
+	conf := rpc.Configuration{Index: begun.Index + 3, Voters: []rpc.Member{{ID: "n2", Instance: rpc.InstanceID{2}}}, Learners: []rpc.Member{{ID: "n1", Instance: rpc.InstanceID{1}}}}
+	require.NoError(t, log.Append(wal.Batch{Entries: []rpc.Entry{{Index: conf.Index, Term: term, Kind: rpc.EntryConfiguration, Time: 1, Data: rpc.AppendConfiguration(nil, &conf)}}}))
+	require.NoError(t, log.Close())
+	text, code := said("recover", "--dir", dir, "--id", "n1", "--dry-run")
+	require.Equal(t, exitOK, code, text)
+	require.Contains(t, text, "members:      n1, n2\n")
+	require.Contains(t, text, "n1 was no voter: it may be far behind")
+	require.Contains(t, text, "by n2 without this node")
 }
 
 // Broken off after the state went on, the command tells the revision that was recovered, and not the one after those that are left out.

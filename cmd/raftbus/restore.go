@@ -53,7 +53,7 @@ const skipDefault = 1_000_000_000
 const skipMax = 1_000_000_000_000
 
 func skipFlag(flags *pflag.FlagSet) *uint64 {
-	return flags.Uint64("skip", skipDefault, "`COUNT` of revisions that are left out, of the cluster and of each bucket: more than were written after what is here")
+	return flags.Uint64("skip", skipDefault, "`COUNT` of revisions that are left out, of the cluster and of each bucket: give more than were written after the backup, or after what this folder holds")
 }
 
 func checkSkip(skip uint64) error {

@@ -24,11 +24,12 @@ const rootExamples = `  raftbus dev                                  # NATS and 
   raftbus kv get app color
   nats req raftbus.kv.put.app.color green      # the same, by any NATS client
 
-  raftbus auth init --nodes n1,n2,n3 --url nats://bus:4222
-  raftbus node --id n1 --members n1,n2,n3 --dir /var/lib/raftbus --nats nats://bus:4222 --auth-dir /etc/raftbus/n1
-  raftbus status --context admin.json
-  raftbus top --context admin.json
-  raftbus member add n4 --context admin.json   # a node that was started with --join`
+  raftbus auth init --nodes n1,n2,n3 --url nats://bus:4222       # into ./auth
+  nats-server -c auth/nats/server.conf
+  raftbus node --id n1 --members n1,n2,n3 --dir data/n1 --nats nats://bus:4222 --auth-dir auth/nodes/n1
+  raftbus status --context auth/users/admin.json
+  raftbus top --context auth/users/admin.json
+  raftbus member add n4 --context auth/users/admin.json          # a node that was started with --join`
 
 // lookupEnv reads one variable of the environment, as os.LookupEnv does.
 type lookupEnv = func(name string) (string, bool)

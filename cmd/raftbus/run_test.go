@@ -9,13 +9,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -117,4 +121,22 @@ func TestErrorsAreOneLineAndSaidOnce(t *testing.T) {
 	out.Reset()
 	require.Equal(t, exitError, report(&out, fmt.Errorf("asking: %w", context.Canceled)))
 	require.Equal(t, "raftbus: error: interrupted\n", out.String())
+}
+
+// A service manager does not start a node again for what it would only meet again (deploy/systemd): the exit code says so, however the error came.
+func TestExitCodesOfNodes(t *testing.T) {
+	for code, errs := range map[int][]error{
+		exitConflict: {
+			node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder,
+			&os.SyscallError{Syscall: "bind", Err: syscall.EADDRINUSE},
+		},
+		exitRefused:     {replica.ErrOpenBus},
+		exitUnavailable: {nats.ErrNoServers, nats.ErrNoResponders},
+		exitTimeout:     {context.DeadlineExceeded, nats.ErrTimeout},
+		exitError:       {errors.New("the disk failed"), context.Canceled},
+	} {
+		for _, err := range errs {
+			require.Equal(t, code, exitCode(errors.Join(fmt.Errorf("node n1: %w", err), errors.New("and more"))), "%v", err)
+		}
+	}
 }

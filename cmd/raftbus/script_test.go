@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 
 // TestMain lets the scripts run this very binary as the command raftbus.
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "6") // scripts mostly wait; -parallel says otherwise
 	testscript.Main(m, map[string]func(){"raftbus": main})
 }
 

@@ -21,9 +21,9 @@ const statusHelp = `Ask all nodes of a cluster for their status, and print it.
 
 The nodes are asked over NATS on <prefix>.node._all.status; members that do not answer
 within a second are shown as such, and so are nodes that wait to be added, or were removed.
-LAG is how many entries of the leader's log a member is not known to hold. The exit code is 0 when a quorum answers and a leader
-serves, 5 when NATS cannot be reached or no node answers, 7 when no leader serves with a
-quorum.`
+LAG is how many entries of the leader's log a member is not known to hold. The exit code is 0
+when a quorum answers and a leader serves, 5 when NATS cannot be reached or no node answers,
+7 when no leader serves with a quorum.`
 
 const statusExamples = `  raftbus status
   raftbus status --context prod --prefix orders

@@ -25,8 +25,8 @@ const topHelp = `Show what the nodes of a cluster do, and go on showing it.
 
 All nodes are asked for their figures over NATS, on <prefix>.node._all.stats: roles, terms,
 how far their logs are, lag, links and round trips, writes and reads with their latencies,
-and what they do to their disks. Rates and latencies are of the time since the last look. A
-node that stops answering stays on the list, with the time of its last answer.
+and what they write to their disks. Rates and latencies are of the time since the last
+look. A node that stops answering stays on the list, with the time of its last answer.
 
 On a terminal the screen is drawn anew each time. Keys: q ends it, s sorts by another
 column. Elsewhere, and with --json, each look is printed after the one before, without

@@ -1,8 +1,8 @@
 package command
 
-import "github.com/raftbus/raftbus/kv/internal/wire"
-
 // Commands on whole buckets.
+
+import "github.com/raftbus/raftbus/kv/internal/wire"
 
 // AddBucket makes a bucket, unless one of that name exists.
 type AddBucket struct {

@@ -116,9 +116,19 @@ const (
 	tagRaise          = 13<<3 | wire.Bytes
 )
 
-// OfABucket reports whether the command makes, changes or removes a bucket, as clients see it: one that is imported is there when that is done.
-func (c Command) OfABucket() bool {
-	return c.AddBucket != nil || c.UpdateBucket != nil || c.RemoveBucket != nil || c.Import != nil && c.Import.Done
+// OfBucket is the bucket that the command makes, changes or removes, as clients see it: one that is imported is there when that is done. Else "".
+func (c Command) OfBucket() string {
+	switch {
+	case c.AddBucket != nil:
+		return c.AddBucket.Name
+	case c.UpdateBucket != nil:
+		return c.UpdateBucket.Name
+	case c.RemoveBucket != nil:
+		return c.RemoveBucket.Name
+	case c.Import != nil && c.Import.Done:
+		return c.Import.Bucket
+	}
+	return ""
 }
 
 // Encode writes the command.

@@ -1,12 +1,12 @@
 package command
 
+// Commands on consumers: the records of who delivers a bucket's entries to whom. What is in a configuration is for the host to
+// read.
+
 import (
 	"github.com/raftbus/raftbus/kv/internal/wire"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Commands on consumers: the records of who delivers a bucket's entries to whom. What is in a configuration is for the host to
-// read.
 
 // AddConsumer makes a consumer of a bucket, or gives one that exists another configuration.
 type AddConsumer struct {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/internal/wire"
@@ -54,6 +55,19 @@ const (
 	// Purge marks the key as deleted for good: when it expires it leaves no marker. With RollupKey it drops the key's history.
 	Purge Op = 2
 )
+
+// String is what native clients are told.
+func (o Op) String() string {
+	switch o {
+	case Put:
+		return "put"
+	case Delete:
+		return "delete"
+	case Purge:
+		return "purge"
+	}
+	return fmt.Sprintf("op %d", uint8(o))
+}
 
 // Condition says what must be true of a key for a write to happen.
 type Condition uint8

@@ -1,17 +1,16 @@
 package delivery
 
+// The store's terms in the hub's.
+
 import (
 	"bytes"
 	"log/slog"
 	"time"
 
-	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
 )
-
-// The store's terms in the hub's.
 
 // answerWithin is how long after it made a consumer a client may still wait to be told.
 const answerWithin = 10 * time.Second
@@ -76,11 +75,9 @@ func Page(s *store.Store, read *watch.Read) (watch.Page, error) {
 func entry(e *store.Entry, size int) watch.Entry {
 	return watch.Entry{
 		Key: e.Key, Sequence: e.Sequence, Time: e.Time, Header: jetstream.HeaderOf(*e), Value: e.Value, Size: size,
-		Operation: operationNames[e.Op], Revision: e.Revision,
+		Operation: e.Op.String(), Revision: e.Revision,
 	}
 }
-
-var operationNames = map[command.Op]string{command.Put: "put", command.Delete: "delete", command.Purge: "purge"}
 
 func jetStreamConfig(c *store.Consumer) (watch.Config, any, error) {
 	config, err := jetstream.ConsumerConfig(c.Bucket, c.Config)

@@ -35,6 +35,8 @@ func TestAConsumerIsServed(t *testing.T) {
 	r.solo.do(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: "c"}})
 	require.Eventually(t, func() bool { return r.Status().Consumers == 0 }, patience, time.Millisecond)
 	require.Zero(t, r.line.watched(), "whether somebody listens there is no longer of interest")
+	r.Close()
+	require.True(t, r.line.ended)
 }
 
 func TestOnlyOwnConsumersAreServed(t *testing.T) {
@@ -122,6 +124,9 @@ func TestAChangeOfAConsumerThatWasMovedIsAnswered(t *testing.T) {
 	}
 	require.Equal(t, "answer.c", answer(store.ConsumerAdded))
 	require.Empty(t, answer(store.ConsumerMoved))
+	moved.Added, moved.Changed = 5, 9
+	made := Changes(&store.Batch{Events: []store.Event{{Kind: store.ConsumerAdded, Consumer: moved}}}, slog.New(slog.DiscardHandler))[0].(watch.Placed).Record
+	require.Equal(t, [2]uint64{5, 9}, [2]uint64{made.Created, made.Changed}, "by which a host sees that it is another configuration")
 }
 
 func TestAFullConnectionIsWaitedFor(t *testing.T) {
@@ -207,6 +212,8 @@ func TestALostConnectionIsToldOnceTheLeaderIsHeard(t *testing.T) {
 		r.line.calls.Status(true)
 		r.hears(t, "n3")
 		require.True(t, r.waits(), "it does not lead")
+		r.hears(t, "n2", true)
+		require.True(t, r.waits(), "it was elected, and does not listen yet")
 		if comes {
 			r.hears(t, "n2")
 		}
@@ -216,8 +223,8 @@ func TestALostConnectionIsToldOnceTheLeaderIsHeard(t *testing.T) {
 }
 
 // hears has the service hear an announcement.
-func (r *rig) hears(t *testing.T, node string) {
-	body, err := json.Marshal(message{Announcement: &watch.Announcement{Node: node, Boot: 1, Able: true, Applied: 1}})
+func (r *rig) hears(t *testing.T, node string, deaf ...bool) {
+	body, err := json.Marshal(message{Announcement: &watch.Announcement{Node: node, Boot: 1, Able: true, Applied: 1, Deaf: len(deaf) > 0}})
 	require.NoError(t, err)
 	r.heard(&nats.Msg{Subject: Subject("raftbus", allNodes, node), Data: body})
 }
@@ -285,7 +292,7 @@ func TestWhatIsNotLoggedIsProposedAgain(t *testing.T) {
 	require.Eventually(t, func() bool { _, err := r.solo.store.Consumer("app", "idle"); return err == store.NoConsumer }, patience, time.Millisecond)
 }
 
-// Whose clients go soon after each other are all told of, though nothing else happens then.
+// Whose clients go soon after each other are all told of, though nothing else happens then, and no more once somebody listens again.
 func TestAllWhoAreIdleAreTold(t *testing.T) {
 	r := newRig(t)
 	r.solo.bucket("app")
@@ -296,6 +303,10 @@ func TestAllWhoAreIdleAreTold(t *testing.T) {
 		}})
 	}
 	require.Eventually(t, func() bool { return len(*r.idle.Load()) == 3 }, patience, time.Millisecond)
+	for i := range 3 {
+		r.line.listen(fmt.Sprint("deliver.", i))
+	}
+	require.Eventually(t, func() bool { return len(*r.idle.Load()) == 0 }, patience, time.Millisecond)
 }
 
 func TestTheHostIsAsked(t *testing.T) {
@@ -318,6 +329,9 @@ func TestTheHostIsAsked(t *testing.T) {
 	var told message
 	require.NoError(t, json.Unmarshal(m.Data, &told))
 	require.Equal(t, &watch.Asked{Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Index: 2, Reply: "info", Made: true}, told.Ask)
+
+	r.place(func(p *watch.Placer) { p.Hear(r.now(), watch.Announcement{Node: "n2", Boot: 1, Leaving: true}) })
+	require.False(t, r.Ask(c, false, "info"), "it is lost")
 
 	told.Ask.Index, told.Ask.Reply = 3, "later" // is not applied yet
 	body, err := json.Marshal(told)
@@ -397,6 +411,8 @@ func TestNodesAnnounceThemselves(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return told().Able }, patience, time.Millisecond)
 	require.Equal(t, watch.Announcement{Node: "n1", Instance: rpc.InstanceID{}.String(), Boot: 7, Able: true, Pulls: true, Idle: []watch.Idle{}}, told())
+	r.deaf.Store(true)
+	require.Eventually(t, func() bool { return told().Deaf }, patience, time.Millisecond)
 	forged, err := json.Marshal(message{Announcement: &watch.Announcement{Node: "n4", Boot: 3, Able: true}})
 	require.NoError(t, err)
 	require.NoError(t, r.nc.Publish(Subject("raftbus", allNodes, "n2"), forged))
@@ -427,6 +443,34 @@ func TestWhatWaitsOutlivesAStoreThatCannotBeRead(t *testing.T) {
 	require.Equal(t, []item{{event: watch.Processed{Subject: "asked"}}, {event: watch.LeafUp{}}}, v.inbox.take().items)
 }
 
+// What the consumers that were taken from the store include already, and the follower tells only after that, is not done again: one that was
+// removed and made anew since would end.
+func TestWhatIsToldAfterItWasTakenFromTheStoreIsNotDoneAgain(t *testing.T) {
+	n := newSolo(t)
+	n.bucket("app")
+	n.consumer("app", "c")
+	var late []store.Batch
+	n.store.Follow(func(b store.Batch) { late = append(late, b) })
+	n.do(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: "c"}})
+	n.consumer("app", "c")
+	v := &server{Service: &Service{o: Options{Store: n.store, Logger: slog.New(slog.DiscardHandler)}, inbox: newInbox(), placer: watch.NewPlacer("n1")}}
+	step := func() []watch.Event {
+		events, err := v.events()
+		require.NoError(t, err)
+		return events
+	}
+	require.EqualValues(t, 4, step()[0].(watch.Reset).Index)
+	for i, b := range late {
+		v.inbox.applied(b, v.mine)
+		require.Equal(t, []watch.Event{watch.Applied{Index: uint64(i + 3)}}, step())
+		require.Equal(t, 1, v.placer.Consumers())
+	}
+	n.do(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: "c"}})
+	v.inbox.applied(late[2], v.mine)
+	require.Len(t, step(), 2)
+	require.Zero(t, v.placer.Consumers())
+}
+
 func TestTheInboxIsBounded(t *testing.T) {
 	b := newInbox()
 	b.take()
@@ -455,6 +499,10 @@ func TestTheInboxIsBounded(t *testing.T) {
 	require.False(t, b.want(map[uint64]bool{6: true}, false, 0), "the server has not seen that consumer yet")
 	b.applied(big, mine)
 	require.Len(t, b.take().items, 2, "from the consumer on it is watched")
+	for range 20 {
+		b.applied(big, mine)
+		require.False(t, b.take().stale, "what was taken takes no place any more")
+	}
 }
 
 // Who waits for an index that was applied while the server looked at what came before is not forgotten until something else happens.

@@ -205,6 +205,7 @@ type rig struct {
 	nc   *nats.Conn
 	lost atomic.Bool // the node does not know who leads
 	far  atomic.Bool // n2 leads
+	deaf atomic.Bool // clients are not heard
 }
 
 func (r *rig) leads() rpc.NodeID {
@@ -225,7 +226,7 @@ func newRig(t *testing.T, without ...bool) *rig {
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	r := &rig{solo: newSolo(t), line: newLine(), nc: nc}
-	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads}
+	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads, Listens: func() bool { return !r.deaf.Load() }}
 	if len(without) == 0 {
 		o.Dial = func(calls Callbacks) (Leaf, error) { r.line.calls = calls; return r.line, nil }
 	}

@@ -1,5 +1,7 @@
 package delivery
 
+// Native watches are consumers too: their records say so, and what was asked for.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -9,8 +11,6 @@ import (
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/kv/watch"
 )
-
-// Native watches are consumers too: their records say so, and what was asked for.
 
 // Native is the configuration of a native watch, as its record has it.
 type Native struct {

@@ -18,6 +18,7 @@ type server struct {
 	wanted  uint64        // the hub's changes of buckets that the inbox knows
 	waits   bool          // as the inbox knows
 	at      rpc.Index     // as of the last step
+	loaded  rpc.Index     // all up to there was taken from the store: what of it comes later is known
 	fresh   bool          // the inbox wants the entries of all buckets, since the consumers were taken from the store
 	looked  int64         // when it was last looked who is idle
 	largest int           // message of the leaf connection, as the hub knows
@@ -102,9 +103,9 @@ func (v *server) events() ([]watch.Event, error) {
 		v.place(func(p *watch.Placer) { p.Reset(reset.Records) })
 		v.fresh = true
 		list = append(list, reset)
-		t.items = after(t.items, rpc.Index(reset.Index))
+		v.loaded = rpc.Index(reset.Index)
 	}
-	for _, i := range t.items {
+	for _, i := range after(t.items, v.loaded) {
 		if i.batch == nil {
 			list = append(list, i.told())
 			continue

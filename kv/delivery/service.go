@@ -28,6 +28,9 @@ type Options struct {
 	Dial func(Callbacks) (Leaf, error)
 	// Leader says who leads, as a host, as far as the node knows; empty: nobody. Several goroutines ask, again and again.
 	Leader func() rpc.NodeID
+	// Listens says whether clients of the account are heard here, over Conn: what leaves on that afterwards leaves behind the subscriptions.
+	// Several goroutines ask, again and again, from New on.
+	Listens func() bool
 	// Stray is told, on a goroutine of NATS's, of hosts of another account that are heard in this one: both are one account of NATS. nil: nobody
 	// wants to know.
 	Stray func(host string)
@@ -66,14 +69,16 @@ type Callbacks struct {
 type Service struct {
 	o        Options
 	began    time.Time
-	leaf     Leaf // nil: none
+	limits   watch.Limits // the hub's
+	leaf     Leaf         // nil: none
 	reunion  reunion
 	inbox    *inbox
 	room     chan struct{}
 	reads    chan watch.Read
 	up       atomic.Bool
 	leaving  atomic.Bool
-	astray   bool // owned by the warden: the node does not follow the log, as the hub was told last
+	telling  sync.Mutex // from when an announcement is made until it has left
+	astray   bool       // owned by the warden: the node does not follow the log, as the hub was told last
 	idle     atomic.Pointer[[]watch.Idle]
 	serving  atomic.Int64
 	leftOut  atomic.Uint64
@@ -87,7 +92,7 @@ type Service struct {
 
 // New makes a service, and has it follow the store: make it before the node starts. Close it.
 func New(o Options) (*Service, error) {
-	if o.Node == "" || o.Prefix == "" || o.Conn == nil || o.Proposer == nil || o.Store == nil || o.Leader == nil {
+	if o.Node == "" || o.Prefix == "" || o.Conn == nil || o.Proposer == nil || o.Store == nil || o.Leader == nil || o.Listens == nil {
 		return nil, errors.New("delivery service: all options but Dial, Stray, ConsumersMax, Parts and Logger are required")
 	}
 	if o.Logger == nil {
@@ -98,7 +103,7 @@ func New(o Options) (*Service, error) {
 	}
 	limits := watch.DefaultLimits().Part(o.Parts)
 	s := &Service{
-		o: o, began: time.Now(), inbox: newInbox(), room: make(chan struct{}, 1), reads: make(chan watch.Read, limits.Reads),
+		o: o, began: time.Now(), limits: limits, inbox: newInbox(), room: make(chan struct{}, 1), reads: make(chan watch.Read, limits.Reads),
 		placer: watch.NewPlacer(string(o.Node)), stop: make(chan struct{}),
 	}
 	s.idle.Store(&[]watch.Idle{})
@@ -108,7 +113,7 @@ func New(o Options) (*Service, error) {
 	}
 	o.Store.Follow(func(b store.Batch) { s.inbox.applied(b, s.mine) })
 	o.Proposer.Leadership(s.lead)
-	hub := watch.New(string(o.Node), uint64(o.Boot), limits)
+	hub := watch.New(string(o.Node), uint64(o.Boot), s.limits)
 	s.wg.Go(func() { s.serve(hub) })
 	s.wg.Go(s.warden)
 	for range limits.Reads {
@@ -149,14 +154,19 @@ func (s *Service) mine(c *store.Consumer) bool { return c.Host == s.o.Node && c.
 // now is the time of the step machines: it only goes on.
 func (s *Service) now() int64 { return int64(time.Since(s.began)) + 1 }
 
-// Ask has the host of a consumer answer a request for its state, once it has applied what this node has.
-func (s *Service) Ask(c store.Consumer, made bool, reply string) {
+// Ask has the host of a consumer answer a request for its state, once it has applied what this node has; false if it cannot: too much waits, or it is
+// lost, and so is what it is asked.
+func (s *Service) Ask(c store.Consumer, made bool, reply string) (asked bool) {
+	var lost bool
+	if s.place(func(placer *watch.Placer) { lost = placer.Lost(s.now(), string(c.Host)) }); lost {
+		return false
+	}
 	ask := watch.Asked{Ref: watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, Index: uint64(s.o.Store.Applied().Index), Reply: reply, Made: made}
 	if s.mine(&c) {
-		s.inbox.add(ask)
-		return
+		return s.inbox.add(ask)
 	}
 	s.tell(string(c.Host), message{Ask: &ask})
+	return true
 }
 
 // Pull has the host of a pull consumer serve a request for messages, once it has applied what this node has, and has all nodes hear of it; false if it

@@ -1,5 +1,7 @@
 package delivery
 
+// What nodes tell each other about consumers, and what a leader does about it.
+
 import (
 	"encoding/json"
 	"strings"
@@ -11,8 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What nodes tell each other about consumers, and what a leader does about it.
 
 // message is what nodes tell each other. One of them is set.
 type message struct {
@@ -54,7 +54,9 @@ func (s *Service) heard(m *nats.Msg) {
 		s.inbox.add(*told.Pull)
 	case told.Announcement != nil && told.Announcement.Node != string(s.o.Node) && strings.HasSuffix(m.Subject, ".consumers."+told.Announcement.Node):
 		s.place(func(p *watch.Placer) { p.Hear(s.now(), *told.Announcement) })
-		s.reunite(rpc.NodeID(told.Announcement.Node))
+		if !told.Announcement.Deaf {
+			s.reunite(rpc.NodeID(told.Announcement.Node))
+		}
 		if host := told.Announcement.Node; s.o.Stray != nil && !watch.SameAccount(host, string(s.o.Node)) {
 			s.o.Stray(host)
 		}
@@ -112,7 +114,9 @@ func (s *Service) follow() {
 }
 
 func (s *Service) announce() {
-	a := watch.Announcement{Node: string(s.o.Node), Instance: s.o.Instance.String(), Boot: uint64(s.o.Boot), Able: s.up.Load(), Pulls: true, Applied: uint64(s.o.Store.Applied().Index), Leaving: s.leaving.Load(), Idle: *s.idle.Load()}
+	s.telling.Lock() // what is said before Leave leaves before what that says
+	defer s.telling.Unlock()
+	a := watch.Announcement{Node: string(s.o.Node), Instance: s.o.Instance.String(), Boot: uint64(s.o.Boot), Able: s.up.Load(), Pulls: true, Applied: uint64(s.o.Store.Applied().Index), Leaving: s.leaving.Load(), Idle: *s.idle.Load(), Deaf: !s.o.Listens()}
 	var tells bool
 	s.place(func(p *watch.Placer) { p.Hear(s.now(), a); tells = p.Tells(s.now(), &a) })
 	if tells {

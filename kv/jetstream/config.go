@@ -1,5 +1,8 @@
 package jetstream
 
+// A stream's configuration, as JSON has it: what is given is checked and completed, and what is no bucket's is refused. settings.go
+// makes a bucket's settings of it, and back.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -10,9 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// A stream's configuration, as JSON has it: what is given is checked and completed, and what is no bucket's is refused. settings.go
-// makes a bucket's settings of it, and back.
 
 // streamConfig has the fields of nats-server, in its order.
 type streamConfig struct {

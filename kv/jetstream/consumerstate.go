@@ -1,5 +1,7 @@
 package jetstream
 
+// Consumers in the hub's terms, and what is told of them: section 7 of the specification.
+
 import (
 	"encoding/json"
 	"math"
@@ -8,8 +10,6 @@ import (
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/kv/watch"
 )
-
-// Consumers in the hub's terms, and what is told of them: section 7 of the specification.
 
 var policies = map[string]watch.Policy{
 	"all":               watch.DeliverAll,

@@ -23,6 +23,7 @@
 //     what purges all keys that they match. (nats.py has kv.purge("hello.*") so.)
 //   - Single messages are never deleted. Purges and roll-ups are always allowed.
 //   - After an update that lowers history, the older messages go soon and not at once.
+//   - STREAM.INFO says how many messages between the first and the last are gone, and not which: deleted_details is passed over.
 //   - Messages are not published again to subjects of buckets or of the API: two buckets that publish to each other would never end.
 //     Only clients of the first account that is served have a bucket publish again. A destination has 1 KiB, a subject 3 KiB.
 //   - Batches and reads by time of the direct get are 408; no KV client sends them.

@@ -1,8 +1,8 @@
 package jetstream
 
-import "fmt"
-
 // Clients compare codes, and some of them texts: an error here says, to the letter, what nats-server would say.
+
+import "fmt"
 
 // apiError is an error as it is answered.
 type apiError struct {

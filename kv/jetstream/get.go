@@ -1,5 +1,7 @@
 package jetstream
 
+// Gets: section 5 of the specification. Both forms find a message in the same ways, and tell of it differently.
+
 import (
 	"cmp"
 	"encoding/json"
@@ -10,8 +12,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// Gets: section 5 of the specification. Both forms find a message in the same ways, and tell of it differently.
 
 // getRequest is the body of both.
 type getRequest struct {

@@ -59,7 +59,7 @@ func (w *world) carryOut(p Plan) []Reply {
 		case p.Write != nil:
 			p = p.Write.Done(w.store, w.apply(p.Write.Command.Encode()))
 		default:
-			if w.asked, w.pulls = p.Ask, p.Pull; p.Pull != nil {
+			if w.asked, w.pulls = p.Ask, p.Pull; p.Pull != nil || p.Ask != nil {
 				return nil
 			}
 			return p.Replies

@@ -1,5 +1,7 @@
 package jetstream
 
+// Headers, as they are sent, stored and returned. Names are compared by case, as NATS does.
+
 import (
 	"bytes"
 	"maps"
@@ -10,8 +12,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// Headers, as they are sent, stored and returned. Names are compared by case, as NATS does.
 
 const (
 	headerLevel = "Nats-Required-Api-Level"

@@ -1,5 +1,7 @@
 package jetstream
 
+// Imports: what a bucket of a JetStream is here, its settings and its messages.
+
 import (
 	"bytes"
 	"errors"
@@ -10,8 +12,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/names"
 )
-
-// Imports: what a bucket of a JetStream is here, its settings and its messages.
 
 // ImportSettings reads the configuration of a bucket's stream, for a cluster with that prefix. The error says what of it a bucket here
 // cannot have.

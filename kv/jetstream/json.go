@@ -1,5 +1,7 @@
 package jetstream
 
+// How bodies are read and replies are written.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -10,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 )
-
-// How bodies are read and replies are written.
 
 // bodyBytesMax bounds a JSON body. The largest that a KV client sends is a bucket's configuration.
 const bodyBytesMax = 256 << 10

@@ -1,5 +1,7 @@
 package jetstream
 
+// What is told of all streams: the account, and lists.
+
 import (
 	"encoding/json"
 	"errors"
@@ -7,8 +9,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// What is told of all streams: the account, and lists.
 
 const (
 	namesMax  = 1024

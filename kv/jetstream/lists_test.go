@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -54,4 +55,36 @@ func TestPagesThatAreCutSaySo(t *testing.T) {
 		require.True(t, slices.Equal(want, got), "%s: %v", subject, got)
 		require.Greater(t, pages, 1, subject)
 	}
+}
+
+// The store tells a thousand names at a time: who asks is told of all, each once, and so many are counted.
+func TestListsGoOnAfterWhatIsReadAtATime(t *testing.T) {
+	w := newWorld(t)
+	const many = 2*bucketsAt + 1
+	var streams, consumers []string
+	for i := range many {
+		name := fmt.Sprintf("b%04d", i)
+		w.apply(command.Command{AddBucket: &command.AddBucket{Name: name}}.Encode())
+		streams = append(streams, "KV_"+name)
+	}
+	for i := range many {
+		name := fmt.Sprintf("c%04d", i)
+		w.apply((&command.Command{AddConsumer: &command.AddConsumer{Bucket: "b0000", Name: name, Config: []byte("{}")}}).Encode())
+		consumers = append(consumers, name)
+	}
+	for subject, want := range map[string][]string{"STREAM.NAMES": streams, "CONSUMER.NAMES.KV_b0000": consumers} {
+		var got []string
+		for pages := 0; len(got) < many; pages++ {
+			require.Less(t, pages, 3, subject)
+			var page struct {
+				Total              int
+				Streams, Consumers []string
+			}
+			require.NoError(t, json.Unmarshal(w.ask(subject, fmt.Sprintf(`{"offset":%d}`, len(got))).Data, &page))
+			require.Equal(t, many, page.Total, subject)
+			got = append(append(got, page.Streams...), page.Consumers...)
+		}
+		require.True(t, slices.Equal(want, got), subject)
+	}
+	w.has(fmt.Sprintf(`{"streams":%d,"consumers":%[1]d}`, many), "INFO", "")
 }

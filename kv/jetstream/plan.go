@@ -45,7 +45,7 @@ type Reply struct {
 type Plan struct {
 	Replies []Reply
 	Write   *Write
-	// Ask has a consumer's host answer.
+	// Ask has a consumer's host answer; Replies are for when it cannot.
 	Ask *Ask
 	// Pull has a consumer's host send messages.
 	Pull *Pull
@@ -59,8 +59,16 @@ type Plan struct {
 	Writes bool
 	// Bucket is that of a put. If it is known to be there, Write will do without Look.
 	Bucket string
+	// Tells is a bucket of which Replies say whether it is there.
+	Tells string
 	// Trouble is what is answered when the request certainly was not, and will not be, carried out.
 	Trouble func(Trouble) Reply
+}
+
+// telling is the plan, of which the replies say whether a bucket is there.
+func (p Plan) telling(bucket string) Plan {
+	p.Tells = bucket
+	return p
 }
 
 // Ask is for the state of a consumer; with Made in the form in which it is told to who made it.

@@ -1,5 +1,7 @@
 package jetstream
 
+// Pull consumers: section 7.6 of the specification. Package watch serves the requests for messages; what they say is read and checked here.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -13,8 +15,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
 )
-
-// Pull consumers: section 7.6 of the specification. Package watch serves the requests for messages; what they say is read and checked here.
 
 // waitingDefault is how many requests may wait at a pull consumer that does not say.
 const waitingDefault = 512

@@ -1,12 +1,12 @@
 package jetstream
 
+// STREAM.PURGE: entries go without a trace.
+
 import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// STREAM.PURGE: entries go without a trace.
 
 type purgeRequest struct {
 	Sequence uint64 `json:"seq"`

@@ -3,6 +3,7 @@ package jetstream
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,4 +67,25 @@ func TestAPutThatMarksItsKeyIsAMarker(t *testing.T) {
 	info, err := w.store.Bucket("a")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, info.Entries)
+}
+
+// What a put asks for that cannot be is told by nobody for a bucket that is not there: others may have it (L9).
+func TestARefusedPutHearsOfItsBucketFirst(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("off")
+	w.refused(errTTLInvalid, "$KV.off.k", "v", headerTTL, "500ms") // as nats-server, whether there may be one or not
+	w.refused(errNoCounters, "$KV.off.k", "v", "Nats-Incr", "1")
+	w.status(statusNone, "$KV.none.k", "v", headerTTL, "500ms")
+	w.status(statusNone, "$KV.none.k", "v", "Nats-Incr", "1")
+}
+
+func Test41_MessageIDs(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v", headerMsgID, "one")
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1,"duplicate":true}`, "$KV.a.k", "v", headerMsgID, "one")
+	w.says(`{"stream":"KV_a","domain":"dom","seq":2}`, "$KV.a.k", "v", headerMsgID, "two", headerExpectedMsgID, "one")
+	w.refused(errWrongLastMsgID.says("wrong last msg ID: two"), "$KV.a.k", "v", headerExpectedMsgID, "one")
+	w.now = w.now.Add(3 * time.Minute)
+	w.says(`{"stream":"KV_a","domain":"dom","seq":3}`, "$KV.a.k", "v", headerMsgID, "one")
 }

@@ -1,5 +1,7 @@
 package jetstream
 
+// Puts: section 4 of the specification. A put is a message on the key's subject; what it does to the key is in its headers.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -12,8 +14,6 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// Puts: section 4 of the specification. A put is a message on the key's subject; what it does to the key is in its headers.
 
 // refusedHeaders ask for what a bucket does not do.
 var refusedHeaders = []struct {
@@ -37,20 +37,32 @@ func (p *Protocol) put(r Request, rest string) Plan {
 	}
 	w, e := r.write(bucket, key)
 	if e != nil {
-		return answer(putRefusal(bucket, e))
+		return refusedPut(bucket, e)
 	}
 	write := Plan{Write: &Write{
 		Command: command.Command{Write: w},
 		Done:    func(_ *store.Store, result store.Result) Plan { return answer(p.putDone(bucket, result)) },
 	}}
-	look := func(s *store.Store) Plan {
+	return Plan{Bucket: bucket, Write: write.Write, Look: ifThere(bucket, write), Writes: true, Trouble: putTrouble(bucket)}
+}
+
+// refusedPut is a put that is refused by itself, which is said only for a bucket that is there, as of all puts.
+func refusedPut(bucket string, e *apiError) Plan {
+	return Plan{Look: ifThere(bucket, answer(putRefusal(bucket, e))), Quick: true, Trouble: putTrouble(bucket)}
+}
+
+// ifThere goes on with a put to a bucket that is there.
+func ifThere(bucket string, then Plan) func(*store.Store) Plan {
+	return func(s *store.Store) Plan {
 		if _, err := s.Bucket(bucket); err == store.NoBucket {
 			return answer(status(statusNone))
 		}
-		return write
+		return then
 	}
-	trouble := func(t Trouble) Reply { return putRefusal(bucket, troubleError(t)) }
-	return Plan{Bucket: bucket, Write: write.Write, Look: look, Writes: true, Trouble: trouble}
+}
+
+func putTrouble(bucket string) func(Trouble) Reply {
+	return func(t Trouble) Reply { return putRefusal(bucket, troubleError(t)) }
 }
 
 func (p *Protocol) putDone(bucket string, r store.Result) Reply {

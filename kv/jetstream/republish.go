@@ -1,5 +1,8 @@
 package jetstream
 
+// Where a bucket's messages are published again: the part of NATS's subject mapping that means something for buckets. Tokens of the
+// destination may be $1 or {{wildcard(1)}}, for what the first * of the source matched.
+
 import (
 	"strconv"
 	"strings"
@@ -7,9 +10,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// Where a bucket's messages are published again: the part of NATS's subject mapping that means something for buckets. Tokens of the
-// destination may be $1 or {{wildcard(1)}}, for what the first * of the source matched.
 
 // Republication is where a bucket's messages are published again.
 type Republication struct {

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,4 +30,12 @@ func TestRepublishedSubjectsAreMapped(t *testing.T) {
 	} {
 		require.False(t, mappable(c[0], c[1]), c)
 	}
+}
+
+// F11: what is published again has a subject that NATS takes, also where the key is long.
+func TestWhereABucketPublishesAgainIsBounded(t *testing.T) {
+	w := newWorld(t)
+	to := func(bytes int) string { return `"republish":{"dest":"` + strings.Repeat("a", bytes-len(".>")) + `.>"}` }
+	w.bucket("a", to(destinationMax))
+	w.refused(invalid("republish destination of 1025 bytes: raftbus takes 1024 at most, since NATS ends connections for longer subjects"), "STREAM.CREATE.KV_b", config("b", to(destinationMax+1)))
 }

@@ -1,5 +1,7 @@
 package jetstream
 
+// From subjects to operations.
+
 import (
 	"strconv"
 	"strings"
@@ -7,8 +9,6 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// From subjects to operations.
 
 // verb names an operation in the type of its replies.
 type verb string

@@ -1,5 +1,7 @@
 package jetstream
 
+// From a stream's configuration to a bucket's settings, and back.
+
 import (
 	"encoding/json"
 	"maps"
@@ -8,8 +10,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 )
-
-// From a stream's configuration to a bucket's settings, and back.
 
 // echo is the part of a configuration that is only said back. Every field is empty for what nats.go asks for, so that a bucket made by
 // the native API is the same as one made by it with the same settings.

@@ -1,13 +1,14 @@
 package jetstream
 
+// The operations on streams: section 6 of the specification.
+
 import (
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 )
-
-// The operations on streams: section 6 of the specification.
 
 // streamInfoReply is what is told of a stream. Replies leave out what their operation does not tell.
 type streamInfoReply struct {
@@ -188,9 +189,9 @@ func (p *Protocol) streamInfo(c call) Plan {
 		return c.refuse(errNoStream)
 	}
 	if body.SubjectsFilter != "" {
-		return Plan{Search: func(s *store.Store, wanted func() bool) Plan { return p.informed(s, c, body, wanted) }}
+		return Plan{Search: func(s *store.Store, wanted func() bool) Plan { return p.informed(s, c, body, wanted).telling(c.bucket) }}
 	}
-	return Plan{Look: func(s *store.Store) Plan { return p.informed(s, c, body, always) }}
+	return Plan{Look: func(s *store.Store) Plan { return p.informed(s, c, body, always).telling(c.bucket) }}
 }
 
 func (p *Protocol) informed(s *store.Store, c call, body infoRequest, wanted func() bool) Plan {
@@ -230,8 +231,9 @@ func (r *infoReply) count(s *store.Store, c call, body infoRequest, wanted func(
 	room := c.room() - len(jsonReply(r).Data)
 	for _, k := range list {
 		name := subjectOf(c.bucket, k.Key)
-		if room -= len(name) + len(`"":18446744073709551615,`); room < 0 {
-			break // the client asks for the rest
+		if room -= names.JSONBytesMax(name) + len(`:18446744073709551615,`); room < 0 {
+			r.Limit = len(r.State.Subjects) // nats.java asks for the rest from there on
+			break
 		}
 		r.State.Subjects[name] = k.Entries
 	}

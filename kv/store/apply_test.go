@@ -59,6 +59,7 @@ func TestEntriesThatAreNoCommandsCount(t *testing.T) {
 		results, err = f.store.Apply([]rpc.Entry{{Index: 4, Term: 3, Kind: rpc.EntryConfiguration, Data: []byte("\xff")}})
 		require.NoError(t, err)
 		require.Equal(t, []any{nil}, results)
+		require.EqualValues(t, 30, f.store.Time(), "an entry that says an earlier time does not set the log's back")
 		f.close()
 		f = open(t, d)
 		require.Equal(t, rpc.EntryID{Term: 3, Index: 4}, f.store.Applied())

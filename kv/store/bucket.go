@@ -1,12 +1,12 @@
 package store
 
+// What commands on whole buckets do. One command does a bounded part of the work: a purge of many keys is continued by whoever
+// asked for it, and what a lower history drops is dropped by Expire, which the leader proposes (see Due).
+
 import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// What commands on whole buckets do. One command does a bounded part of the work: a purge of many keys is continued by whoever
-// asked for it, and what a lower history drops is dropped by Expire, which the leader proposes (see Due).
 
 const (
 	// keysMax bounds how many keys one command looks at.

@@ -1,5 +1,8 @@
 package store
 
+// Consumers: records of who delivers a bucket's entries to whom. The store keeps them and decides in which order they change; what
+// they ask for is for their hosts to read.
+
 import (
 	"bytes"
 	"fmt"
@@ -9,9 +12,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Consumers: records of who delivers a bucket's entries to whom. The store keeps them and decides in which order they change; what
-// they ask for is for their hosts to read.
 
 // Consumer is a consumer's record.
 type Consumer struct {

@@ -1,5 +1,7 @@
 package store
 
+// What a crash or a failing disk leaves of a store on Pebble.
+
 import (
 	"bytes"
 	"fmt"
@@ -19,8 +21,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What a crash or a failing disk leaves of a store on Pebble.
 
 func crashed(fs *vfs.MemFS, keptPercent int, seed uint64) *vfs.MemFS {
 	return fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keptPercent, RNG: rand.New(rand.NewPCG(seed, 0))})

@@ -1,5 +1,7 @@
 package store
 
+// A txn's view of a bucket's keys in order: those of the database as they were before the batch, with what the batch has changed.
+
 import (
 	"cmp"
 	"slices"
@@ -7,8 +9,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// A txn's view of a bucket's keys in order: those of the database as they were before the batch, with what the batch has changed.
 
 // named is a key with its record, or without if it does not match.
 type named struct {

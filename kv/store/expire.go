@@ -1,5 +1,8 @@
 package store
 
+// How entries expire: by a command that names them, at the log's time. What is named and not over, or not there any more, stays as it
+// is, so a leader whose clock is ahead does no harm (F24).
+
 import (
 	"bytes"
 	"fmt"
@@ -9,9 +12,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/wire"
 )
-
-// How entries expire: by a command that names them, at the log's time. What is named and not over, or not there any more, stays as it
-// is, so a leader whose clock is ahead does no harm (F24).
 
 func (t *txn) expire(c *command.Expire) (Result, error) {
 	var r Result

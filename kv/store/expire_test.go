@@ -199,6 +199,20 @@ func TestTheScheduleGoesOnWhereItWas(t *testing.T) {
 	f.close()
 }
 
+// A command expires no more than it may, whichever time is over, and the rest comes with the next.
+func TestAsManyAreOverAsWereAskedFor(t *testing.T) {
+	f := open(t, newMemory())
+	f.at(time.Second, addBucket("app", command.Settings{TTL: time.Hour, AllowTTL: true}), putTTL("app", "a", time.Second), putTTL("app", "b", time.Second),
+		putTTL("app", "c", time.Second), put("app", "d", "v"), put("app", "e", "v"))
+	for _, left := range []uint64{3, 1, 0} {
+		items := f.due(2*time.Hour, 2)
+		require.LessOrEqual(t, len(items), 2)
+		f.at(2*time.Hour, expire(items...))
+		require.Equal(t, left, f.entries("app"))
+	}
+	f.close()
+}
+
 func TestALookPassesABoundedNumberOfEntries(t *testing.T) {
 	f := open(t, newMemory())
 	batch := []command.Command{addBucket("app", command.Settings{TTL: time.Second, AllowTTL: true})}

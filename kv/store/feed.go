@@ -1,11 +1,11 @@
 package store
 
+// The feed: what each Apply has changed, in order, for those who follow, so that watchers need not read the state to learn of it.
+
 import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The feed: what each Apply has changed, in order, for those who follow, so that watchers need not read the state to learn of it.
 
 // Batch is what one Apply has changed. It is a follower's until it returns, to be read only; the bytes of entries and configurations may be kept,
 // and are not to be written to.

@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store/engine"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -189,4 +191,56 @@ func TestReadsBesideAnApplySeeOneState(t *testing.T) {
 	}
 	close(done)
 	require.NoError(t, <-stopped)
+}
+
+// onCommit is an engine that calls when a batch is about to be readable, and when it is and Apply does not know that yet.
+type onCommit struct {
+	*memengine.Memory
+	call func()
+}
+
+func (e onCommit) Open() (engine.DB, error) {
+	db, err := e.Memory.Open()
+	return onCommitDB{db, e.call}, err
+}
+
+type onCommitDB struct {
+	engine.DB
+	call func()
+}
+
+func (d onCommitDB) NewBatch() engine.Batch { return onCommitBatch{d.DB.NewBatch(), d.call} }
+
+type onCommitBatch struct {
+	engine.Batch
+	call func()
+}
+
+func (b onCommitBatch) Commit() error {
+	b.call()
+	defer b.call()
+	return b.Batch.Commit()
+}
+
+// What is remembered of a bucket, also what a read has just found, is not believed in the moment when its entries are newer already: a read that
+// comes then would tell less than the one before it.
+func TestWhatIsRememberedIsNotOlderThanWhatIsRead(t *testing.T) {
+	var s *Store
+	looked := 0
+	s, err := Open(Options{ManualFlush: true, Engine: onCommit{memengine.New(), func() {
+		state, gone := s.State("app")
+		info, err := s.Bucket("app")
+		require.Equal(t, gone, err)
+		require.Equal(t, state.BucketInfo, info)
+		looked++
+	}}})
+	require.NoError(t, err)
+	f := feeder{t, s}
+	f.one(addBucket("app", command.Settings{}))
+	for range 3 {
+		f.one(put("app", "k", "v"))
+	}
+	f.one(removeBucket("app"))
+	require.Equal(t, 10, looked)
+	f.close()
 }

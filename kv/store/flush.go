@@ -1,14 +1,14 @@
 package store
 
+// The flusher makes durable what was applied, by size and by age, and so bounds what a restart must replay. It knows what
+// is durable because it knows what was applied when it asked: a flush keeps a prefix of the batches, and each batch holds the state
+// record that names its last entry. A store with Options.ManualFlush has no flusher.
+
 import (
 	"time"
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The flusher makes durable what was applied, by size and by age, and so bounds what a restart must replay. It knows what
-// is durable because it knows what was applied when it asked: a flush keeps a prefix of the batches, and each batch holds the state
-// record that names its last entry. A store with Options.ManualFlush has no flusher.
 
 const (
 	// flushBytes is how much is applied before a flush. Smaller makes restarts faster and compactions more work.

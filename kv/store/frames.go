@@ -1,5 +1,9 @@
 package store
 
+// A snapshot as a stream: the magic, then frames of length, CRC32C, kind and body; DESIGN.md has them as a table. Each frame
+// is checked before use, and the last one holds a checksum over all that came before it, so that frames of two snapshots
+// cannot be mixed (K30). This file knows records as pairs of bytes, and no database.
+
 import (
 	"bytes"
 	"crypto/sha256"
@@ -13,10 +17,6 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/wire"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// A snapshot as a stream: the magic, then frames of length, CRC32C, kind and body; DESIGN.md has them as a table. Each frame
-// is checked before use, and the last one holds a checksum over all that came before it, so that frames of two snapshots
-// cannot be mixed (K30). This file knows records as pairs of bytes, and no database.
 
 const (
 	snapshotMagic = "rbstate\x01" // the last byte is the version

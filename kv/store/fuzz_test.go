@@ -206,8 +206,6 @@ func readAll(s *Store, bucket string) {
 	_, _ = s.Scan(bucket, 0, filter, 10, 1000)
 	_, _ = s.Next(bucket, 3, filter, nil)
 	_, _ = s.LastMatch(bucket, filter, nil)
-	_, _ = s.LastPerKey(bucket, filter)
-	_, _, _ = s.Count(bucket, 2, filter)
 	_, _ = s.KeepFrom(bucket, filter, 1, nil)
 	_, _, _ = s.Subjects(bucket, filter, 0, 10, nil)
 	_, _ = s.Message(bucket, 1)

@@ -1,11 +1,11 @@
 package store
 
+// Message ids: a write whose id was written within its bucket's window, by the log's time, is answered as then and not done again
+// (C4). Ids are kept twice: by id, to be found, and by sequence, which is the order of time, to be forgotten.
+
 import (
 	"github.com/raftbus/raftbus/kv/internal/wire"
 )
-
-// Message ids: a write whose id was written within its bucket's window, by the log's time, is answered as then and not done again
-// (C4). Ids are kept twice: by id, to be found, and by sequence, which is the order of time, to be forgotten.
 
 // idRecord is what an id was answered.
 type idRecord struct {
@@ -35,11 +35,30 @@ const (
 	idSlack = 16
 )
 
+// Answered reports whether a write of the message id was done in a bucket, and would be answered as then. The error is NoBucket, ErrClosed, or one
+// of the disk.
+func (s *Store) Answered(bucket, id string) (is bool, err error) {
+	err = s.viewBucket(bucket, func(v *bucketView) error {
+		data, err := v.r.Get(idKey(v.record.incarnation, id))
+		if err != nil {
+			return err
+		}
+		known, err := decodeID(data)
+		is = known.holds(v.bucket, v.time)
+		return err
+	})
+	return is, err
+}
+
+// holds reports whether an id is there, and its bucket's window not over at a time of the log.
+func (r idRecord) holds(b *bucket, now int64) bool {
+	return r.sequence != 0 && r.time > max(now-int64(b.record.settings.Window()), b.record.idsSince)
+}
+
 // duplicate finds what a message id was answered; false if it is new, or its window is over.
 func (t *txn) duplicate(b *bucket, id string) (Result, bool, error) {
 	known, err := t.idRecord(b, id)
-	since := max(t.state.time-int64(b.record.settings.Window()), b.record.idsSince)
-	if err != nil || known.sequence == 0 || known.time <= since {
+	if err != nil || !known.holds(b, t.state.time) {
 		return Result{}, false, err
 	}
 	return Result{Again: true, Sequence: known.sequence, Revision: known.revision}, true, nil

@@ -3,12 +3,14 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 func putID(key, id string) command.Command {
@@ -100,6 +102,38 @@ func TestIDsAreForgotten(t *testing.T) {
 		require.False(t, f.at(26*time.Second, putID("k", "young"))[0].Again)
 		f.close()
 	})
+}
+
+// An id that is used again after its window is as a new one: nothing that is left of its first use ends it early (C4).
+func TestAnIDThatIsUsedAgainLastsAsLong(t *testing.T) {
+	f := open(t, newMemory())
+	f.at(0, addBucket("app", command.Settings{DuplicateWindow: 16 * time.Second}))
+	f.at(time.Second, putID("k", "another"), putID("k", "id"))
+	require.False(t, f.at(17*time.Second, putID("k", "id"))[0].Again)
+	f.at(18*time.Second, put("app", "k", "v")) // those of the first second are forgotten
+	require.True(t, f.at(19*time.Second, putID("k", "id"))[0].Again)
+	f.close()
+}
+
+// Ids that come and go in one batch leave what those of many batches do: each node has batches of its own (I5).
+func TestIDsThatComeAndGoInOneBatch(t *testing.T) {
+	entries := []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Time: 1, Data: addBucket("app", command.Settings{DuplicateWindow: 16 * time.Second}).Encode()}}
+	for i := range 60 {
+		entries = append(entries, rpc.Entry{
+			Index: rpc.Index(i + 2), Term: 1, Kind: rpc.EntryCommand, Time: int64(i+1) * int64(3*time.Second), Data: putID("k", fmt.Sprint(i%9)).Encode(),
+		})
+	}
+	var sums []string
+	for _, size := range []int{1, 20, len(entries)} {
+		f := open(t, newMemory())
+		for batch := range slices.Chunk(entries, size) {
+			_, err := f.store.Apply(batch)
+			require.NoError(t, err)
+		}
+		sums = append(sums, sumOf(t, f.store))
+		f.close()
+	}
+	require.Equal(t, []string{sums[0], sums[0], sums[0]}, sums)
 }
 
 // A longer window brings back nothing that was over.

@@ -1,9 +1,9 @@
 package store
 
-import "github.com/raftbus/raftbus/kv/command"
-
 // Imports: entries of another store, which keep their sequences. What the bucket's settings would refuse is taken all the same, since it was
 // taken where it comes from; what they would drop is dropped.
+
+import "github.com/raftbus/raftbus/kv/command"
 
 func (t *txn) importEntries(c *command.Import) (Result, error) {
 	b, err := t.bucket(c.Bucket)

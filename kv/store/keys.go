@@ -1,14 +1,14 @@
 package store
 
+// Keys: one byte that names the table, then parts that sort as they should. DESIGN.md has them as a table. An
+// incarnation is the cluster revision at which a bucket was made, so a bucket made anew never meets an old one's data.
+
 import (
 	"encoding/binary"
 	"fmt"
 
 	"github.com/raftbus/raftbus/kv/internal/wire"
 )
-
-// Keys: one byte that names the table, then parts that sort as they should. DESIGN.md has them as a table. An
-// incarnation is the cluster revision at which a bucket was made, so a bucket made anew never meets an old one's data.
 
 const (
 	tableState  = 0x01

@@ -1,5 +1,8 @@
 package store
 
+// The heart of the conformance suite: the store against the model, under random commands in random batches, with flushes, restarts,
+// crashes and snapshots between them. Any engine under the store must pass it.
+
 import (
 	"bytes"
 	"crypto/sha256"
@@ -15,9 +18,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The heart of the conformance suite: the store against the model, under random commands in random batches, with flushes, restarts,
-// crashes and snapshots between them. Any engine under the store must pass it.
 
 // machine is a store under test, with the log it was given.
 type machine struct {
@@ -156,7 +156,7 @@ func (m *machine) stream() []byte {
 	_, err = snap.WriteTo(&stream)
 	require.NoError(m.t, err)
 	require.NoError(m.t, snap.Close())
-	_, _, err = Inspect(bytes.NewReader(stream.Bytes()), nil)
+	_, _, err = Inspect(bytes.NewReader(stream.Bytes()), nil, nil)
 	require.NoError(m.t, err)
 	return stream.Bytes()
 }

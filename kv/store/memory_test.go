@@ -4,6 +4,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"syscall"
 	"testing"
@@ -159,7 +160,8 @@ type writerFunc func(b []byte)
 
 func (f writerFunc) Write(b []byte) (int, error) { f(b); return len(b), nil }
 
-// A disk that fails before the switch leaves the old state in use; at the switch nobody knows, and the store ends.
+// A disk that fails before the switch leaves the old state in use; at the switch nobody knows, and the store ends, with an error that nobody takes for
+// that of a disk which has no room, and a state that is as it was (F21).
 func TestADiskThatFailsDuringRestoreInMemory(t *testing.T) {
 	for _, c := range []struct {
 		failing memengine.Point
@@ -172,11 +174,13 @@ func TestADiskThatFailsDuringRestoreInMemory(t *testing.T) {
 		before := sumOf(t, f.store)
 		m.At = func(p memengine.Point) error {
 			if p == c.failing {
-				return syscall.EIO
+				return syscall.ENOSPC
 			}
 			return nil
 		}
-		require.ErrorIs(t, f.store.Restore(bytes.NewReader(stream)), syscall.EIO)
+		err := f.store.Restore(bytes.NewReader(stream))
+		require.ErrorContains(t, err, syscall.ENOSPC.Error())
+		require.Equal(t, !c.ends, errors.Is(err, syscall.ENOSPC))
 		m.At = nil
 		require.Equal(t, before, sumOf(t, f.store))
 		require.EqualValues(t, 1, f.store.Durable())
@@ -184,9 +188,9 @@ func TestADiskThatFailsDuringRestoreInMemory(t *testing.T) {
 		require.Equal(t, c.left, g.store.Applied().Index)
 		g.close()
 		if c.ends {
-			require.ErrorIs(t, f.store.Failure(), syscall.EIO)
-			require.ErrorIs(t, f.store.Restore(bytes.NewReader(stream)), syscall.EIO)
-			require.ErrorIs(t, f.store.Close(), syscall.EIO)
+			require.Equal(t, err, f.store.Failure())
+			require.ErrorIs(t, f.store.Restore(bytes.NewReader(stream)), err)
+			require.ErrorIs(t, f.store.Close(), err)
 		} else {
 			require.NoError(t, f.store.Failure())
 			require.NoError(t, f.store.Restore(bytes.NewReader(stream)))

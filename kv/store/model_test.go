@@ -1,5 +1,7 @@
 package store
 
+// The model that the conformance suite holds the store to (machine_test.go): maps, and nothing kept that can be counted.
+
 import (
 	"fmt"
 	"maps"
@@ -13,8 +15,6 @@ import (
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The model that the conformance suite holds the store to (machine_test.go): maps, and nothing kept that can be counted.
 
 type modelEntry struct {
 	sequence, revision uint64
@@ -473,20 +473,6 @@ func (b *modelBucket) requireReadsBySequence(t require.TestingT, s *Store, name 
 		require.NoError(t, err)
 		require.Equal(t, append([]Entry(nil), matching...), page.Entries)
 		require.Equal(t, Scanned{Entries: page.Entries, Next: b.sequence + 1, At: at}, page)
-		count, countedAt, err := s.Count(name, from, filter)
-		require.NoError(t, err)
-		require.EqualValues(t, len(matching), count)
-		require.Equal(t, at, countedAt)
-		newest := Newest{At: at}
-		for key, entries := range b.keys {
-			if filter.Match(key) {
-				newest.Sequences = append(newest.Sequences, entries[len(entries)-1].sequence)
-			}
-		}
-		slices.Sort(newest.Sequences)
-		got, err := s.LastPerKey(name, filter)
-		require.NoError(t, err)
-		require.Equal(t, newest, got)
 	}
 }
 

@@ -1,5 +1,8 @@
 package store
 
+// The state as whoever keeps copies of it sees it: backups, and what becomes of them. This file reads records and writes one batch; the copies
+// are snapshots (snapshot.go), and who makes them is cmd's.
+
 import (
 	"errors"
 	"fmt"
@@ -9,9 +12,6 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The state as whoever keeps copies of it sees it: backups, and what becomes of them. This file reads records and writes one batch; the copies
-// are snapshots (snapshot.go), and who makes them is cmd's.
 
 // Moment is one point in a state's history.
 type Moment struct {
@@ -102,15 +102,9 @@ func (s *Store) Foresee(next func() ([]rpc.Entry, error)) (Moment, error) {
 }
 
 // Inspect reads a snapshot to its end without a store: all its checksums, and the records that tell what it is of, which are held against what
-// is there. It keeps nothing in memory but the buckets' counts. progress, if there is one, hears how many entries were read, now and then.
-func Inspect(r io.Reader, progress func(entries uint64)) (Moment, Contents, error) {
-	return InspectEach(r, progress, drop)
-}
-
-func drop(_, _ []byte) error { return nil }
-
-// InspectEach is Inspect that gives each record to a visitor, in order of key. The bytes are the visitor's until it returns.
-func InspectEach(r io.Reader, progress func(entries uint64), visit func(key, value []byte) error) (Moment, Contents, error) {
+// is there. It keeps nothing in memory but the buckets' counts. progress, if there is one, hears how many entries were read, now and then. visit,
+// if there is one, is given each record, in order of key; the bytes are its own until it returns.
+func Inspect(r io.Reader, progress func(entries uint64), visit func(key, value []byte) error) (Moment, Contents, error) {
 	var at state
 	var seen, told Contents
 	id, err := readSnapshot(r, func(key, value []byte) (err error) {
@@ -133,7 +127,7 @@ func InspectEach(r io.Reader, progress func(entries uint64), visit func(key, val
 		case tableKey:
 			seen.Keys++
 		}
-		if err != nil {
+		if err != nil || visit == nil {
 			return err
 		}
 		return visit(key, value)

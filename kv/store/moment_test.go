@@ -106,25 +106,30 @@ func TestInspect(t *testing.T) {
 	_, err = view.WriteTo(&stream)
 	require.NoError(t, err)
 	require.NoError(t, view.Close())
-	got, found, err := Inspect(bytes.NewReader(stream.Bytes()), nil)
+	got, found, err := Inspect(bytes.NewReader(stream.Bytes()), nil, nil)
 	require.NoError(t, err)
 	require.Equal(t, at, got)
 	require.Equal(t, holds, found)
-	_, _, err = Inspect(bytes.NewReader(stream.Bytes()[:stream.Len()-1]), nil)
+	_, _, err = Inspect(bytes.NewReader(stream.Bytes()[:stream.Len()-1]), nil, nil)
 	require.ErrorIs(t, err, ErrBadSnapshot)
 
-	var without bytes.Buffer // a state that lacks an entry, under checksums that fit
-	w, err := newFrameWriter(&without, at.ID)
-	require.NoError(t, err)
-	_, err = readSnapshot(bytes.NewReader(stream.Bytes()), func(key, value []byte) error {
-		if bytes.Equal(key, entryKey(1, 2)) {
-			return nil
-		}
-		return w.record(key, value)
-	})
-	require.NoError(t, err)
-	require.NoError(t, w.end())
-	_, _, err = Inspect(&without, nil)
-	require.ErrorContains(t, err, "its buckets count")
+	again := func(of rpc.EntryID, without []byte) error { // under checksums that fit
+		var other bytes.Buffer
+		w, err := NewSnapshotWriter(&other, of)
+		require.NoError(t, err)
+		require.NoError(t, ReadRecords(bytes.NewReader(stream.Bytes()), func(key, value []byte) error {
+			if bytes.Equal(key, without) {
+				return nil
+			}
+			return w.Record(key, value)
+		}))
+		require.NoError(t, w.End())
+		_, _, err = Inspect(&other, nil, nil)
+		return err
+	}
+	require.NoError(t, again(at.ID, nil))
+	require.ErrorContains(t, again(at.ID, entryKey(1, 2)), "its buckets count")
+	require.ErrorContains(t, again(f.store.Moment().ID, nil), "it says it is of entry")
+	require.ErrorContains(t, again(at.ID, stateKey), "it says it is of entry")
 	f.close()
 }

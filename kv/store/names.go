@@ -1,14 +1,14 @@
 package store
 
-import (
-	"hash/maphash"
-	"math/bits"
-)
-
 // Which keys a bucket certainly has no record of, so that a write to a new key need not ask the engine for one: it would look into every
 // memtable and table to find nothing, which was a fifth of what a load of new keys costs a node. Only of buckets that were empty at some time since the
 // store was opened: of those every key that came is known here. What is here is never wrong about a key that has a record; it may take one
 // that has none for one that has. It is Apply's and Restore's alone, like the keys of recent.
+
+import (
+	"hash/maphash"
+	"math/bits"
+)
 
 const (
 	// firstNames is how many names a bucket's first filter has room for. Each further one has room for eight times as many: a bucket of a

@@ -1,5 +1,8 @@
 package store
 
+// What expires when, and what it leaves, compared with a real NATS server: the same messages, and a look at both after a while. The
+// store is told what time it is by the server's messages.
+
 import (
 	"encoding/json"
 	"fmt"
@@ -15,9 +18,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What expires when, and what it leaves, compared with a real NATS server: the same messages, and a look at both after a while. The
-// store is told what time it is by the server's messages.
 
 type lifetime struct {
 	history   int

@@ -1,5 +1,7 @@
 package store
 
+// Pages are what watches are made of: a part of a bucket's entries, and how many there are in all, as of one moment.
+
 import (
 	"bytes"
 	"slices"
@@ -8,8 +10,6 @@ import (
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Pages are what watches are made of: a part of a bucket's entries, and how many there are in all, as of one moment.
 
 // Query asks for a page of the entries from the sequence From on whose keys match.
 type Query struct {

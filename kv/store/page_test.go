@@ -39,6 +39,11 @@ func readPages(t *testing.T, s *Store, q Query) (list []Entry) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(p.Entries), q.Max)
 		require.Len(t, p.Sizes, len(p.Entries))
+		bytes := 0
+		for _, e := range p.Entries {
+			bytes += len(e.Key) + len(e.Header) + len(e.Value)
+		}
+		require.True(t, bytes <= q.MaxBytes || len(p.Entries) == 1, "%d bytes in %d entries", bytes, len(p.Entries))
 		list = append(list, p.Entries...)
 		if p.Done {
 			return list
@@ -110,6 +115,8 @@ func TestPagesOfManyKeys(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, p.Done)
 		require.EqualValues(t, keys, p.Count)
+		q.Which, q.Max = NewestOfAll, 10
+		require.Equal(t, []uint64{2 * keys}, sequences(readPages(t, f.store, q)), "of all there is one newest, however many keys there are")
 		q.Incarnation++
 		_, err = f.store.Page(q)
 		require.ErrorIs(t, err, NoBucket)

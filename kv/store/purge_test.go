@@ -83,7 +83,8 @@ func TestKeepFrom(t *testing.T) {
 	f.close()
 }
 
-// A purge of many keys is done in steps, each of which says where the next goes on. What was written since it began stays.
+// A purge of many keys is done in steps, each of which says where the next goes on. What was written since it began stays, also if the purge
+// is of all below a sequence that is still to come.
 func TestAPurgeOfManyKeysIsDoneInSteps(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		f := open(t, fresh())
@@ -94,12 +95,12 @@ func TestAPurgeOfManyKeysIsDoneInSteps(t *testing.T) {
 			batch = append(batch, put("app", "p."+name(i), "v"))
 		}
 		f.apply(batch...)
-		first := f.one(purge(command.PurgeBucket{Filter: "p.*"}))
+		first := f.one(purge(command.PurgeBucket{Filter: "p.*", Below: 2 * keys}))
 		require.Equal(t, Result{Count: removedMax, Rest: &Rest{After: "p." + name(removedMax-1), Through: keys}}, first)
 		f.apply(put("app", "p."+name(0), "new"), put("app", "p."+name(keys-1), "new"))
 		total := first.Count
 		for r := first; r.Rest != nil; total += r.Count {
-			r = f.one(purge(command.PurgeBucket{Filter: "p.*", After: r.Rest.After, Through: r.Rest.Through}))
+			r = f.one(purge(command.PurgeBucket{Filter: "p.*", Below: 2 * keys, After: r.Rest.After, Through: r.Rest.Through}))
 		}
 		require.EqualValues(t, keys-1, total, "the last key's old entry was displaced")
 		page, err := f.store.Keys("app", "", "", 10)

@@ -1,5 +1,7 @@
 package store
 
+// Reads see one moment: what was applied when they began. They never wait for Apply.
+
 import (
 	"fmt"
 	"time"
@@ -7,8 +9,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
-
-// Reads see one moment: what was applied when they began. They never wait for Apply.
 
 // Entry is one entry of a key.
 type Entry struct {

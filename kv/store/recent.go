@@ -1,10 +1,10 @@
 package store
 
-import "sync"
-
 // What was read and written lately, decoded, so that the next Apply or read need not ask the engine for it: that is most of what a write to a
 // known key would cost. It says what the database says, since Apply, the only one who writes, corrects it after each commit before anybody is
 // told of that. Keys are for Apply and Restore alone, which are never at work together; buckets for reads too.
+
+import "sync"
 
 const (
 	// recentKeysMax bounds the keys of each of two generations, and recentEntriesMax what they have of entries: with names of 40 bytes both

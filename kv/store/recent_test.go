@@ -27,6 +27,23 @@ func TestRecentKeysWithLongHistoriesAreBounded(t *testing.T) {
 	require.Len(t, last.live, 64)
 }
 
+// However many buckets there are, those that are remembered have a bound; of the others nothing is lost.
+func TestRecentBucketsAreBounded(t *testing.T) {
+	f := open(t, newMemory())
+	const buckets = 2*recentBucketsMax + 1
+	for i := range buckets {
+		f.one(addBucket(name(i), command.Settings{}))
+		require.LessOrEqual(t, len(f.store.recent.buckets), recentBucketsMax)
+	}
+	for i := range buckets {
+		info, err := f.store.Bucket(name(i))
+		require.NoError(t, err)
+		require.EqualValues(t, i+1, info.Incarnation)
+		require.LessOrEqual(t, len(f.store.recent.buckets), recentBucketsMax, "reads remember too")
+	}
+	f.close()
+}
+
 func TestARecentKeyCountsOnce(t *testing.T) {
 	var r recent
 	r.keep(recentKey{1, "first"}, make([]live, 1))

@@ -1,5 +1,8 @@
 package store
 
+// The records that the engine keeps, in protobuf, so that a later version adds fields without a migration. Reading skips
+// unknown fields: what an older version must not miss is kept from it by the version of the command that writes it.
+
 import (
 	"fmt"
 	"slices"
@@ -10,9 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The records that the engine keeps, in protobuf, so that a later version adds fields without a migration. Reading skips
-// unknown fields: what an older version must not miss is kept from it by the version of the command that writes it.
 
 // formatVersion is the version of the stored format as a whole. A store of a later one is refused. One that was never raised says 1, so that
 // there is a way back to builds that know no other.

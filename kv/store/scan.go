@@ -1,19 +1,18 @@
 package store
 
+// Reads by sequence, and by what a subject pattern matches: what history and watches are made of. Deletes and purges are entries
+// like others here.
+
 import (
 	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Reads by sequence, and by what a subject pattern matches: what history and watches are made of. Deletes and purges are entries
-// like others here.
 
 // State is what a bucket holds, in terms of sequences.
 type State struct {
@@ -33,12 +32,6 @@ type Scanned struct {
 	Next    uint64
 	More    bool
 	At      rpc.Index // the applied entry of the log that this is of
-}
-
-// Newest has the sequence of each key's newest entry, rising.
-type Newest struct {
-	Sequences []uint64
-	At        rpc.Index // the applied entry of the log that this is of
 }
 
 // Message returns the entry of a sequence. The error is NoBucket, NoEntry, ErrClosed, or one of the disk.
@@ -187,42 +180,6 @@ func (c *collector) stop(next uint64) bool {
 	return false
 }
 
-// LastPerKey returns the sequence of the newest entry, of any op, of each key that matches. The error is NoBucket, ErrClosed, or one
-// of the disk.
-func (s *Store) LastPerKey(bucket string, filter subject.Filter) (Newest, error) {
-	var list Newest
-	err := s.viewBucket(bucket, func(v *bucketView) error {
-		list.At = v.at
-		return v.keys(filter, func(_ string, k *keyRecord) {
-			if newest, any := k.newest(); any {
-				list.Sequences = append(list.Sequences, newest.sequence)
-			}
-		})
-	})
-	slices.Sort(list.Sequences)
-	return list, err
-}
-
-// Count returns how many entries from a sequence on have keys that match, and of which applied entry of the log that is. The error
-// is NoBucket, ErrClosed, or one of the disk.
-func (s *Store) Count(bucket string, from uint64, filter subject.Filter) (count uint64, at rpc.Index, err error) {
-	err = s.viewBucket(bucket, func(v *bucketView) error {
-		at = v.at
-		if filter.All() && from <= 1 {
-			count = v.stats.entries
-			return nil
-		}
-		return v.keys(filter, func(_ string, k *keyRecord) {
-			for _, l := range k.live {
-				if l.sequence >= from {
-					count++
-				}
-			}
-		})
-	})
-	return count, at, err
-}
-
 // State describes a bucket in terms of sequences. The error is NoBucket, ErrClosed, or one of the disk.
 func (s *Store) State(bucket string) (State, error) {
 	var state State
@@ -257,8 +214,9 @@ func (s *Store) State(bucket string) (State, error) {
 // bucketView is one moment of a bucket.
 type bucketView struct {
 	*bucket
-	r  engine.Reader
-	at rpc.Index
+	r    engine.Reader
+	at   rpc.Index
+	time int64 // of the log
 }
 
 // viewBucket runs a read on one moment of a bucket. The error is NoBucket if there is none of that name.
@@ -272,7 +230,7 @@ func (s *Store) viewBucket(name string, read func(*bucketView) error) error {
 		if err != nil {
 			return err
 		}
-		return read(&bucketView{bucket: b, r: r, at: at.applied.Index})
+		return read(&bucketView{bucket: b, r: r, at: at.applied.Index, time: at.time})
 	})
 }
 

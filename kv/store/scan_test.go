@@ -156,31 +156,14 @@ func TestAScanLooksAtABoundedNumberOfRecords(t *testing.T) {
 		e, err := f.store.Next("app", 0, pattern(t, "z.*"), nil)
 		require.NoError(t, err)
 		require.EqualValues(t, scanMax+11, e.Sequence)
-		f.close()
-	})
-}
 
-func TestLastPerKeyAndCount(t *testing.T) {
-	onEachEngine(t, func(t *testing.T, fresh func() disk) {
-		f := open(t, fresh())
-		mixed(f)
-		for p, want := range map[string][]uint64{">": {3, 6, 7, 8, 9}, "a.*": {6, 7}, "a.x": {7}, "b": {3}, "none": nil} {
-			list, err := f.store.LastPerKey("app", pattern(t, p))
-			require.NoError(t, err)
-			require.Equal(t, Newest{want, 10}, list, p)
-		}
-		for _, c := range []struct {
-			from    uint64
-			pattern string
-			want    uint64
-		}{{0, ">", 7}, {1, ">", 7}, {2, ">", 6}, {6, ">", 4}, {0, "a.*", 4}, {6, "a.*", 2}, {0, "a.x", 3}, {10, ">", 0}, {0, "none", 0}} {
-			count, at, err := f.store.Count("app", c.from, pattern(t, c.pattern))
-			require.NoError(t, err)
-			require.Equal(t, c.want, count, c)
-			require.EqualValues(t, 10, at)
-		}
-		_, err := f.store.LastPerKey("none", pattern(t))
-		require.ErrorIs(t, err, NoBucket)
+		info, err := f.store.Bucket("app")
+		require.NoError(t, err)
+		q := Query{Bucket: "app", Incarnation: info.Incarnation, Filter: pattern(t, fmt.Sprint("x", scanMax), "z.*"), Max: 10, MaxBytes: 1000}
+		first, err := f.store.Page(q)
+		require.NoError(t, err)
+		require.Empty(t, first.Entries)
+		require.Equal(t, []uint64{scanMax + 1, scanMax + 11}, sequences(readPages(t, f.store, q)), "the next page begins with the entry that this one has no time for")
 		f.close()
 	})
 }

@@ -1,5 +1,9 @@
 package store
 
+// What the leader proposes to expire, and when. The schedule is in memory, of this node alone, and made by the first who asks: it only
+// says where to look, and Apply decides. Entries with a time of their own are looked up in the order of it; those that only their
+// bucket's TTL ends, in order of sequence, which is that of time. So the work is that of what expires, whatever else is there.
+
 import (
 	"math"
 	"slices"
@@ -9,10 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
-
-// What the leader proposes to expire, and when. The schedule is in memory, of this node alone, and made by the first who asks: it only
-// says where to look, and Apply decides. Entries with a time of their own are looked up in the order of it; those that only their
-// bucket's TTL ends, in order of sequence, which is that of time. So the work is that of what expires, whatever else is there.
 
 // schedule has a timetable for each bucket in which anything may be over one day.
 type schedule struct {

@@ -1,15 +1,15 @@
 package store
 
+// Searches are reads that may look at all that a bucket has. Each is of one moment, by one view, however long it takes. A view holds nobody up;
+// but who reads does nothing else meanwhile, and what the view sees keeps its place on the disk. So a search looks now and then
+// whether it is still wanted, and ends if it is not; and it takes no memory for what it has passed.
+
 import (
 	"bytes"
 	"errors"
 
 	"github.com/raftbus/raftbus/kv/subject"
 )
-
-// Searches are reads that may look at all that a bucket has. Each is of one moment, by one view, however long it takes. A view holds nobody up;
-// but who reads does nothing else meanwhile, and what the view sees keeps its place on the disk. So a search looks now and then
-// whether it is still wanted, and ends if it is not; and it takes no memory for what it has passed.
 
 // ErrUnwanted says that a search ended because nobody wants it any more.
 var ErrUnwanted = errors.New("the search is wanted no more")

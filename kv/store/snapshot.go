@@ -114,9 +114,10 @@ func (s *Store) Restore(r io.Reader) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	if err := s.engine.Switch(restored.DB); err != nil {
-		// Whether a restart finds the old state or the new is open now. Both are whole, but this process must not go on.
+		// Whether a restart finds the old state or the new is open now. Both are whole, but this process must not go on. It is never said to be for
+		// want of room, by which a node takes the state for the old one, and lets go of the snapshot (F21).
 		restored.release()
-		s.fail(fmt.Errorf("the store's disk failed: %w", err))
+		s.fail(fmt.Errorf("the store's disk failed: %v", err))
 		return s.Failure()
 	}
 	s.replace(old, restored, to)

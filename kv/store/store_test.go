@@ -125,6 +125,17 @@ func TestTheFirstEntryIsOfTheMomentThatIsRead(t *testing.T) {
 	})
 }
 
+// However many buckets are asked about, it is remembered of so many where their first entry is.
+func TestFirstEntriesAreRememberedOfSoManyBuckets(t *testing.T) {
+	var c cursors
+	for i := range uint64(2*cursorsMax + 1) {
+		v := &bucketView{bucket: &bucket{record: bucketRecord{incarnation: i}}, at: 1}
+		c.found(v, i+1)
+		require.Equal(t, i+1, c.from(v))
+		require.LessOrEqual(t, len(c.at), cursorsMax)
+	}
+}
+
 func TestPutIsReadAndSurvivesReopen(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		d := fresh()

@@ -1,14 +1,14 @@
 package store
 
+// What writes do, and how entries come and go. Every outcome is decided here, from the command and the state alone: no clock, no
+// chance, no map order.
+
 import (
 	"math"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
 )
-
-// What writes do, and how entries come and go. Every outcome is decided here, from the command and the state alone: no clock, no
-// chance, no map order.
 
 func (t *txn) write(w *command.Write) (Result, error) {
 	b, err := t.bucket(w.Bucket)

@@ -197,7 +197,10 @@ func strange(text string) bool {
 
 // FuzzMatch compares with nats-server.
 func FuzzMatch(f *testing.F) {
-	for _, c := range [][2]string{{"a.b", "a.*"}, {"a.b.c", "a.>"}, {"a", ">"}, {"a.b", "*.b"}, {"a", "a.>"}, {"x.y", "*.*.>"}} {
+	for _, c := range [][2]string{
+		{"a.b", "a.*"}, {"a.b.c", "a.>"}, {"a", ">"}, {"a.b", "*.b"}, {"a", "a.>"}, {"x.y", "*.*.>"},
+		{"a.*", "*.b"}, {"a.*", "b.*"}, {"*.b.>", "a.*.c.*"}, {"*.b.>", "a.c.d.*"}, {"a.*", "a.*.>"}, {"a.>", "a.*.>"},
+	} {
 		f.Add(c[0], c[1])
 	}
 	f.Fuzz(func(t *testing.T, key, pattern string) {

@@ -75,7 +75,11 @@ func (h *Hub) asksOf(c *consumer) (list []Asked) {
 func (h *Hub) askedAgain() {
 	waiting := h.asked
 	h.asked = nil
-	for _, e := range waiting {
+	h.askEach(waiting)
+}
+
+func (h *Hub) askEach(list []Asked) {
+	for _, e := range list {
 		h.ask(e)
 	}
 }

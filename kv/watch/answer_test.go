@@ -21,6 +21,17 @@ func TestAnswersThatWaitAreBounded(t *testing.T) {
 	require.Equal(t, DefaultLimits().AsksMax, o.hub().answers.len())
 }
 
+// That somebody listens is told of a consumer that sends by itself: of one that is pulled from, how many wait.
+func TestAPullConsumerIsBoundToNobody(t *testing.T) {
+	o := newPulled(t)
+	o.pull(Pulled{Batch: 9})
+	require.Len(t, o.pulled(), 5)
+	require.True(t, o.hub().consumers[Ref{testBucket, "c"}].listened)
+	o.tell(Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "info"})
+	o.pulled()
+	require.Equal(t, State{Sequence: 5, Stream: 5, Pulls: 1}, withoutRecord(o.answers["info"]))
+}
+
 // Nor are more requests kept while it is counted what a consumer is to be sent.
 func TestRequestsForWhatIsCountedAreBounded(t *testing.T) {
 	o := newHost(t, 5)
@@ -61,4 +72,48 @@ func TestRequestsForWhatIsCountedAreBoundedInAll(t *testing.T) {
 	o.listen(true)
 	o.settle()
 	require.Zero(t, o.hub().asksCounted)
+}
+
+// A consumer that goes, or moves, while it is counted what it is to be sent: who made it and who asked for it hear that, and are not left to wait.
+func TestWhoAskedForAConsumerThatGoesIsAnswered(t *testing.T) { // L9
+	for _, bucket := range []bool{true, false} {
+		o := newHost(t, 5)
+		o.put("a", "x")
+		o.consumer(Config{})
+		o.peer.events = append(o.peer.events, Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "info"})
+		o.step(o.peer)
+		require.True(t, o.hub().consumers[Ref{testBucket, "c"}].opening)
+		require.Empty(t, o.answers)
+		if bucket {
+			o.tell(o.model.applied(BucketGone{testBucket}))
+		} else {
+			o.tell(o.model.remove("c"))
+		}
+		o.settle()
+		require.True(t, o.answers["answer"].Missing)
+		require.True(t, o.answers["answer"].Made)
+		require.True(t, o.answers["info"].Missing)
+	}
+	o := newHost(t, 5)
+	o.put("a", "x")
+	o.consumer(Config{})
+	o.peer.events = append(o.peer.events, Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "info"})
+	o.step(o.peer)
+	o.tell(o.model.move("c", "n2", 1))
+	o.settle()
+	require.True(t, o.answers["info"].Missing, "it is another's now")
+	require.NotContains(t, o.answers, "answer", "whom the other answers")
+}
+
+// Who asked before this node had the consumer is answered too, if it hears of the consumer by all that there are.
+func TestWhoAskedAheadIsAnsweredOnceAllIsHeard(t *testing.T) { // L9
+	o := newHost(t, 5)
+	o.consumer(Config{})
+	o.peer.events = nil // as what a snapshot holds
+	o.tell(Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "info"})
+	o.settle()
+	require.Empty(t, o.answers)
+	o.tell(Reset{o.model.index, o.model.all()})
+	o.settle()
+	require.Contains(t, o.answers, "info")
 }

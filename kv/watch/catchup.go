@@ -202,7 +202,7 @@ func (h *Hub) pageRead(e PageRead) {
 	c := h.reads[e.Read]
 	delete(h.reads, e.Read)
 	h.reserved -= h.limits.PageBytes
-	if c == nil || c.gone {
+	if c == nil { // nobody waits for it any more
 		return
 	}
 	c.reading = 0
@@ -212,8 +212,9 @@ func (h *Hub) pageRead(e PageRead) {
 	}
 	c.bucket.last = max(c.bucket.last, e.Page.Last)
 	c.extend(e.Page.Last)
-	if c.opening || h.maySend(c) {
-		h.thin(c, &e.Page)
+	if (c.opening || h.maySend(c)) && h.thin(c, &e.Page) && c.opening {
+		h.openFurther(c, &e.Page)
+		return
 	}
 	if c.opening {
 		c.snapshot = max(c.snapshot, e.Page.Last) // as far as was counted

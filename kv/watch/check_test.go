@@ -1,6 +1,10 @@
 package watch
 
-import "github.com/stretchr/testify/require"
+import (
+	"slices"
+
+	"github.com/stretchr/testify/require"
+)
 
 // check requires what must be true of a hub between steps.
 func (h *Hub) check(r *require.Assertions) {
@@ -25,6 +29,9 @@ func (h *Hub) check(r *require.Assertions) {
 			_, known := h.listened[c.to]
 			r.True(c.reading > 0 || c.idle || !known && !c.Config.Pull || h.waitsToOpen(c))
 		}
+		if c.loading() && c.pending > 0 && !c.opening && !c.guessed && !c.fitful() {
+			r.True(c.group.loading.has(c), "what it expects is not lowered")
+		}
 		if c.window.request != "" {
 			r.Same(c, h.flows[c.window.request])
 		}
@@ -35,6 +42,12 @@ func (h *Hub) check(r *require.Assertions) {
 		for _, g := range b.groups {
 			n += g.members
 			r.LessOrEqual(len(g.heads.list), g.members)
+			if g.at >= 0 {
+				r.Same(g, b.wide[g.at])
+			}
+			for _, c := range slices.Concat(g.heads.list, g.loading.list) {
+				r.False(c.gone)
+			}
 		}
 		for s := b.ring.first; s < b.ring.next(); s++ {
 			bytes += slotBytes
@@ -58,7 +71,9 @@ func (h *Hub) check(r *require.Assertions) {
 	r.Equal(h.ringBytes, ringed)
 	r.LessOrEqual(len(h.reads), h.limits.Reads)
 	r.Equal(len(h.reads)*h.limits.PageBytes, h.reserved)
-	r.LessOrEqual(len(h.flows), len(h.all))
+	for _, c := range h.flows {
+		r.False(c.gone)
+	}
 	for i, c := range h.timers {
 		r.Equal(i, c.timerAt)
 		r.False(c.gone)

@@ -27,6 +27,7 @@ type consumer struct {
 
 	sequence uint64  // of the last message since it began; 0: none was sent
 	base     uint64  // no client has a message with a higher one of what was sent before it began; 0: nothing was
+	first    uint64  // the number of the first message since then: see number
 	pending  uint64  // entries of the snapshot that are not sent, as far as known; exact in its last page
 	guessed  bool    // nobody has counted them since it began
 	counted  uint64  // the index that pending was counted at
@@ -77,7 +78,7 @@ func (h *Hub) adopt(r Record) {
 // begin sets where a consumer begins. One that was moved has lost its position, and begins again.
 func (h *Hub) begin(c *consumer) {
 	c.start()
-	if c.base = c.Generation << 32; c.base > 0 {
+	if c.number(c.Generation << 32); c.base > 0 {
 		if c.Config.Pull {
 			c.asker = h.askers.take(c.Ref)
 			h.giveUp(c)
@@ -166,9 +167,7 @@ func (c *consumer) start() {
 // open ends the beginning: what there is to expect is known, and the client that made the consumer can be told.
 func (h *Hub) open(c *consumer) {
 	c.opening = false
-	if c.Config.Policy == DeliverByStartTime { // it was found, and is a sequence from now on
-		c.Config.Policy, c.Config.StartSequence = DeliverByStartSequence, c.next
-	}
+	c.found(c.next)
 	if c.pending > 0 {
 		c.group.loading.add(c)
 	}
@@ -180,10 +179,29 @@ func (h *Hub) open(c *consumer) {
 	h.kick(c)
 }
 
-// remove forgets a consumer; nil is none.
-func (h *Hub) remove(c *consumer) {
+// found has a time to start at be the sequence that it was found to be, from now on.
+func (c *consumer) found(sequence uint64) {
+	if c.Config.Policy == DeliverByStartTime {
+		c.Config.Policy, c.Config.StartSequence = DeliverByStartSequence, sequence
+	}
+}
+
+// end removes a consumer that is no more. Who made it, or asked for it, and was not answered yet hears that (L9).
+func (h *Hub) end(c *consumer) {
 	if c == nil {
 		return
+	}
+	made := Asked{Ref: c.Ref, Reply: c.Answer, Made: true}
+	h.askEach(h.remove(c))
+	if made.Reply != "" {
+		h.ask(made)
+	}
+}
+
+// remove forgets a consumer; nil is none. Who asked for it is yet to be answered.
+func (h *Hub) remove(c *consumer) (asks []Asked) {
+	if c == nil {
+		return nil
 	}
 	c.gone = true
 	h.endPulls(c)
@@ -198,11 +216,12 @@ func (h *Hub) remove(c *consumer) {
 	h.timers.remove(c)
 	h.unhold(c)
 	h.abandon(c)
-	h.asksOf(c) // their clients ask again
+	asks = h.asksOf(c)
 	c.group.heads.remove(c)
 	c.group.loading.remove(c)
 	c.bucket.leave(c.group)
 	h.release(c.bucket)
+	return asks
 }
 
 func (c *consumer) isHead() bool { return c.headAt > 0 }

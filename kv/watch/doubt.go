@@ -2,8 +2,8 @@ package watch
 
 // What happens when a client may lack messages: its consumer has another host, which does not know what the one before has sent, or the connection was lost.
 //
-// The consumer begins again, and its first message has the number 1, the others numbers that are above all that the client can have. So who has got nothing yet
-// takes the first for what it is. Any other message has a number that the client does not expect, and an ordered consumer comes back at the entry after
+// The consumer begins again, and its first message has the number 1 if its client counts, the others numbers that are above all that the client can have. So who
+// has got nothing yet takes the first for what it is. Any other message has a number that the client does not expect, and an ordered consumer comes back at the entry after
 // the last that it took, exactly. Only messages say so to all clients, since most do not look at the numbers in heartbeats, and nats.js takes a heartbeat for the
 // end of a list: none is sent as long as there is an entry to send instead.
 //
@@ -36,15 +36,29 @@ func (h *Hub) mistrust(c *consumer) {
 
 // again has a consumer begin again, with numbers above all that it has sent.
 func (h *Hub) again(c *consumer) {
-	c.base, c.sequence, c.pending = max(c.base, c.sequence), 0, 0
+	c.number(max(c.base, c.sequence))
+	c.sequence, c.pending = 0, 0
 	h.stand(c)
 	c.start()
 	h.count(c)
 }
 
+// number sets what numbers a consumer's messages have that begins, or begins again after some. Only who counts, and is told again until it has noticed, is sent a
+// first one with the number 1: to another, of which that was lost, a heartbeat that counts 1 message would say that it has all, if it has got one from the host
+// before (W4). Nor is the next number after all that were sent given, which who has got them expects.
+func (c *consumer) number(base uint64) {
+	c.base, c.first = base, 1
+	if base > 0 && !c.counts() && !c.Config.Pull {
+		c.first = base + 2
+	}
+}
+
 // following is the number of the next message.
 func (c *consumer) following() uint64 {
-	if c.sequence == 1 {
+	switch c.sequence {
+	case 0:
+		return c.first
+	case 1:
 		return c.base + 2
 	}
 	return c.sequence + 1
@@ -52,8 +66,11 @@ func (c *consumer) following() uint64 {
 
 // sent is how many messages were sent since the consumer began.
 func (c *consumer) sent() uint64 {
-	if c.sequence <= 1 {
+	switch {
+	case c.sequence <= 1:
 		return c.sequence
+	case c.first > 1:
+		return c.sequence - c.first + 1
 	}
 	return c.sequence - c.base
 }
@@ -70,16 +87,16 @@ func (h *Hub) tellAgain(c *consumer) bool {
 	if !c.doubt {
 		return false
 	}
-	if c.told++; int64(c.told)*c.doubtAfter() > deafFor*c.Config.Heartbeat {
+	if c.told++; int64(c.told)*c.doubtAfter()/deafFor > c.Config.Heartbeat {
 		c.doubt = false
 		h.kick(c)
 		return false
 	}
-	if c.isHead() {
-		if c.sequence == 0 {
-			return false
-		}
+	switch {
+	case c.sequence > 0: // from the first on: it is lost perhaps, and is all that who has got nothing takes for what it is (K70)
 		h.again(c)
+	case c.isHead():
+		return false
 	}
 	h.unflow(c)
 	c.quota, c.sentAt = doubtQuota, h.now

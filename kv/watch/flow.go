@@ -1,10 +1,10 @@
 package watch
 
-import "strconv"
-
 // Flow control: a client that asked for it is sent no more than a window of bytes that it has not processed. When half of one is under
 // way it is asked to say when it has come so far; one such request is open at a time. A client that never answers costs nothing but
 // its position (specification 7.4).
+
+import "strconv"
 
 type window struct {
 	sent, processed uint64 // bytes

@@ -1,11 +1,11 @@
 package watch
 
+// The header blocks that the hub itself makes.
+
 import (
 	"bytes"
 	"strconv"
 )
-
-// The header blocks that the hub itself makes.
 
 const (
 	headerVersion = "NATS/1.0"

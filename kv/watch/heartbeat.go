@@ -1,11 +1,11 @@
 package watch
 
+// What time brings: heartbeats to clients that hear nothing else, and the end of consumers that nobody listens to.
+
 import (
 	"container/heap"
 	"math"
 )
-
-// What time brings: heartbeats to clients that hear nothing else, and the end of consumers that nobody listens to.
 
 // retryAfter is how long after a heartbeat that could not be sent it is tried again.
 const retryAfter = 250_000_000

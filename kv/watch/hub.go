@@ -157,7 +157,7 @@ func (h *Hub) change(change Change) {
 		h.placed(c.Record)
 	case Removed:
 		h.askers.take(c.Ref)
-		h.remove(h.consumers[c.Ref])
+		h.end(h.consumers[c.Ref])
 	}
 }
 
@@ -179,7 +179,7 @@ func (h *Hub) reset(e Reset) {
 	h.resetting = false
 	for i := len(h.all) - 1; i >= 0; i-- {
 		if c := h.all[i]; !there[c.Ref] {
-			h.remove(c)
+			h.end(c)
 		}
 	}
 	h.askedAgain()
@@ -200,16 +200,17 @@ func (h *Hub) placed(r Record) {
 		}
 		return
 	}
-	h.remove(old)
+	asks := h.remove(old)
 	if h.mine(&r) {
 		h.adopt(r)
 	}
+	h.askEach(asks)
 }
 
 func (h *Hub) bucketGone(incarnation uint64) {
 	for i := len(h.all) - 1; i >= 0; i-- {
 		if c := h.all[i]; c.Incarnation == incarnation {
-			h.remove(c)
+			h.end(c)
 		}
 	}
 }

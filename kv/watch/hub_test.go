@@ -244,12 +244,50 @@ func TestAClientThatDoesNotProcessIsNotSentMore(t *testing.T) { // 7.4
 	require.Regexp(t, `^\$JS\.FC\.KV_b\.c\.n1\.1-1$`, c.window.request)
 	o.put("a", "x")
 	require.Empty(t, o.sent())
-	for range 5 {
-		o.tell(Processed{c.window.request})
+	for before := c.window.request; before != ""; before = c.window.request {
+		o.tell(Processed{before})
 		sent = append(sent, o.sent()...)
+		require.NotEqual(t, before, c.window.request, "a late answer is of another request")
 	}
 	require.Equal(t, uint64(13), c.sequence, sent)
 	require.True(t, c.isHead())
+}
+
+// A client is asked how far it is while it may still be sent as much again: who processes in time is never held up.
+func TestAClientIsAskedBeforeItIsHeldUp(t *testing.T) { // 7.4
+	o := newHost(t, 64, func(l *Limits) { l.Window = 1_000 })
+	o.consumer(Config{FlowControl: true, Heartbeat: second})
+	o.listen(true)
+	o.sent()
+	for c := o.hub().all[0]; c.window.request == ""; {
+		o.put("a", strings.Repeat("x", 100))
+		o.sent()
+	}
+	o.put("a", "x")
+	require.Len(t, o.sent(), 1)
+}
+
+// Of many who are behind each is sent a share, and all of them together no more than a turn before what has come meanwhile is looked at.
+func TestWhoCatchesUpLeavesTimeForOthers(t *testing.T) { // F25
+	o := newHost(t, 64, func(l *Limits) { l.ShareBytes, l.TurnBytes = 500, 2_000 })
+	for i := range 10 {
+		o.other(fmt.Sprint(i), Config{})
+	}
+	o.sent()
+	o.peer.room = 0
+	for range 40 {
+		o.put("a", "x")
+	}
+	o.step(o.peer)
+	o.peer.room = 1 << 20
+	o.step(o.peer)
+	require.True(t, o.peer.effects.Again)
+	left, subjects := o.peer.room, map[string]bool{}
+	for _, s := range o.peer.effects.Send {
+		subjects[s.Subject] = true
+	}
+	require.GreaterOrEqual(t, left, 1<<20-3_000)
+	require.Greater(t, len(subjects), 2)
 }
 
 func TestASlowWatcherIsSlowAlone(t *testing.T) { // F25
@@ -310,6 +348,19 @@ func TestAConsumerThatNobodyListensToIsIdleAfterAWhile(t *testing.T) { // 7.2
 	require.Zero(t, o.hub().Serving())
 }
 
+// Of many that are idle no more are listed than are asked for: an announcement has a bound.
+func TestIdleConsumersAreListedInParts(t *testing.T) {
+	o := newHost(t, 1)
+	for i := range 3 {
+		o.place(Record{Ref: Ref{Name: fmt.Sprint(i)}, Deliver: "in.box", Config: Config{Inactive: second}})
+	}
+	o.sent()
+	o.pass(second)
+	o.sent()
+	require.Len(t, o.hub().Idle(2), 2)
+	require.Len(t, o.hub().Idle(10), 3)
+}
+
 func (o *oneHost) reconnect() {
 	o.disconnect(o.peer)
 	o.sent()
@@ -361,6 +412,20 @@ func TestWhatASnapshotSkipsIsRead(t *testing.T) { // F29, K69
 	require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, head.got)
 	require.Equal(t, []uint64{5, 6}, made.got)
 	require.Equal(t, 2, head.lives+made.lives)
+}
+
+// Whoever is not among a snapshot's consumers was removed before it.
+func TestWhoASnapshotLacksIsGone(t *testing.T) { // F29
+	o := newHost(t, 5)
+	o.consumer(Config{Heartbeat: second})
+	o.listen(true)
+	o.sent()
+	o.model.remove("c") // of which this host does not hear
+	o.install(o.peer)
+	o.put("a", "x")
+	o.pass(second)
+	require.Empty(t, o.sent())
+	require.Zero(t, o.hub().Serving())
 }
 
 func TestABucketTakesItsConsumersWithIt(t *testing.T) { // 6.4

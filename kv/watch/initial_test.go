@@ -54,6 +54,24 @@ func TestWhatIsDroppedIsNotExpectedAnyMore(t *testing.T) { // 7.2
 	require.Equal(t, []string{"3/3/5", "4/4/4", "5/5/3", "6/6/2", "7/7/1", "10/8/0"}, o.sent(), "9 was overwritten by 10, 8 has expired")
 }
 
+// The store may be ahead of the feed: what was gone already when it was counted is not taken off again when the hub hears of it.
+func TestWhatWasGoneWhenItWasCountedIsTakenOffOnce(t *testing.T) { // 7.2
+	o := newHost(t, 1, pages)
+	for i := range 9 {
+		o.put(fmt.Sprintf("k%d", i), "x")
+	}
+	o.consumer(Config{})
+	o.listen(true)
+	o.step(o.peer)
+	o.step(o.peer)
+	expired := o.model.expire(8)
+	o.answerRead(o.peer)
+	o.step(o.peer)
+	require.Equal(t, uint64(8), o.answers["answer"].Pending)
+	o.tell(expired)
+	require.Equal(t, []string{"3/3/5", "4/4/4", "5/5/3", "6/6/2", "7/7/1", "9/8/0"}, o.sent())
+}
+
 // A key that is there all the time is among the initial values, when the consumer is made and its first page read, and however many pages there are.
 func TestAKeyThatIsWrittenAgainIsAmongTheInitialValues(t *testing.T) { // W2, 7.2
 	for _, policy := range []Policy{DeliverAll, DeliverLastPerSubject} {
@@ -117,4 +135,19 @@ func TestInitialValuesOfABucketThatWasEmpty(t *testing.T) { // 7.2
 	})
 	require.Equal(t, uint64(8), o.answers["answer"].Pending)
 	require.Regexp(t, "^(?:[0-9]+/[0-9]+/[1-9][0-9]* )+8/8/0$", strings.Join(o.sent(), " "))
+}
+
+// A page that comes for a consumer which is gone is nobody's.
+func TestAPageForWhoIsGoneIsDropped(t *testing.T) {
+	o := newHost(t, 1)
+	o.put("1", "v")
+	o.consumer(Config{})
+	o.listen(true)
+	for len(o.peer.reads) == 0 {
+		require.True(t, o.step(o.peer))
+	}
+	o.tell(o.model.remove("c"))
+	require.True(t, o.step(o.peer))
+	require.Empty(t, o.sent())
+	require.Zero(t, o.hub().reserved)
 }

@@ -1,9 +1,9 @@
 package watch
 
-import "slices"
-
 // Who listens: the leaf connection tells of the subjects that Effects.Watch names. No message goes to a subject that nobody listens to,
 // and a consumer that nobody has listened to for too long is idle. While the connection is down nothing is known, and nothing counted.
+
+import "slices"
 
 // watchDeliver has the connection tell of a consumer's subject.
 func (h *Hub) watchDeliver(c *consumer) {

@@ -3,10 +3,8 @@ package watch
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 )
 
 func TestNativeMessages(t *testing.T) {
@@ -25,7 +23,7 @@ func TestNativeMessages(t *testing.T) {
 }
 
 func TestNativeMessagesWithoutValues(t *testing.T) {
-	c := &consumer{Record: Record{Ref: Ref{Name: "c"}, Config: Config{Native: true, HeadersOnly: true}}, bucket: &bucket{}, group: &group{}}
+	c := &consumer{Record: Record{Ref: Ref{Name: "c"}, Config: Config{Native: true, HeadersOnly: true}}, bucket: &bucket{}, group: &group{}, first: 1}
 	s := c.message(&Entry{Key: "k", Sequence: 2, Size: 7, Operation: "delete"}, 3)
 	require.Empty(t, s.Body)
 	require.Equal(t, "NATS/1.0\r\nRb-Watch: c\r\nRb-Sequence: 1\r\nRb-Pending: 3\r\nRb-Key: k\r\nRb-Operation: delete\r\nRb-Revision: 2\r\nRb-Cluster-Revision: 0\r\nRb-Time: 1970-01-01T00:00:00Z\r\nRb-Size: 7\r\n\r\n", string(s.Header))
@@ -74,14 +72,4 @@ func (o *oneHost) takeEvents() []Event {
 	events := o.peer.events
 	o.peer.events = nil
 	return events
-}
-
-func TestTimesAreWrittenAsUsual(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		at := rapid.Int64().Draw(t, "nanoseconds")
-		if rapid.Bool().Draw(t, "short") {
-			at -= at % 1_000_000
-		}
-		require.Equal(t, time.Unix(0, at).UTC().Format(time.RFC3339Nano), timeText(at))
-	})
 }

@@ -1,12 +1,12 @@
 package watch
 
+// What the connection does not carry: where max_payload was lowered, entries are stored that are larger. They are left out as if they were not there,
+// without a number: a gap in those has an ordered consumer begin again, and meet the same entry.
+
 import (
 	"math"
 	"slices"
 )
-
-// What the connection does not carry: where max_payload was lowered, entries are stored that are larger. They are left out as if they were not there,
-// without a number: a gap in those has an ordered consumer begin again, and meet the same entry.
 
 // oursBytesMax bounds what of a message's header is not the entry's, but for the key.
 const oursBytesMax = 1 << 10
@@ -35,8 +35,8 @@ func (h *Hub) leaveOut(c *consumer, e *Entry) bool {
 	return true
 }
 
-// thin leaves out what of a page is too large, also of what there is to come.
-func (h *Hub) thin(c *consumer, p *Page) {
+// thin leaves out what of a page is too large, also of what there is to come. It reports whether that leaves nothing of a page after which more follows.
+func (h *Hub) thin(c *consumer, p *Page) (barren bool) {
 	had := len(p.Entries)
 	p.Entries = slices.DeleteFunc(p.Entries, func(e Entry) bool { return h.leaveOut(c, &e) })
 	gone := uint64(had - len(p.Entries))
@@ -48,4 +48,13 @@ func (h *Hub) thin(c *consumer, p *Page) {
 	default:
 		c.seen += gone
 	}
+	return gone > 0 && len(p.Entries) == 0 && !p.Done
+}
+
+// openFurther has a consumer opened by what follows a page of which nothing is left. If that is all too large as well, its client must be told that
+// nothing is to come, for no message will.
+func (h *Hub) openFurther(c *consumer, p *Page) {
+	c.found(p.From)
+	c.next = p.Next
+	h.opens.push(c)
 }

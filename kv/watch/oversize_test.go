@@ -18,10 +18,11 @@ func TestWhatIsTooLargeIsLeftOutWithoutANumber(t *testing.T) { // W2
 		pending uint64
 		want    string
 	}{
-		"first":     {[]string{"a"}, 5, "2/1/4 3/2/3 4/3/2 5/4/1 6/5/0 7/6/0 9/7/0"},
-		"later":     {[]string{"c"}, 5, "1/1/4 2/2/3 4/3/2 5/4/1 6/5/0 7/6/0 9/7/0"},
-		"last":      {[]string{"f"}, 6, "1/1/5 2/2/4 3/3/2 4/4/1 5/5/0 7/6/0 9/7/0"},
-		"all there": {[]string{"a", "b", "c", "d", "e", "f"}, 3, "7/1/0 9/2/0"},
+		"first":            {[]string{"a"}, 5, "2/1/4 3/2/3 4/3/2 5/4/1 6/5/0 7/6/0 9/7/0"},
+		"later":            {[]string{"c"}, 5, "1/1/4 2/2/3 4/3/2 5/4/1 6/5/0 7/6/0 9/7/0"},
+		"last":             {[]string{"f"}, 6, "1/1/5 2/2/4 3/3/2 4/4/1 5/5/0 7/6/0 9/7/0"},
+		"all there":        {[]string{"a", "b", "c", "d", "e", "f"}, 0, "7/1/0 9/2/0"},
+		"all but the last": {[]string{"a", "b", "c", "d", "e"}, 1, "6/1/0 7/2/0 9/3/0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newHost(t, 1, pages)
@@ -38,7 +39,7 @@ func TestWhatIsTooLargeIsLeftOutWithoutANumber(t *testing.T) { // W2
 			o.heard["in.box"] = true
 			o.consumer(Config{})
 			list := o.sent()
-			require.Equal(t, c.pending, o.answers["answer"].Pending, "exact for the first page")
+			require.Equal(t, c.pending, o.answers["answer"].Pending, "exact for the first page that has something")
 			o.put("g", "x")
 			list = append(list, o.sent()...)
 			o.put("g", strings.Repeat("x", 2_001))
@@ -49,6 +50,21 @@ func TestWhatIsTooLargeIsLeftOutWithoutANumber(t *testing.T) { // W2
 			require.Equal(t, uint64(9), o.hub().all[0].position())
 		})
 	}
+}
+
+// Where a time to start at was found stays the start when the first page has nothing.
+func TestWhatIsTooLargeAtTheStartTimeIsLeftOut(t *testing.T) { // W2
+	o := newHost(t, 1, pages)
+	o.carry(2_000)
+	o.puts("old")
+	for _, key := range []string{"a", "b", "c", "d"} {
+		o.put(key, strings.Repeat("x", 2_001))
+	}
+	o.heard["in.box"] = true
+	o.consumer(Config{Policy: DeliverByStartTime, StartTime: 1_500})
+	require.Empty(t, o.sent())
+	require.Zero(t, o.answers["answer"].Pending)
+	require.Equal(t, uint64(2), o.answers["answer"].Record.Config.StartSequence)
 }
 
 func TestWhatIsHeldBackWhenLessIsCarriedIsLookedAtAgain(t *testing.T) { // W2

@@ -71,6 +71,8 @@ type Announcement struct {
 	// Leaving: the node is about to end, and its consumers are to go to others at once.
 	Leaving bool
 	Idle    []Idle // consumers there whose clients are gone
+	// Deaf: clients are not heard there. Not set: they are, or it is a release that does not say.
+	Deaf bool `json:",omitempty"`
 }
 
 // Move gives a consumer to another host.
@@ -284,6 +286,13 @@ func (p *Placer) Choose(now int64) (name string, boot uint64, ok bool) { return 
 // ChoosePull is Choose for a pull consumer.
 func (p *Placer) ChoosePull(now int64) (name string, boot uint64, ok bool) {
 	return p.choose(now, true)
+}
+
+// Lost reports whether a host that has been heard of can serve nobody, as far as is known.
+func (p *Placer) Lost(now int64, name string) bool {
+	p.at(now)
+	at, known := p.find(name)
+	return known && p.lost(&p.hosts[at])
 }
 
 // Pulls reports whether a host serves pull consumers, as far as is known.

@@ -184,6 +184,10 @@ func TestANewLeaderKnowsWhoIsGone(t *testing.T) {
 	require.Equal(t, Proposals{}, o.pass(2*second))
 	o.Lead(true)
 	require.Len(t, o.Tick(o.now).Moves, 2)
+	require.Empty(t, o.Tick(o.now).Moves)
+	o.Lead(false)
+	o.Lead(true)
+	require.Len(t, o.Tick(o.now).Moves, 2, "what was proposed in an earlier term may be lost with it")
 }
 
 func TestANodeThatPausedBlamesNobody(t *testing.T) {
@@ -340,4 +344,14 @@ func TestOrphansAreTheFirstOfAll(t *testing.T) {
 		slices.SortFunc(all, compareRefs)
 		require.Equal(t, all[:min(len(all), movesMax)], p.orphans())
 	}
+}
+
+// Nodes of another account are none of this one's hosts.
+func TestHostsOfAnotherAccountAreNotHeard(t *testing.T) {
+	p := NewPlacer("n1@team-a")
+	p.Hear(second, Announcement{Node: "n2", Boot: 1, Able: true})
+	p.Hear(second, Announcement{Node: "n2@team-b", Boot: 1, Able: true})
+	require.Zero(t, p.Able(second))
+	p.Hear(second, Announcement{Node: "n2@team-a", Boot: 1, Able: true})
+	require.Equal(t, 1, p.Able(second))
 }

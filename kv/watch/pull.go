@@ -1,18 +1,18 @@
 package watch
 
-import (
-	"cmp"
-	"math"
-	"slices"
-	"strconv"
-)
-
 // Pull consumers: what there is goes to whoever has asked for it, one request after the other, and nothing goes anywhere while nobody has.
 // So the subject that such a consumer sends to is that of the first request that waits (consumer.to), and all else is as for other consumers.
 //
 // Its client sees no gap where it asks for a message at a time, and may have no heartbeats. So a pull consumer that has lost its place, or whose messages
 // may be lost, is over: who asks is told that it is deleted, its record is removed, and ordered clients make another. Of requests that a lost node has not
 // answered the next host of the consumer knows the last, since all nodes hear of all: some clients wait for an answer and nothing else.
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+)
 
 // PullDeliver is the deliver subject in the record of a pull consumer. It is none, as no client can give: the leaf connection of a release that knows nothing
 // of pull consumers refuses to send there.

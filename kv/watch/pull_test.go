@@ -100,6 +100,23 @@ func TestAPullToNobodyIsForgotten(t *testing.T) {
 	require.Zero(t, o.sentOn["other.box"])
 }
 
+// Who is heard of in time, and waits for what is not there yet, is not forgotten.
+func TestAPullWhoseInboxIsHeardOfLaterWaits(t *testing.T) {
+	o := newPulled(t)
+	o.pull(Pulled{Batch: 9, Reply: "other.box"})
+	require.Empty(t, o.pulled())
+	o.pass(hearWithin / 2)
+	o.heard["other.box"] = true
+	o.peer.interest("other.box", true)
+	o.pulled()
+	require.Equal(t, uint64(5), o.sentOn["other.box"])
+	o.pass(hearWithin)
+	o.pulled()
+	o.put("6", "v")
+	o.pulled()
+	require.Equal(t, uint64(6), o.sentOn["other.box"])
+}
+
 func TestAPullHasWhatFitsIntoItsBytes(t *testing.T) {
 	o := newPulled(t)
 	size := len("$JS.ACK.KV_b.c.1.1.1.1000.4") + len("$KV.b.0") + 1
@@ -191,6 +208,19 @@ func TestSoManyPullsWait(t *testing.T) { // Q12
 	require.Zero(t, o.hub().waiting)
 }
 
+// What has ended counts no longer.
+func TestPullsThatEndedAreNoneThatWait(t *testing.T) { // Q12
+	o := newPulled(t)
+	o.pull(Pulled{Batch: 5})
+	o.pull(Pulled{Batch: 1, NoWait: true})
+	o.pull(Pulled{Batch: 1, Expires: second})
+	require.Len(t, o.pulled(), 6)
+	require.Equal(t, 1, o.hub().waiting)
+	o.pass(second)
+	require.Len(t, o.pulled(), 1)
+	require.Zero(t, o.hub().waiting)
+}
+
 func TestAPullConsumerThatNobodyPullsFromIsIdle(t *testing.T) {
 	o := newPulled(t)
 	o.pass(5*second - 1)
@@ -198,8 +228,10 @@ func TestAPullConsumerThatNobodyPullsFromIsIdle(t *testing.T) {
 	require.Len(t, o.pulled(), 6)
 	o.pass(4 * second)
 	o.pull(Pulled{Batch: 9, NoWait: true})
-	require.Len(t, o.pulled(), 1, "which counts too")
+	require.Len(t, o.pulled(), 1)
 	o.pass(4 * second)
+	require.Empty(t, o.pulled())
+	require.Empty(t, o.hub().Idle(9), "which counts too")
 	o.pull(Pulled{Batch: 9, Expires: 20 * second})
 	o.pulled()
 	o.pass(19 * second)
@@ -370,4 +402,11 @@ func TestWhatComesIntoAnEmptyBucketIsPulled(t *testing.T) { // W2
 	require.Equal(t, uint64(2), o.answers["info"].Pending)
 	o.pull(Pulled{Batch: 9})
 	require.Equal(t, []string{"1/1/1", "2/2/0"}, o.pulled())
+}
+
+// What another host is asked for is not sent from here.
+func TestWhatIsPulledFromAnotherHostIsNotSent(t *testing.T) {
+	o := newPulled(t)
+	o.tell(Pulled{Ref: Ref{testBucket, "c"}, Host: "n2", Index: o.model.index, Reply: "in.box", Batch: 1, Waiting: 512})
+	require.Empty(t, o.pulled())
 }

@@ -39,6 +39,23 @@ func TestAConsumerIsUpdatedInPlace(t *testing.T) { // 7.1
 	require.Len(t, o.hub().rings[0].groups, 1)
 }
 
+// A consumer whose record says that it is pulled from now on sends nothing by itself, and begins anew: who pulls knows nothing of what was sent.
+func TestAConsumerThatIsPulledFromNowOnBeginsAnew(t *testing.T) {
+	o := newHost(t, 5)
+	o.put("a", "x")
+	o.put("b", "x")
+	o.put("c", "x")
+	o.consumer(Config{})
+	o.listen(true)
+	require.Equal(t, []string{"1/1/2", "2/2/1", "3/3/0"}, o.sent())
+	r := o.model.records["c"]
+	r.Config.Pull, r.Deliver = true, PullDeliver
+	o.tell(o.model.change(r))
+	require.Empty(t, o.pulled())
+	o.pull(Pulled{Batch: 2})
+	require.Equal(t, []string{"1/1/2", "2/2/1"}, o.pulled())
+}
+
 func TestWhoAsksForAConsumerAgainGetsNothingTwice(t *testing.T) { // W1
 	for name, policy := range map[string]Config{"all": {}, "by time": {Policy: DeliverByStartTime, StartTime: 1_000}} {
 		t.Run(name, func(t *testing.T) {
@@ -81,11 +98,11 @@ func TestAMovedConsumerAskedForAgainGoesOn(t *testing.T) { // W1
 	o.tell(o.model.move("c", "n1", o.peer.boot))
 	o.sent()
 	o.put("a", "y")
-	require.Equal(t, []string{"2/8589934594/0"}, o.sent())
+	require.Equal(t, []string{"2/8589934595/0"}, o.sent())
 	o.tell(o.model.change(o.model.records["c"]))
 	require.Empty(t, o.sent())
 	o.put("a", "z")
-	require.Equal(t, []string{"3/8589934595/0"}, o.sent())
+	require.Equal(t, []string{"3/8589934596/0"}, o.sent())
 }
 
 // While the new host of a consumer counts what there is, others may ask for that too: they hear it like who made it, and nobody that nothing is to come.
@@ -114,7 +131,7 @@ func TestAMovedConsumerBeginsAtItsTime(t *testing.T) { // 7.1
 	o.listen(true)
 	require.Equal(t, []string{"7/1/1", "8/2/0"}, o.sent())
 	o.tell(o.model.move("c", "n1", o.peer.boot))
-	require.Equal(t, []string{"7/1/1", "8/4294967298/0"}, o.sent())
+	require.Equal(t, []string{"7/4294967298/1", "8/4294967299/0"}, o.sent())
 }
 
 // Who is asked for again when the connection was lost is told that something is to come: what was sent may be lost, and its client is yet to hear of that.

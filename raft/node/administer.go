@@ -1,14 +1,14 @@
 package node
 
+// Administration: changes of the membership and transfers of leadership, on the leader. Each request is answered, by what became
+// of it or with ErrUnknown when this node cannot learn that any more.
+
 import (
 	"fmt"
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Administration: changes of the membership and transfers of leadership, on the leader. Each request is answered, by what became
-// of it or with ErrUnknown when this node cannot learn that any more.
 
 // administration holds the requests under way. Owned by the loop.
 type administration struct {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -187,9 +188,38 @@ func TestAProposalDuringAHandOverIsAnswered(t *testing.T) {
 	require.Equal(t, to, m.leader().id())
 }
 
-// Whoever asked for a change is answered also when the leader is cut off before it is through, or stops.
+// What was accepted by a leader that steps down before it is logged takes no place any more, and nobody is answered: with that it could not be
+// told from what an earlier leader logged (L9).
+func TestAProposalOfADeposedLeaderTakesNoPlace(t *testing.T) {
+	m := newManual(t, 7, "n1", "n2", "n3")
+	leader := m.leader()
+	m.run(20)
+	require.Zero(t, leader.waiters.waiting())
+	require.NoError(t, leader.Propose(make([]byte, 8), func(any, rpc.EntryID) { t.Error("it is answered") }))
+	require.True(t, leader.inbox.call(leader.stepDown))
+	_, err := m.steps[leader.id()].Turn(0)
+	require.NoError(t, err)
+	require.NotEqual(t, raft.Leader, leader.Status().Role)
+	require.Zero(t, leader.waiters.waiting())
+	require.Zero(t, leader.waiters.bytes)
+}
+
+// That another leads than who was to is no success.
+func TestAHandOverToAnotherIsTold(t *testing.T) {
+	for leads, want := range map[rpc.NodeID]error{"n2": nil, "n3": ErrNotTransferred} {
+		err := io.EOF
+		a := administration{transfer: func(e error) { err = e }, to: "n2"}
+		a.hear(raft.LeaderChanged{}, "n1")
+		a.hear(raft.LeaderChanged{Leader: "n1"}, "n1")
+		require.Equal(t, io.EOF, err)
+		a.hear(raft.LeaderChanged{Leader: leads}, "n1")
+		require.ErrorIs(t, err, want)
+	}
+}
+
+// Whoever asked for a change is answered also when the leader is cut off before it is through, or stops, of itself or because it has to.
 func TestChangeIsAnsweredByADeposedLeader(t *testing.T) {
-	for _, stop := range []bool{false, true} {
+	for _, end := range []string{"cut off", "stopped", "aborted"} {
 		m := joinGroup(t, 8, nil)
 		m.add(1)
 		m.run(100)
@@ -204,9 +234,16 @@ func TestChangeIsAnsweredByADeposedLeader(t *testing.T) {
 		require.NoError(t, ask())
 		m.run(1)
 		require.Empty(t, answers)
-		if require.NoError(t, ask()); stop {
+		require.NoError(t, ask())
+		switch end {
+		case "stopped":
 			require.NoError(t, m.steps[leader.id()].Stop())
-		} else {
+		case "aborted":
+			leader.Abort(io.EOF)
+			leader.Abort(io.ErrClosedPipe) // what comes of the first is not why
+			_, err := m.steps[leader.id()].Turn(0)
+			require.ErrorIs(t, err, io.EOF)
+		default:
 			m.run(300)
 		}
 		require.Len(t, answers, 2)
@@ -225,4 +262,12 @@ func TestALeadersViewIsFresh(t *testing.T) {
 		require.True(t, p.Connected)
 		require.Equal(t, s.Last, p.Match, p.ID)
 	}
+}
+
+// Who asked for a hand-over hears that the node has ended.
+func TestAHandOverEndsWithItsNode(t *testing.T) { // L9
+	var told error
+	a := administration{transfer: func(err error) { told = err }}
+	a.end()
+	require.ErrorIs(t, told, ErrStopped)
 }

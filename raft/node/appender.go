@@ -1,5 +1,8 @@
 package node
 
+// The appender makes writes durable, in order: all that wait in one append with one sync (group commit), so that load turns
+// into bigger batches. Messages leave after the write they attest, never before (I10).
+
 import (
 	"errors"
 	"fmt"
@@ -11,9 +14,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// The appender makes writes durable, in order: all that wait in one append with one sync (group commit), so that load turns
-// into bigger batches. Messages leave after the write they attest, never before (I10).
 
 // job is one turn's write, and the messages that wait for it and all before it.
 type job struct {

@@ -72,6 +72,18 @@ func TestAppenderBound(t *testing.T) {
 	require.Len(t, a.waiting, jobsMax+1)
 }
 
+// What waited for a slow disk is not more at once than the log takes, but for what one turn has written.
+func TestAppendsAreBounded(t *testing.T) {
+	half := rpc.Entry{Index: 1, Term: 1, Data: make([]byte, appendBytesMax/2)}
+	of := func(entries ...rpc.Entry) job { return job{write: raft.Write{Seq: 1, Entries: entries}} }
+	a := &appender{waiting: []job{of(half), of(half), of(half, half, half), of(entry(1)), of(entry(1))}}
+	for _, want := range []int{1, 1, 1, 2} { // two halves are more than the whole, by what belongs to an entry
+		require.True(t, a.take())
+		require.Len(t, a.jobs, want)
+	}
+	require.False(t, a.take())
+}
+
 // When the room left is not enough for all that waits, what fits is made durable, in order, and no message leaves before all that it
 // attests is; when there is room again the rest follows (F21).
 func TestAppenderOnAFullDisk(t *testing.T) {

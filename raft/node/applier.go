@@ -1,5 +1,8 @@
 package node
 
+// The applier hands committed entries to the state machine and answers whoever proposed them. The core gives it one run at
+// a time, of entries that are durable in this node's own log; or a snapshot, to be put in the place of the state.
+
 import (
 	"errors"
 	"fmt"
@@ -13,9 +16,6 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// The applier hands committed entries to the state machine and answers whoever proposed them. The core gives it one run at
-// a time, of entries that are durable in this node's own log; or a snapshot, to be put in the place of the state.
-
 type applier struct {
 	log      *wal.Log
 	group    wal.GroupID
@@ -26,6 +26,7 @@ type applier struct {
 	bytesMax int
 	snaps    *snapDir            // nil: this node receives none
 	rest     func(time.Duration) // between steps of installing a snapshot; nil: there is no other work
+	stop     <-chan struct{}     // ends the installing of a snapshot
 
 	mu    sync.Mutex
 	queue []applyWork // one run, and one snapshot after it, at most: the core hands out no more
@@ -136,7 +137,7 @@ func (a *applier) beside(r io.Reader) io.Reader {
 	if a.rest == nil {
 		return r
 	}
-	return &besideReader{from: r, count: &a.snaps.restored, now: time.Now, rest: a.rest, since: time.Now()}
+	return &besideReader{from: r, count: &a.snaps.restored, now: time.Now, rest: a.rest, since: time.Now(), stop: a.stop}
 }
 
 // restore has the machine take a snapshot's state, by a stream of it, and holds the file to be whole.
@@ -198,6 +199,7 @@ func (a *applier) entries(run raft.Apply) ([]rpc.Entry, error) {
 // run is the applier's goroutine.
 func (a *applier) run(stop <-chan struct{}) error {
 	defer a.spot.end()
+	a.stop = stop
 	a.rest = func(d time.Duration) {
 		select {
 		case <-stop:
@@ -210,10 +212,10 @@ func (a *applier) run(stop <-chan struct{}) error {
 		}
 		worked, err := a.spot.run(a.step)
 		switch {
+		case closed(stop):
+			return nil // installing a snapshot has failed for that
 		case err != nil:
 			return err
-		case closed(stop):
-			return nil
 		case worked:
 			continue
 		}

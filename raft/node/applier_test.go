@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // An entry of a kind that this build does not know stops the node before any of its run is applied: it is never skipped (F28).
@@ -58,18 +60,138 @@ func (m *anyState) Restore(r io.Reader) error {
 	return cmp.Or(m.fails, err)
 }
 
-// The file of a snapshot is closed once it is installed, or was not: its room on the disk would be free with the process only.
+// The file of a snapshot is closed once it is installed, or was not: its room on the disk would be free with the process only. So are the places of
+// those who waited for entries that are in it: they hear nothing.
 func TestAnInstalledSnapshotIsClosed(t *testing.T) {
 	fs := &countedFS{FS: vfs.NewMem()}
 	r, said := newTestReceiver(fs)
 	at := rpc.EntryID{Term: 3, Index: 9}
 	r.takeAll(t, said, transfer(4, 1, at, content(100, 1), 40)...)
+	w, _ := waitersOf(rpc.EntryID{Term: 3, Index: 9}, rpc.EntryID{Term: 3, Index: 10})
 	for _, fails := range []error{io.ErrShortBuffer, nil} {
-		a := &applier{machine: &anyState{fails: fails}, waiters: &waiters{}, snaps: r.snapDir, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { return false }}
+		require.Equal(t, 2, w.count)
+		a := &applier{machine: &anyState{fails: fails}, waiters: w, snaps: r.snapDir, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { return false }}
 		before := fs.open
 		require.ErrorIs(t, a.install(raft.Install{Snapshot: at, Transfer: 1}), fails)
 		require.Equal(t, before, fs.open)
 	}
+	require.Equal(t, 1, w.count)
+}
+
+// The file that is whole may be another than the one that the core has decided about: it is not installed (K30).
+func TestOnlyWhatWasDecidedAboutIsInstalled(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	at := rpc.EntryID{Term: 3, Index: 9}
+	r.takeAll(t, said, transfer(4, 2, at, content(100, 1), 40)...)
+	m := &anyState{}
+	a := &applier{machine: m, waiters: &waiters{}, snaps: r.snapDir, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { t.Error("it was installed"); return false }}
+	for _, other := range []raft.Install{{Snapshot: at, Transfer: 1}, {Snapshot: rpc.EntryID{Term: 3, Index: 8}, Transfer: 2}} {
+		require.ErrorContains(t, a.install(other), "the file holds snapshot 3/9 of transfer 2")
+		require.Zero(t, m.Applied())
+	}
+}
+
+// mute is a machine that has no answers.
+type mute struct{ sum }
+
+func (m *mute) Apply([]rpc.Entry) ([]any, error) { return nil, nil }
+
+// A state machine that does not answer each entry ends the node: else who proposed one would hear what came of another.
+func TestEachEntryHasItsResult(t *testing.T) {
+	a := &applier{machine: &mute{}, waiters: &waiters{}, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { t.Error("it was applied"); return false }}
+	a.submit(applyWork{run: raft.Apply{From: 1, To: 1, Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryNoop}}}}, false)
+	_, err := a.step()
+	require.ErrorContains(t, err, "0 results for 1 entries")
+}
+
+// stoppedState is a machine that is told to stop once it has read something.
+type stoppedState struct {
+	anyState
+	stop  chan struct{}
+	bytes int64
+	err   error
+}
+
+func (m *stoppedState) Restore(r io.Reader) error {
+	m.bytes, m.err = io.Copy(writerFunc(func(p []byte) (int, error) {
+		if !closed(m.stop) {
+			close(m.stop)
+		}
+		return len(p), nil
+	}), r)
+	return m.err
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A node that stops while it installs a snapshot does not wait for its end, which may be minutes away. The file stays: the next start installs it.
+func TestInstallingASnapshotEndsWithTheNode(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	at := rpc.EntryID{Term: 3, Index: 9}
+	r.takeAll(t, said, transfer(4, 1, at, content(100, 1), 40)...)
+	m := &stoppedState{stop: make(chan struct{})}
+	a := &applier{machine: m, waiters: &waiters{}, snaps: r.snapDir, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { t.Error("it was installed"); return false }}
+	a.submit(applyWork{install: raft.Install{Snapshot: at, Transfer: 1}}, false)
+	require.NoError(t, a.run(m.stop))
+	require.ErrorIs(t, m.err, ErrStopped)
+	require.Less(t, m.bytes, int64(100))
+	require.True(t, r.exists(snapComplete))
+}
+
+// A state machine that holds another state than the one it was given stops the node: else the log would begin after entries that nobody
+// applied (I5).
+func TestTheStateIsThatOfTheSnapshot(t *testing.T) {
+	r, said := newTestReceiver(vfs.NewMem())
+	at := rpc.EntryID{Term: 3, Index: 8}
+	r.takeAll(t, said, transfer(4, 1, at, content(100, 1), 40)...)
+	a := &applier{machine: &anyState{}, waiters: &waiters{}, snaps: r.snapDir, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { t.Error("it was installed"); return false }}
+	require.ErrorContains(t, a.install(raft.Install{Snapshot: at, Transfer: 1}), "the state is of entry 3/9")
+}
+
+// keen is a state machine that does not read its snapshot to the end.
+type keen struct{ anyState }
+
+func (m *keen) Restore(r io.Reader) error {
+	_, err := r.Read(make([]byte, 10))
+	m.applied = rpc.EntryID{Term: 3, Index: 9}
+	return err
+}
+
+// A snapshot counts when its file was read to the end, and fits, whatever the state machine needs of it; and it is the one that was received, not
+// another's (D1, K30).
+func TestTheWholeSnapshotIsHeldToBeWhole(t *testing.T) {
+	mem, at := vfs.NewMem(), rpc.EntryID{Term: 3, Index: 9}
+	r, said := newTestReceiver(mem)
+	r.takeAll(t, said, transfer(4, 1, at, content(100, 1), 40)...)
+	install := func(i raft.Install) error {
+		a := &applier{machine: &keen{}, waiters: &waiters{}, snaps: r.snapDir, spot: newSpot(func() {}), report: func(raft.Event, bool) bool { return false }}
+		return a.install(i)
+	}
+	right := raft.Install{Snapshot: at, Transfer: 1}
+	require.NoError(t, install(right))
+	require.ErrorContains(t, install(raft.Install{Snapshot: at, Transfer: 2}), "not that of transfer 2")
+	require.ErrorContains(t, install(raft.Install{Snapshot: rpc.EntryID{Term: 3, Index: 8}, Transfer: 1}), "the file holds snapshot 3/9")
+	raw := readFile(t, mem, r.path(snapComplete))
+	raw[len(raw)-1] ^= 1
+	file, err := mem.Create(r.path(snapComplete), vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	_, err = file.Write(raw)
+	require.NoError(t, errors.Join(err, file.Close()))
+	require.ErrorIs(t, install(right), errSnapshotFile)
+}
+
+// What a peer needs of a log that has been forgotten meanwhile is told to be gone: it gets a snapshot, and the node goes on.
+func TestALoadOfWhatIsForgotten(t *testing.T) {
+	a, _ := newAppender(t, nil)
+	require.NoError(t, a.log.Append(wal.Batch{Entries: []rpc.Entry{entry(1), entry(2)}}))
+	require.NoError(t, a.log.Compact(0, wal.Base{ID: rpc.EntryID{Term: 1, Index: 1}}))
+	l := &loader{log: a.log}
+	load := raft.Load{Peer: "n2", From: 1, To: 3, MaxBytes: 1 << 10}
+	done, err := l.load(load)
+	require.NoError(t, err)
+	require.Equal(t, raft.Loaded{Load: load, Compacted: true}, done)
 }
 
 // A read from the log that finds no place, since reads of earlier terms wait for the disk, is asked for again: the peer that needs it is not

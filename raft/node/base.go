@@ -1,5 +1,8 @@
 package node
 
+// What the log keeps of its base beside the entry's id: the configuration, and after a zero byte before it the entry's time, so that
+// no later entry is ever stamped earlier (design section 6). The table at index 0 has no time; no configuration begins with a zero byte.
+
 import (
 	"encoding/binary"
 	"errors"
@@ -9,9 +12,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// What the log keeps of its base beside the entry's id: the configuration, and after a zero byte before it the entry's time, so that
-// no later entry is ever stamped earlier (design section 6). The table at index 0 has no time; no configuration begins with a zero byte.
 
 const timeBytes = 8
 

@@ -1,14 +1,14 @@
 package node
 
+// Installing a snapshot beside other work (L7): a state machine that takes all it is given at full speed takes the processor and the
+// disk from whoever else needs them, on this node its own log, and clients notice. So it is given the stream with rests in
+// between. What a step costs is seen by how long it takes, whatever it waits for: on a busy machine the rests are longer.
+
 import (
 	"io"
 	"sync/atomic"
 	"time"
 )
-
-// Installing a snapshot beside other work (L7): a state machine that takes all it is given at full speed takes the processor and the
-// disk from whoever else needs them, on this node its own log, and clients notice. So it is given the stream with rests in
-// between. What a step costs is seen by how long it takes, whatever it waits for: on a busy machine the rests are longer.
 
 const (
 	// besideStep is how much work is done between two rests: short beside what a client waits for its write.
@@ -21,19 +21,24 @@ const (
 	besideRestMax = 100 * time.Millisecond
 )
 
-// besideReader is a reader that rests, and counts. Whoever reads works between two calls.
+// besideReader is a reader that rests, counts, and ends once the node stops: the next start installs the snapshot. Whoever reads works between two
+// calls.
 type besideReader struct {
 	from  io.Reader
 	count *atomic.Uint64 // of bytes read
 	now   func() time.Time
 	rest  func(time.Duration)
 	since time.Time // when the work began that goes on
+	stop  <-chan struct{}
 }
 
 func (b *besideReader) Read(p []byte) (int, error) {
 	if worked := b.now().Sub(b.since); worked >= besideStep {
 		b.rest(min(besideRest*worked, besideRestMax))
 		b.since = b.now()
+	}
+	if closed(b.stop) {
+		return 0, ErrStopped
 	}
 	n, err := b.from.Read(p)
 	b.count.Add(uint64(n))

@@ -1,5 +1,9 @@
 package node
 
+// Compaction: which entries the log may forget. Enough is kept that a member that was away for a short while needs no snapshot, and
+// never less than what the state machine would have to apply again after a power loss. The log is looked at and cut off
+// the loop; the core says yes to it, since it must not ask for what is gone.
+
 import (
 	"errors"
 	"fmt"
@@ -9,10 +13,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Compaction: which entries the log may forget. Enough is kept that a member that was away for a short while needs no snapshot, and
-// never less than what the state machine would have to apply again after a power loss. The log is looked at and cut off
-// the loop; the core says yes to it, since it must not ask for what is gone.
 
 const (
 	// KeepLogBytesDefault is the default of Options.KeepLogBytes.

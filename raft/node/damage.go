@@ -1,5 +1,10 @@
 package node
 
+// Entries of the log that are not what was written any more (design section 5; D1-D4, F18). What the state machine holds durably
+// is forgotten here, before consensus starts: its effects are in the state, and who needs the entry gets a snapshot. The rest
+// is the core's, which has the leader give it again and meanwhile neither votes nor acknowledges. What is found while the
+// node runs stops it: at the next start it is one of these two.
+
 import (
 	"errors"
 	"fmt"
@@ -9,11 +14,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Entries of the log that are not what was written any more (design section 5; D1-D4, F18). What the state machine holds durably
-// is forgotten here, before consensus starts: its effects are in the state, and who needs the entry gets a snapshot. The rest
-// is the core's, which has the leader give it again and meanwhile neither votes nor acknowledges. What is found while the
-// node runs stops it: at the next start it is one of these two.
 
 // dropDamaged has the log begin after the damaged entries that the state machine holds durably.
 func (n *Node) dropDamaged(state wal.State) (wal.State, error) {

@@ -219,6 +219,24 @@ func TestF18DamagedConfiguration(t *testing.T) {
 	m.agree()
 }
 
+// A configuration before the damage is whole, and no place to begin at: the damage would be in the log still.
+func TestF18DamageAfterAConfiguration(t *testing.T) {
+	m := newManual(t, 4, "n1", "n2", "n3")
+	out := m.follower()
+	m.change(raft.Change{Remove: []rpc.NodeID{out}})
+	bad := m.rest(out, m.leader().id())[0]
+	m.add(numbers(0x1020304050, 5)...)
+	m.run(50)
+	require.NoError(t, m.vaults[bad].save())
+	at := m.vaults[bad].Durable()
+	require.Less(t, m.hub.nodes[bad].Status().Configuration.Index, at)
+	m.crash(bad)
+	m.damage(bad, at)
+	m.back(bad, 50)
+	require.Equal(t, at, m.hub.nodes[bad].Status().Base)
+	require.Zero(t, m.hub.nodes[bad].Status().Damaged)
+}
+
 // Damage that is found while the node runs stops it, with the place and the remedy; started again, it is repaired.
 func TestF18DamageFoundWhileRunning(t *testing.T) {
 	for name, read := range map[string]func(*Steps, rpc.Index) error{

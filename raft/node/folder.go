@@ -126,6 +126,20 @@ func (f *Folder) Path(name string) string { return f.fs.PathJoin(f.Dir, name) }
 // snapshots is the place of received snapshots.
 func (f *Folder) snapshots() *snapDir { return &snapDir{fs: f.fs, dir: f.Path("snapshot")} }
 
+// OpenLog opens the folder's log. Where the node had a part in consensus it makes none in the place of one that is gone: that is to be put back (D3).
+func (f *Folder) OpenLog(o wal.Options) (*wal.Log, error) {
+	o.MustExist = f.begun()
+	log, err := wal.Open(f.fs, f.Path("wal"), o)
+	if errors.Is(err, wal.ErrNoLog) {
+		return nil, f.lostLog()
+	}
+	return log, err
+}
+
+func (f *Folder) lostLog() error {
+	return fmt.Errorf("the log of data folder %s is gone, and with it the votes and entries it held: put it back, or give the node an empty folder and replace the member", f.Dir)
+}
+
 // begun reports whether the node of this folder ever had a part in consensus.
 func (f *Folder) begun() bool { return f.ident.Begun }
 

@@ -4,10 +4,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/config"
@@ -33,6 +36,17 @@ func TestFolderKeepsItsInstance(t *testing.T) {
 	require.NotEqual(t, first.Instance, openClose(t, fs, "/data/n2").Instance)
 }
 
+// The epochs of the last starts are kept, and no more: with all of them the file would in the end be too large to be read, and the node would not
+// start any more (F23).
+func TestFolderKeepsItsLastStarts(t *testing.T) {
+	fs := vfs.NewMem()
+	var boots []rpc.BootEpoch
+	for range bootsMax + 2 {
+		boots = append(boots, openClose(t, fs, "/d").Boot)
+	}
+	require.Equal(t, boots[2:], openClose(t, fs, "/d").Earlier)
+}
+
 // A simulated run finds the folders it had the time before.
 func TestFolderFromASeed(t *testing.T) {
 	open := func() (rpc.InstanceID, rpc.BootEpoch) {
@@ -45,6 +59,28 @@ func TestFolderFromASeed(t *testing.T) {
 	again, bootAgain := open()
 	require.Equal(t, instance, again)
 	require.Equal(t, boot, bootAgain)
+}
+
+// What only others may read lies above a folder now and then: its name is made durable as far as this user may, and the folder serves. Any other
+// error above it counts (K54).
+func TestFolderBelowWhatOnlyOthersRead(t *testing.T) {
+	for _, refusal := range []error{os.ErrPermission, syscall.EIO} {
+		mem := vfs.NewMem()
+		require.NoError(t, mem.MkdirAll("/mnt/ours", 0o700))
+		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpOpenDir && op.Path == "/mnt" {
+				return refusal
+			}
+			return nil
+		}))
+		f, err := OpenFolder(fs, "/mnt/ours/n1", "n1")
+		if refusal != os.ErrPermission {
+			require.ErrorIs(t, err, refusal)
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	}
 }
 
 // One process at a time (F13).
@@ -77,12 +113,36 @@ func TestFolderOfAnotherNode(t *testing.T) {
 
 // A folder that has lost its identity must not come back as a new one (D3).
 func TestFolderWithoutIdentity(t *testing.T) {
-	fs := vfs.NewMem()
-	openClose(t, fs, "/d")
-	require.NoError(t, fs.MkdirAll("/d/wal", 0o700))
-	require.NoError(t, fs.Remove("/d/identity"))
-	_, err := OpenFolder(fs, "/d", "n1")
-	require.ErrorContains(t, err, "no identity")
+	for _, left := range []string{"/d/wal", "/d/kv"} {
+		fs := vfs.NewMem()
+		openClose(t, fs, "/d")
+		require.NoError(t, fs.MkdirAll(left, 0o700))
+		require.NoError(t, fs.Remove("/d/identity"))
+		_, err := OpenFolder(fs, "/d", "n1")
+		require.ErrorContains(t, err, "no identity", left)
+	}
+}
+
+// A start that cannot be counted is none: the node would come back with an epoch that its peers have seen, or as another (D3, I12).
+func TestFolderThatCannotBeWritten(t *testing.T) {
+	for _, kind := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpRename} {
+		mem := vfs.NewMem()
+		for range 2 { // a new folder, and one that was started before
+			_, err := OpenFolder(failing(mem, "/d/identity.tmp", kind), "/d", "n1")
+			require.ErrorIs(t, err, syscall.EIO, kind)
+			openClose(t, mem, "/d")
+		}
+	}
+}
+
+// failing is a file system where such an operation on a file fails.
+func failing(fs vfs.FS, path string, kind errorfs.OpKind) vfs.FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Path == path && op.Kind == kind {
+			return syscall.EIO
+		}
+		return nil
+	}))
 }
 
 // Every flipped bit of the identity is noticed (D1).
@@ -133,28 +193,97 @@ func TestFolderAndItsParentsSurvivePowerLoss(t *testing.T) {
 }
 
 // A node whose log is gone, but not its identity, would be known to its peers and vote again in terms it voted in: it is
-// refused (D3, K11). Before it had a part in consensus it has nothing to lose.
+// refused (D3, K11). Before it had a part in consensus it has nothing to lose. Nothing takes the place of what is gone: put back it serves, be it compacted
+// or not.
 func TestFolderThatLostItsLog(t *testing.T) {
-	fs := vfs.NewCrashableMem()
+	fs := vfs.NewMem()
 	openClose(t, fs, "/d")
-	require.NoError(t, serveOnce(t, fs), "a folder without a log, before the first boot")
-	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
-	require.NoError(t, crashed.RemoveAll("/d/wal"))
-	require.ErrorContains(t, serveOnce(t, crashed), "put it back")
-	require.NoError(t, serveOnce(t, fs), "a whole folder")
+	require.NoError(t, serveOnce(t, fs, &sum{}), "a folder without a log, before the first boot")
+	last := compacted(t, fs, "/d/wal")
+	require.NoError(t, fs.Rename("/d/wal", "/lost"))
+	names, err := fs.List("/d")
+	require.NoError(t, err)
+	for _, dir := range []string{"", "/d/wal"} {
+		if dir != "" {
+			require.NoError(t, fs.MkdirAll(dir, 0o700))
+		}
+		require.ErrorContains(t, serveOnce(t, fs, &sum{applied: last}), "put it back")
+		left, err := fs.List("/d/wal")
+		require.Equal(t, dir != "", err == nil)
+		require.Empty(t, left)
+	}
+	require.NoError(t, fs.Remove("/d/wal"))
+	same, err := fs.List("/d")
+	require.NoError(t, err)
+	require.ElementsMatch(t, names, same)
+
+	empty, err := wal.Open(fs, "/d/wal", wal.Options{})
+	require.NoError(t, err)
+	require.NoError(t, empty.Close())
+	require.ErrorContains(t, serveOnce(t, fs, &sum{applied: last}), "put it back", "a log that holds nothing")
+	require.NoError(t, fs.RemoveAll("/d/wal"))
+	require.NoError(t, fs.Rename("/lost", "/d/wal"))
+	require.NoError(t, serveOnce(t, fs, &sum{applied: last}), "a whole folder")
 }
 
-// serveOnce runs a node by itself on the folder /d, until it serves. The error is Start's.
-func serveOnce(t *testing.T, fs vfs.FS) error {
+// compacted makes a log one that begins with a later segment than the first, and returns its base.
+func compacted(t *testing.T, fs vfs.FS, dir string) rpc.EntryID {
+	log, err := wal.Open(fs, dir, wal.Options{})
+	require.NoError(t, err)
+	before := log.State(0)
+	last := before.Last
+	for range 3 {
+		last.Index++
+		require.NoError(t, log.Append(wal.Batch{Entries: []rpc.Entry{{Index: last.Index, Term: last.Term, Kind: rpc.EntryCommand, Data: make([]byte, 600<<10)}}}))
+	}
+	names, err := fs.List(dir)
+	require.NoError(t, err)
+	require.NoError(t, log.Compact(0, wal.Base{ID: last, Configuration: before.Base.Configuration}))
+	left, err := fs.List(dir)
+	require.NoError(t, err)
+	require.NotContains(t, left, slices.Min(names))
+	require.NoError(t, log.Close())
+	return last
+}
+
+// Parts of two folders under one roof are refused, and it is said which: a log and another's state, which has applied what this log does not hold, or
+// lacks what it has forgotten; a log and another's identity, by which none of its votes is its own (D3).
+func TestFolderOfMixedParts(t *testing.T) {
+	fs := vfs.NewMem()
+	openClose(t, fs, "/d")
+	require.NoError(t, serveOnce(t, fs, &sum{}))
+	log, err := wal.Open(fs, "/d/wal", wal.Options{})
+	require.NoError(t, err)
+	state := log.State(0)
+	refused := func(machine *sum, why string) {
+		t.Helper()
+		require.ErrorContains(t, serveOnce(t, fs, machine), why)
+	}
+	require.NoError(t, log.Compact(0, wal.Base{ID: state.Last, Configuration: state.Base.Configuration}))
+	require.NoError(t, log.Close())
+	const mixed = "its folders do not belong together; put back the ones that do"
+	refused(&sum{}, mixed)
+	refused(&sum{applied: rpc.EntryID{Term: 9, Index: state.Last.Index + 1}}, mixed)
+	require.NoError(t, serveOnce(t, fs, &sum{applied: state.Last}))
+
+	openClose(t, fs, "/e")
+	require.NoError(t, fs.Rename("/e/identity", "/d/identity"))
+	refused(&sum{applied: state.Last}, "parts of two folders were mixed; put back the ones that belong together")
+}
+
+// serveOnce runs a node by itself on the folder /d, until it serves. The error is that of the start.
+func serveOnce(t *testing.T, fs vfs.FS, machine *sum) error {
 	f, err := OpenFolder(fs, "/d", "n1")
 	require.NoError(t, err)
 	defer f.Close()
-	log, err := wal.Open(fs, f.Path("wal"), wal.Options{})
-	require.NoError(t, err)
+	log, err := f.OpenLog(wal.Options{})
+	if err != nil {
+		return err
+	}
 	defer log.Close()
 	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	require.NoError(t, err)
-	n := New(Options{Config: conf, Instance: f.Instance, Folder: f, Log: log, Machine: &sum{}, Logger: quiet()})
+	n := New(Options{Config: conf, Instance: f.Instance, Folder: f, Log: log, Machine: machine, Logger: quiet()})
 	hub := newHub()
 	if err := n.Start(port{hub, "n1"}); err != nil {
 		return err

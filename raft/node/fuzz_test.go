@@ -64,6 +64,8 @@ func FuzzIdentity(f *testing.F) {
 	good := `{"version":1,"node":"n1","instance":"00112233445566778899aabbccddeeff","starts":3,"begun":true}`
 	f.Add([]byte(good), true)
 	f.Add([]byte(`{"version":2}`), true)
+	f.Add([]byte(`{"version":3}`), true) // of a later build (F28)
+	f.Add([]byte(`{}`), true)
 	f.Add([]byte(good), false)
 	f.Fuzz(func(t *testing.T, line []byte, sealed bool) {
 		raw := line

@@ -44,6 +44,7 @@ func tableOf(ids ...rpc.NodeID) []rpc.Member {
 // A table that a peer has is as good as hearing from all, if it knows this very folder.
 func TestGatheringTakesATable(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
+	g.hear(ping{peer: "n2", refusal: "two processes"})
 	g.hear(ping{peer: "n2", cluster: rpc.ClusterID{1}, conf: &rpc.Configuration{Voters: tableOf("n1", "n2", "n3")}})
 	_, complete := g.table()
 	require.True(t, complete)

@@ -1,5 +1,8 @@
 package node
 
+// The inbox is where everything that happens waits for the loop. Each kind of sender has a bound of its own, so that
+// clients cannot crowd out peers, nor peers the completions of the node's own work.
+
 import (
 	"sync"
 	"sync/atomic"
@@ -7,9 +10,6 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The inbox is where everything that happens waits for the loop. Each kind of sender has a bound of its own, so that
-// clients cannot crowd out peers, nor peers the completions of the node's own work.
 
 const (
 	messagesMax     = 8192     // from peers

@@ -24,11 +24,17 @@ func TestInboxBounds(t *testing.T) {
 	got = b.take(got)
 	require.Len(t, got.events, 1, "a bound is on what waits, not on what ever came")
 	for range 2 {
-		for range noticesMax {
+		for range noticesMax - 2 {
 			b.notice(raft.LinkChanged{})
 		}
+		for range 10 {
+			b.ping(ping{})
+			b.learned(learned{})
+		}
 		got = b.take(got)
-		require.Len(t, got.events, noticesMax)
+		require.Len(t, got.events, noticesMax-2)
+		require.Len(t, got.pings, 1)
+		require.Len(t, got.learned, 1)
 	}
 }
 
@@ -36,9 +42,14 @@ func TestInboxBounds(t *testing.T) {
 func TestInboxBytes(t *testing.T) {
 	b := newInbox()
 	large := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Data: make([]byte, messageBytesMax)}}}
-	b.message(rpc.Message{Body: large})
-	b.message(rpc.Message{Body: large})
-	require.Len(t, b.take(batch{}).events, 1)
+	for range 2 {
+		b.message(rpc.Message{Body: large})
+		b.message(rpc.Message{Body: large})
+		require.Len(t, b.take(batch{}).events, 1)
+	}
+	b.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
+	b.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
+	require.Len(t, b.take(batch{}).events, 2, "a bound is on what waits, not on what ever came")
 }
 
 // A closed inbox takes nothing, and hands out what still waited.
@@ -95,6 +106,17 @@ func TestWaitersAreBounded(t *testing.T) {
 	require.False(t, w.reserve(1))
 	w.release(ProposalBytesMax + 1)
 	require.True(t, w.reserve(1))
+	for range ProposalsMax - 1 {
+		require.True(t, w.reserve(0))
+	}
+	require.False(t, w.reserve(0), "nor are there more, however small")
+}
+
+// What no message between nodes can carry is not logged: nothing after it would ever be committed.
+func TestACommandThatNoMessageCarriesIsRefused(t *testing.T) {
+	leader := newManual(t, 1, "n1").leader()
+	require.ErrorIs(t, leader.Propose(make([]byte, leader.MaxCommandBytes()+1), nil), ErrTooLarge)
+	require.Zero(t, leader.waiters.waiting())
 }
 
 // A node that leads again forgets who waited for entries that its new term replaced, even if nothing is proposed: else what

@@ -1,5 +1,10 @@
 package node
 
+// Joining: a node that begins without a cluster of its own waits until a member tells it of a committed configuration that has
+// it, under its own data folder's instance. That configuration is its log's base at index 0: it has forgotten nothing, since it
+// never voted nor acknowledged, and the leader sends it the rest. A first boot that comes too late, or one whose disk was lost
+// and whose member was replaced, goes the same way.
+
 import (
 	"fmt"
 
@@ -7,11 +12,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Joining: a node that begins without a cluster of its own waits until a member tells it of a committed configuration that has
-// it, under its own data folder's instance. That configuration is its log's base at index 0: it has forgotten nothing, since it
-// never voted nor acknowledged, and the leader sends it the rest. A first boot that comes too late, or one whose disk was lost
-// and whose member was replaced, goes the same way.
 
 // learned is a configuration that a peer says is committed.
 type learned struct {

@@ -1,15 +1,14 @@
 package node
 
+// A turn takes all that waits, steps the core, and carries out what follows. Whoever takes a turn is the only writer of consensus
+// state meanwhile: what is said here to be the loop's, is theirs (turns.go).
+
 import (
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
-	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// A turn takes all that waits, steps the core, and carries out what follows. Whoever takes a turn is the only writer of consensus
-// state meanwhile: what is said here to be the loop's, is theirs (turns.go).
 
 // loop is the goroutine that takes the turns nobody else takes.
 func (n *Node) loop(stop <-chan struct{}) error {
@@ -190,11 +189,17 @@ func (n *Node) carrySnapshots(e *raft.Effects) {
 	}
 }
 
-// compactTo asks the core to forget the log's beginning, but for what a peer needs after the snapshot that it is being sent.
+// compactTo asks the core to forget the log's beginning, but for what a peer needs after the snapshot that it is being sent, or has just got (L7). On
+// a full disk writes come first: such a peer needs another snapshot (F21).
 func (n *Node) compactTo(to rpc.Index) {
-	if to, ok := n.streams.floor(to); ok && n.core != nil && !n.over {
-		n.core.Step(raft.Compact{To: to})
+	if n.core == nil || n.over || n.streams.opening() {
+		return
 	}
+	if n.hasRoom() {
+		to = n.core.Needed(n.streams.floor(to))
+	}
+	n.core.Step(raft.Compact{To: to})
+	n.streams.passed(n.core.Status().Base)
 }
 
 func (n *Node) load(l raft.Load) {
@@ -288,53 +293,6 @@ func (n *Node) noteStates(events []raft.Event) {
 	}
 }
 
-// boot is a turn of a node that has no part in consensus yet.
-func (n *Node) boot(b *batch) error {
-	for _, call := range b.calls {
-		call()
-	}
-	n.inbox.takeRequests(b, held{})
-	for _, p := range b.proposals {
-		n.waiters.release(len(p.data) + rpc.EntryOverheadBytes)
-	}
-	for _, done := range b.reads {
-		n.reads.Add(-1)
-		done(ErrNotLeader)
-	}
-	b.calls, b.proposals, b.reads = nil, nil, nil
-	defer n.publish()
-	if n.gathering != nil {
-		if err := n.tryTable(); err != nil {
-			return err
-		}
-	}
-	if n.sealing != nil {
-		return n.trySeal()
-	}
-	return nil
-}
-
-// tryTable makes the table durable once it is complete. The writes of a first boot are done on the loop: there is nothing else to
-// do before them. Without the bus there is none: whoever starts the bus looks first who else is there (F14), and a node that is
-// all of its cluster is to wait for that too.
-func (n *Node) tryTable() error {
-	if l := n.gathering.later; l != nil {
-		n.gathering.later = nil
-		return n.tryJoin(*l)
-	}
-	table, complete := n.gathering.table()
-	if !complete || !n.busUp {
-		return nil
-	}
-	conf := rpc.Configuration{Voters: table}
-	base := &wal.Base{Configuration: encodeBase(&raft.Base{Configuration: conf})}
-	if err := n.o.Log.Append(wal.Batch{Group: n.o.Group, Base: base}); err != nil {
-		return err
-	}
-	n.logger.Info("first boot: all members heard from", "members", join(n.gathering.members))
-	return n.holdTable(conf)
-}
-
 // takePing takes the outcome of a ping: for the clock, for the first boot, for the core.
 func (n *Node) takePing(p *ping) {
 	if p.err == nil && p.refusal == "" {
@@ -366,26 +324,6 @@ func (n *Node) hearOutdated(p *ping) {
 	n.outdated = true
 	n.logger.Error("the data folder is an old copy: a peer knows of a later start of it. It has forgotten what was voted and acknowledged since, so this node neither votes nor leads: stop it, empty the folder and replace the member", "peer", p.peer)
 	n.core.Step(raft.Outdated{})
-}
-
-// waitingText is what the operator of a first boot reads.
-const waitingText = "first boot: waiting for members, nobody votes before all were heard from"
-
-// hearGathering takes a ping during the first boot, and tells the operator what is awaited, whenever that changes.
-func (n *Node) hearGathering(p ping) {
-	g := n.gathering
-	before, refused := join(g.waitingFor()), g.refused[p.peer]
-	g.hear(p)
-	if now := join(g.waitingFor()); now != before && now != "" {
-		n.logger.Info(waitingText, "waiting_for", now)
-	}
-	n.tellRefused(p.peer, refused, g.refused[p.peer])
-}
-
-func (n *Node) tellRefused(peer rpc.NodeID, before, now string) {
-	if now != "" && now != before {
-		n.logger.Error("refused by a member", "peer", peer, "reason", now)
-	}
 }
 
 // end answers what still waits, when the loop ends.

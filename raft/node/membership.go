@@ -1,5 +1,8 @@
 package node
 
+// Who belongs to the cluster, as far as the driver is concerned: what the log says at the start, whom the bus listens to, what
+// is told to those who ping, and where this node itself stands. Who counts for what is the core's.
+
 import (
 	"errors"
 	"fmt"
@@ -10,9 +13,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Who belongs to the cluster, as far as the driver is concerned: what the log says at the start, whom the bus listens to, what
-// is told to those who ping, and where this node itself stands. Who counts for what is the core's.
 
 // Standing is what a node is in its cluster.
 type Standing uint8

@@ -35,3 +35,21 @@ func TestStanding(t *testing.T) {
 	require.Equal(t, StandingRemoved, standingOf(self, &without, &table), "what a peer told is later than the log")
 	require.Equal(t, StandingRemoved, standingOf(self, &other, &other), "another folder has its id")
 }
+
+// Of what peers tell of the members the latest counts, and only of this cluster: it is what this node tells those who ping it (I12).
+func TestOfWhatPeersTellTheLatestCounts(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.leader()
+	n := m.hub.nodes["n1"]
+	own := n.Status().Cluster
+	tells := func(cluster rpc.ClusterID, i rpc.Index) rpc.Index {
+		n.Learned(cluster, rpc.Configuration{Cluster: cluster, Index: i, Voters: []rpc.Member{m.member("n1"), m.member("n2"), m.member("n3")}})
+		_, err := m.steps["n1"].Turn(0)
+		require.NoError(t, err)
+		return n.PingContent().Configuration.Index
+	}
+	require.Equal(t, rpc.Index(800), tells(own, 800))
+	require.Equal(t, rpc.Index(800), tells(own, 700))
+	require.Equal(t, rpc.Index(800), tells(rpc.ClusterID{1}, 900))
+	require.Equal(t, rpc.Index(900), tells(own, 900))
+}

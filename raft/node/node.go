@@ -81,7 +81,7 @@ type Node struct {
 	over      bool     // the loop has ended
 	taker     taker    // of the turn under way
 	left      spotWork // by it
-	offered   bool     // in this turn, a received snapshot to the core
+	offered   bool     // a received snapshot was, in this turn, to the core
 	observers []func(bool)
 	settlers  []func()
 	steps     []raft.Proposal        // reused
@@ -97,7 +97,7 @@ type Node struct {
 	waiters  waiters
 	reads    atomic.Int64           // reads that wait
 	requests atomic.Int64           // of administration, in the inbox
-	crowd    atomic.Pointer[string] // whose disks have no room, while a leader takes no writes for that; nil: it does. A hint, like leads
+	crowd    atomic.Pointer[string] // the members whose disks have no room, while this leader takes no writes for that; nil: it takes them. A hint, like leads
 	leads    atomic.Bool            // a hint for refusing early: the core decides
 	zero     atomic.Int64           // the cluster's time when the steady clock began, as of the last tick: see clock
 	appender *appender
@@ -238,7 +238,7 @@ func (n *Node) begin() error {
 	state := n.o.Log.State(n.o.Group)
 	if !state.HasBase {
 		if n.o.Folder != nil && n.o.Folder.begun() {
-			return fmt.Errorf("the log of data folder %s is gone, and with it the votes and entries it held: put it back, or give the node an empty folder and replace the member", n.o.Folder.Dir)
+			return n.o.Folder.lostLog()
 		}
 		if n.o.Config.Joining() {
 			n.joining = true

@@ -81,7 +81,14 @@ func (p *pace) stored(took time.Duration) {
 	switch {
 	case p.way <= 2*p.least+paceSlack:
 		p.rate = min(p.rate+1, p.most())
-	case p.rest == 0:
+	default:
+		p.lost()
+	}
+}
+
+// lost: a chunk takes too long, or was not stored.
+func (p *pace) lost() {
+	if p.rest == 0 {
 		p.rate, p.rest = max(p.rate/2, paceLeast), paceRest
 	}
 }

@@ -1,5 +1,11 @@
 package node
 
+// Receiving a snapshot (thesis 5): chunks of one transfer are stored in order in snapshot/incoming. The whole is verified, synced
+// and renamed to snapshot/complete before the core hears of it; the old state stays until the state machine has replaced it by
+// itself (F29). All of it happens off the loop; each chunk has passed the core, which holds it against the term.
+//
+// What is found damaged is renamed to snapshot/suspect, never deleted (D4). There is one of those at most.
+
 import (
 	"errors"
 	"fmt"
@@ -16,12 +22,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Receiving a snapshot (thesis 5): chunks of one transfer are stored in order in snapshot/incoming. The whole is verified, synced
-// and renamed to snapshot/complete before the core hears of it; the old state stays until the state machine has replaced it by
-// itself (F29). All of it happens off the loop; each chunk has passed the core, which holds it against the term.
-//
-// What is found damaged is renamed to snapshot/suspect, never deleted (D4). There is one of those at most.
 
 // snapDir is the place of a node's snapshots.
 type snapDir struct {
@@ -236,6 +236,10 @@ func (r *receiver) store(c *rpc.InstallSnapshotCommand) (whole bool, err error) 
 	if !c.Final || end != r.stage.next {
 		return false, nil
 	}
+	r.roomy = 0
+	if err := r.room(); err != nil { // from here on it is installed, at each start too, until that is done
+		return false, err
+	}
 	return true, r.stage.finish(c.Digest, c.Configuration)
 }
 
@@ -243,14 +247,14 @@ func (r *receiver) store(c *rpc.InstallSnapshotCommand) (whole bool, err error) 
 const roomEvery = 1 << 20
 
 // room refuses what would take the room that the log and the state machine need to go on: both end the node once the disk is full, and
-// nobody would remove what was received (F21).
+// nobody would remove what was received (F21). To install what was received takes as much again, while the state that it replaces is still there.
 func (r *receiver) room() error {
 	if r.stage.next < r.roomy {
 		return nil
 	}
 	usage, err := r.fs.GetDiskUsage(r.dir)
-	if keep := uint64(max(r.keepFree(), 0)); err == nil && usage.AvailBytes < keep {
-		return fmt.Errorf("%d MiB of the disk are free, and %d are to be left: make room", usage.AvailBytes>>20, keep>>20)
+	if keep := uint64(max(r.keepFree(), 0)) + r.stage.next; err == nil && usage.AvailBytes < keep {
+		return fmt.Errorf("%d MiB of the disk are free, and %d are to be left, also to install what was received: make room", usage.AvailBytes>>20, keep>>20)
 	}
 	r.roomy = r.stage.next + roomEvery // what cannot be told is found out by writing
 	return nil

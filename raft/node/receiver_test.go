@@ -109,7 +109,13 @@ func TestASnapshotLeavesRoom(t *testing.T) {
 	require.Zero(t, r.takeAll(t, said, list[8]))
 	require.False(t, r.exists(snapIncoming))
 	require.Zero(t, r.takeAll(t, said, list[0]), "nothing is written")
-	free(100)
+	last := list[len(list)-1].Body.(*rpc.InstallSnapshotCommand)
+	size := last.Offset + uint64(len(last.Data))
+	free(100 + size - 1)
+	r.takeAll(t, said, list...)
+	require.Empty(t, r.told(), "to install it takes as much again")
+	require.False(t, r.exists(snapIncoming))
+	free(100 + size)
 	r.takeAll(t, said, list...)
 	require.Len(t, r.told(), 1, "with room again it is taken")
 }
@@ -250,9 +256,29 @@ func TestSnapshotFileNoticesDamage(t *testing.T) {
 			bad := bytes.Clone(whole)
 			bad[i] ^= 1 << bit
 			require.ErrorIs(t, verify(bad), errSnapshotFile, "byte %d bit %d", i, bit)
+			if r, err := newSnapReader(bytes.NewReader(bad)); err == nil {
+				given, _ := io.ReadAll(r)
+				require.True(t, bytes.HasPrefix(content(100, 1)[timeBytes:], given), "byte %d bit %d was given away", i, bit)
+			}
 		}
 		require.ErrorIs(t, verify(whole[:i]), errSnapshotFile, "cut at %d", i)
 	}
+}
+
+// A snapshot that the core wants no more, since it has got as far by entries, is let go of: else none could be received ever again (K31).
+func TestASnapshotThatIsNotWantedIsLetGoOf(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.add(1, 2)
+	m.run(20)
+	to := m.follower()
+	n := m.hub.nodes[to]
+	n.receiver.hold(true)
+	n.inbox.completed(raft.SnapshotStored{From: m.leader().id(), Transfer: 1, Snapshot: m.vaults[to].Applied(), Configuration: table})
+	_, err := m.steps[to].Turn(0)
+	require.NoError(t, err)
+	_, err = m.steps[to].Receive()
+	require.NoError(t, err)
+	require.False(t, n.receiver.isHeld())
 }
 
 // What a snapshot leaves of the disk is what the log is told to leave.

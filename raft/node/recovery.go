@@ -13,27 +13,47 @@ import (
 
 // finishInstall ends an installation that a crash cut short, before consensus starts. A snapshot that is whole holds committed
 // state, so it may always be installed if the state is older: first the state machine has it, then the log begins after it, then
-// the file goes. Wherever a crash falls, the next start comes here again, with the old state or the new, never a mix (F29).
+// the file goes. Wherever a crash falls, the next start comes here again, with the old state or the new, never a mix (F29). One that there is no
+// room for goes too, or no start would ever succeed.
 func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 	if n.snaps == nil || !n.snaps.exists(snapComplete) {
 		return state, nil
 	}
 	base, err := n.snaps.verify()
-	if errors.Is(err, errSnapshotFile) {
-		n.logger.Error("a received snapshot is damaged: set aside, the leader sends another", "file", n.snaps.path(snapSuspect), "err", err)
-		return state, n.snaps.move(snapComplete, snapSuspect)
-	}
 	if err != nil {
-		return state, err
+		return state, n.doWithout(&state, err)
 	}
 	id := base.ID
-	if id.Index > state.Base.ID.Index && !(holds(&state, id) && n.o.Machine.Applied().Index >= id.Index) {
-		if err := n.reinstall(state, base); err != nil {
+	applied := n.o.Machine.Applied()
+	if id.Index > state.Base.ID.Index && !(holds(&state, id) && applied.Index >= id.Index) {
+		if applied.Index > id.Index {
+			return state, fmt.Errorf("the state machine has applied %v, and the log does not hold %v, which %s is of: parts of two folders were mixed; put back the ones that belong together", applied, id, n.snaps.path(snapComplete))
+		}
+		err := n.reinstall(state, base)
+		if wal.IsFull(err) && n.o.Machine.Applied().Index < id.Index { // the state is as it was, and so is the log (F21)
+			n.logger.Error("the disk has no room to install a received snapshot: it is given up, the leader sends another once there is: make room", "snapshot", id.String(), "err", err)
+			return state, n.snaps.remove(snapComplete)
+		}
+		if err != nil {
 			return state, fmt.Errorf("install snapshot %v, which was received before the node stopped: %w", id, err)
 		}
 		n.logger.Info("state replaced by a snapshot that was received before the node stopped", "snapshot", id.String())
 	}
 	return n.o.Log.State(n.o.Group), n.snaps.remove(snapComplete)
+}
+
+// doWithout sets a received snapshot aside that is damaged, or that the disk does not give any more: the leader sends another. Where the state is the
+// snapshot's already, and the log not, nothing but that file says how the log goes on: it stays.
+func (n *Node) doWithout(state *wal.State, cause error) error {
+	if applied := n.o.Machine.Applied(); !holds(state, applied) {
+		return fmt.Errorf("the state machine has applied %v, which the log does not hold, and the received snapshot %s, after which the log was to go on, cannot be read: put that file back, or give %s an empty folder, start it with --join, then raftbus member replace %s: %w",
+			applied, n.snaps.path(snapComplete), n.id(), n.id(), cause)
+	}
+	n.logger.Error("a received snapshot is damaged, or cannot be read: set aside, the leader sends another", "file", n.snaps.path(snapSuspect), "err", cause)
+	if err := n.snaps.move(snapComplete, snapSuspect); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil // a failing disk does not even say that there is none
 }
 
 // reinstall puts a snapshot in the place of the state, unless it is there, and of the log up to it. A term of which the log does not
@@ -77,7 +97,7 @@ func (d *snapDir) verify() (raft.Base, error) {
 	return raft.Base{ID: r.head.Snapshot, Time: r.time, Configuration: r.conf}, errors.Join(err, file.Close())
 }
 
-// exists reports whether there is a file of that name.
+// exists reports whether there is a file of that name, or may be.
 func (d *snapDir) exists(name string) bool {
 	_, err := d.fs.Stat(d.path(name))
 	return !errors.Is(err, os.ErrNotExist)

@@ -1,5 +1,8 @@
 package node
 
+// The doors of the node: what services ask (Proposer), and what the bus tells (busclient.Owner). All may be called by any
+// goroutine. They put something into the inbox, and those that are asked often take the turn.
+
 import (
 	"errors"
 	"maps"
@@ -10,9 +13,6 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The doors of the node: what services ask (Proposer), and what the bus tells (busclient.Owner). All may be called by any
-// goroutine. They put something into the inbox, and those that are asked often take the turn.
 
 // Propose implements Proposer.
 func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {

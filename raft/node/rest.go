@@ -1,10 +1,10 @@
 package node
 
-import "time"
-
 // When the loop wakes. While anything is asked of a node, or under way, once a tick; a node at rest sleeps through the ticks of which its core
 // says that they do nothing (raft.Core.Quiet), since to be woken is most of what an idle node costs. They are stepped with whatever comes next: by
 // a turn before it takes what is new, so that the core sees nothing earlier than it was. All here is owned by whoever takes a turn.
+
+import "time"
 
 const (
 	// restAfter is for how many ticks nothing was asked or done before a node rests: those who ask again and again find it awake.

@@ -1,16 +1,16 @@
 package node
 
+// Room on the disk (F21), and clients that reach the node (F12). A node without room refuses writes and goes on with all else; one that no
+// client reaches votes and follows as before. Nor does a leader take writes while so many disks are full that no majority has room: what it took
+// would be the last that those could hold. A leader of which either is so hands over when there is a voter of which neither is; which one
+// that is, and whether it takes over, is the core's.
+
 import (
 	"errors"
 	"fmt"
 
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Room on the disk (F21), and clients that reach the node (F12). A node without room refuses writes and goes on with all else; one that no
-// client reaches votes and follows as before. Nor does a leader take writes while so many disks are full that no majority has room: what it took
-// would be the last that those could hold. A leader of which either is so hands over when there is a voter of which neither is; which one
-// that is, and whether it takes over, is the core's.
 
 // room is what the loop knows of what a leader needs beside its peers.
 type room struct {

@@ -219,6 +219,19 @@ func TestALeaderThatNoClientReachesHandsOver(t *testing.T) {
 	}
 }
 
+// Who asked for a hand-over waits for that one: a leader that lacks something begins none of its own meanwhile, which would take its place (L9).
+func TestALeaderThatHandsOverBeginsNoOther(t *testing.T) {
+	c := newCrowded(t, 11)
+	first := c.leader()
+	var answers []error
+	first.admin.left = 100
+	first.admin.transfer = func(err error) { answers = append(answers, err) }
+	first.yield()
+	require.Empty(t, first.core.Membership().Transfer)
+	first.admin.endTransfer(ErrNotTransferred)
+	require.Equal(t, []error{ErrNotTransferred}, answers)
+}
+
 // While clients reach nobody, or only who has no room, the leader stays, and takes writes.
 func TestALeaderStaysWhileClientsReachNobody(t *testing.T) {
 	c := newCrowded(t, 11)

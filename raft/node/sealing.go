@@ -1,13 +1,5 @@
 package node
 
-import (
-	"slices"
-
-	"github.com/raftbus/raftbus/raft"
-	"github.com/raftbus/raftbus/raft/rpc"
-	"github.com/raftbus/raftbus/raft/wal"
-)
-
 // The second half of a first boot. A node that has made the table durable has no part in consensus, and no term, until the table is
 // sealed: every member has said that it holds the same one, each from its very data folder. So nothing is committed before all hold
 // it, and a member whose folder is lost finds nobody to make another table with (design section 4, Identity; D3, F23, F27).
@@ -16,6 +8,14 @@ import (
 // that has a term, an entry or a later configuration counts as sealed. What a member says without one is that it holds the table. So
 // pings say all of it, those of earlier builds too; but such a build enters a term as soon as it holds the table itself, and then what it
 // may lose by a wiped disk is only a first boot that others never finish: their table needs the word of all.
+
+import (
+	"slices"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+)
 
 // sealedTerm is the term in which a node leaves its first boot. Nobody leads in it or votes.
 const sealedTerm rpc.Term = 1

@@ -97,6 +97,14 @@ func TestS8NobodyServesBeforeAllHoldTheTable(t *testing.T) {
 	m.add(1, 2, 3)
 }
 
+// The list of members that a node was told of is held against the table at once, not only once that is sealed.
+func TestTableOfOtherMembers(t *testing.T) {
+	m := founding(t)
+	m.crash("n1")
+	m.ids = []rpc.NodeID{"n1", "n3"}
+	require.ErrorIs(t, m.tryStart("n1", 50), ErrOtherMembers)
+}
+
 // A member whose disk was lost after it had said that it holds the table keeps nobody: all held it, so nobody can make another.
 func TestS8WipedOnceAllHold(t *testing.T) {
 	m := founding(t)
@@ -151,6 +159,13 @@ func TestS8OneThatIsSealedIsEnough(t *testing.T) {
 		proof.by(s)
 		require.Equal(t, proof.proves, len(s.waitingFor()) == 0, what)
 	}
+
+	s, refusing := newSealing("n1", table), answer
+	refusing.refusal = "no"
+	s.hear(refusing)
+	require.Contains(t, s.refused, rpc.NodeID("n2"))
+	s.hear(answer)
+	require.Empty(t, s.refused, "no longer")
 }
 
 // Which logs were part of a cluster whose first boot is through, those of earlier builds too, which left no term for it.

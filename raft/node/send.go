@@ -1,13 +1,13 @@
 package node
 
+// Sending: commands of the core become calls of the peer's IRaftClient, returns go back the way their command came.
+// Nothing here waits: a call that cannot be made comes back to the core as Failed.
+
 import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Sending: commands of the core become calls of the peer's IRaftClient, returns go back the way their command came.
-// Nothing here waits: a call that cannot be made comes back to the core as Failed.
 
 // Bus is what a node needs of busclient's service.
 type Bus interface {
@@ -51,7 +51,7 @@ func (s *sender) send(m rpc.Message) {
 	var err error
 	using := s.bus.Using(m.To, func(c busclient.IRaftClient) { err = s.call(c, m) })
 	if using != nil || err != nil {
-		s.inbox.notice(raft.Failed{Peer: m.To, Method: m.Body.Method()})
+		s.inbox.notice(failed(m.To, m.Body))
 	}
 }
 
@@ -77,11 +77,19 @@ func (s *sender) call(c busclient.IRaftClient, m rpc.Message) error {
 func back[R rpc.Body](s *sender, cmd rpc.Body) rpc.Done[R] {
 	return func(r rpc.Reply[R]) {
 		if r.Err != nil {
-			s.inbox.notice(raft.Failed{Peer: r.From, Method: cmd.Method()})
+			s.inbox.notice(failed(r.From, cmd))
 			return
 		}
 		s.inbox.message(rpc.Message{From: r.From, Instance: r.Instance, To: s.self, Term: r.Term, Body: r.Return})
 	}
+}
+
+func failed(peer rpc.NodeID, cmd rpc.Body) raft.Failed {
+	f := raft.Failed{Peer: peer, Method: cmd.Method()}
+	if entries, ok := cmd.(*rpc.AppendLogCommand); ok {
+		f.Last = entries.Last()
+	}
+	return f
 }
 
 // ping asks for a ping now; its outcome comes through Node.Pinged.

@@ -1,5 +1,14 @@
 package node
 
+// The file of a received snapshot. All numbers are little-endian; every CRC is a CRC-32C.
+//
+//	head   magic 8 | term 8 | transfer 8 | snapshot term 8, index 8 | length of from 1 | from | CRC of all that 4
+//	chunk  length 4 | CRC of offset and data 4 | data                       one per chunk, in order
+//	tail   0xFFFFFFFF 4 | length 4 | CRC of offset and body 4 | body: SHA-256 32, configuration
+//
+// The offset is that in the stream, 8 bytes, not stored: so a chunk in another's place is noticed. A file without a tail is
+// not whole; what follows the tail is not looked at. A flipped bit anywhere before is noticed before it is used (D1).
+
 import (
 	"bytes"
 	"crypto/sha256"
@@ -14,15 +23,6 @@ import (
 
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The file of a received snapshot. All numbers are little-endian; every CRC is a CRC-32C.
-//
-//	head   magic 8 | term 8 | transfer 8 | snapshot term 8, index 8 | length of from 1 | from | CRC of all that 4
-//	chunk  length 4 | CRC of offset and data 4 | data                       one per chunk, in order
-//	tail   0xFFFFFFFF 4 | length 4 | CRC of offset and body 4 | body: SHA-256 32, configuration
-//
-// The offset is that in the stream, 8 bytes, not stored: so a chunk in another's place is noticed. A file without a tail is
-// not whole; what follows the tail is not looked at. A flipped bit anywhere before is noticed before it is used (D1).
 
 const (
 	snapMagic      = "RBSNAP\x00\x01"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
@@ -94,6 +96,53 @@ func TestCatchesUpBySnapshot(t *testing.T) {
 		m.agree()
 		require.Len(t, m.vaults[away].list, 5+150+20+1)
 	}
+}
+
+// As much as the log keeps may be written while a node installs a snapshot, and while it loads what follows. It is sent that, and no other snapshot (L7).
+func TestWhoHasInstalledASnapshotIsSentWhatFollows(t *testing.T) {
+	m, away := behind(t, 3)
+	m.back(away, 53)
+	m.receiving(away)
+	m.hub.mangle = func(msg rpc.Message) []rpc.Message {
+		if _, is := msg.Body.(*rpc.AppendLogCommand); is && msg.To == away {
+			return nil
+		}
+		return []rpc.Message{msg}
+	}
+	for !strings.Contains(m.trail.String(), "snapshot installed by a peer") {
+		m.add(7)
+	}
+	m.add(numbers(500, 150)...)
+	m.run(2 * compactEvery)
+	m.hub.mangle = nil
+	m.agree()
+	require.Equal(t, 1, strings.Count(m.trail.String(), "snapshot installed by a peer"))
+	m.run(2 * compactEvery)
+	require.Greater(t, m.leader().Status().Base, rpc.Index(250), "and then the log is forgotten")
+}
+
+// On a full disk the log is not held for a peer that gets a snapshot: it gets another one, and writes go on. What it is being sent is of no use any more, unless
+// it has stored all of it (F21).
+func TestAFullDiskHoldsNoLogForASnapshot(t *testing.T) {
+	m := newManual(t, 3, "n1", "n2", "n3")
+	m.add(numbers(1, 20)...)
+	leader := m.leader()
+	leader.streams.list = []*stream{{peer: m.follower(), transfer: 1}}
+	leader.compactTo(3)
+	require.Zero(t, leader.core.Status().Base, "its view is being opened, at an entry of which the log is asked for the time")
+	at := rpc.EntryID{Term: 1, Index: 5}
+	sending, installing := &stream{peer: m.follower(), term: 7, transfer: 1, source: &source{}, id: at}, &stream{peer: "n8", transfer: 2, source: &source{}, id: at, whole: true}
+	waiting := &stream{peer: "n9"}
+	leader.streams.list = []*stream{sending, installing, waiting}
+	leader.compactTo(15)
+	require.Equal(t, rpc.Index(5), leader.core.Status().Base)
+	require.Len(t, leader.streams.list, 3, "all that follows it is there")
+	m.disks[leader.id()].FS.(*vfs.MemFS).TestingSetDiskUsage(vfs.DiskUsage{TotalBytes: 1 << 30})
+	require.False(t, leader.hasRoom())
+	leader.compactTo(15)
+	require.Equal(t, rpc.Index(15), leader.core.Status().Base)
+	require.Equal(t, []*stream{installing, waiting}, leader.streams.list)
+	require.Contains(t, leader.inbox.take(batch{}).completions, raft.SnapshotEnded{Peer: sending.peer, Term: 7})
 }
 
 var errPower = errors.New("the power fails")
@@ -186,6 +235,32 @@ func TestAReceivedSnapshotRots(t *testing.T) {
 	m.crash(away)
 	m.back(away, 51)
 	require.True(t, m.hub.nodes[away].snaps.exists(snapSuspect))
+	m.agree()
+}
+
+// A snapshot that was received and for which the disk has no room ends the node, which starts again with the state that it has, and gets another
+// once there is room (F21).
+func TestAReceivedSnapshotHasNoRoom(t *testing.T) {
+	m, away := behind(t, 2)
+	m.back(away, 50)
+	for !m.hub.nodes[away].snaps.exists(snapComplete) {
+		m.run(1)
+	}
+	before := m.vaults[away].bytes()
+	full, err := m.disks[away].Create(isFull, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	require.NoError(t, errors.Join(full.Sync(), full.Close(), wal.SyncDir(m.disks[away], "")))
+	_, err = m.steps[away].Turn(0)
+	for err == nil {
+		_, err = m.steps[away].Apply()
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+
+	m.crash(away)
+	m.back(away, 51)
+	require.Equal(t, before, m.vaults[away].bytes())
+	require.False(t, m.hub.nodes[away].snaps.exists(snapComplete))
+	require.NoError(t, m.disks[away].Remove(isFull))
 	m.agree()
 }
 

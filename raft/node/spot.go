@@ -1,15 +1,5 @@
 package node
 
-import (
-	"errors"
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"github.com/raftbus/raftbus/raft"
-	"github.com/raftbus/raftbus/raft/wal"
-)
-
 // Work on the spot. What a turn gives the appender and the applier is done by who took the turn, if that is little and has been quick of
 // late: to wake their goroutines, on other threads, costs more than a small write or run takes, and a client alone waits for all of it.
 //
@@ -21,6 +11,16 @@ import (
 //
 // What is left to be done is in the queue of whose work it is, in its order, before the turn ends: who can do it does, and whoever cannot wakes that
 // goroutine. Where somebody drives the node by Steps, nothing is done on the spot.
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/wal"
+)
 
 // taker is who takes a turn, by what it may wait for. Each next does all that those before it do, and what a step on the spot brings about is for
 // the one before: so steps nest no deeper than there are takers.

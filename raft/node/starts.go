@@ -1,5 +1,9 @@
 package node
 
+// The newest start of each peer that the bus has proof of, kept in the data folder: so that an old backup of a peer's folder is
+// refused also by nodes that were started anew since (F23). No promise of consensus rests on it. So a file that is damaged, or cannot be read, is set
+// aside (D4), and one that cannot be written, on a full disk, is tried again with the next news.
+
 import (
 	"cmp"
 	"encoding/hex"
@@ -14,10 +18,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// The newest start of each peer that the bus has proof of, kept in the data folder: so that an old backup of a peer's folder is
-// refused also by nodes that were started anew since (F23). No promise of consensus rests on it. So a file that is damaged is set
-// aside (D4), and one that cannot be written, on a full disk, is tried again with the next news.
 
 // startsMax bounds what is kept in memory, as the bus does; in the file are members only.
 const startsMax = 256
@@ -140,22 +140,20 @@ func (f *Folder) writeStarts(list []busclient.Identity) error {
 	return f.writeLine(startsName, &content)
 }
 
-// loadStarts reads the file, or sets it aside if it is damaged.
+// loadStarts reads the file, or sets it aside if it is damaged, or cannot be read.
 func (f *Folder) loadStarts() error {
 	raw, err := f.readFile(startsName)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		f.Starts, err = parseStarts(raw)
 	}
-	list, damage := parseStarts(raw)
-	if damage == nil {
-		f.Starts = list
+	if err == nil {
 		return nil
 	}
-	f.Lost = fmt.Errorf("the file %s was damaged, and is %s now: %w", startsName, startsSuspect, damage)
-	if err := f.fs.Rename(f.Path(startsName), f.Path(startsSuspect)); err != nil {
+	f.Lost = fmt.Errorf("the file %s was damaged, and is %s now: %w", startsName, startsSuspect, err)
+	if err := f.fs.Rename(f.Path(startsName), f.Path(startsSuspect)); err != nil && !errors.Is(err, os.ErrNotExist) { // a failing disk does not even say that
 		return err
 	}
 	return wal.SyncDir(f.fs, f.Dir)

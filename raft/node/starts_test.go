@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient"
@@ -35,11 +36,32 @@ func TestF23StartsAreKept(t *testing.T) {
 	m.back("n1", 50)
 	require.Equal(t, []busclient.Identity{m.started("n2", 2, 5), m.started("n3", 4, 1)}, m.folders["n1"].Starts)
 	m.hub.nodes["n1"].Booted(m.started("n3", 5, 1))
+	m.run(20)
+	m.crash("n1")
+	m.back("n1", 55)
+	require.Equal(t, []busclient.Identity{m.started("n2", 2, 5), m.started("n3", 5, 1)}, m.folders["n1"].Starts, "with what is news, what was known")
 	m.change(raft.Change{Remove: []rpc.NodeID{"n2"}})
 	m.run(50)
 	m.crash("n1")
 	m.back("n1", 60)
 	require.Equal(t, []busclient.Identity{m.started("n3", 5, 1)}, m.folders["n1"].Starts, "who left is forgotten, what was known is not")
+}
+
+// What is heard of while the file is being written is written after it, though nothing else happens (F23).
+func TestF23StartsHeardWhileOthersAreWritten(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.leader()
+	m.run(50)
+	want := []busclient.Identity{m.started("n2", 3, 1), m.started("n3", 4, 1)}
+	for _, who := range want {
+		m.hub.nodes["n1"].Booted(who)
+		_, err := m.steps["n1"].Turn(0)
+		require.NoError(t, err)
+	}
+	m.run(50)
+	m.crash("n1")
+	m.back("n1", 50)
+	require.Equal(t, want, m.folders["n1"].Starts)
 }
 
 // However many instances come, and be they strangers before there is a table, what is known of them is bounded; of those it knows the newest start counts.
@@ -135,6 +157,42 @@ func TestF23DamagedStartsAreSetAside(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, bad, kept)
 	}
+}
+
+// So is one that the disk does not give any more, wherever it fails.
+func TestF23UnreadableStartsAreSetAside(t *testing.T) {
+	for _, kind := range []errorfs.OpKind{errorfs.OpOpen, errorfs.OpFileRead} {
+		mem := vfs.NewMem()
+		f, err := OpenFolder(mem, "d", "n1")
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(f.writeStarts([]busclient.Identity{{ID: "n2", Instance: instance("n2"), Boot: 7 << 32}}), f.Close()))
+		failing := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == kind && op.Path == f.Path(startsName) {
+				return syscall.EIO
+			}
+			return nil
+		}))
+		for i := range 2 { // a disk may fail to say, too, that there is no such file
+			f, err = OpenFolder(failing, "d", "n1")
+			require.NoError(t, err)
+			if i == 0 {
+				require.ErrorIs(t, f.Lost, syscall.EIO)
+			}
+			require.Empty(t, f.Starts)
+			_, err = f.readFile(startsSuspect)
+			require.NoError(t, errors.Join(err, f.Close()))
+		}
+	}
+}
+
+// Starts as a later build writes them are set aside, not read as what they are not (F28).
+func TestF23StartsOfALaterBuildAreSetAside(t *testing.T) {
+	f, err := OpenFolder(vfs.NewMem(), "d", "n1")
+	require.NoError(t, err)
+	require.NoError(t, f.writeLine(startsName, startsFile{Version: startsVersion + 1}))
+	require.NoError(t, f.loadStarts())
+	require.ErrorContains(t, f.Lost, "version 2, this build reads 1")
+	require.NoError(t, f.Close())
 }
 
 // A full disk keeps no starts, and stops nobody; the next news are kept with those.

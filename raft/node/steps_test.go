@@ -88,7 +88,7 @@ func (m *manual) tryStart(id rpc.NodeID, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	m.logs[id], err = wal.Open(m.disks[id], m.folders[id].Path("wal"), wal.Options{Inline: true, LogID: 1, SegmentBytes: m.segment, ReportDamaged: true, KeepFreeBytes: func() int64 { return 1 }})
+	m.logs[id], err = m.folders[id].OpenLog(wal.Options{Inline: true, LogID: 1, SegmentBytes: m.segment, ReportDamaged: true, KeepFreeBytes: func() int64 { return 1 }})
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,10 @@
 package node
 
+// Sending snapshots (thesis 5): one stream of chunks per peer that needs one, in a window, over the bulk connection. A stream goes on
+// from what its peer says it has stored; what is stored is forgotten here. The loop owns the streams; the state is read by the
+// cutter, one chunk at a time. A stream ends when its peer has installed the snapshot, when this node ceases to lead in the
+// stream's term, when the peer is no member any more, or when it gets nowhere.
+
 import (
 	"hash/crc32"
 	"log/slog"
@@ -10,11 +15,6 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Sending snapshots (thesis 5): one stream of chunks per peer that needs one, in a window, over the bulk connection. A stream goes on
-// from what its peer says it has stored; what is stored is forgotten here. The loop owns the streams; the state is read by the
-// cutter, one chunk at a time. A stream ends when its peer has installed the snapshot, when this node ceases to lead in the
-// stream's term, when the peer is no member any more, or when it gets nowhere.
 
 const (
 	// windowChunks bounds the chunks of a stream that are cut and not known to be stored: its memory, and what is in flight.
@@ -27,6 +27,14 @@ const (
 	// if it takes in nothing more. A leader whose entries wait for that peer stays while the answers show progress, and at least two of them are to come
 	// within an election timeout.
 	streamPause, streamRetry, streamInstalling, streamBehind, streamGiveUp, streamStuck = 10, 25, 50, 100, 1000, 6000
+
+	// Over a slow way what is not stored is sent again later than after streamRetry: after twice what lies between two chunks that are stored, which is
+	// taken for streamGap at the beginning, and after streamRetryMax at most, when a call has failed anyway (busclient).
+	streamGap, streamRetryMax = 50, 200
+
+	// streamFar is how long a chunk may be on its way before fewer are sent at a time: what else is to go over the way waits for all of them. Below
+	// half of it more are.
+	streamFar = time.Second
 )
 
 // chunkOverheadBytes bounds what a chunk's message holds beside its data; the last one has a configuration.
@@ -71,6 +79,7 @@ type stream struct {
 	cutting bool    // the cutter is at work for it
 	chunks  []chunk // not known to be stored
 	unsent  int     // the first of them that is to be sent
+	flight  int     // how many may be on their way
 	whole   bool    // the last chunk has been cut, and the view of the state let go
 	end     uint64  // of the last chunk that was cut
 	sent    uint64  // bytes, what was sent again too
@@ -79,6 +88,7 @@ type stream struct {
 	rewound bool    // since the peer stored more
 	pause   int     // ticks until more is sent
 	quiet   int     // ticks since the peer stored more
+	gap     int     // what quiet came to, lately, before it did: up at once, down slowly
 	silent  int     // ticks since the peer said anything
 	reached uint64  // the most that the peer has stored
 	idle    int     // ticks since the peer stored more than ever, or its state machine took more in
@@ -97,7 +107,7 @@ type chunk struct {
 // begin takes a core's wish for a stream. One to that peer of an earlier wish is over.
 func (s *streams) begin(peer rpc.NodeID, term rpc.Term) {
 	s.endPeer(peer)
-	s.list = append(s.list, &stream{peer: peer, term: term})
+	s.list = append(s.list, &stream{peer: peer, term: term, flight: 1, gap: streamGap})
 	slices.SortFunc(s.list, func(a, b *stream) int { return strings.Compare(string(a.peer), string(b.peer)) })
 	s.open()
 }
@@ -161,7 +171,7 @@ func (s *streams) pump() {
 func (s *streams) next() *stream {
 	var first *stream
 	for _, t := range s.list {
-		if t.pause > 0 || t.unsent == len(t.chunks) {
+		if t.pause > 0 || t.unsent == len(t.chunks) || t.unsent >= t.flight {
 			continue
 		}
 		if t.peer > s.served {
@@ -216,6 +226,7 @@ func (s *streams) returned(m rpc.Message) {
 		t.idle = 0
 	}
 	t.reached, t.restored = max(t.reached, body.Next), body.Restored
+	t.behind = body.Next < t.stored // late, or it has lost what it had: the next answers will tell
 	switch {
 	case body.Installed:
 		s.logger.Info("snapshot installed by a peer", "peer", t.peer, "snapshot", t.id.String(), "bytes", t.end)
@@ -224,9 +235,7 @@ func (s *streams) returned(m rpc.Message) {
 		s.open()
 	case body.Next > t.stored:
 		s.stored(t, body.Next)
-	case body.Next < t.stored:
-		t.behind = true // late, or it has lost what it had: the next answers will tell
-	case !t.rewound && t.unsent > 0 && !t.done():
+	case !t.behind && !t.rewound && t.unsent > 1 && !t.done():
 		t.rewound, t.unsent = true, 0 // something is missing, or comes twice: once is enough to find out
 	}
 	s.pump()
@@ -237,20 +246,40 @@ func (t *stream) done() bool { return t.whole && t.stored == t.end }
 
 // stored forgets what the peer has stored, but for the last chunk: that one asks for the outcome.
 func (s *streams) stored(t *stream, next uint64) {
-	t.stored, t.quiet, t.behind, t.rewound = next, 0, false, false
+	t.gap = max(min(t.quiet, streamRetryMax), t.gap-(t.gap+31)/32)
+	t.stored, t.quiet, t.rewound = next, 0, false
 	for len(t.chunks) > 0 && t.chunks[0].digest == nil && t.chunks[0].offset+uint64(len(t.chunks[0].data)) <= next {
 		if first := &t.chunks[0]; !first.again && t.unsent > 0 {
-			s.pace.stored(s.now().Sub(first.sent))
+			took := s.now().Sub(first.sent)
+			s.pace.stored(took)
+			t.arrived(took)
 		}
 		t.chunks[0] = chunk{}
 		t.chunks, t.unsent = t.chunks[1:], max(t.unsent-1, 0)
 	}
 }
 
+// arrived: a chunk that was sent once was so long on its way.
+func (t *stream) arrived(took time.Duration) {
+	switch {
+	case took > streamFar:
+		t.flight = max(t.flight-1, 1)
+	case took < streamFar/2 && t.unsent >= t.flight: // else it is the pace that holds chunks back
+		t.flight = min(t.flight+1, windowChunks)
+	}
+}
+
+// again has what is not stored sent again, and less at a time, and slower: it may be lost since the way is full (L7).
+func (s *streams) again(t *stream) {
+	t.unsent, t.flight = 0, max(t.flight/2, 1)
+	s.pace.lost()
+}
+
 // failed: a chunk was not sent, or not answered.
 func (s *streams) failed(peer rpc.NodeID) {
 	if t := s.of(peer); t != nil {
-		t.unsent, t.pause = 0, streamPause
+		s.again(t)
+		t.pause = max(streamPause, t.gap) // what is still on a slow way would hold up what is sent now, until that has failed too
 	}
 }
 
@@ -269,8 +298,11 @@ func (s *streams) tick() {
 			s.giveUp(t, "the peer does not answer")
 		case t.idle > streamStuck: // as one whose disk hangs: it holds the log, which could fill this disk too (F22)
 			s.giveUp(t, "the peer takes in nothing more")
-		case t.quiet%retry == 0:
-			t.unsent = 0
+		case t.quiet%retry != 0:
+		case t.done():
+			t.unsent = 0 // it is asked
+		case t.unsent > 0:
+			s.again(t)
 		}
 	}
 	s.pump()
@@ -281,7 +313,7 @@ func (t *stream) retry() int {
 	if t.done() {
 		return streamInstalling
 	}
-	return streamRetry
+	return min(max(streamRetry, 2*t.gap), streamRetryMax)
 }
 
 // keep ends the streams that are not this leader's in this term, or whose peer left.
@@ -294,17 +326,29 @@ func (s *streams) keep(leading bool, term rpc.Term, conf *rpc.Configuration) {
 	s.open()
 }
 
-// floor is the index up to which the log may be compacted without harm to the streams; false while that is not known.
-func (s *streams) floor(to rpc.Index) (rpc.Index, bool) {
+// opening reports whether a view of the state is being opened: which entry it ends with nobody knows yet, and the log is asked for the time of that.
+func (s *streams) opening() bool {
+	return slices.ContainsFunc(s.list, func(t *stream) bool { return t.transfer != 0 && t.source == nil })
+}
+
+// floor is the index up to which the log may be compacted without harm to the streams.
+func (s *streams) floor(to rpc.Index) rpc.Index {
 	for _, t := range s.list {
-		switch {
-		case t.transfer != 0 && t.source == nil:
-			return 0, false
-		case t.source != nil:
+		if t.source != nil {
 			to = min(to, t.id.Index)
 		}
 	}
-	return to, true
+	return to
+}
+
+// passed gives up what is sent for nothing: the log no longer holds what follows it, so whoever installs it needs another one at once. Who has stored
+// all of it installs it anyway, and says when that is done.
+func (s *streams) passed(base rpc.Index) {
+	for _, t := range slices.Clone(s.list) {
+		if t.source != nil && t.id.Index < base && !t.done() {
+			s.giveUp(t, "the disk is full, and the log no longer holds what follows it")
+		}
+	}
 }
 
 // giveUp ends a stream without success, and has the core probe the peer anew.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"syscall"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
 // A leader whose entries wait for a voter that installs its snapshot stays while the answers show that it gets on: so it asks, and one answer may be lost
@@ -22,7 +25,7 @@ func TestWhoInstallsASnapshotIsAskedHowFarItIs(t *testing.T) {
 		asked++
 	}}
 	s.list = []*stream{{
-		peer: "n3", source: &source{}, whole: true, end: 10, stored: 10, unsent: 1, chunks: []chunk{{data: make([]byte, 10), digest: make([]byte, rpc.DigestBytes)}},
+		peer: "n3", source: &source{}, whole: true, end: 10, stored: 10, unsent: 1, flight: 1, chunks: []chunk{{data: make([]byte, 10), digest: make([]byte, rpc.DigestBytes)}},
 	}}
 	for range raft.DefaultTicks().ElectionMax {
 		s.tick()
@@ -30,12 +33,32 @@ func TestWhoInstallsASnapshotIsAskedHowFarItIs(t *testing.T) {
 	require.GreaterOrEqual(t, asked, 3)
 }
 
+// A log that is found damaged when a view is opened ends the node, which is repaired at the next start. Whatever else is in the way of a view is
+// the stream's alone.
+func TestALogFoundDamagedByASnapshotEndsTheNode(t *testing.T) {
+	machine, err := openVault(waltest.New(), 7)
+	require.NoError(t, err)
+	damage := &wal.CorruptError{Entry: rpc.EntryID{Term: 1, Index: 5}}
+	for _, found := range []error{damage, syscall.EIO} {
+		c, told := &cutter{worker: newWorker()}, error(nil)
+		c.open(machine, 100, func(rpc.EntryID) (int64, error) { return 0, fmt.Errorf("read: %w", found) }, func(_ *source, err error) { told = err })
+		_, err := c.step()
+		require.ErrorIs(t, told, found)
+		if found == damage {
+			require.ErrorContains(t, err, "start this node again: the entry is repaired from the leader")
+		} else {
+			require.NoError(t, err)
+		}
+		require.NoError(t, c.end())
+	}
+}
+
 // Streams take turns: one that always has a chunk to send would keep the others from any, and the leader from its office, if their peers are needed (L8).
 func TestStreamsTakeTurns(t *testing.T) {
 	var to []rpc.NodeID
 	s := &streams{pace: newPace(), now: func() time.Time { return time.Unix(1000, 0) }, send: func(m rpc.Message) { to = append(to, m.To) }}
 	for _, peer := range []rpc.NodeID{"n2", "n3", "n4"} {
-		s.list = append(s.list, &stream{peer: peer, source: &source{}, cutting: true, chunks: make([]chunk, windowChunks)})
+		s.list = append(s.list, &stream{peer: peer, source: &source{}, cutting: true, flight: windowChunks, chunks: make([]chunk, windowChunks)})
 	}
 	s.list[1].pause = 1000
 	s.pace.saved = 4 * paceUnit
@@ -54,12 +77,10 @@ func TestStreamsTakeTurns(t *testing.T) {
 func TestTheLogKeepsWhatFollowsStatesThatAreSent(t *testing.T) {
 	waits, opening, sending := &stream{peer: "n2"}, &stream{peer: "n3", transfer: 1}, &stream{peer: "n4", transfer: 2, source: &source{}, id: rpc.EntryID{Term: 1, Index: 5}}
 	s := &streams{list: []*stream{waits, sending}}
-	to, may := s.floor(9)
-	require.True(t, may)
-	require.Equal(t, rpc.Index(5), to)
+	require.False(t, s.opening())
+	require.Equal(t, rpc.Index(5), s.floor(9))
 	s.list = append(s.list, opening)
-	_, may = s.floor(9)
-	require.False(t, may)
+	require.True(t, s.opening())
 }
 
 // A view that comes for a stream that has ended meanwhile is let go of: what it keeps the store cannot free.
@@ -101,6 +122,29 @@ func TestAStreamOfWhichNothingMoreIsTakenInEnds(t *testing.T) {
 	require.Empty(t, s.list)
 }
 
+// An answer may overtake another: that a peer has less than it said before counts only if it says nothing else after it. One that installs what it was
+// sent says so each time it is asked, and is not given up; one that has lost it is (L7, F1).
+func TestWhatAPeerSaysAfterALateAnswerCounts(t *testing.T) {
+	at := rpc.EntryID{Term: 1, Index: 5}
+	s := &streams{pace: newPace(), now: time.Now, send: func(rpc.Message) {}, inbox: newInbox(), logger: quiet()}
+	s.list = []*stream{{
+		peer: "n3", transfer: 1, source: &source{}, whole: true, id: at, end: 20, stored: 20, chunks: []chunk{{offset: 10, data: make([]byte, 10), digest: make([]byte, rpc.DigestBytes)}},
+	}}
+	says := func(list ...uint64) {
+		for _, next := range list {
+			s.returned(rpc.Message{From: "n3", Body: &rpc.InstallSnapshotReturn{Snapshot: at, Transfer: 1, Next: next}})
+		}
+	}
+	says(10, 20)
+	for range 2 * streamBehind {
+		s.tick()
+	}
+	require.NotEmpty(t, s.list)
+	says(10, 20, 10)
+	s.tick()
+	require.Empty(t, s.list)
+}
+
 // A peer that says nothing any more ends its stream at last: it holds a view of the state, and a place that others wait for. The core hears of it.
 func TestAStreamToWhoIsSilentIsGivenUp(t *testing.T) {
 	s := &streams{cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet(), pace: newPace(), now: time.Now}
@@ -113,6 +157,38 @@ func TestAStreamToWhoIsSilentIsGivenUp(t *testing.T) {
 	require.Empty(t, s.list)
 	require.True(t, s.cutter.waits(), "to close the view")
 	require.Equal(t, []raft.Event{raft.SnapshotEnded{Peer: "n3", Term: 4}}, s.inbox.take(batch{}).completions)
+}
+
+// Of three peers that need a snapshot two are sent theirs. The third is as soon as one of those has it, gets nowhere, or is no member any more; what is
+// said of another transfer is no reason (L8, K30).
+func TestAStreamThatEndsMakesPlace(t *testing.T) {
+	at := rpc.EntryID{Term: 1, Index: 5}
+	for name, end := range map[string]func(*streams){
+		"installed": func(s *streams) {
+			s.returned(rpc.Message{From: "n2", Body: &rpc.InstallSnapshotReturn{Snapshot: at, Transfer: 1, Installed: true}})
+		},
+		"given up": func(s *streams) { s.giveUp(s.of("n2"), "no reason") },
+		"removed":  func(s *streams) { s.keep(true, 0, &rpc.Configuration{Voters: memberOf("n1", "n3", "n4")}) },
+	} {
+		s := &streams{pace: newPace(), now: time.Now, cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet(), transfers: 2}
+		s.list = []*stream{{peer: "n2", transfer: 1, whole: true, id: at}, {peer: "n3", transfer: 2, whole: true, id: at}, {peer: "n4"}}
+		s.returned(rpc.Message{From: "n2", Body: &rpc.InstallSnapshotReturn{Snapshot: at, Transfer: 9, Installed: true}})
+		require.Zero(t, s.of("n4").transfer, name)
+		s.begin("n3", 0) // on another disk
+		require.Len(t, s.list, 3, "one to a peer")
+		end(s)
+		require.Nil(t, s.of("n2"), name)
+		require.NotZero(t, s.of("n4").transfer, name)
+	}
+}
+
+// A snapshot goes with the members as of its last entry, whatever was changed since (K28).
+func TestASnapshotGoesWithTheMembersOfItsEntry(t *testing.T) {
+	s := &streams{pace: newPace(), now: time.Now, cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet()}
+	s.confAt = func(i rpc.Index) rpc.Configuration { return later(i, memberOf("n1")) }
+	st := &stream{peer: "n3", transfer: 1}
+	s.opened(st, &source{snapshot: &seen{}}, nil)
+	require.Equal(t, rpc.Index(5), st.conf.Index)
 }
 
 // seen is a machine whose view tells that it was closed.
@@ -167,4 +243,26 @@ func TestRequestsHoldSnapshotsBack(t *testing.T) {
 		m.run(1)
 		require.Equal(t, paceBeside, leader.streams.pace.most(), name)
 	}
+}
+
+// half is a state that cannot be written out to its end.
+type half struct{ seen }
+
+func (h *half) Snapshot() (Snapshot, error) { return h, nil }
+
+func (*half) WriteTo(w io.Writer) (int64, error) {
+	n, _ := w.Write(make([]byte, 250))
+	return int64(n), io.ErrUnexpectedEOF
+}
+
+// A state that was written out in part is never said to be whole, which its digest would.
+func TestAStateWrittenInPartHasNoDigest(t *testing.T) { // I5
+	s, err := openSource(&half{}, 100, func(rpc.EntryID) (int64, error) { return 1, nil })
+	for err == nil {
+		var digest []byte
+		_, digest, err = s.cut()
+		require.Nil(t, digest)
+	}
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.NoError(t, s.close())
 }

@@ -1,5 +1,13 @@
 package node
 
+// Succession: one data folder goes on as the only voter of a new cluster, with the state it holds, when the old cluster has lost its quorum for
+// good, or the state comes from a backup. It is another cluster and not the old one with fewer members: it has a new id, the folder a new
+// instance, and the log begins anew, in a later term. So who belonged to the old one, and may come back with a majority of it, refuses this
+// node and is refused by it, whatever either says (D3, F14, F23, I12); nobody can be made to count in both.
+//
+// What is about to be done is written into the identity first, and a folder with that in it does not start: a crash anywhere leaves one that
+// must be given the same command again, which goes on from there. The old log is set aside, never deleted (D4).
+
 import (
 	"crypto/rand"
 	"encoding/hex"
@@ -16,14 +24,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Succession: one data folder goes on as the only voter of a new cluster, with the state it holds, when the old cluster has lost its quorum for
-// good, or the state comes from a backup. It is another cluster and not the old one with fewer members: it has a new id, the folder a new
-// instance, and the log begins anew, in a later term. So who belonged to the old one, and may come back with a majority of it, refuses this
-// node and is refused by it, whatever either says (D3, F14, F23, I12); nobody can be made to count in both.
-//
-// What is about to be done is written into the identity first, and a folder with that in it does not start: a crash anywhere leaves one that
-// must be given the same command again, which goes on from there. The old log is set aside, never deleted (D4).
 
 // Succession is one of them, as the identity keeps it for ever: it is the trace that an operator finds later.
 type Succession struct {
@@ -234,8 +234,8 @@ func (f *Folder) setAside(at rpc.EntryID, name string, l *Legacy) error {
 	if err := log.Close(); err != nil || !state.HasBase || state.Base.ID == at {
 		return err
 	}
-	for f.exists(name) {
-		name += "+"
+	if name, err = f.free(name); err != nil {
+		return err
 	}
 	if err := f.fs.Rename(f.Path("wal"), f.Path(name)); err != nil {
 		return err
@@ -243,10 +243,17 @@ func (f *Folder) setAside(at rpc.EntryID, name string, l *Legacy) error {
 	return wal.SyncDir(f.fs, f.Dir)
 }
 
-// exists reports whether there is something of that name in the folder, or may be.
-func (f *Folder) exists(name string) bool {
-	_, err := f.fs.Stat(f.Path(name))
-	return !errors.Is(err, os.ErrNotExist)
+// free is a name that nothing in the folder has, like one that is wanted.
+func (f *Folder) free(name string) (string, error) {
+	for {
+		switch _, err := f.fs.Stat(f.Path(name)); {
+		case errors.Is(err, os.ErrNotExist):
+			return name, nil
+		case err != nil:
+			return "", err
+		}
+		name += "+"
+	}
 }
 
 // beginLog makes the log of the new cluster, whose only voter is this folder.

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -164,6 +166,46 @@ func TestSuccessionIsOfAnotherVersion(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	require.Equal(t, 2, version())
+}
+
+// The state is not all that a folder has while a received snapshot is not installed, as it may be where the disk does not say: a new cluster would
+// begin without what only the snapshot holds.
+func TestASnapshotThatIsNotInstalledRemains(t *testing.T) {
+	mem := vfs.NewMem()
+	survivor(t, mem)
+	l := openTestLog(t, mem, "/n1/wal")
+	for _, fs := range []vfs.FS{mem, failing(mem, "/n1/snapshot/complete", errorfs.OpStat)} {
+		f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+		require.NoError(t, err)
+		if fs == mem {
+			_, err = f.Remaining(l, 0, 10)
+			require.NoError(t, err)
+			require.NoError(t, mem.MkdirAll("/n1/snapshot", 0o700))
+			made, err := mem.Create("/n1/snapshot/complete", vfs.WriteCategoryUnspecified)
+			require.NoError(t, errors.Join(err, made.Close()))
+		}
+		_, err = f.Remaining(l, 0, 10)
+		require.ErrorContains(t, err, "a snapshot was received and is not installed")
+		require.NoError(t, f.Close())
+	}
+	require.NoError(t, l.Close())
+}
+
+// What was set aside before is never replaced, nor what cannot be looked at (D4).
+func TestTheOldLogTakesNobodysName(t *testing.T) {
+	mem := vfs.NewMem()
+	f, err := OpenFolder(mem, "/d", "n1")
+	require.NoError(t, err)
+	for _, want := range []string{"wal.before-x", "wal.before-x+", "wal.before-x++"} {
+		name, err := f.free("wal.before-x")
+		require.NoError(t, err)
+		require.Equal(t, want, name)
+		require.NoError(t, mem.MkdirAll(f.Path(name), 0o700))
+	}
+	f.fs = failing(mem, "/d/wal.before-x+", errorfs.OpStat)
+	_, err = f.free("wal.before-x")
+	require.ErrorIs(t, err, syscall.EIO)
+	require.NoError(t, f.Close())
 }
 
 // Who the members were is nothing that a new cluster needs: of a list that was applied and cannot be read the one before is told. One that was not

@@ -1,14 +1,14 @@
 package node
 
+// What leaves in one turn for several peers alike leaves as one message, where the bus has multicast. The core knows nothing of it: it
+// hands out a message per peer, and those at the same place in its log get the same entries in the same memory.
+
 import (
 	"slices"
 
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What leaves in one turn for several peers alike leaves as one message, where the bus has multicast. The core knows nothing of it: it
-// hands out a message per peer, and those at the same place in its log get the same entries in the same memory.
 
 // multicaster is a bus that can send one message to several peers. Both methods return those that it did not go to.
 type multicaster interface {

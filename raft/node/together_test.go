@@ -8,8 +8,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
+
+// The core is told which entries a call carried that failed, at once or later: that they were lost, or their answer alone (L7).
+func TestAFailedCallSaysWhatItCarried(t *testing.T) {
+	s := &sender{self: "n1", bus: port{newHub(), "n1"}, inbox: newInbox()}
+	cmd := &rpc.AppendLogCommand{Prev: rpc.EntryID{Index: 5}, Entries: make([]rpc.Entry, 2)}
+	s.send(rpc.Message{From: "n1", To: "n2", Body: cmd})
+	back[*rpc.AppendLogReturn](s, cmd)(rpc.Reply[*rpc.AppendLogReturn]{From: "n3", Err: busclient.ErrTimeout})
+	s.send(rpc.Message{From: "n1", To: "n2", Body: &rpc.HeartbeatCommand{}})
+	require.Equal(t, []raft.Event{
+		raft.Failed{Peer: "n2", Method: rpc.MethodAppendLog, Last: 7}, raft.Failed{Peer: "n3", Method: rpc.MethodAppendLog, Last: 7}, raft.Failed{Peer: "n2", Method: rpc.MethodHeartbeat},
+	}, s.inbox.take(batch{}).events)
+}
 
 // lines is a bus that writes down what leaves, and for whom. Those that are away get nothing together with others.
 type lines struct {

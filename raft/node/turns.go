@@ -1,18 +1,18 @@
 package node
 
-import (
-	"time"
-
-	"github.com/raftbus/raftbus/raft"
-)
-
 // Who takes a turn: whoever has brought something for it, on the spot, because to wake another goroutine costs more than most turns take. It is
 // one at a time. Who finds one under way leaves what it brought to whoever takes that one and looks again after it, or wakes the loop if the turn
 // left it work (spot.go); so nothing waits that could be taken. The loop's goroutine takes the turns that nobody takes: when time passes, and
 // when something came from who must not be held up by a turn, and rings.
 //
 // Requests of clients are left waiting while enough is under way: what is acknowledged next takes all of them along, as one batch. For a moment
-// they also wait for each other (muster.go).
+// they also wait for each other (commitdelay.go).
+
+import (
+	"time"
+
+	"github.com/raftbus/raftbus/raft"
+)
 
 // held says what of the inbox is no reason for a turn now.
 type held struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -116,8 +117,14 @@ func (v *vault) Snapshot() (Snapshot, error) {
 	return &vaultSnapshot{id: v.Applied(), raw: v.bytes()}, nil
 }
 
+// isFull is a file that says that the vault's disk has no room for another state.
+const isFull = "full"
+
 // Restore reads first, and replaces then.
 func (v *vault) Restore(r io.Reader) error {
+	if _, err := v.fs.Stat(isFull); err == nil {
+		return fmt.Errorf("vault: %w", syscall.ENOSPC)
+	}
 	if err := v.load(r); err != nil {
 		return err
 	}

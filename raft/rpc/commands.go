@@ -44,6 +44,9 @@ type AppendLogCommand struct {
 	Entries []Entry
 }
 
+// Last is the last entry that the receiver has if it accepts.
+func (c *AppendLogCommand) Last() Index { return c.Prev.Index + Index(len(c.Entries)) }
+
 // AppendLogReturn answers an AppendLogCommand, after the sync that it attests.
 type AppendLogReturn struct {
 	Prev     Index // the command's Prev.Index, so that late answers can be told apart

@@ -359,6 +359,7 @@ func TestContradictions(t *testing.T) {
 		"gap":                   {segmentName(1): segment(p, entry(1, 1), entry(3, 2))},
 		"one record more":       {segmentName(1): segment(p, func(e *encoder) uint64 { entry(1, 1)(e); e.records++; return 1 })},
 		"unknown kind":          {segmentName(1): segment(p, func(e *encoder) uint64 { e.state(0, 99, 0, one, nil); return 1 })},
+		"unknown flag":          {segmentName(1): segment(p, func(e *encoder) uint64 { e.state(0, kindHardState, 1<<5, rpc.EntryID{Term: 1}, nil); return 1 })},
 		"checkpoint last":       sealed.with(segmentName(2), second(kindLast, rpc.EntryID{Index: 1, Term: 2}, "")),
 		"checkpoint hard state": sealed.with(segmentName(2), second(kindHardState, rpc.EntryID{Term: 1}, "")),
 		"checkpoint base":       sealed.with(segmentName(2), second(kindBase, rpc.EntryID{}, "c")),

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -287,6 +289,21 @@ func TestK54DirectoryNotSynced(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, rpc.Index(399), l.State(0).Last.Index)
 	require.NoError(t, l.Close())
+}
+
+// A folder that is there may lie in one that this user may pass and not read: others have made it. One that is made there is not durable.
+func TestAFolderInWhatOnlyOthersRead(t *testing.T) {
+	mem := vfs.NewMem()
+	require.NoError(t, mem.MkdirAll("/srv/node", 0o700))
+	closed := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpOpenDir && op.Path == "/srv" {
+			return os.ErrPermission
+		}
+		return nil
+	}))
+	require.NoError(t, MakeDir(closed, "/srv/node"))
+	require.NoError(t, MakeDir(closed, "/srv/node/wal"))
+	require.ErrorIs(t, MakeDir(closed, "/srv/other"), os.ErrPermission)
 }
 
 // TestK56MarkBeforeData: a base is never durable before the entries and hard state of its batch, nor are segments deleted

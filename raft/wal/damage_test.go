@@ -47,6 +47,61 @@ func TestDamageFoundByReading(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
+// TestDamageIsBounded: so many entries are listed, whether the start finds them or a read; with more the start refuses the disk.
+func TestDamageIsBounded(t *testing.T) {
+	fs := vfs.NewMem()
+	open := func() (*Log, error) {
+		return Open(fs, "/log", Options{SegmentBytes: 1 << 20, LogID: testLogID, Inline: true, ReportDamaged: true})
+	}
+	l, err := open()
+	require.NoError(t, err)
+	require.NoError(t, l.Append(Batch{Entries: entries(1, 1, DamagedMax+2)}))
+	require.NoError(t, l.Close())
+	name := "/log/" + segmentName(1)
+	spans := payloads(1, readFile(t, fs, name))
+	for _, s := range spans[:DamagedMax] {
+		flipBit(t, fs, name, s.start*8)
+	}
+	l, err = open()
+	require.NoError(t, err)
+	require.Len(t, l.State(0).Damaged, DamagedMax)
+	flipBit(t, fs, name, spans[DamagedMax].start*8)
+	_, err = l.Entries(0, DamagedMax+1, DamagedMax+2, 1)
+	require.ErrorAs(t, err, new(*CorruptError))
+	require.Len(t, l.State(0).Damaged, DamagedMax)
+	require.NoError(t, l.Close())
+	_, err = open()
+	require.ErrorAs(t, err, new(*CorruptError))
+	require.ErrorContains(t, err, "more than 1024 entries are damaged")
+}
+
+// TestDamageThatIsGoneWhileItIsRead: what is replaced or compacted between the look-up and the read is not listed: nobody could repair it.
+func TestDamageThatIsGoneWhileItIsRead(t *testing.T) {
+	for name, meanwhile := range map[string]Batch{
+		"replaced":        {Entries: entries(2, 20, 22)},
+		"cut off":         {Entries: entries(2, 9, 11)},
+		"compacted":       {Base: &Base{ID: rpc.EntryID{Term: 1, Index: 20}}},
+		"compacted above": {Base: &Base{ID: rpc.EntryID{Term: 1, Index: 21}}},
+	} {
+		fs := waltest.New()
+		l := openInline(t, fs)
+		require.NoError(t, l.Append(Batch{Entries: entries(1, 1, 30)}))
+		damage(t, l, fs, 0, 20)
+		fs.Hook(func(op waltest.Op) error {
+			if op.Kind == waltest.Read {
+				fs.Hook(nil)
+				require.NoError(t, l.Append(meanwhile))
+			}
+			return nil
+		})
+		_, err := l.Entries(0, 20, 21, 1)
+		require.ErrorAs(t, err, new(*CorruptError), name)
+		require.Empty(t, l.State(0).Damaged, name)
+		require.Zero(t, l.Stats().Damaged, name)
+		require.NoError(t, l.Close())
+	}
+}
+
 // TestDamageThatIsGone: what was replaced, compacted or reset needs no repair, before a restart and after.
 func TestDamageThatIsGone(t *testing.T) {
 	for name, c := range map[string]struct {

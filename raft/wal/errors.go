@@ -20,6 +20,9 @@ var (
 	// ErrCompacted: the entries asked for are at or below the base, and gone. A snapshot covers them.
 	ErrCompacted = errors.New("wal: entries were compacted away: use a snapshot")
 
+	// ErrNoLog: there is no log where there must be one.
+	ErrNoLog = errors.New("wal: there is no log")
+
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("wal: log is closed")
 
@@ -53,7 +56,7 @@ func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }
 
-// isFull reports whether err means that the disk, or this user's share of it, has no space left.
-func isFull(err error) bool {
+// IsFull reports whether err means that the disk, or this user's share of it, has no space left.
+func IsFull(err error) bool {
 	return errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -5,8 +5,10 @@ package wal
 // Options.Inline there is no goroutine: whoever needs the segment, or asks whether there is room, makes it.
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -96,7 +98,7 @@ func (p *preparer) take(r request) (*segment, error) {
 	for p.err == nil && !p.fits(r) {
 		p.changed.Wait()
 	}
-	if p.err != nil && (!isFull(p.err) || !p.fits(r)) {
+	if p.err != nil && (!IsFull(p.err) || !p.fits(r)) {
 		return nil, p.err // that a larger one has no place is no reason to go without the one that is there
 	}
 	s := p.ready
@@ -210,7 +212,7 @@ func (p *preparer) serve(r request) bool {
 	for pause := prepareRetryMin; ; pause = longerPause(pause) {
 		if err := p.attempt(r); err == nil {
 			return true
-		} else if !isFull(err) {
+		} else if !IsFull(err) {
 			return false
 		}
 		select {
@@ -237,7 +239,7 @@ func (p *preparer) serveInline() {
 	default:
 	}
 	p.look()
-	if err := p.failure(); err != nil && !isFull(err) || p.pending.size == 0 {
+	if err := p.failure(); err != nil && !IsFull(err) || p.pending.size == 0 {
 		return
 	}
 	_ = p.attempt(p.pending) // whoever waits for a segment finds the error in p.err
@@ -259,14 +261,20 @@ func (p *preparer) failure() error {
 	return p.err
 }
 
-// attempt makes the segment, if it is still to be made, and says what came of it to those who wait.
+// attempt makes the segment, if it is still to be made, and says what came of it to those who wait. That too many files are open passes as a full
+// disk does, and nothing was lost by it.
 func (p *preparer) attempt(r request) error {
 	s, err := p.make(r)
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		err = fmt.Errorf("%w (%w)", ErrFull, err)
+		p.refuse(err)
+		return err
+	}
 	switch {
 	case err == nil && s == nil:
 	case err == nil:
 		p.set(s)
-	case isFull(err):
+	case IsFull(err):
 		p.refuse(ErrFull)
 	default:
 		// On a failing disk the log stops as a whole: the next segment is not worth a second opinion (D5).
@@ -294,7 +302,7 @@ func (p *preparer) make(r request) (*segment, error) {
 	err := p.folder.rename(r.place)
 	switch {
 	case small == nil:
-	case isFull(err):
+	case IsFull(err):
 		p.set(small) // nothing came of the rename: the file has its name still
 	default:
 		_ = small.file.Close() // nothing was ever written to it

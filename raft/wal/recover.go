@@ -15,7 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Open opens the log in dir, or makes one if there is none. The folder must be this process's own: the caller holds a
+// Open opens the log in dir, or makes one if there is none, unless Options.MustExist. The folder must be this process's own: the caller holds a
 // lock. A *CorruptError means that something once synced is damaged or gone; nothing was changed then.
 func Open(fs vfs.FS, dir string, o Options) (*Log, error) {
 	if o.SegmentBytes == 0 {
@@ -40,6 +40,11 @@ func (l *Log) closeSegments() error {
 
 // recover finds the segments, reads them, cuts what is torn, and starts the preparer.
 func (l *Log) recover() error {
+	if l.options.MustExist {
+		if err := l.folder.mustHold(); err != nil {
+			return err
+		}
+	}
 	if err := MakeDir(l.folder.fs, l.folder.dir); err != nil {
 		return err
 	}
@@ -69,6 +74,15 @@ func (l *Log) recover() error {
 	return nil
 }
 
+// mustHold looks for a log, and makes nothing: not in the place of one that is to be put back.
+func (f folder) mustHold() error {
+	numbers, _, err := f.list()
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(numbers) == 0 {
+		return ErrNoLog
+	}
+	return err
+}
+
 // create makes the first segment of a new log.
 func (l *Log) create(temps []string) error {
 	l.logID = l.options.LogID
@@ -92,7 +106,7 @@ func (l *Log) create(temps []string) error {
 
 // fullOr names a full disk as such.
 func fullOr(err error) error {
-	if isFull(err) {
+	if IsFull(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
@@ -119,9 +133,11 @@ func (l *Log) start(spare *segment) {
 }
 
 // MakeDir makes a directory of mode 0700 (Q13), with those it is in, each durable before the next is made (K54). The name of what is
-// there already is made durable too: a process that made it may have been killed before it did.
+// there already is made durable too: a process that made it may have been killed before it did. Where it lies in what only others read, others
+// have made it.
 func MakeDir(fs vfs.FS, dir string) error {
-	if _, err := fs.Stat(dir); err != nil {
+	_, missing := fs.Stat(dir)
+	if missing != nil {
 		if up := fs.PathDir(dir); up != dir {
 			if err := MakeDir(fs, up); err != nil && !errors.Is(err, os.ErrPermission) { // it may lie in what only others read
 				return err
@@ -131,7 +147,11 @@ func MakeDir(fs vfs.FS, dir string) error {
 			return err
 		}
 	}
-	return SyncDir(fs, fs.PathDir(dir))
+	err := SyncDir(fs, fs.PathDir(dir))
+	if missing == nil && errors.Is(err, os.ErrPermission) {
+		return nil
+	}
+	return err
 }
 
 // list returns the numbers of the segments, rising, and the names of temporary files. Other files are left alone.

@@ -172,7 +172,7 @@ func (f folder) writeEmpty(path string, p place, size int64, stop <-chan struct{
 func fillEmpty(file vfs.File, p place, size int64, stop <-chan struct{}) error {
 	// Asking for all the space at once fails early on a full disk and keeps the file in few extents. Not every file system
 	// can; the writes below are what counts.
-	if err := file.Preallocate(0, size); isFull(err) {
+	if err := file.Preallocate(0, size); IsFull(err) {
 		return err
 	}
 	chunk := make([]byte, min(size, prepareChunkBytes))

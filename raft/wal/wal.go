@@ -66,6 +66,8 @@ type Options struct {
 	KeepFreeBytes func() int64
 	// LogID salts the checksums. Default: random, which is what keeps clients from guessing it. Only tests set it.
 	LogID uint64
+	// MustExist has Open refuse with ErrNoLog, and change nothing, where there is none.
+	MustExist bool
 	// ReportDamaged has Open succeed although payloads of entries are damaged, as long as nothing else is: State lists those
 	// entries, Entries refuses them, Repair takes them from a peer. Until that is done the node must neither vote nor
 	// acknowledge anything (D3). Default: Open refuses them too.

@@ -143,6 +143,7 @@ func TestRefusals(t *testing.T) {
 	first := []Batch{
 		{Group: 1, Base: &Base{ID: rpc.EntryID{Term: 3, Index: 10}, Configuration: []byte("c")}, HardState: &rpc.HardState{Term: 5, Vote: "n1"}, Entries: entries(4, 11, 15)},
 		{Group: 2, Entries: entries(1, 1, 3)},
+		{Group: 4, Base: &Base{ID: rpc.EntryID{Term: 1, Index: indexMax}}},
 	}
 	require.NoError(t, l.Append(first...))
 	m := model{}.with(first...)
@@ -162,6 +163,8 @@ func TestRefusals(t *testing.T) {
 		"K2 vote cleared":       {Group: 1, HardState: &rpc.HardState{Term: 5}},
 		"I7 second vote":        {Group: 1, HardState: &rpc.HardState{Term: 5, Vote: "n2"}},
 		"vote too long":         {Group: 1, HardState: &rpc.HardState{Term: 6, Vote: rpc.NodeID(make([]byte, VoteBytesMax+1))}},
+		"entry after the last":  {Group: 4, Entries: entries(1, indexMax+1, indexMax+2)},
+		"base after the last":   {Group: 4, Base: &Base{ID: rpc.EntryID{Term: 1, Index: indexMax + 1}}},
 		"configuration too big": {Group: 1, Base: &Base{ID: rpc.EntryID{Term: 4, Index: 11}, Configuration: make([]byte, ConfigurationBytesMax+1)}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -28,6 +28,7 @@ func checkTidy(s *source) (problems []problem) {
 	if !s.isTest() {
 		problems = append(problems, checkFuncs(s)...)
 		problems = append(problems, checkSleep(s)...)
+		problems = append(problems, checkMAC(s)...)
 	}
 	return problems
 }
@@ -69,6 +70,15 @@ func checkSleep(s *source) (problems []problem) {
 		}
 		return true
 	})
+	return problems
+}
+
+// checkMAC wants MACs compared in constant time where they are made: how long another comparison takes tells how much of a forged one is right (Q3).
+func checkMAC(s *source) (problems []problem) {
+	name := importName(s, "crypto/hmac")
+	if makes, compares := name+".New(", name+".Equal("; name != "" && strings.Contains(s.text, makes) && !strings.Contains(s.text, compares) {
+		problems = append(problems, s.problem(s.syntax.Pos(), "compare by hmac.Equal", "a MAC is made, and compared by what may take longer the more of it is right"))
+	}
 	return problems
 }
 
@@ -142,6 +152,8 @@ func TestTidyRulesFire(t *testing.T) {
 		{"sleep under another name", "kv/a.go", "package p\nimport t \"time\"\nfunc f() { t.Sleep(1) }\n", "time.Sleep"},
 		{"sleep by reference", "kv/a.go", "package p\nimport \"time\"\nvar nap = time.Sleep\n", "time.Sleep"},
 		{"sleep of something else", "kv/a.go", "package p\nfunc f(bed interface{ Sleep() }) { bed.Sleep() }\n", ""},
+		{"a MAC compared as a string", "kv/a.go", "package p\nimport \"crypto/hmac\"\nfunc f() bool { return string(hmac.New(h, k).Sum(nil)) == m }\n", "compare by hmac.Equal"},
+		{"a MAC compared in constant time", "kv/a.go", "package p\nimport \"crypto/hmac\"\nfunc f() bool { return hmac.Equal(hmac.New(h, k).Sum(nil), m) }\n", ""},
 		{"sleep in a test", "kv/a_test.go", "package p\nimport \"time\"\nfunc f() { time.Sleep(1) }\n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package clisuite
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,7 +14,10 @@ import (
 // The programs under test, built once: the CLI at the version that .ci/tools pins, and raftbus.
 var natsCLI, raftbus string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // all places at once; -parallel says otherwise
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "raftbus-clisuite")

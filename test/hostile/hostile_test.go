@@ -1,5 +1,5 @@
 // Package hostile sends a live cluster what somebody would who can publish everything on its bus, and does not have its key: forged,
-// replayed and broken messages. No term, no leader and no key may change, and no memory be kept (Q3, Q10, Q11; fault-model.md section 7).
+// replayed and broken messages. No term, no leader and no key may change, and no memory be kept (Q3, Q10, Q11).
 package hostile
 
 import (

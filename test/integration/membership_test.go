@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 	if out, err := exec.Command("go", "build", "-o", binary, "github.com/raftbus/raftbus/cmd/raftbus").CombinedOutput(); err != nil {
 		panic(string(out))
 	}
+	_ = flag.Set("test.parallel", "4") // those that may run together mostly wait; -parallel says otherwise
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
 		os.Exit(code)

@@ -1,5 +1,7 @@
 package kvclients
 
+// The same requests to a JetStream and to us, and the answers side by side. What differs on purpose is told in the table.
+
 import (
 	"encoding/json"
 	"errors"
@@ -18,8 +20,6 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/test/cluster"
 )
-
-// The same requests to a JetStream and to us, and the answers side by side. What differs on purpose is told in the table.
 
 // step is one request.
 type step struct {

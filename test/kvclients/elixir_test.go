@@ -1,5 +1,8 @@
 package kvclients
 
+// What nats.ex, the client of Elixir, sends (1.16.0): it lists a bucket with a pull consumer that says that it acknowledges all, and does so after
+// each page but the last, and watches with a durable push consumer.
+
 import (
 	"regexp"
 	"strings"
@@ -11,9 +14,6 @@ import (
 
 	"github.com/raftbus/raftbus/test/cluster"
 )
-
-// What nats.ex, the client of Elixir, sends (1.16.0): it lists a bucket with a pull consumer that says that it acknowledges all, and does so after
-// each page but the last, and watches with a durable push consumer.
 
 const (
 	exBucket = `{"allow_rollup_hdrs":true,"deny_delete":true,"discard":"new","duplicate_window":120000000000,"max_age":0,"max_bytes":-1,"max_msg_size":-1,"max_msgs_per_subject":3,"name":"KV_x","num_replicas":1,"storage":"file","subject_delete_marker_ttl":0,"subjects":["$KV.x.>"]}`

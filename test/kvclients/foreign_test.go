@@ -1,5 +1,7 @@
 package kvclients
 
+// Beside a JetStream that others use in the same account.
+
 import (
 	"bufio"
 	"context"
@@ -20,8 +22,6 @@ import (
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/test/cluster"
 )
-
-// Beside a JetStream that others use in the same account.
 
 // withJetStream makes the cluster's server one that runs JetStream.
 func withJetStream(t testing.TB, n int, change ...func(*replica.Options)) *cluster.Cluster {

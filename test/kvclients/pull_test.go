@@ -1,5 +1,7 @@
 package kvclients
 
+// Pull consumers (section 7.6 of the specification): a real JetStream and ours are asked the same, by hand and by nats.go.
+
 import (
 	"errors"
 	"fmt"
@@ -15,8 +17,6 @@ import (
 
 	"github.com/raftbus/raftbus/test/cluster"
 )
-
-// Pull consumers (section 7.6 of the specification): a real JetStream and ours are asked the same, by hand and by nats.go.
 
 // someTime is enough for what was asked to be under way: requests that are sent together may change places.
 const someTime = 300 * time.Millisecond

@@ -47,6 +47,7 @@ func TestMain(m *testing.M) {
 	if conf := os.Getenv(serverVariable); conf != "" {
 		os.Exit(serveNATS(conf))
 	}
+	_ = flag.Set("test.parallel", "4") // those that may run together mostly wait; -parallel says otherwise
 	flag.Parse()
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())

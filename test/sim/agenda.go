@@ -1,9 +1,9 @@
 package sim
 
-import "time"
-
 // The agenda is what is still to happen, in order of time. Of two things due at one moment the one that was put down first
 // comes first, so that a run depends on nothing but its seed.
+
+import "time"
 
 // task is something due at a moment of simulated time, counted from the world's beginning.
 type task struct {

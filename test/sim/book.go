@@ -1,5 +1,8 @@
 package sim
 
+// The book is what each bucket was given, revision by revision, and what of it is gone again, as the ledger knows it. Watchers are judged by
+// it: what they get is in it and in order (W1), and what they do not get was dropped before, or was not asked for (W2, W4).
+
 import (
 	"encoding/json"
 	"fmt"
@@ -8,9 +11,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The book is what each bucket was given, revision by revision, and what of it is gone again, as the ledger knows it. Watchers are judged by
-// it: what they get is in it and in order (W1), and what they do not get was dropped before, or was not asked for (W2, W4).
 
 type book struct {
 	world     *world

@@ -1,5 +1,9 @@
 package sim
 
+// The simulated message bus between nodes. It promises what a NATS does and no more: messages may be lost, late by minutes,
+// repeated and out of order, links may be clogged or cut one way, and it may say 'no responders' of a node that is well (F1-F4,
+// F9, K75). Each link, from a node to a node on one of its connections, has faults of its own.
+
 import (
 	"bytes"
 	"math/rand/v2"
@@ -9,10 +13,6 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The simulated message bus between nodes. It promises what a NATS does and no more: messages may be lost, late by minutes,
-// repeated and out of order, links may be clogged or cut one way, and it may say 'no responders' of a node that is well (F1-F4,
-// F9, K75). Each link, from a node to a node on one of its connections, has faults of its own.
 
 type bus struct {
 	world *world

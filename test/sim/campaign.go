@@ -1,5 +1,7 @@
 package sim
 
+// A campaign runs many seeds, on all cores: each seed is a world of its own, on one goroutine.
+
 import (
 	"cmp"
 	"fmt"
@@ -10,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 )
-
-// A campaign runs many seeds, on all cores: each seed is a world of its own, on one goroutine.
 
 type campaign struct {
 	total stats

@@ -1,5 +1,7 @@
 package sim
 
+// The checkers of message ids, expiry and watches must be able to fire.
+
 import (
 	"encoding/json"
 	"fmt"
@@ -13,8 +15,6 @@ import (
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The checkers of message ids, expiry and watches must be able to fire.
 
 // A retry that is done again, one that is answered something else, and one that counts as done after its window.
 func TestRetriesWithAMessageID(t *testing.T) {

@@ -1,5 +1,9 @@
 package sim
 
+// A simulated disk: a vfs.FS that forgets what was not synced when its power fails, tears unsynced writes at sectors, fails,
+// fills, and rots (F17, F18, F20, F21). It has its own memory of what each sync made durable, so it can be asked whether
+// anything is not (I10). It is not for several goroutines.
+
 import (
 	"errors"
 	"io/fs"
@@ -13,10 +17,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// A simulated disk: a vfs.FS that forgets what was not synced when its power fails, tears unsynced writes at sectors, fails,
-// fills, and rots (F17, F18, F20, F21). It has its own memory of what each sync made durable, so it can be asked whether
-// anything is not (I10). It is not for several goroutines.
 
 const sectorBytes = 512
 

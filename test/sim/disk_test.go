@@ -1,5 +1,7 @@
 package sim
 
+// What the simulated disk does in a crash is what all durability here rests on.
+
 import (
 	"io"
 	"math/rand/v2"
@@ -8,8 +10,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 )
-
-// What the simulated disk does in a crash is what all durability here rests on.
 
 func newFile(t *testing.T, d *disk, name string) vfs.File {
 	f, err := d.Create(name, "")

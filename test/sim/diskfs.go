@@ -1,5 +1,7 @@
 package sim
 
+// The disk as a vfs.FS.
+
 import (
 	"errors"
 	"io"
@@ -11,8 +13,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// The disk as a vfs.FS.
 
 const (
 	diskBytes     = 1 << 30  // how large a disk is

@@ -90,7 +90,7 @@ func (d *door) read(r request) {
 		}
 		w.watch.served(p, p.store.Applied().Index, asked)
 		if office.Role == raft.Leader {
-			w.watch.confirmed(p, office.Term, then)
+			p.confirmed = append(p.confirmed, confirmedRead{office.Term, then})
 		}
 		p.after(exponential(w.r, w.plan.applyMean), func() { d.serve(r) })
 	})

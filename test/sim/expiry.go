@@ -1,5 +1,8 @@
 package sim
 
+// Expiry. A door that listens proposes what is over by the cluster's clock, as package kv does; the ledger knows what each key holds and
+// until when, and holds what is applied to it: nothing goes early by the log's time (F24), and in the end what is over is gone.
+
 import (
 	"time"
 
@@ -8,9 +11,6 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Expiry. A door that listens proposes what is over by the cluster's clock, as package kv does; the ledger knows what each key holds and
-// until when, and holds what is applied to it: nothing goes early by the log's time (F24), and in the end what is over is gone.
 
 // expiry is what a door has proposed to expire.
 type expiry struct {

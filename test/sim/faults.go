@@ -1,14 +1,14 @@
 package sim
 
+// The faults. Each kind comes again and again while there is chaos; each single fault has dice of its own, drawn from the seed,
+// its kind and its number, so that one fault less changes nothing of what the others are.
+
 import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"time"
 )
-
-// The faults. Each kind comes again and again while there is chaos; each single fault has dice of its own, drawn from the seed,
-// its kind and its number, so that one fault less changes nothing of what the others are.
 
 // kind is a kind of fault.
 type kind int

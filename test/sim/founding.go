@@ -1,5 +1,9 @@
 package sim
 
+// First boots, and disks that are lost during one or later: what the operator may do so that nobody founds a second cluster (BUGS.md,
+// S6 and S8). While no disk is in a term nothing was ever acknowledged; then a lost disk is no loss, but may leave a table that can
+// never be sealed, and the remedy is to wipe all first members.
+
 import (
 	"math/rand/v2"
 	"slices"
@@ -7,10 +11,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// First boots, and disks that are lost during one or later: what the operator may do so that nobody founds a second cluster (BUGS.md,
-// S6 and S8). While no disk is in a term nothing was ever acknowledged; then a lost disk is no loss, but may leave a table that can
-// never be sealed, and the remedy is to wipe all first members.
 
 // firsts are the members of the first boot.
 func (w *world) firsts() []*node { return w.list[:w.plan.nodes] }

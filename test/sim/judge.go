@@ -1,5 +1,9 @@
 package sim
 
+// A second opinion on what clients saw, by Porcupine, which knows nothing of the ledger and of logs, for one seed in judgedEvery.
+// It is told one thing that clients do not know: what became in the end of writes that were not answered, and before which answers
+// that was, by their revisions. Without that it would have to try all ways in which they may have happened or not.
+
 import (
 	"cmp"
 	"fmt"
@@ -11,10 +15,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/test/linear"
 )
-
-// A second opinion on what clients saw, by Porcupine, which knows nothing of the ledger and of logs, for one seed in judgedEvery.
-// It is told one thing that clients do not know: what became in the end of writes that were not answered, and before which answers
-// that was, by their revisions. Without that it would have to try all ways in which they may have happened or not.
 
 const (
 	judgedEvery = 100

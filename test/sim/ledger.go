@@ -1,5 +1,10 @@
 package sim
 
+// The ledger is what each key was from which entry of the log on, by commands and results as the first node applied them. Reads
+// are judged by it: a read must have one point in the log, after all that had been answered when it was asked and not after
+// what was committed when it was answered, at which the key was what it says (C1, C3). Choosing the earliest such point for
+// each read finds points for all if there are any.
+
 import (
 	"fmt"
 	"sort"
@@ -9,11 +14,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The ledger is what each key was from which entry of the log on, by commands and results as the first node applied them. Reads
-// are judged by it: a read must have one point in the log, after all that had been answered when it was asked and not after
-// what was committed when it was answered, at which the key was what it says (C1, C3). Choosing the earliest such point for
-// each read finds points for all if there are any.
 
 type ledger struct {
 	world    *world

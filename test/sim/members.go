@@ -1,5 +1,8 @@
 package sim
 
+// The operator: changes of the membership, transfers, planned stops (F27, F30). He asks whoever takes himself for the leader, also
+// two at once, with what he last knew; he never takes away so many sound voters that those with damaged disks would be half.
+
 import (
 	"fmt"
 	"math/rand/v2"
@@ -10,9 +13,6 @@ import (
 	raftnode "github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The operator: changes of the membership, transfers, planned stops (F27, F30). He asks whoever takes himself for the leader, also
-// two at once, with what he last knew; he never takes away so many sound voters that those with damaged disks would be half.
 
 // leaders are the processes that take themselves for the leader.
 func (w *world) leaders() (list []*process) {

@@ -1,13 +1,13 @@
 package sim
 
+// A node's clock (F24): its wall clock may be off and be stepped, its monotonic one may run fast or slow, and both stand still
+// while the machine is suspended. What code under test gets is a time.Time with both readings, as time.Now gives it: so that a
+// stepped wall clock moves no deadline here that it would not move in production.
+
 import (
 	"time"
 	"unsafe"
 )
-
-// A node's clock (F24): its wall clock may be off and be stepped, its monotonic one may run fast or slow, and both stand still
-// while the machine is suspended. What code under test gets is a time.Time with both readings, as time.Now gives it: so that a
-// stepped wall clock moves no deadline here that it would not move in production.
 
 // epoch is the true time at the world's beginning.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

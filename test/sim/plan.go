@@ -1,5 +1,9 @@
 package sim
 
+// A plan is what a seed has drawn before anything happens: how large the cluster is, how fast things go, what is wrong with the
+// bus in general, and which kinds of faults there are and how often. Each seed leaves out most of them (swarm testing): what one
+// fault would hide another run shows.
+
 import (
 	"fmt"
 	"math/rand/v2"
@@ -10,10 +14,6 @@ import (
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// A plan is what a seed has drawn before anything happens: how large the cluster is, how fast things go, what is wrong with the
-// bus in general, and which kinds of faults there are and how often. Each seed leaves out most of them (swarm testing): what one
-// fault would hide another run shows.
 
 type plan struct {
 	nodes  int // of the first configuration

@@ -47,6 +47,7 @@ type process struct {
 	passed    int           // ticks since the last turn: the node sleeps through them
 	tickEvery time.Duration
 	status    raftnode.Status
+	confirmed []confirmedRead // in the turn that is being done
 }
 
 // boot starts a process as package replica does: folder, log, store, bus, node.
@@ -57,7 +58,7 @@ func boot(n *node) (p *process, err error) {
 		return p, err
 	}
 	o := wal.Options{Inline: true, LogID: n.r.Uint64() | 1, SegmentBytes: w.plan.segmentBytes, KeepFreeBytes: func() int64 { return 2 * diskFullBytes }, ReportDamaged: true}
-	if p.log, err = wal.Open(n.disk, p.folder.Path("wal"), o); err != nil {
+	if p.log, err = p.folder.OpenLog(o); err != nil {
 		return p, err
 	}
 	if p.store, err = store.Open(store.Options{Engine: engine.NewGather(n.memory, gatherBytes), ManualFlush: true}); err != nil {
@@ -233,6 +234,10 @@ func (p *process) turned(err error) bool {
 	before := p.status
 	p.status = p.raft.Status()
 	p.world.watch.turned(p, &before, &p.status)
+	for _, one := range p.confirmed {
+		p.world.watch.confirmed(p, one, &before.Configuration, &p.status.Configuration)
+	}
+	p.confirmed = p.confirmed[:0]
 	if err != nil {
 		p.node.stopped(p, err)
 		return false

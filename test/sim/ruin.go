@@ -1,5 +1,8 @@
 package sim
 
+// Faults after which a node's data is not what it was: F18, F23. Safety is promised with such faults on up to f of 2f+1 voters,
+// so no more are ruined at a time.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -15,9 +18,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Faults after which a node's data is not what it was: F18, F23. Safety is promised with such faults on up to f of 2f+1 voters,
-// so no more are ruined at a time.
 
 // What is wrong with a node's data.
 const (

@@ -1,5 +1,7 @@
 package sim
 
+// One seed, from the first boot to the end.
+
 import (
 	"bytes"
 	"fmt"
@@ -11,8 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// One seed, from the first boot to the end.
 
 // options say how a seed is run.
 type options struct {

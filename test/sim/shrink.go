@@ -1,12 +1,12 @@
 package sim
 
+// Making a failure smaller: as few faults, as good a bus and as short a time as still break the same promise. A run with less
+// is another run, so each attempt is luck; what is left of a failure after a few hundred attempts is short enough to be read.
+
 import (
 	"slices"
 	"time"
 )
-
-// Making a failure smaller: as few faults, as good a bus and as short a time as still break the same promise. A run with less
-// is another run, so each attempt is luck; what is left of a failure after a few hundred attempts is short enough to be read.
 
 // attemptsMax bounds how often a failing seed is run again.
 const attemptsMax = 300

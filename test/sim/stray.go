@@ -1,13 +1,13 @@
 package sim
 
+// Messages that reach somebody whom they are not for, with their subject or with one of his own: a bus may do that, by a wrong
+// import or mapping (fault model, section 1). What they hold says who is meant.
+
 import (
 	"strings"
 
 	"github.com/raftbus/raftbus/busclient"
 )
-
-// Messages that reach somebody whom they are not for, with their subject or with one of his own: a bus may do that, by a wrong
-// import or mapping (fault model, section 1). What they hold says who is meant.
 
 // stray takes a copy of a message to another node.
 func (b *bus) stray(c *conn, d busclient.Delivery) {

@@ -1,5 +1,8 @@
 package sim
 
+// The watchers are clients as the official ones are: ordered consumers, which notice by the consumer's sequence that something is missing,
+// and come back with another consumer that begins after the last revision they have. What each gets is held to the book: W1 to W4.
+
 import (
 	"bytes"
 	"encoding/json"
@@ -13,9 +16,6 @@ import (
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The watchers are clients as the official ones are: ordered consumers, which notice by the consumer's sequence that something is missing,
-// and come back with another consumer that begins after the last revision they have. What each gets is held to the book: W1 to W4.
 
 type watchers struct {
 	world   *world

@@ -1,13 +1,13 @@
 package sim
 
+// The trace is what happened, as a hash, by which two runs of a seed are compared, and if somebody wants to read it as lines.
+
 import (
 	"fmt"
 	"hash/crc32"
 	"io"
 	"time"
 )
-
-// The trace is what happened, as a hash, by which two runs of a seed are compared, and if somebody wants to read it as lines.
 
 type trace struct {
 	hash   uint64

@@ -1,5 +1,9 @@
 package sim
 
+// The trade is all clients and what they have asked. A client has a few operations open at a time. Each goes to whoever listens
+// when it is sent; without an answer in time its outcome is unknown for ever, and may still come to be (C5). Clients that try
+// again do so with another operation.
+
 import (
 	"fmt"
 	"math/rand/v2"
@@ -9,10 +13,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The trade is all clients and what they have asked. A client has a few operations open at a time. Each goes to whoever listens
-// when it is sent; without an answer in time its outcome is unknown for ever, and may still come to be (C5). Clients that try
-// again do so with another operation.
 
 type trade struct {
 	world                           *world

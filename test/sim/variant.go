@@ -1,5 +1,8 @@
 package sim
 
+// A variant of a seed is the seed with less: fewer faults, a better bus, less time. It is what a failure is made smaller to, and
+// what the command line says to have that again.
+
 import (
 	"fmt"
 	"slices"
@@ -7,9 +10,6 @@ import (
 	"strings"
 	"time"
 )
-
-// A variant of a seed is the seed with less: fewer faults, a better bus, less time. It is what a failure is made smaller to, and
-// what the command line says to have that again.
 
 type variant struct {
 	faults []int         // only these happen; nil: all

@@ -1,14 +1,14 @@
 package sim
 
+// The watcher holds the cluster to the promises of the fault model (section 2), across nodes and across time. It sees every
+// turn, every message as it leaves, every write once it is durable and every entry as it is applied. It believes no node:
+// what is committed it finds out for itself, from what the disks hold.
+
 import (
 	"github.com/raftbus/raftbus/raft"
 	raftnode "github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The watcher holds the cluster to the promises of the fault model (section 2), across nodes and across time. It sees every
-// turn, every message as it leaves, every write once it is durable and every entry as it is applied. It believes no node:
-// what is committed it finds out for itself, from what the disks hold.
 
 type watcher struct {
 	world      *world

@@ -1,5 +1,7 @@
 package sim
 
+// Each checker must be able to fire. A stage is a world in which nothing happens: the tests say what the watcher sees.
+
 import (
 	"errors"
 	"testing"
@@ -14,8 +16,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// Each checker must be able to fire. A stage is a world in which nothing happens: the tests say what the watcher sees.
 
 type stage struct {
 	t *testing.T
@@ -278,11 +278,15 @@ func TestConfirmedReads(t *testing.T) {
 	s.has(0, 1)
 	s.has(1, 1)
 	s.has(2, 2)
-	s.p[0].status = *status(raft.Leader, 1, 1)
-	s.p[0].status.Configuration = s.conf(0, 0, 1, 2)
-	s.watch.confirmed(s.p[0], 1, s.watch.witnesses())
+	three, one := s.conf(0, 0, 1, 2), s.conf(1, 0)
+	is := func(before, after rpc.Configuration) func() {
+		return func() { s.watch.confirmed(s.p[0], confirmedRead{1, s.watch.witnesses()}, &before, &after) }
+	}
+	is(three, three)()
 	s.has(1, 2)
-	s.broken("C3", func() { s.watch.confirmed(s.p[0], 1, s.watch.witnesses()) }) // two are past its term
+	s.broken("C3", is(three, three)) // two are past its term
+	is(three, one)()                 // it counts by itself alone now
+	is(one, three)()
 	s.watch.served(s.p[0], 2, 2)
 	s.broken("C3", func() { s.watch.served(s.p[0], 1, 2) })
 }

@@ -1,5 +1,7 @@
 package sim
 
+// What is committed and applied: I4, I5, I6, I9, I13.
+
 import (
 	"slices"
 
@@ -7,8 +9,6 @@ import (
 	raftnode "github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What is committed and applied: I4, I5, I6, I9, I13.
 
 // commits checks a commit index that has moved. A leader decides; all others follow.
 func (w *watcher) commits(p *process, before, after *raftnode.Status) {
@@ -66,15 +66,20 @@ func (w *watcher) witnesses() (list []witness) {
 	return list
 }
 
-// confirmed: a read that came when a leader was in office in a term is confirmed. Then no majority may have been past that term when
-// it came: whoever is, answers that leader no more (C3).
-func (w *watcher) confirmed(p *process, term rpc.Term, then []witness) {
-	conf := &p.status.Configuration
+// confirmedRead is a read that came when a leader was in office in a term, and is confirmed.
+type confirmedRead struct {
+	term rpc.Term
+	then []witness // when it came
+}
+
+// confirmed: no majority may have been past a read's term when it came, since whoever is answers that leader no more (C3). The members may have been changed
+// in the same turn: a majority is one of those before, or after, which it counts by from then on.
+func (w *watcher) confirmed(p *process, one confirmedRead, before, after *rpc.Configuration) {
 	able := func(m rpc.Member) bool { // also who has come since
-		return !slices.ContainsFunc(then, func(one witness) bool { return one.member == m && one.term > term })
+		return !slices.ContainsFunc(one.then, func(was witness) bool { return was.member == m && was.term > one.term })
 	}
-	w.world.must(len(conf.Voters) == 0 || majorities(conf, able),
-		"C3", "%v confirms a read in term %d, and no majority can have taken it for the leader since the read came: %+v", p, term, then)
+	w.world.must(len(before.Voters) == 0 || majorities(before, able) || majorities(after, able),
+		"C3", "%v confirms a read in term %d, and no majority can have taken it for the leader since the read came: %+v", p, one.term, one.then)
 }
 
 // served: a read is served from a state not older than what was committed when it came (C3).

@@ -1,5 +1,7 @@
 package sim
 
+// What logs must be: I2, I3, I4, I8, and that what was said to be durable is (D3).
+
 import (
 	"fmt"
 
@@ -7,8 +9,6 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// What logs must be: I2, I3, I4, I8, and that what was said to be durable is (D3).
 
 // wrote looks at a node's log after a write.
 func (w *watcher) wrote(n *node) {

@@ -1,5 +1,7 @@
 package sim
 
+// Who belongs to the cluster: I11, I12.
+
 import (
 	"math/rand/v2"
 	"slices"
@@ -8,8 +10,6 @@ import (
 	raftnode "github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// Who belongs to the cluster: I11, I12.
 
 // setsOf are the voter sets that decide together.
 func setsOf(c *rpc.Configuration) [][]rpc.Member {

@@ -1,10 +1,10 @@
 package sim
 
+// What leaves a node: I10, that it attests nothing which is not durable, and I7, that there is one vote per instance and term.
+
 import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What leaves a node: I10, that it attests nothing which is not durable, and I7, that there is one vote per instance and term.
 
 // ballot is a vote: whose, and in which term.
 type ballot struct {

@@ -1,13 +1,13 @@
 package sim
 
+// The workers are what stands for the goroutines of a node beside its loop: each does one piece of its work at a time, after as
+// long as its disk or its state machine takes.
+
 import (
 	"time"
 
 	raftnode "github.com/raftbus/raftbus/raft/node"
 )
-
-// The workers are what stands for the goroutines of a node beside its loop: each does one piece of its work at a time, after as
-// long as its disk or its state machine takes.
 
 type worker struct {
 	process *process

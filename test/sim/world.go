@@ -1,5 +1,7 @@
 package sim
 
+// The world is a cluster and everything around it, in simulated time.
+
 import (
 	"fmt"
 	"math/rand/v2"
@@ -8,8 +10,6 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// The world is a cluster and everything around it, in simulated time.
 
 type world struct {
 	seed     uint64

@@ -1,5 +1,8 @@
 package admin
 
+// What is asked and answered on <prefix>.admin.<op>, as JSON. Each operation has a subject of its own, so that NATS permissions can
+// give the right to look apart from the right to change (Q9).
+
 import (
 	"cmp"
 	"encoding/hex"
@@ -11,9 +14,6 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// What is asked and answered on <prefix>.admin.<op>, as JSON. Each operation has a subject of its own, so that NATS permissions can
-// give the right to look apart from the right to change (Q9).
 
 // The operations.
 const (

@@ -293,6 +293,7 @@ func TestRequestsAreBounded(t *testing.T) {
 	for range requestsMax + 5 {
 		require.NoError(t, b.nc.PublishRequest(Subject("raftbus", OpReconfigure), inbox.Subject, []byte(`{"remove":["n2"]}`)))
 	}
+	require.NoError(t, b.nc.Flush(), "NATS has them all: who comes when the service is closed hears 'no responders'")
 	b.eventually(func() bool { return b.s.waiting.Load() == requestsMax })
 	b.s.Close()
 	require.Zero(t, b.s.waiting.Load())

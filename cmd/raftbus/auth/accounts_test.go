@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -420,4 +422,16 @@ func TestAJetStreamOfOneAccountStopsNoOther(t *testing.T) {
 	a := r.connect(r.credentials()["users/team-a"], nats.CustomInboxPrefix(busclient.InboxPrefix("team-a")))
 	_, err = a.Request("raftbus.kv.get.of-client.k", nil, time.Second)
 	require.ErrorIs(t, err, nats.ErrNoResponders)
+}
+
+// A node's folder of tenants may be mounted, by Kubernetes with folders of its own beside them.
+func TestWhatBeginsWithADotIsNoTenant(t *testing.T) {
+	o := options(t, layouts[0].change)
+	require.NoError(t, auth.Init(&o))
+	dir := filepath.Join(o.Dir, "nodes", "n1")
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "tenants", "..2026_11_29"), 0o700))
+	require.NoError(t, os.Symlink("..2026_11_29", filepath.Join(dir, "tenants", "..data")))
+	folder, err := auth.Open(dir)
+	require.NoError(t, err)
+	require.Len(t, folder.Tenants, 2)
 }

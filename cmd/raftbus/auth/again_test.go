@@ -255,3 +255,15 @@ func TestNodesAreNotLockedOut(t *testing.T) {
 	_, err = tryAgain(o.Dir, func(o *auth.Options) { o.JWT, o.Tenants = true, []string{"n1"} })
 	require.ErrorContains(t, err, "holds nkeys, not JWTs")
 }
+
+// During a rotation nodes have two keys, in one order or the other; which of them a node that comes is to have only its end says.
+func TestNoNodeComesDuringARotation(t *testing.T) {
+	o := options(t, layouts[0].change)
+	require.NoError(t, auth.Init(&o))
+	other := strings.Repeat("k", 44) + "\n"
+	require.NoError(t, os.WriteFile(filepath.Join(o.Dir, "nodes", "n2", "cluster.key"), []byte(content(t, o.Dir, "nodes/n1/cluster.key")+other), 0o600))
+	before := files(t, o.Dir)
+	_, err := tryAgain(o.Dir, func(o *auth.Options) { o.Nodes = []string{"n4"} })
+	require.ErrorContains(t, err, "nodes have different cluster keys, or are in the middle of a rotation")
+	require.Equal(t, before, files(t, o.Dir))
+}

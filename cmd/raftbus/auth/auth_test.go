@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -181,7 +183,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 					"raftbus.rpc.n2.n1.RequestVote", "raftbus.rpc.n2.n1.AppendLog", "raftbus.rpc.n2.n1.InstallSnapshot", "raftbus.rpc.n2.n1.TimeoutNow",
 					"raftbus.rpc.n2.n1.Return.x.1", "raftbus.rpc.n2._all.Return.x.1", "raftbus.rpc._all.n1.CommitLog",
 					"raftbus.admin.reconfigure", "raftbus.admin.transfer", "raftbus.node._all.consumers.n1", "raftbus.node.n2._inbox.x",
-					"_INBOX.x", "_INBOX_admin.x", "$SYS.REQ.SERVER.PING",
+					"_INBOX.x", "_INBOX_admin.x", "$SYS.REQ.SERVER.PING", "$SRV.PING", "$KV.app.k", "$JS.API.STREAM.MSG.DELETE.KV_app",
 				} {
 					if mayPublish(who, subject) {
 						continue
@@ -220,6 +222,10 @@ func mayPublish(who, subject string) bool {
 		return who == "users/admin"
 	case strings.HasPrefix(subject, "_INBOX"):
 		return strings.HasSuffix(who, "/leaf") // watchers name the subject
+	case subject == "$SRV.PING":
+		return slices.Contains([]string{"users/admin", "users/monitor", "users/client", "users/read-only"}, who)
+	case strings.HasPrefix(subject, "$KV."), strings.HasPrefix(subject, "$JS."): // who writes keys
+		return who == "nobody" || strings.HasPrefix(who, "users/") && !slices.Contains([]string{"users/monitor", "users/read-only", "users/visitors"}, who)
 	}
 	return false
 }
@@ -523,12 +529,18 @@ func TestADamagedClusterKeyIsNoKey(t *testing.T) {
 	}
 }
 
-// Q13: what is secret can be read by nobody else, and the server's configuration holds nothing that is.
+// Q13: what is secret can be read by nobody else, no two of those that connect have one in common, and the server's configuration holds nothing
+// that is.
 func TestSecretsAreKept(t *testing.T) {
 	for _, layout := range layouts {
 		o := options(t, layout.change)
 		require.NoError(t, auth.Init(&o))
+		whose := map[string]string{}
 		for name, content := range files(t, o.Dir) {
+			if seed := regexp.MustCompile(`\bS[UAO][A-Z2-7]{50,}`).FindString(content); seed != "" {
+				require.Empty(t, whose[seed], name)
+				whose[seed] = name
+			}
 			info, err := os.Stat(filepath.Join(o.Dir, name))
 			require.NoError(t, err)
 			if strings.HasPrefix(name, "nats/") {

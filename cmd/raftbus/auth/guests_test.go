@@ -263,7 +263,7 @@ func TestOnlyNamedAccountsImport(t *testing.T) {
 		}
 		c.Imports[0].Share = true
 	})
-	edit(t, o.Dir, "APP", func(c *jwt.AccountClaims) { c.Exports[0].Description = "mine" })
+	edit(t, o.Dir, "APP", func(c *jwt.AccountClaims) { c.Exports[0].Description, c.Exports[1].TokenReq = "mine", false })
 	r := &realm{t: t, dir: o.Dir, server: serve(t, o.Dir)}
 	(&listener{}).on(r.connect(r.credentials()["nodes/n2/clients"]), "raftbus.kv.>")
 	requireNobody(t, r.user("visitors"))
@@ -272,7 +272,27 @@ func TestOnlyNamedAccountsImport(t *testing.T) {
 		require.True(t, c.Imports[0].Share)
 		require.NotEmpty(t, c.Imports[0].Token)
 	})
-	edit(t, o.Dir, "APP", func(c *jwt.AccountClaims) { require.Equal(t, "mine", c.Exports[0].Description) })
+	edit(t, o.Dir, "APP", func(c *jwt.AccountClaims) {
+		require.Equal(t, "mine", c.Exports[0].Description)
+		for _, e := range c.Exports {
+			require.True(t, e.TokenReq, e.Name)
+		}
+	})
+}
+
+// The same without JWTs: NATS does not take a configuration in which an account imports that is not named.
+func TestOnlyNamedAccountsImportWithoutJWTs(t *testing.T) {
+	o := options(t, forms["nkeys"])
+	require.NoError(t, auth.Init(&o))
+	config := content(t, o.Dir, "nats/nats.conf")
+	changed := strings.Replace(config, "\"team-a\": {", "\"team-a\": {\n imports: [ {service: {account: APP, subject: \"raftbus.kv.get.*.>\"}} ]", 1)
+	require.NotEqual(t, config, changed)
+	require.NoError(t, os.WriteFile(filepath.Join(o.Dir, "nats", "nats.conf"), []byte(changed), 0o644))
+	server, err := embedded.Start(embedded.Options{ConfigFile: filepath.Join(o.Dir, "nats", "server.conf"), Host: "127.0.0.1", Port: embedded.Random, LeafPort: embedded.Random})
+	if err == nil {
+		server.Shutdown()
+	}
+	require.ErrorContains(t, err, "not authorized")
 }
 
 // From a guest to an account that is served: it imports nothing any more, from the same call on.

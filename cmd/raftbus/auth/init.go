@@ -138,7 +138,7 @@ func (o *Options) check() error {
 	}
 	errs = slices.Concat(errs, o.taken("tenant", o.Tenants), o.taken("guest", o.Guests), o.servedGuests())
 	if o.JWT && o.Anonymous {
-		errs = append(errs, errors.New("with JWT NATS lets nobody in without credentials: leave one of the two out"))
+		errs = append(errs, errors.New("--jwt and --anonymous do not go together, since with JWTs NATS lets nobody in without credentials: leave --jwt out, or give --anonymous=false"))
 	}
 	if len(errs) > 0 {
 		return OptionsError{errors.Join(errs...)}
@@ -206,7 +206,7 @@ func (o *Options) clusterKeys() error {
 			return fmt.Errorf("%w; or remove the file, and the node gets the key of the others", err)
 		}
 		if err == nil && key != nil && string(content) != string(key) {
-			return fmt.Errorf("nodes have different cluster keys: end the rotation that is under way first, %s", filepath.Join(o.Dir, "nodes"))
+			return fmt.Errorf("nodes have different cluster keys, or are in the middle of a rotation: give all files nodes/*/cluster.key in %s the same content first (README, Secured)", o.Dir)
 		}
 		if err == nil {
 			key = content

@@ -330,6 +330,48 @@ func TestBackupReflectsWhatWasAskedFor(t *testing.T) {
 	require.EqualValues(t, 3, (<-got).Index)
 }
 
+// Backups that wait for the node to catch up count: as many who ask at once have no more views than as many who ask one after the other (L9).
+func TestBackupsThatBeginCount(t *testing.T) {
+	w := newWorld(t)
+	begun := make(chan error, sessionsMax)
+	for range sessionsMax {
+		go func() {
+			s := w.source()
+			s.AtLeast = 3
+			_, err := s.open(context.Background())
+			begun <- err
+		}()
+	}
+	require.Eventually(t, func() bool {
+		w.service.mu.Lock()
+		defer w.service.mu.Unlock()
+		return w.service.opening == sessionsMax
+	}, 5*time.Second, time.Millisecond)
+	_, err := w.source().open(t.Context())
+	require.ErrorContains(t, err, "are under way")
+	w.fill(2, 10)
+	for range sessionsMax {
+		require.NoError(t, <-begun)
+	}
+}
+
+// A backup that begins while the node stops lets go of the state. The store, which is closed at the end, would say who still reads.
+func TestABackupThatBeginsAsTheNodeStops(t *testing.T) {
+	w := newWorld(t)
+	w.service.Close()
+	w.service.open(&nats.Msg{Reply: "nobody"}, 0) // the question came just before
+}
+
+// However patient whoever takes a backup is, the node hears of it again before it lets go of the state.
+func TestThePatientAreHeardOfInTime(t *testing.T) {
+	f := follower{s: Source{Patience: time.Hour}, first: askWait, wait: askWait}
+	for range 20 {
+		f.slower()
+		require.LessOrEqual(t, f.wait, idleMax/2)
+	}
+	require.Greater(t, f.wait, 2*askWait)
+}
+
 // There are no more views of the state than a bound, and none after its backup has ended, was given up, or the node stops.
 func TestSessionsAreBounded(t *testing.T) {
 	w := newWorld(t)

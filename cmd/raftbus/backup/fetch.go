@@ -125,7 +125,7 @@ func (s Source) open(ctx context.Context) (*begun, error) {
 	}
 	var b begun
 	if err := json.Unmarshal(m.Data, &b); err != nil || b.Backup == "" || b.Ahead < 1 {
-		return nil, fmt.Errorf("what answers on %s is no raftbus node: check the prefix", Subject(s.Prefix, s.Node))
+		return nil, fmt.Errorf("what answers on %s is no raftbus node: check --prefix", Subject(s.Prefix, s.Node))
 	}
 	return &b, nil
 }
@@ -225,7 +225,7 @@ func (f *follower) chunk(ctx context.Context, k int) (*nats.Msg, error) {
 		case ctx.Err() != nil || errors.Is(err, ErrRefused) || time.Now().After(until):
 			return nil, err
 		case errors.Is(err, context.DeadlineExceeded):
-			f.wait = min(2*f.wait, max(f.s.Patience/4, f.first), idleMax/3) // the node must hear of us, and we be there when an outage ends
+			f.slower()
 		}
 		f.suspect = f.asked
 		f.ask(k)
@@ -240,6 +240,9 @@ func (f *follower) chunk(ctx context.Context, k int) (*nats.Msg, error) {
 	f.suspect, f.wait = 0, max(f.first, f.wait/2) // what is lost once in a while is no reason to wait longer each time
 	return m, nil
 }
+
+// slower has the next silence be longer, within bounds: the node must hear of us, and we be there when an outage ends.
+func (f *follower) slower() { f.wait = min(2*f.wait, max(f.s.Patience/4, f.first), idleMax/3) }
 
 // receive takes the next message; chunk k is what is needed. An error is a silence, nobody there, or a refusal.
 func (f *follower) receive(ctx context.Context, k int) error {

@@ -227,7 +227,7 @@ func inspect(r io.ReadCloser, progress func(uint64), visit func(key, value []byt
 	done := make(chan inspection, 1)
 	go func() {
 		var got inspection
-		got.at, got.holds, got.err = store.InspectEach(r, progress, visit)
+		got.at, got.holds, got.err = store.Inspect(r, progress, visit)
 		_ = r.Close() // whoever writes into a pipe hears of it
 		done <- got
 	}()

@@ -1,5 +1,9 @@
 package backup
 
+// An increment is a backup that holds what is not in another, its base: records that are new or differ, and the names of those that are gone. States
+// are in order of key, so two of them are compared side by side, and neither is in memory. A base is a whole backup; of a base and an increment of
+// it Merge makes the whole backup that would have been taken then, byte for byte.
+
 import (
 	"bytes"
 	"errors"
@@ -10,10 +14,6 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// An increment is a backup that holds what is not in another, its base: records that are new or differ, and the names of those that are gone. States
-// are in order of key, so two of them are compared side by side, and neither is in memory. A base is a whole backup; of a base and an increment of
-// it Merge makes the whole backup that would have been taken then, byte for byte.
 
 // Base names the backup that an increment is of.
 type Base struct {

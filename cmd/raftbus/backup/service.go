@@ -1,5 +1,8 @@
 package backup
 
+// A node gives its state away in chunks that are asked for by number, each answered once: so who takes a backup sets the pace, a chunk that was
+// lost is asked for again, and NATS's permission to answer a request is all that the node needs.
+
 import (
 	"context"
 	"crypto/sha256"
@@ -21,9 +24,6 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// A node gives its state away in chunks that are asked for by number, each answered once: so who takes a backup sets the pace, a chunk that was
-// lost is asked for again, and NATS's permission to answer a request is all that the node needs.
 
 // Subject is where a node is asked for its state.
 func Subject(prefix, id string) string {

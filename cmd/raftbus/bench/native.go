@@ -142,7 +142,7 @@ func ask(ctx context.Context, conn *nats.Conn, m *nats.Msg) (*nats.Msg, error) {
 	}
 	var failed struct{ Error *Refusal }
 	if err := json.Unmarshal(answer.Data, &failed); err != nil || failed.Error == nil {
-		return nil, errors.Join(fmt.Errorf("what answers on %s is no raftbus", m.Subject), err)
+		return nil, errors.Join(fmt.Errorf("what answers on %s is no raftbus: check --prefix", m.Subject), err)
 	}
 	return nil, failed.Error
 }

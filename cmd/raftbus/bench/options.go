@@ -123,20 +123,20 @@ func (o *Options) Check() error {
 		broken bool
 		says   string
 	}{
-		{o.Clients < 1 || o.Clients > clientsMax, fmt.Sprintf("clients %d: use 1 to %d", o.Clients, clientsMax)},
-		{o.Writers < 1 || o.Writers > clientsMax, fmt.Sprintf("writers %d: use 1 to %d", o.Writers, clientsMax)},
-		{o.Conns < 1 || o.Conns > max(o.Clients, 1), fmt.Sprintf("conns %d: use 1 to the number of clients, %d", o.Conns, o.Clients)},
-		{!(o.Rate >= 0 && o.Rate <= rateMax), fmt.Sprintf("rate %v: use 0, for a closed loop, to %d", o.Rate, rateMax)},
-		{o.Rate > 0 && !timed, "rate: bulk has none, it is as fast as its clients are"},
-		{o.Keys < 1 || o.Keys > keysMax, fmt.Sprintf("keys %d: use 1 to %d", o.Keys, keysMax)},
-		{o.Size < 0 || o.Size > sizeMax, fmt.Sprintf("size %d: use 0 to %d bytes", o.Size, sizeMax)},
-		{o.Workload == "watch" && o.Size < stampBytes, fmt.Sprintf("size %d: values of watch carry their time, and have %d bytes or more", o.Size, stampBytes)},
-		{timed && (o.Duration <= 0 || o.Duration > durationMax), fmt.Sprintf("duration %v: use more than zero, at most %v", o.Duration, durationMax)},
-		{o.Warmup < 0 || o.Warmup > durationMax, fmt.Sprintf("warmup %v: use 0 to %v", o.Warmup, durationMax)},
-		{o.Timeout <= 0 || o.Timeout > timeoutMax, fmt.Sprintf("timeout %v: use more than zero, at most %v", o.Timeout, timeoutMax)},
-		{o.ReadPercent < 0 || o.ReadPercent > 100, fmt.Sprintf("reads %d: use 0 to 100 percent", o.ReadPercent)},
-		{o.Kill != nil && o.Workload != "failover", "only failover kills"},
-		{o.Kill != nil && (o.KillEvery < time.Second || o.KillEvery > o.Duration), fmt.Sprintf("kills every %v: use a second to the duration, %v", o.KillEvery, o.Duration)},
+		{o.Clients < 1 || o.Clients > clientsMax, fmt.Sprintf("--clients %d: use 1 to %d", o.Clients, clientsMax)},
+		{o.Writers < 1 || o.Writers > clientsMax, fmt.Sprintf("--writers %d: use 1 to %d", o.Writers, clientsMax)},
+		{o.Conns < 1 || o.Conns > max(o.Clients, 1), fmt.Sprintf("--conns %d: use 1 to the number of clients, %d", o.Conns, o.Clients)},
+		{!(o.Rate >= 0 && o.Rate <= rateMax), fmt.Sprintf("--rate %v: use 0, for a closed loop, to %d", o.Rate, rateMax)},
+		{o.Rate > 0 && !timed, "--rate: bulk has none, it is as fast as its clients are"},
+		{o.Keys < 1 || o.Keys > keysMax, fmt.Sprintf("--keys %d: use 1 to %d", o.Keys, keysMax)},
+		{o.Size < 0 || o.Size > sizeMax, fmt.Sprintf("--size %d: use 0 to %d bytes", o.Size, sizeMax)},
+		{o.Workload == "watch" && o.Size < stampBytes, fmt.Sprintf("--size %d: values of watch carry their time, and have %d bytes or more", o.Size, stampBytes)},
+		{timed && (o.Duration <= 0 || o.Duration > durationMax), fmt.Sprintf("--duration %v: use more than zero, at most %v", o.Duration, durationMax)},
+		{o.Warmup < 0 || o.Warmup > durationMax, fmt.Sprintf("--warmup %v: use 0 to %v", o.Warmup, durationMax)},
+		{o.Timeout <= 0 || o.Timeout > timeoutMax, fmt.Sprintf("--op-timeout %v: use more than zero, at most %v", o.Timeout, timeoutMax)},
+		{o.ReadPercent < 0 || o.ReadPercent > 100, fmt.Sprintf("--reads %d: use 0 to 100 percent", o.ReadPercent)},
+		{o.Kill != nil && o.Workload != "failover", "--kill-cmd is failover's alone"},
+		{o.Kill != nil && (o.KillEvery < time.Second || o.KillEvery > o.Duration), fmt.Sprintf("--kill-every %v: use 1s to --duration, %v", o.KillEvery, o.Duration)},
 	} {
 		if rule.broken {
 			errs = append(errs, errors.New(rule.says))

@@ -62,7 +62,7 @@ func Run(ctx context.Context, target Target, o Options) (Report, error) {
 // nothing says why nothing was measured.
 func (r *run) nothing() error {
 	if r.first == nil {
-		return fmt.Errorf("no operation ended in %v: measure for longer (duration)", r.Duration)
+		return fmt.Errorf("no operation ended in %v: measure for longer, by --duration", r.Duration)
 	}
 	return fmt.Errorf("no operation was done, %d failed: %w", r.failed, r.first)
 }

@@ -282,8 +282,8 @@ func TestOptionsThatCannotBeAreRefusedAtOnce(t *testing.T) {
 		{"put", func(o *Options) { o.Duration = 0 }, "duration 0s"},
 		{"put", func(o *Options) { o.Timeout = time.Hour }, "timeout 1h0m0s"},
 		{"mixed", func(o *Options) { o.ReadPercent = 101 }, "reads 101"},
-		{"put", func(o *Options) { o.Kill = func(context.Context) error { return nil } }, "only failover kills"},
-		{"failover", func(o *Options) { o.Kill, o.KillEvery = func(context.Context) error { return nil }, time.Hour }, "kills every 1h0m0s"},
+		{"put", func(o *Options) { o.Kill = func(context.Context) error { return nil } }, "--kill-cmd is failover's alone"},
+		{"failover", func(o *Options) { o.Kill, o.KillEvery = func(context.Context) error { return nil }, time.Hour }, "--kill-every 1h0m0s"},
 	} {
 		o, _ := Defaults(c.workload)
 		require.NoError(t, o.Check())

@@ -62,7 +62,7 @@ func (s *source) info(ctx context.Context) (*streamInfo, error) {
 		return nil, fmt.Errorf("%w on %s>: %w: name its domain with --from-domain, its NATS with --from-nats", ErrNoJetStream, s.apiPrefix(), err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the JetStream does not say what %s is: %w", s.stream(), err)
+		return nil, fmt.Errorf("the JetStream does not say what %s is: %w: see that it has a leader, and give the same command again", s.stream(), err)
 	}
 	info := &streamInfo{}
 	if err := json.Unmarshal(msg.Data, info); err != nil {
@@ -89,7 +89,7 @@ func (s *source) each(ctx context.Context, from uint64, visit func(command.Impor
 	}
 	sub, err := js.SubscribeSync("$KV."+s.bucket+".>", nats.OrderedConsumer(), nats.BindStream(s.stream()), nats.StartSequence(from))
 	if err != nil {
-		return fmt.Errorf("%s cannot be read: %w", s.stream(), err)
+		return fmt.Errorf("%s cannot be read: %w: see that it has a leader, and give the same command again", s.stream(), err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
 	if pending, err := sub.InitialConsumerPending(); err != nil || pending == 0 {
@@ -127,7 +127,7 @@ func (s *source) next(ctx context.Context, sub *nats.Subscription) (e command.Im
 	msg, err := sub.NextMsgWithContext(waiting)
 	if err != nil {
 		if ctx.Err() == nil {
-			err = fmt.Errorf("the JetStream sends no more of %s for %v (%w): %w: the import can be gone on with by the same command", s.stream(), s.patience, errSilent, err)
+			err = fmt.Errorf("the JetStream sends no more of %s for %v (%w): %w: give the same command again, and the import goes on", s.stream(), s.patience, errSilent, err)
 		}
 		return e, nil, err
 	}

@@ -104,7 +104,7 @@ func (t *Target) ask(ctx context.Context, op string, body []byte, into any) erro
 			return err
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("raftbus (prefix %s) does not answer for %v: %w: the import can be gone on with by the same command", t.Prefix, t.Patience, err)
+			return fmt.Errorf("raftbus (prefix %s) does not answer for %v: %w: give the same command again, and the import goes on", t.Prefix, t.Patience, err)
 		}
 		select {
 		case <-time.After(askAgain):

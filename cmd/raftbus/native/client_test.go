@@ -85,6 +85,16 @@ func TestAWriteThatMightBeDoneTwiceIsNotSentAgain(t *testing.T) {
 	require.EqualValues(t, 2, asked.Load())
 }
 
+// Half of the time that the bucket remembers an id is used: it counts by the cluster's clock, and from when the write was done (C4).
+func TestAWriteIsNotSentAgainNearTheEndOfItsID(t *testing.T) {
+	t.Parallel()
+	c, asked := begin(t, "raftbus.kv.>", func(int32, *nats.Msg) *nats.Msg { return nil })
+	window(t, c, "800ms") // the first sending is given up after 500 ms
+	_, err := c.Write(context.Background(), "put", "app", "a", nil, nats.Header{nats.MsgIdHdr: {"one"}})
+	require.ErrorIs(t, err, ErrUnknown)
+	require.EqualValues(t, 1, asked.Load())
+}
+
 // window answers what the bucket is.
 func window(t *testing.T, c *Client, window string) {
 	_, err := c.conn.Subscribe("raftbus.bucket.info.app", func(m *nats.Msg) {

@@ -70,7 +70,7 @@ func selectedContext(folder string) (string, error) {
 func readContextFile(path string) (settings, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("NATS context %s does not exist: see `nats context ls`, or select another", path)
+		return nil, fmt.Errorf("NATS context %s does not exist: name a .json file that is there, or one of `nats context ls`", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("NATS context: %w: make the file readable", err)

@@ -1,12 +1,12 @@
 package observe
 
+// When a disk is slow, and when it is full: looked at now and then, since the disk itself tells nobody.
+
 import (
 	"time"
 
 	"github.com/raftbus/raftbus/raft/measure"
 )
-
-// When a disk is slow, and when it is full: looked at now and then, since the disk itself tells nobody.
 
 const (
 	// SlowSync is how long a write and its sync take on a slow disk: much longer than a sound one ever takes, and long before an election

@@ -1,5 +1,7 @@
 package observe
 
+// Asking all nodes for their figures, for those that watch a cluster.
+
 import (
 	"context"
 	"encoding/json"
@@ -13,8 +15,6 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/raft/config"
 )
-
-// Asking all nodes for their figures, for those that watch a cluster.
 
 const (
 	// gatherTime bounds how long nodes have to answer. Those that are up answer within a round trip.

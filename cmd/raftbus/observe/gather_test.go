@@ -2,6 +2,7 @@ package observe
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/raft/config"
 )
 
 // Who answers is listed once, whoever is missed is waited for, and who was silent before not for long.
@@ -59,4 +61,22 @@ func TestGather(t *testing.T) {
 	nc.Close()
 	_, err = Gather(t.Context(), nc, "two", nil)
 	require.Error(t, err)
+}
+
+// Whoever may answer on the bus fills nobody's memory: so many nodes are listed, and none with more members than a cluster has (Q12).
+func TestWhatIsGatheredIsBounded(t *testing.T) {
+	var list []Stats
+	say := func(node string, leads string, members ...string) {
+		data, err := json.Marshal(Stats{Node: node, Leader: leads, Members: members})
+		require.NoError(t, err)
+		list = add(list, data)
+	}
+	say("many", "", make([]string, config.MaxMembers+1)...)
+	require.Empty(t, list)
+	for n := range NodesMax + 1 {
+		say(fmt.Sprintf("n%04d", n), "")
+	}
+	require.Len(t, list, NodesMax)
+	say("n0000", "n1")
+	require.Equal(t, "n1", list[0].Leader, "of those that are listed the last word counts")
 }

@@ -1,5 +1,8 @@
 package observe
 
+// A node has no port. For those who watch it with what asks by HTTP it may have one, on request, for looking only: nothing that is
+// asked there changes anything.
+
 import (
 	"context"
 	"encoding/json"
@@ -15,9 +18,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/net/netutil"
 )
-
-// A node has no port. For those who watch it with what asks by HTTP it may have one, on request, for looking only: nothing that is
-// asked there changes anything.
 
 // Bounds of the server: whoever may connect must not hold up the node.
 const (

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -173,4 +174,23 @@ func TestAStopDoesNotWaitForClients(t *testing.T) {
 	began := time.Now()
 	s.Close()
 	require.Less(t, time.Since(began), httpCloseWait+5*time.Second)
+}
+
+// Nobody keeps a place by saying or reading nothing, nor has the node read what is no head of a request (Q12).
+func TestEachRequestIsBounded(t *testing.T) {
+	s := serve(t)
+	for name, bound := range map[string]time.Duration{
+		"head": s.server.ReadHeaderTimeout, "request": s.server.ReadTimeout, "answer": s.server.WriteTimeout, "next request": s.server.IdleTimeout,
+	} {
+		require.Positive(t, bound, name)
+		require.LessOrEqual(t, bound, time.Minute, name)
+	}
+	conn, err := net.Dial("tcp", s.Address())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, _ = fmt.Fprintf(conn, "GET /livez HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", strings.Repeat("y", 4*httpHeaderBytes)) // it may be cut off before
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, answer.StatusCode)
 }

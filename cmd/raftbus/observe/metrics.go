@@ -1,5 +1,7 @@
 package observe
 
+// Stats as Prometheus has them. docs/metrics.md lists the names, and a test holds it to this table; a name that is out stays.
+
 import (
 	"bytes"
 	"strconv"
@@ -9,8 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/common/expfmt"
 )
-
-// Stats as Prometheus has them. docs/metrics.md lists the names, and a test holds it to this table; a name that is out stays.
 
 // metric is a row of the table.
 type metric struct {

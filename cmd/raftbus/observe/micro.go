@@ -1,5 +1,8 @@
 package observe
 
+// A node answers as a NATS service does (ADR-32), so that `nats micro ls`, `info` and `stats` show it. The requests themselves do not go
+// through nats.go's micro: clients' subjects are the leader's only, and come by a lane. So what is told of them is told here.
+
 import (
 	"encoding/json"
 	"regexp"
@@ -12,9 +15,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/jetstream"
 )
-
-// A node answers as a NATS service does (ADR-32), so that `nats micro ls`, `info` and `stats` show it. The requests themselves do not go
-// through nats.go's micro: clients' subjects are the leader's only, and come by a lane. So what is told of them is told here.
 
 const microDescription = "raftbus: a strongly consistent key-value store"
 

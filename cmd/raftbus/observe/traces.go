@@ -1,5 +1,8 @@
 package observe
 
+// Traces go to an OpenTelemetry collector, if one is named. A request is traced if its client asks for it: then the client's span has
+// one of the node below it, and that has one for each part of the way.
+
 import (
 	"context"
 	"fmt"
@@ -18,9 +21,6 @@ import (
 
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
-
-// Traces go to an OpenTelemetry collector, if one is named. A request is traced if its client asks for it: then the client's span has
-// one of the node below it, and that has one for each part of the way.
 
 // Bounds: requests and spans beyond them are dropped, and nobody waits.
 const (

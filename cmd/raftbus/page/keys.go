@@ -1,5 +1,7 @@
 package page
 
+// The keys, read as any client reads them: over NATS, from who leads. Nothing here asks for anything but to read.
+
 import (
 	"context"
 	"encoding/json"
@@ -14,8 +16,6 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/kv"
 )
-
-// The keys, read as any client reads them: over NATS, from who leads. Nothing here asks for anything but to read.
 
 const (
 	askTime   = 5 * time.Second

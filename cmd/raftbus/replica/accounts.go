@@ -115,6 +115,9 @@ func (r *Replica) leaderIn(s *served) rpc.NodeID {
 	return rpc.NodeID(busclient.NodeIn(s.name, string(leader)))
 }
 
+// listens reports whether the account's clients are heard here.
+func (s *served) listens() bool { return s.ready.Load() && s.kv.Listens() }
+
 func (r *Replica) serveAccount(s *served) (err error) {
 	logger, bounds := r.logger, r.o.bounds()
 	if s.name != "" {
@@ -124,7 +127,7 @@ func (r *Replica) serveAccount(s *served) (err error) {
 		Node: rpc.NodeID(s.node), Instance: r.folder.Instance, Boot: r.folder.Boot, Prefix: r.config.Prefix(), Conn: s.conn.NATS(),
 		Proposer: r.node, Store: r.store, Logger: logger,
 		Dial:   func(calls delivery.Callbacks) (delivery.Leaf, error) { return r.dialLeaf(s, calls, logger) },
-		Leader: func() rpc.NodeID { return r.leaderIn(s) }, ConsumersMax: bounds.Watches, Parts: len(r.served), Stray: r.strays(s),
+		Leader: func() rpc.NodeID { return r.leaderIn(s) }, Listens: s.listens, ConsumersMax: bounds.Watches, Parts: len(r.served), Stray: r.strays(s),
 	})
 	if err != nil {
 		return err

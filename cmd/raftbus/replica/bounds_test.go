@@ -3,8 +3,15 @@ package replica
 // Q12: what an account may have unless it is said.
 
 import (
+	"fmt"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/delivery"
@@ -25,4 +32,48 @@ func TestDefaultBoundsOfAllAccountsAreWithinWhatThereIs(t *testing.T) {
 	}
 	o := Options{Bounds: Bounds{Watches: 7}}
 	require.Equal(t, 7, o.bounds().Watches, "what is said counts")
+}
+
+// What is said of requests in flight, --requests-max and the like, counts for those of clients: the first that does not fit is told at once.
+func TestBoundsOfRequestsAreAsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		bounds Bounds
+		fit    int
+	}{
+		"requests": {Bounds{Requests: 2, ClientPercent: 100}, 2},
+		"bytes":    {Bounds{RequestBytes: 1, ClientPercent: 100}, 1}, // one always fits
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
+			var hung atomic.Bool
+			heal := make(chan struct{})
+			o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if hung.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
+					<-heal
+				}
+				return nil
+			})))
+			o.Bounds = c.bounds
+			r, err := Start(t.Context(), o)
+			require.NoError(t, err)
+			defer stop(t, r)
+			defer close(heal)
+			_, err = r.WaitReady(t.Context())
+			require.NoError(t, err)
+			nc, err := nats.Connect(o.NATS.URLs[0])
+			require.NoError(t, err)
+			defer nc.Close()
+			inbox := nc.NewInbox()
+			answers, err := nc.SubscribeSync(inbox + ".*")
+			require.NoError(t, err)
+			hung.Store(true)
+			for n := range c.fit + 1 {
+				require.NoError(t, nc.PublishRequest(fmt.Sprintf("raftbus.bucket.add.b%d", n), fmt.Sprintf("%s.%d", inbox, n), nil))
+			}
+			m, err := answers.NextMsg(10 * time.Second)
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprintf("%s.%d", inbox, c.fit), m.Subject)
+			require.Contains(t, string(m.Data), "busy")
+		})
+	}
 }

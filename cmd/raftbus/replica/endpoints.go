@@ -1,5 +1,7 @@
 package replica
 
+// What any node answers to whoever asks about it.
+
 import (
 	"context"
 	"encoding/json"
@@ -13,8 +15,6 @@ import (
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/raft/measure"
 )
-
-// What any node answers to whoever asks about it.
 
 // flushTimeout bounds how long a start waits until NATS knows what this node listens for.
 const flushTimeout = time.Second

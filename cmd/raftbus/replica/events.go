@@ -1,5 +1,7 @@
 package replica
 
+// Events go from the node, which must not wait, over a bounded queue to NATS.
+
 import (
 	"context"
 	"time"
@@ -8,8 +10,6 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/raft/node"
 )
-
-// Events go from the node, which must not wait, over a bounded queue to NATS.
 
 // diskEvery is how often the disk is looked at.
 const diskEvery = 250 * time.Millisecond

@@ -1,5 +1,9 @@
 package replica
 
+// Two clusters on one prefix would both answer the same clients. Peers refuse each other where their ids overlap (busclient);
+// here a node looks, before it takes part, for nodes of its prefix that belong to others (F14, F27), and a leader goes on looking:
+// two clusters may have begun where the bus did not reach from one to the other, and meet later.
+
 import (
 	"context"
 	"encoding/json"
@@ -14,10 +18,6 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 )
-
-// Two clusters on one prefix would both answer the same clients. Peers refuse each other where their ids overlap (busclient);
-// here a node looks, before it takes part, for nodes of its prefix that belong to others (F14, F27), and a leader goes on looking:
-// two clusters may have begun where the bus did not reach from one to the other, and meet later.
 
 const (
 	// foreignWait is how long answers of other nodes are collected.

@@ -1,5 +1,9 @@
 package replica
 
+// A cluster whose first members all know the newest version of commands begins with it: none of them came from an older release, so there is
+// no way back to keep open, and no administrator is asked (F28). That is so only in the run that saw the first boot through, and soon: a
+// cluster that was begun with an older release among its members is being upgraded once they are newer, and `raftbus upgrade finish` ends that.
+
 import (
 	"context"
 	"time"
@@ -8,10 +12,6 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// A cluster whose first members all know the newest version of commands begins with it: none of them came from an older release, so there is
-// no way back to keep open, and no administrator is asked (F28). That is so only in the run that saw the first boot through, and soon: a
-// cluster that was begun with an older release among its members is being upgraded once they are newer, and `raftbus upgrade finish` ends that.
 
 const (
 	foundingLook = 20 * time.Millisecond  // once the first boot is through
@@ -58,17 +58,27 @@ func judgeFounding(s node.Status, own uint64) founding {
 	return foundingOpens
 }
 
+// judgeInTime judges at a time. until is for how long there is a founding to wait for; zero: the first boot is not through yet.
+func judgeInTime(s node.Status, own uint64, now time.Time, until *time.Time) founding {
+	if s.Founded && until.IsZero() {
+		*until = now.Add(foundingMax)
+	}
+	if !until.IsZero() && now.After(*until) {
+		return foundingOver
+	}
+	return judgeFounding(s, own)
+}
+
 // openNewCluster opens a cluster that begins, and ends when that is done, or is not to be.
 func (r *Replica) openNewCluster(ctx context.Context) {
 	version, until, look := r.store.CommandVersion(), time.Time{}, gatherLook
 	for r.store.Open() < version {
-		s := r.node.Status()
-		if s.Founded && until.IsZero() {
-			until, look = time.Now().Add(foundingMax), foundingLook
-		}
-		judged := judgeFounding(s, version)
-		if judged == foundingOver || !until.IsZero() && time.Now().After(until) {
+		judged := judgeInTime(r.node.Status(), version, time.Now(), &until)
+		if judged == foundingOver {
 			return
+		}
+		if !until.IsZero() {
+			look = foundingLook
 		}
 		if judged == foundingOpens {
 			r.logger.Info("a new cluster begins with the newest feature level: all members know it", "feature_level", version)

@@ -47,6 +47,22 @@ func TestOnlyANewClusterOfOneReleaseBeginsWithTheNewest(t *testing.T) {
 	}
 }
 
+// Members that are exchanged long after the first boot are upgraded, which an administrator finishes: it is no founding any more (F28).
+func TestAFoundingIsSoonOver(t *testing.T) {
+	s := node.Status{FirstBoot: node.FirstBootGathering}
+	s.ID, s.Role = "n1", raft.Leader
+	s.Configuration.Voters = []rpc.Member{{ID: "n1"}}
+	var until time.Time
+	began := time.Now()
+	require.Equal(t, foundingWaits, judgeInTime(s, 3, began, &until))
+	began = began.Add(time.Hour) // the members came late
+	require.Equal(t, foundingWaits, judgeInTime(s, 3, began, &until))
+	s.FirstBoot, s.Founded = "", true
+	require.Equal(t, foundingOpens, judgeInTime(s, 3, began, &until))
+	require.Equal(t, foundingOpens, judgeInTime(s, 3, began.Add(foundingMax), &until))
+	require.Equal(t, foundingOver, judgeInTime(s, 3, began.Add(foundingMax+1), &until))
+}
+
 func TestANewClusterBeginsWithTheNewestVersion(t *testing.T) {
 	nodes, _, _ := three(t)
 	for _, r := range nodes {

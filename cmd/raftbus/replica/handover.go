@@ -1,5 +1,8 @@
 package replica
 
+// A planned hand-over costs no request of a client that retries (L2): once nobody else listens any more the services stop listening and finish what
+// they have, so that a client finds no responders and asks again, until the next leader listens.
+
 import (
 	"context"
 	"errors"
@@ -10,9 +13,6 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
-
-// A planned hand-over costs no request of a client that retries (L2): once nobody else listens any more the services stop listening and finish what
-// they have, so that a client finds no responders and asks again, until the next leader listens.
 
 // handOverTimeout bounds how long a stop waits for somebody to take over. Nothing is lost without.
 const handOverTimeout = 3 * time.Second

@@ -1,5 +1,7 @@
 package replica
 
+// What a node's status means for whoever is to look after it: the same words for `raftbus health`, for HTTP and on the bus.
+
 import (
 	"fmt"
 	"maps"
@@ -9,8 +11,6 @@ import (
 
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
-
-// What a node's status means for whoever is to look after it: the same words for `raftbus health`, for HTTP and on the bus.
 
 // Health is the node's health now.
 func (r *Replica) Health() observe.Health {

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,16 +45,46 @@ func TestAnOpenBusIsRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := Start(t.Context(), onConfig(t, c.config))
 			require.NoError(t, err)
-			select {
-			case <-r.Done():
-			case <-time.After(10 * time.Second):
-				require.Fail(t, "it runs")
-			}
-			require.ErrorIs(t, r.Err(), ErrOpenBus)
+			requireOpen(t, r)
 			require.ErrorContains(t, r.Err(), "NATS lets "+c.finding+": give NATS accounts and permissions")
 			require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
 		})
 	}
+}
+
+func requireOpen(t *testing.T, r *Replica) {
+	t.Helper()
+	select {
+	case <-r.Done():
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "it runs")
+	}
+	require.ErrorIs(t, r.Err(), ErrOpenBus)
+}
+
+// Who a node is may stand in the address of NATS: nobody else is taken for it.
+func TestWhoIsInTheAddressIsTheNodeOnly(t *testing.T) {
+	const user = `{user: n1, password: x, permissions: {publish: {allow: ["raftbus.rpc.*.n1.>", "raftbus.node.>", "raftbus.event.>", "raftbus._", "raftbus.bucket.ls"]},
+		subscribe: {allow: ["raftbus.rpc.n1.>", "raftbus.rpc._all.>", "raftbus.node.>", "raftbus.admin.>", "raftbus.kv.>", "raftbus.bucket.>", "$JS.>", "$KV.>"]}, allow_responses: true}}`
+	start := func(config string) *Replica {
+		o := onConfig(t, config)
+		o.Members, o.NATS.Peers, o.NATS.Clients = []string{"n1"}, nil, nil
+		o.NATS.URLs[0] = strings.Replace(o.NATS.URLs[0], "://", "://n1:x@", 1)
+		r, err := Start(t.Context(), o)
+		require.NoError(t, err)
+		return r
+	}
+	closed := start(`authorization { users: [` + user + `] }`)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := closed.WaitReady(ctx)
+	require.NoError(t, err)
+	stop(t, closed)
+	open := start(`authorization { users: [` + user + `, {user: any, password: y}] }
+		no_auth_user: any`)
+	requireOpen(t, open)
+	require.ErrorContains(t, open.Err(), "anybody without credentials speak as _check")
+	require.ErrorIs(t, open.Stop(t.Context()), ErrOpenBus)
 }
 
 // Accounts hold apart too: what may be said in another account reaches no node.
@@ -102,14 +135,50 @@ func TestAFurtherAccountHoldsUpNoNode(t *testing.T) {
 	})
 	t.Run("open", func(t *testing.T) {
 		r := start("", "open")
-		select {
-		case <-r.Done():
-		case <-time.After(10 * time.Second):
-			require.Fail(t, "it runs")
-		}
+		requireOpen(t, r)
 		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account team speak as _check")
 		require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
 	})
+}
+
+// dialsOnce lets one connection through, and others when it is open.
+type dialsOnce struct{ dialled, open atomic.Bool }
+
+func (d *dialsOnce) Dial(network, address string) (net.Conn, error) {
+	if d.dialled.Swap(true) && !d.open.Load() {
+		return nil, errors.New("not yet")
+	}
+	return net.Dial(network, address)
+}
+
+// Nobody of a further account is served before it is known that the bus is closed to those (Q6).
+func TestAFurtherAccountIsServedOnceItIsLookedAt(t *testing.T) {
+	o := onConfig(t, `accounts {
+		PEERS { users: [{user: n1, password: x, permissions: {`+asN1+`}}] }
+		APP { users: [{user: clients, password: y}] }
+		TEAM { users: [{user: team, password: z}] }
+	}`)
+	var dialer dialsOnce
+	team := []nats.Option{nats.UserInfo("team", "z")}
+	o.Members, o.NATS.Accounts = []string{"n1"}, []Account{{Name: "team", Clients: append(team, nats.SetCustomDialer(&dialer)), Leaf: team}}
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	defer stop(t, r)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = r.WaitReady(ctx)
+	require.NoError(t, err)
+	nc, err := nats.Connect(o.NATS.URLs[0], team...)
+	require.NoError(t, err)
+	defer nc.Close()
+	served := func() bool {
+		_, err := nc.Request("raftbus.bucket.ls", nil, 10*time.Second)
+		return !errors.Is(err, nats.ErrNoResponders)
+	}
+	require.Never(t, served, 50*time.Millisecond, time.Millisecond)
+	require.Equal(t, notYet, r.Status().Accounts[0].Refused)
+	dialer.open.Store(true)
+	require.Eventually(t, served, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestWhoIsNotLetInIsKnownByWhatTheServerSays(t *testing.T) {

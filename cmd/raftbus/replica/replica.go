@@ -137,7 +137,7 @@ func (r *Replica) openFolder(context.Context) (err error) {
 func (r *Replica) openLog(context.Context) (err error) {
 	r.reserve.Store(store.Reserve(0))
 	o := wal.Options{KeepFreeBytes: r.reserve.Load, ReportDamaged: true} // the node has it repaired
-	if r.log, err = wal.Open(r.o.FS, r.folder.Path("wal"), o); err != nil {
+	if r.log, err = r.folder.OpenLog(o); err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	r.closers = append(r.closers, r.log.Close)

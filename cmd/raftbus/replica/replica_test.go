@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/kv/delivery"
+	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -74,8 +77,11 @@ func TestStopWithAHungDisk(t *testing.T) {
 	require.NoError(t, err)
 	_, err = r.WaitReady(t.Context())
 	require.NoError(t, err)
+	client := r.conns["client"].NATS()
+	_, err = client.Request("raftbus.bucket.add.app", nil, 10*time.Second)
+	require.NoError(t, err)
 	hung.Store(true)
-	require.NoError(t, r.conns["client"].NATS().Publish("raftbus.bucket.add.app", nil))
+	require.NoError(t, client.Publish("raftbus.kv.put.app.k", nil)) // what it begins is waited for
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	began := time.Now()
@@ -106,6 +112,33 @@ func TestAStartedNodeAnswers(t *testing.T) {
 	defer stop(t, r)
 	_, err = nc.Request(busclient.StatusSubject("raftbus", o.ID), nil, 10*time.Second)
 	require.NoError(t, err)
+}
+
+// Nodes tell each other whether clients are heard there: while a leader drains, and a connection is back, nobody's watchers are to ask for another
+// consumer (W2).
+func TestANodeThatDrainsSaysThatItHearsNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r, err := Start(t.Context(), alone(t, nil))
+	require.NoError(t, err)
+	defer stop(t, r)
+	_, err = r.WaitReady(t.Context())
+	require.NoError(t, err)
+	announced, err := r.first().conn.NATS().SubscribeSync(delivery.Subject("raftbus", "_all", "n1"))
+	require.NoError(t, err)
+	says := func(deaf bool) {
+		require.Eventually(t, func() bool {
+			m, err := announced.NextMsg(10 * time.Second)
+			require.NoError(t, err)
+			var told struct{ Announcement watch.Announcement }
+			require.NoError(t, json.Unmarshal(m.Data, &told))
+			return told.Announcement.Deaf == deaf
+		}, 10*time.Second, time.Millisecond)
+	}
+	says(false)
+	require.NoError(t, r.drain(t.Context()))
+	says(true)
+	r.resume()
+	says(false)
 }
 
 // A node whose disk fails leaves the bus at once, though a request is under way: nobody will answer that, and its peers are to see that it
@@ -157,4 +190,46 @@ func TestANodeWhoseConnectionIsGivenUpStops(t *testing.T) {
 	}
 	<-r.Done()
 	require.ErrorContains(t, r.Err(), "the wire is cut. Start the node again")
+}
+
+// Who is about to end says so, so that others deliver to its watchers at once (W2); and it hands over to nobody for an administrator: its
+// services would listen again if that failed, and then go (L2).
+func TestWhoStopsIsDone(t *testing.T) {
+	nodes, leads, nc := three(t)
+	r := nodes[leads]
+	said, err := nc.SubscribeSync(busclient.ConsumersSubject("raftbus", busclient.AllNodes, r.o.ID))
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var asked error
+	require.NoError(t, r.end(ctx, func(ctx context.Context) error {
+		err := r.leave(ctx)
+		asked = r.TransferLeadership(ctx, "")
+		return err
+	}))
+	require.ErrorIs(t, asked, node.ErrBusy)
+	for text := ""; !strings.Contains(text, `"Leaving":true`); {
+		m, err := said.NextMsg(time.Second)
+		require.NoError(t, err)
+		text = string(m.Data)
+	}
+}
+
+// A node that waits to be added is of no cluster, and so keeps none from beginning (F14).
+func TestWhoJoinsKeepsNobodyFromFounding(t *testing.T) {
+	o := alone(t, nil)
+	joiner := o
+	joiner.ID, joiner.Members, joiner.Join, joiner.Dir = "n2", nil, true, filepath.Join(t.TempDir(), "n2")
+	waits, err := Start(t.Context(), joiner)
+	require.NoError(t, err)
+	defer stop(t, waits)
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	defer stop(t, r)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = r.WaitReady(ctx)
+	require.NoError(t, err)
+	require.True(t, waits.Status().Joining)
 }

@@ -1,5 +1,7 @@
 package replica
 
+// Where a node's figures are gathered, once for all who show them. Nothing here waits for a turn of the loop, or holds one up.
+
 import (
 	"maps"
 	"slices"
@@ -12,8 +14,6 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/node"
 )
-
-// Where a node's figures are gathered, once for all who show them. Nothing here waits for a turn of the loop, or holds one up.
 
 // StatsFor is for how long figures are given again: however many ask, the node is looked at so often.
 const StatsFor = 100 * time.Millisecond

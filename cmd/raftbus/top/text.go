@@ -1,5 +1,7 @@
 package top
 
+// A view as text. What nodes say is from the bus, so nothing of it may steer the terminal: control characters are shown as '?'.
+
 import (
 	"cmp"
 	"fmt"
@@ -9,8 +11,6 @@ import (
 	"time"
 	"unicode"
 )
-
-// A view as text. What nodes say is from the bus, so nothing of it may steer the terminal: control characters are shown as '?'.
 
 // Options say how a view is written.
 type Options struct {

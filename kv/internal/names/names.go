@@ -62,3 +62,23 @@ func Literal(subject string) bool {
 }
 
 func forbidden(r rune) bool { return r <= ' ' || r == 0x7f }
+
+// JSONBytesMax is at least what a name takes as a string of JSON, whose writers put up to six bytes in the place of one that means something
+// to JSON or to HTML, or of the three of a line separator.
+func JSONBytesMax(name string) int {
+	size := len(name) + len(`""`)
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '"', c == '\\':
+			size++
+		case c == '<', c == '>', c == '&':
+			size += len(`\u003c`) - 1
+		case c == lineSeparator:
+			size += len(`\u2028`) - len("\u2028")
+		}
+	}
+	return size
+}
+
+// lineSeparator is the first byte of those that JSON escapes, and of some that it does not.
+const lineSeparator = 0xe2

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 	"testing"
@@ -46,4 +47,19 @@ func TestLiteral(t *testing.T) {
 	require.True(t, Literal(strings.Repeat("a", KeyMax+1)))
 	require.False(t, ValidSubject(strings.Repeat("a", KeyMax+1)))
 	require.False(t, ValidSubject("a\xff"))
+}
+
+// A page of names that was cut to what the bus carries is not larger than that, whatever names clients choose.
+func TestJSONBytesMax(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.StringOf(rapid.OneOf(rapid.SampledFrom([]rune("az.\"\\<>&\u2027\u2028\u2029\u00e9")), rapid.Rune())).Filter(ValidSubject).Draw(t, "name")
+		text, err := json.Marshal(name)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(text), JSONBytesMax(name))
+	})
+	for _, name := range []string{"a.b", `"`, `\`, "<>&", "\u2028"} { // and no more than it must be
+		text, err := json.Marshal(name)
+		require.NoError(t, err)
+		require.Equal(t, len(text), JSONBytesMax(name), name)
+	}
 }

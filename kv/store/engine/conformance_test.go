@@ -130,13 +130,14 @@ type openView struct {
 
 // machine is an engine under test. What a crash may leave are the states of whole batches from the last flush on.
 type machine struct {
-	t      *rapid.T
-	disk   disk
-	engine engine.Engine
-	db     engine.DB
-	now    contents
-	since  []contents // what each commit since the last flush found
-	views  []openView
+	t        *rapid.T
+	disk     disk
+	engine   engine.Engine
+	db       engine.DB
+	prepared engine.DB // to replace it; nil: none is
+	now      contents
+	since    []contents // what each commit since the last flush found
+	views    []openView
 }
 
 func (m *machine) open() {
@@ -144,7 +145,6 @@ func (m *machine) open() {
 	var err error
 	m.db, err = m.engine.Open()
 	require.NoError(m.t, err)
-	require.NoError(m.t, m.engine.RemoveLeftovers())
 }
 
 // change draws changes into a batch, and makes the same to a copy of the model.
@@ -243,6 +243,9 @@ func (m *machine) leave(left disk) {
 		m.disk = left
 	}
 	m.open()
+	if rapid.Bool().Draw(m.t, "remove leftovers") { // else the next Prepare finds them
+		require.NoError(m.t, m.engine.RemoveLeftovers())
+	}
 	found := scanned(m.t, m.db, nil, nil, 100)
 	require.Contains(m.t, append(m.since, m.now), found)
 	m.now, m.since = found, nil
@@ -253,6 +256,7 @@ func (m *machine) leave(left disk) {
 func (m *machine) replace(*rapid.T) {
 	prepared, err := m.engine.Prepare()
 	require.NoError(m.t, err)
+	m.prepared = prepared
 	contents{}.requireSame(m.t, prepared)
 	b := prepared.NewBatch()
 	after := m.change(b, contents{})
@@ -260,11 +264,12 @@ func (m *machine) replace(*rapid.T) {
 	b.Close()
 	m.now.requireSame(m.t, m.db)
 	require.NoError(m.t, prepared.Flush())
-	switch rapid.IntRange(0, 3).Draw(m.t, "fate") {
+	fate, left := rapid.IntRange(0, 3).Draw(m.t, "fate"), m.crashed()
+	m.prepared = nil
+	switch fate {
 	case 0:
 		require.NoError(m.t, prepared.Discard())
 	case 1:
-		left := m.crashed()
 		require.NoError(m.t, prepared.Discard())
 		m.leave(left)
 	default:
@@ -291,6 +296,9 @@ func TestEngineIsTheModel(t *testing.T) {
 			t.Cleanup(func() { // also when rapid gives up a history midway
 				for _, v := range m.views {
 					_ = v.view.Close()
+				}
+				if m.prepared != nil {
+					_ = m.prepared.Close()
 				}
 				_ = m.db.Close()
 			})

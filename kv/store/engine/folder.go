@@ -1,5 +1,9 @@
 package engine
 
+// The store's folder holds one database per state it was given: state-1, then one more for each Restore. The newest that
+// holds the file 'complete' is the store. That file is made last, after all else in the database is synced, so a crash leaves
+// either the old state or the new one, and no step depends on the order in which a file system writes two names.
+
 import (
 	"errors"
 	"fmt"
@@ -11,10 +15,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// The store's folder holds one database per state it was given: state-1, then one more for each Restore. The newest that
-// holds the file 'complete' is the store. That file is made last, after all else in the database is synced, so a crash leaves
-// either the old state or the new one, and no step depends on the order in which a file system writes two names.
 
 const (
 	statePrefix  = "state-"

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"errors"
+	"os"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -31,5 +33,25 @@ func TestAFolderThatAKilledProcessMadeOutlivesAPowerLoss(t *testing.T) {
 		complete, second := folder{fs.CrashClone(vfs.CrashCloneCfg{}), dir}.complete(number)
 		require.NoError(t, second, "killed at step %d", at)
 		require.True(t, complete, "killed at step %d", at)
+	}
+}
+
+// What only others may read may lie above the folder; any other error there counts (K54).
+func TestAFolderBelowWhatOnlyOthersRead(t *testing.T) {
+	for _, refusal := range []error{os.ErrPermission, syscall.EIO} {
+		fs := vfs.NewMem()
+		require.NoError(t, fs.MkdirAll("/mnt/node", 0o700))
+		refusing := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpOpenDir && op.Path == "/mnt" {
+				return refusal
+			}
+			return nil
+		}))
+		_, err := folder{refusing, "/mnt/node/store"}.open()
+		if refusal == os.ErrPermission {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, refusal)
+		}
 	}
 }

@@ -1,20 +1,21 @@
 package engine
 
+// Pebble as an engine: one Pebble database per state, tuned and counted. It is the only file that opens one. Its write-ahead
+// log is off: the Raft log is the log (design section 5).
+
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// Pebble as an engine: one Pebble database per state, tuned and counted. It is the only file that opens one. Its write-ahead
-// log is off: the Raft log is the log (design section 5).
 
 const (
 	// blockCacheBytes is the memory for blocks read; the state itself may be larger than memory.
@@ -30,6 +31,9 @@ const (
 	// levelZeroDepth is how many flushes lie above each other before they are merged. Each merge rewrites the level below as far as they reach, which
 	// is all of it where keys come in no order; who looks for a key pays with a look into one more filter for each.
 	levelZeroDepth = 8
+	// levelZeroMax is how many there may be until writes wait: any number. Compactions may have no room for a long time, and whoever reads waits for
+	// who writes (Gather). Who applies looks up each key, and so gets slower by itself the more there are.
+	levelZeroMax = math.MaxInt32
 	// filterBitsPerKey makes one look-up in a hundred for a key that is not there read a block in vain.
 	filterBitsPerKey = 10
 )
@@ -141,14 +145,13 @@ func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 		MemTableSize:                memTableBytes,
 		MemTableStopWritesThreshold: memTablesMax,
 		L0CompactionThreshold:       levelZeroDepth,
-		L0StopWritesThreshold:       3 * levelZeroDepth,
+		L0StopWritesThreshold:       levelZeroMax,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		Logger:                      pebbleLogger{d.logger},
 		EventListener: &pebble.EventListener{
 			BackgroundError: d.background,
 			FlushEnd:        d.flushEnded,
 			CompactionEnd:   d.room.ended,
-			WriteStallBegin: d.room.stalled,
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				d.fail(fmt.Errorf("damaged store file %s: %w", info.Path, info.Details))
 			},

@@ -1,5 +1,9 @@
 package engine
 
+// Room on the disk (F21). A flush that finds none ends the database: what it holds in memory can not become durable. A compaction that finds none
+// has lost nothing. But Pebble writes all of what it makes before anything of what it replaces goes, tries again at once, and does so right after each
+// start: so compactions leave to flushes what those need, and pause once they have failed.
+
 import (
 	"errors"
 	"log/slog"
@@ -10,10 +14,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
-
-// Room on the disk (F21). A flush that finds none ends the database: what it holds in memory can not become durable. A compaction that finds none
-// has lost nothing. But Pebble writes all of what it makes before anything of what it replaces goes, tries again at once, and does so right after each
-// start: so compactions leave to flushes what those need, and pause once they have failed.
 
 const (
 	// FlushRoomBytes is what compactions leave free on the disk: as much as may be in memory, to be flushed.
@@ -61,16 +61,6 @@ func (r *room) ended(info pebble.CompactionInfo) {
 		r.pause = min(max(2*r.pause, compactionPauseMin), compactionPauseMax)
 		r.until = time.Now().Add(r.pause)
 		r.tell("the disk has no room for the store's compactions: reads get slower until there is some", "err", info.Err)
-	}
-}
-
-// stalled is told that writes wait. Pebble calls it with its lock held.
-func (r *room) stalled(info pebble.WriteStallBeginInfo) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.pause > 0 {
-		r.told = time.Time{} // it is said whatever was said before
-		r.tell("the store takes nothing more until the disk has room for its compactions, and then goes on by itself; reads go on", "reason", info.Reason)
 	}
 }
 

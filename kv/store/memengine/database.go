@@ -1,5 +1,8 @@
 package memengine
 
+// A database is a B-tree that is copied on write: a view, and what is durable, are clones of it, which cost nothing until
+// the next commit, and then a few nodes. Keys and values in it are never written to.
+
 import (
 	"bytes"
 	"fmt"
@@ -10,9 +13,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
-
-// A database is a B-tree that is copied on write: a view, and what is durable, are clones of it, which cost nothing until
-// the next commit, and then a few nodes. Keys and values in it are never written to.
 
 type tree = btreemap.BTreeMap[[]byte, []byte]
 
@@ -139,9 +139,16 @@ func get(t *tree, key []byte) ([]byte, error) {
 	return append(make([]byte, 0, len(value)), value...), nil
 }
 
+// scan lends visit the same bytes again and again, so that tests see who keeps what is theirs only until they return.
 func scan(t *tree, from, to []byte, visit func(key, value []byte) (bool, error)) error {
+	var lent []byte
 	for key, value := range t.Ascend(span(from, to)) {
-		if more, err := visit(key, value); err != nil || !more {
+		lent = append(append(lent[:0], key...), value...)
+		more, err := visit(lent[:len(key):len(key)], lent[len(key):])
+		for i := range lent {
+			lent[i] = '?'
+		}
+		if err != nil || !more {
 			return err
 		}
 	}

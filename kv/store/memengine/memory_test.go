@@ -1,5 +1,7 @@
 package memengine
 
+// The suite that Pebble passes too is in kv/store/engine and kv/store. Here is what only a Memory can do.
+
 import (
 	"errors"
 	"testing"
@@ -8,8 +10,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
-
-// The suite that Pebble passes too is in kv/store/engine and kv/store. Here is what only a Memory can do.
 
 func openWith(t *testing.T, m *Memory, value string) engine.DB {
 	db, err := m.Open()

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+)
+
+// sound are the facts of a cluster that is well: n1 leads.
+func sound() *facts {
+	f := &facts{prefix: "raftbus", nats: "nats://bus:4222", maxPayload: payloadMin, stats: map[string]look{}, before: map[string]look{}}
+	conf := &replica.Configuration{Committed: true, Voters: []replica.Member{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}}}
+	now := time.Now()
+	for _, id := range []string{"n1", "n2", "n3"} {
+		n := replica.Status{ID: id, Role: "follower", Term: 2, Leader: "n1", Ready: true, Configuration: conf, Watches: replica.WatchStatus{Leaf: true}}
+		s := observe.Stats{Node: id, Version: "v1", Time: now, Started: now.Add(-time.Hour), NATS: []observe.Conn{{Role: "bulk", Up: true}}}
+		for _, peer := range []string{"n1", "n2", "n3"} {
+			if peer != id {
+				n.Links = append(n.Links, replica.LinkStatus{Peer: peer, State: "connected"})
+				s.Peers = append(s.Peers, observe.Peer{ID: peer, Lag: new(uint64)})
+			}
+		}
+		if id == "n1" {
+			n.Role = "leader"
+		}
+		f.Nodes = append(f.Nodes, n)
+		f.stats[id] = look{s, now, now.Add(2 * time.Millisecond)}
+		f.before[id] = f.stats[id]
+	}
+	return f
+}
+
+// change changes the figures of a node's last look.
+func (f *facts) change(id string, do func(s *observe.Stats)) {
+	l := f.stats[id]
+	do(&l.Stats)
+	f.stats[id] = l
+}
+
+// serve has nodes serve an account.
+func (f *facts) serve(account string, ids ...string) {
+	for i := range f.Nodes {
+		if n := &f.Nodes[i]; slices.Contains(ids, n.ID) {
+			n.Accounts = append(n.Accounts, replica.AccountStatus{Name: account, Connected: true, Watches: replica.WatchStatus{Leaf: true}})
+		}
+	}
+}
+
+// know says which versions of commands the nodes know.
+func (f *facts) know(versions ...uint64) {
+	for i, v := range versions {
+		f.Nodes[i].Commands.Knows = v
+	}
+}
+
+// An upgrade that is under way, or that nobody can finish now, is nothing to be told of: 'upgrade status' says who is in the way.
+func TestAnUpgradeUnderWayIsNoFinding(t *testing.T) {
+	for _, c := range []func(*facts){
+		func(f *facts) { f.know(3, 3, 2) },
+		func(f *facts) { f.know(3, 3, 3); f.Nodes[2].Commands.Open = 3 },
+		func(f *facts) { f.know(3, 3, 3); f.Nodes = f.Nodes[:2] },
+	} {
+		f := sound()
+		c(f)
+		require.Empty(t, f.upgrade())
+	}
+}
+
+func TestASoundClusterHasNoFindings(t *testing.T) {
+	require.Empty(t, sound().findings())
+	text, err := json.Marshal(diagnosis{Findings: ordered(sound().findings())})
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"findings":[]`)
+	withAccount := sound()
+	withAccount.serve("team-a", "n1", "n2", "n3")
+	require.Empty(t, withAccount.findings())
+	require.Equal(t, exitOK, exitCodeOf(nil))
+}
+
+func TestFindings(t *testing.T) {
+	behind := func(n uint64) []observe.Peer {
+		return []observe.Peer{{ID: "n2", Lag: &n}, {ID: "n3", Lag: new(uint64)}}
+	}
+	for _, c := range []struct {
+		severity, code, node string
+		exit                 int
+		harm                 func(f *facts)
+	}{
+		{warning, "clock-skew", "n3", 1, func(f *facts) { f.change("n3", func(s *observe.Stats) { s.Time = s.Time.Add(2 * time.Second) }) }},
+		{note, "version-mix", "", 0, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Version = "v2" }) }},
+		{note, "upgrade-unfinished", "", 0, func(f *facts) { f.know(3, 3, 3) }},
+		{note, "nats-max-payload", "", 0, func(f *facts) { f.maxPayload = payloadMin / 2 }},
+		{warning, "nats-max-payload", "", 1, func(f *facts) { f.maxPayload = 4096 }},
+		{warning, "nats-connection", "n2", 1, func(f *facts) {
+			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Role: "bulk", Up: true, Disconnects: 1}} })
+		}},
+		{note, "nats-slow-consumer", "n2", 0, func(f *facts) {
+			for _, looks := range []map[string]look{f.stats, f.before} {
+				l := looks["n2"]
+				l.NATS = []observe.Conn{{Role: "bulk", Up: true, SlowConsumer: 1}}
+				looks["n2"] = l
+			}
+		}},
+		{warning, "nats-permissions", "n2", 1, func(f *facts) {
+			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Up: true, PermissionErrors: 1}} })
+		}},
+		{warning, "overload", "n1", 1, func(f *facts) {
+			f.change("n1", func(s *observe.Stats) { s.Queues = []observe.Queue{{Name: "requests", Waiting: 9, Max: 10}} })
+		}},
+		{note, "dropped", "n1", 0, func(f *facts) {
+			f.change("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "inbox full", Count: 1}} })
+		}},
+		{warning, "disk-slow", "n2", 1, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Disk.Slow = true }) }},
+		{warning, "disk-full", "n2", 1, func(f *facts) { f.Nodes[1].Disk.Full = true }},
+		{warning, "disk-damaged", "n2", 1, func(f *facts) { f.Nodes[1].Disk.Damaged = 3 }},
+		{note, "snapshot", "n2", 0, func(f *facts) {
+			f.change("n1", func(s *observe.Stats) { s.Peers = behind(9999); s.Peers[0].State = "snapshot" })
+		}},
+		{warning, "lag", "n2", 1, func(f *facts) {
+			f.change("n1", func(s *observe.Stats) { s.Peers = behind(9999) })
+			f.before["n1"] = f.stats["n1"]
+		}},
+		{warning, "no-leaf", "", 1, func(f *facts) { f.Nodes[0].Watches.Leaf = false }},
+		{warning, "account", "", 1, func(f *facts) { f.serve("team-a", "n1", "n2") }},
+		{warning, "account", "", 1, func(f *facts) { f.serve("team-a", "n1", "n2", "n3"); f.Nodes[1].Accounts[0].Watches.Leaf = false }},
+		{warning, "bus-open", "", 1, func(f *facts) { f.open = true }},
+		{note, "bus-open", "", 0, func(f *facts) { f.open, f.local = true, true }},
+		{warning, "link-broken", "n1", 1, func(f *facts) { f.Nodes[0].Links[0].State = "broken" }},
+		{warning, "node-refused", "n3", 1, func(f *facts) { f.Nodes[2].RefusedBy = map[string]string{"n1": "wiped"} }},
+		{warning, "link-refused", "n1", 1, func(f *facts) { f.Nodes[0].Links[0].Refusal = "an old backup" }},
+		{critical, codeRival, "n1", exitNoLeader, func(f *facts) { f.Nodes[0].Rival = "x leads" }},
+		{critical, codeNoLeader, "", exitNoLeader, func(f *facts) { f.Nodes[0].Role = "follower" }},
+		{note, "node-joining", "n4", 0, func(f *facts) { f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Joining: true, Role: "joining"}) }},
+		{note, "members-changing", "", 0, func(f *facts) { f.Nodes[0].Configuration.Committed = false }},
+		{note, "learner", "n3", 0, func(f *facts) {
+			conf := f.Nodes[0].Configuration
+			conf.Voters, conf.Learners = conf.Voters[:2], conf.Voters[2:]
+		}},
+	} {
+		f := sound()
+		c.harm(f)
+		found := f.findings()
+		require.Len(t, found, 1, "%s: %v", c.code, found)
+		require.Equal(t, []string{c.severity, c.code, c.node}, []string{found[0].Severity, found[0].Code, found[0].Node})
+		require.NotEmpty(t, found[0].Cause)
+		require.NotEmpty(t, found[0].Evidence)
+		require.NotEmpty(t, found[0].Remedy)
+		require.Equal(t, c.exit, exitCodeOf(found), c.code)
+	}
+}
+
+// A node that waits to be added is no member: with it alone nothing is served.
+func TestWithoutMembersNothingIsServed(t *testing.T) {
+	f := sound()
+	f.Nodes = []replica.Status{{ID: "n4", Joining: true, Role: "joining"}}
+	f.Unreachable = nil
+	require.Equal(t, exitNoLeader, exitCodeOf(f.findings()))
+}
+
+// Of a cluster that has not begun nothing is lost, and a majority is not enough.
+func TestAFirstBootIsNoLostQuorum(t *testing.T) {
+	for _, silent := range [][]string{{"n3"}, {"n2", "n3"}} {
+		f := sound()
+		f.Nodes = f.Nodes[:3-len(silent)]
+		for i := range f.Nodes {
+			f.Nodes[i].Configuration, f.Nodes[i].Leader, f.Nodes[i].Role = nil, "", "follower"
+			f.Nodes[i].Members, f.Nodes[i].WaitingFor = []string{"n1", "n2", "n3"}, silent
+		}
+		f.Unreachable = silent
+		found := f.service()
+		require.Len(t, found, 1)
+		require.Contains(t, found[0].Cause, "has not begun")
+		require.Equal(t, "start "+strings.Join(silent, ", "), found[0].Remedy)
+		require.Equal(t, exitNoLeader, exitCodeOf(f.findings()))
+	}
+}
+
+// A leader that clients cannot reach, or beside whom another cluster leads, serves nobody: whoever asks for the status is told.
+func TestALeaderThatServesNobodyIsNone(t *testing.T) {
+	require.NoError(t, sound().err("raftbus"))
+	for _, harm := range []func(*facts){
+		func(f *facts) { f.Nodes[0].Rival = "x leads" },
+		func(f *facts) { f.Nodes[0].Deaf = "for 5s: authorization violation" },
+	} {
+		f := sound()
+		harm(f)
+		err := f.err("raftbus")
+		require.ErrorContains(t, err, "n1 leads, and serves nobody: ")
+		require.Equal(t, exitNoLeader, exitCode(err))
+	}
+}
+
+// The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.
+func TestTheCodesOfFindingsAreListed(t *testing.T) {
+	given := regexp.MustCompile(`(?m)(?:Code: |one\.Code, .* = |^\tcode[A-Za-z]+ += |say\((?:"", )?[^"\n]*)"([a-z-]+)"`)
+	codes := map[string]bool{}
+	for _, file := range []string{"doctorrules.go", "doctoraccounts.go"} {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, found := range given.FindAllStringSubmatch(string(source), -1) {
+			codes[found[1]] = true
+		}
+	}
+	require.Greater(t, len(codes), 30)
+	page, err := os.ReadFile("../../docs/troubleshooting.md")
+	require.NoError(t, err)
+	_, list, _ := strings.Cut(string(page), "\n## What the doctor finds\n")
+	list, _, _ = strings.Cut(list, "\n## ")
+	listed := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|").FindAllStringSubmatch(list, -1) {
+		listed[row[1]] = true
+	}
+	require.Equal(t, codes, listed)
+}
+
+// Counters of two lives of a node are not compared.
+func TestANodeThatStartedAnewLostNothing(t *testing.T) {
+	f := sound()
+	f.change("n1", func(s *observe.Stats) {
+		s.Started, s.Dropped = time.Now(), []observe.Drop{{Reason: "inbox full", Count: 1}}
+		s.NATS = []observe.Conn{{Role: "bulk", Up: true, Disconnects: 2}}
+	})
+	require.Empty(t, f.findings())
+}
+
+// What NATS refuses the doctor is said, and not taken for silence; nor is a bus called open that refuses to carry a forged message.
+func TestTheDoctorKnowsWhatItMayNotAsk(t *testing.T) {
+	t.Parallel()
+	status := busclient.StatusSubject("raftbus", busclient.AllNodes)
+	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+		{Name: "node", Password: "x", Publish: []string{">"}, Subscribe: []string{">"}},
+		{Name: "client", Password: "x", Publish: []string{status}, Subscribe: []string{"_INBOX.>"}},
+		{Name: "nobody", Password: "x", Publish: []string{"x"}, Subscribe: []string{"_INBOX.>"}},
+	}})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	node, err := nats.Connect(server.URL(), nats.UserInfo("node", "x"))
+	require.NoError(t, err)
+	defer node.Close()
+	_, err = node.Subscribe(status, func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"id":"n1","role":"leader","term":2,"leader":"n1","ready":true,"members":["n1"],"watches":{"leaf":true}}`))
+	})
+	require.NoError(t, err)
+	require.NoError(t, node.Flush())
+	asks := func(user string) (codes []string, exit int) {
+		target := natsopt.Target{URLs: []string{server.URL()}, Options: []nats.Option{nats.UserInfo(user, "x")}, Timeout: 5 * time.Second}
+		d, exit, err := consult(t.Context(), target, "raftbus")
+		require.NoError(t, err)
+		for _, f := range d.Findings {
+			codes = append(codes, f.Code)
+		}
+		return codes, exit
+	}
+	codes, exit := asks("client")
+	require.Equal(t, []string{"figures-denied"}, codes)
+	require.Equal(t, exitOK, exit)
+	codes, exit = asks("nobody")
+	require.Equal(t, []string{codeDenied}, codes)
+	require.Equal(t, exitUnavailable, exit)
+	codes, _ = asks("node")
+	require.Equal(t, []string{"bus-open"}, codes)
+}

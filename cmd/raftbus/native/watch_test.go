@@ -1,0 +1,118 @@
+package native
+
+// Where a watch goes on after its host is gone, and that the events of a long one do not stop.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv"
+)
+
+// host serves watches of the bucket app: what it does at each request is said by the test.
+type host struct {
+	*testing.T
+	*Client
+	requests []string
+}
+
+// watching starts a host, which answers a request after it was told of it, and of where the events are to go.
+func watching(t *testing.T, answer func(h *host, number int32, to string) *nats.Msg) *host {
+	h := &host{T: t}
+	h.Client, _ = begin(t, "raftbus.kv.watch.app", func(number int32, m *nats.Msg) *nats.Msg {
+		var request struct{ Deliver string }
+		require.NoError(t, json.Unmarshal(m.Data, &request))
+		h.requests = append(h.requests, string(m.Data))
+		return answer(h, number, request.Deliver)
+	})
+	return h
+}
+
+// mark sends what says how many events there were.
+func (h *host) mark(to, watch string, sequence int, reply string) {
+	header := nats.Header{"Rb-Watch": {watch}, "Rb-Sequence": {fmt.Sprint(sequence)}}
+	require.NoError(h, h.conn.PublishMsg(&nats.Msg{Subject: to, Reply: reply, Header: header}))
+}
+
+// event sends an event that is the last of what was there.
+func (h *host) event(to, watch, key string, sequence, revision int) {
+	require.NoError(h, h.conn.PublishMsg(&nats.Msg{Subject: to, Header: nats.Header{
+		"Rb-Watch": {watch}, "Rb-Sequence": {fmt.Sprint(sequence)}, "Rb-Pending": {"0"},
+		"Rb-Key": {key}, "Rb-Revision": {fmt.Sprint(revision)}, "Rb-Operation": {"put"},
+	}}))
+}
+
+var errEnough = errors.New("enough")
+
+func enough(Entry) error { return errEnough }
+
+// A host stops after some megabytes that nobody says have arrived: it asks, and is answered.
+func TestAWatchAnswersForFlow(t *testing.T) { // W2
+	t.Parallel()
+	h := watching(t, func(h *host, _ int32, to string) *nats.Msg {
+		h.mark(to, "w", 0, "flow.1")
+		h.event(to, "w", "k", 1, 1)
+		return says(`{"watch":"w","pending":1}`)
+	})
+	flow, err := h.conn.SubscribeSync("flow.1")
+	require.NoError(t, err)
+	require.NoError(t, h.conn.Flush())
+	require.NoError(t, h.Watch(t.Context(), Watch{Bucket: "app", First: "newest", Current: true, Event: func(Entry) error { return nil }}))
+	_, err = flow.NextMsg(5 * time.Second)
+	require.NoError(t, err)
+}
+
+// Who wanted only what is new and has had nothing yet misses nothing that came since it began (W3).
+func TestAWatchOfWhatIsNewGoesOnWhereItBegan(t *testing.T) {
+	t.Parallel()
+	h := watching(t, func(h *host, number int32, to string) *nats.Msg {
+		if number == 1 {
+			h.mark(to, "w1", 5, "")
+			return says(`{"watch":"w1","revision":7}`)
+		}
+		h.event(to, "w2", "b", 1, 9)
+		return says(`{"watch":"w2","revision":9}`)
+	})
+	require.ErrorIs(t, h.Watch(t.Context(), Watch{Bucket: "app", First: "nothing", Event: enough}), errEnough)
+	require.Len(t, h.requests, 2)
+	require.Contains(t, h.requests[0], `"first":"nothing"`)
+	require.Contains(t, h.requests[1], `"from":8`)
+}
+
+// Where what came after the last event is not kept any more, that is said, and what is there now follows (W3).
+func TestAWatchSaysThatEventsMayBeMissing(t *testing.T) {
+	t.Parallel()
+	h := watching(t, func(h *host, number int32, to string) *nats.Msg {
+		switch number {
+		case 1:
+			h.event(to, "w", "a", 1, 4)
+			h.mark(to, "w", 5, "")
+		case 2:
+			return fails(kv.Compacted)
+		default:
+			h.event(to, "w", "b", 1, 9)
+		}
+		return says(`{"watch":"w","pending":1}`)
+	})
+	var said []string
+	require.ErrorIs(t, h.Watch(t.Context(), Watch{
+		Bucket: "app", First: "history",
+		Event: func(e Entry) error {
+			if said = append(said, e.Key); e.Key == "b" {
+				return errEnough
+			}
+			return nil
+		},
+		Missed: func() { said = append(said, "missed") },
+	}), errEnough)
+	require.Equal(t, []string{"a", "missed", "b"}, said)
+	require.Len(t, h.requests, 3)
+	require.Contains(t, h.requests[1], `"from":5`)
+	require.Contains(t, h.requests[2], `"first":"newest"`)
+}

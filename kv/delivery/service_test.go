@@ -1,0 +1,231 @@
+package delivery
+
+// What a service and its hub are told, and hold.
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// The services of several accounts hold no more for their consumers than one alone would (Q12).
+func TestWhatSeveralServicesHoldIsShared(t *testing.T) {
+	o := newRig(t, true).o
+	o.Parts = 4
+	s, err := New(o)
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	require.Equal(t, watch.DefaultLimits().Part(4), s.limits)
+}
+
+// A native watch may ask for heartbeats as seldom as it likes: a time that never comes is not one that is past.
+func TestAHeartbeatThatNeverComes(t *testing.T) {
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.line.listen("deliver.c")
+	r.solo.consumer("app", "first") // what is made after it is served at once
+	r.line.await(t, "answer.first", 1)
+	config, err := Native{Heartbeat: math.MaxInt64}.Config()
+	require.NoError(t, err)
+	read, _, err := nativeConfig(config)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, read.Inactive, int64(time.Second), "a subscriber may be away for a moment")
+	r.solo.do(command.Command{AddConsumer: &command.AddConsumer{Bucket: "app", Name: "c", Host: "n1", Boot: 7, Deliver: "deliver.c", Answer: "answer.c", Config: config}})
+	r.line.await(t, "answer.c", 1)
+	for i := range 3 {
+		r.solo.put("app", "k", "v")
+		require.Contains(t, r.line.await(t, "deliver.c", i+1)[i], fmt.Sprintf("|Rb-Revision: %d|", i+1))
+	}
+	require.Len(t, r.line.got("deliver.c"), 3)
+}
+
+// What a native watch's record says is what its host serves.
+func TestANativeWatchIsReadAsWritten(t *testing.T) {
+	filter, err := subject.Parse("a.*", "b")
+	require.NoError(t, err)
+	record, err := Native{
+		Keys: []string{"a.*", "b"}, Policy: watch.DeliverByStartSequence, From: 7, NoValues: true, FlowControl: true, Heartbeat: time.Second,
+	}.Config()
+	require.NoError(t, err)
+	read, is, err := nativeConfig(record)
+	require.NoError(t, err)
+	require.True(t, is)
+	require.Equal(t, watch.Config{
+		Native: true, Policy: watch.DeliverByStartSequence, StartSequence: 7, Filter: filter, HeadersOnly: true, FlowControl: true,
+		Heartbeat: int64(time.Second), Inactive: int64(idleAfter),
+	}, read)
+}
+
+// The hub hears from a page as of which entry of the log it is: what it is told of later may be in it already.
+func TestAPageSaysAsOfWhenItIs(t *testing.T) {
+	n := newSolo(t)
+	n.bucket("app")
+	for i := range 3 {
+		n.put("app", fmt.Sprint(i), "v")
+	}
+	p, err := Page(n.store, &watch.Read{Bucket: "app", Incarnation: 1, From: 2, Count: true, EntriesMax: 1, BytesMax: 1_000})
+	require.NoError(t, err)
+	require.Equal(t, uint64(2), p.Entries[0].Sequence)
+	p.Entries = nil
+	require.Equal(t, watch.Page{From: 2, Next: 3, Count: 2, Last: 3, Applied: 4}, p)
+}
+
+// A node that does not know who leads sends nothing that would have a client ask for another consumer: nobody would answer.
+func TestAServiceThatDoesNotFollowTheLogWaits(t *testing.T) { // W2
+	r := newRig(t)
+	r.solo.bucket("app")
+	r.solo.put("app", "k", "v")
+	r.line.listen("deliver.c")
+	r.solo.consumer("app", "c")
+	require.Len(t, r.line.await(t, "deliver.c", 1), 1)
+	announced, err := r.nc.SubscribeSync(Subject("raftbus", allNodes, "n1"))
+	require.NoError(t, err)
+	require.NoError(t, r.nc.Flush())
+	r.lost.Store(true)
+	for range 3 { // the hub is told between two
+		_, err := announced.NextMsg(patience)
+		require.NoError(t, err)
+	}
+	c, err := r.solo.store.Consumer("app", "c")
+	require.NoError(t, err)
+	r.solo.do(command.Command{MoveConsumers: &command.MoveConsumers{Moves: []command.ConsumerMove{
+		{Bucket: "app", Name: "c", Added: c.Added, Generation: c.Generation, Host: "n1", Boot: 7},
+	}}})
+	r.Ask(c, false, "info")
+	r.line.await(t, "info", 1)
+	r.solo.put("app", "l", "w")
+	r.Ask(c, false, "info")
+	r.line.await(t, "info", 2)
+	require.Len(t, r.line.got("deliver.c"), 1)
+	r.lost.Store(false)
+	r.line.await(t, "deliver.c", 2)
+}
+
+// The consumers that are there when a node starts count, and are given to others if theirs are gone.
+func TestAServiceKnowsTheConsumersThatWereThere(t *testing.T) {
+	n, o := newSolo(t), newRig(t, true).o
+	n.bucket("app")
+	n.consumer("app", "c")
+	o.Store, o.Proposer = n.store, n
+	s, err := New(o)
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	require.Eventually(t, func() bool { return s.Status().Account == 1 }, patience, time.Millisecond)
+}
+
+// Entries of buckets that nobody here watches are kept for nobody, also after the consumers were taken from the store.
+func TestWhoServesNobodyWantsNothing(t *testing.T) {
+	r := newRig(t)
+	require.Eventually(t, func() bool {
+		r.inbox.mu.Lock()
+		defer r.inbox.mu.Unlock()
+		return !r.inbox.stale && !r.inbox.all
+	}, patience, time.Millisecond)
+}
+
+// Of hosts that are heard, those of another account are told of: both accounts are one of NATS.
+func TestHostsOfAnotherAccountAreToldOf(t *testing.T) {
+	r := newRig(t, true)
+	var strays []string
+	r.o.Stray = func(host string) { strays = append(strays, host) }
+	r.hears(t, "n2")
+	r.hears(t, watch.In("team", "n2"))
+	require.Equal(t, []string{"n2@team"}, strays)
+}
+
+// A node that leads and that clients do not reach yet has its watchers wait: who asks for another consumer would find nobody (W2).
+func TestALostConnectionIsToldOnceThisLeaderIsReached(t *testing.T) {
+	r := newRig(t, true)
+	s := &Service{o: r.o, inbox: newInbox()}
+	back := func() []watch.Event {
+		s.status(false)
+		s.status(true)
+		return told(s.inbox.take().items)
+	}
+	require.Equal(t, []watch.Event{watch.LeafDown{}, watch.LeafUp{}}, back())
+	r.deaf.Store(true) // elected, and not yet listening
+	require.Equal(t, []watch.Event{watch.LeafDown{}}, back())
+	r.deaf.Store(false)
+	s.reunite("")
+	require.Equal(t, []watch.Event{watch.LeafUp{}}, told(s.inbox.take().items))
+	r.nc.Close()
+	require.Equal(t, []watch.Event{watch.LeafDown{}}, back())
+}
+
+// Once a node has said that it leaves, it does not say otherwise: its consumers would be given back to it.
+func TestWhoLeavesDoesNotComeBack(t *testing.T) {
+	asked, left := make(chan bool), make(chan bool)
+	o := newRig(t, true).o
+	o.Node = "n2"
+	var once sync.Once
+	o.Listens = func() bool {
+		once.Do(func() {
+			close(asked)
+			select { // it is slow, and as long as it is nothing else is said
+			case <-left:
+			case <-time.After(50 * time.Millisecond):
+			}
+		})
+		return true
+	}
+	sub, err := o.Conn.SubscribeSync(Subject("raftbus", allNodes, "n2"))
+	require.NoError(t, err)
+	s, err := New(o)
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	<-asked
+	s.Leave()
+	close(left)
+	var said []bool
+	for len(said) < 3 {
+		m, err := sub.NextMsg(patience)
+		require.NoError(t, err)
+		var told message
+		require.NoError(t, json.Unmarshal(m.Data, &told))
+		said = append(said, told.Announcement.Leaving)
+	}
+	require.Equal(t, []bool{false, true, true}, said)
+}
+
+// Who pulls from a consumer of this node, which has no room for the request, is not left to wait; of another's this node only wants to know.
+func TestAPullThatFindsNoRoomIsNotKept(t *testing.T) {
+	s := &Service{o: newRig(t, true).o, inbox: newInbox(), placer: watch.NewPlacer("n1")}
+	for range othersMax {
+		s.inbox.add(watch.Processed{})
+	}
+	own, anothers := store.Consumer{Name: "c", Host: "n1", Boot: 7}, store.Consumer{Name: "d", Host: "n2", Boot: 7}
+	require.False(t, s.Pull(own, watch.Pulled{Reply: "in.box"}))
+	require.True(t, s.Pull(anothers, watch.Pulled{Reply: "in.box"}))
+	s.inbox.take()
+	require.True(t, s.Pull(own, watch.Pulled{Reply: "in.box"}))
+}
+
+func TestTheHubIsToldWhetherTheNodeFollows(t *testing.T) {
+	leader := rpc.NodeID("n1")
+	s := &Service{o: Options{Leader: func() rpc.NodeID { return leader }}, inbox: newInbox()}
+	for range othersMax {
+		s.inbox.add(watch.Processed{})
+	}
+	leader = ""
+	s.follow()
+	s.inbox.take()
+	for range 2 {
+		s.follow()
+	}
+	leader = "n2"
+	for range 2 {
+		s.follow()
+	}
+	require.Equal(t, []watch.Event{watch.Follows{}, watch.Follows{Log: true}}, told(s.inbox.take().items), "again if there was no room, and once")
+}

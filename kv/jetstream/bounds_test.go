@@ -1,0 +1,310 @@
+package jetstream
+
+// What each bound lets through, and what is refused field by field: by the sections of the specification, as in spec_test.go.
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+)
+
+// A message is stored if it can be sent back, headers and all (F11).
+func Test41_HowLargeAMessageMayBe(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	const around = len("NATS/1.0\r\nX: \r\n\r\n")
+	of := func(bytes int) string { return strings.Repeat("x", bytes-around) }
+	w.refused(errHeadersTooLarge, "$KV.a.k", "", "X", of(64<<10))
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "", "X", of(64<<10-1))
+	room := strings.Repeat("v", payloadMax-payloadReserve-1_000)
+	w.refused(errMessageTooLarge, "$KV.a.k", room, "X", of(1_001))
+	w.says(`{"stream":"KV_a","domain":"dom","seq":2}`, "$KV.a.k", room, "X", of(1_000))
+}
+
+func Test41_HeadersAsTheyMayBeWritten(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a", `"max_msgs_per_subject":5`)
+	for _, header := range []string{"Nats-Schedule-Next", "Nats-Scheduler"} {
+		w.refused(errNoSchedules, "$KV.a.k", "v", header, "1")
+	}
+	entries := func(want uint64) {
+		t.Helper()
+		info, err := w.store.Bucket("a")
+		require.NoError(t, err)
+		require.Equal(t, want, info.Entries)
+	}
+	for range 3 {
+		w.ask("$KV.a.k", "v")
+	}
+	w.ask("$KV.a.l", "v")
+	w.ask("$KV.a.k", "v", headerRollup, "Sub")
+	entries(2)
+	w.ask("$KV.a.m", "v", headerRollup, "ALL")
+	entries(1)
+	w.refused(errWrongLast.says("wrong last sequence: 6"), "$KV.a.m", "v", headerExpectedSubject, "5", headerExpectedSubject, "6") // the first counts
+	w.ask("$KV.a.n", "v", "X", "a\r\nb\nc\rd")
+	require.Equal(t, []string{"a  b c d"}, w.ask("DIRECT.GET.KV_a.$KV.a.n", "").Header["X"])
+	w.status("412 Required Api Level", "DIRECT.GET.KV_a", `{"seq":6}`, headerLevel, "x")
+	require.Equal(t, "v", string(w.ask("DIRECT.GET.KV_a", `{"seq":6}`, headerLevel, "1").Data))
+}
+
+func Test51_GetsSayWhatTheyWere(t *testing.T) {
+	w := newWorld(t)
+	w.now = w.now.Add(5)
+	w.bucket("a")
+	w.ask("$KV.a.k", "v")
+	w.ask("$KV.a.l", "w", "X", "1")
+	const get = "DIRECT.GET.KV_a"
+	require.Equal(t, Reply{Block: []byte("NATS/1.0\r\nNats-Sequence: 1\r\nNats-Stream: KV_a\r\nNats-Subject: $KV.a.k\r\nNats-Time-Stamp: 1970-01-12T13:46:42.000000005Z\r\n\r\n"), Data: []byte("v")}, w.ask(get, `{"seq":1}`))
+	require.Equal(t, []string{"1970-01-12T13:46:43.000000005Z"}, w.ask(get, `{"seq":2}`).Header[headerTimeStamp])
+	for sequence, value := range map[string]string{"1": "v", "2": "w"} {
+		require.Equal(t, Reply{Data: []byte(value)}, w.ask(get, `{"no_hdr":true,"seq":`+sequence+`}`))
+		require.NotContains(t, string(w.ask("STREAM.MSG.GET.KV_a", `{"no_hdr":true,"seq":`+sequence+`}`).Data), `"hdrs"`)
+	}
+	for op, header := range map[command.Op]map[string]string{
+		command.Delete: {headerOperation: "DEL", headerRollup: ""}, command.Purge: {headerOperation: "PURGE", headerRollup: "sub"},
+	} {
+		w.apply(command.Command{Write: &command.Write{Bucket: "a", Key: "n", Op: op}}.Encode()) // as by the native API
+		marker := w.ask(get+".$KV.a.n", "").Header
+		for name, want := range header {
+			require.Equal(t, want, Request{Header: marker}.first(name), op)
+		}
+	}
+}
+
+// Whoever asks for two things at a time is told so, and not given one of them.
+func Test51_GetsOfTwoThings(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	w.ask("$KV.a.x", "1")
+	for _, body := range []string{
+		`{"last_by_subj":"$KV.a.x","next_by_subj":"$KV.a.x"}`, `{"last_by_subj":"$KV.a.x","batch":1}`, `{"last_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`,
+		`{"next_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`, `{"seq":1,"start_time":"2030-01-01T00:00:00Z"}`, `{"seq":1,"up_to_seq":1,"up_to_time":"2030-01-01T00:00:00Z"}`,
+	} {
+		w.status("408 Bad Request", "DIRECT.GET.KV_a", body)
+		w.refused(errBadRequest, "STREAM.MSG.GET.KV_a", body)
+	}
+	for _, body := range []string{`{"batch":1}`, `{"up_to_seq":1}`, `{"up_to_time":"2030-01-01T00:00:00Z"}`} {
+		w.status("408 Bad Request", "DIRECT.GET.KV_a.$KV.a.x", body)
+	}
+	w.status("408 Malformed Request", "DIRECT.GET.KV_a", `{"seq":1}`+strings.Repeat(" ", bodyBytesMax))
+}
+
+func Test62_EachFieldOfAConfiguration(t *testing.T) {
+	w := newWorld(t)
+	for text, changes := range map[string][]string{
+		"stream description is too long, maximum allowed is 4096": {`"description":"` + strings.Repeat("d", command.DescriptionBytesMax+1) + `"`},
+		"preferred server not permitted in placement":             {`"placement":{"cluster":"c","preferred":"n1"}`},
+		"max age can not be negative":                             {`"max_age":-1`},
+		"duplicates window can not be negative":                   {`"duplicate_window":-1`},
+		"duplicates window can not be larger then max age":        {`"max_age":1000000000`, `"duplicate_window":1000000001`},
+		"duplicates window needs to be >= 100ms":                  {`"duplicate_window":99999999`},
+		"subject delete marker TTL must not be negative":          {`"subject_delete_marker_ttl":-1`},
+	} {
+		w.refused(invalid("%s", text), "STREAM.CREATE.KV_a", config("a", changes...))
+	}
+	w.refused(errInvalidJSON.says("invalid JSON: unknown compression algorithm"), "STREAM.CREATE.KV_a", config("a", `"compression":"zip"`))
+	w.refused(errInvalidJSON.says(`invalid JSON: can not unmarshal "\"tape\""`), "STREAM.CREATE.KV_a", config("a", `"storage":"tape"`))
+	for i, c := range []struct{ change, told string }{
+		{`"max_age":100000000,"duplicate_window":0`, `"max_age":100000000,"max_msgs_per_subject":1,`},
+		{`"mirror":null`, `"mirror_direct":false`},
+		{`"sources":[]`, `"mirror_direct":false`},
+		{`"first_seq":1`, `"mirror_direct":false`},
+		{`"placement":{}`, `"duplicate_window":120000000000,"compression":"none"`},
+		{`"max_age":1000000000,"duplicate_window":0`, `"duplicate_window":1000000000`},
+		{`"max_msg_size":0`, `"max_msg_size":-1`},
+		{`"subject_delete_marker_ttl":1000000000`, `"allow_msg_ttl":true,"subject_delete_marker_ttl":1000000000,"metadata":{"_nats.level":"1","_nats.req.level":"1"`},
+		{`"subject_delete_marker_ttl":1000000000,"allow_rollup_hdrs":false`, `"allow_rollup_hdrs":true`},
+	} {
+		name := fmt.Sprintf("b%d", i)
+		body := config(name, strings.Split(c.change, ",")...)
+		require.Contains(t, string(w.ask("STREAM.CREATE.KV_"+name, body).Data), `"did_create":true`, c.change)
+		require.Contains(t, string(w.ask("STREAM.INFO.KV_"+name, "").Data), c.told, c.change)
+	}
+	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "large", Settings: command.Settings{MaxValueSize: 3 << 30}}}.Encode())
+	require.Contains(t, string(w.ask("STREAM.INFO.KV_large", "").Data), `"max_msg_size":2147483647`)
+}
+
+// What a bound allows is taken.
+func Test62_ConfigurationsAtTheirBounds(t *testing.T) {
+	w := newWorld(t)
+	for name, fields := range map[string]string{
+		"replicas":    `"num_replicas":5`,
+		"history":     fmt.Sprintf(`"max_msgs_per_subject":%d`, command.HistoryMax),
+		"description": `"description":"` + strings.Repeat("d", command.DescriptionBytesMax) + `"`,
+		"metadata":    `"metadata":{"a":"` + strings.Repeat("d", command.MetadataBytesMax-1) + `"}`,
+	} {
+		w.bucket(name, fields)
+		w.ask("$KV."+name+".k", "v")
+	}
+	w.refused(invalid("max_msgs_per_subject must be 1 to 64: it is the bucket's history"), "STREAM.CREATE.KV_none", config("none", `"max_msgs_per_subject":0`))
+}
+
+// A bound of messages takes the place of the one of values that the native API gave.
+func Test62_ABoundOfMessagesReplacesThatOfValues(t *testing.T) {
+	w := newWorld(t)
+	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "a", Settings: command.Settings{History: 1, MaxValueSize: 3}}}.Encode())
+	w.has(`{"error":{"code":400,"err_code":10054,"description":"message size exceeds maximum allowed"}}`, "$KV.a.k", "four")
+	w.ask("STREAM.UPDATE.KV_a", config("a", `"max_msg_size":100`))
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "four")
+}
+
+// An update that others forestall again and again is given up.
+func Test62_AnUpdateIsNotTriedForEver(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	plan := w.Plan(Request{Subject: "STREAM.UPDATE.KV_a", Data: []byte(config("a", `"description":"late"`)), PayloadMax: payloadMax})
+	for i := range updatesMax {
+		require.NotNil(t, plan.Look, i)
+		plan = plan.Look(w.store)
+		w.ask("STREAM.UPDATE.KV_a", config("a", `"description":"`+strconv.Itoa(i)+`"`))
+		plan = plan.Write.Done(w.store, w.apply(plan.Write.Command.Encode()))
+	}
+	require.Len(t, plan.Replies, 1)
+	require.Contains(t, string(plan.Replies[0].Data), "settings changed")
+}
+
+func Test64_ListsOfOddPlaces(t *testing.T) {
+	w := hosted(t)
+	w.bucket("b")
+	w.says(`{"stream":"KV_b","domain":"dom","seq":1}`, "$KV.b.k", "v")
+	w.made("c", "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"name":"c"`))
+	w.has(`{"total":2,"offset":0,"streams":["KV_a","KV_b"]}`, "STREAM.NAMES", `{"offset":-1}`)
+	w.has(`{"total":1,"offset":0,"consumers":["c"]}`, "CONSUMER.NAMES.KV_a", `{"offset":-1}`)
+	w.has(`{"total":1,"offset":0}`, "STREAM.INFO.KV_a", `{"subjects_filter":">","offset":-1}`)
+	w.has(`{"storage":84,"streams":2,"consumers":1}`, "INFO", "")
+	w.says(`{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404,"err_code":10059,"description":"stream not found"},"total":0,"offset":0,"limit":0}`, "STREAM.INFO.KV_c", "")
+	w.says(`{"type":"io.nats.jetstream.api.v1.consumer_names_response","error":{"code":404,"err_code":10059,"description":"stream not found"},"total":0,"offset":0,"limit":0,"consumers":[]}`, "CONSUMER.NAMES.KV_c", "")
+}
+
+// What a consumer here does not do is refused: it would be done otherwise than its client believes.
+func Test71_EachFieldOfAConsumer(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	const create = "CONSUMER.CREATE.KV_a.c"
+	for fields, e := range map[string]*apiError{
+		`"replay_policy":"original"`:           notOffered("a replay policy other than instant"),
+		`"backoff":[1]`:                        notOffered("backoff"),
+		`"rate_limit_bps":1`:                   notOffered("rate_limit_bps"),
+		`"direct":true`:                        notOffered("direct"),
+		`"priority_policy":"overflow"`:         notOffered("a priority group"),
+		`"num_replicas":-1`:                    errNegativeReplicas,
+		`"deliver_policy":"yesterday"`:         errInvalidJSON.says(`invalid JSON: can not unmarshal "\"yesterday\""`),
+		`"deliver_policy":"new"`:               errNoHost,
+		`"priority_policy":"none"`:             errNoHost,
+		`"idle_heartbeat":100000000`:           errNoHost,
+		`"idle_heartbeat":-100`:                errNoHost,
+		`"deliver_policy":"by_start_time"`:     errStartPolicy.says("consumer delivery policy is deliver by start time, but optional start time is not set"),
+		`"pause_until":"2030-01-01T00:00:00Z"`: notOffered("pause_until"),
+		`"deliver_policy":"new","opt_start_time":"2030-01-01T00:00:00Z"`: errStartPolicy.says("consumer delivery policy is deliver new, but optional start time is also set"),
+	} {
+		w.refused(e, create, consumerBody("KV_a", fields))
+	}
+	for _, order := range []string{"$SYS.x", "$SRV.PING", "raftbus.kv.put.a.k", "raftbus.node.n1"} { // the host would give it in its own name (Q2)
+		w.refused(errDeliverCycle, create, `{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"`+order+`"}}`)
+	}
+	for _, name := range []string{"a@b", "a b", "a/b", `a\\b`, strings.Repeat("n", consumerNameMax+1)} {
+		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"`+name+`"`))
+		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a."+strings.ReplaceAll(name, `\\`, `\`), consumerBody("KV_a", `"deliver_policy":"all"`))
+	}
+	w.refused(errNoHost, "CONSUMER.CREATE.KV_a."+strings.Repeat("n", consumerNameMax), consumerBody("KV_a", `"deliver_policy":"all"`))
+	w = hosted(t)
+	c := w.made("c", create, consumerBody("KV_a", `"max_deliver":-5,"idle_heartbeat":-100`))
+	require.Contains(t, string(c.Config), `"max_deliver":-1,`)
+	require.NotContains(t, string(c.Config), `"idle_heartbeat"`)
+	w.made("p", "CONSUMER.CREATE.KV_a.p", pullBody(""))
+	w.refused(errConsumerChange.says("ack policy can not be updated"), "CONSUMER.CREATE.KV_a.p", `{"stream_name":"KV_a","config":{"ack_policy":"all"}}`)
+}
+
+func Test71_ADeliverSubjectAtItsBound(t *testing.T) {
+	w := hosted(t)
+	long := strings.Repeat("d", DeliverBytesMax)
+	c := w.made("c", "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_subject":"`+long+`"`))
+	require.Equal(t, long, c.Deliver)
+}
+
+// A request at each bound of its consumer, and whose answer goes to as long a subject as may be, is passed on.
+func Test76_ARequestForMessagesAtItsBounds(t *testing.T) {
+	w := hosted(t)
+	c := w.made("c", "CONSUMER.CREATE.KV_a.c", pullBody(`,"max_batch":5,"max_expires":2000000000,"max_bytes":100`))
+	long := strings.Repeat("r", DeliverBytesMax)
+	body := `{"batch":5,"expires":2000000000,"idle_heartbeat":1000000000,"max_bytes":100,"priority":9}`
+	require.Empty(t, w.carryOut(w.Plan(Request{Subject: next, Data: []byte(body), Reply: long, Now: w.now})))
+	require.Equal(t, &Pull{c, watch.Pulled{Reply: long, Batch: 5, Bytes: 100, Waiting: waitingDefault, Expires: int64(2 * time.Second), Heartbeat: int64(time.Second)}}, w.pulls)
+}
+
+func Test76_EachFieldOfARequestForMessages(t *testing.T) {
+	w := hosted(t)
+	c := w.made("c", "CONSUMER.CREATE.KV_a.c", pullBody(`,"max_batch":5,"max_bytes":-1,"max_waiting":9`))
+	require.NotContains(t, string(c.Config), `"max_bytes"`)
+	require.Empty(t, w.send(next, `{"batch":5,"idle_heartbeat":-1,"max_bytes":7}`))
+	require.Equal(t, [4]int64{5, 0, 7, 9}, [4]int64{int64(w.pulls.Request.Batch), w.pulls.Request.Heartbeat, int64(w.pulls.Request.Bytes), int64(w.pulls.Request.Waiting)})
+	for body, want := range map[string]string{
+		`{"min_pending":1}`: "400 Bad Request - Not a Overflow Priority consumer",
+		`{"priority":-1}`:   "400 Bad Request - Priority must be between 0 and 9",
+	} {
+		w.status(want, next, body)
+	}
+}
+
+// What is published again says what it was, and what came before it; who wants headers only learns how large it was.
+func TestWhatIsPublishedAgainSaysWhatItWas(t *testing.T) {
+	entry := store.Entry{Key: "k", Sequence: 9, Time: 5, Value: []byte("value"), Header: []byte("NATS/1.0\r\nX: 1\r\n\r\n")}
+	for _, headersOnly := range []bool{false, true} {
+		r := NewRepublication("a", command.Settings{Republish: &command.Republish{Source: "$KV.a.*", Destination: "o.$1", HeadersOnly: headersOnly}})
+		subject, m, matches := r.Message(entry, 7)
+		require.True(t, matches)
+		require.Equal(t, "o.k", subject)
+		want := map[string][]string{"X": {"1"}, headerStream: {"KV_a"}, headerSubject: {"$KV.a.k"}, headerSequence: {"9"}, headerLastSequence: {"7"}, headerTimeStamp: {"1970-01-01T00:00:00.000000005Z"}}
+		if headersOnly {
+			want[headerSize] = []string{"5"}
+			require.Empty(t, m.Data)
+		} else {
+			require.Equal(t, "value", string(m.Data))
+		}
+		require.Equal(t, want, m.Header)
+	}
+}
+
+// A message that is imported is here what it was there.
+func TestImportedMessages(t *testing.T) {
+	for _, c := range []struct {
+		header map[string][]string
+		want   command.ImportEntry
+	}{
+		{nil, command.ImportEntry{}},
+		{map[string][]string{headerTTL: {"5s"}}, command.ImportEntry{TTL: 5 * time.Second}},
+		{map[string][]string{headerTTL: {"x"}}, command.ImportEntry{}},
+		{map[string][]string{headerRollup: {"SUB"}}, command.ImportEntry{Rollup: command.RollupKey}},
+		{map[string][]string{headerRollup: {"all"}}, command.ImportEntry{Rollup: command.RollupBucket}},
+		{map[string][]string{headerOperation: {"DEL"}}, command.ImportEntry{Op: command.Delete}},
+		{map[string][]string{headerOperation: {"PURGE"}, headerRollup: {"sub"}}, command.ImportEntry{Op: command.Purge, Rollup: command.RollupKey}},
+	} {
+		c.want.Key, c.want.Sequence, c.want.Value, c.want.Header, c.want.Time = "k.l", 7, []byte("v"), block(c.header), 5
+		e, err := ImportMessage("old", "$KV.old.k.l", c.header, []byte("v"), 7, time.Unix(0, 5))
+		require.NoError(t, err)
+		require.Equal(t, c.want, e)
+		require.True(t, ImportFits(&e))
+	}
+	for _, subject := range []string{"$KV.other.k", "$KV.old.", "$KV.old", "$KV.old.a..b"} {
+		_, err := ImportMessage("old", subject, nil, nil, 1, time.Unix(0, 1))
+		require.Error(t, err, subject)
+	}
+}
+
+// Q2: what a node says in its own name is never an order to nodes, nor to NATS.
+func TestWhatIsAnOrder(t *testing.T) {
+	orders := []string{"$SYS.x", "$JS.API.INFO", "$KV.a.k", "raftbus.kv.put.a.k", "raftbus.node.n1", "raftbus.node.n1.x", "raftbus.node._inbox.x", "raftbus.rpc.n1._inbox.x", "raftbus.node.n1._inbox"}
+	for _, to := range append(slices.Clone(orders), "_INBOX.x", "raftbus", "raftbusy.x", "raft", "raftbus.node.n1._inbox.x", "a.$1", "") {
+		require.Equal(t, slices.Contains(orders, to), IsOrder("raftbus", to), to)
+	}
+}

@@ -1,0 +1,59 @@
+package kv
+
+// The service on a lane, as nodes have one.
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+)
+
+// laned has a rig's service on the connection that a node has, with its lane.
+func laned(t *testing.T) func(*Options) {
+	return func(o *Options) {
+		conn, err := busclient.Dial(t.Context(), busclient.ConnOptions{URLs: []string{o.Conn.ConnectedUrl()}, Prefix: o.Prefix, Node: o.NodeID, Role: busclient.RoleClient})
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		require.Eventually(t, func() bool { up, _ := conn.Up(); return up && conn.Direct() }, 5*time.Second, time.Millisecond)
+		o.Conn, o.Lane, o.Node = conn.NATS(), conn, prompted{o.Node.(*solo)}
+	}
+}
+
+// corksLane is a lane that counts by how many it is corked.
+type corksLane struct {
+	directLane
+	corks atomic.Int64
+}
+
+func (l *corksLane) Cork()   { l.corks.Add(1) }
+func (l *corksLane) Uncork() { l.corks.Add(-1) }
+
+// Reads that come together are answered together, but not when a search comes next: what was answered does not wait for its end (Q12).
+func TestAnAnswerDoesNotWaitForTheSearchBehindIt(t *testing.T) {
+	lane := &corksLane{}
+	r := newRig(t, func(o *Options) { lane.directLane, o.Lane, o.Node = directLane{o.Conn}, lane, prompted{o.Node.(*solo)} })
+	r.lead()
+	corks := make(chan int64, 2)
+	take := func(w work) {
+		q := r.service.newRequest(&nats.Msg{Subject: "look"}, r.service.epoch.Load())
+		q.work = w
+		r.service.take(q)
+	}
+	take(work{quick: true, look: func() ([]reply, *work) {
+		take(work{search: true, look: func() ([]reply, *work) { // the same reader does it next
+			corks <- lane.corks.Load()
+			return nil, nil
+		}})
+		corks <- lane.corks.Load()
+		return nil, nil
+	}})
+	require.EqualValues(t, 1, <-corks, "what is answered leaves together")
+	require.Zero(t, <-corks, "it waits for the search")
+	r.settled()
+	require.Eventually(t, func() bool { return lane.corks.Load() == 0 }, 5*time.Second, time.Millisecond)
+}

@@ -1,0 +1,106 @@
+package kv
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+)
+
+// A JetStream that says nothing is waited for, for each bucket that is to be made: not for one whose client has been told that it is overdue, or
+// those that come after it would all be.
+func TestWhoWasToldIsNotProbedFor(t *testing.T) {
+	r := newLeader(t, nil)
+	asked := make(chan string, probesMax)
+	_, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(m *nats.Msg) { asked <- m.Subject })
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	told, w, _ := r.inHand("k")
+	w.made = "given-up"
+	r.service.expire(time.Now().Add(time.Hour))
+	r.service.probes <- todo{told, w}
+	r.expect(`{"bucket":"wanted","cluster_revision":2}`, "bucket.add.wanted", "")
+	require.Equal(t, "$JS.API.STREAM.INFO.KV_wanted", <-asked)
+	require.Empty(t, asked)
+}
+
+// C5: a bucket that waits to be made when it is overdue may have been asked for in vain, or be made by another node: that it was not made is not told.
+func TestAnOverdueBucketIsOfUnknownOutcome(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.mu.Lock() // the first is in the prober's hands
+	unlock := sync.OnceFunc(r.node.mu.Unlock)
+	defer unlock()
+	r.send("bucket.add.first", "")
+	waits := func(n int) func() bool {
+		return func() bool { return r.service.Figures().InFlight == n+1 && len(r.service.probes) == n }
+	}
+	require.Eventually(t, waits(0), 5*time.Second, time.Millisecond)
+	second := r.send("bucket.add.second", "")
+	require.Eventually(t, waits(1), 5*time.Second, time.Millisecond)
+	r.service.expire(time.Now().Add(time.Hour))
+	unlock()
+	requireError(t, OutcomeUnknown, r.answered(second))
+}
+
+// L2: nor does a planned move wait for what a silent JetStream is asked about one after the other.
+func TestAPlannedMoveWaitsForNoProbes(t *testing.T) {
+	r := newLeader(t, nil)
+	asked := make(chan struct{}, probesMax)
+	_, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(*nats.Msg) { asked <- struct{}{} })
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	first := r.send("bucket.add.first", "")
+	<-asked
+	second := r.send("bucket.add.second", "")
+	require.NoError(t, r.service.Drain(t.Context()))
+	require.Contains(t, string(r.answered(first).Data), "cluster_revision")
+	requireError(t, Unavailable, r.answered(second))
+	require.Empty(t, asked)
+}
+
+// L9: however many buckets wait to be made, who asks for one more hears 'busy', and nobody else waits for them.
+func TestBucketsThatWaitToBeMadeAreBounded(t *testing.T) {
+	r := newLeader(t, nil)
+	made := make([]*nats.Subscription, probesMax+1)
+	r.node.mu.Lock() // the first is in the prober's hands
+	unlock := sync.OnceFunc(r.node.mu.Unlock)
+	defer unlock()
+	waits := func(n int) func() bool {
+		return func() bool { return r.service.Figures().InFlight == n+1 && len(r.service.probes) == n }
+	}
+	for i := range made {
+		made[i] = r.send("bucket.add.b"+strconv.Itoa(i), "")
+		if i == 0 {
+			require.Eventually(t, waits(0), 5*time.Second, time.Millisecond)
+		}
+	}
+	require.Eventually(t, waits(probesMax), 5*time.Second, time.Millisecond)
+	more := r.send("bucket.add.more", "")
+	require.Eventually(t, func() bool { return r.service.refusals.waiting.Load() == 1 }, 5*time.Second, time.Millisecond, "it waits")
+	unlock()
+	requireError(t, Busy, r.answered(more))
+	for _, sub := range made {
+		require.Contains(t, string(r.answered(sub).Data), `"cluster_revision"`)
+	}
+}
+
+// While NATS is away nobody knows whether a JetStream answers: a node does not begin to serve in its place (W2).
+func TestTheDefaultAPIIsNotServedWhileNATSIsAway(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r := newReturning(t, nil)
+	conn := r.service.conn
+	require.NoError(t, CheckDefaultAPI(t.Context(), conn, "raftbus"), "nobody is there")
+	r.stopNATS()
+	ctx, cancel := context.WithTimeout(t.Context(), probeWait+200*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, CheckDefaultAPI(ctx, conn, "raftbus"), context.DeadlineExceeded)
+	r.startNATS()
+	_, err := r.client.Subscribe("$JS.API.INFO", func(m *nats.Msg) { _ = m.Respond([]byte(`{}`)) })
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	require.ErrorIs(t, CheckDefaultAPI(t.Context(), conn, "raftbus"), ErrJetStream)
+}

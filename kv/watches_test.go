@@ -1,0 +1,100 @@
+package kv
+
+// What a native watch is in the log: who serves it is told there.
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/delivery"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// crowded are hosts that have as many consumers as may be.
+type crowded struct{ nobody }
+
+func (crowded) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooMany }
+
+func TestOneWatchTooManyIsToldSo(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.Hosts = crowded{} })
+	r.expectError(TooManyWatches, "kv.watch.app", `{"deliver":"x"}`)
+}
+
+// logged is a node that keeps what was proposed last.
+type logged struct {
+	*solo
+	last []byte
+}
+
+func (n *logged) Propose(data []byte, done func(any, rpc.EntryID)) error {
+	n.last = data
+	return n.solo.Propose(data, done)
+}
+
+// A name that is taken, by chance, is another watch's: that is not changed.
+func TestAWatchTakesNobodysPlace(t *testing.T) {
+	var n *logged
+	r := newLeader(t, func(o *Options) {
+		n = &logged{solo: o.Node.(*solo)}
+		o.Node, o.Hosts = n, make(asked, 1)
+	})
+	r.watched(`{"deliver":"x"}`)
+	c, err := command.Decode(n.last)
+	require.NoError(t, err)
+	require.Equal(t, command.AddOnly, c.AddConsumer.Mode)
+}
+
+// watched asks for a watch, and returns its record. Its host would answer.
+func (r *rig) watched(body string) store.Consumer {
+	r.Helper()
+	sub := r.send("kv.watch.app", body)
+	r.handled()
+	r.silent(sub)
+	names, err := r.store.ConsumerNames("app", "", 10)
+	require.NoError(r, err)
+	require.Len(r, names.Names, 1)
+	c, err := r.store.Consumer("app", names.Names[0])
+	require.NoError(r, err)
+	require.Equal(r, sub.Subject, c.Answer)
+	return c
+}
+
+// What is asked for is what its host serves.
+func TestAWatchIsLoggedAsAskedFor(t *testing.T) {
+	for body, want := range map[string]delivery.Native{
+		`{"deliver":"x"}`: {Policy: watch.DeliverLastPerSubject, Heartbeat: 5 * time.Second},
+		`{"deliver":"x","first":"newest","heartbeat":"1m"}`:                                     {Policy: watch.DeliverLastPerSubject, Heartbeat: time.Minute},
+		`{"deliver":"x","first":"history","flow_control":true}`:                                 {Policy: watch.DeliverAll, FlowControl: true, Heartbeat: 5 * time.Second},
+		`{"deliver":"x","first":"nothing","no_values":true,"keys":["a.*"],"heartbeat":"100ms"}`: {Policy: watch.DeliverNew, NoValues: true, Keys: []string{"a.*"}, Heartbeat: 100 * time.Millisecond},
+		`{"deliver":"x","from":7}`:                                                              {Policy: watch.DeliverByStartSequence, From: 7, Heartbeat: 5 * time.Second},
+	} {
+		r := newLeader(t, func(o *Options) { o.Hosts = make(asked, 1) })
+		config, err := want.Config()
+		require.NoError(t, err)
+		require.Equal(t, string(config), string(r.watched(body).Config), body)
+	}
+}
+
+// Q7: a watch is of its account: a client of another that learns its name cannot end it.
+func TestAWatchIsEndedInItsAccount(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Hosts = make(asked, 1) })
+	r.lead()
+	r.ask("bucket.add.app", "")
+	other := r.account("team-a")
+	other.service.hosts = r.service.hosts // nothing is asked yet
+	for one, another := range map[*rig]*rig{r: other, other: r} {
+		name, account := watch.Parted(one.watched(`{"deliver":"x"}`).Name)
+		require.Equal(t, one.service.protocol.Account, account)
+		unwatch, err := json.Marshal(unwatchRequest{name})
+		require.NoError(t, err)
+		another.expectError(NoWatch, "kv.unwatch.app", string(unwatch))
+		one.expect(`{"bucket":"app","watch":"`+name+`"}`, "kv.unwatch.app", string(unwatch))
+		one.expectError(NoWatch, "kv.unwatch.app", string(unwatch))
+	}
+}

@@ -1,0 +1,147 @@
+package node
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
+)
+
+// received is a group of which one node has received a snapshot whole, and has not installed it. It stopped then.
+func received(t *testing.T, seed uint64) (m *manual, away rpc.NodeID) {
+	m, away = behind(t, seed)
+	m.back(away, seed+50)
+	for !m.hub.nodes[away].snaps.exists(snapComplete) {
+		m.run(1)
+	}
+	m.crash(away)
+	return m, away
+}
+
+func (m *manual) snapshots(id rpc.NodeID) *snapDir {
+	return &snapDir{fs: m.disks[id], dir: m.folders[id].Path("snapshot")}
+}
+
+// switched has the state of a node that stopped be another one: that of the snapshot which it has received, or another node's.
+func (m *manual) switched(id rpc.NodeID, state []byte) {
+	v, err := openVault(m.disks[id], 7)
+	require.NoError(m.t, err)
+	require.NoError(m.t, v.Restore(bytes.NewReader(state)))
+}
+
+// A received snapshot that is damaged, or that the disk does not give any more, is set aside, and the leader sends another, as long as log and state go
+// on without it. Where the state is the snapshot's already, nothing else tells how the log goes on: the file stays, and the error says what to do (D1, D4).
+func TestAReceivedSnapshotCannotBeRead(t *testing.T) {
+	failing := func(kind errorfs.OpKind) func(*manual, rpc.NodeID, string) func() {
+		return func(m *manual, id rpc.NodeID, file string) func() {
+			whole := m.disks[id].FS
+			m.disks[id].FS = errorfs.Wrap(whole, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if op.Kind == kind && op.Path == file {
+					return syscall.EIO
+				}
+				return nil
+			}))
+			return func() { m.disks[id].FS = whole }
+		}
+	}
+	rots := func(m *manual, id rpc.NodeID, file string) func() {
+		raw := readFile(t, m.disks[id], file)
+		raw[len(raw)/2] ^= 1
+		put := func() {
+			f, err := m.disks[id].Create(file, vfs.WriteCategoryUnspecified)
+			require.NoError(t, err)
+			_, err = f.Write(bytes.Clone(raw))
+			require.NoError(t, errors.Join(err, f.Sync(), f.Close()))
+		}
+		put()
+		raw[len(raw)/2] ^= 1
+		return put
+	}
+	for name, fault := range map[string]func(*manual, rpc.NodeID, string) (mend func()){"rots": rots, "open": failing(errorfs.OpOpen), "read": failing(errorfs.OpFileReadAt)} {
+		m, away := received(t, 2)
+		snaps := m.snapshots(away)
+		disk := m.disks[away].FS
+		fault(m, away, snaps.path(snapComplete))
+		m.back(away, 60)
+		m.disks[away].FS = disk
+		require.False(t, snaps.exists(snapComplete), name)
+		require.True(t, snaps.exists(snapSuspect), name)
+		m.agree()
+
+		m, away = received(t, 2)
+		snaps = m.snapshots(away)
+		r, file, err := snaps.openSnapshot()
+		require.NoError(t, err)
+		var state bytes.Buffer
+		_, err = state.ReadFrom(r)
+		require.NoError(t, errors.Join(err, file.Close()))
+		m.switched(away, state.Bytes())
+		mend := fault(m, away, snaps.path(snapComplete))
+		err = m.tryStart(away, 60)
+		require.ErrorContains(t, err, snaps.path(snapComplete), name)
+		require.ErrorContains(t, err, "raftbus member replace", name)
+		require.True(t, snaps.exists(snapComplete), name)
+		require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
+		mend()
+		m.back(away, 70)
+		m.agree()
+	}
+}
+
+// A log that does not reach to a received snapshot, and a state that has applied more than that, are of two folders: the log stays as it is (D3).
+func TestAReceivedSnapshotOfMixedFolders(t *testing.T) {
+	m, away := received(t, 2)
+	m.add(7)
+	m.switched(away, m.vaults[m.leader().id()].bytes())
+	dir := m.folders[away].Path("wal")
+	before := segments(t, m.disks[away], dir)
+	require.ErrorContains(t, m.tryStart(away, 60), "parts of two folders were mixed")
+	require.True(t, m.snapshots(away).exists(snapComplete))
+	require.Equal(t, before, segments(t, m.disks[away], dir))
+}
+
+// A disk that has room for the state, and then none for the log, keeps the snapshot: the state is that one's now, and nothing else tells how the log goes
+// on (F21).
+func TestAReceivedSnapshotStaysUntilTheLogHasIt(t *testing.T) {
+	m, away := received(t, 2)
+	restored := false
+	m.disks[away].Hook(func(op waltest.Op) error {
+		restored = restored || op.Kind == waltest.Rename && op.Name == "vault.tmp"
+		if restored && op.Kind == waltest.Write && strings.HasPrefix(op.Name, m.folders[away].Path("wal")) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	require.ErrorIs(t, m.tryStart(away, 60), syscall.ENOSPC)
+	require.True(t, m.snapshots(away).exists(snapComplete))
+	require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
+	m.disks[away].Hook(nil)
+	m.back(away, 70)
+	m.agree()
+}
+
+// The term of a snapshot that is installed at a start is the node's: in none before it does it vote again (I7).
+func TestAReceivedSnapshotBringsItsTerm(t *testing.T) {
+	m, away := received(t, 2)
+	at := rpc.EntryID{Term: 9, Index: 900}
+	v := &vault{}
+	v.applied = at
+	stream := append(make([]byte, timeBytes), v.bytes()...)
+	stage, err := createStage(m.disks[away], m.snapshots(away).path(snapComplete), snapHead{From: "n1", Term: 9, Transfer: 1, Snapshot: at})
+	require.NoError(t, err)
+	require.NoError(t, stage.add(stream))
+	digest, conf := sha256.Sum256(stream), m.leader().core.Committed()
+	require.NoError(t, stage.finish(digest[:], &conf))
+	m.start(away, 60)
+	require.Equal(t, at, m.vaults[away].Applied())
+	require.Equal(t, rpc.Term(9), m.logs[away].State(0).HardState.Term)
+}
