@@ -20,6 +20,9 @@ import (
 // patience bounds every wait of the scripts: it is long because it only passes when a test fails.
 const patience = 20 * time.Second
 
+// lookPause is how long a script rests between two looks at something that is to come, most of which take a process each.
+const lookPause = 100 * time.Millisecond
+
 // process is a program that a script has started.
 type process struct {
 	cmd   *exec.Cmd
@@ -157,7 +160,7 @@ func untilCommand(ts *testscript.TestScript, neg bool, args []string) {
 	path, err := exec.LookPath(args[1])
 	ts.Check(err)
 	wanted := regexp.MustCompile(args[0])
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(patience); ; time.Sleep(lookPause) { // each look starts a process
 		cmd := exec.Command(path, args[2:]...)
 		cmd.Dir, cmd.Env = ts.MkAbs("."), scriptEnv(ts)
 		out, _ := cmd.CombinedOutput() // a failure is one of the outcomes to look at
@@ -179,7 +182,7 @@ func requestCommand(ts *testscript.TestScript, neg bool, args []string) {
 	conn, err := nats.Connect(ts.Getenv("NATS_URL"))
 	ts.Check(err)
 	defer conn.Close()
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(patience); ; time.Sleep(lookPause) {
 		answer, err := conn.Request(args[0], []byte(args[1]), time.Second)
 		if err == nil {
 			_, err = ts.Stdout().Write(append(answer.Data, '\n'))

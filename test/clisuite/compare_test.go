@@ -87,7 +87,7 @@ func (s step) at(t testing.TB, p *place) printed {
 			}
 		}, s.after)
 	}
-	for end := time.Now().Add(commandTime); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(commandTime); ; time.Sleep(200 * time.Millisecond) { // each look starts a process
 		is := p.run(t, s.stdin, s.args...)
 		if strings.Contains(is.out+is.err, s.until) {
 			return is
