@@ -248,37 +248,6 @@ func TestFailingDiskDuringRestoreKeepsTheOldState(t *testing.T) {
 	f.close()
 }
 
-// Of a large state Pebble has many flushes to do, and tries those that fail again without end: a restore onto a full disk ends with the
-// first, before Pebble takes no more and waits (F21).
-func TestALargeRestoreOntoAFullDiskEnds(t *testing.T) {
-	source := open(t, newPebble())
-	source.one(addBucket("large", command.Settings{}))
-	for i := range 160 {
-		source.one(put("large", fmt.Sprint("k", i), strings.Repeat(fmt.Sprint(i, "."), 1<<18)))
-	}
-	stream := streamOf(t, source.store)
-	source.close()
-	require.Greater(t, len(stream), 130<<20, "more than waits in memory")
-	var full atomic.Bool
-	f := open(t, pebbleDisk{every(vfs.NewMem(), func(op errorfs.Op) error {
-		if full.Load() && op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".sst") {
-			return syscall.ENOSPC
-		}
-		return nil
-	})})
-	full.Store(true)
-	ended := make(chan error, 1)
-	go func() { ended <- f.store.Restore(bytes.NewReader(stream)) }()
-	select {
-	case err := <-ended:
-		require.ErrorIs(t, err, syscall.ENOSPC)
-	case <-time.After(time.Minute):
-		require.Fail(t, "it waits for a disk that is full")
-	}
-	full.Store(false)
-	f.close()
-}
-
 func TestFolderThatIsNotWholeIsNotTouched(t *testing.T) {
 	mem := vfs.NewCrashableMem()
 	f := open(t, pebbleDisk{mem})

@@ -148,7 +148,7 @@ func (s *Store) prepare(r io.Reader) (*handle, state, error) {
 }
 
 // fill writes a snapshot to an empty database, and returns the entry that it says it is of. It ends with the first flush that fails:
-// Pebble tries those again without end, and takes no more once they are too many (F21).
+// Pebble tries those again without end (F21).
 func fill(db engine.DB, r io.Reader) (rpc.EntryID, error) {
 	batch := db.NewBatch()
 	defer batch.Close()

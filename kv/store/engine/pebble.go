@@ -22,8 +22,9 @@ const (
 	blockCacheBytes = 32 << 20
 	// memTableBytes is above what the store lets gather before it flushes (flushBytes), since the store knows what it made durable.
 	memTableBytes = 32 << 20
-	// memTablesMax bounds the memory for writes that wait for a flush; beyond it writes wait.
-	memTablesMax = 3
+	// memTablesMax bounds the memory for writes that wait for a flush; beyond it writes wait (backlog). Pebble itself never has them wait.
+	memTablesMax       = 3
+	memTablesUnbounded = math.MaxInt32
 	// cacheBytes bounds both: Pebble takes from its cache what memtables use, and would leave none for blocks.
 	cacheBytes = blockCacheBytes + memTablesMax*memTableBytes
 	// filesMax bounds open files.
@@ -130,6 +131,8 @@ type pebbleDB struct {
 	broken func()
 	room   *room
 
+	backlog backlog
+
 	failOnce sync.Once
 	failed   chan struct{}
 	failure  error // read after failed is closed
@@ -143,7 +146,7 @@ func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		MaxOpenFiles:                filesMax,
 		MemTableSize:                memTableBytes,
-		MemTableStopWritesThreshold: memTablesMax,
+		MemTableStopWritesThreshold: memTablesUnbounded,
 		L0CompactionThreshold:       levelZeroDepth,
 		L0StopWritesThreshold:       levelZeroMax,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
@@ -168,7 +171,7 @@ func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 const batchKeptBytes = 8 << 20
 
 func (d *pebbleDB) NewBatch() Batch {
-	return &pebbleBatch{batch: d.db.NewBatch(pebble.WithMaxRetainedSizeBytes(batchKeptBytes))}
+	return &pebbleBatch{into: d, batch: d.db.NewBatch(pebble.WithMaxRetainedSizeBytes(batchKeptBytes))}
 }
 
 func (d *pebbleDB) NewView() View {
@@ -176,18 +179,15 @@ func (d *pebbleDB) NewView() View {
 	return pebbleView{pebbleReader{snapshot}, snapshot}
 }
 
-// Flush waits for Pebble, which would try a failed flush again for ever: the database fails.
 func (d *pebbleDB) Flush() error {
-	flushed, err := d.db.AsyncFlush()
+	part, err := d.seal()
+	if err == nil {
+		err = d.await(part)
+	}
 	if err != nil {
 		return err
 	}
-	select {
-	case <-flushed:
-		return d.Err() // also if what failed before was done now: nobody goes on with a disk that fails
-	case <-d.failed:
-		return d.failure
-	}
+	return d.Err() // also if what failed before was done now: nobody goes on with a disk that fails
 }
 
 // background takes an error of work in the background. A full disk is the end for a flush only, and is told of by flushEnded: Pebble does
@@ -284,6 +284,7 @@ func (v pebbleView) Close() error { return v.snapshot.Close() }
 
 // pebbleBatch keeps the first error, for Commit.
 type pebbleBatch struct {
+	into  *pebbleDB
 	batch *pebble.Batch
 	err   error
 }
@@ -301,8 +302,13 @@ func (b *pebbleBatch) DeleteRange(from, to []byte) { b.keep(b.batch.DeleteRange(
 func (b *pebbleBatch) Len() int                    { return b.batch.Len() }
 
 func (b *pebbleBatch) Commit() error {
+	size := b.batch.Len() + recordBytes*int(b.batch.Count())
+	if b.err == nil {
+		b.err = b.into.admit(size)
+	}
 	if b.err == nil {
 		b.err = b.batch.Commit(pebble.NoSync)
+		b.into.backlog.add(size)
 	}
 	err := b.err
 	b.err = nil
