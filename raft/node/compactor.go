@@ -55,26 +55,29 @@ func (c *compactor) tick(then func(to rpc.Index)) {
 }
 
 // horizon is the index up to which the log should be forgotten now; 0: nothing is worth it. On a full disk all that can be spared
-// goes (F21).
+// goes (F21); where only too many files are open that would help nobody.
 func (c *compactor) horizon() rpc.Index {
-	keep := c.keep
-	full := errors.Is(c.log.Room(), wal.ErrFull)
-	if full {
+	keep, room := c.keep, c.log.Room()
+	full := errors.Is(room, wal.ErrFull)
+	if full && !wal.TooManyFiles(room) {
 		keep = 0
 	}
 	if c.full != full {
 		c.full = full
-		c.tellFull()
+		c.tellFull(room)
 	}
 	return c.log.Horizon(c.group, c.machine.Durable(), keep)
 }
 
-func (c *compactor) tellFull() {
-	if c.full {
+func (c *compactor) tellFull(room error) {
+	switch {
+	case wal.TooManyFiles(room):
+		c.logger.Error("too many files are open: writes are refused and reads go on; have some closed, or allow more, writes resume by themselves", "err", room)
+	case c.full:
 		c.logger.Error("the disk is full: writes are refused and reads go on; free some space, writes resume by themselves")
-		return
+	default:
+		c.logger.Info("the disk has room again: writes are taken")
 	}
-	c.logger.Info("the disk has room again: writes are taken")
 }
 
 // compact carries out what the core agreed to. Where the log begins later by then, since a snapshot was installed, only segments are left

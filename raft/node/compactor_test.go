@@ -61,15 +61,13 @@ func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 	}
 	c := &compactor{worker: newWorker(), log: log, machine: durable{to: last}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}
 	require.Zero(t, c.horizon(), "little enough to be kept")
-	fs.Hook(func(op waltest.Op) error {
-		if op.Kind == waltest.Create {
-			return syscall.ENOSPC
-		}
-		return nil
-	})
+	lacks := syscall.EMFILE
+	fs.Hook(func(op waltest.Op) error { return when(op.Kind == waltest.Create, lacks) })
 	for err == nil {
 		err = write()
 	}
 	require.ErrorIs(t, err, wal.ErrFull)
+	require.Zero(t, c.horizon(), "too many files are open: to forget entries would not help")
+	lacks = syscall.ENOSPC
 	require.Positive(t, c.horizon())
 }

@@ -38,12 +38,17 @@ const (
 
 func (d *snapDir) path(name string) string { return d.fs.PathJoin(d.dir, name) }
 
-// move renames a file durably. With what is lost in a crash before that, the file has its old name (K33).
+// move renames a file durably. With what is lost in a crash before that, the file has its old name (K33). The folder is opened first: where that is one
+// file too many, nothing was done.
 func (d *snapDir) move(from, to string) error {
-	if err := d.fs.Rename(d.path(from), d.path(to)); err != nil {
+	dir, err := d.fs.OpenDir(d.dir)
+	if err != nil {
 		return err
 	}
-	return wal.SyncDir(d.fs, d.dir)
+	if err = d.fs.Rename(d.path(from), d.path(to)); err == nil {
+		err = dir.Sync()
+	}
+	return errors.Join(err, dir.Close())
 }
 
 // remove deletes a file, if there is one. That need not be durable: one that comes back is dealt with as before.
@@ -149,7 +154,9 @@ func (r *receiver) step() (bool, error) {
 
 // take stores one chunk, or says how much is stored. A disk that is full, or fails, loses this transfer: the state is elsewhere.
 func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
-	if err := r.look(); err != nil {
+	if err := r.look(); wal.IsFull(err) || wal.TooManyFiles(err) {
+		return r.lose(err) // nothing rests on the folder yet
+	} else if err != nil {
 		return err
 	}
 	head := snapHead{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
@@ -189,10 +196,10 @@ func (r *receiver) look() error {
 	if r.looked {
 		return nil
 	}
-	r.looked = true
 	if err := wal.MakeDir(r.fs, r.dir); err != nil {
 		return err
 	}
+	r.looked = true
 	stage, err := resumeStage(r.fs, r.path(snapIncoming))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -264,7 +271,9 @@ func (r *receiver) room() error {
 func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	time := r.stage.time
 	r.size, r.stage = r.stage.next, nil
-	if err := r.move(snapIncoming, snapComplete); err != nil {
+	if err := r.move(snapIncoming, snapComplete); wal.TooManyFiles(err) {
+		return r.lose(err)
+	} else if err != nil {
 		return fmt.Errorf("keep a received snapshot: %w", err)
 	}
 	r.hold(true)

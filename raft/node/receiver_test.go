@@ -286,3 +286,44 @@ func TestASnapshotLeavesWhatTheLogLeaves(t *testing.T) {
 	m := newManual(t, 1, "n1", "n2", "n3")
 	require.EqualValues(t, 1, m.hub.nodes["n1"].receiver.keepFree())
 }
+
+// A snapshot that comes while too many files are open, or its folder has no room, is given up and sent again: the node goes on (F21).
+func TestASnapshotThatComesWhileTooManyFilesAreOpenIsSentAgain(t *testing.T) {
+	for name, by := range map[string]func(waltest.Op) error{
+		"no folder can be made": func(op waltest.Op) error { return when(op.Kind == waltest.Mkdir, syscall.ENOSPC) },
+		"nor be synced":         func(op waltest.Op) error { return when(op.Kind == waltest.Open && op.Name == ".", syscall.EMFILE) },
+		"nor the file be named": func(op waltest.Op) error {
+			return when(op.Kind == waltest.Open && op.Name == "snapshot", syscall.ENFILE)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := waltest.New()
+			fs.Hook(by)
+			r, said := newTestReceiver(fs)
+			list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)
+			r.takeAll(t, said, list...)
+			require.Empty(t, r.told())
+			require.False(t, r.exists(snapIncoming))
+			fs.Hook(nil)
+			r.takeAll(t, said, list...)
+			require.Len(t, r.told(), 1)
+		})
+	}
+}
+
+func when(so bool, err error) error {
+	if so {
+		return err
+	}
+	return nil
+}
+
+// A folder that fails otherwise ends the node (D5).
+func TestASnapshotFolderThatFailsEndsTheNode(t *testing.T) {
+	fs := waltest.New()
+	fs.Hook(func(op waltest.Op) error { return when(op.Kind == waltest.Sync, syscall.EIO) })
+	r, _ := newTestReceiver(fs)
+	r.submit(transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)[0])
+	_, err := r.step()
+	require.ErrorIs(t, err, syscall.EIO)
+}

@@ -4,6 +4,7 @@ package wal
 // here too; when to compact, and what a snapshot must hold first, is the driver's.
 
 import (
+	"errors"
 	"sort"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -65,11 +66,17 @@ func (l *Log) Compact(g GroupID, b Base) error {
 	if err := l.rebase(g, b); err != nil {
 		return err
 	}
-	for _, name := range l.dropUnneeded() {
+	l.unneeded = append(l.unneeded, l.dropUnneeded()...)
+	for len(l.unneeded) > 0 {
 		// One by one, oldest first, each durable before the next: so a gap between segments is always damage.
-		if err := l.remove(name); err != nil {
+		err := l.remove(l.unneeded[0])
+		if TooManyFiles(err) {
+			return nil // the next Compact goes on
+		}
+		if err != nil {
 			return l.fail(err)
 		}
+		l.unneeded = l.unneeded[1:]
 	}
 	return nil
 }
@@ -129,9 +136,14 @@ func (l *Log) newestCheckpoint() int {
 
 func (l *Log) position(s *segment) int { return int(s.segment - l.segments[0].segment) }
 
+// remove deletes a segment durably. The directory is opened first: where that is one file too many, nothing was done.
 func (l *Log) remove(name string) error {
-	if err := l.folder.fs.Remove(l.folder.path(name)); err != nil {
+	dir, err := l.folder.fs.OpenDir(l.folder.dir)
+	if err != nil {
 		return err
 	}
-	return l.folder.sync()
+	if err = l.folder.fs.Remove(l.folder.path(name)); err == nil {
+		err = dir.Sync()
+	}
+	return errors.Join(err, dir.Close())
 }

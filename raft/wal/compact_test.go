@@ -6,6 +6,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -454,4 +455,38 @@ func TestCompactionRecoversFullDisk(t *testing.T) {
 			require.NoError(t, l.Close())
 		})
 	}
+}
+
+// Segments that go while too many files are open go with a later compaction: in order, each durable before the next, and the log is well (F21).
+func TestCompactionWhileTooManyFilesAreOpen(t *testing.T) {
+	fs := waltest.New()
+	l := openInline(t, fs)
+	last := rpc.Index(0)
+	for ; l.Stats().Segments < 5; last++ {
+		require.NoError(t, l.Append(Batch{Entries: entries(1, last+1, last+2)}))
+	}
+	opens, changes := 0, []string{}
+	fs.Hook(func(op waltest.Op) error {
+		switch {
+		case op.Kind == waltest.Open && op.Name == l.folder.dir:
+			if opens++; opens == 2 {
+				return syscall.EMFILE
+			}
+		case op.Kind == waltest.Remove, op.Kind == waltest.Sync && op.Name == l.folder.dir:
+			changes = append(changes, string(op.Kind))
+		}
+		return nil
+	})
+	base := Base{ID: rpc.EntryID{Term: 1, Index: last}}
+	require.NoError(t, l.Compact(0, base))
+	require.Equal(t, []string{"remove", "sync"}, changes)
+	require.NoError(t, l.Room())
+	require.NoError(t, l.Append(Batch{Entries: entries(1, last+1, last+2)}))
+	changes = nil
+	require.NoError(t, l.Compact(0, base))
+	require.Equal(t, slices.Repeat([]string{"remove", "sync"}, 3), changes)
+	numbers, _, err := l.folder.list()
+	require.NoError(t, err)
+	require.Len(t, numbers, l.Stats().Segments+1, "and the one that is ready")
+	require.NoError(t, l.Close())
 }

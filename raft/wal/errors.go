@@ -60,3 +60,9 @@ func invalid(format string, args ...any) error {
 func IsFull(err error) bool {
 	return errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
+
+// TooManyFiles reports whether err means that this process, or all of the machine together, has too many files open. It passes: nothing was done,
+// and nothing is wrong with the disk.
+func TooManyFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}

@@ -5,10 +5,8 @@ package wal
 // Options.Inline there is no goroutine: whoever needs the segment, or asks whether there is room, makes it.
 
 import (
-	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -262,10 +260,10 @@ func (p *preparer) failure() error {
 }
 
 // attempt makes the segment, if it is still to be made, and says what came of it to those who wait. That too many files are open passes as a full
-// disk does, and nothing was lost by it.
+// disk does.
 func (p *preparer) attempt(r request) error {
 	s, err := p.make(r)
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+	if TooManyFiles(err) {
 		err = fmt.Errorf("%w (%w)", ErrFull, err)
 		p.refuse(err)
 		return err

@@ -123,6 +123,7 @@ type Log struct {
 	touched  []*group
 
 	compactMu sync.Mutex // taken before appendMu
+	unneeded  []string   // segments that are to be deleted, oldest first; guarded by compactMu
 
 	syncTimes measure.Histogram
 	syncBegan atomic.Pointer[time.Time] // of the write and sync under way; nil: none is

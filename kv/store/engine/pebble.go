@@ -191,15 +191,15 @@ func (d *pebbleDB) Flush() error {
 }
 
 // background takes an error of work in the background. A full disk is the end for a flush only, and is told of by flushEnded: Pebble does
-// not say here whose error it is.
+// not say here whose error it is. So is too many open files.
 func (d *pebbleDB) background(err error) {
-	if !isFull(err) {
+	if !passes(err) {
 		d.fail(err)
 	}
 }
 
 func (d *pebbleDB) flushEnded(info pebble.FlushInfo) {
-	if isFull(info.Err) { // any other, background is told too; that a flush was empty is none
+	if d.room.flushed(info.Err) {
 		d.fail(info.Err)
 	}
 }

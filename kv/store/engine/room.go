@@ -2,7 +2,8 @@ package engine
 
 // Room on the disk (F21). A flush that finds none ends the database: what it holds in memory can not become durable. A compaction that finds none
 // has lost nothing. But Pebble writes all of what it makes before anything of what it replaces goes, tries again at once, and does so right after each
-// start: so compactions leave to flushes what those need, and pause once they have failed.
+// start: so compactions leave to flushes what those need, and pause once they have failed. Where too many files are open neither has lost anything:
+// both pause, and flushes end the database only if that lasts.
 
 import (
 	"errors"
@@ -24,28 +25,55 @@ const (
 	// compactionPauseMin and compactionPauseMax bound the pause after a compaction that had no room.
 	compactionPauseMin = 50 * time.Millisecond
 	compactionPauseMax = 10 * time.Second
+	// flushPauseMax is that for flushes, and flushPatience how long all fail since too many files are open, until the database does.
+	flushPauseMax = time.Second
+	flushPatience = time.Minute
 
 	// lookEvery is how much a compaction writes between two looks at what the disk has free.
 	lookEvery = 1 << 20
 	// tellEvery is how often it is said that compactions have no room.
 	tellEvery = time.Minute
 
-	// compactionCategory is what Pebble says of files that a compaction makes.
+	// compactionCategory and flushCategory are what Pebble says of files that those make.
 	compactionCategory vfs.DiskWriteCategory = "pebble-compaction"
+	flushCategory      vfs.DiskWriteCategory = "pebble-memtable-flush"
 )
 
 // isFull reports whether err means that the disk, or this user's share of it, has no space left.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
-// room is what is known of the room that compactions of one database have.
+// tooManyFiles reports whether err means that this process, or all of the machine together, has too many files open. It passes.
+func tooManyFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// passes reports whether an error of work in the background ends nothing by itself: background hears of it, and whose work it was tells what follows.
+func passes(err error) bool { return isFull(err) || tooManyFiles(err) }
+
+// room is what is known of the room that compactions of one database have, and flushes.
 type room struct {
 	logger *slog.Logger
 	closed chan struct{} // nothing pauses any more
 
-	mu    sync.Mutex
-	pause time.Duration // the last one; 0: there was room
-	until time.Time     // it ends
-	told  time.Time
+	mu                   sync.Mutex
+	compactions, flushes pause
+	told                 time.Time
+}
+
+// pause is what work waits for after it has failed.
+type pause struct {
+	length time.Duration // of the last one; 0: it did not fail
+	until  time.Time     // it ends
+	since  time.Time     // it has failed each time
+}
+
+func (p *pause) failed(most time.Duration) {
+	now := time.Now()
+	if p.length == 0 {
+		p.since = now
+	}
+	p.length = min(max(2*p.length, compactionPauseMin), most)
+	p.until = now.Add(p.length)
 }
 
 func newRoom(logger *slog.Logger) *room { return &room{logger: logger, closed: make(chan struct{})} }
@@ -56,12 +84,24 @@ func (r *room) ended(info pebble.CompactionInfo) {
 	defer r.mu.Unlock()
 	switch {
 	case info.Err == nil:
-		r.pause = 0
-	case isFull(info.Err):
-		r.pause = min(max(2*r.pause, compactionPauseMin), compactionPauseMax)
-		r.until = time.Now().Add(r.pause)
-		r.tell("the disk has no room for the store's compactions: reads get slower until there is some", "err", info.Err)
+		r.compactions = pause{}
+	case passes(info.Err):
+		r.compactions.failed(compactionPauseMax)
+		r.tell("the disk has no room for the store's compactions, or too many files are open: reads get slower until that is over", "err", info.Err)
 	}
+}
+
+// flushed takes what came of a flush, and reports whether the database fails by it. Pebble calls it with its lock held.
+func (r *room) flushed(err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !tooManyFiles(err) {
+		r.flushes = pause{}
+		return isFull(err) // any other, background is told too; that a flush was empty is none
+	}
+	r.flushes.failed(flushPauseMax)
+	r.tell("too many files are open: what is written is not flushed until some are closed", "err", err)
+	return time.Since(r.flushes.since) >= flushPatience
 }
 
 // tell says so, now and then. Call it with mu held.
@@ -73,10 +113,13 @@ func (r *room) tell(what string, args ...any) {
 }
 
 // rest waits until a pause is over, or the database is closed.
-func (r *room) rest() {
+func (r *room) rest(p *pause) {
 	r.mu.Lock()
-	left := time.Until(r.until)
+	left := time.Until(p.until)
 	r.mu.Unlock()
+	if left <= 0 {
+		return
+	}
 	select {
 	case <-r.closed:
 	case <-time.After(left):
@@ -90,12 +133,18 @@ type roomFS struct {
 	room *room
 }
 
-// Create makes a file, that of a compaction only when it may go on and there is room for it. Pebble calls it for those with no lock held.
+// Create makes a file, that of a compaction or a flush only when those may go on, and of a compaction only with room for it. Pebble calls it for those
+// with no lock held.
 func (r roomFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if category != compactionCategory {
+	switch category {
+	case flushCategory:
+		r.room.rest(&r.room.flushes)
+		return r.FS.Create(name, category)
+	case compactionCategory:
+		r.room.rest(&r.room.compactions)
+	default:
 		return r.FS.Create(name, category)
 	}
-	r.room.rest()
 	if err := r.look(); err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -260,6 +261,43 @@ func TestAFlushWithoutRoomIsTheEnd(t *testing.T) {
 	}
 	full.Store(false)
 	require.NoError(t, db.Close())
+}
+
+// That too many files are open ends nothing: flushes and compactions are tried again after pauses, and go on once some are closed.
+func TestTooManyOpenFilesEndNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var many atomic.Bool
+		var tried atomic.Int32
+		db, said := openOn(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if many.Load() && op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") && tried.Add(1) > 0 {
+				return syscall.EMFILE
+			}
+			return nil
+		})))
+		pile(t, db, deep-1, 10)
+		many.Store(true)
+		require.NoError(t, write1(db, deep, 10))
+		flushed := make(chan error, 1)
+		go func() { flushed <- db.Flush() }()
+		time.Sleep(30 * time.Second)
+		require.Empty(t, flushed)
+		require.Less(t, tried.Load(), int32(100), "it is tried without a pause, on and on")
+		many.Store(false)
+		require.NoError(t, <-flushed)
+		many.Store(true) // for the compaction that comes now, it may be
+		time.Sleep(time.Hour)
+		require.NoError(t, db.Err())
+		require.Equal(t, 1, said.count("what is written is not flushed"))
+		many.Store(false)
+		pile(t, db, 1, 10)
+
+		many.Store(true)
+		require.NoError(t, write1(db, deep, 10))
+		require.ErrorIs(t, db.Flush(), syscall.EMFILE, "it lasts")
+		many.Store(false)
+		require.NoError(t, db.Close())
+	})
 }
 
 // That a file system cannot tell what is free is no reason to end.
