@@ -44,6 +44,9 @@ func (c *compactor) tick(then func(to rpc.Index)) {
 	}
 	c.ticks, c.looking = compactEvery, true
 	c.do(func() error {
+		if err := c.dropUnneeded(); err != nil {
+			return err
+		}
 		to := c.horizon()
 		c.inbox.call(func() {
 			if c.looking = false; to > 0 {
@@ -52,6 +55,16 @@ func (c *compactor) tick(then func(to rpc.Index)) {
 		})
 		return nil
 	})
+}
+
+// dropUnneeded deletes segments that nothing needs since the log has its base, which came with an installed snapshot, or that could not be deleted then. On a
+// full disk nothing is written that would have the log compacted again (F21).
+func (c *compactor) dropUnneeded() error {
+	state := c.log.State(c.group)
+	if !state.HasBase {
+		return nil
+	}
+	return c.log.Compact(c.group, state.Base)
 }
 
 // horizon is the index up to which the log should be forgotten now; 0: nothing is worth it. On a full disk all that can be spared

@@ -39,6 +39,16 @@ type durable struct {
 
 func (d durable) Durable() rpc.Index { return d.to }
 
+func writeOne(log *wal.Log, last *rpc.Index) error {
+	e := entry(*last + 1)
+	e.Data = make([]byte, 1<<10)
+	err := log.Append(wal.Batch{Entries: []rpc.Entry{e}})
+	if err == nil {
+		*last++
+	}
+	return err
+}
+
 // On a full disk nothing is kept for members that were away for a moment: all that the state has goes (F21).
 func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 	fs := waltest.New()
@@ -47,15 +57,7 @@ func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 	defer log.Close()
 	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
 	last := rpc.Index(0)
-	write := func() error {
-		e := entry(last + 1)
-		e.Data = make([]byte, 1<<10)
-		err := log.Append(wal.Batch{Entries: []rpc.Entry{e}})
-		if err == nil {
-			last++
-		}
-		return err
-	}
+	write := func() error { return writeOne(log, &last) }
 	for log.Stats().Segments < 4 {
 		require.NoError(t, write())
 	}
@@ -70,4 +72,33 @@ func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 	require.Zero(t, c.horizon(), "too many files are open: to forget entries would not help")
 	lacks = syscall.ENOSPC
 	require.Positive(t, c.horizon())
+}
+
+// What an installed snapshot has made useless goes, also on a disk that is so full that nothing is written any more (F21).
+func TestSegmentsThatASnapshotMadeUselessGoOnAFullDisk(t *testing.T) {
+	fs := waltest.New()
+	log, err := wal.Open(fs, "wal", wal.Options{Inline: true, SegmentBytes: 8 << 10})
+	require.NoError(t, err)
+	defer log.Close()
+	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
+	fs.Hook(func(op waltest.Op) error {
+		return when(op.Kind == waltest.Create && log.Stats().Segments > 3, syscall.ENOSPC)
+	})
+	last := rpc.Index(0)
+	for err == nil {
+		err = writeOne(log, &last)
+	}
+	require.ErrorIs(t, err, wal.ErrFull)
+	installed := wal.Base{ID: rpc.EntryID{Term: 1, Index: last + 9}, Configuration: encodeBase(&raft.Base{Time: 7})}
+	require.NoError(t, log.Append(wal.Batch{Base: &installed}))
+	segments, appends := log.Stats().Segments, log.Stats().Appends
+	c := &compactor{worker: newWorker(), log: log, machine: durable{to: last + 9}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}
+	c.tick(func(rpc.Index) {})
+	worked, err := c.step()
+	require.NoError(t, err)
+	require.True(t, worked)
+	require.Less(t, log.Stats().Segments, segments)
+	require.Equal(t, appends, log.Stats().Appends)
+	require.Equal(t, installed, log.State(0).Base)
+	require.NoError(t, log.Room(), "in their place there is room again")
 }
