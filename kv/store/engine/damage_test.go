@@ -4,6 +4,7 @@ package engine_test
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,4 +65,30 @@ func write(t *testing.T, fs vfs.FS, name string, content []byte) {
 	_, err = f.Write(content)
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
+}
+
+// The file that names the list of a state's tables is gone: that is refused, and Pebble does not get to delete them (D4, K51).
+func TestTablesThatNoListNamesStay(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	db, err := pebbleDisk{fs}.engine().Open()
+	require.NoError(t, err)
+	pile(t, db, 2, 10)
+	require.NoError(t, db.Close())
+	for _, name := range list(t, fs) {
+		if strings.HasPrefix(name, "marker.manifest.") {
+			require.NoError(t, fs.Remove(fs.PathJoin(stateDir, name)))
+		}
+	}
+	before := list(t, fs)
+	require.Contains(t, strings.Join(before, " "), ".sst")
+	_, err = pebbleDisk{fs}.engine().Open()
+	require.ErrorContains(t, err, "marker.manifest.*")
+	require.Equal(t, before, list(t, fs))
+}
+
+func list(t *testing.T, fs vfs.FS) []string {
+	names, err := fs.List(stateDir)
+	require.NoError(t, err)
+	slices.Sort(names)
+	return names
 }

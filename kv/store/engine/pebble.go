@@ -62,6 +62,9 @@ func (p *Pebble) Open() (DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store's folder %s: %w", p.folder.dir, err)
 	}
+	if err := p.folder.listed(number); err != nil {
+		return nil, err
+	}
 	p.number = number
 	return p.open(number)
 }
