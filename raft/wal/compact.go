@@ -7,6 +7,8 @@ import (
 	"errors"
 	"sort"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -66,7 +68,9 @@ func (l *Log) Compact(g GroupID, b Base) error {
 	if err := l.rebase(g, b); err != nil {
 		return err
 	}
-	l.unneeded = append(l.unneeded, l.dropUnneeded()...)
+	names, idle := l.dropUnneeded()
+	_ = closeAll(idle) // everything in them was synced long ago, or is not needed
+	l.unneeded = append(l.unneeded, names...)
 	for len(l.unneeded) > 0 {
 		// One by one, oldest first, each durable before the next: so a gap between segments is always damage.
 		err := l.remove(l.unneeded[0])
@@ -100,9 +104,9 @@ func (l *Log) beginsAt(g GroupID, b Base) bool {
 	return s.HasBase && b.ID.Index <= s.Base.ID.Index
 }
 
-// dropUnneeded takes the segments that hold nothing of use out of the log and returns their names. They are the oldest
-// ones.
-func (l *Log) dropUnneeded() []string {
+// dropUnneeded takes the segments that hold nothing of use out of the log and returns their names, and the files that nobody
+// reads. They are the oldest ones.
+func (l *Log) dropUnneeded() (names []string, idle []vfs.File) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.newestCheckpoint()
@@ -111,14 +115,10 @@ func (l *Log) dropUnneeded() []string {
 			n = min(n, l.position(g.index.points[0].segment))
 		}
 	}
-	names := make([]string, 0, n)
 	for _, s := range l.segments[:n] {
 		names = append(names, s.name)
 	}
-	for _, f := range l.retire(n) {
-		_ = f.Close() // everything in it was synced long ago, or is not needed
-	}
-	return names
+	return names, l.retire(n)
 }
 
 // newestCheckpoint is the position of the last segment that begins with a checkpoint, before which segments are needed for

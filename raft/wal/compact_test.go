@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/assert"
@@ -488,5 +489,76 @@ func TestCompactionWhileTooManyFilesAreOpen(t *testing.T) {
 	numbers, _, err := l.folder.list()
 	require.NoError(t, err)
 	require.Len(t, numbers, l.Stats().Segments+1, "and the one that is ready")
+	require.NoError(t, l.Close())
+}
+
+// slowClose is a file system that takes its time to close segments, once it is slow: a disk frees the space of a removed one then.
+type slowClose struct {
+	*waltest.FS
+	slow          atomic.Bool
+	closing, goOn chan struct{}
+}
+
+func (f *slowClose) OpenReadWrite(name string, category vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(name, category, o...)
+	return slowFile{file, f}, err
+}
+
+type slowFile struct {
+	vfs.File
+	fs *slowClose
+}
+
+func (f slowFile) Close() error {
+	if f.fs.slow.Load() {
+		f.fs.closing <- struct{}{}
+		<-f.fs.goOn
+	}
+	return f.File.Close()
+}
+
+// Nobody waits while a removed segment is closed, by who compacts or by the last who read it: the loop asks the log for room (F22).
+func TestNobodyWaitsForTheCloseOfARemovedSegment(t *testing.T) {
+	fs := &slowClose{FS: waltest.New(), closing: make(chan struct{}), goOn: make(chan struct{})}
+	l := openInline(t, fs)
+	last := rpc.Index(0)
+	for ; l.Stats().Segments < 3; last++ {
+		require.NoError(t, l.Append(Batch{Entries: entries(1, last+1, last+2)}))
+	}
+	reading, readOn := make(chan struct{}), make(chan struct{})
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Read {
+			reading <- struct{}{}
+			<-readOn
+		}
+		return nil
+	})
+	read, compacted := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := l.Entries(0, 1, 2, 1)
+		read <- err
+	}()
+	<-reading
+	fs.slow.Store(true)
+	go func() { compacted <- l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: last}}) }()
+	goesOn := func() {
+		<-fs.closing
+		room := make(chan error, 1)
+		go func() { room <- l.Room() }()
+		select {
+		case err := <-room:
+			require.NoError(t, err)
+		case <-time.After(10 * time.Second):
+			require.Fail(t, "the log stands still while a segment is closed")
+		}
+		fs.goOn <- struct{}{}
+	}
+	goesOn()
+	require.NoError(t, <-compacted)
+	require.Equal(t, 1, l.Stats().Segments)
+	close(readOn)
+	goesOn()
+	require.NoError(t, <-read)
+	fs.slow.Store(false)
 	require.NoError(t, l.Close())
 }

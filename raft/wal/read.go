@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -122,18 +124,23 @@ func (x *index) stretch(lo, hi rpc.Index) stretch {
 	return s
 }
 
-// release lets go of the segments, and closes those that were removed meanwhile.
+// release lets go of the segments, and closes those that were removed meanwhile: without the lock, since a disk frees their space only now (F22).
 func (l *Log) release(stretches []stretch) {
-	if len(stretches) == 0 {
-		return
+	if len(stretches) > 0 {
+		_ = closeAll(l.unread(stretches)) // they were only read from, and are removed: no error matters any more
 	}
+}
+
+// unread counts readers out, and returns the files that nobody needs then.
+func (l *Log) unread(stretches []stretch) (idle []vfs.File) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, s := range stretches {
 		if s.segment.readers--; s.segment.readers == 0 && s.segment.retired {
-			_ = s.segment.file.Close() // it was only read from, and is removed: no error matters any more
+			idle = append(idle, s.segment.file)
 		}
 	}
+	return idle
 }
 
 // reader collects entries.
