@@ -116,10 +116,12 @@ func TestAClosedBusIsNot(t *testing.T) {
 func TestAFurtherAccountHoldsUpNoNode(t *testing.T) {
 	const peers = `PEERS { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: open, password: z}] }
 		APP { users: [{user: clients, password: y}] }`
-	start := func(more, user string) *Replica {
+	start := func(more string, users ...string) *Replica {
 		o := onConfig(t, `accounts { `+peers+"\n"+more+` }`)
 		o.Members = []string{"n1"}
-		o.NATS.Accounts = []Account{{Name: "team", Clients: []nats.Option{nats.UserInfo(user, "z")}, Leaf: []nats.Option{nats.UserInfo(user, "z")}}}
+		for _, user := range users {
+			o.NATS.Accounts = append(o.NATS.Accounts, Account{Name: user, Clients: []nats.Option{nats.UserInfo(user, "z")}, Leaf: []nats.Option{nats.UserInfo(user, "z")}})
+		}
 		r, err := Start(t.Context(), o)
 		require.NoError(t, err)
 		return r
@@ -136,7 +138,13 @@ func TestAFurtherAccountHoldsUpNoNode(t *testing.T) {
 	t.Run("open", func(t *testing.T) {
 		r := start("", "open")
 		requireOpen(t, r)
-		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account team speak as _check")
+		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account open speak as _check")
+		require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
+	})
+	t.Run("the second of two open", func(t *testing.T) {
+		r := start(`TEAM { users: [{user: team, password: z}] }`, "team", "open")
+		requireOpen(t, r)
+		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account open speak as _check")
 		require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
 	})
 }
