@@ -252,6 +252,29 @@ func TestAPingHasADeadline(t *testing.T) {
 	require.Equal(t, "connected", sim.nodes[0].Links()[1].State, "the others are not touched")
 }
 
+// Of two silent peers each is found to be so, though something is always asked of the other that may yet be answered (F10).
+func TestTheDeadlinesOfEachPeerAreSeen(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.setAll(true)
+	sim.run(time.Second, func() {})
+	n := sim.nodes[0]
+	for _, silent := range sim.nodes[1:] {
+		for _, c := range silent.conns {
+			for i := range c.subs {
+				c.subs[i].h = func(Delivery) {}
+			}
+		}
+	}
+	ask := func(c IRaftClient) { // until the link is broken
+		_ = c.Heartbeat(1, &rpc.HeartbeatCommand{}, func(rpc.Reply[*rpc.HeartbeatReturn]) {})
+	}
+	sim.run(pingInterval+pingTimeout+sweepInterval+2*time.Millisecond, func() { require.NoError(t, n.Using("n2", ask)) })
+	for _, l := range n.Links() {
+		require.Equal(t, "broken", l.State, l.Peer)
+		require.Equal(t, ErrTimeout.Error(), l.Reason, l.Peer)
+	}
+}
+
 // The peer's process is gone: the bus says so about the first call, and no ping is needed to break the link.
 func TestNoRespondersToACallBreaksTheLink(t *testing.T) {
 	sim := simulate(t, t, 1)

@@ -36,15 +36,14 @@ func TestAPeerThatDoesNotAnswerIsSpokenToAloneUntilItDoes(t *testing.T) {
 func TestTrialsThatFailBecomeRare(t *testing.T) {
 	var s step
 	now := time.Duration(0)
-	for want := patience; want < 2*aloneMax; want *= 2 {
+	for trial, want := 0, patience; trial < 100; trial, want = trial+1, min(2*want, aloneMax) {
 		require.True(t, s.in(at(now), patience))
 		s.asked(at(now))
 		now += patience + 1
 		require.False(t, s.in(at(now), patience))
 		s.answered(false)
-		alone := min(want, aloneMax)
-		require.False(t, s.in(at(now+alone-1), patience), "alone for %v", alone)
-		now += alone
+		require.False(t, s.in(at(now+want-1), patience), "alone for %v", want)
+		now += want
 	}
 	s.asked(at(now))
 	s.answered(true)

@@ -50,7 +50,7 @@ func TestAnOverdueBucketIsOfUnknownOutcome(t *testing.T) {
 func TestAPlannedMoveWaitsForNoProbes(t *testing.T) {
 	r := newLeader(t, nil)
 	asked := make(chan struct{}, probesMax)
-	_, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(*nats.Msg) { asked <- struct{}{} })
+	silent, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(*nats.Msg) { asked <- struct{}{} })
 	require.NoError(t, err)
 	require.NoError(t, r.client.Flush())
 	first := r.send("bucket.add.first", "")
@@ -60,6 +60,10 @@ func TestAPlannedMoveWaitsForNoProbes(t *testing.T) {
 	require.Contains(t, string(r.answered(first).Data), "cluster_revision")
 	requireError(t, Unavailable, r.answered(second))
 	require.Empty(t, asked)
+	require.NoError(t, silent.Unsubscribe())
+	r.service.Resume()
+	r.awaitListening(true)
+	require.Contains(t, string(r.ask("bucket.add.third", "").Data), "cluster_revision", "it leads on, and is in no hurry any more")
 }
 
 // L9: however many buckets wait to be made, who asks for one more hears 'busy', and nobody else waits for them.

@@ -190,6 +190,16 @@ func TestANewLeaderKnowsWhoIsGone(t *testing.T) {
 	require.Len(t, o.Tick(o.now).Moves, 2, "what was proposed in an earlier term may be lost with it")
 }
 
+// A snapshot is taken in place of what was known: of a consumer that is not in it nothing is moved any more (F29).
+func TestAStateIsTakenInPlaceOfWhatWasKnown(t *testing.T) {
+	o := newOffice("n1", "n2")
+	o.put("a", "n2", 1, 1)
+	o.Reset(nil)
+	require.Zero(t, o.Consumers())
+	delete(o.boots, "n2")
+	require.Equal(t, Proposals{}, o.pass(2*second))
+}
+
 func TestANodeThatPausedBlamesNobody(t *testing.T) {
 	o := newOffice("n1", "n2")
 	o.put("a", "n2", 1, 1)

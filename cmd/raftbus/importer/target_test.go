@@ -102,6 +102,46 @@ func TestACopyThatIsNotAsTheOriginalDiffers(t *testing.T) {
 	require.Equal(t, "the JetStream has no revision 2 any more", compare(copied...))
 }
 
+// C1: what clients write to the source while the copy is compared is copied too, though what was compared does not differ.
+func TestWhatIsWrittenDuringTheComparisonIsCopied(t *testing.T) {
+	into, conn := targetOn(t, embedded.Options{StoreDir: t.TempDir()})
+	js, err := conn.JetStream()
+	require.NoError(t, err)
+	bucket, err := js.CreateKeyValue(&nats.KeyValueConfig{Bucket: "app"})
+	require.NoError(t, err)
+	_, err = bucket.PutString("k", "v")
+	require.NoError(t, err)
+	var have []sumOf
+	_, err = conn.Subscribe("raftbus.bucket.*.app", func(m *nats.Msg) { // the copy, one request at a time
+		var answer any
+		if strings.Contains(m.Subject, "import_sums") {
+			if len(have) == 1 {
+				_, err := bucket.PutString("late", "v")
+				require.NoError(t, err)
+			}
+			answer = map[string]any{"entries": have}
+		} else {
+			c, err := command.Decode(m.Data)
+			require.NoError(t, err)
+			for _, e := range c.Import.Entries {
+				have = append(have, sumOf{e.Sequence, fmt.Sprintf("%x", e.Sum())})
+			}
+			answer = Reached{Revision: have[len(have)-1].Revision}
+		}
+		body, _ := json.Marshal(answer)
+		_ = m.Respond(body)
+	})
+	require.NoError(t, err)
+	c := &copying{
+		options: Options{Bucket: "app", Name: "app"}, from: source{conn: conn, asker: into.Asker, bucket: "app", patience: 10 * time.Second}, into: *into,
+	}
+	info, err := c.from.info(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, c.follow(t.Context(), info))
+	require.EqualValues(t, 2, c.reached)
+	require.Len(t, have, 2)
+}
+
 // The entries that were counted last may be gone before they are sent: then nothing comes any more, and that is the end.
 func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
 	_, conn := targetOn(t, embedded.Options{StoreDir: t.TempDir()})

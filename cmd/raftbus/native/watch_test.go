@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -66,6 +67,24 @@ func TestAWatchAnswersForFlow(t *testing.T) { // W2
 	require.NoError(t, h.Watch(t.Context(), Watch{Bucket: "app", First: "newest", Current: true, Event: func(Entry) error { return nil }}))
 	_, err = flow.NextMsg(5 * time.Second)
 	require.NoError(t, err)
+}
+
+// A watch is begun again when nothing at all has come for long, and not before: where there are no events, there are marks (W2).
+func TestAWatchIsBegunAgainAfterASilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const marks = 10
+		arrived := make(chan *nats.Msg)
+		go func() {
+			for range marks {
+				time.Sleep(silence / 3)
+				arrived <- &nats.Msg{Header: nats.Header{"Rb-Watch": {"w"}, "Rb-Sequence": {"0"}}}
+			}
+		}()
+		began := time.Now()
+		require.ErrorIs(t, (&Client{}).follow(t.Context(), &Watch{}, arrived, beginning{Watch: "w"}), errAgain)
+		require.Equal(t, marks*(silence/3)+silence, time.Since(began))
+	})
 }
 
 // Who wanted only what is new and has had nothing yet misses nothing that came since it began (W3).
