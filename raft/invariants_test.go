@@ -39,3 +39,28 @@ func TestABrokenPromiseStopsTheNode(t *testing.T) {
 		require.Equal(t, before.Commit, c.s.Status().Commit, broken)
 	}
 }
+
+// Cursors that contradict each other stop the node in the turn in which they do.
+func TestCursorsThatContradictEachOtherStopTheNode(t *testing.T) {
+	for broken, harm := range map[string]func(*Core){
+		"applied 3 is below the log's base 4":   func(c *Core) { c.log.base.Index = 4 },
+		"applied 3 is above committed 2":        func(c *Core) { c.commit = 2 },
+		"applying 3 is above synced 2":          func(c *Core) { c.log.synced = 2 },
+		"committed 4 is above the last entry 3": func(c *Core) { c.commit = 4 },
+		"synced 4, submitted 3, last 3":         func(c *Core) { c.log.synced = 4 },
+		"synced 3, submitted 4, last 3":         func(c *Core) { c.log.submitted = 4 },
+		`leader follows "n2"`:                   func(c *Core) { c.leader = "n2" },
+	} {
+		s := established(t, 3)
+		require.NotPanics(t, s.check)
+		harm(s.Core)
+		func() {
+			defer func() {
+				wrong, is := recover().(*InvariantError)
+				require.True(t, is, broken)
+				require.Equal(t, broken, wrong.What)
+			}()
+			s.check()
+		}()
+	}
+}

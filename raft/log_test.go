@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 func TestEvictCopiesNothingWhileNothingIsDurable(t *testing.T) {
@@ -17,4 +19,33 @@ func TestEvictCopiesNothingWhileNothingIsDurable(t *testing.T) {
 	l.complete(1)
 	l.evict(1)
 	require.Empty(t, l.cache)
+}
+
+// What is forgotten can be freed: what is left is not a piece of it.
+func TestForgetFreesWhatIsForgotten(t *testing.T) {
+	l := raftLog{}
+	l.append(run(1, 1, 1, 1, 1))
+	before := l.cache
+	l.forget(rpc.EntryID{Term: 1, Index: 3})
+	require.Len(t, l.cache, 1)
+	require.NotSame(t, &before[3], &l.cache[0])
+}
+
+// Whoever asks for what is not there yet, or for nothing, gets nothing (K24).
+func TestTheCacheGivesWhatItHas(t *testing.T) {
+	l := raftLog{}
+	l.append(run(1, 1, 1, 1))
+	require.Equal(t, run(2, 1, 1), l.cached(2, 9, 1<<20))
+	for _, c := range [][2]rpc.Index{{2, 2}, {3, 2}, {4, 4}, {4, 9}, {6, 9}} {
+		require.Nil(t, l.cached(c[0], c[1], 1<<20), "%v", c)
+	}
+}
+
+// A write of a vote alone has no entries.
+func TestAWriteHasWhatIsNew(t *testing.T) {
+	l, vote := raftLog{}, &rpc.HardState{Term: 1, Vote: "n1"}
+	l.append(run(1, 1, 1))
+	require.Equal(t, Write{Seq: 1, Entries: run(1, 1, 1)}, l.submit(nil, nil, nil, 0))
+	require.Equal(t, Write{Seq: 2, HardState: vote}, l.submit(nil, vote, nil, 0))
+	require.Equal(t, Write{}, l.submit(nil, nil, nil, 0))
 }

@@ -35,6 +35,8 @@ func TestCommitIndexRidesOnAStream(t *testing.T) {
 	require.Equal(t, []*rpc.CommitLogCommand{{Commit: s.Status().Last}}, told, "when it stops a tick does")
 	s.turn(Tick{})
 	require.Len(t, s.stream(1), 1, "the stream is over")
+	s.turn(Tick{})
+	require.Len(t, s.stream(1), 1, "one in each tick is none")
 }
 
 // batch sends one AppendLog of so many entries, acknowledged by n2, and returns the CommitLogs among what was sent.
