@@ -219,6 +219,17 @@ func TestALeaderThatNoClientReachesHandsOver(t *testing.T) {
 	}
 }
 
+// A leader that has looked for somebody to hand over to waits as long until it looks again: what it knows of its peers is as old as their pings.
+func TestALeaderThatFoundNobodyWaitsAnew(t *testing.T) {
+	c := newCrowded(t, 11)
+	first := c.leader()
+	for _, id := range c.ids {
+		c.deaf[id] = true
+	}
+	c.pass(first.ticks().ElectionMin + 2*roomTicks)
+	require.Less(t, first.room.cramped, 3*roomTicks)
+}
+
 // Who asked for a hand-over waits for that one: a leader that lacks something begins none of its own meanwhile, which would take its place (L9).
 func TestALeaderThatHandsOverBeginsNoOther(t *testing.T) {
 	c := newCrowded(t, 11)

@@ -216,6 +216,26 @@ func TestF23FullDiskKeepsNoStarts(t *testing.T) {
 	require.Equal(t, []busclient.Identity{m.started("n2", 2, 5), m.started("n3", 3, 5)}, m.folders["n1"].Starts)
 }
 
+// What a full disk did not keep is kept at the next chance, though it is no news then (F23).
+func TestF23StartsThatWereNotKeptAreTriedAgain(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.leader()
+	m.disks["n1"].Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Create {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	m.hub.nodes["n1"].Booted(m.started("n2", 2, 5))
+	m.run(50)
+	m.disks["n1"].Hook(nil)
+	m.change(raft.Change{Remove: []rpc.NodeID{"n3"}})
+	m.run(50)
+	m.crash("n1")
+	m.back("n1", 50)
+	require.Equal(t, []busclient.Identity{m.started("n2", 2, 5)}, m.folders["n1"].Starts)
+}
+
 // A node that hears from a peer that its folder is an old copy leads no more, once and for all, and says what is to be done (F23, D3).
 func TestAnOldCopyLeadsNoMore(t *testing.T) {
 	g := newManual(t, 1, "n1", "n2", "n3")

@@ -53,6 +53,24 @@ func TestALogFoundDamagedByASnapshotEndsTheNode(t *testing.T) {
 	}
 }
 
+// A view that was let go of is known no more: a node that sends snapshots for years does not remember all of them.
+func TestAViewThatIsClosedIsForgotten(t *testing.T) {
+	machine, err := openVault(waltest.New(), 7)
+	require.NoError(t, err)
+	c := &cutter{worker: newWorker()}
+	for range 3 {
+		c.open(machine, 100, func(rpc.EntryID) (int64, error) { return 0, nil }, func(s *source, err error) {
+			require.NoError(t, err)
+			c.close(s)
+		})
+		for c.waits() {
+			_, err := c.step()
+			require.NoError(t, err)
+		}
+		require.Empty(t, c.sources)
+	}
+}
+
 // Streams take turns: one that always has a chunk to send would keep the others from any, and the leader from its office, if their peers are needed (L8).
 func TestStreamsTakeTurns(t *testing.T) {
 	var to []rpc.NodeID
