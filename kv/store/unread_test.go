@@ -58,6 +58,35 @@ func (d deafDB) Get(key []byte) ([]byte, error) {
 	return d.DB.Get(key)
 }
 
+// sweeping is an engine that counts how often what is left over is removed.
+type sweeping struct {
+	engine.Engine
+	swept *int
+}
+
+func (s sweeping) RemoveLeftovers() error {
+	*s.swept++
+	return s.Engine.RemoveLeftovers()
+}
+
+// Beside a state that cannot be read nothing is removed: what looks left over may be all that there is (D4, K51).
+func TestBesideAStateThatCannotBeReadNothingIsRemoved(t *testing.T) {
+	swept := 0
+	o := Options{Engine: sweeping{memengine.New(), &swept}, ManualFlush: true}
+	s, err := Open(o)
+	require.NoError(t, err)
+	require.Equal(t, 1, swept)
+	batch := s.db.NewBatch()
+	batch.Set(stateKey, []byte{0xff})
+	require.NoError(t, batch.Commit())
+	batch.Close()
+	require.NoError(t, s.db.Flush())
+	require.NoError(t, s.Close())
+	_, err = Open(o)
+	require.Error(t, err)
+	require.Equal(t, 1, swept)
+}
+
 // A key that cannot be read is not one that is not there: one node would create what the others refuse.
 func TestAKeyThatCannotBeReadIsNoMissingOne(t *testing.T) {
 	memory, fails := memengine.New(), false

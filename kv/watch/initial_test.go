@@ -43,6 +43,20 @@ func TestPendingEndsWithZeroWhateverIsDropped(t *testing.T) { // 7.2
 	require.Equal(t, []string{"3/3/0"}, o.sent())
 }
 
+// A consumer that goes is none of those any more whose expectations are lowered: they would be as many as there ever were.
+func TestAConsumerThatGoesExpectsNothing(t *testing.T) { // L9
+	o := newHost(t, 1)
+	o.puts("a")
+	o.consumer(Config{})
+	o.place(Record{Ref: Ref{Name: "another"}, Deliver: "nobody"})
+	o.settle()
+	stays := o.hub().consumers[Ref{testBucket, "another"}]
+	require.Len(t, stays.group.loading.list, 2)
+	o.tell(o.model.remove("c"))
+	o.settle()
+	require.Equal(t, []*consumer{stays}, stays.group.loading.list)
+}
+
 func TestWhatIsDroppedIsNotExpectedAnyMore(t *testing.T) { // 7.2
 	o := newHost(t, 1, pages)
 	for i := range 9 {

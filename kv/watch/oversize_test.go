@@ -81,6 +81,23 @@ func TestWhatIsHeldBackWhenLessIsCarriedIsLookedAtAgain(t *testing.T) { // W2
 	require.Equal(t, []string{"5/4/0"}, o.sent(), "and when more is")
 }
 
+// A page that comes when nobody listens any more is read again, and what is too large in it is left out of what is to come once.
+func TestAPageThatIsNotSentLeavesNothingOut(t *testing.T) { // W2
+	o := newHost(t, 1, pages)
+	o.carry(2_000)
+	o.put("a", strings.Repeat("x", 2_001))
+	o.puts("b", "c", "d", "e", "f")
+	o.consumer(Config{})
+	o.settle()
+	o.listen(true)
+	o.step(o.peer)
+	require.Len(t, o.peer.reads, 1)
+	o.listen(false)
+	require.Empty(t, o.sent())
+	o.listen(true)
+	require.Equal(t, []string{"2/1/4", "3/2/3", "4/3/2", "5/4/1", "6/5/0"}, o.sent())
+}
+
 // Without their values entries are as large as their headers.
 func TestWhatIsSentCounts(t *testing.T) {
 	o := newHost(t, 1)
