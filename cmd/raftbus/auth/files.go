@@ -82,7 +82,7 @@ func (o *Options) walk(folders []string, visit func(root *os.Root, file string, 
 }
 
 // create makes a new file, durably, but not its name.
-func create(root *os.Root, name string, content []byte, mode os.FileMode) error {
+func (o *Options) create(root *os.Root, name string, content []byte, mode os.FileMode) error {
 	if err := root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -91,7 +91,7 @@ func create(root *os.Root, name string, content []byte, mode os.FileMode) error 
 		return err
 	}
 	_, err = file.Write(content)
-	return errors.Join(err, file.Sync(), file.Close())
+	return errors.Join(err, o.durable(file), file.Close())
 }
 
 // sync makes the names of all files durable.
@@ -101,18 +101,26 @@ func (o *Options) sync() error {
 		return err
 	}
 	defer root.Close()
-	return errors.Join(syncDir(root, "."), o.walk([]string{"nodes", "users", "issuer", "nats"}, func(root *os.Root, file string, e fs.DirEntry) error {
+	return errors.Join(o.syncDir(root, "."), o.walk([]string{"nodes", "users", "issuer", "nats"}, func(root *os.Root, file string, e fs.DirEntry) error {
 		if !e.IsDir() {
 			return nil
 		}
-		return syncDir(root, file)
+		return o.syncDir(root, file)
 	}))
 }
 
-func syncDir(root *os.Root, name string) error {
+func (o *Options) syncDir(root *os.Root, name string) error {
 	dir, err := root.Open(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(o.durable(dir), dir.Close())
+}
+
+// durable makes durable what a file holds, or the names in a folder.
+func (o *Options) durable(file *os.File) error {
+	if o.syncs != nil {
+		return o.syncs(file)
+	}
+	return file.Sync()
 }

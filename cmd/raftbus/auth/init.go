@@ -51,6 +51,8 @@ type Options struct {
 
 	goneAccounts []string            // those of whom is removed
 	goneKeys     map[string][]string // of users that are to be revoked, by account
+
+	syncs func(*os.File) error // nil: its Sync; a test looks what is durable
 }
 
 // Init makes the folder, or adds to it what is missing. Afterwards o says what the folder is made for.
@@ -248,7 +250,7 @@ func (o *Options) write(name string, content []byte, mode os.FileMode) error {
 	if err := root.MkdirAll(path.Dir(file), folderMode); err != nil {
 		return err
 	}
-	if err := create(root, file+".new", content, mode); err != nil {
+	if err := o.create(root, file+".new", content, mode); err != nil {
 		return err
 	}
 	return root.Rename(file+".new", file)
