@@ -33,6 +33,41 @@ type corksLane struct {
 func (l *corksLane) Cork()   { l.corks.Add(1) }
 func (l *corksLane) Uncork() { l.corks.Add(-1) }
 
+// failingLane is a lane whose n-th subscription from now on fails.
+type failingLane struct {
+	directLane
+	n atomic.Int64
+}
+
+func (l *failingLane) SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscription, error) {
+	if l.n.Add(-1) == 0 {
+		return nil, nats.ErrMaxSubscriptionsExceeded
+	}
+	return l.directLane.SubscribeMsgs(subject, h)
+}
+
+// A leader that could not listen at all its doors listens at none, and tries again: at each somebody answers in the end (L1).
+func TestALeaderListensAtAllDoorsOrNone(t *testing.T) {
+	lane := &failingLane{}
+	r := newRig(t, func(o *Options) {
+		lane.directLane, o.Lane, o.Node, o.lookEvery = directLane{o.Conn}, lane, prompted{o.Node.(*solo)}, time.Millisecond
+	})
+	doors := len(r.service.doors())
+	for n := range doors {
+		lane.n.Store(int64(n + 1))
+		r.lead()
+		r.service.listenMu.Lock()
+		listens := len(r.service.subs)
+		r.service.listenMu.Unlock()
+		require.Equal(t, doors, listens)
+		for _, subject := range []string{"raftbus.bucket.ls", "raftbus.kv.get.app.k", "$JS.raftbus.API.INFO"} {
+			_, err := r.client.Request(subject, nil, 5*time.Second)
+			require.NoError(t, err, subject)
+		}
+		r.stepDown()
+	}
+}
+
 // Reads that come together are answered together, but not when a search comes next: what was answered does not wait for its end (Q12).
 func TestAnAnswerDoesNotWaitForTheSearchBehindIt(t *testing.T) {
 	lane := &corksLane{}

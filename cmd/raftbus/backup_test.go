@@ -39,5 +39,9 @@ func TestASilentNodeDoesNotEndABackup(t *testing.T) {
 	require.Equal(t, exitTimeout, code, text)
 	require.Contains(t, text, "the node said nothing for too long")
 	require.Contains(t, <-asked, `{"at_least":77,`)
+
+	text, code = said("backup", name, "--base", filepath.Join("testdata", "commands-2.rbb"), "--patience", "100ms", "--nats", p.server.URL())
+	require.Equal(t, exitRefused, code, text)
+	require.Contains(t, text, "the leader was asked", "the base is read anew for each node")
 	require.Empty(t, namesIn(t, filepath.Dir(name)))
 }

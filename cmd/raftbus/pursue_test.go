@@ -160,6 +160,21 @@ func TestAChangeWaitsForALeader(t *testing.T) {
 	require.Equal(t, 1, p.changes)
 }
 
+// How long nobody has led counts from the last look that found somebody: elections apart from each other do not end a command.
+func TestALeaderThatIsFoundEndsTheTimeWithoutOne(t *testing.T) {
+	p := newPuppet(t, view(nil, "n1", "n2"), func(int) any { return refusal(admin.UnderWay) })
+	following := &pursuit{admin: p.a, goal: &membersGoal{want: newsOf("n4")}, progress: io.Discard, alone: time.Now().Add(-2 * aloneMax)}
+	_, _, err := following.turn(t.Context())
+	require.NoError(t, err)
+	for _, sub := range p.subs {
+		require.NoError(t, sub.Unsubscribe())
+	}
+	require.NoError(t, p.nc.Flush())
+	_, awaited, err := following.turn(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "a leader", awaited)
+}
+
 // The NATS server dies with the request, and another comes in its place: the command goes on, and sees that what it asked for is done.
 func TestAChangeOutlivesItsNATSServer(t *testing.T) {
 	p := newPuppet(t, view(nil, "n1", "n2"), nil)

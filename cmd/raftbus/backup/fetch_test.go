@@ -1,0 +1,81 @@
+package backup
+
+import (
+	"encoding/json"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// deaf is a node that loses questions: each chunk is given once it was asked for so often.
+type deaf struct {
+	mu    sync.Mutex
+	asked map[int]int
+	gives map[int]int // zero: never
+}
+
+func (d *deaf) handle(m *nats.Msg) {
+	var q question
+	_ = json.Unmarshal(m.Data, &q)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.asked[q.Chunk]++; d.asked[q.Chunk] == d.gives[q.Chunk] {
+		_ = m.Respond([]byte{byte(q.Chunk)})
+	}
+}
+
+// heard is how often it was asked for each chunk until now.
+func (d *deaf) heard(t *testing.T, from *nats.Conn) (list []int) {
+	t.Helper()
+	require.NoError(t, from.PublishRequest(Subject("raftbus", "n1"), "nowhere", []byte(`{"chunk":99}`)))
+	require.Eventually(t, func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.asked[99] == 0 {
+			return false
+		}
+		delete(d.asked, 99)
+		list = list[:0]
+		for k := range len(d.asked) {
+			list = append(list, d.asked[k])
+		}
+		return true
+	}, 10*time.Second, time.Millisecond)
+	return list
+}
+
+// A silence makes the next one longer, and has what was under way then asked for again as soon as the way is known to be open, once: else each of
+// those chunks would cost a silence of its own, or all of them be asked for with each that comes.
+func TestWhatWasUnderWayAtASilenceIsAskedForOnceMore(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	connect := func() *nats.Conn {
+		nc, err := nats.Connect(server.URL())
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	client, listening := connect(), connect()
+	node := &deaf{asked: map[int]int{}, gives: map[int]int{0: 3, 1: 2}}
+	_, err = listening.Subscribe(Subject("raftbus", "n1"), node.handle)
+	require.NoError(t, err)
+	require.NoError(t, listening.Flush())
+	f, err := Source{Conn: client, Prefix: "raftbus", Node: "n1", Patience: time.Minute, Wait: 20 * time.Millisecond}.follow(&begun{Ahead: 4})
+	require.NoError(t, err)
+	defer f.close()
+	_, err = f.chunk(t.Context(), 0)
+	require.NoError(t, err)
+	require.Greater(t, f.wait, f.first, "there were silences")
+	require.Equal(t, []int{2, 2, 2}, node.heard(t, client)[1:], "what was lost too")
+	f.wait = time.Minute
+	_, err = f.chunk(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 2, 2, 1}, node.heard(t, client)[1:], "they are on their way, and another is asked for")
+}
