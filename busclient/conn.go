@@ -67,9 +67,10 @@ type ConnOptions struct {
 // ConnStats counts what went wrong on a connection since it was dialled.
 type ConnStats struct {
 	Disconnects      uint64
-	SlowConsumer     uint64 // how often a subscription began to drop messages
-	PermissionErrors uint64 // publishes and subscriptions that NATS refused
-	LastError        string // since the last connect; empty: none
+	SlowConsumer     uint64    // how often a subscription began to drop messages
+	PermissionErrors uint64    // publishes and subscriptions that NATS refused
+	Refused          time.Time // when it did so last; zero: never
+	LastError        string    // since the last connect; empty: none
 }
 
 // Conn is a Bus over one NATS connection.
@@ -90,7 +91,8 @@ type Conn struct {
 	up        bool
 	since     time.Time
 	listeners []func(bool)
-	lastError string // until the next connect
+	lastError string    // until the next connect
+	denied    time.Time // when NATS last refused a subject; of all the connection's life
 	closed    chan struct{}
 
 	closing atomic.Bool // by Close
@@ -177,7 +179,7 @@ func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return ConnStats{
-		Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load(), LastError: c.lastError,
+		Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load(), Refused: c.denied, LastError: c.lastError,
 	}
 }
 
@@ -394,6 +396,9 @@ func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		c.log.Warn("messages dropped: this process is too slow for what arrives, give it more CPU", "subject", sub.Subject)
 	case errors.Is(err, nats.ErrPermissionViolation):
 		c.permission.Add(1)
+		c.mu.Lock()
+		c.denied = time.Now()
+		c.mu.Unlock()
 		c.noteKind(permissionKind(err), "NATS refuses this user a subject that a node needs, grant it the permissions of its role", err)
 	default:
 		c.note("error on the connection to NATS", err)

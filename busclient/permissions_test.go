@@ -192,7 +192,7 @@ func TestAMissingPermissionIsNamed(t *testing.T) {
 	go func() { ended <- n1.Start(t.Context()) }()
 	eventually(t, "counted and named", func() bool {
 		s := n1.control.Stats()
-		return s.PermissionErrors > 0 && s.LastError != ""
+		return s.PermissionErrors > 0 && s.LastError != "" && !s.Refused.IsZero()
 	})
 	n1.Close()
 	require.True(t, errors.Is(await(t, ended), ErrClosed))

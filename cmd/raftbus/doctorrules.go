@@ -29,6 +29,7 @@ const (
 	skewMax       = 500 * time.Millisecond // between a node's clock and the others'; the median of the voters' is the cluster's time
 	lagMax        = 1000                   // entries that a member is behind, if it does not catch up meanwhile
 	queueShare    = 0.8                    // of what may wait, before who asks is told 'busy'
+	refusedFor    = time.Minute            // after NATS refused a subject: what is asked for less often than the doctor looks is not missed
 	payloadMin    = 1 << 20                // NATS's own default for max_payload
 	payloadTooLow = 64 << 10
 )
@@ -387,7 +388,8 @@ func (f *facts) connections() (found []finding) {
 					fmt.Sprintf("%d times since it started", c.SlowConsumer), "look at its processor and its memory; messages between nodes are sent again")
 			}
 			if c.PermissionErrors > 0 {
-				say(warning, "nats-permissions", "NATS refuses "+id+" a subject that it needs", fmt.Sprintf("%d times since it started; %s", c.PermissionErrors, c.LastError),
+				recent := !c.Refused.IsZero() && now.Time.Sub(c.Refused) < refusedFor
+				say(severityIf(recent || grew(c.PermissionErrors, was.PermissionErrors)), "nats-permissions", "NATS refuses, or refused, "+id+" a subject that it needs", fmt.Sprintf("%d times since it started; %s", c.PermissionErrors, c.LastError),
 					"give its user the permissions of a node; its log names the subject")
 			}
 		}

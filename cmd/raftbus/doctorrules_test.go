@@ -50,6 +50,17 @@ func (f *facts) change(id string, do func(s *observe.Stats)) {
 	f.stats[id] = l
 }
 
+// refuse has NATS have refused a node a subject before both looks; 0: nobody knows when.
+func (f *facts) refuse(id string, ago time.Duration) {
+	f.change(id, func(s *observe.Stats) {
+		s.NATS = []observe.Conn{{Up: true, PermissionErrors: 1}}
+		if ago > 0 {
+			s.NATS[0].Refused = s.Time.Add(-ago)
+		}
+	})
+	f.before[id] = f.stats[id]
+}
+
 // serve has nodes serve an account.
 func (f *facts) serve(account string, ids ...string) {
 	for i := range f.Nodes {
@@ -117,6 +128,9 @@ func TestFindings(t *testing.T) {
 		{warning, "nats-permissions", "n2", 1, func(f *facts) {
 			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Up: true, PermissionErrors: 1}} })
 		}},
+		{warning, "nats-permissions", "n2", 1, func(f *facts) { f.refuse("n2", refusedFor-time.Millisecond) }},
+		{note, "nats-permissions", "n2", 0, func(f *facts) { f.refuse("n2", refusedFor) }},
+		{note, "nats-permissions", "n2", 0, func(f *facts) { f.refuse("n2", 0) }}, // a node of an earlier release does not tell when
 		{warning, "overload", "n1", 1, func(f *facts) {
 			f.change("n1", func(s *observe.Stats) { s.Queues = []observe.Queue{{Name: "requests", Waiting: 9, Max: 10}} })
 		}},

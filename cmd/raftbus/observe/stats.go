@@ -110,14 +110,15 @@ type Snapshot struct {
 
 // Conn is one of the node's connections to NATS: control, bulk, client, and client@<account> for each further account.
 type Conn struct {
-	Role             string `json:"role"`
-	Up               bool   `json:"up"`
-	Server           string `json:"server,omitempty"` // its name, as NATS gives it
-	Reconnects       uint64 `json:"reconnects"`
-	Disconnects      uint64 `json:"disconnects"`
-	SlowConsumer     uint64 `json:"slow_consumer"` // how often a subscription began to drop messages
-	PermissionErrors uint64 `json:"permission_errors"`
-	LastError        string `json:"last_error,omitempty"` // since the last connect
+	Role             string    `json:"role"`
+	Up               bool      `json:"up"`
+	Server           string    `json:"server,omitempty"` // its name, as NATS gives it
+	Reconnects       uint64    `json:"reconnects"`
+	Disconnects      uint64    `json:"disconnects"`
+	SlowConsumer     uint64    `json:"slow_consumer"` // how often a subscription began to drop messages
+	PermissionErrors uint64    `json:"permission_errors"`
+	Refused          time.Time `json:"refused,omitzero"`     // when NATS last refused a subject, by the node's clock
+	LastError        string    `json:"last_error,omitempty"` // since the last connect
 }
 
 // Door is one of the ways in for clients: kv, bucket (the native subjects) or jetstream.

@@ -100,7 +100,7 @@ func (r *Replica) connFigures() []observe.Conn {
 		up, _ := c.Up()
 		s := c.Stats()
 		one := observe.Conn{
-			Role: role, Up: up, Disconnects: s.Disconnects, SlowConsumer: s.SlowConsumer, PermissionErrors: s.PermissionErrors, LastError: s.LastError,
+			Role: role, Up: up, Disconnects: s.Disconnects, SlowConsumer: s.SlowConsumer, PermissionErrors: s.PermissionErrors, Refused: s.Refused, LastError: s.LastError,
 			Reconnects: c.NATS().Stats().Reconnects,
 		}
 		if up {
