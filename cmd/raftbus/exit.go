@@ -27,7 +27,7 @@ const (
 	exitConflict    = 4 // another process has the id, the data folder or the port, or another node or cluster the folder, or the prefix; or members changed meanwhile; or a bucket or key exists, or has changed
 	exitUnavailable = 5 // NATS cannot be reached, or no node answers
 	exitTimeout     = 6 // no answer in time: the outcome is unknown; or what was awaited has not come yet
-	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum
+	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum, or it takes no more just now: ask again
 	exitRefused     = 8 // the cluster refuses, for its own good or for want of room, and nothing was done; or a node, to run where anybody may speak in its name; or you, when asked
 )
 
@@ -36,13 +36,15 @@ const exitCodesHelp = `Exit codes:
   1  error
   2  wrong command line or environment; nothing was done
   3  not found: no such member, bucket or key
-  4  conflict: node id, data folder, prefix, port or bucket is another's, or the members were
-     changed by somebody else meanwhile; the bucket or key exists, or has another revision
+  4  conflict: node id, data folder, prefix or port is another's; or the bucket or key exists,
+     or it, its settings or the members were changed by somebody else meanwhile
   5  unavailable: NATS cannot be reached, or no node answers
   6  timeout: the outcome is unknown, or what was awaited has not come yet
-  7  no leader serves with a quorum
-  8  refused: the cluster would lose its quorum, is full, what was asked for is impossible,
-     the bus is open (others may speak as a node), or you did not say yes`
+  7  nobody serves it now: no leader serves with a quorum, or it is busy; ask again after a pause
+  8  refused: the cluster would lose its quorum, or is full; the value is too large, the bucket
+     is read-only, being imported, without --allow-ttl, or another JetStream's too; no node
+     serves watches; what was asked for is impossible; the bus is open (others may speak as a
+     node); or you did not say yes`
 
 // codedError is an error that ends the process with a code of its own.
 type codedError struct {

@@ -34,9 +34,9 @@ account has the bucket too, the import stays open, since puts would reach both: 
 that JetStream, and give the command with --finish. Take care which of the two you remove: a
 context that names the domain of raftbus, as those of 'raftbus auth init' do, means the copy.
 
-The exit code is 3 when the JetStream has no such bucket, 4 when raftbus has one of that name
-already, 5 when no JetStream answers, 6 or 7 when the import was broken off, and 8 when raftbus
-cannot have it.`
+The exit code is 3 when the JetStream has no such bucket, or the copy was removed meanwhile, 4
+when raftbus has one of that name already, or another import into it is under way, 5 when no
+JetStream answers, 6 or 7 when the import was broken off, and 8 when raftbus cannot have it.`
 
 const importExamples = `  raftbus import --from-js app
   raftbus import --from-js app --to orders --from-nats nats://old:4222 --from-domain hub
@@ -200,8 +200,6 @@ func (f *importFlags) failure(err error) error {
 		return failf(exitNoLeader, "%w", err)
 	case !errors.As(err, &refused):
 		return err
-	case refused.OfKind(kv.NoBucket):
-		return failf(exitNotFound, "%w", err)
 	case refused.OfKind(kv.BucketExists):
 		return failf(exitConflict, "raftbus has a bucket %s already, and it is not being imported from one with these settings: remove it ('raftbus bucket rm %s'), or name another with --to", f.name, f.name)
 	case refused.OfKind(kv.WrongRevision), refused.OfKind(kv.NotImporting):
@@ -213,13 +211,10 @@ func (f *importFlags) failure(err error) error {
 	return failf(brokenOff(refused), "%w", err)
 }
 
-// brokenOff tells what another try may mend from what is refused for good.
+// brokenOff is the exit code of a refusal. What a request says is the source's and not the command line's: where that is wrong, raftbus cannot have the bucket.
 func brokenOff(f *importer.Failure) int {
-	switch {
-	case f.OfKind(kv.OutcomeUnknown):
-		return exitTimeout
-	case f.OfKind(kv.Unavailable), f.OfKind(kv.Busy):
-		return exitNoLeader
+	if code := codeOfKind(f.ErrCode); code != exitUsage {
+		return code
 	}
 	return exitRefused
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/importer"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 )
 
@@ -19,6 +20,21 @@ func TestExitCodesOfAnImport(t *testing.T) {
 		err := (&importFlags{}).failure(fmt.Errorf("it says: %w", &importer.Failure{ErrCode: kind.ErrCode}))
 		require.Equal(t, want, exitCode(err), kind)
 	}
+}
+
+// A refusal ends all commands alike, and each kind has a code of its own, but for those that say that a node or its disk is not well. What is wrong with
+// a request is the command line's fault in the one, and the bucket's in the other.
+func TestARefusalEndsAllCommandsAlike(t *testing.T) {
+	for _, kind := range kv.ErrorTable {
+		ofKV := exitCode(clientFailure(&native.Failure{ErrCode: kind.ErrCode}, "raftbus"))
+		ofImport := exitCode((&importFlags{}).failure(&importer.Failure{ErrCode: kind.ErrCode}))
+		if ofKV == exitUsage {
+			ofKV = exitRefused
+		}
+		require.Equal(t, ofKV, ofImport, kind.Name)
+		require.Equal(t, kind == kv.UnknownOp || kind == kv.ReadFailed, ofKV == exitError, kind.Name)
+	}
+	require.Equal(t, exitNoLeader, exitCode(clientFailure(&native.Failure{ErrCode: kv.Busy.ErrCode}, "raftbus")))
 }
 
 // Of two buckets of one name the right one is removed: the copy by raftbus' own command, the original by a context that does not mean the copy.

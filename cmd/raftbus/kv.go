@@ -95,8 +95,8 @@ var codesOfKinds = map[int][]kv.ErrorKind{
 	exitNotFound: {kv.NoBucket, kv.KeyNotFound, kv.NoWatch},
 	exitConflict: {kv.BucketExists, kv.KeyExists, kv.WrongRevision, kv.SettingsChanged, kv.NotImporting},
 	exitTimeout:  {kv.OutcomeUnknown},
-	exitNoLeader: {kv.Unavailable},
-	exitRefused:  {kv.TooLarge, kv.BucketFull, kv.Full, kv.Busy, kv.TTLDisabled, kv.StreamTaken, kv.Importing, kv.ReadOnly, kv.NotOpen, kv.NoWatches, kv.TooManyWatches, kv.Compacted},
+	exitNoLeader: {kv.Unavailable, kv.Busy}, // nobody serves it now
+	exitRefused:  {kv.TooLarge, kv.BucketFull, kv.Full, kv.TTLDisabled, kv.StreamTaken, kv.Importing, kv.ReadOnly, kv.NotOpen, kv.NoWatches, kv.TooManyWatches, kv.Compacted},
 }
 
 // remedies are what a refusal's own words do not say.
@@ -160,16 +160,21 @@ const inboxRemedy = "give the --inbox-prefix of this user, or a context that has
 
 // asExit gives a refusal the exit code of its kind.
 func asExit(f *native.Failure) error {
-	for code, kinds := range codesOfKinds {
-		if !f.OfKind(kinds...) {
-			continue
-		}
-		if remedy := remedies[f.ErrCode]; remedy != "" {
-			return failf(code, "%w: %s", f, remedy)
-		}
-		return failf(code, "%w", f)
+	code := codeOfKind(f.ErrCode)
+	if remedy := remedies[f.ErrCode]; remedy != "" {
+		return failf(code, "%w: %s", f, remedy)
 	}
-	return failf(exitError, "%w", f)
+	return failf(code, "%w", f)
+}
+
+// codeOfKind is the exit code of a refusal, whichever command hears it.
+func codeOfKind(errCode int) int {
+	for code, kinds := range codesOfKinds {
+		if slices.ContainsFunc(kinds, func(k kv.ErrorKind) bool { return k.ErrCode == errCode }) {
+			return code
+		}
+	}
+	return exitError
 }
 
 // oneOf refuses a flag's value that is none of those it takes.
