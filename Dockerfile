@@ -14,7 +14,7 @@
 FROM scratch AS image
 # Nobody on the host has this id, so a mistake in a mount gives no rights. Volumes made at /data take its owner from the image.
 USER 65532:65532
-ENV RAFTBUS_DIR=/data
+ENV RAFTBUS_DIR=/data RAFTBUS_DEV_DIR=/data
 HEALTHCHECK --interval=5s --timeout=6s --start-period=10s --retries=3 CMD ["/raftbus", "health"]
 ENTRYPOINT ["/raftbus"]
 CMD ["node"]

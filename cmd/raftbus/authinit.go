@@ -93,7 +93,7 @@ func registerAuth(flags *pflag.FlagSet, o *auth.Options) {
 	flags.StringSliceVar(&o.Nodes, "nodes", nil, "`NAMES` of the nodes, and of those that may come later; added to those that there are")
 	flags.StringSliceVar(&o.Remove, "remove", nil, "`NAMES` of nodes, tenants and guests whose credentials end")
 	flags.StringVar(&o.Dir, "dir", "auth", "`FOLDER` to make, or to add to")
-	_ = flags.SetAnnotation("dir", ownAnnotation, nil) // it exists
+	own(flags, "dir", "auth-init-dir")
 	flags.StringVar(&o.Prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
 	flags.StringVar(&o.Domain, "js-domain", "", "`TOKEN` that KV clients name as the JetStream domain; empty: the prefix")
 	flags.BoolVar(&o.DefaultAPI, "serve-default-api", false, "for nodes with --serve-default-api: clients need not name a domain")

@@ -33,10 +33,10 @@ A file is YAML (or JSON) with the flags of 'raftbus node --help' as keys, the NA
   log-level: info
 
 Every command takes it with --config FILE, or RAFTBUS_CONFIG, and of it what it has flags for
-(dir is a node's: the folders of dev and auth init are their own; auth-dir is node's and
-health's: other commands need --context or another credential). Flags win over variables,
-variables over the file, and the file over the defaults. Paths are relative to where the
-command is run. Secrets may be references: token: env://BUS_TOKEN.`
+(dir is a node's: the folders of dev and auth init are their own, as variables too; auth-dir
+is node's and health's: other commands need --context or another credential). Flags win over
+variables, variables over the file, and the file over the defaults. Paths are relative to where
+the command is run. Secrets may be references: token: env://BUS_TOKEN.`
 
 const configExamples = `  raftbus config check /etc/raftbus/raftbus.yaml
   raftbus config print --config /etc/raftbus/raftbus.yaml --log-level debug

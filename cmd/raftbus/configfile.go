@@ -138,8 +138,12 @@ func (c *configFile) fill(flags *pflag.FlagSet) (errs []error) {
 	return errs
 }
 
-// ownAnnotation is a flag's that is called as one of a node's, and is something else.
+// ownAnnotation is a flag's that is called as one of a node's, and is something else. It says by which name it is set by a variable.
 const ownAnnotation = "own"
+
+func own(flags *pflag.FlagSet, flag, name string) {
+	_ = flags.SetAnnotation(flag, ownAnnotation, []string{name}) // it exists
+}
 
 func isOwn(flag *pflag.Flag) bool {
 	_, is := flag.Annotations[ownAnnotation]

@@ -66,7 +66,7 @@ func newDev() *cobra.Command {
 func (f *devFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.nodes, "nodes", 3, "`NUMBER` of nodes; a folder keeps the number it began with")
 	flags.StringVar(&f.dir, "dir", "./raftbus-data", "data `FOLDER`, made if there is none")
-	_ = flags.SetAnnotation("dir", ownAnnotation, nil) // it exists
+	own(flags, "dir", "dev-dir")
 	flags.IntVar(&f.port, "port", usualPort, "`PORT` of NATS; 0: any free one")
 	flags.IntVar(&f.leafPort, "leaf-port", 0, "`PORT` of NATS for leafnodes, by which nodes serve watches; 0: 7422 if --port is 4222 and it is free, else any free one")
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`ADDRESS` that NATS listens on; anybody who reaches it can read and write")

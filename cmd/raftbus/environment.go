@@ -34,7 +34,15 @@ func fill(cmd *cobra.Command, lookup lookupEnv) error {
 	return nil
 }
 
-// fillFromEnv sets each flag that was not given from RAFTBUS_<FLAG>. The NATS flags are left out: where they come from
+// variableOf is the variable that sets a flag: what a node's data folder is named by is not where dev and auth init write.
+func variableOf(flag *pflag.Flag) string {
+	if name := flag.Annotations[ownAnnotation]; len(name) > 0 {
+		return natsopt.Variable(name[0])
+	}
+	return natsopt.Variable(flag.Name)
+}
+
+// fillFromEnv sets each flag that was not given from its variable. The NATS flags are left out: where they come from
 // decides among them, so their package reads the environment itself.
 func fillFromEnv(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
 	var errs []error
@@ -42,7 +50,7 @@ func fillFromEnv(flags *pflag.FlagSet, lookup func(string) (string, bool)) error
 		if _, natsFlag := flag.Annotations[natsopt.Annotation]; natsFlag || flag.Changed || flag.Name == "help" || flag.Name == "version" {
 			return
 		}
-		name := natsopt.Variable(flag.Name)
+		name := variableOf(flag)
 		if value, ok := lookup(name); ok && value != "" {
 			if err := flags.Set(flag.Name, value); err != nil {
 				errs = append(errs, usagef("variable %s: %w", name, err))

@@ -40,7 +40,7 @@ const exitCodesHelp = `Exit codes:
      or it, its settings or the members were changed by somebody else meanwhile
   5  unavailable: NATS cannot be reached, or no node answers
   6  timeout: the outcome is unknown, or what was awaited has not come yet
-  7  nobody serves it now: no leader serves with a quorum, or it is busy; ask again after a pause
+  7  no leader serves with a quorum, or it is busy: ask again after a pause
   8  refused: the cluster would lose its quorum, or is full; the value is too large, the bucket
      is read-only, being imported, without --allow-ttl, or another JetStream's too; no node
      serves watches; what was asked for is impossible; the bus is open (others may speak as a

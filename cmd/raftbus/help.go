@@ -14,10 +14,11 @@ import (
 )
 
 const environmentHelp = `Environment:
-  Each flag can be set by a variable: --log-level by RAFTBUS_LOG_LEVEL, and so on. The
-  NATS flags also take the variables of the nats CLI (NATS_URL, NATS_CREDS, ...) and its
-  contexts. Flags win over RAFTBUS_*, those over NATS_*, those over the file that --config
-  names (see 'raftbus config --help'), and that over the context.`
+  Each flag can be set by a variable: --log-level by RAFTBUS_LOG_LEVEL, and so on; but --dir
+  of dev by RAFTBUS_DEV_DIR, and of auth init by RAFTBUS_AUTH_INIT_DIR: RAFTBUS_DIR is a
+  node's data folder. The NATS flags also take the variables of the nats CLI (NATS_URL,
+  NATS_CREDS, ...) and its contexts. Flags win over RAFTBUS_*, those over NATS_*, those over
+  the file that --config names (see 'raftbus config --help'), and that over the context.`
 
 // usage prints a command's help but for its description, which cobra prints before.
 func usage(cmd *cobra.Command) error {

@@ -154,7 +154,7 @@ func TestEachFlagCanBeSetByAVariable(t *testing.T) {
 	samples := map[string]string{"bool": "true", "int": "3", "int64": "3", "float64": "3", "string": "x", "stringSlice": "a,b", "LEVEL": "debug", "uint64": "3", "bytes": "3KiB", "stringToString": "a=b", "duration": "3s"}
 	for _, command := range all(newRoot(os.LookupEnv)) {
 		set := map[string]string{}
-		command.Flags().VisitAll(func(flag *pflag.Flag) { set[natsopt.Variable(flag.Name)] = samples[flag.Value.Type()] })
+		command.Flags().VisitAll(func(flag *pflag.Flag) { set[variableOf(flag)] = samples[flag.Value.Type()] })
 		lookup := func(name string) (string, bool) { value, ok := set[name]; return value, ok }
 		require.NoError(t, fillFromEnv(command.Flags(), lookup))
 		command.Flags().VisitAll(func(flag *pflag.Flag) {
@@ -162,6 +162,23 @@ func TestEachFlagCanBeSetByAVariable(t *testing.T) {
 			require.Equal(t, !ofNATS, flag.Changed, "%s --%s", command.Name(), flag.Name)
 		})
 	}
+}
+
+// With the data folder of a node in the environment, neither are the seeds of 'auth init' put into it, nor the nodes of dev.
+func TestTheFolderOfANodeIsNotThatOfDevOrAuth(t *testing.T) {
+	set := map[string]string{"RAFTBUS_DIR": "/node", "RAFTBUS_DEV_DIR": "/dev", "RAFTBUS_AUTH_INIT_DIR": "/auth"}
+	lookup := func(name string) (string, bool) { value, ok := set[name]; return value, ok }
+	dirs := map[string]string{}
+	for _, command := range all(newRoot(os.LookupEnv)) {
+		require.NoError(t, fillFromEnv(command.Flags(), lookup))
+		if dir := command.Flags().Lookup("dir"); dir != nil {
+			dirs[command.CommandPath()] = dir.Value.String()
+		}
+	}
+	require.Equal(t, map[string]string{
+		"raftbus node": "/node", "raftbus recover": "/node", "raftbus restore": "/node", "raftbus log verify": "/node", "raftbus log dump": "/node", "raftbus config print": "/node",
+		"raftbus dev": "/dev", "raftbus auth init": "/auth",
+	}, dirs)
 }
 
 // all are the commands under one, and those under them.

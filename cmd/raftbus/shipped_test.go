@@ -9,15 +9,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
-
-	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
 // Whatever deploy/ and the images set is a flag of some command: a variable that nobody reads would be a setting that is not in force.
 func TestWhatIsShippedSetsOnlyWhatThereIs(t *testing.T) {
 	known := map[string]bool{}
 	eachCommand(newRoot(os.LookupEnv), func(c *cobra.Command) {
-		c.Flags().VisitAll(func(f *pflag.Flag) { known[natsopt.Variable(f.Name)] = true })
+		c.Flags().VisitAll(func(f *pflag.Flag) { known[variableOf(f)] = true })
 	})
 	for _, path := range []string{"deploy/kubernetes/raftbus.yaml", "deploy/systemd/raftbus@.service", "deploy/systemd/raftbus.env", "docker-compose.yml", "deploy/compose-n4.yml", "Dockerfile"} {
 		text, err := os.ReadFile(filepath.Join("..", "..", path))
