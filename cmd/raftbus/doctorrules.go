@@ -3,6 +3,7 @@ package main
 // The doctor's rules: from facts to findings. Each rule looks at one thing. None asks anybody, or looks at a clock.
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -417,10 +418,11 @@ func (f *facts) payload() []finding {
 
 // leaves: who can serve watchers.
 func (f *facts) leaves() (found []finding) {
-	var without []string
+	var without, evidence []string
 	for _, n := range f.Nodes {
 		if !n.Watches.Leaf && n.Role != "joining" && n.Role != "removed" {
 			without = append(without, n.ID)
+			evidence = append(evidence, n.ID+": "+leafTrouble(n.Watches))
 		}
 	}
 	if len(without) == 0 {
@@ -428,8 +430,16 @@ func (f *facts) leaves() (found []finding) {
 	}
 	return []finding{{
 		Severity: warning, Code: "no-leaf", Cause: "no leaf connection to NATS: " + strings.Join(without, ", ") + " cannot serve watches, nor keys and history of KV clients",
-		Evidence: "its leaf connection is not up", Remedy: "give the NATS server a leafnodes port (leafnodes { listen: \"127.0.0.1:7422\" }), and name it with --leaf if it is not 7422 of the same host",
+		Evidence: strings.Join(evidence, "; "), Remedy: "give the NATS server a leafnodes port (leafnodes { listen: \"127.0.0.1:7422\" }), and name it with --leaf if it is not 7422 of the same host",
 	}}
+}
+
+// leafTrouble is what a node says of its leaf connection, which is not up.
+func leafTrouble(w replica.WatchStatus) string {
+	if w.LeafError == "" {
+		return "its leaf connection is not up"
+	}
+	return "its leaf connection is not up: " + oneLine(errors.New(w.LeafError))
 }
 
 // figures: whether half of the rules had anything to look at.
@@ -456,15 +466,15 @@ func (f *facts) bus() []finding {
 
 // comings: nodes that wait to be let in or were let out, and changes under way.
 func (f *facts) comings() (found []finding) {
-	say := func(id, code, cause, remedy string) {
-		found = append(found, finding{Severity: note, Code: code, Node: id, Cause: cause, Evidence: "it says so itself", Remedy: remedy})
+	say := func(id, code, cause, evidence, remedy string) {
+		found = append(found, finding{Severity: note, Code: code, Node: id, Cause: cause, Evidence: evidence, Remedy: remedy})
 	}
 	for _, n := range f.Nodes {
 		switch {
 		case n.Joining:
-			say(n.ID, "node-joining", n.ID+" waits to be added", "raftbus member add "+n.ID)
+			say(n.ID, "node-joining", n.ID+" waits to be added", "it says so itself", "raftbus member add "+n.ID)
 		case n.Role == "removed":
-			say(n.ID, "node-removed", n.ID+" is no member any more", "stop it, and delete its data folder")
+			say(n.ID, "node-removed", n.ID+" is no member any more", "it says so itself", "stop it, and delete its data folder")
 		}
 	}
 	conf := f.configuration()
@@ -472,10 +482,32 @@ func (f *facts) comings() (found []finding) {
 		return found
 	}
 	if !conf.Committed || len(conf.Outgoing) > 0 {
-		say("", "members-changing", fmt.Sprintf("the members are being changed (configuration %d)", conf.Index), "wait: 'raftbus member list' shows how far it is")
+		say("", "members-changing", "the members are being changed", shownSets(conf), "wait: 'raftbus member list' shows how far it is")
 	}
 	for _, m := range conf.Learners {
-		say(m.ID, "learner", m.ID+" is a learner, and counts for nothing yet", "wait: it becomes a voter by itself once it has caught up")
+		say(m.ID, "learner", m.ID+" is a learner, and counts for nothing yet", shownSets(conf), "wait: it becomes a voter by itself once it has caught up")
 	}
 	return found
+}
+
+// shownSets is a configuration in words.
+func shownSets(conf *replica.Configuration) string {
+	said := []string{fmt.Sprintf("configuration %d", conf.Index)}
+	for _, set := range []struct {
+		name    string
+		members []replica.Member
+	}{{"voters", conf.Voters}, {"outgoing voters", conf.Outgoing}, {"learners", conf.Learners}} {
+		if len(set.members) == 0 {
+			continue
+		}
+		var names []string
+		for _, m := range set.members {
+			names = append(names, m.ID)
+		}
+		said = append(said, set.name+" "+strings.Join(names, " "))
+	}
+	if !conf.Committed {
+		said = append(said, "not committed yet")
+	}
+	return strings.Join(said, ", ")
 }

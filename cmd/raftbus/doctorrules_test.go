@@ -176,6 +176,39 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// The evidence is what was seen, of each node, and the remedy is of that.
+func TestFindingsSayWhatWasSeen(t *testing.T) {
+	const jetstream = "a JetStream answers: start without --serve-default-api"
+	account := func(harm func(*replica.AccountStatus)) func(*facts) {
+		return func(f *facts) { f.serve("team-a", "n1", "n2", "n3"); harm(&f.Nodes[1].Accounts[0]) }
+	}
+	for _, c := range []struct {
+		harm             func(*facts)
+		evidence, remedy string
+	}{
+		{func(f *facts) { f.serve("team-a", "n1") }, "n2: it has no credentials for it; n3: it has no credentials for it", "give all nodes credentials"},
+		{account(func(a *replica.AccountStatus) { a.Refused, a.Connected = jetstream, false }), "n2: " + jetstream, "do what is said there"},
+		{account(func(a *replica.AccountStatus) { a.Connected, a.Watches.Leaf = false, false }), "n2: not connected", "look whether the NATS server knows"},
+		{account(func(a *replica.AccountStatus) { a.Watches = replica.WatchStatus{LeafError: "EOF"} }), "n2: its leaf connection is not up: EOF", "connect as a leafnode"},
+		{func(f *facts) { f.Nodes[2].Watches = replica.WatchStatus{LeafError: "dial: connection refused"} }, "n3: its leaf connection is not up: dial: connection refused", "leafnodes port"},
+		{func(f *facts) {
+			conf := f.Nodes[0].Configuration
+			conf.Index, conf.Outgoing, conf.Committed = 12, conf.Voters[:2], false
+		}, "configuration 12, voters n1 n2 n3, outgoing voters n1 n2, not committed yet", "wait"},
+		{func(f *facts) {
+			conf := f.Nodes[0].Configuration
+			conf.Index, conf.Voters, conf.Learners = 13, conf.Voters[:2], conf.Voters[2:]
+		}, "configuration 13, voters n1 n2, learners n3", "wait"},
+	} {
+		f := sound()
+		c.harm(f)
+		found := f.findings()
+		require.Len(t, found, 1, "%v", found)
+		require.Equal(t, c.evidence, found[0].Evidence)
+		require.Contains(t, found[0].Remedy, c.remedy)
+	}
+}
+
 // A node that waits to be added is no member: with it alone nothing is served.
 func TestWithoutMembersNothingIsServed(t *testing.T) {
 	f := sound()

@@ -145,10 +145,11 @@ type Queue struct {
 
 // Watches is what a node does for watchers.
 type Watches struct {
-	Leaf      bool `json:"leaf"`      // its leaf connection is up: without it the node serves none
-	Consumers int  `json:"consumers"` // that it serves
-	Hosts     int  `json:"hosts"`     // nodes that can serve watchers, as this one knows
-	Account   int  `json:"account"`   // watches of the account on all nodes, which are bounded
+	Leaf      bool   `json:"leaf"`                 // its leaf connection is up: without it the node serves none
+	LeafError string `json:"leaf_error,omitempty"` // why it is not, if that is known
+	Consumers int    `json:"consumers"`            // that it serves
+	Hosts     int    `json:"hosts"`                // nodes that can serve watchers, as this one knows
+	Account   int    `json:"account"`              // watches of the account on all nodes, which are bounded
 	// LeftOut counts entries that watches were not sent, since they are larger than max_payload; again if one is looked at again.
 	LeftOut uint64 `json:"left_out"`
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/delivery"
 	"github.com/raftbus/raftbus/raft/config"
@@ -57,6 +58,7 @@ type served struct {
 	leaf    []nats.Option
 	conn    *busclient.Conn
 	watches *delivery.Service
+	dialled *leaf.Conn // the connection that watches are served over; nil: there can be none
 	kv      *kv.Service
 	refused refusal
 	ready   atomic.Bool // kv is there
@@ -202,7 +204,7 @@ type AccountStatus struct {
 func (r *Replica) accountsStatus() (list []AccountStatus) {
 	for _, s := range r.further() {
 		up, _ := s.conn.Up()
-		list = append(list, AccountStatus{Name: s.name, Connected: up, Refused: s.refused.reason(), Watches: WatchStatus(s.watches.Status())})
+		list = append(list, AccountStatus{Name: s.name, Connected: up, Refused: s.refused.reason(), Watches: s.watchStatus()})
 	}
 	return list
 }

@@ -47,6 +47,7 @@ func TestALeaderThatNoClientReaches(t *testing.T) {
 	leader, err := nodes["n1"].WaitReady(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, nodes[leader].Status().Deaf)
+	require.Eventually(t, func() bool { return nodes[leader].Status().Watches.LeafError != "" }, 10*time.Second, time.Millisecond, "why it has no leaf connection: NATS has no port for it")
 	nc, err := nats.Connect(server.URL(), nats.UserInfo("client", "x"))
 	require.NoError(t, err)
 	defer nc.Close()

@@ -44,10 +44,11 @@ type Status struct {
 
 // WatchStatus is what a node does for watchers.
 type WatchStatus struct {
-	Leaf      bool `json:"leaf"`      // its leaf connection is up: without it the node serves none
-	Consumers int  `json:"consumers"` // that it serves
-	Hosts     int  `json:"hosts"`     // nodes that can serve watchers, as this one knows
-	Account   int  `json:"account"`   // watches of the account on all nodes, which are bounded
+	Leaf      bool   `json:"leaf"`                 // its leaf connection is up: without it the node serves none
+	LeafError string `json:"leaf_error,omitempty"` // why it is not, if that is known
+	Consumers int    `json:"consumers"`            // that it serves
+	Hosts     int    `json:"hosts"`                // nodes that can serve watchers, as this one knows
+	Account   int    `json:"account"`              // watches of the account on all nodes, which are bounded
 	// LeftOut counts entries that watches were not sent, since they are larger than max_payload; again if one is looked at again.
 	LeftOut uint64 `json:"left_out"`
 }
@@ -119,7 +120,7 @@ func (r *Replica) Status() Status {
 		Dropped:   s.Dropped,
 		RefusedBy: map[string]string{}, Links: []LinkStatus{}, Joining: s.Joining, Deaf: r.deaf(),
 	}
-	out.Watches = WatchStatus(r.first().watches.Status())
+	out.Watches = r.first().watchStatus()
 	out.Accounts = r.accountsStatus()
 	out.Commands, out.Goroutines = r.versions(), goroutines()
 	if s.Cluster != (rpc.ClusterID{}) {

@@ -26,7 +26,17 @@ func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Log
 		conn.Close()
 		return nil, err
 	}
+	s.dialled = conn
 	return conn, nil
+}
+
+func (s *served) watchStatus() WatchStatus {
+	now := s.watches.Status()
+	status := WatchStatus{Leaf: now.Leaf, Consumers: now.Consumers, Hosts: now.Hosts, Account: now.Account, LeftOut: now.LeftOut}
+	if !now.Leaf && s.dialled != nil {
+		status.LeafError = s.dialled.Stats().LastError
+	}
+	return status
 }
 
 // leafURLs are where to connect as a leaf: as told, or else at the servers of NATS, on the port that is usual.
