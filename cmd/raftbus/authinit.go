@@ -57,6 +57,7 @@ const authInitExamples = `  raftbus auth init --nodes n1,n2,n3 --dir auth
   raftbus auth init --nodes n4 --dir auth                # n4 is to come
   raftbus auth init --remove n4 --dir auth               # and is gone: its credentials end
   raftbus auth init --guests visitors --dir auth         # an account for native requests only
+  nats-server --signal reload                            # what was said is in force by now; twice for a new guest
   raftbus kv get app color --context auth/users/visitors.json`
 
 func newAuth() *cobra.Command {

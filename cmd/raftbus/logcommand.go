@@ -25,7 +25,8 @@ import (
 const logHelp = `Read the log in the data folder of a node that does not run, or in a copy of one. Nothing is
 written: what a crash left torn stays torn, what is damaged stays as it is.
 
-The exit code is 1 when something is damaged, and 4 while the node runs.`
+The exit code is 1 when something is damaged, 3 where there is no such folder, and 4 while the
+node runs.`
 
 const logExamples = `  raftbus log verify --dir data/n1
   raftbus log dump --dir data/n1 --from 1000 --to 1010

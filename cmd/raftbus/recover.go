@@ -39,8 +39,8 @@ gave out. The old log stays in the folder, under another name, and the identity 
 was done.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
 
-The exit code is 3 when DIR is no data folder, 4 when the node runs or another command was begun in the
-folder, 8 when the answer is no.`
+The exit code is 3 when DIR is no data folder, 4 when the node runs, the folder is another node's or
+another command was begun in it, 8 when the answer is no.`
 
 const recoverExamples = `  raftbus recover --dir data/n1 --id n1 --dry-run
   raftbus recover --dir data/n1 --id n1
