@@ -15,7 +15,7 @@ const (
 	FamilyRPC    = "rpc"    // <prefix>.rpc.<to>.<from>.<method>: Raft, nodes only; <to> may be AllNodes
 	FamilyBucket = "bucket" // <prefix>.bucket.<op>[.<bucket>]: the native API for buckets
 	FamilyKV     = "kv"     // <prefix>.kv.<op>.<bucket>[.<key...>]: the native API for keys
-	FamilyNode   = "node"   // <prefix>.node.<id>.<op>: a node's status
+	FamilyNode   = "node"   // <prefix>.node.<id>.<op>: what a node shows of itself or gives away, and its inbox; see NodeSubject
 	FamilyAdmin  = "admin"  // <prefix>.admin.<op>: administration
 	FamilyEvent  = "event"  // <prefix>.event.<kind>: what happened, for whoever listens
 )

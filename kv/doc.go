@@ -2,7 +2,7 @@
 // jetstream), in front of the replicated store.
 //
 // It parses and checks requests, has writes logged (node.Proposer.Propose) and reads confirmed (ReadIndex), and answers. Both
-// protocols become the same work (work.go), which is carried out in one way (service.go). It keeps no data and decides no outcome:
+// protocols become the same work (work.go), which is carried out in one way (course.go). It keeps no data and decides no outcome:
 // package store does, when an entry is applied. It knows no Raft subject and no peer.
 //
 // Who may say what (design section 4; C5). Only the leader listens. An answer that reveals state is made at the apply of a

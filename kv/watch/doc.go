@@ -1,5 +1,5 @@
 // Package watch is the hub that serves watchers, and the rule by which the leader places them: consumers, in the words of JetStream.
-// It is two step machines, event in, effects out. There is no clock, no goroutine, no disk and no bus in it: package kv feeds it what
+// It is two step machines, event in, effects out. There is no clock, no goroutine, no disk and no bus in it: package delivery feeds it what
 // the store applied, what the leaf connection heard, the pages that it asked for and the time, and carries out what it says. So
 // all it does can be replayed, and the simulator steps it.
 //
