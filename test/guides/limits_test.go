@@ -29,3 +29,28 @@ func TestThePageOfNATSKVNamesTheLimits(t *testing.T) {
 		require.Contains(t, page, row)
 	}
 }
+
+// The page of the native subjects has the bounds that the source has.
+func TestThePageOfNativeSubjectsNamesTheBounds(t *testing.T) {
+	page := read(t, "docs/native.md")
+	for file, bounds := range map[string]map[string]string{
+		"kv/reads.go": {
+			"pageDefault  = 1_000":                      "1,000 names if no limit is given",
+			"pageMax      = 10_000":                     "10,000 at most",
+			"historyRequest{Limit: command.HistoryMax}": fmt.Sprintf("%d entries at most, and if nothing is said", command.HistoryMax),
+		},
+		"kv/watches.go": {
+			"watchBytesMax    = 64 << 10":                         "(64 KiB at most)",
+			"watchKeysMax     = 256":                              "256 at most; without it all keys",
+			"heartbeatDefault = duration(5 * time.Second)":        "`\"5s\"` if it is not given",
+			"heartbeatMin     = duration(100 * time.Millisecond)": "`\"100ms\"` at least",
+		},
+		"kv/delivery/native.go": {"idleAfter = 5 * time.Second": "nobody has listened for 5 s"},
+	} {
+		source := read(t, file)
+		for bound, said := range bounds {
+			require.Contains(t, source, bound)
+			require.Contains(t, page, said)
+		}
+	}
+}
