@@ -128,9 +128,14 @@ type cluster struct {
 	leave    func(rpc.Message) // what the bus does with a message that leaves
 }
 
+// defaultTicks are config.DefaultTiming in ticks of 10 ms, as a node has them.
+func defaultTicks() Ticks {
+	return Ticks{Heartbeat: 10, ElectionMin: 100, ElectionMax: 200, Ping: 5, QuickMin: 5, QuickMax: 20}
+}
+
 // newCluster makes nodes that are down and remember nothing. start brings one up.
 func newCluster(conf rpc.Configuration) *cluster {
-	c := &cluster{ticks: DefaultTicks(), limits: DefaultLimits()}
+	c := &cluster{ticks: defaultTicks(), limits: DefaultLimits()}
 	for _, m := range conf.Members() {
 		c.list = append(c.list, &member{id: m.ID, instance: m.Instance, disk: disk{conf: conf}})
 	}

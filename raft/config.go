@@ -45,11 +45,6 @@ type Ticks struct {
 	QuickMin, QuickMax       int // before a campaign once it is known that nobody leads
 }
 
-// DefaultTicks fits a tick of 10 ms.
-func DefaultTicks() Ticks {
-	return Ticks{Heartbeat: 10, ElectionMin: 100, ElectionMax: 200, Ping: 5, QuickMin: 5, QuickMax: 20}
-}
-
 // Limits bound what the core keeps and sends.
 type Limits struct {
 	AppendBytesMax   int // entries per AppendLog; one larger entry goes alone

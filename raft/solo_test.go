@@ -37,7 +37,7 @@ func members(ids ...rpc.NodeID) []rpc.Member {
 func start(hs rpc.HardState, terms ...rpc.Term) Config {
 	c := Config{
 		ID: "n1", Configurations: []rpc.Configuration{table("n1", "n2", "n3")}, HardState: hs,
-		Ticks: DefaultTicks(), Limits: DefaultLimits(), Random: fixedDice(0),
+		Ticks: defaultTicks(), Limits: DefaultLimits(), Random: fixedDice(0),
 	}
 	for i, t := range terms {
 		if i == 0 || terms[i-1] != t {

@@ -40,7 +40,7 @@ func (f *apiFlags) tenants() (list []auth.Tenant, err error) {
 }
 
 func (f *apiFlags) register(flags *pflag.FlagSet, serveDefault bool) {
-	flags.StringVar(&f.domain, "js-domain", "", "`TOKEN` that KV clients name as the JetStream domain; empty: the prefix")
+	domainVar(flags, &f.domain)
 	flags.BoolVar(&f.serveDefault, "serve-default-api", serveDefault,
 		"serve KV clients that name no domain, as the JetStream of the account; refused where there is one")
 }

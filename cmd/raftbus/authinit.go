@@ -61,10 +61,7 @@ const authInitExamples = `  raftbus auth init --nodes n1,n2,n3 --dir auth
   raftbus kv get app color --context auth/users/visitors.json`
 
 func newAuth() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "auth", Short: "Make credentials and permissions", Long: authHelp, Args: noSuchCommand,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("auth", "Make credentials and permissions", authHelp, "")
 	cmd.AddCommand(newAuthInit())
 	return cmd
 }
@@ -95,8 +92,8 @@ func registerAuth(flags *pflag.FlagSet, o *auth.Options) {
 	flags.StringSliceVar(&o.Remove, "remove", nil, "`NAMES` of nodes, tenants and guests whose credentials end")
 	flags.StringVar(&o.Dir, "dir", "auth", "`FOLDER` to make, or to add to")
 	own(flags, "dir", "auth-init-dir")
-	flags.StringVar(&o.Prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
-	flags.StringVar(&o.Domain, "js-domain", "", "`TOKEN` that KV clients name as the JetStream domain; empty: the prefix")
+	prefixVar(flags, &o.Prefix)
+	domainVar(flags, &o.Domain)
 	flags.BoolVar(&o.DefaultAPI, "serve-default-api", false, "for nodes with --serve-default-api: clients need not name a domain")
 	flags.BoolVar(&o.Anonymous, "anonymous", false, "let clients without credentials use keys, and nothing else")
 	flags.BoolVar(&o.OneAccount, "one-account", false, "put nodes and clients into one account")

@@ -60,14 +60,7 @@ var benchWords = map[string]struct{ short, long string }{
 }
 
 func newBench(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "bench",
-		Short:   "Measure a cluster under load",
-		Long:    benchHelp,
-		Example: benchExamples,
-		Args:    noSuchCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("bench", "Measure a cluster under load", benchHelp, benchExamples)
 	for _, name := range bench.Workloads() {
 		cmd.AddCommand(newWorkload(lookup, name))
 	}
@@ -129,8 +122,8 @@ func (f *benchFlags) register(flags *pflag.FlagSet, workload string) {
 	flags.StringVar(&f.bucket, "bucket", "raftbus-bench", "`BUCKET` to write to; it must not be there yet")
 	flags.BoolVar(&f.reuse, "reuse", false, "the bucket is there, with its keys: write into it, and let it be")
 	flags.BoolVar(&f.keep, "keep", false, "do not remove the bucket")
-	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
-	flags.StringVar(&f.domain, "js-domain", "", "`TOKEN` that KV clients name as the JetStream domain; empty: the prefix")
+	prefixVar(flags, &f.prefix)
+	domainVar(flags, &f.domain)
 	flags.BoolVar(&f.defaultAPI, "default-api", false, "with --api kv, name no domain: whatever answers then is measured, be it a JetStream")
 	flags.BoolVar(&f.json, "json", false, "print the report as JSON, with the points of the latencies' curves")
 	flags.BoolVar(&f.bars, "bars", false, "draw the latencies in the terminal too")

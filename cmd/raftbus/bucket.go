@@ -26,14 +26,7 @@ const bucketExamples = `  raftbus bucket add app
   raftbus bucket rm sessions --force`
 
 func newBucket(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "bucket",
-		Short:   "Make, list, change and remove buckets",
-		Long:    bucketHelp,
-		Example: bucketExamples,
-		Args:    noSuchCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("bucket", "Make, list, change and remove buckets", bucketHelp, bucketExamples)
 	cmd.AddCommand(bucketSet(lookup, "add", "Make a bucket", "Make a bucket. The exit code is 4 if there is one of that name, whatever its settings."),
 		bucketSet(lookup, "update", "Change settings of a bucket", "Change the settings that are given, and leave the others."),
 		bucketList(lookup), bucketInfo(lookup), bucketRemove(lookup))

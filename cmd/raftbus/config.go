@@ -45,14 +45,7 @@ const configExamples = `  raftbus config check /etc/raftbus/raftbus.yaml
   raftbus status --config /etc/raftbus/raftbus.yaml --context auth/users/monitor.json`
 
 func newConfig(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "config",
-		Short:   "Check and print the configuration",
-		Long:    configHelp,
-		Example: configExamples,
-		Args:    noSuchCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("config", "Check and print the configuration", configHelp, configExamples)
 	cmd.AddCommand(configCheck(lookup), configPrint(lookup))
 	return cmd
 }

@@ -70,7 +70,7 @@ func (f *devFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.port, "port", usualPort, "`PORT` of NATS; 0: any free one")
 	flags.IntVar(&f.leafPort, "leaf-port", 0, "`PORT` of NATS for leafnodes, by which nodes serve watches; 0: 7422 if --port is 4222 and it is free, else any free one")
 	flags.StringVar(&f.host, "host", "127.0.0.1", "`ADDRESS` that NATS listens on; anybody who reaches it can read and write")
-	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+	prefixVar(flags, &f.prefix)
 	f.api.register(flags, true)
 	f.http, f.traces = httpFlag(flags), tracesFlag(flags)
 	f.level = logLevelFlag(flags, slog.LevelWarn)

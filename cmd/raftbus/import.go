@@ -97,7 +97,7 @@ func (f *importFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.other.Creds, "from-creds", "", "credentials `FILE` for the JetStream's NATS")
 	flags.StringVar(&f.other.Context, "from-context", "", "nats CLI context `NAME` of the JetStream's NATS")
 	flags.StringVar(&f.name, "to", "", "`BUCKET` of raftbus; default: the same name")
-	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+	prefixVar(flags, &f.prefix)
 	flags.BoolVar(&f.keepOpen, "keep-open", false, "copy and compare, and leave the import open: the same command goes on with it")
 	flags.BoolVar(&f.finish, "finish", false, "end an import that was left open, without a look at the JetStream")
 	flags.BoolVar(&f.json, "json", false, `print {"bucket":"app","entries":...,"revision":...,"sha256":...}`)

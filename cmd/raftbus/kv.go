@@ -36,14 +36,7 @@ const kvExamples = `  raftbus bucket add app --history 5 --allow-ttl
   raftbus kv del app color`
 
 func newKV(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "kv",
-		Short:   "Read, write and watch keys",
-		Long:    kvHelp,
-		Example: kvExamples,
-		Args:    noSuchCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("kv", "Read, write and watch keys", kvHelp, kvExamples)
 	cmd.AddCommand(kvGet(lookup), kvList(lookup), kvHistory(lookup), kvWatch(lookup))
 	for _, w := range kvWrites {
 		cmd.AddCommand(kvWrite(lookup, w))

@@ -33,10 +33,7 @@ const logExamples = `  raftbus log verify --dir data/n1
   raftbus log dump --dir data/n1 --json | jq 'select(.kind == "hard state")'`
 
 func newLog() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "log", Short: "Read the log of a node that does not run", Long: logHelp, Example: logExamples,
-		Args: noSuchCommand, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("log", "Read the log of a node that does not run", logHelp, logExamples)
 	cmd.AddCommand(logDump(), logVerify())
 	return cmd
 }

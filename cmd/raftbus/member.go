@@ -58,14 +58,7 @@ answer, one change removes it and lets NEW in; when it does, NEW becomes a voter
 the old one leaves then.`
 
 func newMember(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "member",
-		Short:   "Show and change the members of a cluster",
-		Long:    memberHelp,
-		Example: memberExamples,
-		Args:    noSuchCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("member", "Show and change the members of a cluster", memberHelp, memberExamples)
 	cmd.AddCommand(memberList(lookup), memberAdd(lookup), memberRemove(lookup), memberReplace(lookup))
 	return cmd
 }

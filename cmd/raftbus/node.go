@@ -97,7 +97,7 @@ func (f *nodeFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.members, "members", nil, "`NAMES` of all nodes of the cluster at its first boot, this one too")
 	flags.BoolVar(&f.join, "join", false, "with an empty data folder: wait to be added to a cluster that runs (--members is not looked at)")
 	flags.StringVar(&f.dir, "dir", "", "data `FOLDER` of this node, made if there is none")
-	flags.StringVar(&f.prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+	prefixVar(flags, &f.prefix)
 	flags.StringVar(&f.keyFile, "cluster-key-file", "", "`FILE` with the cluster key, at least 32 bytes, the same on all nodes; and a second one during a change")
 	flags.StringVar(&f.authDir, "auth-dir", "", "`FOLDER` with this node's credentials and cluster key, as 'raftbus auth init' made it")
 	flags.BoolVar(&f.insecure, "insecure", false, "run although others on the bus may speak as this node")

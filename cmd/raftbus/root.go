@@ -64,6 +64,14 @@ func newRoot(lookup lookupEnv) *cobra.Command {
 	return root
 }
 
+// group is a command that only has others under it.
+func group(use, short, long, example string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Long: long, Example: example, Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+}
+
 func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -84,7 +92,18 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // prefixFlag adds --prefix, which names the cluster on the bus.
 func prefixFlag(flags *pflag.FlagSet) *string {
-	return flags.String("prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+	prefix := new(string)
+	prefixVar(flags, prefix)
+	return prefix
+}
+
+func prefixVar(flags *pflag.FlagSet, prefix *string) {
+	flags.StringVar(prefix, "prefix", defaultPrefix, "`TOKEN` that all subjects of the cluster begin with")
+}
+
+// domainVar adds --js-domain.
+func domainVar(flags *pflag.FlagSet, domain *string) {
+	flags.StringVar(domain, "js-domain", "", "`TOKEN` that KV clients name as the JetStream domain; empty: the prefix")
 }
 
 // httpFlag adds --http, where a node shows what it does.

@@ -41,14 +41,7 @@ and does not start. It is refused, with exit code 8 and the name of the member, 
 not answer or runs an older release than another. It can be repeated.`
 
 func newUpgrade(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "upgrade",
-		Short:   "Show how far an upgrade has come, and finish it",
-		Long:    upgradeHelp,
-		Example: upgradeExamples,
-		Args:    noSuchCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
+	cmd := group("upgrade", "Show how far an upgrade has come, and finish it", upgradeHelp, upgradeExamples)
 	cmd.AddCommand(upgradeStatus(lookup), upgradeFinish(lookup))
 	return cmd
 }

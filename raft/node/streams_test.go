@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
@@ -27,7 +28,7 @@ func TestWhoInstallsASnapshotIsAskedHowFarItIs(t *testing.T) {
 	s.list = []*stream{{
 		peer: "n3", source: &source{}, whole: true, end: 10, stored: 10, unsent: 1, flight: 1, chunks: []chunk{{data: make([]byte, 10), digest: make([]byte, rpc.DigestBytes)}},
 	}}
-	for range raft.DefaultTicks().ElectionMax {
+	for range config.DefaultTiming().ElectionMax / config.DefaultTiming().Tick {
 		s.tick()
 	}
 	require.GreaterOrEqual(t, asked, 3)

@@ -215,21 +215,14 @@ func checkMembers(table []Member) error {
 	return nil
 }
 
-// EntrySize is the exact size of what AppendEntry appends, in bytes. Within an AppendLog up to 6 more frame it.
+// EntrySize is the exact size of an entry as it is written, in bytes. Within an AppendLog up to 6 more frame it.
 func EntrySize(e *Entry) int {
 	count := walk{mode: counting}
 	e.fields(&count)
 	return count.size
 }
 
-// AppendEntry appends an entry to dst.
-func AppendEntry(dst []byte, e *Entry) []byte {
-	w := walk{mode: writing, buf: dst}
-	e.fields(&w)
-	return w.buf
-}
-
-// DecodeEntry reads what AppendEntry wrote. The entry's data shares the memory of b; data of no bytes comes back as nil.
+// DecodeEntry reads an entry as it is in an AppendLog. The entry's data shares the memory of b; data of no bytes comes back as nil.
 // A kind unknown to this release is no error here: the node must see it, to stop (F28). Errors wrap ErrMalformed.
 func DecodeEntry(b []byte) (Entry, error) {
 	var e Entry

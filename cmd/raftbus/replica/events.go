@@ -14,6 +14,12 @@ import (
 // diskEvery is how often the disk is looked at.
 const diskEvery = 250 * time.Millisecond
 
+// kinds are what a node's notices are called as events.
+var kinds = map[node.NoticeKind]string{
+	node.NoticeRole: observe.KindRole, node.NoticeLeader: observe.KindLeader, node.NoticeLink: observe.KindLink,
+	node.NoticeMembers: observe.KindMembers, node.NoticeSnapshot: observe.KindSnapshot,
+}
+
 // noticed makes an event of a node's notice. The node's goroutines call it.
 func (r *Replica) noticed(n node.Notice) {
 	term := n.Term
@@ -21,7 +27,7 @@ func (r *Replica) noticed(n node.Notice) {
 		term = r.node.PingContent().Term
 	}
 	r.events.Record(observe.Event{
-		Kind: string(n.Kind), Time: time.Now(), Node: r.o.ID, Term: uint64(term),
+		Kind: kinds[n.Kind], Time: time.Now(), Node: r.o.ID, Term: uint64(term),
 		State: n.State, Peer: string(n.Peer), Index: uint64(n.Index), Members: n.Members, Reason: n.Reason,
 	})
 }
