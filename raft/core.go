@@ -23,6 +23,7 @@ type Core struct {
 	hard      rpc.HardState
 	hardDirty bool   // not yet given to the disk
 	hardSeq   uint64 // the last write that carries it, a new base or repairs
+	baseSeq   uint64 // the last write that carries a new base
 
 	log      raftLog
 	commit   rpc.Index
@@ -89,7 +90,9 @@ func (c *Core) Step(e Event) {
 	case ReadIndex:
 		c.readIndex(e.Ticket)
 	case DiskDone:
-		c.diskDone(e.Seq)
+		c.diskDone(e.Seq, e.Seq)
+	case HeadDone:
+		c.diskDone(e.Seq-1, e.Seq)
 	case ApplyDone:
 		c.applyDone(e.Index)
 	case Failed:
@@ -148,6 +151,9 @@ func (c *Core) Effects() *Effects {
 	c.out.Write = c.log.submit(c.dirtyBase(), c.dirtyHardState(), c.takeRepairs(), c.now)
 	if c.out.Write.HardState != nil || c.out.Write.Base != nil || c.out.Write.Repairs != nil {
 		c.hardSeq = c.out.Write.Seq
+	}
+	if c.out.Write.Base != nil {
+		c.baseSeq = c.out.Write.Seq
 	}
 	if c.out.Write.Repairs != nil {
 		c.damage.mended = c.out.Write.Seq
@@ -272,7 +278,7 @@ func (c *Core) answer(command rpc.Message, body rpc.Body, attests rpc.Index) {
 
 // hardDurable: term and vote, where the log begins, and what was repaired of it.
 func (c *Core) hardDurable() bool {
-	return !c.hardDirty && !c.baseDirty && len(c.repairs) == 0 && c.hardSeq <= c.log.done
+	return !c.hardDirty && !c.baseDirty && len(c.repairs) == 0 && c.hardSeq <= c.log.heads
 }
 
 func (c *Core) send(to rpc.NodeID, body rpc.Body) {
@@ -325,10 +331,10 @@ func (c *Core) setLeader(id rpc.NodeID, reason string) {
 	c.fact(LeaderChanged{Leader: id, Term: c.hard.Term, Reason: reason})
 }
 
-// diskDone: more of what this node holds is durable.
-func (c *Core) diskDone(seq uint64) {
+// diskDone: more of what this node holds is durable, the writes up to seq and the heads of those up to head.
+func (c *Core) diskDone(seq, head uint64) {
 	durable := c.hardDurable()
-	c.log.complete(seq)
+	c.log.complete(seq, head)
 	if c.role == Candidate && !durable && c.hardDurable() {
 		c.ownVoteDurable()
 	}

@@ -19,7 +19,7 @@ type damage struct {
 func (d *damage) any() bool { return len(d.entries) > 0 }
 
 // mending: what the leader has given again is not on the disk yet. Whoever reads it there meets the damage still.
-func (c *Core) mending() bool { return len(c.repairs) > 0 || c.damage.mended > c.log.done }
+func (c *Core) mending() bool { return len(c.repairs) > 0 || c.damage.mended > c.log.heads }
 
 // undamaged gives the last entry below the damage, and whether there is none at or below i.
 func (c *Core) undamaged(i rpc.Index) (rpc.EntryID, bool) {

@@ -74,6 +74,10 @@ type ReadIndex struct{ Ticket uint64 }
 // DiskDone says that the write of that number, and all before it, are durable.
 type DiskDone struct{ Seq uint64 }
 
+// HeadDone says that of the write of that number what goes before its entries is durable, and all writes before it: for a hard state, and a new base,
+// even a full disk has room (F21).
+type HeadDone struct{ Seq uint64 }
+
 // ApplyDone says that the state machine has applied, and readers see, everything up to Index.
 type ApplyDone struct{ Index rpc.Index }
 
@@ -146,6 +150,7 @@ func (Outdated) event()       {}
 func (Propose) event()        {}
 func (ReadIndex) event()      {}
 func (DiskDone) event()       {}
+func (HeadDone) event()       {}
 func (ApplyDone) event()      {}
 func (Loaded) event()         {}
 func (Resign) event()         {}

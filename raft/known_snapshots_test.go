@@ -86,6 +86,37 @@ func TestNothingIsCompactedWhileABaseIsOnItsWay(t *testing.T) {
 	require.Equal(t, rpc.EntryID{Term: 3, Index: 5}, s.turn(Compact{To: 5}).Compact.ID, "it is asked again")
 }
 
+// A hard state may wait for room, behind entries or with them; what is applied is durable whatever waits, and to forget it is what makes room (F21).
+func TestACompactionWaitsForNoHardState(t *testing.T) {
+	s := following(t, 1, 1, 2)
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 2, Index: 3}, Entries: run(4, 3), Commit: 3})
+	s.turn(ApplyDone{3})
+	require.NotNil(t, s.hear("n2", 4, &rpc.HeartbeatCommand{}).Write.HardState)
+	require.False(t, s.hardDurable())
+	require.Equal(t, rpc.EntryID{Term: 1, Index: 2}, s.turn(Compact{To: 2}).Compact.ID)
+	require.Equal(t, rpc.EntryID{Term: 2, Index: 3}, s.turn(Compact{To: 4}).Compact.ID, "what is not durable is not applied")
+}
+
+// What goes before the entries of a write counts as soon as it is durable, and the entries do not before they are.
+func TestTheHeadOfAWriteIsDurableBeforeItsEntries(t *testing.T) {
+	s := following(t, 1, 1, 2, 2, 3)
+	s.turn(stored(2, 4))
+	out := s.turn(Restored{rpc.EntryID{Term: 2, Index: 4}}, from2("n2", "n1", 4, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 3, Index: 5}, Entries: run(6, 4), Commit: 6}))
+	require.True(t, out.Write.Base != nil && out.Write.HardState != nil && len(out.Write.Entries) == 1)
+	s.turn(ApplyDone{5})
+	require.Zero(t, s.turn(Compact{To: 5}).Compact.ID)
+	again := &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 3, Index: 5}, Entries: run(6, 4)}
+	require.Empty(t, s.hear("n2", 4, &rpc.HeartbeatCommand{}).Send)
+	s.turn(HeadDone{s.log.seq})
+	require.Len(t, s.hear("n2", 4, &rpc.HeartbeatCommand{}).Send, 1)
+	require.Empty(t, s.hear("n2", 4, again).Send, "the term is durable, the entry is not")
+	require.Zero(t, s.out.Apply)
+	require.Equal(t, rpc.EntryID{Term: 3, Index: 5}, s.turn(Compact{To: 5}).Compact.ID)
+	s.synced()
+	require.Equal(t, rpc.Index(6), s.out.Apply.To)
+	require.Len(t, s.hear("n2", 4, again).Send, 1)
+}
+
 func TestK28SnapshotCarriesTheConfigurationOfItsIndex(t *testing.T) {
 	s := inOffice(t, table("n1", "n2", "n3"))
 	s.asks(Change{Add: members("n4")})

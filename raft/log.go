@@ -28,6 +28,7 @@ type raftLog struct {
 	writes    []pendingWrite
 	seq       uint64 // of the last write submitted
 	done      uint64 // of the last write known durable
+	heads     uint64 // of the last one whose head is: what goes before its entries
 }
 
 // pendingWrite is a write on its way to the disk. Its last falls when the entries it wrote are replaced by a later write:
@@ -216,15 +217,15 @@ func (l *raftLog) submit(base *Base, hs *rpc.HardState, repairs []rpc.Entry, tic
 	return w
 }
 
-// complete notes that writes up to seq are durable.
-func (l *raftLog) complete(seq uint64) {
+// complete notes that writes up to seq are durable, and of those up to head all but their entries.
+func (l *raftLog) complete(seq, head uint64) {
 	n := 0
 	for n < len(l.writes) && l.writes[n].seq <= seq {
 		l.synced = max(l.synced, l.writes[n].last)
 		n++
 	}
 	l.writes = append(l.writes[:0], l.writes[n:]...)
-	l.done = max(l.done, seq)
+	l.done, l.heads = max(l.done, seq), max(l.heads, head)
 }
 
 // stalledSince is the tick at which the oldest write that is not durable was submitted.

@@ -16,7 +16,7 @@ func TestEvictCopiesNothingWhileNothingIsDurable(t *testing.T) {
 	l.submit(nil, nil, nil, 0)
 	require.Zero(t, testing.AllocsPerRun(10, func() { l.evict(1) }), "a hung disk must not make every turn copy the cache")
 	require.Len(t, l.cache, 4)
-	l.complete(1)
+	l.complete(1, 1)
 	l.evict(1)
 	require.Empty(t, l.cache)
 }

@@ -124,11 +124,12 @@ func (c *Core) Needed(to rpc.Index) rpc.Index {
 	return to
 }
 
-// compact forgets the log's beginning.
+// compact forgets the log's beginning. What is applied is durable, whatever else waits for the disk: on a full one a hard state may do so for long, behind
+// entries, and it is compaction that makes room (F21). Only a base that is on its way to the disk must not come after this one (S9).
 func (c *Core) compact(to rpc.Index) {
 	to = min(to, c.applied)
 	term, ok := c.log.term(to)
-	if !ok || to <= c.log.base.Index || c.install.active || !c.hardDurable() { // a base that is on its way to the disk must not come after this one (S9)
+	if !ok || to <= c.log.base.Index || c.install.active || c.baseDirty || c.baseSeq > c.log.heads {
 		return
 	}
 	c.members.rebase(to)

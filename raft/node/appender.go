@@ -136,7 +136,8 @@ func (j *job) bytes() int {
 }
 
 // squeeze appends the oldest job alone, in pieces, into what room there is: the place that is left for one batch may do for a
-// part of it. What is durable is cut off the job; its messages wait for the rest.
+// part of it. What goes before entries goes alone, into the reserve that the log keeps for it, and the core is told. What is durable is cut off the job;
+// its messages wait for the rest.
 func (a *appender) squeeze() error {
 	a.mu.Lock()
 	a.waiting = append(slices.Clone(a.jobs[1:]), a.waiting...)
@@ -145,7 +146,17 @@ func (a *appender) squeeze() error {
 	a.jobs = a.jobs[:1]
 	w := &a.jobs[0].write
 	rest := w.Entries
-	for w.Base != nil || w.HardState != nil || len(rest) > 0 {
+	if w.Base != nil || w.HardState != nil {
+		w.Entries = nil
+		if err := a.append(); err != nil {
+			w.Entries = rest
+			return err
+		}
+		a.based(w.Base)
+		w.Base, w.HardState, w.Repairs = nil, nil, nil
+		a.report(raft.HeadDone{Seq: w.Seq}, true)
+	}
+	for len(rest) > 0 {
 		n := 0
 		for bytes := 0; n < len(rest) && (n == 0 || bytes < squeezeBytes); n++ {
 			bytes += rest[n].Size()
@@ -155,8 +166,7 @@ func (a *appender) squeeze() error {
 			w.Entries = rest
 			return err
 		}
-		a.based(w.Base)
-		w.Base, w.HardState, rest = nil, nil, rest[n:]
+		rest = rest[n:]
 	}
 	w.Entries = nil
 	return nil

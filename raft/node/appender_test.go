@@ -134,3 +134,45 @@ func TestAppenderOnAFullDisk(t *testing.T) {
 	require.Equal(t, rpc.Index(30), log.State(0).Last.Index)
 	require.Equal(t, raft.DiskDone{Seq: 3}, (*told)[len(*told)-1])
 }
+
+// Where entries find no room, the hard state that came with them does, in the reserve that the log keeps for it; the core hears of it at once (F21).
+func TestAHardStateDoesNotWaitForTheRoomOfItsEntries(t *testing.T) {
+	disk := waltest.New()
+	log, err := wal.Open(disk, "wal", wal.Options{Inline: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = log.Close() })
+	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}}))
+	disk.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Create {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	left := 0
+	a := &appender{log: log, send: func(rpc.Message) { left++ }, spot: newSpot(func() {})}
+	told := reports(a)
+	large := func(i rpc.Index) []rpc.Entry {
+		e := entry(i)
+		e.Data = make([]byte, 2<<20) // more than the segment that is ready has left
+		return []rpc.Entry{e}
+	}
+	a.submit(job{write: raft.Write{Seq: 7, HardState: &rpc.HardState{Term: 4}, Entries: large(1)}, then: []rpc.Message{{}}}, true)
+	a.submit(job{write: raft.Write{Seq: 8, HardState: &rpc.HardState{Term: 5}}}, true)
+	for range 3 {
+		_, err = a.step()
+		require.ErrorIs(t, err, wal.ErrFull)
+		require.Equal(t, rpc.HardState{Term: 4}, log.State(0).HardState)
+		require.Zero(t, log.State(0).Last.Index)
+		require.Equal(t, []raft.Event{raft.HeadDone{Seq: 7}}, *told, "once")
+		require.Zero(t, left, "what the entries attest")
+	}
+	disk.Hook(nil)
+	for worked := true; worked; {
+		worked, err = a.step()
+		require.NoError(t, err)
+	}
+	require.Equal(t, rpc.Index(1), log.State(0).Last.Index)
+	require.Equal(t, rpc.HardState{Term: 5}, log.State(0).HardState)
+	require.Equal(t, raft.DiskDone{Seq: 8}, (*told)[len(*told)-1])
+	require.Equal(t, 1, left)
+}

@@ -183,6 +183,41 @@ func TestALeaderTakesNoWritesWhileNoMajorityHasRoom(t *testing.T) {
 	}
 }
 
+// A follower without room for the entries that it was sent hears of a later term, which waits behind them. Its log is compacted all the same, and with the
+// room that makes all of it is written (F21, L8).
+func TestAPendingTermDoesNotKeepAFullLogFromBeingCompacted(t *testing.T) {
+	c := newCrowded(t, 3)
+	first := c.leader()
+	id := c.others(first.id())[0]
+	n := c.hub.nodes[id]
+	n.compact.ticks = 1 << 30 // not before all waits
+	c.full[id] = true
+	c.disks[id].Hook(func(op waltest.Op) error {
+		switch inLog := strings.HasPrefix(op.Name, c.folders[id].Path("wal")); {
+		case inLog && op.Kind == waltest.Remove:
+			c.full[id] = false
+		case inLog && op.Kind == waltest.Create && c.full[id]:
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	for i := uint64(0); n.core.Status().Last <= c.logs[id].State(0).Last.Index || !n.Status().Full || c.logs[id].Stats().Segments < 2; i++ {
+		require.Less(t, i, uint64(1000), "its disk does not fill up")
+		_ = c.leader().Propose(binary.BigEndian.AppendUint64(nil, i), func(any, rpc.EntryID) {})
+		c.pass(20)
+	}
+	first.inbox.call(first.stepDown)
+	c.pass(3 * first.ticks().ElectionMax)
+	require.Greater(t, n.Status().Term, c.logs[id].State(0).HardState.Term, "its later term is not on its way")
+	require.Zero(t, n.Status().Base)
+	n.compact.ticks = 0
+	c.pass(100)
+	require.Positive(t, n.Status().Base, c.trail.String())
+	require.False(t, c.full[id], "nothing was removed")
+	c.add(1, 2, 3)
+	c.agree()
+}
+
 // One that has been full is no matter while the others have room; it is when one of those goes away, and no more when that is back.
 func TestALeaderTakesNoWritesWhileWhoHasRoomIsAway(t *testing.T) {
 	c := newCrowded(t, 11)
