@@ -264,11 +264,32 @@ func TestFolderOfMixedParts(t *testing.T) {
 	const mixed = "its folders do not belong together; put back the ones that do"
 	refused(&sum{}, mixed)
 	refused(&sum{applied: rpc.EntryID{Term: 9, Index: state.Last.Index + 1}}, mixed)
+	refused(&sum{applied: rpc.EntryID{Term: state.Last.Term + 1, Index: state.Last.Index}}, mixed)
 	require.NoError(t, serveOnce(t, fs, &sum{applied: state.Last}))
 
 	openClose(t, fs, "/e")
 	require.NoError(t, fs.Rename("/e/identity", "/d/identity"))
 	refused(&sum{applied: state.Last}, "parts of two folders were mixed; put back the ones that belong together")
+}
+
+// An index alone does not say that a state is of this log's history: that of another cluster, or of a copy that went another way, has applied as much,
+// and something else (I5).
+func TestAStateOfAnotherHistoryIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	survivor(t, fs)
+	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1", "n2", "n3"}})
+	require.NoError(t, err)
+	log := openTestLog(t, fs, "/n1/wal")
+	start := func(applied rpc.EntryID) (*Steps, error) {
+		n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: &sum{applied: applied}, Logger: quiet()})
+		return n.StartSteps(port{newHub(), "n1"})
+	}
+	_, err = start(rpc.EntryID{Term: 1, Index: 3})
+	require.ErrorContains(t, err, "has applied 1/3, which the log, of entries 1 to 10, does not hold: its folders do not belong together")
+	s, err := start(rpc.EntryID{Term: 4, Index: 3})
+	require.NoError(t, err)
+	s.Abandon()
+	require.NoError(t, log.Close())
 }
 
 // serveOnce runs a node by itself on the folder /d, until it serves. The error is that of the start.

@@ -288,12 +288,13 @@ func (n *Node) makeCore(state wal.State) error {
 	if err != nil {
 		return fmt.Errorf("the time of the log's last entry %v: %w", state.Last, err)
 	}
-	applied := n.o.Machine.Applied().Index
+	at := n.o.Machine.Applied()
+	applied := at.Index
 	if err := n.tellDamaged(state, applied); err != nil {
 		return err
 	}
-	if applied < state.Base.ID.Index || applied > state.Last.Index {
-		return fmt.Errorf("the state machine has applied %d, the log holds %d to %d: its folders do not belong together; put back the ones that do", applied, state.Base.ID.Index+1, state.Last.Index)
+	if !holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
+		return fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do", at, state.Base.ID.Index+1, state.Last.Index)
 	}
 	if err := n.beginFolder(); err != nil {
 		return err
