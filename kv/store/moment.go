@@ -94,6 +94,9 @@ func (s *Store) Foresee(next func() ([]rpc.Entry, error)) (Moment, error) {
 			return t.state.moment(), err
 		}
 		for i := range entries {
+			if err := entries[i].Understood(); err != nil {
+				return Moment{}, err
+			}
 			if _, err := t.apply(&entries[i]); err != nil {
 				return Moment{}, fmt.Errorf("entry %v: %w", entries[i].ID(), err)
 			}

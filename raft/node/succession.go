@@ -179,6 +179,9 @@ func Replay(log *wal.Log, group wal.GroupID, to rpc.Index, heir Heir) error {
 			err = fmt.Errorf("the log ends before entry %d", to)
 		}
 		if err == nil {
+			err = understood(entries)
+		}
+		if err == nil {
 			_, err = heir.Apply(entries)
 		}
 		if err != nil {

@@ -274,6 +274,18 @@ func TestSuccessionBrokenOffAnywhere(t *testing.T) {
 	}
 }
 
+// An entry that only a later build understands is not left out of what goes on: it would be another state than the cluster's (I5, F28).
+func TestReplaySkipsNoUnknownKind(t *testing.T) {
+	fs, h := waltest.New(), &heir{}
+	survivor(t, fs)
+	l := openTestLog(t, fs, "/n1/wal")
+	require.NoError(t, l.Append(wal.Batch{Entries: []rpc.Entry{{Index: 11, Term: 6, Kind: 9}}}))
+	require.NoError(t, Replay(l, 0, 10, h))
+	require.ErrorContains(t, Replay(l, 0, 11, h), "entry 6/11 is of kind 9, which this build does not know")
+	require.Equal(t, rpc.EntryID{Term: 4, Index: 10}, h.applied)
+	require.NoError(t, l.Close())
+}
+
 // What cannot go on says why.
 func TestNothingToSucceed(t *testing.T) {
 	fs := vfs.NewMem()

@@ -47,6 +47,14 @@ const (
 // Known reports whether this build understands the kind.
 func (k EntryKind) Known() bool { return k >= EntryNoop && k <= EntryConfiguration }
 
+// Understood is nil if this build knows the kind of the entry. Whoever is about to apply it asks first (F28).
+func (e *Entry) Understood() error {
+	if e.Kind.Known() {
+		return nil
+	}
+	return fmt.Errorf("entry %v is of kind %d, which this build does not know: run the version that wrote it, or a later one", e.ID(), e.Kind)
+}
+
 // Entry is one slot of the log. Its Data is shared, never copied: nobody writes to it once the entry is made.
 type Entry struct {
 	Index Index
