@@ -79,6 +79,10 @@ type receiver struct {
 	roomy  uint64   // of the stage: up to there no look at the disk is due
 	last   snapHead // of the transfer that was begun last
 	size   uint64   // of the last transfer that is whole, in bytes
+
+	scarce   uint64   // bytes of the disk that are to be free before another transfer begins, since the last one found too few; 0: it did not
+	refused  snapHead // the last transfer that was not begun for that
+	refusals int      // how many were not, one after another
 }
 
 // chunksWaitMax bounds the chunks that wait for the disk: two windows. Beyond it they are dropped; their sender goes on from
@@ -166,6 +170,8 @@ func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	case head == r.last && r.stage == nil:
 		r.say(m, c, r.size) // whole already, and maybe being installed
 		return nil
+	case head != r.last && r.refuses(head):
+		return nil
 	case head != r.last:
 		if c.Offset > 0 {
 			r.say(m, c, 0) // its beginning was not seen: it begins no transfer (K30)
@@ -211,6 +217,22 @@ func (r *receiver) look() error {
 	return nil
 }
 
+// refusalsMax is how many transfers are refused before one is tried all the same: the state may have become smaller than what there was no room for.
+const refusalsMax = 16
+
+// refuses reports whether a transfer is not begun, since the disk has no more free than the last one found to be too little: half of the state would be
+// received and deleted again, and again, without a pause (F21, L7). Its sender hears nothing, and gives up after a while.
+func (r *receiver) refuses(head snapHead) bool {
+	usage, err := r.fs.GetDiskUsage(r.dir)
+	if r.scarce == 0 || err != nil || usage.AvailBytes+r.stored() >= r.scarce {
+		return false
+	}
+	if head != r.refused {
+		r.refused, r.refusals = head, r.refusals+1
+	}
+	return r.refusals < refusalsMax
+}
+
 func (r *receiver) begin(head snapHead) error {
 	r.drop()
 	r.roomy = 0
@@ -253,6 +275,8 @@ func (r *receiver) store(c *rpc.InstallSnapshotCommand) (whole bool, err error) 
 // roomEvery is how much of a stream is stored between two looks at what the disk has free.
 const roomEvery = 1 << 20
 
+var errNoRoom = errors.New("no room for a snapshot")
+
 // room refuses what would take the room that the log and the state machine need to go on: both end the node once the disk is full, and
 // nobody would remove what was received (F21). To install what was received takes as much again, while the state that it replaces is still there.
 func (r *receiver) room() error {
@@ -261,7 +285,7 @@ func (r *receiver) room() error {
 	}
 	usage, err := r.fs.GetDiskUsage(r.dir)
 	if keep := uint64(max(r.keepFree(), 0)) + r.stage.next; err == nil && usage.AvailBytes < keep {
-		return fmt.Errorf("%d MiB of the disk are free, and %d are to be left, also to install what was received: make room", usage.AvailBytes>>20, keep>>20)
+		return fmt.Errorf("%w: %d MiB of the disk are free, and %d are to be left, also to install what was received: make room", errNoRoom, usage.AvailBytes>>20, keep>>20)
 	}
 	r.roomy = r.stage.next + roomEvery // what cannot be told is found out by writing
 	return nil
@@ -271,6 +295,7 @@ func (r *receiver) room() error {
 func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	time := r.stage.time
 	r.size, r.stage = r.stage.next, nil
+	r.scarce = 0
 	if err := r.move(snapIncoming, snapComplete); wal.TooManyFiles(err) {
 		return r.lose(err)
 	} else if err != nil {
@@ -299,6 +324,10 @@ func (r *receiver) stored() uint64 {
 // evidence of anything, so it is deleted: a full disk needs the room.
 func (r *receiver) lose(cause error) error {
 	r.logger.Error("a snapshot could not be received: the transfer is given up, it is sent again later", "err", cause)
+	if errors.Is(cause, errNoRoom) || wal.IsFull(cause) { // it got so far, and was to be stored and installed
+		need := uint64(max(r.keepFree(), 0)) + 2*r.stored()
+		r.scarce, r.refused, r.refusals = need+need/8, r.last, 0
+	}
 	r.drop()
 	r.last.Transfer-- // the same transfer may begin anew
 	return r.remove(snapIncoming)

@@ -115,9 +115,48 @@ func TestASnapshotLeavesRoom(t *testing.T) {
 	r.takeAll(t, said, list...)
 	require.Empty(t, r.told(), "to install it takes as much again")
 	require.False(t, r.exists(snapIncoming))
-	free(100 + size)
+	free(100 + 3*size)
 	r.takeAll(t, said, list...)
 	require.Len(t, r.told(), 1, "with room again it is taken")
+}
+
+// While there is no more room than a transfer found to be too little, the next is not begun: it would be received in part and deleted again. Once there is more
+// it is, and now and then in any case, since the state may have become smaller (F21, L7).
+func TestASnapshotWithoutRoomIsNotReceivedAgainAndAgain(t *testing.T) {
+	fs, writes := waltest.New(), 0
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Write && strings.HasSuffix(op.Name, snapIncoming) {
+			writes++
+		}
+		return nil
+	})
+	free := func(n uint64) {
+		fs.FS.(*vfs.MemFS).TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: n, TotalBytes: 1 << 30})
+	}
+	r, said := newTestReceiver(fs)
+	r.keepFree = func() int64 { return 1 << 20 }
+	const chunk = 1 << 17
+	next := uint64(0)
+	sends := func() (wrote int) {
+		next++
+		before := writes
+		list := transfer(4, next, rpc.EntryID{Term: 3, Index: 9}, content(3<<20, 1), chunk)
+		r.takeAll(t, said, append(list, list...)...) // each is sent again
+		return writes - before
+	}
+	free(5 << 19) // two and a half: after two MiB there is too little
+	require.Greater(t, sends(), 10)
+	answers := len(*said)
+	for range refusalsMax - 1 {
+		require.Zero(t, sends())
+	}
+	require.Equal(t, answers, len(*said), "who sends hears nothing, and pauses")
+	require.Greater(t, sends(), 10, "now and then it is tried")
+	require.Zero(t, sends(), "and found to be too little again")
+	free(9 << 20)
+	require.Greater(t, sends(), 10)
+	require.Len(t, r.told(), 1)
+	require.Zero(t, r.scarce, "it is forgotten")
 }
 
 // While a snapshot is being installed the sender hears that this gets on, and so does who sends the next one, which waits for it.
