@@ -68,8 +68,10 @@ type receiver struct {
 
 	mu      sync.Mutex
 	waiting []rpc.Message
-	held    bool // snapshot/complete is not to be replaced: the core decides about it, or the state machine reads it
-	over    bool // it is not needed any more: remove it
+	held    bool      // snapshot/complete is not to be replaced: the core decides about it, or the state machine reads it
+	over    bool      // it is not needed any more: remove it
+	staged  rpc.Index // of the snapshot that snapshot/incoming is of; 0: there is none
+	reached rpc.Index // what is committed here
 	wake    chan struct{}
 
 	keepFree func() int64 // bytes of the disk that the log leaves free, and so does a snapshot that is received
@@ -90,7 +92,24 @@ type receiver struct {
 const chunksWaitMax = 2 * windowChunks
 
 func newReceiver(n *Node) *receiver {
-	return &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1), keepFree: n.o.Log.KeepFree}
+	r := &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1), keepFree: n.o.Log.KeepFree}
+	r.staged = r.found()
+	return r
+}
+
+// found is the index of the snapshot that an earlier life of this node was receiving; 0: of none. Only the file's head is read. One without a head is of no
+// use, and as old as can be.
+func (r *receiver) found() rpc.Index {
+	file, err := r.fs.Open(r.path(snapIncoming))
+	if err != nil {
+		return 0 // where there is one all the same, the next chunk finds it
+	}
+	defer file.Close()
+	head, _, err := readSnapHead(file)
+	if errors.Is(err, errSnapshotFile) {
+		return 1
+	}
+	return head.Snapshot.Index
 }
 
 // submit takes a chunk.
@@ -113,7 +132,27 @@ func (r *receiver) ring() {
 func (r *receiver) waits() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.waiting) > 0 || r.over
+	return len(r.waiting) > 0 || r.over || r.passed()
+}
+
+// pass tells what is committed here: a snapshot up to there brings nothing, and no chunk of one comes here any more.
+func (r *receiver) pass(commit rpc.Index) {
+	r.mu.Lock()
+	r.reached = commit
+	passed := r.passed()
+	r.mu.Unlock()
+	if passed {
+		r.ring()
+	}
+}
+
+// passed reports whether what is received is of no use any more. r.mu is held.
+func (r *receiver) passed() bool { return r.staged > 0 && r.staged <= r.reached }
+
+func (r *receiver) stages(i rpc.Index) {
+	r.mu.Lock()
+	r.staged = i
+	r.mu.Unlock()
 }
 
 func (r *receiver) isHeld() bool {
@@ -139,7 +178,7 @@ func (r *receiver) release() {
 // step stores all chunks that wait, and answers them. It reports whether there was anything to do. An error is fatal.
 func (r *receiver) step() (bool, error) {
 	r.mu.Lock()
-	list, over := r.waiting, r.over
+	list, over, passed := r.waiting, r.over, r.passed()
 	r.waiting = nil
 	r.mu.Unlock()
 	if over {
@@ -148,12 +187,22 @@ func (r *receiver) step() (bool, error) {
 		}
 		r.hold(false)
 	}
+	if passed {
+		if r.stage != nil {
+			r.drop()
+			r.last.Transfer-- // the same transfer may begin anew
+		}
+		r.stages(0)
+		if err := r.remove(snapIncoming); err != nil {
+			return true, err
+		}
+	}
 	for _, m := range list {
 		if err := r.take(m, m.Body.(*rpc.InstallSnapshotCommand)); err != nil {
 			return true, err
 		}
 	}
-	return over || len(list) > 0, nil
+	return over || passed || len(list) > 0, nil
 }
 
 // take stores one chunk, or says how much is stored. A disk that is full, or fails, loses this transfer: the state is elsewhere.
@@ -214,6 +263,7 @@ func (r *receiver) look() error {
 		return r.remove(snapIncoming) // it was never whole
 	}
 	r.stage, r.last = stage, stage.head
+	r.stages(stage.head.Snapshot.Index)
 	return nil
 }
 
@@ -237,6 +287,7 @@ func (r *receiver) begin(head snapHead) error {
 	r.drop()
 	r.roomy = 0
 	r.last = head
+	r.stages(head.Snapshot.Index)
 	stage, err := createStage(r.fs, r.path(snapIncoming), head)
 	if err == nil {
 		r.stage = stage
@@ -295,6 +346,7 @@ func (r *receiver) room() error {
 func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	time := r.stage.time
 	r.size, r.stage = r.stage.next, nil
+	r.stages(0)
 	r.scarce = 0
 	if err := r.move(snapIncoming, snapComplete); wal.TooManyFiles(err) {
 		return r.lose(err)

@@ -320,6 +320,63 @@ func TestASnapshotThatIsNotWantedIsLetGoOf(t *testing.T) {
 	require.False(t, n.receiver.isHeld())
 }
 
+// Who comes as far by entries as the snapshot that it is being sent, or was before it was started anew, has no use for what it has of that: the file is as
+// large as the state may be, and nothing else would ever remove it (F21).
+func TestWhatIsReceivedGoesOnceItIsPassed(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		for seed := range uint64(3) {
+			m, away := behind(t, seed)
+			m.back(away, seed+50)
+			m.receiving(away)
+			n := m.hub.nodes[away]
+			n.receiver.pass(n.receiver.last.Snapshot.Index - 1)
+			_, err := m.steps[away].Receive()
+			require.NoError(t, err)
+			require.Positive(t, n.receiver.stored(), "it is needed still")
+			at := n.receiver.last.Snapshot.Index
+			if restarted {
+				image := m.disks[away].Crash(waltest.KeepAll, m.dice)
+				m.crash(away)
+				m.disks[away] = image
+				m.back(away, seed+60)
+				n = m.hub.nodes[away]
+				require.Equal(t, at, n.receiver.staged)
+			}
+			n.receiver.pass(at)
+			require.True(t, m.steps[away].Waiting().Receive)
+			_, err = m.steps[away].Receive()
+			require.NoError(t, err)
+			require.False(t, n.snaps.exists(snapIncoming))
+			require.False(t, n.receiver.passed())
+			m.agree()
+			require.False(t, n.snaps.exists(snapIncoming))
+		}
+	}
+}
+
+// What nothing is known of goes too, and by itself.
+func TestAnOldHalfOfASnapshotGoesByItself(t *testing.T) {
+	for name, raw := range map[string][]byte{
+		"passed":  snapHead{From: "n2", Term: 1, Transfer: 1, Snapshot: rpc.EntryID{Term: 1, Index: 2}}.append(nil),
+		"no head": []byte("half"),
+	} {
+		m := newManual(t, 1, "n1", "n2", "n3")
+		m.add(1, 2, 3)
+		id := m.follower()
+		m.crash(id)
+		path := m.folders[id].snapshots().path(snapIncoming)
+		require.NoError(t, m.disks[id].MkdirAll(m.folders[id].snapshots().dir, 0o700))
+		file, err := m.disks[id].Create(path, vfs.WriteCategoryUnspecified)
+		require.NoError(t, err)
+		_, err = file.Write(raw)
+		require.NoError(t, err)
+		require.NoError(t, file.Close())
+		m.back(id, 60)
+		m.run(100)
+		require.False(t, m.hub.nodes[id].snaps.exists(snapIncoming), name)
+	}
+}
+
 // What a snapshot leaves of the disk is what the log is told to leave.
 func TestASnapshotLeavesWhatTheLogLeaves(t *testing.T) {
 	m := newManual(t, 1, "n1", "n2", "n3")
