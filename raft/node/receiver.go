@@ -207,12 +207,12 @@ func (r *receiver) step() (bool, error) {
 
 // take stores one chunk, or says how much is stored. A disk that is full, or fails, loses this transfer: the state is elsewhere.
 func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
-	if err := r.look(); wal.IsFull(err) || wal.TooManyFiles(err) {
+	head := snapHead{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
+	if err := r.look(head); wal.IsFull(err) || wal.TooManyFiles(err) {
 		return r.lose(err) // nothing rests on the folder yet
 	} else if err != nil {
 		return err
 	}
-	head := snapHead{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
 	switch {
 	case head.before(r.last):
 		return nil // of a transfer that another has followed
@@ -246,8 +246,9 @@ func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	return err
 }
 
-// look finds, once, what an earlier life of this node had received.
-func (r *receiver) look() error {
+// look finds, once, what an earlier life of this node had received: of the transfer that a chunk came of. What it had of another is of no use, and not read:
+// the state may be large, and who sends waits for an answer (L7).
+func (r *receiver) look(head snapHead) error {
 	if r.looked {
 		return nil
 	}
@@ -255,7 +256,7 @@ func (r *receiver) look() error {
 		return err
 	}
 	r.looked = true
-	stage, err := resumeStage(r.fs, r.path(snapIncoming))
+	stage, err := resumeStage(r.fs, r.path(snapIncoming), head)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil

@@ -271,6 +271,35 @@ func TestATransferThatGoesOnKeepsItsTime(t *testing.T) {
 	require.Equal(t, int64(77), r.told()[0].(raft.SnapshotStored).Time)
 }
 
+// The first chunk after a restart waits for what is stored of its own transfer to be read, and not for that of another, which may be as large (L7).
+func TestAnOldHalfOfAnotherTransferIsNotRead(t *testing.T) {
+	at := rpc.EntryID{Term: 3, Index: 9}
+	for _, number := range []uint64{1, 2} { // the transfer that goes on, and the next
+		fs, reads := waltest.New(), 0
+		before, said := newTestReceiver(fs)
+		before.takeAll(t, said, transfer(4, 1, at, content(4000, 1), 40)[:90]...)
+		before.end()
+		fs.Hook(func(op waltest.Op) error {
+			if op.Kind == waltest.Read {
+				reads++
+			}
+			return nil
+		})
+		r, said := newTestReceiver(fs)
+		list := transfer(4, number, at, content(4000, 1), 40)
+		r.takeAll(t, said, list[0])
+		if number == 1 {
+			require.Greater(t, reads, 90)
+			require.EqualValues(t, 90*40, r.stored())
+		} else {
+			require.Equal(t, 1, reads, "its head says that it is another's")
+			require.EqualValues(t, 40, r.stored())
+		}
+		r.takeAll(t, said, list...)
+		require.Len(t, r.told(), 1)
+	}
+}
+
 // Every bit of a received snapshot's file counts, and so does every byte of its length (D1).
 func TestSnapshotFileNoticesDamage(t *testing.T) {
 	fs := vfs.NewMem()

@@ -231,14 +231,20 @@ func createStage(fs vfs.FS, path string, head snapHead) (*snapStage, error) {
 	return s, nil
 }
 
-// resumeStage goes on with a file that an earlier life of the node left: after the last of its chunks that is whole. All bytes
-// are read and checked.
-func resumeStage(fs vfs.FS, path string) (*snapStage, error) {
+// errOtherTransfer: a file is not of the transfer that is to go on.
+var errOtherTransfer = errors.New("the file is of another transfer")
+
+// resumeStage goes on with a transfer whose file an earlier life of the node left: after the last of its chunks that is whole. All bytes
+// are read and checked; of another transfer's file the head only.
+func resumeStage(fs vfs.FS, path string, head snapHead) (*snapStage, error) {
 	file, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, err
 	}
 	r, err := newSnapReader(file)
+	if err == nil && r.head != head {
+		err = errOtherTransfer
+	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
