@@ -52,7 +52,9 @@ func TestHeaderTextIsOneLine(t *testing.T) {
 
 // What a header quotes is no other header, by the lane as by NATS's client.
 func TestHeaderOfALaneIsOfOneLineEach(t *testing.T) {
-	require.Equal(t, "NATS/1.0\r\nA: b\r\nB: c  D: e\r\n\r\n", string(headerBytes(nats.Header{"B": {"c\r\nD: e"}, "A": {"b"}})))
+	header := nats.Header{"B": {"c\r\nD: e"}, "A": {"b\t\xe9"}}
+	require.Equal(t, "NATS/1.0\r\nA: b\t\xe9\r\nB: c  D: e\r\n\r\n", string(headerBytes(header)))
+	require.Len(t, headerBytes(header), reply{header: header}.size())
 	require.Nil(t, headerBytes(nats.Header{}))
 }
 

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -81,6 +82,10 @@ func (s *Service) cork() {
 	}
 }
 
+// oneLine keeps a header's value from being two lines, byte for byte, as NATS's client does: what was stored is told as it is, and has the bytes that
+// reply.size counts (C1, L9).
+var oneLine = strings.NewReplacer("\r", " ", "\n", " ")
+
 // headerBytes is a header as on the wire; nil if there is none.
 func headerBytes(h nats.Header) []byte {
 	if len(h) == 0 {
@@ -92,7 +97,7 @@ func headerBytes(h nats.Header) []byte {
 		for _, value := range h[name] {
 			b.WriteString(name)
 			b.WriteString(": ")
-			b.WriteString(headerText(value))
+			b.WriteString(oneLine.Replace(value))
 			b.WriteString("\r\n")
 		}
 	}

@@ -3,6 +3,8 @@ package kv
 // The service on a lane, as nodes have one.
 
 import (
+	"encoding/json"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +23,29 @@ func laned(t *testing.T) func(*Options) {
 		t.Cleanup(conn.Close)
 		require.Eventually(t, func() bool { up, _ := conn.Up(); return up && conn.Direct() }, 5*time.Second, time.Millisecond)
 		o.Conn, o.Lane, o.Node = conn.NATS(), conn, prompted{o.Node.(*solo)}
+	}
+}
+
+// Direct gets give a header's bytes as they were put, as others do; and however many of them are no letters, the answer fits on the bus (C1, L9).
+func TestHeadersAreToldAsTheyWerePut(t *testing.T) {
+	for name, change := range map[string]func(*Options){"NATS's client": nil, "a lane": laned(t)} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, change)
+			r.lead()
+			r.bucketJS("app")
+			for value, size := range map[string]int{"a\tb\xe9\x7f\x00": 1, strings.Repeat("\xff", 60_000): 950_000} {
+				require.Contains(t, string(r.js("$KV.app.k", strings.Repeat("v", size), "X", value).Data), `"seq":`)
+				direct := r.js(api+"DIRECT.GET.KV_app.$KV.app.k", "")
+				require.Equal(t, value, direct.Header.Get("X"))
+				require.Len(t, direct.Data, size)
+				if size > 1 {
+					continue // in JSON it is more than the bus carries
+				}
+				var body struct{ Message struct{ Hdrs []byte } }
+				require.NoError(t, json.Unmarshal(r.js(api+"STREAM.MSG.GET.KV_app", `{"last_by_subj":"$KV.app.k"}`).Data, &body))
+				require.Equal(t, "NATS/1.0\r\nX: "+value+"\r\n\r\n", string(body.Message.Hdrs))
+			}
+		})
 	}
 }
 
