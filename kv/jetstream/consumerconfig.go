@@ -73,6 +73,8 @@ const (
 	consumerBytesMax = 64 << 10 // of a configuration: each node keeps it in memory
 )
 
+var errConsumerBytes = errBadRequest.says("bad request: the consumer's configuration may have %d bytes", consumerBytesMax)
+
 func notOffered(what string) *apiError {
 	return errConsumerNotKV.says(errConsumerNotKV.Description, what)
 }
@@ -180,6 +182,8 @@ func (c *consumerConfig) checkFilters(string) *apiError {
 		return errBadRequest.says("bad request: %d filters, and there may be %d", len(filters), consumerFiltersMax)
 	case slices.Contains(filters, ""):
 		return errEmptyFilter
+	case bytesAtLeast(filters) > consumerBytesMax: // or they would be compared first
+		return errConsumerBytes
 	}
 	filter, err := subject.Parse(filters...)
 	if err != nil {
@@ -192,6 +196,14 @@ func (c *consumerConfig) checkFilters(string) *apiError {
 		return errOverlappingFilters
 	}
 	return nil
+}
+
+// bytesAtLeast is less than texts have in a configuration.
+func bytesAtLeast(texts []string) (size int) {
+	for _, text := range texts {
+		size += len(text) + len(`"",`)
+	}
+	return size
 }
 
 func (c *consumerConfig) filters() []string {

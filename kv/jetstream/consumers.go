@@ -30,7 +30,7 @@ func (p *Protocol) consumerCreate(c call) Plan {
 	}
 	config, err := json.Marshal(&body.Config)
 	if err != nil || len(config) > consumerBytesMax {
-		return c.refuse(errBadRequest.says("bad request: the consumer's configuration may have %d bytes", consumerBytesMax))
+		return c.refuse(errConsumerBytes)
 	}
 	return c.placed(&command.AddConsumer{
 		Bucket: c.bucket, Name: watch.In(c.account, body.Config.Name), Config: config, Deliver: body.Config.deliver(), Mode: addModes[body.Action], Answer: c.Reply,

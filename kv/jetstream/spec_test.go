@@ -494,6 +494,8 @@ func Test71_AConsumerHasManyFilters(t *testing.T) {
 	w.refused(errBadRequest.says("bad request: 257 filters with wildcards, and there may be 256"), create, asked(0, consumerWildMax+1))
 	w.refused(errBadRequest.says("bad request: 4097 filters, and there may be 4096"), create, asked(consumerFiltersMax+1, 0))
 	w.refused(errOverlappingFilters, create, strings.Replace(asked(2_000, 200), "[", `["$KV.a.x.100",`, 1))
+	long := fmt.Sprintf(`["$KV.a.x.100","$KV.a.%s",`, strings.Repeat("x", consumerBytesMax))
+	w.refused(errConsumerBytes, create, strings.Replace(asked(2_000, 200), "[", long, 1)) // before they are compared (Q12)
 }
 
 func Test75_ThereAreNoConsumers(t *testing.T) {

@@ -242,41 +242,6 @@ func Overlap(one, other string) bool {
 	return a.overlaps(&b)
 }
 
-// Redundant reports whether one of the patterns matches all that another does. It compares each one that has wildcards with those that begin as it does.
-func (f Filter) Redundant() bool {
-	for i := range f.patterns {
-		p := &f.patterns[i]
-		for j := i + 1; j < len(f.patterns) && strings.HasPrefix(f.patterns[j].prefix(), p.prefix()); j++ {
-			if q := &f.patterns[j]; p.covers(q) || q.covers(p) {
-				return true
-			}
-			if p.literal() { // else the next is the same
-				break
-			}
-		}
-	}
-	return false
-}
-
-// covers reports whether a pattern matches all that another does.
-func (p *pattern) covers(other *pattern) bool {
-	switch {
-	case other.literal():
-		return p.match(other.text)
-	case p.literal() || len(p.tokens) > len(other.tokens):
-		return false
-	}
-	for i, token := range p.tokens {
-		if token != "*" && token != other.tokens[i] {
-			return false
-		}
-	}
-	if len(p.tokens) == len(other.tokens) {
-		return p.tail == other.tail
-	}
-	return p.tail
-}
-
 func (p *pattern) overlaps(other *pattern) bool {
 	switch {
 	case p.literal():

@@ -178,11 +178,32 @@ func TestThousandsOfPatternsAreQuick(t *testing.T) {
 	}
 	f := filter(t, texts...)
 	began := time.Now()
-	require.False(t, f.Redundant())
+	redundant, steps := f.redundant()
+	require.False(t, redundant)
+	require.LessOrEqual(t, steps, 40_000*3, "each is compared with those that begin as it does")
 	for i := range 100_000 {
 		require.Equal(t, i < 20_000, f.Match("any."+strconv.Itoa(i)+".key"))
 	}
 	require.Less(t, time.Since(began), 10*time.Second, "one by one it takes minutes")
+}
+
+// Q12: thousands of patterns that are alike until their end are compared with 256 that have wildcards at once, or a request keeps who reads the connection for long.
+func TestPatternsThatBeginAlikeAreComparedTogether(t *testing.T) {
+	const tokens, wild = 30, blockMax + 1
+	var texts []string
+	for i := range 4_096 {
+		begin := strings.Repeat("a.", tokens-1)
+		if i < wild {
+			begin = strings.Repeat("*.", tokens-1)
+		}
+		texts = append(texts, fmt.Sprint(begin, "w", i))
+	}
+	redundant, steps := filter(t, texts...).redundant()
+	require.False(t, redundant)
+	require.LessOrEqual(t, steps, 2*4_096*tokens)
+	for _, i := range []int{0, 63, 64, 255, 256} {
+		require.True(t, filter(t, append(texts, fmt.Sprint(strings.Repeat("b.", tokens-1), "w", i))...).Redundant(), i)
+	}
 }
 
 // strange reports what a server's own matcher takes for a wildcard though it is none: a token that begins with *.
