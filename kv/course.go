@@ -79,9 +79,10 @@ func (s *Service) giveUp(r *request, f *failure) {
 }
 
 // propose has a write logged, unless its client has been told that it is overdue (C5). A node that does not lead, or that leads again, says
-// nothing: another may have carried out a copy (K25). Nor is anything said of a request that has been carried out in part.
+// nothing: another may have carried out a copy (K25). Nor is anything said of a request that has been carried out in part; one that is in the middle
+// of its parts when this node hurries to hand over ends there: nobody is served while they are waited for (L2).
 func (s *Service) propose(r *request, w work) {
-	if !s.leadsSince(r) {
+	if !s.leadsSince(r) || w.rest && s.hurries.Load() {
 		s.drop(r)
 		return
 	}

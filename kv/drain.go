@@ -92,7 +92,7 @@ func (s *Service) drainSubscriptions(ctx context.Context) error {
 // hurryAfter is how long a planned move waits for what may take long: nobody is served meanwhile (L2). Most is done before.
 const hurryAfter = 100 * time.Millisecond
 
-// finishRequests waits for what there is; not for long for what may take long and has written nothing.
+// finishRequests waits for what there is; not for long for what may take long and has written nothing, or has parts left.
 func (s *Service) finishRequests(ctx context.Context, all bool) error {
 	soon, cancel := context.WithTimeout(ctx, s.hurryAfter)
 	defer cancel()

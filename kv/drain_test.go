@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +14,10 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // newReturning is a leader whose connection soon comes back when NATS does.
@@ -217,6 +222,50 @@ type knownLane struct {
 func (l *knownLane) PublishMsg(subject, reply string, header, data []byte) error {
 	l.interest <- l.bus.GlobalAccount().Interest("raftbus.kv.put.app.k")
 	return l.directLane.PublishMsg(subject, reply, header, data)
+}
+
+// parted is a node on which every purge has another part.
+type parted struct {
+	*solo
+	parts atomic.Int64
+}
+
+func (n *parted) Propose(data []byte, done func(any, rpc.EntryID)) error {
+	if c, err := command.Decode(data); err != nil || c.PurgeBucket == nil {
+		return n.solo.Propose(data, done)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.parts.Add(1)
+	n.run(func() { done(store.Result{Count: 1, Rest: &store.Rest{After: "k", Through: 1}}, rpc.EntryID{}) })
+	return nil
+}
+
+// L2: nobody is served while a planned move waits, so it waits for the part of a purge that is logged, and not for all that follow. It is not
+// answered then, being done in part (C5).
+func TestAPlannedMoveDoesNotWaitForThePartsOfAPurge(t *testing.T) {
+	node := &parted{}
+	r := newLeader(t, func(o *Options) { node.solo, o.Node, o.hurryAfter = o.Node.(*solo), node, time.Millisecond })
+	r.ask("kv.put.app.k", "v")
+	r.node.set(func(n *solo) { n.hold = true })
+	purge := r.sendJS(api+"STREAM.PURGE.KV_app", `{"filter":"$KV.app.k.>"}`)
+	for range 3 { // it goes on while there is no hurry
+		<-r.node.heldMax
+		r.node.step()
+	}
+	<-r.node.heldMax
+	drained := make(chan error, 1)
+	go func() { drained <- r.service.Drain(t.Context()) }()
+	require.Eventually(t, r.service.hurries.Load, 5*time.Second, time.Millisecond)
+	r.node.step()
+	select {
+	case err := <-drained:
+		require.NoError(t, err)
+	case <-r.node.heldMax:
+		require.Fail(t, "the next part is logged")
+	}
+	require.EqualValues(t, 4, node.parts.Load())
+	r.silent(purge)
 }
 
 // A Drain that nobody bounds ends all the same, when what it waits for does not.

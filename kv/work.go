@@ -38,6 +38,7 @@ type work struct {
 	quick   bool                                // the look is at one key
 	search  bool                                // the look may be at all that a bucket has
 	writes  bool                                // something may be logged, now or after the look
+	rest    bool                                // the command goes on with what was done in part; as many may follow
 	made    string                              // the bucket that the command makes
 	apart   bool                                // its answer may take a while: it is not given where commands are applied
 	bucket  string                              // the command makes, changes or removes it: its answer waits until the subscription follows

@@ -80,6 +80,8 @@ type Ask struct {
 // Write is a command to log.
 type Write struct {
 	Command command.Command
+	// Rest says that it goes on with what was done in part; as many parts may follow.
+	Rest bool
 	// Done goes on with its outcome, and with the store, which has applied it.
 	Done func(*store.Store, store.Result) Plan
 }

@@ -94,9 +94,9 @@ func (p *progress) goesOn(s *store.Store, bucket string, through uint64) bool {
 	return err == nil && info.Incarnation == p.of && info.Sequence >= through
 }
 
-// purging logs a purge, part after part. One that is refused in the middle is not answered: it was done in part (C5).
+// purging logs a purge, part after part. One that is refused in the middle is not answered, nor one that a planned move ends: it was done in part (C5).
 func (c call) purging(purge command.PurgeBucket, so progress) Plan {
-	return Plan{Write: &Write{Command: command.Command{PurgeBucket: &purge}, Done: func(s *store.Store, r store.Result) Plan {
+	return Plan{Write: &Write{Command: command.Command{PurgeBucket: &purge}, Rest: so.parts > 0, Done: func(s *store.Store, r store.Result) Plan {
 		if r.Code != store.Done && so.removed > 0 {
 			return Plan{}
 		}

@@ -20,6 +20,8 @@ func TestAPurgeDoneInPartIsNotRefused(t *testing.T) {
 		for _, code := range []store.Code{store.ReadOnly, store.NoBucket, store.Importing} {
 			first := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"filter":"$KV.a.x.>"}`), PayloadMax: payloadMax})
 			second := first.Write.Done(w.store, store.Result{Count: removed, Rest: &store.Rest{After: "x.1", Through: 9}})
+			require.False(t, first.Write.Rest)
+			require.True(t, second.Write.Rest, "a planned move does not wait for it (L2)")
 			require.Equal(t, "x.1", second.Write.Command.PurgeBucket.After)
 			require.EqualValues(t, 9, second.Write.Command.PurgeBucket.Through, "what comes meanwhile stays")
 			require.Equal(t, refused, len(second.Write.Done(w.store, store.Result{Code: code}).Replies) == 1, "%v after %d entries", code, removed)
