@@ -17,7 +17,8 @@ type named struct {
 }
 
 // eachKey visits the keys that have entries, match, and come after a name, in order, until visit wants no more or keysMax keys have
-// been looked at, those that do not match included. When more is set there are others, after next.
+// been looked at, those that do not match included. When more is set there are others, after next. Which they are does not depend on what is in
+// the database yet, and what in the batch.
 func (t *txn) eachKey(b *bucket, filter subject.Filter, after string, visit func(name string, k *keyRecord) (bool, error)) (next string, more bool, err error) {
 	if name, one := filter.Literal(); one {
 		k, err := t.key(b, name)
@@ -26,81 +27,108 @@ func (t *txn) eachKey(b *bucket, filter subject.Filter, after string, visit func
 		}
 		return "", false, err
 	}
-	keys, err := t.nextKeys(b, filter, after)
-	if err != nil {
-		return "", false, err
-	}
-	for i, k := range keys {
-		if i == keysMax {
-			return keys[i-1].name, true, nil
-		}
-		if k.record == nil {
-			continue
-		}
-		goOn, err := visit(k.name, k.record)
-		if err != nil {
+	keys := t.keysAfter(b, filter, after)
+	for looked := 1; ; looked++ {
+		k, err := keys.next()
+		if err != nil || k == nil {
 			return "", false, err
 		}
-		if k.record.changed {
-			b.keys[k.name] = k.record
+		goOn := true
+		if k.record != nil {
+			if goOn, err = visit(k.name, k.record); err != nil {
+				return "", false, err
+			}
+			if k.record.changed {
+				b.keys[k.name] = k.record
+			}
 		}
-		if !goOn && i+1 < len(keys) {
+		if !goOn || looked == keysMax {
+			more, err := keys.more()
+			if err != nil || !more {
+				return "", false, err
+			}
 			return k.name, true, nil
 		}
 	}
-	return "", false, nil
 }
 
-// nextKeys are the next keys that have entries and could match, and come after a name, in order: keysMax, and one more if there are
-// more. Which they are does not depend on what is in the database yet, and what in the batch.
-func (t *txn) nextKeys(b *bucket, filter subject.Filter, after string) ([]named, error) {
-	var keys []named
+// cursorKeys is how many keys are read from the database at a time: a step may end after few, and is part of an Apply.
+const cursorKeys = 256
+
+// keyCursor goes through the keys of a bucket that have entries and could match, in order. What the txn does to one it has passed does not change
+// what follows.
+type keyCursor struct {
+	txn    *txn
+	bucket *bucket
+	filter subject.Filter
+	after  string // the last that was read
+	end    bool   // all were read
+	known  []named
+	stored []named // read, of those that the txn does not know
+}
+
+func (t *txn) keysAfter(b *bucket, filter subject.Filter, after string) *keyCursor {
+	c := &keyCursor{txn: t, bucket: b, filter: filter, after: after, end: b.emptied}
 	for name, k := range b.keys {
 		if len(k.live) > 0 && name > after && strings.HasPrefix(name, filter.Prefix()) {
-			keys = append(keys, candidate(filter, name, k))
+			if !filter.Match(name) {
+				k = nil
+			}
+			c.known = append(c.known, named{name, k})
 		}
 	}
-	if !b.emptied {
-		stored, err := t.storedKeys(b, filter, after)
-		if err != nil {
-			return nil, err
+	slices.SortFunc(c.known, func(x, y named) int { return cmp.Compare(x.name, y.name) })
+	return c
+}
+
+// next is the next key; nil: there is none.
+func (c *keyCursor) next() (*named, error) {
+	if more, err := c.more(); !more {
+		return nil, err
+	}
+	from := &c.known
+	if len(c.known) == 0 || len(c.stored) > 0 && c.stored[0].name < c.known[0].name {
+		from = &c.stored
+	}
+	k := &(*from)[0]
+	*from = (*from)[1:]
+	return k, nil
+}
+
+// more reports whether there is a next key.
+func (c *keyCursor) more() (bool, error) {
+	if len(c.stored) == 0 && !c.end {
+		if err := c.read(); err != nil {
+			return false, err
 		}
-		keys = append(keys, stored...)
 	}
-	slices.SortFunc(keys, func(x, y named) int { return cmp.Compare(x.name, y.name) })
-	return keys[:min(len(keys), keysMax+1)], nil
+	return len(c.known)+len(c.stored) > 0, nil
 }
 
-func candidate(filter subject.Filter, name string, k *keyRecord) named {
-	if !filter.Match(name) {
-		k = nil
-	}
-	return named{name, k}
-}
-
-// storedKeys are the next in the database that the txn has not read.
-func (t *txn) storedKeys(b *bucket, filter subject.Filter, after string) ([]named, error) {
-	var keys []named
-	table := numbered(tableKey, b.record.incarnation)
-	prefix := append(table[:len(table):len(table)], filter.Prefix()...)
+// read reads the next from the database.
+func (c *keyCursor) read() error {
+	table := numbered(tableKey, c.bucket.record.incarnation)
+	prefix := append(table[:len(table):len(table)], c.filter.Prefix()...)
 	from := prefix
-	if after != "" && after >= filter.Prefix() {
-		from = append(append(table[:len(table):len(table)], after...), 0)
+	if c.after != "" && c.after >= c.filter.Prefix() {
+		from = append(append(table[:len(table):len(table)], c.after...), 0)
 	}
-	err := t.db.Scan(from, prefixEnd(prefix), func(key, record []byte) (bool, error) {
+	c.end, c.stored = true, nil
+	return c.txn.db.Scan(from, prefixEnd(prefix), func(key, record []byte) (bool, error) {
 		name := string(key[len(table):])
-		switch {
-		case b.keys[name] != nil:
-		case filter.Match(name):
+		if c.bucket.keys[name] != nil {
+			return true, nil
+		}
+		found := named{name, nil}
+		if c.filter.Match(name) {
 			k, err := decodeKey(record)
 			if err != nil {
 				return false, err
 			}
-			keys = append(keys, named{name, &k})
-		default:
-			keys = append(keys, named{name, nil})
+			found.record = &k
 		}
-		return len(keys) <= keysMax, nil
+		c.stored, c.after = append(c.stored, found), name
+		c.end = len(c.stored) < cursorKeys
+		return c.end, nil
 	})
-	return keys, err
 }
