@@ -11,6 +11,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -96,6 +97,13 @@ func (b *buckets) changes() []string {
 	return todo
 }
 
+// putBack puts buckets back that the subscriptions have not followed.
+func (b *buckets) putBack(todo []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.todo = append(todo, b.todo...)
+}
+
 // follower hears what was applied, on the node's goroutine.
 func (s *Service) follower(batch store.Batch) {
 	s.reflects.Store(&moment{batch.At, batch.Time})
@@ -157,11 +165,30 @@ func (s *Service) allBuckets() (list []bucketChange, err error) {
 	}
 }
 
-// follow makes the subscriptions what the buckets ask for. They may be many, and each takes a moment: who stops listening waits for one of them.
+// followFor bounds how long the keeper follows at a time: what is overdue is answered by it too (L9).
+const followFor = 50 * time.Millisecond
+
+// follow makes the subscriptions what the buckets ask for. They may be many, and each waits for NATS's client: who stops listening waits for one of
+// them, as does who leads no more; and after a while the rest is left to the next look.
 func (s *Service) follow() {
-	for _, name := range s.buckets.changes() {
-		s.followOne(name)
+	todo := s.buckets.changes()
+	for began := time.Now(); len(todo) > 0 && s.listensNow(); todo = todo[1:] {
+		if s.followOne(todo[0]); time.Since(began) >= s.followFor {
+			todo = todo[1:]
+			break
+		}
 	}
+	if len(todo) > 0 {
+		s.buckets.putBack(todo)
+		s.rouse()
+	}
+}
+
+// listensNow reports whether the service listens for the epoch that it is.
+func (s *Service) listensNow() bool {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	return s.subs != nil && s.listensFor == s.epoch.Load()
 }
 
 // followed has NATS know what became of a bucket before a client does: who hears that it is there finds it listening, and who hears that it is

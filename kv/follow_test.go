@@ -4,6 +4,7 @@ package kv
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -65,6 +66,71 @@ func TestALeaderListensToAllBucketsThatThereAre(t *testing.T) {
 	}
 	require.NoError(t, r.service.conn.Flush())
 	require.Contains(t, string(r.js("$KV."+last+".k", "v").Data), `"seq":1`)
+}
+
+// stepped is a lane on which to subscribe to a bucket's own subject takes until the test says so.
+type stepped struct {
+	directLane
+	begun chan string
+	goOn  chan struct{}
+}
+
+func (l stepped) SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscription, error) {
+	if strings.HasPrefix(subject, "$KV.") {
+		l.begun <- subject
+		<-l.goOn
+	}
+	return l.directLane.SubscribeMsgs(subject, h)
+}
+
+// newStepped is a leader of some buckets, which is at the first of their own subjects.
+func newStepped(t *testing.T, buckets int, change func(*Options)) (*rig, stepped) {
+	lane := stepped{begun: make(chan string, buckets), goOn: make(chan struct{})}
+	r := newRig(t, func(o *Options) {
+		lane.directLane, o.Node = directLane{o.Conn}, prompted{o.Node.(*solo)}
+		o.Lane, o.lookEvery = lane, time.Millisecond
+		change(o)
+	})
+	var made []rpc.Entry
+	for i := range buckets {
+		add := command.Command{AddBucket: &command.AddBucket{Name: fmt.Sprint("b", i)}}
+		made = append(made, rpc.Entry{Index: rpc.Index(i + 1), Term: 1, Kind: rpc.EntryCommand, Time: 1, Data: add.Encode()})
+	}
+	_, err := r.store.Apply(made)
+	require.NoError(t, err)
+	r.node.lead(true)
+	<-lane.begun
+	require.NoError(t, r.service.conn.Flush())
+	return r, lane
+}
+
+// Who is deposed while it begins to listen to many buckets stops with that: it would swallow what clients put, which another is asked (L2).
+func TestWhoIsDeposedListensToNoMoreBuckets(t *testing.T) {
+	r, lane := newStepped(t, 20, func(o *Options) { o.followFor = time.Hour })
+	defer close(lane.goOn)
+	r.node.lead(false)
+	lane.goOn <- struct{}{}
+	r.awaitListening(false)
+	require.Empty(t, lane.begun)
+}
+
+// L9: what is overdue is answered while a leader begins to listen to many buckets, and all are heard in the end.
+func TestOverdueRequestsAreAnsweredWhileBucketsAreFollowed(t *testing.T) {
+	const buckets = 20
+	r, lane := newStepped(t, buckets, func(o *Options) { o.followFor, o.Timeout = time.Nanosecond, time.Millisecond })
+	goOn := sync.OnceFunc(func() { close(lane.goOn) })
+	defer goOn()
+	r.node.set(func(n *solo) { n.hold = true })
+	put := r.sendHeld("kv.put.b0.k", "v")
+	<-time.After(10 * time.Millisecond) // then it is overdue, and the keeper's time to look has come
+	lane.goOn <- struct{}{}
+	_, err := put.NextMsg(5 * time.Second)
+	require.NoError(t, err, "it waits for all of them")
+	goOn()
+	for i := range buckets {
+		require.Eventually(t, func() bool { return r.hears(fmt.Sprint("b", i)) }, 5*time.Second, time.Millisecond)
+	}
+	r.node.release()
 }
 
 // A node that was elected subscribes to each bucket's own subject, of which there may be ten thousands. No write waits for that. Whoever

@@ -40,13 +40,23 @@ func (s *Service) keeper() {
 		case <-s.stop:
 			return
 		case <-s.wake:
-		case now := <-due:
-			s.expire(now)
-			s.refusals.grant()
+			select {
+			case <-due: // it may be woken again and again
+				s.look()
+			default:
+			}
+		case <-due:
+			s.look()
 		}
 		drained = s.letGo() // before anybody listens anew
 		s.listen()
 	}
+}
+
+// look does what is due by time, which is later than the tick where the keeper is late.
+func (s *Service) look() {
+	s.expire(time.Now())
+	s.refusals.grant()
 }
 
 // sleeps reports whether time has nothing to bring: this node does not lead, and has answered all that it was asked.

@@ -66,6 +66,7 @@ type Options struct {
 	lookEvery  time.Duration // keeperPeriod, but in tests
 	expiryWait time.Duration // expiryWaitMax, but in tests
 	hurryAfter time.Duration // hurryAfter, but in tests
+	followFor  time.Duration // followFor, but in tests
 }
 
 // Hosts are the nodes that serve consumers. See kv/delivery.
@@ -131,6 +132,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.lookEvery <= 0 {
 		o.lookEvery = keeperPeriod
+	}
+	if o.followFor <= 0 {
+		o.followFor = followFor
 	}
 	if o.hurryAfter <= 0 {
 		o.hurryAfter = hurryAfter

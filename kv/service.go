@@ -81,6 +81,7 @@ type Service struct {
 	session session
 
 	lookEvery  time.Duration
+	followFor  time.Duration
 	expiryWait time.Duration // for a proposal
 }
 
@@ -103,6 +104,7 @@ func New(o Options) (*Service, error) {
 		nodeID: o.NodeID, listens: o.Listens, peers: o.Peers,
 		session:      session{number: rand.IntN(sessionsMax)}, // a process before this one most likely had others
 		lookEvery:    o.lookEvery,
+		followFor:    o.followFor,
 		expiryWait:   o.expiryWait,
 		hurryAfter:   o.hurryAfter,
 		republishing: newRepublishing(),
