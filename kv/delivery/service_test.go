@@ -163,6 +163,21 @@ func TestALostConnectionIsToldOnceThisLeaderIsReached(t *testing.T) {
 	require.Equal(t, []watch.Event{watch.LeafDown{}}, back())
 }
 
+// What a node says to all comes back to it over NATS, and says that others would be heard. Only then are those lost that are silent (F6, F9).
+func TestOnlyWhoHearsItselfFindsOthersLost(t *testing.T) {
+	o := newRig(t, true).o
+	for speaker, lost := range map[string]bool{"n1": true, "n3": false} {
+		s := &Service{o: o, began: time.Now(), inbox: newInbox(), placer: watch.NewPlacer("n1")}
+		r := &rig{Service: s}
+		r.hears(t, "n2")
+		for range 10 {
+			s.began = s.began.Add(-watch.AnnounceEvery)
+			r.hears(t, speaker)
+		}
+		s.place(func(p *watch.Placer) { require.Equal(t, lost, p.Lost(s.now(), "n2"), speaker) })
+	}
+}
+
 // Once a node has said that it leaves, it does not say otherwise: its consumers would be given back to it.
 func TestWhoLeavesDoesNotComeBack(t *testing.T) {
 	asked, left := make(chan bool), make(chan bool)

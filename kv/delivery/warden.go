@@ -52,7 +52,10 @@ func (s *Service) heard(m *nats.Msg) {
 		s.inbox.add(*told.Ask) // a lost one is asked again
 	case told.Pull != nil && !strings.HasSuffix(m.Subject, ".consumers."+string(s.o.Node)): // its own it has
 		s.inbox.add(*told.Pull)
-	case told.Announcement != nil && told.Announcement.Node != string(s.o.Node) && strings.HasSuffix(m.Subject, ".consumers."+told.Announcement.Node):
+	case told.Announcement == nil || !strings.HasSuffix(m.Subject, ".consumers."+told.Announcement.Node):
+	case told.Announcement.Node == string(s.o.Node): // the placer has it; that it came back says that others' come
+		s.place(func(p *watch.Placer) { p.Echo(s.now()) })
+	default:
 		s.place(func(p *watch.Placer) { p.Hear(s.now(), *told.Announcement) })
 		if !told.Announcement.Deaf {
 			s.reunite(rpc.NodeID(told.Announcement.Node))

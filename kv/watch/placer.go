@@ -11,6 +11,8 @@ import (
 type Placer struct {
 	self    string
 	now     int64
+	echoed  int64 // when this node last heard what it said itself
+	excused int64 // the silence of others is counted from there on: later than echoed while that is long ago
 	leading bool
 	hosts   []host // in order of name
 	records map[Ref]placed
@@ -108,7 +110,7 @@ const (
 	lostAfter = 600_000_000
 	// lagMax is how long ago the leader may have applied what a host has applied now.
 	lagMax = 1_000_000_000
-	// pauseMin is a pause of this node itself, after which it cannot say how long others have been silent.
+	// pauseMin is a pause of this node itself, or of what it hears, after which it cannot say how long others have been silent.
 	pauseMin = 300_000_000
 	// proposeAgain is how long a proposal may take.
 	proposeAgain = 1_000_000_000
@@ -235,14 +237,33 @@ func (p *Placer) least() uint64 {
 	return p.marks[0].index
 }
 
-// at lets time pass. After a pause of this node's own nobody counts as lost that was not before.
+// Echo takes that what this node says to all has come back to it: what others say would have come too.
+func (p *Placer) Echo(now int64) {
+	p.at(now)
+	p.echoed, p.excused = p.now, p.now
+}
+
+// at lets time pass. After a pause of this node's own nobody counts as lost that was not before, nor does another while what this node says does not come back
+// to it: its connection is gone, or carries so much that nothing is heard in time, and who seems silent then need not be (F6, F7, F9, F12, F26).
 func (p *Placer) at(now int64) {
 	if pause := now - p.now; p.now > 0 && pause > pauseMin {
-		for i := range p.hosts {
-			p.hosts[i].heard += pause
-		}
+		p.excuse(pause, now, "")
+		p.echoed, p.excused = p.echoed+pause, p.excused+pause
+	}
+	if now-p.echoed > pauseMin {
+		p.excuse(now-p.excused, now, p.self)
+		p.excused = max(p.excused, now)
 	}
 	p.now = max(p.now, now)
+}
+
+// excuse counts a time up to now as none in which hosts, all but one, were silent, unless they were lost before.
+func (p *Placer) excuse(time, now int64, but string) {
+	for i := range p.hosts {
+		if h := &p.hosts[i]; h.name != but && !p.lost(h) {
+			h.heard = min(h.heard+time, now)
+		}
+	}
 }
 
 // room reports whether a host is remembered, or may be. For a new one those are forgotten that are lost, the longest silent first.

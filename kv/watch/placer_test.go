@@ -19,6 +19,7 @@ type office struct {
 	able  map[string]bool
 	lags  map[string]uint64 // what a node that does not follow has applied
 	index uint64
+	deaf  bool // what is announced does not arrive, not even where it comes from
 }
 
 func newOffice(names ...string) *office {
@@ -35,13 +36,16 @@ func newOffice(names ...string) *office {
 func (o *office) pass(d int64, idle ...Idle) (all Proposals) {
 	for until := o.now + d; o.now < until; o.now += announced {
 		for _, name := range []string{"n1", "n2", "n3"} {
-			if boot, lives := o.boots[name]; lives {
+			if boot, lives := o.boots[name]; lives && (name == o.self || !o.deaf) {
 				a := Announcement{Node: name, Boot: boot, Able: o.able[name], Idle: idle}
 				if a.Applied = o.index; o.lags[name] > 0 {
 					a.Applied = o.lags[name]
 				}
 				o.Hear(o.now, a)
 			}
+		}
+		if !o.deaf {
+			o.Echo(o.now)
 		}
 		o.index++
 		p := o.Tick(o.now)
@@ -209,6 +213,48 @@ func TestANodeThatPausedBlamesNobody(t *testing.T) {
 	require.Equal(t, Proposals{}, o.pass(2*second))
 }
 
+// A leader whose announcements do not come back to it hears nobody's: who is silent then need not be, and keeps its consumers. Those of a node that
+// was lost before, or left, are moved all the same.
+func TestALeaderThatDoesNotHearItselfBlamesNobody(t *testing.T) { // F6, F7, F9, F12, F26
+	o := newOffice("n1", "n2", "n3")
+	o.put("a", "n2", 1, 1)
+	o.put("b", "n3", 1, 1)
+	o.deaf = true
+	require.Equal(t, Proposals{}, o.pass(5*second))
+	require.Equal(t, 3, o.Able(o.now))
+	o.deaf = false
+	require.Equal(t, Proposals{}, o.pass(second), "all are heard again")
+
+	o.deaf = true
+	o.pass(5 * second)
+	o.deaf = false
+	delete(o.boots, "n2")
+	require.Equal(t, Proposals{}, o.pass(lostAfter), "it was not silent before, as far as is known")
+	moves := o.pass(2 * announced).Moves
+	require.Len(t, moves, 1)
+	require.Equal(t, "a", moves[0].Name)
+
+	o.deaf = true
+	o.Hear(o.now, Announcement{Node: "n3", Boot: 1, Able: true, Leaving: true})
+	moves = o.pass(2 * second).Moves
+	require.Equal(t, []string{"b", "a", "b"}, []string{moves[0].Name, moves[1].Name, moves[2].Name}, "again and again, until it is done")
+	for _, m := range moves {
+		require.Equal(t, "n1", m.Host, "nobody else is able")
+	}
+}
+
+// A pause, after which a node hears itself later than it looks, is not counted twice: who is gone is lost as soon as after any other.
+func TestAPauseIsCountedOnce(t *testing.T) {
+	o := newOffice("n1", "n2")
+	o.put("a", "n2", 1, 1)
+	delete(o.boots, "n2")
+	const silent = 4 * announced
+	o.pass(silent)
+	o.now += 60 * second
+	require.Equal(t, Proposals{}, o.pass(lostAfter-silent+announced))
+	require.Len(t, o.pass(announced).Moves, 1)
+}
+
 func TestIdleConsumersAreRemoved(t *testing.T) {
 	o := newOffice("n1", "n2")
 	o.put("a", "n1", 1, 1)
@@ -302,6 +348,7 @@ func TestAConsumerThatWasGivenToAnotherAccountComesBack(t *testing.T) {
 	var moves []Move
 	for now := int64(second); now < 5*second && len(moves) == 0; now += announced {
 		p.Hear(now, Announcement{Node: "n1@team-a", Boot: 1, Able: true})
+		p.Echo(now)
 		moves = p.Tick(now).Moves
 	}
 	require.Equal(t, []Move{{stray.Ref, "b", 5, 1, "n1@team-a", 1}}, moves)
@@ -337,7 +384,7 @@ func TestOrphansAreTheFirstOfAll(t *testing.T) {
 	for _, n := range []int{0, 1, movesMax - 1, movesMax, movesMax + 1, 5_000} {
 		p := NewPlacer("n1")
 		p.Lead(true)
-		p.at(second)
+		p.Echo(second)
 		var all []Ref
 		for i := range n {
 			r := Record{Ref: Ref{1 + dice.Uint64N(5), fmt.Sprint(dice.Uint32(), i)}, Bucket: "b", Host: "n2", Boot: 1 + dice.Uint64N(3)}
@@ -349,7 +396,7 @@ func TestOrphansAreTheFirstOfAll(t *testing.T) {
 			}
 		}
 		for range 3 {
-			p.at(p.now + pauseMin)
+			p.Echo(p.now + pauseMin)
 		}
 		slices.SortFunc(all, compareRefs)
 		require.Equal(t, all[:min(len(all), movesMax)], p.orphans())

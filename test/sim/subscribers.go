@@ -93,7 +93,7 @@ func (a *watchers) listen(subject string, one *subscriber) {
 	}
 }
 
-// announce tells the other nodes, as far as they are reached.
+// announce tells the other nodes, as far as they are reached, and has the node itself hear that it did.
 func (a *watchers) announce(from *node, said watch.Announcement) {
 	w := a.world
 	if from.busDown {
@@ -102,6 +102,9 @@ func (a *watchers) announce(from *node, said watch.Announcement) {
 	w.after(w.bus.plan.delayMin+exponential(a.r, w.bus.plan.delayMean), func() {
 		for _, n := range w.list {
 			p := n.process
+			if n == from && p != nil && !n.busDown && p.pausedUntil <= w.now {
+				p.deliverer.placer.Echo(p.deliverer.now())
+			}
 			if p == nil || n == from || n.busDown || p.pausedUntil > w.now || w.bus.link(from.id, n.id, control).cut || chance(a.r, w.bus.plan.loss) {
 				continue
 			}
