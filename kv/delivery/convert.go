@@ -56,11 +56,12 @@ func Load(s *store.Store, log *slog.Logger) (watch.Reset, error) {
 	return reset, err
 }
 
-// Page reads a page that a hub asks for.
-func Page(s *store.Store, read *watch.Read) (watch.Page, error) {
+// Page reads a page that a hub asks for, for as long as that is wanted.
+func Page(s *store.Store, read *watch.Read, wanted func() bool) (watch.Page, error) {
 	p, err := s.Page(store.Query{
 		Bucket: read.Bucket, Incarnation: read.Incarnation, From: read.From, Since: read.FromTime, Filter: read.Filter,
 		Which: store.Which(read.Mode), AsOf: read.AsOf, NoValues: read.NoValues, Count: read.Count, Max: read.EntriesMax, MaxBytes: read.BytesMax,
+		Wanted: wanted,
 	})
 	if err != nil {
 		return watch.Page{Failed: true}, err

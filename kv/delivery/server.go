@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/store"
@@ -14,16 +15,17 @@ import (
 type server struct {
 	*Service
 	hub     *watch.Hub
-	learned []watch.Event // what the leaf connection knew of subjects that began to be watched: it goes before all else
-	wanted  uint64        // the hub's changes of buckets that the inbox knows
-	waits   bool          // as the inbox knows
-	at      rpc.Index     // as of the last step
-	loaded  rpc.Index     // all up to there was taken from the store: what of it comes later is known
-	fresh   bool          // the inbox wants the entries of all buckets, since the consumers were taken from the store
-	looked  int64         // when it was last looked who is idle
-	largest int           // message of the leaf connection, as the hub knows
-	told    time.Time     // when it was last logged that entries are left out
-	refused notSent       // messages that the connection did not take
+	errands map[uint64]*errand // under way, by the read's number
+	learned []watch.Event      // what the leaf connection knew of subjects that began to be watched: it goes before all else
+	wanted  uint64             // the hub's changes of buckets that the inbox knows
+	waits   bool               // as the inbox knows
+	at      rpc.Index          // as of the last step
+	loaded  rpc.Index          // all up to there was taken from the store: what of it comes later is known
+	fresh   bool               // the inbox wants the entries of all buckets, since the consumers were taken from the store
+	looked  int64              // when it was last looked who is idle
+	largest int                // message of the leaf connection, as the hub knows
+	told    time.Time          // when it was last logged that entries are left out
+	refused notSent            // messages that the connection did not take
 }
 
 const (
@@ -36,7 +38,7 @@ const (
 )
 
 func (s *Service) serve(hub *watch.Hub) {
-	v := &server{Service: s, hub: hub}
+	v := &server{Service: s, hub: hub, errands: map[uint64]*errand{}}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -48,10 +50,8 @@ func (s *Service) serve(hub *watch.Hub) {
 		case <-timer.C:
 		}
 		for wake := time.Duration(0); wake == 0; {
-			select {
-			case <-s.stop:
+			if s.stops() {
 				return
-			default:
 			}
 			wake = v.step()
 			timer.Reset(wake)
@@ -74,9 +74,7 @@ func (v *server) step() time.Duration {
 	v.send(effects.Send)
 	v.leave(effects.LeftOut)
 	v.follow(effects.Watch)
-	for _, read := range effects.Reads {
-		v.reads <- read // there is room for as many as the hub has under way
-	}
+	v.read(effects)
 	look := v.publish()
 	if effects.Again || len(v.learned) > 0 || effects.WantRoom && v.up.Load() && !v.leaf.AwaitRoom() {
 		return 0
@@ -107,7 +105,7 @@ func (v *server) events() ([]watch.Event, error) {
 	}
 	for _, i := range after(t.items, v.loaded) {
 		if i.batch == nil {
-			list = append(list, i.told())
+			list = append(list, v.home(i.told()))
 			continue
 		}
 		changes := Changes(i.batch, v.o.Logger)
@@ -209,6 +207,34 @@ func (v *server) publish() time.Duration {
 	return longest
 }
 
+// errand is a page that a reader is to bring.
+type errand struct {
+	watch.Read
+	dropped atomic.Bool // nobody waits for it any more
+}
+
+// read sends for pages, and has readers leave alone what is wanted no more.
+func (v *server) read(effects *watch.Effects) {
+	for _, read := range effects.Reads {
+		e := &errand{Read: read}
+		v.errands[read.ID] = e
+		v.reads <- e // there is room for as many as the hub has under way
+	}
+	for _, id := range effects.Dropped {
+		if e := v.errands[id]; e != nil {
+			e.dropped.Store(true)
+		}
+	}
+}
+
+// home takes a page off those that are under way.
+func (v *server) home(e watch.Event) watch.Event {
+	if page, is := e.(watch.PageRead); is {
+		delete(v.errands, page.Read)
+	}
+	return e
+}
+
 // reader reads pages of the store.
 func (s *Service) reader() {
 	for {
@@ -216,14 +242,24 @@ func (s *Service) reader() {
 		case <-s.stop:
 			return
 		case read := <-s.reads:
-			s.inbox.surely(watch.PageRead{Read: read.ID, Page: s.page(&read)})
+			s.inbox.surely(watch.PageRead{Read: read.ID, Page: s.page(read)})
 		}
 	}
 }
 
-func (s *Service) page(read *watch.Read) watch.Page {
-	page, err := Page(s.o.Store, read)
-	if err != nil && !errors.Is(err, store.NoBucket) && !errors.Is(err, store.ErrClosed) {
+// stops reports whether the service is being closed.
+func (s *Service) stops() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *Service) page(read *errand) watch.Page {
+	page, err := Page(s.o.Store, &read.Read, func() bool { return !read.dropped.Load() && !s.stops() })
+	if err != nil && !errors.Is(err, store.NoBucket) && !errors.Is(err, store.ErrClosed) && !errors.Is(err, store.ErrUnwanted) {
 		s.o.Logger.Error("a page for a watcher cannot be read", "bucket", read.Bucket, "err", err)
 	}
 	return page

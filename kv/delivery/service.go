@@ -74,7 +74,7 @@ type Service struct {
 	reunion  reunion
 	inbox    *inbox
 	room     chan struct{}
-	reads    chan watch.Read
+	reads    chan *errand
 	up       atomic.Bool
 	leaving  atomic.Bool
 	telling  sync.Mutex // from when an announcement is made until it has left
@@ -103,7 +103,7 @@ func New(o Options) (*Service, error) {
 	}
 	limits := watch.DefaultLimits().Part(o.Parts)
 	s := &Service{
-		o: o, began: time.Now(), limits: limits, inbox: newInbox(), room: make(chan struct{}, 1), reads: make(chan watch.Read, limits.Reads),
+		o: o, began: time.Now(), limits: limits, inbox: newInbox(), room: make(chan struct{}, 1), reads: make(chan *errand, limits.Reads),
 		placer: watch.NewPlacer(string(o.Node)), stop: make(chan struct{}),
 	}
 	s.idle.Store(&[]watch.Idle{})

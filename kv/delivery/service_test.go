@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/engine"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -74,7 +77,7 @@ func TestAPageSaysAsOfWhenItIs(t *testing.T) {
 	for i := range 3 {
 		n.put("app", fmt.Sprint(i), "v")
 	}
-	p, err := Page(n.store, &watch.Read{Bucket: "app", Incarnation: 1, From: 2, Count: true, EntriesMax: 1, BytesMax: 1_000})
+	p, err := Page(n.store, &watch.Read{Bucket: "app", Incarnation: 1, From: 2, Count: true, EntriesMax: 1, BytesMax: 1_000}, nil)
 	require.NoError(t, err)
 	require.Equal(t, uint64(2), p.Entries[0].Sequence)
 	p.Entries = nil
@@ -176,6 +179,90 @@ func TestOnlyWhoHearsItselfFindsOthersLost(t *testing.T) {
 		}
 		s.place(func(p *watch.Placer) { require.Equal(t, lost, p.Lost(s.now(), "n2"), speaker) })
 	}
+}
+
+// endless is an engine of which views come to no end of a scan while it is on.
+type endless struct {
+	engine.Engine
+	on    *atomic.Bool
+	scans *atomic.Int32 // begun meanwhile
+}
+
+func (e endless) Open() (engine.DB, error) {
+	db, err := e.Engine.Open()
+	return endlessDB{db, e}, err
+}
+
+type endlessDB struct {
+	engine.DB
+	endless endless
+}
+
+func (d endlessDB) NewView() engine.View { return endlessView{d.DB.NewView(), d.endless} }
+
+type endlessView struct {
+	engine.View
+	endless endless
+}
+
+func (v endlessView) Scan(from, to []byte, visit func(k, v []byte) (bool, error)) error {
+	if v.endless.on.Load() {
+		v.endless.scans.Add(1)
+	}
+	return v.View.Scan(from, to, func(key, value []byte) (more bool, err error) {
+		for more, err = visit(key, value); more && err == nil && v.endless.on.Load(); {
+			more, err = visit(key, value)
+		}
+		return more, err
+	})
+}
+
+// However many consumers' counts look at all of a large bucket, who watches one key is answered. Nobody waits for the count for a consumer that is gone,
+// nor does a service that is closed.
+func TestCountsOfManyKeysHoldUpNobody(t *testing.T) { // Q12, L9
+	e := endless{memengine.New(), new(atomic.Bool), new(atomic.Int32)}
+	s, err := store.Open(store.Options{Engine: e, ManualFlush: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	n, line, o := &solo{t: t, store: s}, newLine(), newRig(t, true).o
+	o.Store, o.Proposer, o.Dial = s, n, func(calls Callbacks) (Leaf, error) { line.calls = calls; return line, nil }
+	served, err := New(o)
+	require.NoError(t, err)
+	closed := make(chan struct{})
+	t.Cleanup(func() { e.on.Store(false); served.Close() })
+	line.setRoom(8 << 20) // as a leaf has: pages that are being read have their part of it
+	line.calls.Status(true)
+	n.bucket("app")
+	n.put("app", "a.x", "v")
+	watch := func(name, keys string) {
+		line.listen("deliver." + name)
+		n.do(command.Command{AddConsumer: &command.AddConsumer{
+			Bucket: "app", Name: name, Host: "n1", Boot: 7, Deliver: "deliver." + name, Answer: "answer." + name,
+			Config: []byte(`{"deliver_policy":"last_per_subject","inactive_threshold":300000000000,"filter_subject":"$KV.app.` + keys + `"}`),
+		}})
+	}
+	watch("first", "a.x") // what is made after it is served at once
+	line.await(t, "deliver.first", 1)
+	e.on.Store(true)
+	for i := range served.limits.Reads {
+		watch(fmt.Sprint("wide", i), "*.x")
+	}
+	watch("narrow", "a.x")
+	line.await(t, "answer.narrow", 1)
+	line.await(t, "deliver.narrow", 1)
+	wide := int32(served.limits.Reads - 1)
+	require.Eventually(t, func() bool { return e.scans.Load() == wide }, patience, time.Millisecond)
+	c, err := s.Consumer("app", "wide0")
+	require.NoError(t, err)
+	n.do(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: c.Name, Added: c.Added}})
+	require.Eventually(t, func() bool { return e.scans.Load() == wide+1 }, patience, time.Millisecond, "its reader serves the next")
+	go func() { served.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		require.Fail(t, "it waits for counts that nobody wants")
+	}
+	require.Empty(t, line.got("answer.wide1"))
 }
 
 // Once a node has said that it leaves, it does not say otherwise: its consumers would be given back to it.

@@ -25,6 +25,8 @@ type Query struct {
 	Count    bool
 	// Max and MaxBytes bound the page. One entry is always allowed, unless Max is 0: then only the count is wanted.
 	Max, MaxBytes int
+	// Wanted is asked now and then, while much is looked at, whether to go on; nil: to the end.
+	Wanted func() bool
 }
 
 // Which says which of the entries count.
@@ -57,7 +59,7 @@ const (
 	tryKeysMax    = 4_096
 )
 
-// Page answers a query. The error is NoBucket, ErrClosed, or one of the disk.
+// Page answers a query. The error is NoBucket, ErrClosed, ErrUnwanted, or one of the disk.
 func (s *Store) Page(q Query) (EntryPage, error) {
 	var p EntryPage
 	err := s.viewBucket(q.Bucket, func(v *bucketView) error {
@@ -80,8 +82,9 @@ func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
 		}
 	}
 	p.From, p.Next = q.From, q.From
+	pace := &pace{wanted: q.Wanted}
 	if q.Count && q.From <= p.Last {
-		if p.Count, err = v.count(q); err != nil {
+		if p.Count, err = v.count(q, pace); err != nil {
 			return err
 		}
 	}
@@ -92,11 +95,11 @@ func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
 		p.Done = true
 		return nil
 	}
-	listed, sequences, err := v.listed(q)
+	listed, sequences, err := v.listed(q, pace)
 	if err != nil {
 		return err
 	}
-	c := pager{q: q, p: p, v: v}
+	c := pager{q: q, p: p, v: v, pace: pace}
 	if listed {
 		return c.takeListed(sequences)
 	}
@@ -117,15 +120,16 @@ func (v *bucketView) since(time int64) (uint64, error) {
 }
 
 // count counts the entries that a query is about.
-func (v *bucketView) count(q *Query) (n uint64, err error) {
+func (v *bucketView) count(q *Query, p *pace) (n uint64, err error) {
 	last, whole := v.stats.sequence, q.Filter.All() && q.From <= 1
+	_, one := q.Filter.Literal()
 	switch {
 	case whole && q.Which == Every:
 		return v.stats.entries, nil
 	case whole && q.Which == NewestOfKey && last-q.AsOf < countRangeMax:
-		return v.countNewest(q)
-	case q.Which == Every && last-q.From < countRangeMax:
-		err = v.eachInRange(q.From, last, func(e Entry) (bool, error) {
+		return v.countNewest(q, p)
+	case q.Which == Every && !one && last-q.From < countRangeMax:
+		err = v.eachInRange(q.From, last, p, func(e Entry) (bool, error) {
 			if q.Filter.Match(e.Key) {
 				n++
 			}
@@ -134,7 +138,7 @@ func (v *bucketView) count(q *Query) (n uint64, err error) {
 		return n, err
 	}
 	newest := uint64(0) // of all: how many there are to choose from
-	err = v.keys(q.Filter, func(_ string, k *keyRecord) {
+	err = v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) {
 		list := k.within(q)
 		if n += uint64(len(list)); q.Which == NewestOfAll && len(list) > 0 && list[len(list)-1] <= q.AsOf {
 			newest++
@@ -144,10 +148,10 @@ func (v *bucketView) count(q *Query) (n uint64, err error) {
 }
 
 // countNewest counts the newest entry of each key as of q.AsOf, and all after it: of keys that have none after it that is one.
-func (v *bucketView) countNewest(q *Query) (n uint64, err error) {
+func (v *bucketView) countNewest(q *Query, p *pace) (n uint64, err error) {
 	n = v.stats.keys + v.stats.deleted
 	written := map[string]bool{}
-	err = v.eachInRange(q.AsOf+1, v.stats.sequence, func(e Entry) (bool, error) {
+	err = v.eachInRange(q.AsOf+1, v.stats.sequence, p, func(e Entry) (bool, error) {
 		if written[e.Key] {
 			return true, nil
 		}
@@ -163,9 +167,12 @@ func (v *bucketView) countNewest(q *Query) (n uint64, err error) {
 }
 
 // eachInRange visits entries by sequence. Their bytes are the engine's.
-func (v *bucketView) eachInRange(from, to uint64, visit func(Entry) (bool, error)) error {
+func (v *bucketView) eachInRange(from, to uint64, p *pace, visit func(Entry) (bool, error)) error {
 	incarnation := v.record.incarnation
 	return v.r.Scan(entryKey(incarnation, from), entryKey(incarnation, to+1), func(key, record []byte) (bool, error) {
+		if err := p.pass(record); err != nil {
+			return false, err
+		}
 		e, err := asEntry(key, record)
 		if err != nil {
 			return false, err
@@ -175,9 +182,17 @@ func (v *bucketView) eachInRange(from, to uint64, visit func(Entry) (bool, error
 }
 
 // listed lists the sequences that a query is about, rising, if the keys tell them in short: when it is about one key or few.
-func (v *bucketView) listed(q *Query) (listed bool, sequences []uint64, err error) {
-	_, one := q.Filter.Literal()
-	if q.Which == Every && !one {
+func (v *bucketView) listed(q *Query, p *pace) (listed bool, sequences []uint64, err error) {
+	key, one := q.Filter.Literal()
+	switch {
+	case one:
+		k, err := readKey(v.r, v.record.incarnation, key)
+		if err == nil {
+			sequences = k.within(q)
+			slices.Sort(sequences)
+		}
+		return true, sequences, err
+	case q.Which == Every:
 		return false, nil, nil
 	}
 	looked, few, newest := 0, true, uint64(0)
@@ -188,8 +203,11 @@ func (v *bucketView) listed(q *Query) (listed bool, sequences []uint64, err erro
 			few = false
 			return false, nil
 		}
+		if err := p.pass(record); err != nil {
+			return false, err
+		}
 		if !q.Filter.Match(string(key[len(table):])) {
-			return !one, nil
+			return true, nil
 		}
 		k, err := decodeKey(record)
 		list := k.within(q)
@@ -197,7 +215,7 @@ func (v *bucketView) listed(q *Query) (listed bool, sequences []uint64, err erro
 			newest, list = max(newest, list[end]), list[:end]
 		}
 		sequences = append(sequences, list...)
-		return !one, err
+		return true, err
 	})
 	if newest > 0 {
 		sequences = append(sequences, newest)
@@ -230,6 +248,7 @@ type pager struct {
 	q       *Query
 	p       *EntryPage
 	v       *bucketView
+	pace    *pace
 	bytes   int
 	visited int
 }
@@ -250,7 +269,7 @@ func (c *pager) takeListed(sequences []uint64) error {
 
 func (c *pager) takeRange() error {
 	full := false
-	err := c.v.eachInRange(c.q.From, c.p.Last, func(e Entry) (bool, error) {
+	err := c.v.eachInRange(c.q.From, c.p.Last, c.pace, func(e Entry) (bool, error) {
 		if c.visited++; c.visited > scanMax {
 			c.p.Next, full = e.Sequence, true
 			return false, nil

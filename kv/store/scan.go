@@ -249,8 +249,3 @@ func (v *bucketView) first(from uint64) (first Entry, err error) {
 	}
 	return first, err
 }
-
-// keys visits the records of the keys that match, in order of key.
-func (v *bucketView) keys(filter subject.Filter, visit func(key string, k *keyRecord)) error {
-	return v.searchKeys(filter, &pace{}, visit)
-}

@@ -203,6 +203,13 @@ func (t *tally) narrow(nth uint64) (uint64, bool) {
 
 // searchKeys visits the records of the keys that match, in order of key.
 func (v *bucketView) searchKeys(filter subject.Filter, p *pace, visit func(key string, k *keyRecord)) error {
+	if key, one := filter.Literal(); one {
+		k, err := readKey(v.r, v.record.incarnation, key)
+		if err == nil && len(k.live) > 0 {
+			visit(key, k)
+		}
+		return err
+	}
 	table := numbered(tableKey, v.record.incarnation)
 	from := append(table[:len(table):len(table)], filter.Prefix()...)
 	return v.r.Scan(from, prefixEnd(from), func(key, record []byte) (bool, error) {

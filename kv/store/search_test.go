@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/subject"
 )
 
 // large is a bucket of more than one stretch of anything.
@@ -25,6 +26,10 @@ func large(f feeder) (keys int) {
 func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 	f := open(t, newMemory())
 	keys := large(f)
+	page := func(pattern subject.Filter, which Which, count bool, wanted func() bool) error {
+		_, err := f.store.Page(Query{Bucket: "app", Incarnation: 1, Filter: pattern, Which: which, Count: count, Max: 1, MaxBytes: 1, Wanted: wanted})
+		return err
+	}
 	for what, search := range map[string]func(wanted func() bool) error{
 		"next": func(wanted func() bool) error {
 			_, err := f.store.Next("app", 0, pattern(t, "*.none"), wanted)
@@ -42,6 +47,9 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 			_, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, wanted)
 			return err
 		},
+		"count":         func(wanted func() bool) error { return page(pattern(t, "*.none"), Every, true, wanted) },
+		"newest of all": func(wanted func() bool) error { return page(pattern(t, "*.none"), NewestOfAll, false, wanted) },
+		"range":         func(wanted func() bool) error { return page(pattern(t, "*.none"), Every, false, wanted) },
 	} {
 		looks := 0
 		require.ErrorIs(t, search(func() bool { looks++; return looks < 2 }), ErrUnwanted, what)
@@ -52,6 +60,16 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 		}
 		require.GreaterOrEqual(t, looks, 3, what)
 	}
+	for which := range NewestOfAll + 1 {
+		require.NoError(t, page(pattern(t, "x"), which, true, func() bool { return false }), "one key is no search, however many begin with it")
+	}
+	list, total, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, nil)
+	require.NoError(t, err)
+	require.Equal(t, []Subject{{"last", 1}}, list)
+	require.Equal(t, 1, total)
+	_, total, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, func() bool { return false })
+	require.NoError(t, err)
+	require.Zero(t, total)
 	from, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, nil)
 	require.NoError(t, err)
 	require.EqualValues(t, keys-4, from)

@@ -27,7 +27,7 @@ func (h *Hub) lookAgain(c *consumer) {
 	c.unsure = true
 	h.fallBehind(c, c.bucket.fed+1)
 	if h.abandon(c) && c.opening {
-		h.opens.push(c)
+		h.toOpen(c)
 	}
 	h.kick(c)
 }
@@ -37,7 +37,8 @@ func (h *Hub) abandon(c *consumer) bool {
 	if c.reading == 0 {
 		return false
 	}
-	h.reads[c.reading] = nil
+	h.reads[c.reading] = reading{wide: h.reads[c.reading].wide}
+	h.out.Dropped = append(h.out.Dropped, c.reading)
 	c.reading = 0
 	return true
 }
@@ -54,7 +55,7 @@ func (h *Hub) fallBehind(c *consumer, sequence uint64) {
 // serve does what waits, within what one step may do.
 func (h *Hub) serve() {
 	h.sendOwed()
-	for h.opens.len() > 0 && h.openFirst() {
+	for h.openFirst(&h.wideOpens, true) || h.openFirst(&h.opens, false) {
 	}
 	h.serveReady()
 	h.sendOwed()
@@ -130,17 +131,42 @@ func (c *consumer) ringPage(limits Limits) Page {
 	return p
 }
 
-// openFirst has the first consumer that waits to begin counted; false if it must wait.
-func (h *Hub) openFirst() bool {
-	c := h.opens.peek()
-	if c.gone || !c.opening || c.reading > 0 {
-		h.opens.pop()
-		return true
+// reading is a page that is being read.
+type reading struct {
+	c    *consumer // nil: nobody waits for it any more
+	wide bool      // it is a count, and wide
+}
+
+// toOpen has a consumer counted in turn.
+func (h *Hub) toOpen(c *consumer) {
+	if c.wide() {
+		h.wideOpens.push(c)
+	} else {
+		h.opens.push(c)
 	}
-	if len(h.reads) >= h.limits.Reads {
+}
+
+// wide reports whether to count what a consumer is to be sent may take long: its filter lets more than one key through, and the records of all may have to be read.
+func (c *consumer) wide() bool {
+	_, one := c.group.filter.Literal()
+	return !one
+}
+
+// openFirst has the first consumer counted of those that wait, all of which are wide or none is; false if there is none, or it must wait. Of the readers
+// one is left for what is quick: however many look at all of large buckets, others are answered (Q12, L9).
+func (h *Hub) openFirst(waiting *queue[*consumer], wide bool) bool {
+	if waiting.len() == 0 {
 		return false
 	}
-	h.opens.pop()
+	c := waiting.peek()
+	if c.gone || !c.opening || c.reading > 0 || c.wide() != wide { // of one whose filter was changed, the other queue has it
+		waiting.pop()
+		return true
+	}
+	if len(h.reads) >= h.limits.Reads || wide && h.wide >= max(h.limits.Reads-1, 1) {
+		return false
+	}
+	waiting.pop()
 	read := h.newRead(c)
 	read.Count = true
 	if c.Config.Policy == DeliverByStartTime {
@@ -191,17 +217,25 @@ func (c *consumer) extend(last uint64) {
 }
 
 func (h *Hub) startRead(c *consumer, read Read) {
+	r := reading{c, read.Count && c.wide()}
+	if r.wide {
+		h.wide++
+	}
 	c.reading = read.ID
-	h.reads[read.ID] = c
+	h.reads[read.ID] = r
 	h.reserved += h.limits.PageBytes
 	h.out.Reads = append(h.out.Reads, read)
 }
 
 // pageRead takes a page.
 func (h *Hub) pageRead(e PageRead) {
-	c := h.reads[e.Read]
+	r := h.reads[e.Read]
 	delete(h.reads, e.Read)
 	h.reserved -= h.limits.PageBytes
+	if r.wide {
+		h.wide--
+	}
+	c := r.c
 	if c == nil { // nobody waits for it any more
 		return
 	}

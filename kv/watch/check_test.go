@@ -70,6 +70,14 @@ func (h *Hub) check(r *require.Assertions) {
 	}
 	r.Equal(h.ringBytes, ringed)
 	r.LessOrEqual(len(h.reads), h.limits.Reads)
+	wide := 0
+	for _, reading := range h.reads {
+		if reading.wide {
+			wide++
+		}
+	}
+	r.Equal(h.wide, wide)
+	r.LessOrEqual(wide, max(h.limits.Reads-1, 1))
 	r.Equal(len(h.reads)*h.limits.PageBytes, h.reserved)
 	for _, c := range h.flows {
 		r.False(c.gone)
@@ -81,10 +89,9 @@ func (h *Hub) check(r *require.Assertions) {
 }
 
 func (h *Hub) waitsToOpen(c *consumer) bool {
-	for i := range h.opens.len() {
-		if h.opens.items[h.opens.first+i] == c {
-			return true
-		}
+	q := &h.opens
+	if c.wide() {
+		q = &h.wideOpens
 	}
-	return false
+	return slices.Contains(q.items[q.first:], c)
 }

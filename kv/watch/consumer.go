@@ -143,7 +143,7 @@ func (h *Hub) count(c *consumer) {
 	}
 	c.opening = true
 	if _, known := h.listened[c.to]; known || c.Config.Pull {
-		h.opens.push(c)
+		h.toOpen(c)
 	}
 }
 

@@ -11,6 +11,8 @@ type Effects struct {
 	Watch []Watch
 	// Reads are pages to be read from the store, each answered by PageRead.
 	Reads []Read
+	// Dropped are such that nobody waits for any more: of what is not read yet it will do to say that it failed.
+	Dropped []uint64
 	// LeftOut are entries that consumers were not sent, since the connection does not carry them.
 	LeftOut []LeftOut
 	// Again says that there is more to do at once: step again, after what else has happened.

@@ -28,7 +28,7 @@ func (o *oneHost) within(steps int, unread string) (list []string) {
 	for range steps {
 		for i := len(o.peer.reads) - 1; i >= 0; i-- {
 			r := o.peer.reads[i]
-			if c := o.hub().reads[r.ID]; c != nil && c.Name == unread {
+			if c := o.hub().reads[r.ID].c; c != nil && c.Name == unread {
 				continue
 			}
 			o.peer.reads = slices.Delete(o.peer.reads, i, i+1)

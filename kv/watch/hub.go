@@ -65,10 +65,12 @@ type Hub struct {
 	asked       []Asked          // for an index that is not applied yet
 	pulls       []Pulled         // the same
 	askers      askers
-	asksCounted int                  // requests that wait until it is counted what their consumers are to be sent, of all consumers
-	opens       queue[*consumer]     // are to be counted
-	ready       queue[*consumer]     // behind, and may be sent to
-	reads       map[uint64]*consumer // under way; nil: nobody waits for it any more
+	asksCounted int              // requests that wait until it is counted what their consumers are to be sent, of all consumers
+	opens       queue[*consumer] // are to be counted, and look at one key
+	wideOpens   queue[*consumer] // the same, and look at many
+	ready       queue[*consumer] // behind, and may be sent to
+	reads       map[uint64]reading
+	wide        int // reads that are
 	readLast    uint64
 	reserved    int // of room, for pages being read
 
@@ -81,7 +83,7 @@ func New(node string, boot uint64, limits Limits) *Hub {
 		node: node, boot: boot, limits: limits,
 		buckets: map[uint64]*bucket{}, consumers: map[Ref]*consumer{}, delivers: map[string][]*consumer{},
 		listened: map[string]bool{},
-		flows:    map[string]*consumer{}, reads: map[uint64]*consumer{},
+		flows:    map[string]*consumer{}, reads: map[uint64]reading{},
 		holders: roster{place: func(c *consumer) *int { return &c.heldAt }},
 	}
 }
@@ -91,7 +93,7 @@ func New(node string, boot uint64, limits Limits) *Hub {
 func (h *Hub) Step(now int64, room int, events ...Event) *Effects {
 	h.cramped = h.out.WantRoom && h.room == room
 	h.now, h.room = max(h.now, now), room
-	h.out = Effects{Send: h.out.Send[:0], Watch: h.out.Watch[:0], Reads: h.out.Reads[:0], LeftOut: h.out.LeftOut[:0]}
+	h.out = Effects{Send: h.out.Send[:0], Watch: h.out.Watch[:0], Reads: h.out.Reads[:0], Dropped: h.out.Dropped[:0], LeftOut: h.out.LeftOut[:0]}
 	for _, e := range events {
 		h.take(e)
 	}

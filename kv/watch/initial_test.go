@@ -165,3 +165,34 @@ func TestAPageForWhoIsGoneIsDropped(t *testing.T) {
 	require.Empty(t, o.sent())
 	require.Zero(t, o.hub().reserved)
 }
+
+// Counts that look at more than one key leave a reader to what is quick, and one for a consumer that is gone is wanted no more.
+func TestCountsOfManyKeysLeaveAReader(t *testing.T) { // Q12, L9
+	o := newHost(t, 1)
+	o.puts("a.x", "b.x")
+	o.sent()
+	for i := range 6 {
+		o.other(fmt.Sprint("wide", i), Config{Filter: patterns("*.x")})
+	}
+	o.other("narrow", Config{Filter: patterns("a.x")})
+	o.step(o.peer)
+	o.step(o.peer) // with what is known of interest
+	asked := func() (names []string) {
+		for _, r := range o.peer.reads {
+			names = append(names, o.hub().reads[r.ID].c.Name)
+		}
+		return names
+	}
+	require.Equal(t, []string{"wide0", "wide1", "wide2", "narrow"}, asked())
+	o.tell(o.model.remove("wide0"))
+	o.step(o.peer)
+	require.Equal(t, []uint64{o.peer.reads[0].ID}, o.peer.effects.Dropped)
+	o.step(o.peer)
+	require.Empty(t, o.peer.effects.Dropped)
+	require.Len(t, o.peer.reads, 4, "it takes a reader until it has ended")
+	o.answerRead(o.peer)
+	o.step(o.peer)
+	require.Equal(t, []string{"wide1", "wide2", "narrow", "wide3"}, asked())
+	o.settle()
+	require.Empty(t, o.hub().reads)
+}

@@ -51,7 +51,7 @@ func (h *Hub) interested(e Interest) {
 	h.listened[e.Subject] = e.Listened
 	for _, c := range slices.Clone(list) { // one that turns to another request leaves the list
 		if !known && c.opening {
-			h.opens.push(c)
+			h.toOpen(c)
 		}
 		c.listened = e.Listened
 		if c.Config.Pull {

@@ -56,5 +56,5 @@ func (h *Hub) thin(c *consumer, p *Page) (barren bool) {
 func (h *Hub) openFurther(c *consumer, p *Page) {
 	c.found(p.From)
 	c.next = p.Next
-	h.opens.push(c)
+	h.toOpen(c)
 }

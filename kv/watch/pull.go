@@ -311,7 +311,7 @@ func (h *Hub) pullDue(c *consumer) {
 func (h *Hub) recount(c *consumer) {
 	h.stand(c)
 	c.opening = true
-	h.opens.push(c)
+	h.toOpen(c)
 }
 
 // wanted bounds what is looked at for a consumer that may be sent little: one more than that, so that the last says how much is to come.

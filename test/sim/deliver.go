@@ -209,7 +209,7 @@ func (d *deliverer) cut() {
 
 func (d *deliverer) read(r watch.Read) {
 	d.process.after(exponential(d.process.world.watchers.r, d.process.world.plan.applyMean), func() {
-		page, _ := delivery.Page(d.process.store, &r) // one that fails says so
+		page, _ := delivery.Page(d.process.store, &r, nil) // one that fails says so
 		d.add(watch.PageRead{Read: r.ID, Page: page})
 	})
 }
