@@ -136,15 +136,18 @@ func (s *Service) receiveShared(p path, d Delivery) {
 	}
 }
 
-// unheardByAll takes the bus's word that nobody at all listens to messages to several.
+// unheardByAll takes the bus's word that nobody at all listens to messages to several. It says nothing of any peer, whose own subject may be heard: NATS may
+// not know yet, on this side, of those who listen to the other (K75). So no link breaks, and each peer is spoken to alone for a while.
 func (s *Service) unheardByAll(p path, id uint64, d Delivery) {
 	if !d.NoResponders {
 		s.drop(AllNodes, misaddressed, nil)
 		return
 	}
+	now := s.now()
 	for _, c := range s.sorted() {
-		if c.rounds.has(id) {
-			c.unheard(p, id)
+		if r, open := c.rounds.end(id, func(r round) bool { return r.path == p }); open {
+			c.step.unheard(now, s.patience(c))
+			r.done(outcome{err: ErrNoResponders})
 		}
 	}
 }

@@ -306,7 +306,8 @@ func TestABrokenLinkEndsItsOwnRoundOnly(t *testing.T) {
 	require.True(t, n3.step.in(time.Now(), n1.patience(n3)))
 }
 
-// Nobody at all listens: that the bus does say, and it counts for all that were asked.
+// Nobody at all listens: that the bus does say, and it counts for all that were asked. It is no word against their own subjects: their links stand, and they are
+// called alone next (K75).
 func TestNobodyAtAllListens(t *testing.T) {
 	url := startNATS(t).URL()
 	n1 := startPeer(t, url, "n1", withMulticast)
@@ -319,11 +320,22 @@ func TestNobodyAtAllListens(t *testing.T) {
 	for _, id := range four[1:] {
 		n1.awaitListening(id)
 	}
+	before := n1.changes()
 	replies, left := n1.append("n2", "n4")
 	require.Empty(t, left)
 	for range 2 {
 		require.ErrorIs(t, await(t, replies).Err, ErrNoResponders)
 	}
+	to := []rpc.NodeID{"n2", "n4"}
+	_, left = n1.append(to...)
+	require.Equal(t, to, left)
+	n2, err := n1.client("n2")
+	require.NoError(t, err)
+	n1.post(happening{client: n2, event: linkEvent{kind: evWoke}, pinged: &Pinged{Peer: "after all that"}})
+	eventually(t, "all that happened is handled", func() bool {
+		return slices.ContainsFunc(n1.pings(), func(p Pinged) bool { return p.Peer == "after all that" })
+	})
+	require.Equal(t, before, n1.changes())
 }
 
 // F28: one that does not say that it listens, of an earlier release or without the option, gets what is for it alone.

@@ -104,14 +104,6 @@ func (t *rounds) end(id uint64, fits func(round) bool) (round, bool) {
 	return r, true
 }
 
-// has reports whether a round is open.
-func (t *rounds) has(id uint64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	_, open := t.open[id]
-	return open
-}
-
 func (t *rounds) remove(r round) {
 	delete(t.open, r.id)
 	t.account(r, -1)

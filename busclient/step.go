@@ -1,7 +1,7 @@
 package busclient
 
 // Whether a peer is in step with those that get their messages together. One that leaves an AppendLog to several unanswered for longer
-// than it may is spoken to alone, until it has answered there and some time has passed, longer each time in a row: where only
+// than it may, or of which the bus says that nobody listened to it, is spoken to alone, until it has answered there and some time has passed, longer each time in a row: where only
 // the subject of all does not reach it, trying that again and again would cost it a loss each time (K62). Nothing here reads a clock.
 
 import (
@@ -16,8 +16,8 @@ const aloneMax = 10 * time.Second
 type step struct {
 	mu     sync.Mutex
 	since  time.Time // of the first AppendLog to several since the peer's last word; zero: there is none
-	lapses int       // how often in a row it took too long
-	silent bool      // it did, and has not answered since
+	lapses int       // how often in a row it took too long, or was not heard
+	silent bool      // it did, or was not, and has not answered since
 	alone  time.Time // until then, at least, it is spoken to alone
 }
 
@@ -26,11 +26,24 @@ func (s *step) in(now time.Time, patience time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.since.IsZero() && now.Sub(s.since) > patience {
-		s.since, s.silent = time.Time{}, true
-		s.alone = now.Add(min(patience<<min(s.lapses, 10), aloneMax))
-		s.lapses++
+		s.lapse(now, patience)
 	}
 	return !s.silent && !now.Before(s.alone)
+}
+
+// unheard: nobody at all listened to an AppendLog to several. Those that left at the same time, and were not heard either, are one lapse.
+func (s *step) unheard(now time.Time, patience time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since = (time.Time{}); !s.silent {
+		s.lapse(now, patience)
+	}
+}
+
+func (s *step) lapse(now time.Time, patience time.Duration) {
+	s.since, s.silent = time.Time{}, true
+	s.alone = now.Add(min(patience<<min(s.lapses, 10), aloneMax))
+	s.lapses++
 }
 
 // asked: an AppendLog to several leaves.
@@ -52,7 +65,7 @@ func (s *step) answered(shared bool) {
 	}
 }
 
-// begin begins anew: the link to the peer has just become connected.
+// begin begins anew: the link to the peer has just become connected. That says nothing of messages to several: what failed of them before counts on.
 func (s *step) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -53,6 +53,24 @@ func TestTrialsThatFailBecomeRare(t *testing.T) {
 	require.True(t, s.in(at(now+2*patience+2), patience), "one that worked makes all before it forgotten")
 }
 
+// That nobody heard one to several is as if it had not been answered in time, however many left at once; a new link does not have it forgotten.
+func TestAPeerThatWasNotHeardIsSpokenToAlone(t *testing.T) { // K75
+	var s step
+	for range 5 {
+		s.asked(at(0))
+		s.unheard(at(0), patience)
+	}
+	require.False(t, s.in(at(time.Hour), patience), "it has not answered yet")
+	s.answered(false)
+	s.begin()
+	require.False(t, s.in(at(patience-1), patience))
+	require.True(t, s.in(at(patience), patience))
+	s.unheard(at(patience), patience)
+	s.begin()
+	require.False(t, s.in(at(3*patience-1), patience), "longer each time in a row")
+	require.True(t, s.in(at(3*patience), patience))
+}
+
 func TestANewLinkBeginsInStep(t *testing.T) {
 	var s step
 	s.asked(at(0))
