@@ -195,36 +195,39 @@ func (p *Protocol) streamInfo(c call) Plan {
 }
 
 func (p *Protocol) informed(s *store.Store, c call, body infoRequest, wanted func() bool) Plan {
-	b, err := s.State(c.bucket)
+	told := func(b store.State) infoReply {
+		reply := infoReply{head: headOf(c.verb), streamInfoReply: p.info(b, c.Now)}
+		reply.Cluster = &clusterInfo{Name: p.Prefix, Leader: p.Node}
+		return reply
+	}
+	filter, bad := c.filter(body.SubjectsFilter)
+	if body.SubjectsFilter == "" || bad != nil {
+		b, err := s.State(c.bucket)
+		switch {
+		case err != nil:
+			return c.refuse(readError(err))
+		case bad != nil:
+			return c.refuse(bad)
+		}
+		return answer(jsonReply(told(b)))
+	}
+	offset := max(body.Offset, 0)
+	b, list, total, err := s.Subjects(c.bucket, filter, offset, subjectsMax, wanted)
 	if err != nil {
 		return c.refuse(readError(err))
 	}
-	reply := infoReply{head: headOf(c.verb), streamInfoReply: p.info(b, c.Now)}
-	reply.Cluster = &clusterInfo{Name: p.Prefix, Leader: p.Node}
-	if body.SubjectsFilter != "" {
-		if e := reply.count(s, c, body, wanted); e != nil {
-			return c.refuse(e)
-		}
-	}
+	reply := told(b)
+	reply.count(c, list, total, offset)
 	return answer(jsonReply(reply))
 }
 
 // subjectsMax is how many subjects one reply tells of.
 const subjectsMax = 100_000
 
-// count tells how many messages the subjects have that a filter matches.
-func (r *infoReply) count(s *store.Store, c call, body infoRequest, wanted func() bool) *apiError {
-	filter, e := c.filter(body.SubjectsFilter)
-	if e != nil {
-		return e
-	}
-	offset := max(body.Offset, 0)
-	list, total, err := s.Subjects(c.bucket, filter, offset, subjectsMax, wanted)
-	if err != nil {
-		return readError(err)
-	}
+// count tells how many messages subjects have, which are those after an offset of so many that a filter matches.
+func (r *infoReply) count(c call, list []store.Subject, total, offset int) {
 	if total == 0 {
-		return nil
+		return
 	}
 	r.paged = paged{Total: total, Offset: offset, Limit: subjectsMax}
 	r.State.Subjects = map[string]uint64{}
@@ -237,7 +240,6 @@ func (r *infoReply) count(s *store.Store, c call, body infoRequest, wanted func(
 		}
 		r.State.Subjects[name] = k.Entries
 	}
-	return nil
 }
 
 type successReply struct {

@@ -181,34 +181,38 @@ func (c *collector) stop(next uint64) bool {
 }
 
 // State describes a bucket in terms of sequences. The error is NoBucket, ErrClosed, or one of the disk.
-func (s *Store) State(bucket string) (State, error) {
-	var state State
-	err := s.viewBucket(bucket, func(v *bucketView) error {
-		state = State{BucketInfo: v.info(), At: v.at}
-		if state.Entries == 0 {
-			if state.Sequence > 0 {
-				state.First = state.Sequence + 1
-			}
-			return nil
-		}
-		first, err := v.first(s.firsts.from(v))
-		if err != nil {
-			return err
-		}
-		s.firsts.found(v, first.Sequence)
-		state.First, state.FirstTime, state.LastTime = first.Sequence, first.Time, v.stats.lastTime
-		state.Gaps = state.Sequence + 1 - state.First - state.Entries
-		if state.LastTime == 0 {
-			last, err := findEntry(v.r, v.record.incarnation, v.stats.sequence)
-			if err == NoEntry {
-				return nil // it was imported as of the beginning of time, and is gone
-			}
-			state.LastTime = last.Time
-			return err
-		}
-		return nil
+func (s *Store) State(bucket string) (state State, err error) {
+	err = s.viewBucket(bucket, func(v *bucketView) error {
+		state, err = s.stateOf(v)
+		return err
 	})
 	return state, err
+}
+
+func (s *Store) stateOf(v *bucketView) (State, error) {
+	state := State{BucketInfo: v.info(), At: v.at}
+	if state.Entries == 0 {
+		if state.Sequence > 0 {
+			state.First = state.Sequence + 1
+		}
+		return state, nil
+	}
+	first, err := v.first(s.firsts.from(v))
+	if err != nil {
+		return state, err
+	}
+	s.firsts.found(v, first.Sequence)
+	state.First, state.FirstTime, state.LastTime = first.Sequence, first.Time, v.stats.lastTime
+	state.Gaps = state.Sequence + 1 - state.First - state.Entries
+	if state.LastTime == 0 {
+		last, err := findEntry(v.r, v.record.incarnation, v.stats.sequence)
+		if err == NoEntry {
+			return state, nil // it was imported as of the beginning of time, and is gone
+		}
+		state.LastTime = last.Time
+		return state, err
+	}
+	return state, nil
 }
 
 // bucketView is one moment of a bucket.

@@ -121,17 +121,22 @@ type Subject struct {
 	Entries uint64
 }
 
-// Subjects returns the keys that have entries and match, in order, at most max of them after so many, and how many there are in all.
-// The error is NoBucket, ErrClosed, ErrUnwanted, or one of the disk.
-func (s *Store) Subjects(bucket string, filter subject.Filter, after, max int, wanted func() bool) (list []Subject, total int, err error) {
+// Subjects returns the keys that have entries and match, in order, at most max of them after so many, how many there are in all, and the state of the
+// bucket that they are of (C1). The error is NoBucket, ErrClosed, ErrUnwanted, or one of the disk.
+func (s *Store) Subjects(bucket string, filter subject.Filter, after, max int, wanted func() bool) (state State, list []Subject, total int, err error) {
 	err = s.viewBucket(bucket, func(v *bucketView) error {
-		return v.searchKeys(filter, &pace{wanted: wanted}, func(key string, k *keyRecord) {
+		err := v.searchKeys(filter, &pace{wanted: wanted}, func(key string, k *keyRecord) {
 			if total++; total > after && len(list) < max {
 				list = append(list, Subject{key, uint64(len(k.live))})
 			}
 		})
+		if err != nil {
+			return err
+		}
+		state, err = s.stateOf(v)
+		return err
 	})
-	return list, total, err
+	return state, list, total, err
 }
 
 // KeepFrom returns the sequence from which on there are as many entries, of all keys that match together, as are to be kept; 0 if

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -40,7 +41,7 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 			return err
 		},
 		"subjects": func(wanted func() bool) error {
-			_, _, err := f.store.Subjects("app", pattern(t, "*.none"), 0, 1, wanted)
+			_, _, _, err := f.store.Subjects("app", pattern(t, "*.none"), 0, 1, wanted)
 			return err
 		},
 		"keep": func(wanted func() bool) error {
@@ -116,15 +117,34 @@ func TestSubjects(t *testing.T) {
 			{">", 5, 9, nil, 5},
 			{"none", 0, 9, nil, 0},
 		} {
-			list, total, err := f.store.Subjects("app", pattern(t, c.pattern), c.after, c.max, nil)
+			_, list, total, err := f.store.Subjects("app", pattern(t, c.pattern), c.after, c.max, nil)
 			require.NoError(t, err)
 			require.Equal(t, c.want, list, c)
 			require.Equal(t, c.total, total, c)
 		}
-		_, _, err := f.store.Subjects("none", pattern(t), 0, 1, nil)
+		_, _, _, err := f.store.Subjects("none", pattern(t), 0, 1, nil)
 		require.ErrorIs(t, err, NoBucket)
 		f.close()
 	})
+}
+
+// C1: the state of a bucket and what its keys have are told together, and are of one moment, whatever is written meanwhile.
+func TestSubjectsAreOfTheStateThatTheyAreToldWith(t *testing.T) {
+	f := open(t, newMemory())
+	large(f)
+	looks := 0
+	state, list, _, err := f.store.Subjects("app", pattern(t, ">"), 0, 1<<30, func() bool {
+		looks++
+		f.one(put("app", fmt.Sprint("meanwhile", looks), "v"))
+		return true
+	})
+	require.NoError(t, err)
+	require.Positive(t, looks)
+	for _, k := range list {
+		state.Entries -= k.Entries
+	}
+	require.Zero(t, state.Entries)
+	f.close()
 }
 
 // The newest so many of sequences that come in any order are found as sorting finds them, in memory for the ranges alone.
