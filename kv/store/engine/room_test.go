@@ -275,6 +275,10 @@ func TestTooManyOpenFilesEndNothing(t *testing.T) {
 			}
 			return nil
 		})))
+		defer func() {
+			many.Store(false)
+			require.NoError(t, db.Close())
+		}()
 		pile(t, db, deep-1, 10)
 		many.Store(true)
 		require.NoError(t, write1(db, deep, 10))
@@ -295,8 +299,6 @@ func TestTooManyOpenFilesEndNothing(t *testing.T) {
 		many.Store(true)
 		require.NoError(t, write1(db, deep, 10))
 		require.ErrorIs(t, db.Flush(), syscall.EMFILE, "it lasts")
-		many.Store(false)
-		require.NoError(t, db.Close())
 	})
 }
 
