@@ -64,11 +64,11 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 	for which := range NewestOfAll + 1 {
 		require.NoError(t, page(pattern(t, "x"), which, true, func() bool { return false }), "one key is no search, however many begin with it")
 	}
-	list, total, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, nil)
+	_, list, total, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, nil)
 	require.NoError(t, err)
 	require.Equal(t, []Subject{{"last", 1}}, list)
 	require.Equal(t, 1, total)
-	_, total, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, func() bool { return false })
+	_, _, total, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, func() bool { return false })
 	require.NoError(t, err)
 	require.Zero(t, total)
 	from, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, nil)

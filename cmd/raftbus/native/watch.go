@@ -109,6 +109,9 @@ func (c *Client) watchOnce(ctx context.Context, w *Watch) error {
 	return c.follow(ctx, w, arrived, b)
 }
 
+// errNotBegun: an answer without a watch is to one that went before it could be answered, as with its bucket, or since its host cannot read (L9).
+var errNotBegun = &Failure{ErrCode: kv.Unavailable.ErrCode, Description: "the watch ended before it began: ask again"}
+
 // beginning is how a watch begins.
 type beginning struct {
 	Watch    string `json:"watch"`
@@ -132,7 +135,11 @@ func (c *Client) begin(ctx context.Context, w *Watch, inbox string) (b beginning
 		return b, err
 	}
 	// A watch that was begun and not heard of ends by itself, and its events carry another name.
-	return b, c.into(ctx, Request{Subject: "kv.watch." + w.Bucket, Read: true, Body: body}, &b)
+	err = c.into(ctx, Request{Subject: "kv.watch." + w.Bucket, Read: true, Body: body}, &b)
+	if err == nil && b.Watch == "" {
+		err = errNotBegun
+	}
+	return b, err
 }
 
 // follow takes the events of a watch as long as none is missing.

@@ -135,3 +135,17 @@ func TestAWatchSaysThatEventsMayBeMissing(t *testing.T) {
 	require.Contains(t, h.requests[1], `"from":5`)
 	require.Contains(t, h.requests[2], `"first":"newest"`)
 }
+
+// An answer without a watch, as to one that went before it was answered, is none of a watch that has shown all there is.
+func TestAWatchThatWentBeforeItBeganIsNotDone(t *testing.T) { // L9
+	t.Parallel()
+	for name, current := range map[string]bool{"what is there": true, "what comes": false} {
+		t.Run(name, func(t *testing.T) {
+			h := watching(t, func(*host, int32, string) *nats.Msg { return says(`{"error":{"code":503}}`) })
+			var f *Failure
+			require.ErrorAs(t, h.Watch(t.Context(), Watch{Bucket: "app", Current: current, Event: enough}), &f)
+			require.True(t, f.OfKind(kv.Unavailable))
+			require.Len(t, h.requests, 1)
+		})
+	}
+}
