@@ -8,10 +8,10 @@ import (
 	"bytes"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -82,11 +82,7 @@ func (s *Service) cork() {
 	}
 }
 
-// oneLine keeps a header's value from being two lines, byte for byte, as NATS's client does: what was stored is told as it is, and has the bytes that
-// reply.size counts (C1, L9).
-var oneLine = strings.NewReplacer("\r", " ", "\n", " ")
-
-// headerBytes is a header as on the wire; nil if there is none.
+// headerBytes is a header as on the wire, of as many bytes as reply.size counts (C1, L9); nil if there is none.
 func headerBytes(h nats.Header) []byte {
 	if len(h) == 0 {
 		return nil
@@ -97,7 +93,7 @@ func headerBytes(h nats.Header) []byte {
 		for _, value := range h[name] {
 			b.WriteString(name)
 			b.WriteString(": ")
-			b.WriteString(oneLine.Replace(value))
+			b.WriteString(jetstream.OneLine(value))
 			b.WriteString("\r\n")
 		}
 	}

@@ -70,7 +70,7 @@ func block(header map[string][]string) []byte {
 		for _, value := range header[name] {
 			b.WriteString(name)
 			b.WriteString(headerSeparator)
-			b.WriteString(oneLine(value))
+			b.WriteString(OneLine(textproto.TrimString(value)))
 			b.WriteString(headerBlockEnd)
 		}
 	}
@@ -80,9 +80,10 @@ func block(header map[string][]string) []byte {
 	return slices.Concat([]byte(headerBlockLine), b.Bytes(), []byte(headerBlockEnd))
 }
 
-func oneLine(value string) string {
-	return strings.NewReplacer("\r", " ", "\n", " ").Replace(textproto.TrimString(value))
-}
+var lineEnds = strings.NewReplacer("\r", " ", "\n", " ")
+
+// OneLine keeps a header's value from being two lines, byte for byte, as NATS's client does: it is as long as before, and what was stored is told as it is.
+func OneLine(value string) string { return lineEnds.Replace(value) }
 
 // parseBlock reads stored headers. What is no header in it is passed over: it was stored, and must not make the key unreadable.
 func parseBlock(block []byte) map[string][]string {

@@ -15,11 +15,11 @@ import (
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
 
-// pour commits so many MiB, in batches of one, until that fails.
-func pour(db engine.DB, mebibytes int, poured *atomic.Int32) error {
-	b, value := db.NewBatch(), make([]byte, 1<<20)
+// pour commits so many batches of so many MiB, until that fails.
+func pour(db engine.DB, batches, mebibytes int, poured *atomic.Int32) error {
+	b, value := db.NewBatch(), make([]byte, mebibytes<<20)
 	defer b.Close()
-	for i := range mebibytes {
+	for i := range batches {
 		b.Set([]byte{byte(i)}, value)
 		if err := b.Commit(); err != nil {
 			return err
@@ -29,32 +29,45 @@ func pour(db engine.DB, mebibytes int, poured *atomic.Int32) error {
 	return nil
 }
 
-// Who commits waits while what the disk is to flush is much, and goes on with it.
+// Who commits waits while what the disk is to flush is much, and goes on with it: however large a batch is, three parts wait and no more.
 func TestWhoWaitsForAFlushGoesOnWithIt(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		goesOn := make(chan struct{})
-		disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".sst") {
-				<-goesOn
-			}
-			return nil
-		}))
-		db, _ := openOn(t, disk)
-		poured, ended := new(atomic.Int32), make(chan error, 1)
-		go func() { ended <- pour(db, 100, poured) }()
-		synctest.Wait()
-		require.Empty(t, ended, "it takes all memory")
-		require.Greater(t, poured.Load(), int32(60), "it waits too soon")
-		require.LessOrEqual(t, db.Size().Memory, uint64(96<<20))
-		close(goesOn)
-		require.NoError(t, <-ended)
-		require.NoError(t, db.Flush())
-		for i := range 100 {
-			value, err := db.Get([]byte{byte(i)})
-			require.NoError(t, err)
-			require.Len(t, value, 1<<20)
+	for name, c := range map[string]struct {
+		batches, mebibytes int
+		atLeast, atMost    int32
+	}{
+		"small batches": {100, 1, 61, 96},
+		"large batches": {6, 12, 3, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { jammed(t, c.batches, c.mebibytes, c.atLeast, c.atMost) })
+		})
+	}
+}
+
+func jammed(t *testing.T, batches, mebibytes int, atLeast, atMost int32) {
+	goesOn := make(chan struct{})
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".sst") {
+			<-goesOn
 		}
-		require.NoError(t, db.Close())
-	})
+		return nil
+	}))
+	db, _ := openOn(t, disk)
+	poured, ended := new(atomic.Int32), make(chan error, 1)
+	go func() { ended <- pour(db, batches, mebibytes, poured) }()
+	synctest.Wait()
+	require.Empty(t, ended, "it takes all memory")
+	require.GreaterOrEqual(t, poured.Load(), atLeast, "it waits too soon")
+	require.LessOrEqual(t, poured.Load(), atMost)
+	require.LessOrEqual(t, db.Size().Memory, uint64(96<<20))
+	close(goesOn)
+	require.NoError(t, <-ended)
+	require.NoError(t, db.Flush())
+	for i := range batches {
+		value, err := db.Get([]byte{byte(i)})
+		require.NoError(t, err)
+		require.Len(t, value, mebibytes<<20)
+	}
+	require.NoError(t, db.Close())
 }
