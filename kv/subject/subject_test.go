@@ -165,7 +165,7 @@ func TestAPatternMayMatchAllThatAnotherDoes(t *testing.T) {
 	for _, texts := range [][]string{{"a.b", "a.b"}, {"a.*", "a.*"}, {"a.>", "a.b"}, {"a.>", "*.>"}, {"a.*.>", "a.>"}, {"*.b", "a.b"}, {"a.*", ">"}, {"x", "a.*", "b.>", "b.c.*"}} {
 		require.True(t, filter(t, texts...).Redundant(), texts)
 	}
-	for _, texts := range [][]string{{"a.*", "*.b"}, {"a.>", "*.b"}, {"a.*", "a.*.>"}, {"a", "a.>"}, {"a.b", "a.bc"}, {"a.*.c", "a.b.*"}, {"*.x.>", "a.>"}} {
+	for _, texts := range [][]string{{"a.*", "*.b"}, {"a.>", "*.b"}, {"a.*", "a.*.>"}, {"a", "a.>"}, {"a.b", "a.bc"}, {"a.*.c", "a.b.*"}, {"*.x.>", "a.>"}, {"a.*", "a.b.c"}, {"a.*", "a.b.c.d", "a.b.c.e"}} {
 		require.False(t, filter(t, texts...).Redundant(), texts)
 	}
 }
