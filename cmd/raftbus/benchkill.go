@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
 )
 
 // leaderPause is between two questions who leads.
@@ -36,17 +38,17 @@ func (f *benchFlags) leader(ctx context.Context) (string, error) {
 	}
 	defer conn.Close()
 	for {
-		nodes, err := askAll(ctx, conn, f.prefix)
+		nodes, err := cluster.Ask(ctx, conn, f.prefix)
 		if err != nil {
-			return "", err
+			return "", unsent(err)
 		}
-		if leader := nodes.leader(); leader != nil {
+		if leader := nodes.Leader(); leader != nil {
 			return leader.ID, nil
 		}
 		select {
 		case <-time.After(leaderPause):
 		case <-ctx.Done():
-			return "", nodes.err(f.prefix)
+			return "", unserved(nodes, f.prefix)
 		}
 	}
 }

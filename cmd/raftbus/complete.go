@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
@@ -79,7 +80,7 @@ func askForCompletion(cmd *cobra.Command, lookup lookupEnv, ask func(ctx context
 func completeNodes(lookup lookupEnv) completion {
 	return func(cmd *cobra.Command, args []string, begun string) (ids []string, _ cobra.ShellCompDirective) {
 		askForCompletion(cmd, lookup, func(ctx context.Context, c *native.Client) {
-			found, err := askAll(ctx, c.Conn(), cmd.Flags().Lookup("prefix").Value.String())
+			found, err := cluster.Ask(ctx, c.Conn(), cmd.Flags().Lookup("prefix").Value.String())
 			if err != nil {
 				return
 			}

@@ -12,7 +12,21 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
 )
+
+// onBus is a connection to a NATS server of the test's own.
+func onBus(t *testing.T) *nats.Conn {
+	t.Helper()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	return conn
+}
 
 // A host that is down, unknown or silent is no wrong flag: scripts are told to try again later.
 func TestAHostThatIsNotThereIsUnavailable(t *testing.T) {

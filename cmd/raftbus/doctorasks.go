@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
@@ -36,7 +37,7 @@ type facts struct {
 	prefix string
 	nats   string // where NATS was reached
 	local  bool   // on this machine only
-	cluster
+	cluster.View
 	listens    map[string]bool // members that did not answer: whether somebody listens in their place all the same
 	stats      map[string]look // of nodes that answer
 	before     map[string]look // the same, some time ago
@@ -77,9 +78,9 @@ func consult(ctx context.Context, target natsopt.Target, prefix string) (*diagno
 	case err != nil:
 		return nil, 0, err
 	}
-	d.Nodes = len(f.members())
+	d.Nodes = len(f.Members())
 	d.Answer = d.Nodes - len(f.Unreachable)
-	if leader := f.leader(); leader != nil {
+	if leader := f.Leader(); leader != nil {
 		d.Leader = leader.ID
 	}
 	d.Findings = ordered(f.findings())
@@ -93,7 +94,7 @@ func examine(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err
 	f.before = f.lookAll(ctx, conn, prefix)
 	f.blind = denied(conn, busclient.StatsSubject(prefix, busclient.AllNodes))
 	began := time.Now()
-	if f.cluster, err = askSettled(ctx, conn, prefix); errors.Is(err, native.ErrUnheard) {
+	if f.View, err = askSettled(ctx, conn, prefix); errors.Is(err, native.ErrUnheard) {
 		f.refused, f.unheard = conn.LastError(), true
 		return f, nil
 	} else if err != nil {
@@ -115,11 +116,11 @@ func examine(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err
 }
 
 // askSettled asks for the nodes' status; while a quorum answers and follows nobody, again for some time: an election is no finding.
-func askSettled(ctx context.Context, conn *nats.Conn, prefix string) (cluster, error) {
+func askSettled(ctx context.Context, conn *nats.Conn, prefix string) (cluster.View, error) {
 	end := time.Now().Add(electionTime)
 	for {
-		found, err := askAll(ctx, conn, prefix)
-		voting := len(found.members()) > 0 && found.configuration() != nil && found.leader() == nil && found.quorum(func(*replica.Status) bool { return true })
+		found, err := cluster.Ask(ctx, conn, prefix)
+		voting := len(found.Members()) > 0 && found.Configuration() != nil && found.Leader() == nil && found.HasQuorum()
 		if err != nil || !voting || time.Now().After(end) {
 			return found, err
 		}
@@ -143,9 +144,9 @@ func (f *facts) lookAll(ctx context.Context, conn *nats.Conn, prefix string) map
 		}
 		switch {
 		case len(f.Nodes) == 0: // nobody knows yet how many there are
-			return 2 * graceTime
+			return 2 * observe.GraceTime
 		case len(looks) >= len(f.Nodes):
-			return graceTime
+			return observe.GraceTime
 		}
 		return 0
 	}) // what is not heard is seen in what is missing

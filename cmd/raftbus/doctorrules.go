@@ -73,21 +73,21 @@ func (f *facts) findings() []finding {
 
 // service: whether clients are served at all.
 func (f *facts) service() []finding {
-	answer := len(f.members()) - len(f.Unreachable)
-	heard := fmt.Sprintf("%d of %d members answer", answer, len(f.members()))
+	answer := len(f.Members()) - len(f.Unreachable)
+	heard := fmt.Sprintf("%d of %d members answer", answer, len(f.Members()))
 	code := codeNoQuorum
-	if f.quorum(func(*replica.Status) bool { return true }) {
+	if f.HasQuorum() {
 		code = codeNoLeader
 	}
 	switch {
-	case len(f.members()) == 0:
+	case len(f.Members()) == 0:
 		return []finding{{
 			Severity: critical, Code: codeNoLeader, Cause: "no member answers, only nodes that wait to be added: nothing is served", Evidence: fmt.Sprintf("%d nodes answer, and none knows a configuration", len(f.Nodes)),
 			Remedy: "start the members; or check --prefix, and that they and this command use the same NATS account",
 		}}
-	case f.leader() != nil:
+	case f.Leader() != nil:
 		return nil
-	case f.configuration() == nil && len(f.Unreachable) > 0:
+	case f.Configuration() == nil && len(f.Unreachable) > 0:
 		return []finding{{
 			Severity: critical, Code: code, Cause: "the cluster has not begun: at the first boot all members must be up", Evidence: heard,
 			Remedy: "start " + strings.Join(f.Unreachable, ", "),
@@ -195,7 +195,7 @@ func (f *facts) links() (found []finding) {
 	for _, n := range f.Nodes {
 		for _, l := range n.Links {
 			a, b := min(n.ID, l.Peer), max(n.ID, l.Peer)
-			if l.State == "connected" || l.Refusal != "" || f.node(l.Peer) == nil || seen[a+" "+b] || n.RefusedBy[l.Peer] != "" {
+			if l.State == "connected" || l.Refusal != "" || f.Node(l.Peer) == nil || seen[a+" "+b] || n.RefusedBy[l.Peer] != "" {
 				continue
 			}
 			seen[a+" "+b] = true
@@ -245,14 +245,14 @@ func (f *facts) disks() (found []finding) {
 
 // lags: members that are behind and do not catch up.
 func (f *facts) lags() (found []finding) {
-	leader := f.leader()
+	leader := f.Leader()
 	if leader == nil {
 		return nil
 	}
 	now, known := f.stats[leader.ID]
 	before := f.before[leader.ID]
 	for _, p := range now.Peers {
-		if !known || p.Lag == nil || f.node(p.ID) == nil {
+		if !known || p.Lag == nil || f.Node(p.ID) == nil {
 			continue
 		}
 		if p.Snapshot != nil || p.State == "snapshot" {
@@ -356,7 +356,7 @@ func (f *facts) versions() []finding {
 
 // upgrade: one that was brought to all members, and not finished. While a member is older, or does not answer, there is nothing to be done about it.
 func (f *facts) upgrade() []finding {
-	v := newUpgradeView(f.cluster)
+	v := f.Upgrade()
 	if !v.Finish {
 		return nil
 	}
@@ -477,7 +477,7 @@ func (f *facts) comings() (found []finding) {
 			say(n.ID, "node-removed", n.ID+" is no member any more", "it says so itself", "stop it, and delete its data folder")
 		}
 	}
-	conf := f.configuration()
+	conf := f.Configuration()
 	if conf == nil {
 		return found
 	}

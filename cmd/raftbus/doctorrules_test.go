@@ -235,21 +235,6 @@ func TestAFirstBootIsNoLostQuorum(t *testing.T) {
 	}
 }
 
-// A leader that clients cannot reach, or beside whom another cluster leads, serves nobody: whoever asks for the status is told.
-func TestALeaderThatServesNobodyIsNone(t *testing.T) {
-	require.NoError(t, sound().err("raftbus"))
-	for _, harm := range []func(*facts){
-		func(f *facts) { f.Nodes[0].Rival = "x leads" },
-		func(f *facts) { f.Nodes[0].Deaf = "for 5s: authorization violation" },
-	} {
-		f := sound()
-		harm(f)
-		err := f.err("raftbus")
-		require.ErrorContains(t, err, "n1 leads, and serves nobody: ")
-		require.Equal(t, exitNoLeader, exitCode(err))
-	}
-}
-
 // The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.
 func TestTheCodesOfFindingsAreListed(t *testing.T) {
 	given := regexp.MustCompile(`(?m)(?:Code: |one\.Code, .* = |^\tcode[A-Za-z]+ += |say\((?:"", )?[^"\n]*)"([a-z-]+)"`)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/node"
 )
@@ -39,16 +41,16 @@ func newStatus(lookup lookupEnv) *cobra.Command {
 	}
 	asJSON := cmd.Flags().Bool("json", false, `print {"nodes":[...],"unreachable":[...]}`)
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		found, err := askAll(cmd.Context(), a.conn, a.prefix)
+		found, err := cluster.Ask(cmd.Context(), a.conn, a.prefix)
 		if err != nil {
-			return err
+			return unsent(err)
 		}
-		return found.print(cmd.OutOrStdout(), a.prefix, *asJSON)
+		return printStatus(cmd.OutOrStdout(), a.prefix, found, *asJSON)
 	})
 }
 
-// print prints the status of all nodes, and says by its error whether they serve.
-func (c cluster) print(w io.Writer, prefix string, asJSON bool) (err error) {
+// printStatus prints the status of all nodes, and says by its error whether they serve.
+func printStatus(w io.Writer, prefix string, c cluster.View, asJSON bool) (err error) {
 	if asJSON {
 		err = json.NewEncoder(w).Encode(c)
 	} else if len(c.Nodes) > 0 {
@@ -57,12 +59,31 @@ func (c cluster) print(w io.Writer, prefix string, asJSON bool) (err error) {
 	if err != nil {
 		return err
 	}
-	return c.err(prefix)
+	return unserved(c, prefix)
+}
+
+// unserved says what keeps the cluster from serving, as far as the answers show: nil when a leader serves with a quorum.
+func unserved(c cluster.View, prefix string) error {
+	all := len(c.Members())
+	answer := all - len(c.Unreachable)
+	switch {
+	case len(c.Nodes) == 0:
+		return failf(exitUnavailable, "no node answers on %s: start the nodes, or check --prefix, the NATS account and what this user may publish", busclient.StatusSubject(prefix, busclient.AllNodes))
+	case all == 0:
+		return failf(exitNoLeader, "no member answers, only nodes that wait to be added: start the members")
+	case !c.HasQuorum():
+		return failf(exitNoLeader, "%d of %d nodes answer, which is no quorum: start the others", answer, all)
+	case c.Leader() != nil && !c.Leader().Health().Ready:
+		return failf(exitNoLeader, "%s leads, and serves nobody: %s", c.Leader().ID, strings.Join(c.Leader().Health().Reasons, "; "))
+	case c.Leader() == nil:
+		return failf(exitNoLeader, "%d of %d nodes answer, but a quorum follows no leader: see whom they wait for, and their logs", answer, all)
+	}
+	return nil
 }
 
 // printCluster prints a headline, one line for each node, and a remark for each thing an operator should know.
-func printCluster(w io.Writer, prefix string, c cluster) error {
-	all := len(c.members())
+func printCluster(w io.Writer, prefix string, c cluster.View) error {
+	all := len(c.Members())
 	fmt.Fprintf(w, "%s: %s, %d of %d nodes answer\n\n", prefix, headline(c), all-len(c.Unreachable), all)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tROLE\tTERM\tCOMMIT\tAPPLIED\tLOG\tLAG\tLINKS")
@@ -84,8 +105,8 @@ func printCluster(w io.Writer, prefix string, c cluster) error {
 }
 
 // lag is how many entries of the leader's log a member is not known to hold, as the leader sees it.
-func lag(c cluster, id string) string {
-	leader := c.leader()
+func lag(c cluster.View, id string) string {
+	leader := c.Leader()
 	if leader == nil {
 		return "-"
 	}
@@ -100,8 +121,8 @@ func lag(c cluster, id string) string {
 	return "-"
 }
 
-func headline(c cluster) string {
-	if leader := c.leader(); leader != nil {
+func headline(c cluster.View) string {
+	if leader := c.Leader(); leader != nil {
 		return fmt.Sprintf("%s leads in term %d", leader.ID, leader.Term)
 	}
 	return "no leader"
@@ -127,9 +148,9 @@ func links(n replica.Status) string {
 }
 
 // memberRemarks are about who belongs to the cluster, and who does not.
-func memberRemarks(c cluster) (remarks []string) {
+func memberRemarks(c cluster.View) (remarks []string) {
 	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
-	if conf := c.configuration(); conf != nil {
+	if conf := c.Configuration(); conf != nil {
 		if !conf.Committed || len(conf.Outgoing) > 0 {
 			say("the members are being changed (configuration %d)", conf.Index)
 		}
@@ -137,7 +158,7 @@ func memberRemarks(c cluster) (remarks []string) {
 			say("%s is a learner: it becomes a voter by itself once it has caught up", m.ID)
 		}
 	}
-	if leader := c.leader(); leader != nil {
+	if leader := c.Leader(); leader != nil {
 		for _, p := range leader.Peers {
 			if p.State == "snapshot" {
 				say("%s is far behind, and gets a snapshot", p.ID)
@@ -156,7 +177,7 @@ func memberRemarks(c cluster) (remarks []string) {
 }
 
 // nodeRemarks are about what keeps a node from its work.
-func nodeRemarks(c cluster) (remarks []string) {
+func nodeRemarks(c cluster.View) (remarks []string) {
 	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
 	for _, n := range c.Nodes {
 		if n.Disk.Full {

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
-	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
 )
 
 const upgradeHelp = `Show how far an upgrade has come, and finish it.
@@ -46,63 +46,26 @@ func newUpgrade(lookup lookupEnv) *cobra.Command {
 	return cmd
 }
 
-// upgradeView is what `raftbus upgrade status --json` prints.
-type upgradeView struct {
-	Open    uint64          `json:"open"`             // the feature level: the version of commands that the cluster is open to
-	Newest  uint64          `json:"newest"`           // that a member knows
-	Finish  bool            `json:"finish"`           // there is something to finish, and it can be
-	Reason  string          `json:"reason,omitempty"` // why it cannot be finished now; absent: it can, or there is nothing to finish
-	Members []upgradeMember `json:"members"`
-}
-
-type upgradeMember struct {
-	ID    string `json:"id"`
-	Knows uint64 `json:"knows,omitempty"` // the newest feature level that its release knows; absent: it does not answer
-}
-
 func upgradeStatus(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "status", Short: "Show what each member's release knows", Long: upgradeStatusHelp, Args: noArgs}
 	asJSON := cmd.Flags().Bool("json", false, `print {"open":2,"newest":3,"finish":true,"members":[...]}`)
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		found, err := askAll(cmd.Context(), a.conn, a.prefix)
+		found, err := cluster.Ask(cmd.Context(), a.conn, a.prefix)
 		if err != nil {
-			return err
+			return unsent(err)
 		}
-		if len(found.members()) == 0 {
-			return found.err(a.prefix)
+		if len(found.Members()) == 0 {
+			return unserved(found, a.prefix)
 		}
-		v := newUpgradeView(found)
+		v := found.Upgrade()
 		if *asJSON {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		}
-		return v.print(cmd.OutOrStdout(), a.prefix)
+		return printUpgrade(cmd.OutOrStdout(), a.prefix, &v)
 	})
 }
 
-func newUpgradeView(c cluster) upgradeView {
-	v := upgradeView{Open: command.Base}
-	for _, id := range c.members() {
-		m := upgradeMember{ID: id}
-		if n := c.node(id); n != nil {
-			m.Knows = max(n.Commands.Knows, command.Base) // earlier releases do not say
-			v.Open, v.Newest = max(v.Open, n.Commands.Open), max(v.Newest, m.Knows)
-		}
-		v.Members = append(v.Members, m)
-	}
-	for _, m := range v.Members {
-		switch {
-		case v.Open >= v.Newest || v.Reason != "":
-		case m.Knows == 0:
-			v.Reason = m.ID + " does not answer"
-		case m.Knows < v.Newest:
-			v.Reason = fmt.Sprintf("%s runs an older release: it knows feature level %d", m.ID, m.Knows)
-		}
-	}
-	v.Finish = v.Open < v.Newest && v.Reason == ""
-	return v
-}
-
-func (v *upgradeView) print(w io.Writer, prefix string) error {
+func printUpgrade(w io.Writer, prefix string, v *cluster.Upgrade) error {
 	fmt.Fprintf(w, "%s: feature level %d in use; newest level known by a member: %d\n\n", prefix, v.Open, v.Newest)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tKNOWS")

@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	// gatherTime bounds how long nodes have to answer. Those that are up answer within a round trip.
-	gatherTime = time.Second
-	// graceTime is how long nodes are waited for that nobody has named, once all others have answered.
-	graceTime = 50 * time.Millisecond
+	// GatherTime bounds how long nodes have to answer. Those that are up answer within a round trip.
+	GatherTime = time.Second
+	// GraceTime is how long nodes are waited for that nobody has named, once all others have answered.
+	GraceTime = 50 * time.Millisecond
 	// silentTime is how long those are waited for that did not answer before: more than a round trip around the world.
 	silentTime = 400 * time.Millisecond
 	// NodesMax bounds how many nodes are listened to: whoever may answer on the bus must not fill the memory of who asks.
@@ -31,7 +31,7 @@ const (
 // those name have answered, but for the silent, which did not answer the last time, and after a second at the latest. That nobody answers is
 // no error; that NATS is away is one.
 func Gather(ctx context.Context, conn *nats.Conn, subject string, silent []string) ([]Stats, error) {
-	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	ctx, cancel := context.WithTimeout(ctx, GatherTime)
 	defer cancel()
 	if !conn.IsConnected() {
 		return nil, nats.ErrConnectionReconnecting
@@ -45,7 +45,7 @@ func Gather(ctx context.Context, conn *nats.Conn, subject string, silent []strin
 		case !complete(list, nil):
 			return silentTime
 		}
-		return graceTime
+		return GraceTime
 	})
 	return list, err
 }

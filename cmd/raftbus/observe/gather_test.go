@@ -53,7 +53,7 @@ func TestGather(t *testing.T) {
 	first.Members = []string{"n1", "n2", "n3"}
 	answer("three", first, second)
 	_, long := gather("three")
-	require.GreaterOrEqual(t, long, gatherTime)
+	require.GreaterOrEqual(t, long, GatherTime)
 	ids, short := gather("three", "n3")
 	require.Equal(t, []string{"n1", "n2"}, ids)
 	require.GreaterOrEqual(t, short, silentTime)

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// A NATS server that goes while the doctor asks is what the doctor finds, in JSON too.
+func TestTheDoctorFindsThatNATSGoes(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	conn, err := nats.Connect(server.URL(), nats.NoReconnect())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(*nats.Msg) { server.Shutdown() })
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	text, code := said("doctor", "--json", "--nats", server.URL())
+	require.Equal(t, exitUnavailable, code, text)
+	require.Contains(t, text, `"code":"nats-unreachable"`)
+	require.Contains(t, text, "was lost while the nodes were asked")
+}
