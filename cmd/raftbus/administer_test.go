@@ -13,6 +13,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
 // guarded is a NATS server on which guests may publish and subscribe to these only. asked counts what comes to a leader, which does not answer.
@@ -47,12 +48,12 @@ func TestAnAdministratorWhoCannotHearAsksNothing(t *testing.T) {
 		text, code := asGuest(url, args...)
 		require.Equal(t, exitError, code, text)
 		require.Contains(t, text, native.ErrUnheard.Error(), args)
-		require.Contains(t, text, "so nothing was sent and nothing was done: "+inboxRemedy, args)
+		require.Contains(t, text, "so nothing was sent and nothing was done: "+natsopt.InboxRemedy, args)
 	}
 	text, code := asGuest(url, "doctor")
 	require.Equal(t, exitUnavailable, code, text)
 	require.Contains(t, text, "(nats-denied)")
-	require.Contains(t, text, "remedy:   "+inboxRemedy)
+	require.Contains(t, text, "remedy:   "+natsopt.InboxRemedy)
 	require.Zero(t, asked.Load(), "something was sent")
 }
 

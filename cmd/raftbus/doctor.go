@@ -1,16 +1,17 @@
 package main
 
-// The doctor command: what is wrong with a cluster, by what that shows, and what to do. doctorasks.go asks, doctorrules.go judges.
+// The doctor command: what is wrong with a cluster, and what to do. Package doctor looks and judges; here is what is printed, and the exit code.
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/doctor"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
@@ -31,34 +32,8 @@ const doctorExamples = `  raftbus doctor
   raftbus doctor --context prod --prefix orders
   raftbus doctor --json | jq -r '.findings[] | select(.severity == "critical") | .remedy'`
 
-// Severities of findings.
-const (
-	critical = "critical" // clients are not served
-	warning  = "warning"  // they are, and one more fault may end that; or some are not
-	note     = "note"     // good to know
-)
-
-var severities = []string{critical, warning, note}
-
-// finding is one thing that is wrong. Codes are API.
-type finding struct {
-	Severity string `json:"severity"`
-	Code     string `json:"code"`
-	Node     string `json:"node,omitempty"`
-	Cause    string `json:"cause"`
-	Evidence string `json:"evidence"`
-	Remedy   string `json:"remedy"`
-}
-
-// diagnosis is what `raftbus doctor --json` prints.
-type diagnosis struct {
-	Prefix   string    `json:"prefix"`
-	Healthy  bool      `json:"healthy"` // nothing but notes
-	Leader   string    `json:"leader,omitempty"`
-	Nodes    int       `json:"nodes"`  // members
-	Answer   int       `json:"answer"` // members that answer
-	Findings []finding `json:"findings"`
-}
+// codesOfVerdicts are the exit codes that say how bad it is.
+var codesOfVerdicts = map[doctor.Verdict]int{doctor.Ailing: exitError, doctor.Unserved: exitNoLeader, doctor.Unreached: exitUnavailable}
 
 func newDoctor(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{
@@ -70,18 +45,28 @@ func newDoctor(lookup lookupEnv) *cobra.Command {
 	}
 	asJSON := cmd.Flags().Bool("json", false, `print {"healthy":...,"findings":[{"severity":...,"code":...,"cause":...,"evidence":...,"remedy":...}]}`)
 	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, _ []string) error {
-		d, code, err := consult(cmd.Context(), target, prefix)
+		d, err := consult(cmd.Context(), target, prefix)
 		if err != nil {
 			return err
 		}
-		if err := d.print(cmd.OutOrStdout(), *asJSON); err != nil || code == exitOK {
+		if err := printDiagnosis(cmd.OutOrStdout(), d, *asJSON); err != nil || d.Healthy {
 			return err
 		}
-		return failf(code, "%s", d.summary())
+		return failf(codesOfVerdicts[d.Verdict()], "%s", d.Summary())
 	})
 }
 
-func (d *diagnosis) print(w io.Writer, asJSON bool) error {
+// consult has a cluster looked at. That NATS cannot be reached is a diagnosis too.
+func consult(ctx context.Context, target natsopt.Target, prefix string) (*doctor.Diagnosis, error) {
+	conn, err := connect(target, "doctor")
+	if err != nil {
+		return doctor.WithoutNATS(prefix, oneLine(err)), nil
+	}
+	defer conn.Close()
+	return doctor.Examine(ctx, conn, prefix)
+}
+
+func printDiagnosis(w io.Writer, d *doctor.Diagnosis, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(w).Encode(d)
 	}
@@ -98,40 +83,4 @@ func (d *diagnosis) print(w io.Writer, asJSON bool) error {
 	}
 	_, err := fmt.Fprintf(w, "\nhealthy\n")
 	return err
-}
-
-// summary is what is wrong in one line.
-func (d *diagnosis) summary() string {
-	var causes []string
-	for _, f := range d.Findings {
-		if f.Severity != note {
-			causes = append(causes, f.Cause)
-		}
-	}
-	return strings.Join(causes, "; ")
-}
-
-// ordered puts the worst first, and by node.
-func ordered(findings []finding) []finding {
-	slices.SortStableFunc(findings, func(a, b finding) int {
-		return slices.Index(severities, a.Severity) - slices.Index(severities, b.Severity)
-	})
-	return findings
-}
-
-// exitCodeOf is the code that says how bad it is.
-func exitCodeOf(findings []finding) int {
-	code := exitOK
-	for _, f := range findings {
-		switch f.Code {
-		case codeNoNATS, codeNoNode, codeDenied:
-			return exitUnavailable
-		case codeNoLeader, codeNoQuorum, codeRival:
-			code = exitNoLeader
-		}
-		if f.Severity != note && code == exitOK {
-			code = exitError
-		}
-	}
-	return code
 }

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/node"
 )
@@ -72,18 +72,12 @@ func report(stderr io.Writer, err error) int {
 	return exitCode(err)
 }
 
-// oneLine writes joined errors on one line, for grep, and each of them once.
+// oneLine writes an error on one line, also joined ones.
 func oneLine(err error) string {
 	if errors.Is(err, context.Canceled) {
 		return "interrupted"
 	}
-	var parts []string
-	for part := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
-		if !slices.Contains(parts, part) {
-			parts = append(parts, part)
-		}
-	}
-	return strings.Join(parts, "; ")
+	return observe.OneLine(err.Error())
 }
 
 // conflicts are what a node that is started again would only meet again.

@@ -143,13 +143,10 @@ func unsent(err error) error {
 	case errors.Is(err, native.ErrDenied):
 		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
 	case errors.Is(err, native.ErrUnheard):
-		return failf(exitError, "%w, so nothing was sent and nothing was done: %s", err, inboxRemedy)
+		return failf(exitError, "%w, so nothing was sent and nothing was done: %s", err, natsopt.InboxRemedy)
 	}
 	return err
 }
-
-// inboxRemedy is for whoever NATS lets hear no answer.
-const inboxRemedy = "give the --inbox-prefix of this user, or a context that has it"
 
 // asExit gives a refusal the exit code of its kind.
 func asExit(f *native.Failure) error {

@@ -24,6 +24,9 @@ const (
 	keyInboxPrefix = "inbox-prefix"
 )
 
+// InboxRemedy is for whoever NATS lets hear no answer.
+const InboxRemedy = "give the --" + keyInboxPrefix + " of this user, or a context that has it"
+
 // setting is one thing that can be set: its flag, the variable that the nats CLI reads for it, its name in a context
 // file, and what the help text says of it, with the kind of value in backquotes. A switch has no value.
 type setting struct {

@@ -1,20 +1,17 @@
-package main
+package doctor
 
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/raftbus/raftbus/busclient"
-	"github.com/raftbus/raftbus/busclient/embedded"
-	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
@@ -92,13 +89,13 @@ func TestAnUpgradeUnderWayIsNoFinding(t *testing.T) {
 
 func TestASoundClusterHasNoFindings(t *testing.T) {
 	require.Empty(t, sound().findings())
-	text, err := json.Marshal(diagnosis{Findings: ordered(sound().findings())})
+	text, err := json.Marshal(sound().diagnosis())
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"findings":[]`)
 	withAccount := sound()
 	withAccount.serve("team-a", "n1", "n2", "n3")
 	require.Empty(t, withAccount.findings())
-	require.Equal(t, exitOK, exitCodeOf(nil))
+	require.True(t, sound().diagnosis().Healthy)
 }
 
 func TestFindings(t *testing.T) {
@@ -107,59 +104,59 @@ func TestFindings(t *testing.T) {
 	}
 	for _, c := range []struct {
 		severity, code, node string
-		exit                 int
+		verdict              Verdict
 		harm                 func(f *facts)
 	}{
-		{warning, "clock-skew", "n3", 1, func(f *facts) { f.change("n3", func(s *observe.Stats) { s.Time = s.Time.Add(2 * time.Second) }) }},
-		{note, "version-mix", "", 0, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Version = "v2" }) }},
-		{note, "upgrade-unfinished", "", 0, func(f *facts) { f.know(3, 3, 3) }},
-		{note, "nats-max-payload", "", 0, func(f *facts) { f.maxPayload = payloadMin / 2 }},
-		{warning, "nats-max-payload", "", 1, func(f *facts) { f.maxPayload = 4096 }},
-		{warning, "nats-connection", "n2", 1, func(f *facts) {
+		{warning, "clock-skew", "n3", Ailing, func(f *facts) { f.change("n3", func(s *observe.Stats) { s.Time = s.Time.Add(2 * time.Second) }) }},
+		{note, "version-mix", "", Healthy, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Version = "v2" }) }},
+		{note, "upgrade-unfinished", "", Healthy, func(f *facts) { f.know(3, 3, 3) }},
+		{note, "nats-max-payload", "", Healthy, func(f *facts) { f.maxPayload = payloadMin / 2 }},
+		{warning, "nats-max-payload", "", Ailing, func(f *facts) { f.maxPayload = 4096 }},
+		{warning, "nats-connection", "n2", Ailing, func(f *facts) {
 			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Role: "bulk", Up: true, Disconnects: 1}} })
 		}},
-		{note, "nats-slow-consumer", "n2", 0, func(f *facts) {
+		{note, "nats-slow-consumer", "n2", Healthy, func(f *facts) {
 			for _, looks := range []map[string]look{f.stats, f.before} {
 				l := looks["n2"]
 				l.NATS = []observe.Conn{{Role: "bulk", Up: true, SlowConsumer: 1}}
 				looks["n2"] = l
 			}
 		}},
-		{warning, "nats-permissions", "n2", 1, func(f *facts) {
+		{warning, "nats-permissions", "n2", Ailing, func(f *facts) {
 			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Up: true, PermissionErrors: 1}} })
 		}},
-		{warning, "nats-permissions", "n2", 1, func(f *facts) { f.refuse("n2", refusedFor-time.Millisecond) }},
-		{note, "nats-permissions", "n2", 0, func(f *facts) { f.refuse("n2", refusedFor) }},
-		{note, "nats-permissions", "n2", 0, func(f *facts) { f.refuse("n2", 0) }}, // a node of an earlier release does not tell when
-		{warning, "overload", "n1", 1, func(f *facts) {
+		{warning, "nats-permissions", "n2", Ailing, func(f *facts) { f.refuse("n2", refusedFor-time.Millisecond) }},
+		{note, "nats-permissions", "n2", Healthy, func(f *facts) { f.refuse("n2", refusedFor) }},
+		{note, "nats-permissions", "n2", Healthy, func(f *facts) { f.refuse("n2", 0) }}, // a node of an earlier release does not tell when
+		{warning, "overload", "n1", Ailing, func(f *facts) {
 			f.change("n1", func(s *observe.Stats) { s.Queues = []observe.Queue{{Name: "requests", Waiting: 9, Max: 10}} })
 		}},
-		{note, "dropped", "n1", 0, func(f *facts) {
+		{note, "dropped", "n1", Healthy, func(f *facts) {
 			f.change("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "inbox full", Count: 1}} })
 		}},
-		{warning, "disk-slow", "n2", 1, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Disk.Slow = true }) }},
-		{warning, "disk-full", "n2", 1, func(f *facts) { f.Nodes[1].Disk.Full = true }},
-		{warning, "disk-damaged", "n2", 1, func(f *facts) { f.Nodes[1].Disk.Damaged = 3 }},
-		{note, "snapshot", "n2", 0, func(f *facts) {
+		{warning, "disk-slow", "n2", Ailing, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Disk.Slow = true }) }},
+		{warning, "disk-full", "n2", Ailing, func(f *facts) { f.Nodes[1].Disk.Full = true }},
+		{warning, "disk-damaged", "n2", Ailing, func(f *facts) { f.Nodes[1].Disk.Damaged = 3 }},
+		{note, "snapshot", "n2", Healthy, func(f *facts) {
 			f.change("n1", func(s *observe.Stats) { s.Peers = behind(9999); s.Peers[0].State = "snapshot" })
 		}},
-		{warning, "lag", "n2", 1, func(f *facts) {
+		{warning, "lag", "n2", Ailing, func(f *facts) {
 			f.change("n1", func(s *observe.Stats) { s.Peers = behind(9999) })
 			f.before["n1"] = f.stats["n1"]
 		}},
-		{warning, "no-leaf", "", 1, func(f *facts) { f.Nodes[0].Watches.Leaf = false }},
-		{warning, "account", "", 1, func(f *facts) { f.serve("team-a", "n1", "n2") }},
-		{warning, "account", "", 1, func(f *facts) { f.serve("team-a", "n1", "n2", "n3"); f.Nodes[1].Accounts[0].Watches.Leaf = false }},
-		{warning, "bus-open", "", 1, func(f *facts) { f.open = true }},
-		{note, "bus-open", "", 0, func(f *facts) { f.open, f.local = true, true }},
-		{warning, "link-broken", "n1", 1, func(f *facts) { f.Nodes[0].Links[0].State = "broken" }},
-		{warning, "node-refused", "n3", 1, func(f *facts) { f.Nodes[2].RefusedBy = map[string]string{"n1": "wiped"} }},
-		{warning, "link-refused", "n1", 1, func(f *facts) { f.Nodes[0].Links[0].Refusal = "an old backup" }},
-		{critical, codeRival, "n1", exitNoLeader, func(f *facts) { f.Nodes[0].Rival = "x leads" }},
-		{critical, codeNoLeader, "", exitNoLeader, func(f *facts) { f.Nodes[0].Role = "follower" }},
-		{note, "node-joining", "n4", 0, func(f *facts) { f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Joining: true, Role: "joining"}) }},
-		{note, "members-changing", "", 0, func(f *facts) { f.Nodes[0].Configuration.Committed = false }},
-		{note, "learner", "n3", 0, func(f *facts) {
+		{warning, "no-leaf", "", Ailing, func(f *facts) { f.Nodes[0].Watches.Leaf = false }},
+		{warning, "account", "", Ailing, func(f *facts) { f.serve("team-a", "n1", "n2") }},
+		{warning, "account", "", Ailing, func(f *facts) { f.serve("team-a", "n1", "n2", "n3"); f.Nodes[1].Accounts[0].Watches.Leaf = false }},
+		{warning, "bus-open", "", Ailing, func(f *facts) { f.open = true }},
+		{note, "bus-open", "", Healthy, func(f *facts) { f.open, f.local = true, true }},
+		{warning, "link-broken", "n1", Ailing, func(f *facts) { f.Nodes[0].Links[0].State = "broken" }},
+		{warning, "node-refused", "n3", Ailing, func(f *facts) { f.Nodes[2].RefusedBy = map[string]string{"n1": "wiped"} }},
+		{warning, "link-refused", "n1", Ailing, func(f *facts) { f.Nodes[0].Links[0].Refusal = "an old backup" }},
+		{critical, codeRival, "n1", Unserved, func(f *facts) { f.Nodes[0].Rival = "x leads" }},
+		{critical, codeNoLeader, "", Unserved, func(f *facts) { f.Nodes[0].Role = "follower" }},
+		{note, "node-joining", "n4", Healthy, func(f *facts) { f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Joining: true, Role: "joining"}) }},
+		{note, "members-changing", "", Healthy, func(f *facts) { f.Nodes[0].Configuration.Committed = false }},
+		{note, "learner", "n3", Healthy, func(f *facts) {
 			conf := f.Nodes[0].Configuration
 			conf.Voters, conf.Learners = conf.Voters[:2], conf.Voters[2:]
 		}},
@@ -172,7 +169,9 @@ func TestFindings(t *testing.T) {
 		require.NotEmpty(t, found[0].Cause)
 		require.NotEmpty(t, found[0].Evidence)
 		require.NotEmpty(t, found[0].Remedy)
-		require.Equal(t, c.exit, exitCodeOf(found), c.code)
+		d := f.diagnosis()
+		require.Equal(t, c.verdict, d.Verdict(), c.code)
+		require.Equal(t, c.severity == note, d.Healthy)
 	}
 }
 
@@ -214,7 +213,7 @@ func TestWithoutMembersNothingIsServed(t *testing.T) {
 	f := sound()
 	f.Nodes = []replica.Status{{ID: "n4", Joining: true, Role: "joining"}}
 	f.Unreachable = nil
-	require.Equal(t, exitNoLeader, exitCodeOf(f.findings()))
+	require.Equal(t, Unserved, f.diagnosis().Verdict())
 }
 
 // Of a cluster that has not begun nothing is lost, and a majority is not enough.
@@ -231,7 +230,7 @@ func TestAFirstBootIsNoLostQuorum(t *testing.T) {
 		require.Len(t, found, 1)
 		require.Contains(t, found[0].Cause, "has not begun")
 		require.Equal(t, "start "+strings.Join(silent, ", "), found[0].Remedy)
-		require.Equal(t, exitNoLeader, exitCodeOf(f.findings()))
+		require.Equal(t, Unserved, f.diagnosis().Verdict())
 	}
 }
 
@@ -239,7 +238,9 @@ func TestAFirstBootIsNoLostQuorum(t *testing.T) {
 func TestTheCodesOfFindingsAreListed(t *testing.T) {
 	given := regexp.MustCompile(`(?m)(?:Code: |one\.Code, .* = |^\tcode[A-Za-z]+ += |say\((?:"", )?[^"\n]*)"([a-z-]+)"`)
 	codes := map[string]bool{}
-	for _, file := range []string{"doctorrules.go", "doctoraccounts.go"} {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, file := range files {
 		source, err := os.ReadFile(file)
 		require.NoError(t, err)
 		for _, found := range given.FindAllStringSubmatch(string(source), -1) {
@@ -247,7 +248,7 @@ func TestTheCodesOfFindingsAreListed(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(codes), 30)
-	page, err := os.ReadFile("../../docs/troubleshooting.md")
+	page, err := os.ReadFile("../../../docs/troubleshooting.md")
 	require.NoError(t, err)
 	_, list, _ := strings.Cut(string(page), "\n## What the doctor finds\n")
 	list, _, _ = strings.Cut(list, "\n## ")
@@ -266,42 +267,4 @@ func TestANodeThatStartedAnewLostNothing(t *testing.T) {
 		s.NATS = []observe.Conn{{Role: "bulk", Up: true, Disconnects: 2}}
 	})
 	require.Empty(t, f.findings())
-}
-
-// What NATS refuses the doctor is said, and not taken for silence; nor is a bus called open that refuses to carry a forged message.
-func TestTheDoctorKnowsWhatItMayNotAsk(t *testing.T) {
-	t.Parallel()
-	status := busclient.StatusSubject("raftbus", busclient.AllNodes)
-	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
-		{Name: "node", Password: "x", Publish: []string{">"}, Subscribe: []string{">"}},
-		{Name: "client", Password: "x", Publish: []string{status}, Subscribe: []string{"_INBOX.>"}},
-		{Name: "nobody", Password: "x", Publish: []string{"x"}, Subscribe: []string{"_INBOX.>"}},
-	}})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	node, err := nats.Connect(server.URL(), nats.UserInfo("node", "x"))
-	require.NoError(t, err)
-	defer node.Close()
-	_, err = node.Subscribe(status, func(m *nats.Msg) {
-		_ = m.Respond([]byte(`{"id":"n1","role":"leader","term":2,"leader":"n1","ready":true,"members":["n1"],"watches":{"leaf":true}}`))
-	})
-	require.NoError(t, err)
-	require.NoError(t, node.Flush())
-	asks := func(user string) (codes []string, exit int) {
-		target := natsopt.Target{URLs: []string{server.URL()}, Options: []nats.Option{nats.UserInfo(user, "x")}, Timeout: 5 * time.Second}
-		d, exit, err := consult(t.Context(), target, "raftbus")
-		require.NoError(t, err)
-		for _, f := range d.Findings {
-			codes = append(codes, f.Code)
-		}
-		return codes, exit
-	}
-	codes, exit := asks("client")
-	require.Equal(t, []string{"figures-denied"}, codes)
-	require.Equal(t, exitOK, exit)
-	codes, exit = asks("nobody")
-	require.Equal(t, []string{codeDenied}, codes)
-	require.Equal(t, exitUnavailable, exit)
-	codes, _ = asks("node")
-	require.Equal(t, []string{"bus-open"}, codes)
 }

@@ -1,18 +1,18 @@
-package main
+package doctor
 
-// The doctor's rule about accounts that are served beside the first.
+// The rule about accounts that are served beside the first.
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
 // accounts: which nodes do not serve an account that others do, or serve it in part.
-func (f *facts) accounts() (found []finding) {
+func (f *facts) accounts() (found []Finding) {
 	by := map[string]map[string]replica.AccountStatus{}
 	for _, n := range f.Nodes {
 		for _, a := range n.Accounts {
@@ -36,7 +36,7 @@ func (f *facts) accounts() (found []finding) {
 			}
 		}
 		if len(without) > 0 {
-			found = append(found, finding{
+			found = append(found, Finding{
 				Severity: warning, Code: "account", Cause: "clients of the account " + name + " are not served, or not with watches, by " + strings.Join(without, ", "),
 				Evidence: strings.Join(evidence, "; "), Remedy: strings.Join(remedies, "; "),
 			})
@@ -51,7 +51,7 @@ func lackOf(a replica.AccountStatus, served bool) (lack, remedy string) {
 	case !served:
 		return "it has no credentials for it", "give all nodes credentials for it ('raftbus auth init --tenants', or --account), and start them anew"
 	case a.Refused != "":
-		return oneLine(errors.New(a.Refused)), "do what is said there, and start the node anew if it goes on"
+		return observe.OneLine(a.Refused), "do what is said there, and start the node anew if it goes on"
 	case !a.Connected:
 		return "not connected", "look whether the NATS server knows the node's credentials for it, and at the node's log"
 	case !a.Watches.Leaf:

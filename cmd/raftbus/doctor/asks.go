@@ -1,6 +1,6 @@
-package main
+package doctor
 
-// What the doctor asks, of whom, and for how long. It judges nothing.
+// What is asked, of whom, and for how long. Nothing is judged here.
 
 import (
 	"context"
@@ -18,7 +18,6 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
-	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
@@ -30,6 +29,8 @@ const (
 	electionTime = 2 * time.Second
 	// betweenLooks is the time between two looks at the figures.
 	betweenLooks = 500 * time.Millisecond
+	// askAgain is the pause before the nodes are asked again whom they follow.
+	askAgain = 100 * time.Millisecond
 )
 
 // facts are what was seen of a cluster.
@@ -60,36 +61,8 @@ func (l *look) offset() (ahead, wrong time.Duration) {
 	return l.Time.Sub(l.asked.Add(half)), half + replica.StatsFor
 }
 
-// consult looks at a cluster, and says what it found and the exit code.
-func consult(ctx context.Context, target natsopt.Target, prefix string) (*diagnosis, int, error) {
-	d := &diagnosis{Prefix: prefix}
-	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // what NATS refuses is looked for, and no news
-	conn, err := connect(target, "doctor", quiet)
-	if err != nil {
-		d.Findings = []finding{noNATS(err)}
-		return d, exitCodeOf(d.Findings), nil
-	}
-	defer conn.Close()
-	f, err := examine(ctx, conn, prefix)
-	switch {
-	case conn.IsClosed(): // what was seen until then proves nothing
-		d.Findings = []finding{noNATS(errors.New("the connection to NATS was lost while the nodes were asked"))}
-		return d, exitCodeOf(d.Findings), nil
-	case err != nil:
-		return nil, 0, err
-	}
-	d.Nodes = len(f.Members())
-	d.Answer = d.Nodes - len(f.Unreachable)
-	if leader := f.Leader(); leader != nil {
-		d.Leader = leader.ID
-	}
-	d.Findings = ordered(f.findings())
-	code := exitCodeOf(d.Findings)
-	d.Healthy = code == exitOK
-	return d, code, nil
-}
-
-func examine(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err error) {
+// gather asks all that there is to ask.
+func gather(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err error) {
 	f = &facts{prefix: prefix, nats: conn.ConnectedUrlRedacted(), maxPayload: conn.MaxPayload(), local: loopback(conn.ConnectedUrl())}
 	f.before = f.lookAll(ctx, conn, prefix)
 	f.blind = denied(conn, busclient.StatsSubject(prefix, busclient.AllNodes))

@@ -1,0 +1,76 @@
+package doctor
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// What NATS refuses the doctor is said, and not taken for silence; nor is a bus called open that refuses to carry a forged message.
+func TestTheDoctorKnowsWhatItMayNotAsk(t *testing.T) {
+	t.Parallel()
+	status := busclient.StatusSubject("raftbus", busclient.AllNodes)
+	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+		{Name: "node", Password: "x", Publish: []string{">"}, Subscribe: []string{">"}},
+		{Name: "client", Password: "x", Publish: []string{status}, Subscribe: []string{"_INBOX.>"}},
+		{Name: "nobody", Password: "x", Publish: []string{"x"}, Subscribe: []string{"_INBOX.>"}},
+	}})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	node, err := nats.Connect(server.URL(), nats.UserInfo("node", "x"))
+	require.NoError(t, err)
+	defer node.Close()
+	_, err = node.Subscribe(status, func(m *nats.Msg) {
+		_ = m.Respond([]byte(`{"id":"n1","role":"leader","term":2,"leader":"n1","ready":true,"members":["n1"],"watches":{"leaf":true}}`))
+	})
+	require.NoError(t, err)
+	require.NoError(t, node.Flush())
+	asks := func(user string) (codes []string, verdict Verdict) {
+		conn, err := nats.Connect(server.URL(), nats.UserInfo(user, "x"))
+		require.NoError(t, err)
+		defer conn.Close()
+		d, err := Examine(t.Context(), conn, "raftbus")
+		require.NoError(t, err)
+		for _, f := range d.Findings {
+			codes = append(codes, f.Code)
+		}
+		return codes, d.Verdict()
+	}
+	codes, verdict := asks("client")
+	require.Equal(t, []string{"figures-denied"}, codes)
+	require.Equal(t, Healthy, verdict)
+	codes, verdict = asks("nobody")
+	require.Equal(t, []string{codeDenied}, codes)
+	require.Equal(t, Unreached, verdict)
+	codes, _ = asks("node")
+	require.Equal(t, []string{"bus-open"}, codes)
+}
+
+// Whoever may answer on the bus does not fill the time of who asks for figures, and a question leaves nothing behind.
+func TestWhoAnswersAgainAndAgainIsNotListenedToForEver(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	loud, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer loud.Close()
+	_, err = loud.Subscribe(busclient.StatsSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
+		for t.Context().Err() == nil {
+			if loud.Publish(m.Reply, []byte(`{"node":"n1"}`)) != nil || loud.Flush() != nil {
+				return
+			}
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, loud.Flush())
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.Len(t, (&facts{}).lookAll(t.Context(), conn, "raftbus"), 1)
+	require.Zero(t, conn.NumSubscriptions())
+}
