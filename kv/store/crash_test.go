@@ -255,7 +255,7 @@ func TestFolderThatIsNotWholeIsNotTouched(t *testing.T) {
 	f.close()
 	require.NoError(t, mem.Remove("node/store/state-1/complete"))
 	_, err := Open(Options{FS: mem, Dir: "node/store"})
-	require.ErrorContains(t, err, "move it away")
+	require.ErrorContains(t, err, "put that file back, or give the node an empty data folder", "without its state a node does not start once its log is compacted")
 	files, err := mem.List("node/store/state-1")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)

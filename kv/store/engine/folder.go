@@ -60,7 +60,7 @@ func (f folder) first(all []uint64) (uint64, error) {
 			return 0, err
 		}
 		if len(files) > 0 {
-			return 0, fmt.Errorf("%s holds data but not the file %q that says it is whole: move it away, and the store is rebuilt from the log or from the other nodes", f.path(number), completeFile)
+			return 0, fmt.Errorf("%s holds data but not the file %q that says it is whole: put that file back, or give the node an empty data folder and replace the member", f.path(number), completeFile)
 		}
 	}
 	if err := f.make(f.path(1)); err != nil {
