@@ -1,6 +1,6 @@
 package busclient
 
-// A lane stands between NATS's client and the socket of a connection between nodes, and carries what a node sends and
+// A lane stands between NATS's client and the socket of a node's connection, and carries what a node sends and
 // receives itself: a message then passes from the caller to the socket, and from the socket to its handler, without being
 // handed from goroutine to goroutine, each of which costs more than all the work on the message. All else, from the
 // greeting to the pings, stays the client's: it dials, connects anew, subscribes, and is told of errors.

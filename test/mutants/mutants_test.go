@@ -1,8 +1,8 @@
 // Package mutants puts known bugs back into the code, one at a time, and sees that the tests notice (fault model section 6).
 //
 //	go test ./test/mutants                     every mutant still fits the code, and some, drawn anew each day, are found
-//	go test ./test/mutants -v -all             all of them, with a table of what found each
-//	go test ./test/mutants -v -all -sim 20000  and in how many seeds the simulator does
+//	go test ./test/mutants -v -all -timeout 5h             all of them, with a table of what found each
+//	go test ./test/mutants -v -all -timeout 9h -sim 20000  and in how many seeds the simulator does
 //	go test ./test/mutants -v -only K14        those whose name begins so
 //
 // A mutant is a file in mutants/: what it is, which package's tests must find it, and a piece of source before and after. It is

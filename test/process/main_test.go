@@ -5,7 +5,7 @@
 // Plain `go test` runs what needs no privileges and ends soon. The rest is behind flags:
 //
 //	go test ./test/process -namespaces                                every process on a host of its own, links cut between them
-//	go test ./test/process -namespaces -run Campaign -minutes 10      faults drawn from a seed, Porcupine over everything
+//	go test ./test/process -namespaces -run Campaign -minutes 10 -timeout 20m      faults drawn from a seed, Porcupine over everything
 //	go test ./test/process -members                                   members come, go, are replaced; planned moves; a leader that is all that is left
 //	go test ./test/process -upgrade -run RollingUpgrade               from the last release to this build and back, under load
 //	go test ./test/process -run BackupUnderWrites -drill-keys 1000000 -v   a million keys backed up, and restored elsewhere

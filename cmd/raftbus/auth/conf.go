@@ -41,7 +41,7 @@ include "nats.conf"
 
 # Several servers: both files on each, with a server_name of its own here, and a password or TLS between them.
 # server_name: "nats-1"
-# cluster { name: "raftbus", listen: "0.0.0.0:6222", authorization { user: "route", password: "..." }
+# cluster { name: "raftbus", ping_interval: 1s, listen: "0.0.0.0:6222", authorization { user: "route", password: "..." }
 #   routes: ["nats://route:...@nats-1:6222", "nats://route:...@nats-2:6222"] }
 `
 
