@@ -250,6 +250,8 @@ func TestWhatIsASearch(t *testing.T) {
 		{"STREAM.INFO.KV_app", ``, page},
 		{"DIRECT.GET.KV_app", `{"seq":1}`, page},
 		{"DIRECT.GET.KV_app", `{"last_by_subj":"$KV.app.k"}`, quick},
+		{"STREAM.MSG.GET.KV_app", `{"seq":1}`, page},
+		{"STREAM.MSG.GET.KV_app", `{"last_by_subj":"$KV.app.k"}`, quick},
 	} {
 		plan := r.service.protocol.Plan(jetstream.Request{Subject: c.subject, Data: []byte(c.body), PayloadMax: 1 << 20})
 		w, _ := r.service.planned(&request{msg: &nats.Msg{}}, plan)

@@ -201,7 +201,9 @@ func (p *Protocol) messageGet(c call) Plan {
 	if get.searches() {
 		return c.search(func(s *store.Store, wanted func() bool) Plan { return get.told(s, c, wanted) })
 	}
-	return c.look(func(s *store.Store, _ store.BucketInfo) Plan { return get.told(s, c, always) })
+	plan := c.look(func(s *store.Store, _ store.BucketInfo) Plan { return get.told(s, c, always) })
+	plan.Quick = get.LastFor != ""
+	return plan
 }
 
 // told finds what a get asks for, and tells it in JSON.
