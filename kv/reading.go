@@ -28,9 +28,9 @@ const (
 type pace int
 
 const (
-	quick pace = iota // at one key
-	page              // bounded by what a page holds
-	search
+	quick  pace = iota // at one key
+	page               // bounded by what a page holds
+	search             // of all that a bucket has, or of more names than a page holds
 	paces
 )
 

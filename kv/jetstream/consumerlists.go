@@ -79,29 +79,20 @@ func (c call) consumers(limit int, reply func(*store.Store, paged, []string) Pla
 			return c.refuse(e)
 		}
 	}
-	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
-		all := []string{}
-		for after := ""; ; {
-			page, err := s.ConsumerNames(c.bucket, after, bucketsAt)
-			if err != nil {
-				return c.refuse(readError(err))
-			}
-			if all = append(all, c.ours(page.Names)...); !page.More {
-				break
-			}
-			after = page.After
-		}
-		page := paged{Total: len(all), Offset: min(max(body.Offset, 0), len(all)), Limit: limit}
-		return reply(s, page, all[page.Offset:min(page.Offset+limit, len(all))])
-	})
-}
-
-// ours are the consumers among those recorded that were made in this account, as it knows them.
-func (c call) ours(recorded []string) (names []string) {
-	for _, text := range recorded {
-		if name, account := watch.Parted(text); account == c.account {
-			names = append(names, name)
-		}
+	if c.bucket == "" {
+		return c.refuse(errNoStream)
 	}
-	return names
+	return walking(func(s *store.Store, wanted func() bool) Plan {
+		list := newListed(body.Offset, limit)
+		read := func(after string) (store.Page, error) { return s.ConsumerNames(c.bucket, after, namesAt) }
+		err := each(read, wanted, func(recorded string) {
+			if name, account := watch.Parted(recorded); account == c.account { // made in this account, as it knows it
+				list.take(name)
+			}
+		})
+		if err != nil {
+			return c.refuse(readError(err))
+		}
+		return reply(s, list.page(), list.names)
+	})
 }

@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	namesMax  = 1024
-	listMax   = 256
-	bucketsAt = 1_000 // names that the store is asked for at a time
+	namesMax = 1024
+	listMax  = 256
 )
 
 type listRequest struct {
@@ -88,36 +87,18 @@ func (c call) list(limit int, reply func(*store.Store, paged, []string) Plan) Pl
 			return c.refuse(e)
 		}
 	}
-	return Plan{Look: func(s *store.Store) Plan {
-		var buckets []string
-		err := eachBucket(s, func(name string) {
+	return walking(func(s *store.Store, wanted func() bool) Plan {
+		list := newListed(body.Offset, limit)
+		err := eachBucket(s, wanted, func(name string) {
 			if body.Subject == "" || subject.Overlap(body.Subject, subjectsOf(name)) {
-				buckets = append(buckets, name)
+				list.take(name)
 			}
 		})
 		if err != nil {
 			return c.refuse(readError(err))
 		}
-		page := paged{Total: len(buckets), Offset: min(max(body.Offset, 0), len(buckets)), Limit: limit}
-		return reply(s, page, buckets[page.Offset:min(page.Offset+limit, len(buckets))])
-	}}
-}
-
-// eachBucket tells the names of all buckets, in order.
-func eachBucket(s *store.Store, tell func(string)) error {
-	for after := ""; ; {
-		page, err := s.Buckets("", after, bucketsAt)
-		if err != nil {
-			return err
-		}
-		for _, name := range page.Names {
-			tell(name)
-		}
-		if !page.More {
-			return nil
-		}
-		after = page.After
-	}
+		return reply(s, list.page(), list.names)
+	})
 }
 
 type accountReply struct {
@@ -154,21 +135,21 @@ type apiStats struct {
 const HeaderPrefix = "Rb-Prefix"
 
 func (p *Protocol) accountInfo(c call) Plan {
-	return Plan{Look: func(s *store.Store) Plan {
+	return walking(func(s *store.Store, wanted func() bool) Plan {
 		account := accountReply{head: headOf(c.verb), Domain: p.Domain, API: apiStats{Level: level}, Limits: accountLimits{-1, -1, -1, -1, -1, -1, -1, false}}
-		if err := account.total(s); err != nil {
+		if err := account.total(s, wanted); err != nil {
 			return c.refuse(readError(err))
 		}
 		reply := jsonReply(account)
 		reply.Header = map[string][]string{HeaderPrefix: {p.Prefix}}
 		return answer(reply)
-	}}
+	})
 }
 
 // total adds up all buckets.
-func (r *accountReply) total(s *store.Store) error {
+func (r *accountReply) total(s *store.Store, wanted func() bool) error {
 	var failed error
-	err := eachBucket(s, func(name string) {
+	err := eachBucket(s, wanted, func(name string) {
 		info, err := s.Bucket(name)
 		switch {
 		case err == nil:

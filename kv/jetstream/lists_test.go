@@ -60,7 +60,7 @@ func TestPagesThatAreCutSaySo(t *testing.T) {
 // The store tells a thousand names at a time: who asks is told of all, each once, and so many are counted.
 func TestListsGoOnAfterWhatIsReadAtATime(t *testing.T) {
 	w := newWorld(t)
-	const many = 2*bucketsAt + 1
+	const many = 2*namesAt + 1
 	var streams, consumers []string
 	for i := range many {
 		name := fmt.Sprintf("b%04d", i)
@@ -82,9 +82,41 @@ func TestListsGoOnAfterWhatIsReadAtATime(t *testing.T) {
 			}
 			require.NoError(t, json.Unmarshal(w.ask(subject, fmt.Sprintf(`{"offset":%d}`, len(got))).Data, &page))
 			require.Equal(t, many, page.Total, subject)
+			require.LessOrEqual(t, len(page.Streams)+len(page.Consumers), namesMax, subject)
 			got = append(append(got, page.Streams...), page.Consumers...)
 		}
 		require.True(t, slices.Equal(want, got), subject)
 	}
 	w.has(fmt.Sprintf(`{"streams":%d,"consumers":%[1]d}`, many), "INFO", "")
+}
+
+// Q12: who lists few names looks, and is not to wait for who searches. A list of many is a search, which ends when nobody wants it.
+func TestListsOfManyNamesAreSearches(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	after := func(subject string) Plan {
+		return w.Plan(Request{Subject: subject, PayloadMax: payloadMax}).Look(w.store)
+	}
+	lists := []string{"INFO", "STREAM.NAMES", "STREAM.LIST", "CONSUMER.NAMES.KV_a", "CONSUMER.LIST.KV_a"}
+	add := func(from, to int) {
+		for i := from; i < to; i++ {
+			name := fmt.Sprintf("b%04d", i)
+			w.apply(command.Command{AddBucket: &command.AddBucket{Name: name}}.Encode())
+			w.apply((&command.Command{AddConsumer: &command.AddConsumer{Bucket: "a", Name: name, Config: []byte("{}")}}).Encode())
+		}
+	}
+	add(0, namesAt-1)
+	for _, subject := range lists {
+		require.Len(t, after(subject).Replies, 1, subject)
+	}
+	add(namesAt-1, 2*namesAt+1)
+	for _, subject := range lists {
+		plan, asked := after(subject), 0
+		require.NotNil(t, plan.Search, subject)
+		plan.Search(w.store, func() bool {
+			asked++
+			return false
+		})
+		require.Equal(t, 1, asked, subject)
+	}
 }

@@ -51,7 +51,7 @@ type Plan struct {
 	Pull *Pull
 	// Look goes on after a ReadIndex, with what the store has then.
 	Look func(*store.Store) Plan
-	// Search is a Look at what may be all that a bucket has. Once wanted says no it is to end early: what it returns is told to nobody.
+	// Search is a Look at what may be all that a bucket has, or a great many names. Once wanted says no it is to end early: what it returns is told to nobody.
 	Search func(s *store.Store, wanted func() bool) Plan
 	// Quick says that Look is at one key.
 	Quick bool
