@@ -158,6 +158,21 @@ func Test62_ABoundOfMessagesReplacesThatOfValues(t *testing.T) {
 	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "four")
 }
 
+// async-nats leaves out what it does not name. To be made, a bucket must say that it is one.
+func Test62_AnUpdateThatNamesNoSubjectsKeepsThem(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a", `"max_msgs_per_subject":10`)
+	const body = `{"name":"KV_a","max_bytes":0,"max_msgs":0,"max_msgs_per_subject":10,"discard":"old","retention":"limits","max_consumers":0,"max_age":0,"storage":"file","num_replicas":0,"deny_delete":true`
+	for _, subjects := range []string{``, `,"subjects":null`, `,"subjects":[]`} {
+		require.Contains(t, string(w.ask("STREAM.UPDATE.KV_a", body+subjects+"}").Data), `"config":{"name":"KV_a","subjects":["$KV.a.\u003e"],"retention":"limits"`)
+	}
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v")
+	none := invalid("only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>")
+	w.refused(none, "STREAM.CREATE.KV_b", `{"name":"KV_b","max_msgs_per_subject":10}`)
+	w.refused(none, "STREAM.UPDATE.KV_a", body+`,"subjects":["KV_a"]}`)
+	w.refused(none, "STREAM.UPDATE.orders", `{"name":"orders"}`)
+}
+
 // An update that others forestall again and again is given up.
 func Test62_AnUpdateIsNotTriedForEver(t *testing.T) {
 	w := newWorld(t)

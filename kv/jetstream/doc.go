@@ -22,6 +22,8 @@
 //   - A key has no wildcards, where nats-server stores a message under them, and takes what purges it, or cleans up after it, for
 //     what purges all keys that they match. (nats.py has kv.purge("hello.*") so.)
 //   - Single messages are never deleted. Purges and roll-ups are always allowed.
+//   - An update that names no subjects leaves a bucket those that it has, where nats-server gives the stream its name for a subject, and its clients
+//     cannot write any more.
 //   - After an update that lowers history, the older messages go soon and not at once.
 //   - STREAM.INFO says how many messages between the first and the last are gone, and not which: deleted_details is passed over.
 //   - Messages are not published again to subjects of buckets or of the API: two buckets that publish to each other would never end.

@@ -116,6 +116,8 @@ func (c call) config(prefix string) (*streamConfig, *apiError) {
 		return nil, invalid("stream name is required and can not contain '.', '*', '>', '\\', '/'")
 	case body.Name != c.stream:
 		return nil, errStreamMismatch
+	case len(body.Subjects) == 0 && c.verb == streamUpdate && c.bucket != "": // a bucket's are always the same
+		body.Subjects = []string{subjectsOf(c.bucket)}
 	}
 	return &body.streamConfig, body.complete(prefix, c.bucket)
 }
