@@ -12,7 +12,8 @@
 //
 // test/kvclients asks both the same and compares; these are the differences.
 //
-//   - Every request is answered: one that nobody knows gets the status 503, where nats-server may leave its sender waiting.
+//   - A request that nobody knows gets the status 503, where nats-server may leave its sender waiting. Of a write whose outcome is unknown nothing is
+//     said, since every error would be taken for a refusal (C5); nor of what package kv drops.
 //   - Reads are linearizable, direct gets too.
 //   - A put under a message id that was used within the window hears what the first one did, whatever else it expects.
 //   - A value leaves 8 KiB of a message free, so that what was put can be read in every form that has room for it: MSG.GET, which is base64, has room for
