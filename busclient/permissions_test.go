@@ -132,6 +132,8 @@ func TestClientsAreServed(t *testing.T) {
 		require.NoError(t, err, subject)
 		require.Equal(t, "ok", string(m.Data))
 	}
+	_, err := ann.nc.Request("$JS.ACK.KV_a.c.1.1.1.1.0", []byte("+ACK"), soon)
+	require.ErrorIs(t, err, nats.ErrNoResponders, "who acknowledges is not refused")
 	require.Zero(t, node.Stats().PermissionErrors)
 }
 

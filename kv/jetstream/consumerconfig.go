@@ -102,7 +102,7 @@ func (c *consumerConfig) complete(bucket string) *apiError {
 	default:
 		c.InactiveThreshold = thresholdDefault
 	}
-	if c.AckPolicy == "all" { // only told
+	if c.acknowledges() { // only told
 		c.AckWait, c.MaxAckPending = cmp.Or(c.AckWait, ackWaitDefault), cmp.Or(c.MaxAckPending, ackPendingDefault)
 	}
 	return nil
@@ -125,8 +125,19 @@ func (c *consumerConfig) checkWords() *apiError {
 	return nil
 }
 
-// checkKind refuses what no KV client asks for, and what could not be kept: nothing is delivered twice for want of an acknowledgement. nats.ex lists a
-// bucket with a pull consumer that says that it acknowledges all, and does so for the sake of what comes next only.
+// acknowledges reports whether the client says that it acknowledges. Nothing is delivered twice for want of that, so it may where it is no more than a habit:
+// nats.ex lists a bucket with a pull consumer that acknowledges all, for the sake of what comes next only; and who subscribes to the stream of a bucket, with
+// a push consumer that goes when it does, acknowledges each message unless it says otherwise (nats.java, nats.go, nats.py).
+func (c *consumerConfig) acknowledges() bool {
+	return c.AckPolicy == "all" || c.AckPolicy == "explicit"
+}
+
+// mayAcknowledge reports whether a client may say so.
+func (c *consumerConfig) mayAcknowledge() bool {
+	return c.acknowledges() && c.Durable == "" && (c.AckPolicy == "all" || !c.isPull())
+}
+
+// checkKind refuses what no KV client asks for, and what could not be kept.
 func (c *consumerConfig) checkKind(string) *apiError {
 	for _, refused := range []struct {
 		what  string
@@ -134,7 +145,7 @@ func (c *consumerConfig) checkKind(string) *apiError {
 	}{
 		{"a durable pull consumer", c.Durable != "" && c.isPull()},
 		{"deliver_group", c.DeliverGroup != ""},
-		{"an ack policy other than none", c.AckPolicy != "none" && !(c.AckPolicy == "all" && c.isPull())},
+		{"an ack policy other than none", c.AckPolicy != "none" && !c.mayAcknowledge()},
 		{"a replay policy other than instant", c.ReplayPolicy != "instant"},
 		{"backoff", len(c.BackOff) > 0},
 		{"rate_limit_bps", c.RateLimit > 0},

@@ -70,6 +70,27 @@ func Test71_ADurableConsumerOutlivesItsClientByAnHour(t *testing.T) {
 	w.refused(notOffered("a durable pull consumer"), create+"e", `{"stream_name":"KV_a","config":{"durable_name":"e","ack_policy":"none"}}`)
 }
 
+// Who subscribes acknowledges unless it says otherwise, and keeps to its consumer: where all of it may be lost it is sent again. One that is durable, or
+// pulls, is refused: its client would rely on it for what is not acknowledged.
+func Test71_WhoAcknowledgesIsSentEverythingOnce(t *testing.T) {
+	w := hosted(t)
+	body := func(policy, fields string) string {
+		return `{"stream_name":"KV_a","config":{"ack_policy":"` + policy + `"` + fields + `}}`
+	}
+	const create, push = "CONSUMER.CREATE.KV_a.", `,"deliver_subject":"d","idle_heartbeat":5000000000,"flow_control":true`
+	for _, policy := range []string{"explicit", "all"} {
+		c := w.made(policy, create+policy, body(policy, push))
+		require.Contains(t, string(c.Config), `"ack_policy":"`+policy+`","ack_wait":30000000000,"max_deliver":-1,"replay_policy":"instant","max_ack_pending":1000,`)
+		config, err := ConsumerConfig("a", c.Config)
+		require.NoError(t, err)
+		require.True(t, config.Durable)
+		w.refused(notOffered("an ack policy other than none"), create+"d", body(policy, push+`,"durable_name":"d"`))
+		w.refused(notOffered("deliver_group"), create+"g", body(policy, push+`,"deliver_group":"g"`))
+	}
+	c := w.made("waits", create+"waits", body("explicit", push+`,"ack_wait":1000000000,"max_ack_pending":7`))
+	require.Contains(t, string(c.Config), `"ack_wait":1000000000,"max_deliver":-1,"replay_policy":"instant","max_ack_pending":7,`)
+}
+
 func action(action, fields string) string {
 	return strings.Replace(consumerBody("KV_a", fields), "{", `{"action":"`+action+`",`, 1)
 }

@@ -31,7 +31,7 @@ func ConsumerConfig(bucket string, record []byte) (watch.Config, error) {
 		return watch.Config{}, err
 	}
 	config := watch.Config{
-		Policy: policies[c.DeliverPolicy], StartSequence: c.OptStartSeq, Filter: filter, HeadersOnly: c.HeadersOnly, FlowControl: c.FlowControl, Durable: c.Durable != "",
+		Policy: policies[c.DeliverPolicy], StartSequence: c.OptStartSeq, Filter: filter, HeadersOnly: c.HeadersOnly, FlowControl: c.FlowControl, Durable: c.Durable != "" || c.acknowledges(),
 		Heartbeat: int64(min(c.Heartbeat, ttlMax)), Inactive: int64(min(c.InactiveThreshold, ttlMax)), // added to a time, they fit
 	}
 	if c.OptStartTime != nil {

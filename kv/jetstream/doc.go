@@ -34,9 +34,9 @@
 //     say nothing.
 //   - The metadata that nats-server adds (_nats.*) says level 1 of the API, and the release that came with that.
 //   - A consumer may have 4,096 filters, 256 of them with wildcards, and 64 KiB of configuration.
-//   - Consumers are push or pull, and nothing is delivered again for want of an acknowledgement: no explicit ones, no deliver groups, no priority groups. A
-//     pull consumer may say that it acknowledges all, as that of nats.ex does: what it was sent counts as acknowledged, and what it says of it goes
-//     nowhere.
+//   - Consumers are push or pull, and nothing is delivered again for want of an acknowledgement: no deliver groups, no priority groups. A pull consumer may say
+//     that it acknowledges all, as that of nats.ex does, and an ephemeral push consumer that or that it acknowledges each message, as those who subscribe
+//     to a stream do unless they say otherwise: what it was sent counts as acknowledged, and what it says of it goes nowhere.
 //   - A durable consumer is a push consumer without acknowledgements. It goes once nobody has listened for an hour, if it names no inactive threshold, where
 //     nats-server keeps it for ever. What it was sent is known to the node that serves it only: when that goes, or loses its leaf connection, everything is
 //     sent again from where the consumer began, since its client does not come back for what it missed.

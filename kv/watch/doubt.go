@@ -20,7 +20,7 @@ const (
 )
 
 // counts reports whether the client of a consumer notices a number that it does not expect: all ordered consumers have both (nats-pure.rb, which has heartbeats only,
-// does not look), and native watches are to. The client of a durable one keeps to it.
+// does not look), and native watches are to. The client of a durable one keeps to it, and no ordered consumer acknowledges.
 func (c *consumer) counts() bool {
 	return c.Config.Heartbeat > 0 && !c.Config.Durable && (c.Config.FlowControl || c.Config.Native)
 }

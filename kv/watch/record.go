@@ -29,7 +29,7 @@ type Config struct {
 	HeadersOnly   bool           // values are left out, their sizes told
 	FlowControl   bool
 	Pull          bool  // messages go to who asks for them (Pulled)
-	Durable       bool  // its client keeps to it, and does not make another when it is told that messages may be missing
+	Durable       bool  // its client keeps to it, as it does if it acknowledges, and makes no other when it is told that messages may be missing
 	Native        bool  // messages have the native form, not that of JetStream
 	Heartbeat     int64 // 0: none
 	Inactive      int64 // how long a consumer outlives its last subscriber
