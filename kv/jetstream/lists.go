@@ -87,6 +87,9 @@ func (c call) list(limit int, reply func(*store.Store, paged, []string) Plan) Pl
 			return c.refuse(e)
 		}
 	}
+	if len(body.Subject) > DeliverBytesMax { // it is compared with those of all buckets
+		return c.refuse(errBadRequest.says("bad request: the subject has %d bytes, and may have %d", len(body.Subject), DeliverBytesMax))
+	}
 	return walking(func(s *store.Store, wanted func() bool) Plan {
 		list := newListed(body.Offset, limit)
 		err := eachBucket(s, wanted, func(name string) {

@@ -90,6 +90,17 @@ func TestListsGoOnAfterWhatIsReadAtATime(t *testing.T) {
 	w.has(fmt.Sprintf(`{"streams":%d,"consumers":%[1]d}`, many), "INFO", "")
 }
 
+// Q12: a subject of 250 KB took a reader five seconds, with 900 buckets.
+func TestTheSubjectOfAListIsBounded(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	of := func(size int) string { return `{"subject":"$KV.a.` + strings.Repeat("k", size-len("$KV.a.")) + `"}` }
+	w.has(`{"streams":["KV_a"]}`, "STREAM.NAMES", of(DeliverBytesMax))
+	for _, list := range []string{"STREAM.NAMES", "STREAM.LIST"} {
+		w.refused(errBadRequest.says("bad request: the subject has 1025 bytes, and may have 1024"), list, of(DeliverBytesMax+1))
+	}
+}
+
 // Q12: who lists few names looks, and is not to wait for who searches. A list of many is a search, which ends when nobody wants it.
 func TestListsOfManyNamesAreSearches(t *testing.T) {
 	w := newWorld(t)
