@@ -38,7 +38,7 @@ func (s *Store) Apply(entries []rpc.Entry) ([]any, error) {
 	}
 	reached := t.state // a copy, so that the txn is not kept with it
 	s.recent.committed(t, func() { s.current.Store(&reached) })
-	s.schedule.committed(t)
+	s.schedule.news.committed(t)
 	s.flusher.wrote(size)
 	s.feed.tell(t)
 	return results, nil

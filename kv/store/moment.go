@@ -199,6 +199,6 @@ func (s *Store) Succeed(at rpc.EntryID, skip uint64) error {
 	s.recent.forget()
 	s.current.Store(&next)
 	s.firsts.forget()
-	s.schedule.forget()
+	s.schedule.news.forget()
 	return s.Flush()
 }

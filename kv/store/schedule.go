@@ -16,8 +16,9 @@ import (
 
 // schedule has a timetable for each bucket in which anything may be over one day.
 type schedule struct {
-	mu     sync.Mutex
+	mu     sync.Mutex            // held by who looks, however long that takes
 	tables map[uint64]*timetable // by incarnation; nil until somebody asks
+	news   news                  // what the tables do not know yet
 }
 
 // timetable is when to look into a bucket again. Its times are never late; 0 is now, never is not until something is written.
@@ -38,6 +39,7 @@ const never = math.MaxInt64
 func (s *Store) Due(now int64, max int) ([]command.ExpireItem, error) {
 	s.schedule.mu.Lock()
 	defer s.schedule.mu.Unlock()
+	s.schedule.catchUp()
 	var items []command.ExpireItem
 	err := s.view(func(r engine.Reader) error {
 		if err := s.schedule.prepare(r); err != nil {
@@ -61,6 +63,7 @@ func (s *Store) Due(now int64, max int) ([]command.ExpireItem, error) {
 func (s *Store) NextDue() (int64, bool, error) {
 	s.schedule.mu.Lock()
 	defer s.schedule.mu.Unlock()
+	s.schedule.catchUp()
 	if s.schedule.tables == nil {
 		if err := s.view(s.schedule.prepare); err != nil {
 			return 0, false, err
@@ -92,7 +95,41 @@ func (s *schedule) over(now int64) []uint64 {
 	return list
 }
 
-// prepare reads all buckets, unless that was done. What is committed meanwhile waits, and is taken in twice at worst.
+// catchUp takes in what was applied since the last look. It comes before a look takes its view: what is told later is for the next look, even if this
+// one sees it too, and none takes back what it could not see.
+func (s *schedule) catchUp() {
+	changes, all := s.news.take()
+	if !all {
+		s.tables = nil
+	}
+	if s.tables == nil {
+		return // prepare sees what has changed
+	}
+	for incarnation, c := range changes {
+		s.takeIn(incarnation, c)
+	}
+}
+
+func (s *schedule) takeIn(incarnation uint64, c change) {
+	table := s.tables[incarnation]
+	switch {
+	case !c.ends:
+		delete(s.tables, incarnation)
+		return
+	case table == nil || table.ttl != c.anew.ttl:
+		s.tables[incarnation] = &c.anew
+		return
+	}
+	table.trim = c.anew.trim
+	if c.firstDue > 0 {
+		table.due = min(table.due, c.firstDue)
+	}
+	if at := overAt(c.firstTime, time.Duration(table.ttl)); c.firstTime > 0 && at > 0 {
+		table.aged = min(table.aged, at)
+	}
+}
+
+// prepare reads all buckets, unless that was done.
 func (s *schedule) prepare(r engine.Reader) error {
 	if s.tables != nil {
 		return nil
@@ -101,7 +138,8 @@ func (s *schedule) prepare(r engine.Reader) error {
 	err := r.Scan([]byte{tableBucket}, []byte{tableBucket + 1}, func(key, _ []byte) (bool, error) {
 		b, err := readBucket(r, string(key[1:]))
 		if err == nil && b != nil && b.ends() {
-			tables[b.record.incarnation] = b.timetable()
+			t := b.timetable()
+			tables[b.record.incarnation] = &t
 		}
 		return true, err
 	})
@@ -117,8 +155,8 @@ func (b *bucket) ends() bool {
 	return !b.record.importing && (b.record.settings.TTL > 0 || b.stats.due > 0 || b.record.trimming)
 }
 
-func (b *bucket) timetable() *timetable {
-	t := &timetable{bucket: b.name, ttl: int64(b.record.settings.TTL), trim: b.record.trimming, due: never, aged: never}
+func (b *bucket) timetable() timetable {
+	t := timetable{bucket: b.name, ttl: int64(b.record.settings.TTL), trim: b.record.trimming, due: never, aged: never}
 	if b.stats.due > 0 {
 		t.due = 0
 	}
@@ -126,137 +164,4 @@ func (b *bucket) timetable() *timetable {
 		t.aged = 0
 	}
 	return t
-}
-
-// committed takes in what a txn has changed.
-func (s *schedule) committed(t *txn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tables == nil {
-		return
-	}
-	for _, incarnation := range t.removed {
-		delete(s.tables, incarnation)
-	}
-	for _, b := range t.buckets {
-		if b != nil && (b.wrote || b.changed) {
-			s.changed(b)
-		}
-	}
-}
-
-func (s *schedule) changed(b *bucket) {
-	table := s.tables[b.record.incarnation]
-	switch {
-	case !b.ends():
-		delete(s.tables, b.record.incarnation)
-		return
-	case table == nil || table.ttl != int64(b.record.settings.TTL):
-		s.tables[b.record.incarnation] = b.timetable()
-		return
-	}
-	table.trim = b.record.trimming
-	if b.firstDue > 0 {
-		table.due = min(table.due, b.firstDue)
-	}
-	if at := overAt(b.firstTime, b.record.settings.TTL); b.firstTime > 0 && at > 0 {
-		table.aged = min(table.aged, at)
-	}
-}
-
-// forget is for another state.
-func (s *schedule) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tables = nil
-}
-
-// look is a look into one bucket.
-type look struct {
-	r           engine.Reader
-	table       *timetable
-	incarnation uint64
-	now         int64
-	max         int
-	items       []command.ExpireItem
-}
-
-func (l *look) all() error {
-	if l.table.trim {
-		l.add(0, "")
-	}
-	if l.table.due <= l.now {
-		if err := l.due(); err != nil {
-			return err
-		}
-	}
-	if l.table.aged <= l.now && len(l.items) < l.max {
-		return l.aged()
-	}
-	return nil
-}
-
-func (l *look) add(sequence uint64, key string) {
-	l.items = append(l.items, command.ExpireItem{Bucket: l.table.bucket, Incarnation: l.incarnation, Sequence: sequence, Key: key})
-}
-
-// due looks for entries whose own time is over.
-func (l *look) due() error {
-	first := int64(never)
-	from, end := dueKey(l.incarnation, l.table.due, 0), prefixEnd(numbered(tableDue, l.incarnation))
-	err := l.r.Scan(from, end, func(key, value []byte) (bool, error) {
-		at, sequence, name, err := decodeDue(key, value)
-		if err != nil {
-			return false, err
-		}
-		first = min(first, at)
-		if at > l.now || len(l.items) >= l.max {
-			return false, nil
-		}
-		l.add(sequence, name)
-		return true, nil
-	})
-	if err == nil {
-		l.table.due = first
-	}
-	return err
-}
-
-// aged looks for entries that the bucket's TTL ends. It passes a bounded number of those that never end, since Apply may wait for it;
-// the next look goes on there.
-func (l *look) aged() error {
-	first, from := int64(never), l.table.agedSeq
-	passed := 0
-	end := prefixEnd(numbered(tableEntry, l.incarnation))
-	err := l.r.Scan(entryKey(l.incarnation, from), end, func(key, value []byte) (bool, error) {
-		e, err := asEntry(key, value)
-		if err != nil {
-			return false, err
-		}
-		if first == never {
-			l.table.agedSeq = e.Sequence
-		}
-		if e.TTL == command.Never {
-			if passed++; passed == scanMax && first == never {
-				first = 0 // look again at once
-			}
-			return passed < scanMax, nil
-		}
-		at := overAt(e.Time, time.Duration(l.table.ttl))
-		if at == 0 {
-			return false, nil // longer than any clock goes, as with all that came later
-		}
-		first = min(first, at)
-		if at > l.now || len(l.items) >= l.max {
-			return false, nil
-		}
-		if own := overAt(e.Time, e.TTL); own == 0 || own > l.now { // else it was found by its own time
-			l.add(e.Sequence, e.Key)
-		}
-		return true, nil
-	})
-	if err == nil {
-		l.table.aged = first
-	}
-	return err
 }

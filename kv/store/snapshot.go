@@ -197,7 +197,7 @@ func (s *Store) replace(old, restored *handle, to state) {
 	s.recent.forget() // in one moment with them, or reads would look for what is in one state in the other
 	s.mu.Unlock()
 	s.firsts.forget()
-	s.schedule.forget()
+	s.schedule.news.forget()
 	s.madeDurable(to.applied.Index)
 	old.superseded.Store(true)
 	old.release() // the store's own use; Restore's ends with it

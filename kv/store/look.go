@@ -1,0 +1,100 @@
+package store
+
+// Looks into buckets, for what is over in them.
+
+import (
+	"time"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store/engine"
+)
+
+// look is a look into one bucket.
+type look struct {
+	r           engine.Reader
+	table       *timetable
+	incarnation uint64
+	now         int64
+	max         int
+	items       []command.ExpireItem
+}
+
+func (l *look) all() error {
+	if l.table.trim {
+		l.add(0, "")
+	}
+	if l.table.due <= l.now {
+		if err := l.due(); err != nil {
+			return err
+		}
+	}
+	if l.table.aged <= l.now && len(l.items) < l.max {
+		return l.aged()
+	}
+	return nil
+}
+
+func (l *look) add(sequence uint64, key string) {
+	l.items = append(l.items, command.ExpireItem{Bucket: l.table.bucket, Incarnation: l.incarnation, Sequence: sequence, Key: key})
+}
+
+// due looks for entries whose own time is over.
+func (l *look) due() error {
+	first := int64(never)
+	from, end := dueKey(l.incarnation, l.table.due, 0), prefixEnd(numbered(tableDue, l.incarnation))
+	err := l.r.Scan(from, end, func(key, value []byte) (bool, error) {
+		at, sequence, name, err := decodeDue(key, value)
+		if err != nil {
+			return false, err
+		}
+		first = min(first, at)
+		if at > l.now || len(l.items) >= l.max {
+			return false, nil
+		}
+		l.add(sequence, name)
+		return true, nil
+	})
+	if err == nil {
+		l.table.due = first
+	}
+	return err
+}
+
+// aged looks for entries that the bucket's TTL ends. It passes a bounded number of those that never end, since Apply may wait for it;
+// the next look goes on there.
+func (l *look) aged() error {
+	first, from := int64(never), l.table.agedSeq
+	passed := 0
+	end := prefixEnd(numbered(tableEntry, l.incarnation))
+	err := l.r.Scan(entryKey(l.incarnation, from), end, func(key, value []byte) (bool, error) {
+		e, err := asEntry(key, value)
+		if err != nil {
+			return false, err
+		}
+		if first == never {
+			l.table.agedSeq = e.Sequence
+		}
+		if e.TTL == command.Never {
+			if passed++; passed == scanMax && first == never {
+				first = 0 // look again at once
+			}
+			return passed < scanMax, nil
+		}
+		at := overAt(e.Time, time.Duration(l.table.ttl))
+		if at == 0 {
+			return false, nil // longer than any clock goes, as with all that came later
+		}
+		first = min(first, at)
+		if at > l.now || len(l.items) >= l.max {
+			return false, nil
+		}
+		if own := overAt(e.Time, e.TTL); own == 0 || own > l.now { // else it was found by its own time
+			l.add(e.Sequence, e.Key)
+		}
+		return true, nil
+	})
+	if err == nil {
+		l.table.aged = first
+	}
+	return err
+}
