@@ -9,32 +9,40 @@ import (
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
 
-// look is a look into one bucket.
+// look is a look at what is over, bucket by bucket.
 type look struct {
-	r           engine.Reader
-	table       *timetable
+	r     engine.Reader
+	now   int64
+	max   int
+	items []command.ExpireItem
+	named map[place]struct{} // the entries that are among the items
+
+	table       *timetable // of the bucket whose turn it is
 	incarnation uint64
-	now         int64
-	max         int
-	items       []command.ExpireItem
 }
 
-func (l *look) all() error {
-	if l.table.trim {
+// take carries out a turn.
+func (l *look) take(t turn, table *timetable) error {
+	l.incarnation, l.table = t.incarnation, table
+	if t.kind == ofBucketsTTL {
+		return l.aged()
+	}
+	if table.trim {
 		l.add(0, "")
 	}
-	if l.table.due <= l.now {
-		if err := l.due(); err != nil {
-			return err
-		}
-	}
-	if l.table.aged <= l.now && len(l.items) < l.max {
-		return l.aged()
+	if table.due <= l.now {
+		return l.due()
 	}
 	return nil
 }
 
+// add names an entry, if another turn has not.
 func (l *look) add(sequence uint64, key string) {
+	at := place{l.incarnation, sequence}
+	if _, is := l.named[at]; is {
+		return
+	}
+	l.named[at] = struct{}{}
 	l.items = append(l.items, command.ExpireItem{Bucket: l.table.bucket, Incarnation: l.incarnation, Sequence: sequence, Key: key})
 }
 
@@ -88,9 +96,7 @@ func (l *look) aged() error {
 		if at > l.now || len(l.items) >= l.max {
 			return false, nil
 		}
-		if own := overAt(e.Time, e.TTL); own == 0 || own > l.now { // else it was found by its own time
-			l.add(e.Sequence, e.Key)
-		}
+		l.add(e.Sequence, e.Key)
 		return true, nil
 	})
 	if err == nil {

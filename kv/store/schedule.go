@@ -5,6 +5,7 @@ package store
 // bucket's TTL ends, in order of sequence, which is that of time. So the work is that of what expires, whatever else is there.
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sync"
@@ -19,6 +20,25 @@ type schedule struct {
 	mu     sync.Mutex            // held by who looks, however long that takes
 	tables map[uint64]*timetable // by incarnation; nil until somebody asks
 	news   news                  // what the tables do not know yet
+	last   turn                  // the one that filled the last answer
+}
+
+// turn is what a bucket's entries have, those whose own time is over and those that its TTL ends apart. So none waits for more than one command of
+// each other, however much is over there.
+type turn struct {
+	incarnation uint64
+	kind        turnKind
+}
+
+type turnKind uint8
+
+const (
+	ofOwnTime turnKind = iota
+	ofBucketsTTL
+)
+
+func (t turn) compare(other turn) int {
+	return cmp.Or(cmp.Compare(t.incarnation, other.incarnation), cmp.Compare(t.kind, other.kind))
 }
 
 // timetable is when to look into a bucket again. Its times are never late; 0 is now, never is not until something is written.
@@ -34,29 +54,30 @@ type timetable struct {
 
 const never = math.MaxInt64
 
-// Due returns entries that are over at a time, at most max, for a command that expires them. It returns them again until that
-// command is applied.
+// Due returns entries that are over at a time, at most max, for a command that expires them. It returns them again, when it is their turn again, until
+// that command is applied.
 func (s *Store) Due(now int64, max int) ([]command.ExpireItem, error) {
 	s.schedule.mu.Lock()
 	defer s.schedule.mu.Unlock()
 	s.schedule.catchUp()
-	var items []command.ExpireItem
+	l := look{now: now, max: max, named: map[place]struct{}{}}
 	err := s.view(func(r engine.Reader) error {
 		if err := s.schedule.prepare(r); err != nil {
 			return err
 		}
-		for _, incarnation := range s.schedule.over(now) {
-			l := look{r: r, table: s.schedule.tables[incarnation], incarnation: incarnation, now: now, max: max, items: items}
-			if err := l.all(); err != nil {
+		l.r = r
+		for _, t := range s.schedule.over(now) {
+			if err := l.take(t, s.schedule.tables[t.incarnation]); err != nil {
 				return err
 			}
-			if items = l.items; len(items) >= max {
+			if len(l.items) >= max {
+				s.schedule.last = t
 				break
 			}
 		}
 		return nil
 	})
-	return items, err
+	return l.items, err
 }
 
 // NextDue is a time before which Due finds nothing, unless more is written; false if there is none. It may be past.
@@ -83,16 +104,23 @@ func (t *timetable) next() int64 {
 	return min(t.due, t.aged)
 }
 
-// over are the incarnations to look into, in order: the simulator's runs must be alike.
-func (s *schedule) over(now int64) []uint64 {
-	var list []uint64
+// over are the turns to take, in order and from the one after the last on: the simulator's runs must be alike.
+func (s *schedule) over(now int64) []turn {
+	var turns []turn
 	for incarnation, t := range s.tables {
-		if t.next() <= now {
-			list = append(list, incarnation)
+		if t.trim || t.due <= now {
+			turns = append(turns, turn{incarnation, ofOwnTime})
+		}
+		if t.aged <= now {
+			turns = append(turns, turn{incarnation, ofBucketsTTL})
 		}
 	}
-	slices.Sort(list)
-	return list
+	slices.SortFunc(turns, turn.compare)
+	next, found := slices.BinarySearchFunc(turns, s.last, turn.compare)
+	if found {
+		next++
+	}
+	return slices.Concat(turns[next:], turns[:next])
 }
 
 // catchUp takes in what was applied since the last look. It comes before a look takes its view: what is told later is for the next look, even if this

@@ -1,0 +1,49 @@
+package store
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+// However much is over in a bucket, what is over in another waits for one command of each, and so does what the bucket's TTL ends for what is over by
+// a time of its own. Commands are no smaller for it.
+func TestWhatIsOverTakesTurns(t *testing.T) {
+	const much, max = 97, 10
+	f := open(t, newMemory())
+	f.at(time.Second, addBucket("full", command.Settings{AllowTTL: true, TTL: time.Minute}), put("full", "aged", "v"),
+		addBucket("other", command.Settings{AllowTTL: true}), putTTL("other", "lease", time.Second), addBucket("next", command.Settings{TTL: time.Second}), put("next", "k", "v"))
+	for i := range much {
+		f.at(time.Second, putTTL("full", name(i), time.Second))
+	}
+	commands := 0
+	named := map[command.ExpireItem]int{} // by which command
+	for items := f.due(time.Hour, max); len(items) > 0; items = f.due(time.Hour, max) {
+		commands++
+		for _, item := range items {
+			require.NotContains(t, named, item)
+			named[item] = commands
+		}
+		require.Equal(t, []Result{{Count: uint64(len(items))}}, f.at(time.Hour, expire(items...)))
+	}
+	require.Equal(t, (much+3)/max, commands, "each as large as it may be")
+	require.LessOrEqual(t, named[command.ExpireItem{Bucket: "full", Incarnation: 1, Sequence: 1, Key: "aged"}], 2)
+	require.LessOrEqual(t, named[command.ExpireItem{Bucket: "other", Incarnation: 3, Sequence: 1, Key: "lease"}], 3)
+	require.LessOrEqual(t, named[command.ExpireItem{Bucket: "next", Incarnation: 5, Sequence: 1, Key: "k"}], 3)
+	f.close()
+}
+
+// An entry that is over by both times is named once, whichever is looked for first.
+func TestWhatIsOverTwiceIsNamedOnce(t *testing.T) {
+	f := open(t, newMemory())
+	f.at(time.Second, addBucket("app", command.Settings{AllowTTL: true, TTL: time.Minute}), putTTL("app", "a", time.Second), putTTL("app", "b", 2*time.Second))
+	f.at(time.Hour, putTTL("app", "c", time.Second), putTTL("app", "d", time.Second))
+	first := f.due(time.Hour+time.Second, 3)
+	require.Len(t, first, 3)
+	require.Equal(t, first, f.due(time.Hour+time.Second, 3), "the bucket's TTL first, and then what is over besides")
+	require.Len(t, f.due(time.Hour+time.Second, 10), 4)
+	f.close()
+}
