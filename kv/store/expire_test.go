@@ -214,16 +214,27 @@ func TestAsManyAreOverAsWereAskedFor(t *testing.T) {
 }
 
 func TestALookPassesABoundedNumberOfEntries(t *testing.T) {
+	for name, c := range map[string]struct {
+		count int
+		value []byte
+	}{"many": {scanMax, nil}, "large": {2, make([]byte, passedBytesMax/2)}, "one": {1, make([]byte, passedBytesMax+1)}} {
+		t.Run(name, func(t *testing.T) { passesABoundedNumber(t, c.count, c.value) })
+	}
+}
+
+// passesABoundedNumber looks twice, at some more than count entries that never end.
+func passesABoundedNumber(t *testing.T, count int, value []byte) {
 	f := open(t, newMemory())
 	batch := []command.Command{addBucket("app", command.Settings{TTL: time.Second, AllowTTL: true})}
-	for i := range scanMax + 10 {
-		batch = append(batch, putTTL("app", name(i), command.Never))
+	for i := range count + 1 {
+		batch = append(batch, write(command.Write{Bucket: "app", Key: name(i), Value: value, TTL: command.Never}))
 	}
 	f.at(time.Second, append(batch, put("app", "z", "v"))...)
 	require.Empty(t, f.due(time.Hour, 10))
 	next, any := f.nextDue()
 	require.True(t, any)
 	require.Zero(t, next, "to go on at once")
+	require.EqualValues(t, count+1, f.store.schedule.tables[1].agedSeq)
 	require.Len(t, f.due(time.Hour, 10), 1)
 	f.close()
 }

@@ -68,11 +68,14 @@ func (l *look) due() error {
 	return err
 }
 
-// aged looks for entries that the bucket's TTL ends. It passes a bounded number of those that never end, since Apply may wait for it;
-// the next look goes on there.
+// passedBytesMax bounds what aged reads of entries that never end, beside their number: some hundredths of a second's worth.
+const passedBytesMax = 8 << 20
+
+// aged looks for entries that the bucket's TTL ends. It passes a bounded part of those that never end, since what is over in other buckets waits for
+// it; the next look goes on there.
 func (l *look) aged() error {
 	first, from := int64(never), l.table.agedSeq
-	passed := 0
+	passed, passedBytes := 0, 0
 	end := prefixEnd(numbered(tableEntry, l.incarnation))
 	err := l.r.Scan(entryKey(l.incarnation, from), end, func(key, value []byte) (bool, error) {
 		e, err := asEntry(key, value)
@@ -83,10 +86,12 @@ func (l *look) aged() error {
 			l.table.agedSeq = e.Sequence
 		}
 		if e.TTL == command.Never {
-			if passed++; passed == scanMax && first == never {
+			if passed == scanMax || passedBytes >= passedBytesMax {
 				first = 0 // look again at once
+				return false, nil
 			}
-			return passed < scanMax, nil
+			passed, passedBytes = passed+1, passedBytes+len(value)
+			return true, nil
 		}
 		at := overAt(e.Time, time.Duration(l.table.ttl))
 		if at == 0 {
