@@ -23,8 +23,8 @@ type schedule struct {
 	last   turn                  // the one that filled the last answer
 }
 
-// turn is what a bucket's entries have, those whose own time is over and those that its TTL ends apart. So none waits for more than one command of
-// each other, however much is over there.
+// turn is a bucket's, for entries whose own time is over, or for those that its TTL ends. However much is over in one, the others wait for one command
+// of it.
 type turn struct {
 	incarnation uint64
 	kind        turnKind
