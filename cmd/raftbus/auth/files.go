@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -81,8 +83,49 @@ func (o *Options) walk(folders []string, visit func(root *os.Root, file string, 
 	return nil
 }
 
-// create makes a new file, durably, but not its name.
-func (o *Options) create(root *os.Root, name string, content []byte, mode os.FileMode) error {
+// write replaces a file as a whole, so that who reads it, or a crash, finds the one before or the new one.
+func (o *Options) write(name string, content []byte, mode os.FileMode) error {
+	folderMode, owner := os.FileMode(0o700), -1
+	if mode != 0o600 {
+		folderMode = 0o755
+	}
+	if folder, _, nested := strings.Cut(name, "/"); nested {
+		if err := os.MkdirAll(filepath.Join(o.Dir, folder), folderMode); err != nil {
+			return err
+		}
+		if slices.Contains(ownedFolders, folder) {
+			owner = o.Owner
+		}
+	}
+	root, file, err := o.within(name)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := makeFolder(root, path.Dir(file), folderMode, owner); err != nil {
+		return err
+	}
+	if err := o.create(root, file+".new", content, mode, owner); err != nil {
+		return err
+	}
+	return root.Rename(file+".new", file)
+}
+
+// makeFolder makes a folder, and gives it away, with those that it is in.
+func makeFolder(root *os.Root, name string, mode os.FileMode, owner int) error {
+	if err := root.MkdirAll(name, mode); err != nil {
+		return err
+	}
+	for ; ; name = path.Dir(name) {
+		if err := give(root, name, owner); err != nil || name == "." {
+			return err
+		}
+	}
+}
+
+// create makes a new file, durably, but not its name. It is its owner's from then on: a node that is started while this runs, or after it was
+// broken off, must read its file.
+func (o *Options) create(root *os.Root, name string, content []byte, mode os.FileMode, owner int) error {
 	if err := root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -91,7 +134,23 @@ func (o *Options) create(root *os.Root, name string, content []byte, mode os.Fil
 		return err
 	}
 	_, err = file.Write(content)
-	return errors.Join(err, o.durable(file), file.Close())
+	return errors.Join(err, give(root, name, owner), o.durable(file), file.Close())
+}
+
+// give gives a file or a folder to its owner; -1 is who runs this.
+func give(root *os.Root, name string, owner int) error {
+	if owner < 0 {
+		return nil
+	}
+	if err := root.Lchown(name, owner, owner); err != nil {
+		return fmt.Errorf("give the files away: %w: run this as root, or with --owner -1", err)
+	}
+	return nil
+}
+
+// own gives away what is in the nodes' and the users' folders and was not made now.
+func (o *Options) own() error {
+	return o.walk(ownedFolders, func(root *os.Root, file string, _ fs.DirEntry) error { return give(root, file, o.Owner) })
 }
 
 // sync makes the names of all files durable.

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -231,31 +230,6 @@ func newClusterKey() []byte {
 	return append(base64.StdEncoding.AppendEncode(nil, random), '\n')
 }
 
-// write replaces a file as a whole, so that who reads it, or a crash, finds the one before or the new one.
-func (o *Options) write(name string, content []byte, mode os.FileMode) error {
-	folderMode := os.FileMode(0o700)
-	if mode != 0o600 {
-		folderMode = 0o755
-	}
-	if folder, _, nested := strings.Cut(name, "/"); nested {
-		if err := os.MkdirAll(filepath.Join(o.Dir, folder), folderMode); err != nil {
-			return err
-		}
-	}
-	root, file, err := o.within(name)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if err := root.MkdirAll(path.Dir(file), folderMode); err != nil {
-		return err
-	}
-	if err := o.create(root, file+".new", content, mode); err != nil {
-		return err
-	}
-	return root.Rename(file+".new", file)
-}
-
 // contexts are settings for the nats CLI, and for raftbus --context. What else stands in one that is there, such as tls_ca, stays.
 func (o *Options) contexts(users []user) error {
 	for _, u := range users {
@@ -283,18 +257,6 @@ func (o *Options) contexts(users []user) error {
 		if err := o.write(u.file+".json", append(content, '\n'), 0o600); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// own gives the nodes' and the users' files to who is to read them.
-func (o *Options) own() error {
-	if o.Owner < 0 {
-		return nil
-	}
-	err := o.walk(ownedFolders, func(root *os.Root, file string, _ os.DirEntry) error { return root.Lchown(file, o.Owner, o.Owner) })
-	if err != nil {
-		return fmt.Errorf("give the files away: %w: run this as root, or with --owner -1", err)
 	}
 	return nil
 }
