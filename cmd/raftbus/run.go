@@ -45,7 +45,7 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 		return err
 	}
 	defer page.Close()
-	traces, err := observe.NewTraces(*f.traces, logger)
+	traces, err := observe.NewTraces(*f.traces, thisBuild().Version, logger)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 		return err
 	}
 	defer page.Close()
-	traces, err := observe.NewTraces(*f.traces, logger)
+	traces, err := observe.NewTraces(*f.traces, thisBuild().Version, logger)
 	if err != nil {
 		return err
 	}
@@ -137,6 +137,7 @@ func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 	started, failures := make(nodes, len(options)), make([]error, len(options))
 	var all sync.WaitGroup
 	for i, o := range options {
+		o.Version = thisBuild().Version
 		all.Go(func() { started[i], failures[i] = replica.Start(ctx, o) })
 	}
 	all.Wait()

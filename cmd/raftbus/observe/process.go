@@ -2,7 +2,6 @@ package observe
 
 import (
 	"runtime"
-	"runtime/debug"
 	"runtime/metrics"
 )
 
@@ -30,13 +29,4 @@ func ReadProcess() *Process {
 	return &Process{
 		Goroutines: runtime.NumGoroutine(), Threads: runtime.GOMAXPROCS(0), HeapBytes: value(0), TotalBytes: value(1) - value(2), GCCycles: value(3),
 	}
-}
-
-// Version is that of the module this binary was built from, with the source's revision where the build knew it.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
 }

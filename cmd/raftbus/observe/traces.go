@@ -52,8 +52,8 @@ type Request struct {
 	Confirmed, Answered             time.Time
 }
 
-// NewTraces exports to a collector by OTLP over HTTP: http://127.0.0.1:4318. Empty: it returns nil, and nothing is traced.
-func NewTraces(collector string, logger *slog.Logger) (*Traces, error) {
+// NewTraces exports to a collector by OTLP over HTTP: http://127.0.0.1:4318. Empty: it returns nil, and nothing is traced. version is the build's.
+func NewTraces(collector, version string, logger *slog.Logger) (*Traces, error) {
 	if collector == "" {
 		return nil, nil
 	}
@@ -66,7 +66,7 @@ func NewTraces(collector string, logger *slog.Logger) (*Traces, error) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		told.Do(func() { logger.Warn("traces are lost", "err", err) })
 	}))
-	about := resource.NewSchemaless(attribute.String("service.name", "raftbus"), attribute.String("service.version", semantic(Version())))
+	about := resource.NewSchemaless(attribute.String("service.name", "raftbus"), attribute.String("service.version", semantic(version)))
 	provider := sdktrace.NewTracerProvider(
 		sdktrace.WithResource(about), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())),
 		sdktrace.WithBatcher(exporter, sdktrace.WithMaxQueueSize(spansMax), sdktrace.WithBatchTimeout(exportEvery), sdktrace.WithExportTimeout(exportTimeout)),

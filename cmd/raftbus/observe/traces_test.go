@@ -15,7 +15,7 @@ import (
 // A collector that is not there costs spans, and nobody's time; it is told once.
 func TestTracesWithoutACollector(t *testing.T) {
 	var said bytes.Buffer
-	traces, err := NewTraces("http://127.0.0.1:1", slog.New(slog.NewTextHandler(&said, nil)))
+	traces, err := NewTraces("http://127.0.0.1:1", "v1.2.3", slog.New(slog.NewTextHandler(&said, nil)))
 	require.NoError(t, err)
 	r := Request{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Door: "kv", Operation: "put", Arrived: time.Now(), Answered: time.Now()}
 	began := time.Now()
@@ -25,7 +25,7 @@ func TestTracesWithoutACollector(t *testing.T) {
 	require.Less(t, time.Since(began), exportTimeout, "nobody waits for the collector")
 	traces.Close()
 	require.Equal(t, 1, strings.Count(said.String(), "traces are lost"))
-	none, err := NewTraces("", nil)
+	none, err := NewTraces("", "v1.2.3", nil)
 	require.NoError(t, err)
 	none.Close()
 }
@@ -40,7 +40,7 @@ func TestTracesKeepTheirCredentials(t *testing.T) {
 	defer collector.Close()
 	for address, says := range map[string]string{collector.Listener.Addr().String(): "answers 418", "127.0.0.1:1": "connection refused"} {
 		var said bytes.Buffer
-		traces, err := NewTraces("http://somebody:secret@"+address, slog.New(slog.NewTextHandler(&said, nil)))
+		traces, err := NewTraces("http://somebody:secret@"+address, "v1.2.3", slog.New(slog.NewTextHandler(&said, nil)))
 		require.NoError(t, err)
 		traces.Record(Request{Parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", Arrived: time.Now(), Answered: time.Now()})
 		traces.Close()
@@ -49,7 +49,7 @@ func TestTracesKeepTheirCredentials(t *testing.T) {
 		require.NotContains(t, said.String(), "secret")
 		require.NotContains(t, said.String(), "somebody")
 	}
-	_, err := NewTraces("http://somebody:secret@[::1", slog.New(slog.DiscardHandler))
+	_, err := NewTraces("http://somebody:secret@[::1", "v1.2.3", slog.New(slog.DiscardHandler))
 	require.ErrorContains(t, err, "[::1")
 	require.NotContains(t, err.Error(), "secret")
 }
@@ -68,7 +68,7 @@ func TestTracesOfMoreThanCanWait(t *testing.T) {
 
 // What a traced request costs the goroutine that has answered it.
 func BenchmarkRecord(b *testing.B) {
-	traces, err := NewTraces("http://127.0.0.1:1", slog.New(slog.DiscardHandler))
+	traces, err := NewTraces("http://127.0.0.1:1", "v1.2.3", slog.New(slog.DiscardHandler))
 	require.NoError(b, err)
 	now := time.Now()
 	r := Request{

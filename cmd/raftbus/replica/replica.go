@@ -42,8 +42,9 @@ type Options struct {
 	// one (Q6).
 	RefuseOpenBus bool
 	Bounds        Bounds
-	Eager         bool // a write goes to all nodes at once, and not at first to as many as must have it
-	Multicast     bool // what several peers are to get alike goes to them as one message
+	Eager         bool   // a write goes to all nodes at once, and not at first to as many as must have it
+	Multicast     bool   // what several peers are to get alike goes to them as one message
+	Version       string // of the build, as the node's figures show it
 	Logger        *slog.Logger
 	Timing        config.Timing // zero: the defaults
 	FS            vfs.FS        // nil: the disk

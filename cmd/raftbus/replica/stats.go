@@ -39,7 +39,7 @@ func (r *Replica) gather() observe.Stats {
 	figures := r.figures()
 	f := total(figures)
 	out := observe.Stats{
-		Node: r.o.ID, Prefix: r.config.Prefix(), Cluster: status.Cluster, Version: observe.Version(), Time: time.Now(), Started: r.started,
+		Node: r.o.ID, Prefix: r.config.Prefix(), Cluster: status.Cluster, Version: r.o.Version, Time: time.Now(), Started: r.started,
 		Health: r.Health(),
 		Role:   status.Role, Term: status.Term, Leader: status.Leader, Members: status.Members, LeaderChanges: r.events.LeaderChanges(),
 		Log: observe.Log{

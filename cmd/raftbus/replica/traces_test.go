@@ -67,7 +67,7 @@ func TestTracesFromTheClientToTheDiskAndBack(t *testing.T) {
 	var got taken
 	server := httptest.NewServer(&got)
 	defer server.Close()
-	traces, err := observe.NewTraces(server.URL, slog.New(slog.DiscardHandler))
+	traces, err := observe.NewTraces(server.URL, "v1.2.3", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	o := alone(t, nil)
 	o.Traces = traces
