@@ -198,7 +198,7 @@ func TestIncrements(t *testing.T) {
 
 		w.change(random, 10)
 		_, err = Merge(bytes.NewReader(w.file(nil)), bytes.NewReader(inc), &other)
-		require.Error(t, err)
+		require.ErrorIs(t, err, ErrBase)
 		_, err = Merge(bytes.NewReader(base), bytes.NewReader(whole), &other)
 		require.ErrorIs(t, err, ErrBase)
 		for range 20 {
@@ -213,6 +213,34 @@ func TestIncrements(t *testing.T) {
 		}
 		w.service.Close()
 	}
+}
+
+// A backup that is whole is not called damaged because it is another than the increment's base: of another revision, of another state of the same
+// revision, or of the same state and taken once more.
+func TestAnotherBaseIsNotDamaged(t *testing.T) {
+	w, other := newWorld(t), newWorld(t)
+	put := func(w *world, key string) {
+		w.apply(command.Command{Write: &command.Write{Bucket: "app", Key: key, Value: []byte("v")}})
+	}
+	put(w, "a")
+	first := w.file(nil)
+	put(w, "b")
+	put(other, "a")
+	put(other, "a")
+	base, again := w.file(nil), w.file(nil)
+	put(w, "c")
+	inc := w.file(base)
+	for i, wrong := range [][]byte{first, other.file(nil), again} {
+		_, err := Verify(bytes.NewReader(wrong), nil)
+		require.NoError(t, err)
+		var out bytes.Buffer
+		_, err = Merge(bytes.NewReader(wrong), bytes.NewReader(inc), &out)
+		require.ErrorIs(t, err, ErrBase)
+		require.NotErrorIs(t, err, ErrBadFile)
+		require.Equal(t, i == 0, out.Len() == 0, "another revision is seen before anything is copied")
+	}
+	_, err := Merge(bytes.NewReader(base), bytes.NewReader(inc), io.Discard)
+	require.NoError(t, err)
 }
 
 // change writes and removes at random.

@@ -143,6 +143,9 @@ func Merge(base, increment io.Reader, w io.Writer) (Summary, error) {
 	if inc.Head.Base == nil || old.Head.Base != nil {
 		return Summary{}, fmt.Errorf("%w: name a whole backup, then an increment", ErrBase)
 	}
+	if was := inc.Head.Base.Revision; was != old.Head.Revision {
+		return Summary{}, fmt.Errorf("%w: it was made of revision %d, and this one is of revision %d", ErrBase, was, old.Head.Revision)
+	}
 	head := inc.Head
 	head.Base = nil
 	out := newWriter(w)
@@ -157,14 +160,25 @@ func Merge(base, increment io.Reader, w io.Writer) (Summary, error) {
 	if err == nil {
 		err = got.against(&head)
 	}
-	if sum := fmt.Sprintf("%x", old.sum.Sum(nil)); err == nil && sum != inc.Head.Base.SHA256 {
-		err = fmt.Errorf("%w: it was made of revision %d with sha256 %s, and this one has %s", ErrBase, inc.Head.Base.Revision, inc.Head.Base.SHA256, sum)
+	if other := inc.Head.Base.against(old); other != nil {
+		err = other // whatever else did not fit
 	}
 	if err != nil {
 		return Summary{}, err
 	}
 	digest, err := out.end()
 	return Summary{Head: head, Bytes: out.written, SHA256: fmt.Sprintf("%x", digest)}, err
+}
+
+// against reads a file to its end, and refuses it if it is not this base.
+func (b *Base) against(f *File) error {
+	if _, err := io.Copy(io.Discard, f); err != nil {
+		return err
+	}
+	if sum := fmt.Sprintf("%x", f.sum.Sum(nil)); sum != b.SHA256 {
+		return fmt.Errorf("%w: it was made of revision %d with sha256 %s, and this one has %s", ErrBase, b.Revision, b.SHA256, sum)
+	}
+	return nil
 }
 
 func merge(old, inc *File, w io.Writer, id rpc.EntryID) error {
