@@ -183,12 +183,14 @@ func (f *backupFlags) failure(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return failf(exitUnavailable, "the node is not on the bus, or stopped meanwhile: see 'raftbus status', and give the command again: %w", err)
+	case errors.Is(err, native.ErrNoLeader): // nothing could be sent
+		return failf(exitUnavailable, "the connection to NATS was lost: look whether NATS runs, and give the command again: %w", err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return failf(exitTimeout, "the node said nothing for too long: see 'raftbus status', and give the command again, with a longer --patience: %w", err)
 	case errors.Is(err, backup.ErrRefused), errors.Is(err, backup.ErrBase):
 		return failf(exitRefused, "%w", err)
 	}
-	return err
+	return unsent(err)
 }
 
 func backupVerify() *cobra.Command {

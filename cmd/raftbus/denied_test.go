@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +18,7 @@ func TestWhatNATSRefusesIsSaidSo(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
+	file := filepath.Join(t.TempDir(), "state.rbb")
 	for _, c := range []struct {
 		user, says string
 		args       []string
@@ -26,10 +28,13 @@ func TestWhatNATSRefusesIsSaidSo(t *testing.T) {
 		{"mute", `Publish to "$JS.API.STREAM.INFO.KV_app"`, []string{"import", "--from-js", "app"}},
 		{"half", `Publish to "raftbus.bucket.info.app"`, []string{"import", "--from-js", "app", "--finish"}},
 		{"deaf", "give the --inbox-prefix of this user", []string{"import", "--from-js", "app", "--finish"}},
+		{"mute", `Publish to "raftbus.node.n1.backup"`, []string{"backup", file, "--local", "--from", "n1"}},
+		{"deaf", "give the --inbox-prefix of this user", []string{"backup", file, "--local", "--from", "n1"}},
 	} {
 		text, code := said(append(c.args, "--nats", server.URL(), "--user", c.user, "--password", "secret")...)
 		require.Equal(t, exitError, code, "%v: %s", c.args, text)
 		require.Contains(t, text, c.says)
 		require.Contains(t, text, "nothing was done")
 	}
+	require.NoFileExists(t, file)
 }

@@ -14,13 +14,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // Source says whom to take a backup from.
 type Source struct {
-	Conn    *nats.Conn
+	Conn    *nats.Conn // whose error handler is taken
 	Prefix  string
 	Node    string
 	AtLeast uint64 // the entry that the backup must reflect
@@ -137,7 +138,7 @@ func (s Source) over(backup string) {
 	_ = s.Conn.FlushTimeout(askWait)
 }
 
-// ask asks once. Nobody there is nats.ErrNoResponders.
+// ask asks once. Nobody there is nats.ErrNoResponders, other errors are those of an Asker.
 func (s Source) ask(ctx context.Context, q question, wait time.Duration) (*nats.Msg, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -145,7 +146,10 @@ func (s Source) ask(ctx context.Context, q question, wait time.Duration) (*nats.
 	}
 	asking, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	m, err := s.Conn.RequestWithContext(asking, Subject(s.Prefix, s.Node), body)
+	m, err := native.NewAsker(s.Conn).Request(asking, &nats.Msg{Subject: Subject(s.Prefix, s.Node), Data: body})
+	if errors.Is(err, nats.ErrNoResponders) {
+		err = nats.ErrNoResponders // the node's absence, not a leader's
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,12 @@ func (s *source) each(ctx context.Context, from uint64, visit func(command.Impor
 	if err != nil {
 		return err
 	}
-	sub, err := js.SubscribeSync("$KV."+s.bucket+".>", nats.OrderedConsumer(), nats.BindStream(s.stream()), nats.StartSequence(from))
+	reading, stop := s.asker.Refused(ctx, s.apiPrefix()+"CONSUMER.CREATE."+s.stream())
+	defer stop()
+	sub, err := js.SubscribeSync("$KV."+s.bucket+".>", nats.OrderedConsumer(), nats.BindStream(s.stream()), nats.StartSequence(from), nats.Context(reading))
+	if refused := context.Cause(reading); errors.Is(refused, native.ErrDenied) { // as text: of an ErrDenied nothing was done, and here the import has begun
+		return fmt.Errorf("%s cannot be read: %v: use credentials that may do it, and give the same command again", s.stream(), refused)
+	}
 	if err != nil {
 		return fmt.Errorf("%s cannot be read: %w: see that it has a leader, and give the same command again", s.stream(), err)
 	}
@@ -125,11 +130,11 @@ func (s *source) next(ctx context.Context, sub *nats.Subscription) (e command.Im
 	waiting, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	msg, err := sub.NextMsgWithContext(waiting)
+	if ctx.Err() != nil {
+		return e, nil, ctx.Err()
+	}
 	if err != nil {
-		if ctx.Err() == nil {
-			err = fmt.Errorf("the JetStream sends no more of %s for %v (%w): %w: give the same command again, and the import goes on", s.stream(), s.patience, errSilent, err)
-		}
-		return e, nil, err
+		return e, nil, fmt.Errorf("the JetStream sends no more of %s for %v (%w): %w: give the same command again, and the import goes on", s.stream(), s.patience, errSilent, err)
 	}
 	about, err = msg.Metadata()
 	if err != nil {

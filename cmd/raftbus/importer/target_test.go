@@ -144,7 +144,7 @@ func TestWhatIsWrittenDuringTheComparisonIsCopied(t *testing.T) {
 
 // The entries that were counted last may be gone before they are sent: then nothing comes any more, and that is the end.
 func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
-	_, conn := targetOn(t, embedded.Options{StoreDir: t.TempDir()})
+	into, conn := targetOn(t, embedded.Options{StoreDir: t.TempDir()})
 	js, err := conn.JetStream()
 	require.NoError(t, err)
 	_, err = js.AddStream(&nats.StreamConfig{Name: "KV_app", Subjects: []string{"$KV.app.>"}, MaxAge: 2 * time.Second})
@@ -154,7 +154,7 @@ func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
 		_, err := js.Publish(fmt.Sprintf("$KV.app.k%d", i), value)
 		require.NoError(t, err)
 	}
-	from, read := source{conn: conn, bucket: "app", patience: time.Second}, 0
+	from, read := source{conn: conn, asker: into.Asker, bucket: "app", patience: time.Second}, 0
 	require.NoError(t, from.each(t.Context(), 1, func(command.ImportEntry) (bool, error) {
 		if read++; read == 1 {
 			require.Eventually(t, func() bool {
@@ -165,6 +165,34 @@ func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
 		return true, nil
 	}))
 	require.Less(t, read, 100, "nothing expired before it was sent")
+}
+
+// Who may not read the source is told so at once, and not that the JetStream is silent.
+func TestReadingThatNATSRefuses(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir(), Users: []embedded.User{
+		{Name: "owner", Password: "secret"}, {Name: "half", Password: "secret", DenyPublish: []string{"$JS.API.CONSUMER.CREATE.>"}},
+	}})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	owner, err := nats.Connect(server.URL(), nats.UserInfo("owner", "secret"))
+	require.NoError(t, err)
+	t.Cleanup(owner.Close)
+	js, err := owner.JetStream()
+	require.NoError(t, err)
+	_, err = js.CreateKeyValue(&nats.KeyValueConfig{Bucket: "app"})
+	require.NoError(t, err)
+	conn, err := nats.Connect(server.URL(), nats.UserInfo("half", "secret"))
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	from := source{conn: conn, asker: native.NewAsker(conn), bucket: "app", patience: 5 * time.Second}
+	_, err = from.info(t.Context())
+	require.NoError(t, err)
+	began := time.Now()
+	err = from.each(t.Context(), 1, func(command.ImportEntry) (bool, error) { return true, nil })
+	require.ErrorContains(t, err, `Publish to "$JS.API.CONSUMER.CREATE.KV_app`)
+	require.ErrorContains(t, err, "use credentials that may do it")
+	require.NotErrorIs(t, err, native.ErrDenied, "an import that has begun is something that was done")
+	require.Less(t, time.Since(began), from.patience)
 }
 
 // F11: what fits entry by entry fits in batches.

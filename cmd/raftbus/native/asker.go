@@ -21,7 +21,7 @@ type Asker struct {
 
 // refusal is how a request hears that NATS refuses it.
 type refusal struct {
-	subject string
+	publish string // what NATS says in that case, or how that begins
 	stop    context.CancelCauseFunc
 }
 
@@ -29,7 +29,7 @@ type refusal struct {
 func NewAsker(conn *nats.Conn) *Asker {
 	a := &Asker{conn: conn}
 	conn.SetErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		if r := a.denied.Load(); r != nil && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), `Publish to "`+r.subject+`"`) {
+		if r := a.denied.Load(); r != nil && errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), r.publish) {
 			r.stop(fmt.Errorf("%w: %w", ErrDenied, err)) // of another refusal, as that of a watch's flow control, nothing follows for this request
 		}
 	})
@@ -38,13 +38,11 @@ func NewAsker(conn *nats.Conn) *Asker {
 
 // Request sends a request once. ctx has a deadline. Of an error that is ErrNoLeader, ErrDenied or ErrUnheard it was certainly not done.
 func (a *Asker) Request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
 	if err := a.hear(ctx); err != nil {
 		return nil, err
 	}
-	a.denied.Store(&refusal{m.Subject, stop})
-	defer a.denied.Store(nil)
+	ctx, stop := a.watch(ctx, `Publish to "`+m.Subject+`"`)
+	defer stop()
 	answer, err := a.conn.RequestMsgWithContext(ctx, m)
 	switch denied := context.Cause(ctx); {
 	case errors.Is(denied, ErrDenied):
@@ -53,6 +51,21 @@ func (a *Asker) Request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoLeader, err)
 	}
 	return answer, err
+}
+
+// Refused is for requests that others send over the connection: NATS's refusal of one whose subject begins so ends the context that it returns, with
+// ErrDenied as the cause. It holds until the asker's own next request.
+func (a *Asker) Refused(ctx context.Context, begins string) (context.Context, context.CancelFunc) {
+	return a.watch(ctx, `Publish to "`+begins)
+}
+
+func (a *Asker) watch(ctx context.Context, publish string) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancelCause(ctx)
+	a.denied.Store(&refusal{publish, stop})
+	return ctx, func() {
+		a.denied.Store(nil)
+		stop(nil)
+	}
 }
 
 // hear makes sure, before anything is sent, that NATS lets answers come: a request whose answer it refuses is carried out all the same (C5).
