@@ -95,7 +95,7 @@ func (s settings) shown(key string) string {
 			return value
 		}
 		return masked
-	case scheme(value) == "data":
+	case scheme(value) == "data", isSecret(value):
 		return masked
 	}
 	return value

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -231,6 +233,36 @@ func TestErrorsNameTheCauseAndNoSecret(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), secret)
 		})
+	}
+}
+
+// Q13: a secret that is given in the place of its file is neither said nor shown.
+func TestASecretIsNoFile(t *testing.T) {
+	pair, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	seed, err := pair.Seed()
+	require.NoError(t, err)
+	text := string(seed)
+	creds := "-----BEGIN NATS USER JWT-----\neyJ0.eyJq.x\n------END NATS USER JWT------\n" + text
+	for key, values := range map[string][]string{
+		keyNKey:   {text, "x " + text, "file://" + text, text[:50] + "A" + text[51:], "$SEED"},
+		keyCreds:  {creds, strings.ReplaceAll(creds, "\n", " "), "eyJ0.eyJq.x"},
+		keyTLSKey: {"-----BEGIN PRIVATE KEY-----\nhunter2"},
+	} {
+		for _, value := range values {
+			set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+			flags := Register(set)
+			require.NoError(t, set.Parse([]string{"--" + key, value, "--tlscert", "/nope"}))
+			e := env{"SEED": text}
+			_, err := flags.Resolve(e.lookup)
+			require.ErrorContains(t, err, "NATS setting "+key+" is given a secret, where it takes a file")
+			for _, secret := range []string{text[:40], "eyJ0", "hunter2"} {
+				require.NotContains(t, err.Error(), secret)
+			}
+			list, err := flags.Effective(e.lookup)
+			require.NoError(t, err)
+			require.Equal(t, value == "$SEED", !slices.Contains(list, Effective{key, masked, "--" + key}), value)
+		}
 	}
 }
 

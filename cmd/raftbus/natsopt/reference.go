@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -36,10 +37,7 @@ func (r references) content(key, value string) ([]byte, error) {
 		return dataContent(key, value)
 	case "", "file":
 		content, err := os.ReadFile(r.path(value))
-		if err != nil {
-			return nil, fmt.Errorf("NATS setting %s: %w: name a file that can be read", key, err)
-		}
-		return content, nil
+		return content, unreadable(key, r.path(value), err)
 	}
 	return nil, unsupportedReference(key, value)
 }
@@ -52,9 +50,28 @@ func (r references) file(key, value string) (string, error) {
 	}
 	f, err := os.Open(r.path(value))
 	if err != nil {
-		return "", fmt.Errorf("NATS setting %s: %w: name a file that can be read", key, err)
+		return "", unreadable(key, r.path(value), err)
 	}
 	return r.path(value), f.Close()
+}
+
+// unreadable is what is wrong with a file, if anything is. A secret that was given in the place of its file is not repeated (Q13).
+func unreadable(key, path string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isSecret(path):
+		return fmt.Errorf("NATS setting %s is given a secret, where it takes a file: put it into a file, and name that", key)
+	}
+	return fmt.Errorf("NATS setting %s: %w: name a file that can be read", key, err)
+}
+
+// secretLike is what a seed looks like, also with letters wrong, and a JWT.
+var secretLike = regexp.MustCompile(`\bS[A-Z][A-Z2-7]{48,}|\beyJ[\w-]+\.eyJ`)
+
+// isSecret reports whether a value is what belongs into a file: no path has several lines, or a seed in it.
+func isSecret(value string) bool {
+	return strings.Contains(value, "\n") || secretLike.MatchString(value)
 }
 
 // path expands variables and a leading ~ as the nats CLI does.
