@@ -45,8 +45,13 @@ func standing(list []observe.Health) string {
 	return strings.ReplaceAll(strings.Join(append(reasons, warnings...), "; "), "\n", " ")
 }
 
+// notifyMax is how long a service manager may be busy with other things before it is not told: a node that stops does not wait for it.
+const notifyMax = time.Second
+
 // notify sends a state, such as READY=1, to the service manager that started this process.
-func notify(state string) {
+func notify(state string) { notifyWithin(notifyMax, state) }
+
+func notifyWithin(most time.Duration, state string) {
 	name := os.Getenv("NOTIFY_SOCKET") // a path, or with @ a name of Linux' abstract ones, as net has them too
 	if name == "" {
 		return
@@ -56,5 +61,6 @@ func notify(state string) {
 		return
 	}
 	defer conn.Close()
-	_, _ = conn.Write([]byte(state)) // a manager that is gone needs no news
+	_ = conn.SetWriteDeadline(time.Now().Add(most)) // fails only with the connection
+	_, _ = conn.Write([]byte(state))                // a manager that is gone needs no news
 }

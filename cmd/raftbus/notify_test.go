@@ -53,6 +53,20 @@ func TestNotify(t *testing.T) {
 	close(states)
 	teller.Wait()
 
+	told := make(chan struct{})
+	go func() {
+		for range 100 { // a socket holds some ten
+			notifyWithin(time.Millisecond, "STATUS=nobody reads")
+		}
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(patience):
+		require.FailNow(t, "who does not read holds up who tells")
+	}
+	require.Equal(t, "STATUS=nobody reads", heard())
+
 	t.Setenv("NOTIFY_SOCKET", name+"-gone")
 	notify("STOPPING=1") // it fails nobody
 }
