@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -41,11 +42,12 @@ The exit code is 4 when one of them is a member already with another data folder
 not on the bus, 6 when one is silent or the time is over, 8 when the cluster refuses.`
 
 const removeHelp = `Let nodes leave the cluster; all of them are one change. The leader may be among them: it hands
-over first, if one that stays can take over. Stop what was removed, and delete its data folder: the same
-folder is not to come back.
+over first, if one that stays can take over. Stop what was removed. Its data folder stays as it is:
+'raftbus member add' lets it in again, so delete it if it is not to come back.
 
 The exit code is 3 when one is no member, and 8 when the cluster would lose its quorum, because
-too few of those that would be left answer. Nothing is done then.`
+too few of those that would be left answer. Nothing is done then. Given again, the command waits
+until the change under way is through, and ends with 3 if they have left with it.`
 
 const replaceHelp = `Replace a member whose disk or machine was lost, in one operation.
 
@@ -166,6 +168,10 @@ func memberRemove(lookup lookupEnv) *cobra.Command {
 	wait := waitFlags(cmd.Flags(), "until the change is through")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, ids []string) error {
 		m, err := a.members(cmd.Context(), aloneMax)
+		absent := func(id string) bool { _, there := m.Member(id); return !there }
+		if err == nil && !m.Settled() && slices.ContainsFunc(ids, absent) { // they leave with the change under way, perhaps, and come back if it comes to nothing
+			m, err = wait.reach(cmd, a, &membersGoal{})
+		}
 		if err != nil {
 			return err
 		}

@@ -145,6 +145,39 @@ func TestAChangeIsGivenUp(t *testing.T) {
 	})
 }
 
+// A removal that is given again waits until it is through: until then what is in force may come to nothing, and who left is there again.
+func TestARemovalGivenAgainIsAwaited(t *testing.T) {
+	for name, c := range map[string]struct {
+		through *admin.Members
+		wait    string
+		code    int
+		changes int
+	}{
+		"it is through":       {view(nil, "n1", "n3"), "0", exitNotFound, 0},
+		"it came to nothing":  {view(nil, "n1", "n2", "n3"), "0", exitOK, 1},
+		"it is never through": {nil, "200ms", exitTimeout, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPuppet(t, view(nil, "n1", "n3"), nil)
+			p.change = func(int) any { p.members = view(nil, "n1", "n3"); return admin.Changed{Index: 8} }
+			p.members.Committed = false
+			if c.through != nil {
+				time.AfterFunc(150*time.Millisecond, func() {
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					p.members = c.through
+				})
+			}
+			err := execute(t, t.Context(), io.Discard, "member", "remove", "n2", "--wait", c.wait, "--nats", p.server.URL())
+			require.Equal(t, c.code, report(io.Discard, err), "%v", err)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			require.Equal(t, c.changes, p.changes)
+			require.Equal(t, c.through != nil, p.members.Committed, "it waited")
+		})
+	}
+}
+
 // Nobody leads for a while: certainly nothing is done, so the command waits for a leader.
 func TestAChangeWaitsForALeader(t *testing.T) {
 	p := newPuppet(t, view(nil, "n1", "n2"), nil)
