@@ -28,6 +28,7 @@ func TestWhatNATSRefusesIsSaidSo(t *testing.T) {
 		{"mute", `Publish to "$JS.API.STREAM.INFO.KV_app"`, []string{"import", "--from-js", "app"}},
 		{"half", `Publish to "raftbus.bucket.info.app"`, []string{"import", "--from-js", "app", "--finish"}},
 		{"deaf", "give the --inbox-prefix of this user", []string{"import", "--from-js", "app", "--finish"}},
+		{"deaf", "give the --inbox-prefix of this user", []string{"top", "--once"}},
 		{"mute", `Publish to "raftbus.node.n1.backup"`, []string{"backup", file, "--local", "--from", "n1"}},
 		{"deaf", "give the --inbox-prefix of this user", []string{"backup", file, "--local", "--from", "n1"}},
 	} {

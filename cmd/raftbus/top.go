@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -120,8 +121,8 @@ type topWatch struct {
 	last     top.Sample
 }
 
-// look asks the nodes, and compares what they say with what they said before. While NATS is away no node answers.
-func (w *topWatch) look(ctx context.Context) top.View {
+// look asks the nodes, and compares what they say with what they said before. While NATS is away no node answers; the error is in the view too.
+func (w *topWatch) look(ctx context.Context) (top.View, error) {
 	answers, err := observe.Gather(ctx, w.conn, w.subject, w.last.Silent())
 	before := w.last
 	w.last = before.Next(time.Now(), answers)
@@ -129,7 +130,7 @@ func (w *topWatch) look(ctx context.Context) top.View {
 	if err != nil {
 		v.Trouble = "NATS cannot be asked: " + err.Error()
 	}
-	return v
+	return v, err
 }
 
 // run shows one look after another until ctx ends, which is no error. The first has no rates yet.
@@ -137,7 +138,7 @@ func (w *topWatch) run(ctx context.Context, show func(top.View) error) error {
 	ticks := time.NewTicker(w.interval)
 	defer ticks.Stop()
 	for {
-		v := w.look(ctx)
+		v, _ := w.look(ctx) // it goes on, and shows it
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -154,7 +155,11 @@ func (w *topWatch) run(ctx context.Context, show func(top.View) error) error {
 
 // once shows the second look, and judges it.
 func (w *topWatch) once(ctx context.Context, show func(top.View) error) error {
-	if w.look(ctx); len(w.last.Nodes) == 0 && ctx.Err() == nil {
+	_, err := w.look(ctx)
+	if errors.Is(err, native.ErrUnheard) {
+		return unsent(err)
+	}
+	if len(w.last.Nodes) == 0 && ctx.Err() == nil {
 		return failf(exitUnavailable, "no node answers on %s: start the nodes, or check --prefix, the NATS account and what this user may publish", w.subject)
 	}
 	select {
@@ -162,7 +167,7 @@ func (w *topWatch) once(ctx context.Context, show func(top.View) error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	v := w.look(ctx)
+	v, _ := w.look(ctx) // shown with the view
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
