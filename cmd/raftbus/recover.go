@@ -62,7 +62,7 @@ type remains struct {
 	Time        time.Time `json:"time"` // of the last entry
 	Applied     rpc.Index `json:"applied"`
 	Certain     uint64    `json:"certain_revision"` // as of Applied
-	// Uncertain is how many entries come after Applied, Revision what they lead to: those at the end may never have been acknowledged.
+	// Uncertain is how many entries come after Applied and can be read, Revision what they lead to: those at the end may never have been acknowledged.
 	Uncertain uint64 `json:"uncertain_entries"`
 	Revision  uint64 `json:"revision"`
 	// Damaged is the first entry that cannot be read; it and those after it are lost. 0: none is.
@@ -170,7 +170,7 @@ func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string)
 	now := state.Moment()
 	have := &remains{
 		Node: id, Cluster: r.Cluster.String(), Term: uint64(r.Term), Last: r.Last.Index, LastTerm: r.Last.Term, Time: time.Unix(0, r.Time).UTC(),
-		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Last.Index - now.ID.Index), Damaged: r.Damaged.Index, whole: r.Whole,
+		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Whole - now.ID.Index), Damaged: r.Damaged.Index, whole: r.Whole,
 	}
 	if now.ID.Index < r.Base.Index || now.ID.Index > r.Last.Index {
 		return nil, fmt.Errorf("the state is of entry %d, the log holds %d to %d: they do not belong together; put back the ones that do, or restore a backup", now.ID.Index, r.Base.Index+1, r.Last.Index)

@@ -174,6 +174,7 @@ func TestRecoverOfADamagedLog(t *testing.T) {
 	var have remains
 	require.NoError(t, json.Unmarshal([]byte(text), &have), text)
 	require.Equal(t, begun.Index+2, have.Damaged)
+	require.EqualValues(t, 1, have.Uncertain, "the one that is lost leads to nothing")
 	require.Equal(t, begun.Revision+1, have.Revision)
 	require.Equal(t, begun.Revision+1, recovered(t, dir).Revision)
 }
