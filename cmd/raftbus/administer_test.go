@@ -3,6 +3,7 @@ package main
 // What an administrator's command does where NATS refuses it something.
 
 import (
+	"encoding/json"
 	"sync/atomic"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
 // guarded is a NATS server on which guests may publish and subscribe to these only. asked counts what comes to a leader, which does not answer.
@@ -55,6 +57,31 @@ func TestAnAdministratorWhoCannotHearAsksNothing(t *testing.T) {
 	require.Contains(t, text, "(nats-denied)")
 	require.Contains(t, text, "remedy:   "+natsopt.InboxRemedy)
 	require.Zero(t, asked.Load(), "something was sent")
+}
+
+// It is heard for each request of a command, also after a node was asked.
+func TestAnAdministratorWhomNATSRefusesTheChange(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+		{Name: "leader", Password: "leader"},
+		{Name: "guest", Password: "guest", DenyPublish: []string{admin.Subject("raftbus", admin.OpReconfigure)}},
+	}})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	leader, err := nats.Connect(server.URL(), nats.UserInfo("leader", "leader"))
+	require.NoError(t, err)
+	t.Cleanup(leader.Close)
+	for subject, body := range map[string]any{
+		admin.Subject("raftbus", admin.OpMembers): view(nil, "n1", "n2"), busclient.StatusSubject("raftbus", "n4"): replica.Status{ID: "n4", Instance: "n4"},
+	} {
+		answer, err := json.Marshal(body)
+		require.NoError(t, err)
+		_, err = leader.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond(answer) })
+		require.NoError(t, err)
+	}
+	require.NoError(t, leader.Flush())
+	text, code := asGuest(server.URL(), "member", "add", "n4", "--wait", "2s", "--timeout", "1s")
+	require.Equal(t, exitError, code, text)
+	require.Contains(t, text, native.ErrDenied.Error()+": ")
 }
 
 // That NATS refuses the request itself is said at once: it is neither a cluster without a leader nor an unknown outcome.

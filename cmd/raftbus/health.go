@@ -76,7 +76,7 @@ func health(cmd *cobra.Command, target natsopt.Target, prefix, id string) error 
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), target.Timeout)
 	defer cancel()
-	s, err := askOne(ctx, conn, prefix, id)
+	s, err := askOne(ctx, native.NewAsker(conn), prefix, id)
 	if err != nil {
 		return err
 	}
@@ -91,17 +91,20 @@ func health(cmd *cobra.Command, target natsopt.Target, prefix, id string) error 
 	return err
 }
 
+// errAbsent is of a node that nobody answers for: NATS says that it is not there.
+var errAbsent = errors.New("is not on the bus")
+
 // askOne asks one node for its status.
-func askOne(ctx context.Context, conn *nats.Conn, prefix, id string) (replica.Status, error) {
+func askOne(ctx context.Context, asker *native.Asker, prefix, id string) (replica.Status, error) {
 	var s replica.Status
-	answer, err := native.NewAsker(conn).Request(ctx, &nats.Msg{Subject: busclient.StatusSubject(prefix, id)})
+	answer, err := asker.Request(ctx, &nats.Msg{Subject: busclient.StatusSubject(prefix, id)})
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return s, failf(exitUnavailable, "%s is not on the bus (prefix %s): start it, or check --id and --prefix", id, prefix)
-	case errors.Is(err, context.DeadlineExceeded):
-		return s, failf(exitTimeout, "%s did not answer in time: it may be overloaded or paused: look at its log", id)
+		return s, failf(exitUnavailable, "%s %w (prefix %s): start it, or check --id and --prefix", id, errAbsent, prefix)
 	case errors.Is(err, native.ErrNoLeader): // nothing could be sent
 		return s, failf(exitUnavailable, "the connection to NATS was lost: look whether NATS runs: %w", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return s, failf(exitTimeout, "%s did not answer in time: it may be overloaded or paused: look at its log", id)
 	case err != nil:
 		return s, unsent(err)
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -252,7 +253,7 @@ func (a *administrator) lives(ctx context.Context, m admin.Member) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	s, err := askOne(ctx, a.conn, a.prefix, m.ID)
+	s, err := askOne(ctx, a.asker, a.prefix, m.ID)
 	return err == nil && s.Instance == m.Instance
 }
 
@@ -281,10 +282,10 @@ func (a *administrator) newMembers(ctx context.Context, m *admin.Members, ids []
 func (a *administrator) newMember(ctx context.Context, m *admin.Members, id string) (admin.NewMember, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
-	s, err := askOne(ctx, a.conn, a.prefix, id)
+	s, err := askOne(ctx, a.asker, a.prefix, id)
 	switch {
-	case exitCode(err) == exitUnavailable:
-		return admin.NewMember{}, failf(exitUnavailable, "%s is not on the bus (prefix %s): start it with 'raftbus node --id %s --join' first, or give the instance of its data folder with --instance", id, a.prefix, id)
+	case errors.Is(err, errAbsent):
+		return admin.NewMember{}, failf(exitUnavailable, "%s %w (prefix %s): start it with 'raftbus node --id %s --join' first, or give the instance of its data folder with --instance", id, errAbsent, a.prefix, id)
 	case err != nil:
 		return admin.NewMember{}, err
 	case s.Cluster != "" && s.Cluster != m.Cluster:
