@@ -1,7 +1,7 @@
 package main
 
-// Every flag can be set by a variable, and those of the node command by a configuration file. This file sets the flags that were not
-// given, from the variables, and then from the file.
+// Every flag can be set by a variable, and those that the node command has too by a configuration file. This file sets the flags that were
+// not given, from the variables, and then from the file.
 
 import (
 	"errors"

@@ -43,8 +43,9 @@ const exitCodesHelp = `Exit codes:
   7  no leader serves with a quorum, or it is busy: ask again after a pause
   8  refused: the cluster would lose its quorum, or is full; the value is too large, the bucket
      is read-only, being imported, without --allow-ttl, or another JetStream's too; no node
-     serves watches; what was asked for is impossible; the bus is open (others may speak as a
-     node); or you did not say yes`
+     serves watches, there are too many, or one begins at what is not kept any more; it needs
+     the upgrade to be finished; what was asked for is impossible; the bus is open (others may
+     speak as a node); or you did not say yes`
 
 // codedError is an error that ends the process with a code of its own.
 type codedError struct {

@@ -23,8 +23,9 @@ import (
 )
 
 const healthHelp = `Ask one node over NATS whether it serves. The exit code is 0 when the node answers and knows
-a leader that it can serve with, 5 when it is not on the bus, 6 when it does not answer in
-time, and 7 when it answers and knows no leader, or is no member.
+a leader that it can serve with, 5 when it, or NATS, is not there, 6 when it does not answer in
+time, and 7 when it answers and knows no leader, is no member, is reached by no client, or
+another cluster uses its prefix.
 
 What an operator should look at although the node serves is told on stderr, as warnings. A node
 without a leader is alive: restarting it cures nothing. Look at its peers.`

@@ -14,7 +14,7 @@ import (
 
 // The runtime's monitor thread falls into a deep sleep whenever it finds nothing to run, and the next system call of the process
 // has to wake it, which costs two switches of threads; for the next milliseconds it then looks every 20 µs. Nodes, NATS and clients are idle and busy
-// again a thousand times a second, and spend a third of their processor time on that, or more (ARCHITECTURE.md, what costs). A process whose
+// again a thousand times a second, and spend a third of their processor time on that, or more (docs/measurements.md). A process whose
 // scheduler is to be traced has a monitor that looks less and less often instead, every 10 ms at last. The longest interval
 // between two lines of a trace that can be asked for is 24 days.
 const (
