@@ -64,6 +64,7 @@ func lead(t *testing.T, c *cluster.Cluster, id string) {
 // A bit of an entry in a stopped node's log is lost. If the state was made durable before that entry, as after a power loss, the leader gives
 // it again; if the state holds it, the log begins after it. Either way the node leads later, and has every value (F18, D1-D4).
 func TestF18BitOfTheLogIsLost(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, inState := range map[string]bool{"above the state": false, "in the state": true} {
 		t.Run(name, func(t *testing.T) {
 			c := cluster.Started(t, 3)
@@ -109,6 +110,7 @@ func TestF18BitOfTheLogIsLost(t *testing.T) {
 // A bit of a stopped node's state is lost. It is noticed at the start, or when it is read: the node stops, says which file it is and
 // what to do, and never serves it; others do. With a new folder in its place the node is back (D1, F18).
 func TestF18BitOfTheStateIsLost(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, others := range map[string]int{"read at the start": 0, "read later": 20} {
 		t.Run(name, func(t *testing.T) {
 			c := cluster.Started(t, 3)
@@ -165,6 +167,7 @@ func serveDamaged(t *testing.T, c *cluster.Cluster, nc *nats.Conn, bad string) e
 // An old copy of a node's folder is put back, while all who had seen its later starts were started anew: they refuse it all the same,
 // and say why. The folder that was there last is welcome (F23, D3).
 func TestF23OldCopyOfAFolderIsRefused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")

@@ -26,6 +26,7 @@ const (
 
 // Three nodes elect one leader, and answer through it (issue: election).
 func TestElectsAndServes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")
@@ -41,6 +42,7 @@ func TestElectsAndServes(t *testing.T) {
 
 // One, two and five nodes work too: a quorum is whatever the members say.
 func TestOtherSizes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, n := range []int{1, 2, 5} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			c := cluster.Started(t, n)
@@ -54,6 +56,7 @@ func TestOtherSizes(t *testing.T) {
 
 // A leader that stops is followed by another; what was acknowledged is there; the one that comes back catches up.
 func TestFailoverAndCatchUp(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")
@@ -99,6 +102,7 @@ func TestLeaderCutOff(t *testing.T) {
 
 // An isolated follower comes back without an election or a new term (L3).
 func TestIsolatedFollowerRejoins(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")
@@ -143,6 +147,7 @@ func TestNoMajorityNoAck(t *testing.T) {
 
 // The whole cluster stops and starts: the data is there, also what was not flushed.
 func TestAllRestart(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")
@@ -205,6 +210,7 @@ func TestNATSStartsLast(t *testing.T) {
 
 // Bad requests get clear errors with their stable codes, at once, and the cluster goes on.
 func TestErrors(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	require.Eventually(t, func() bool { _, err := cluster.Ask(nc, "raftbus.bucket.ls", ""); return err == nil }, 5*time.Second, 5*time.Millisecond)
@@ -244,6 +250,7 @@ func TestErrors(t *testing.T) {
 // Three NATS servers, each node and the client on one of its own: the cluster serves across routes, and one server's death
 // costs 3 s at most (L6).
 func TestNATSCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	servers, err := embedded.StartCluster(3, embedded.Options{})
 	require.NoError(t, err)
 	stopped := map[int]bool{}
@@ -298,6 +305,7 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 
 // Another cluster under the same prefix, with other nodes: it is refused, with the remedy, and answers nobody (F14).
 func TestTwoClustersOnOnePrefix(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")
