@@ -39,6 +39,26 @@ func TestAPulledMessageTakesThePlaceOfAHeartbeat(t *testing.T) { // 7.6
 	require.Equal(t, []string{"100 Idle Heartbeat|Nats-Last-Consumer: 6|Nats-Last-Stream: 6"}, o.pulled())
 }
 
+// Who pulls has heartbeats no oftener than who is pushed to may have them, whatever is asked for: many may wait, and others have to get through.
+func TestHeartbeatsOfPullsHavePauses(t *testing.T) { // Q12
+	const pulls = 512
+	o := newHost(t, 1)
+	o.puller(Config{Filter: patterns("nobody")})
+	o.listen(true)
+	for range pulls {
+		o.pull(Pulled{Batch: 1, Expires: 3_600 * second, Heartbeat: 1})
+	}
+	o.pulled()
+	beats := 0
+	for range 1_000 {
+		o.pass(second / 1_000)
+		o.step(o.peer)
+		beats += len(o.peer.effects.Send)
+		o.peer.room = 1 << 20
+	}
+	require.Equal(t, 10*pulls, beats)
+}
+
 // So does the question how far a client is.
 func TestAFlowRequestTakesThePlaceOfAHeartbeat(t *testing.T) { // 7.3
 	o := newHost(t, 64, func(l *Limits) { l.Window = 1_000 })

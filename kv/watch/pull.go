@@ -49,6 +49,8 @@ const (
 	pullsMax = 16_384
 	// hearWithin is how long nobody may listen where messages are to go before the request is forgotten: who listens is heard another way.
 	hearWithin = 2_000_000_000
+	// pullBeatMin is the least time between two heartbeats of a request, however many its client asks for: thousands may wait, and a push consumer has no more.
+	pullBeatMin = 100_000_000
 )
 
 // The answers to requests, as nats-server has them.
@@ -126,7 +128,8 @@ func (h *Hub) wait(c *consumer, e Pulled) {
 		p.until = h.now + max(e.Expires, 1)
 	}
 	if e.Heartbeat > 0 {
-		p.beatAt = h.now + e.Heartbeat
+		p.Heartbeat = max(e.Heartbeat, pullBeatMin)
+		p.beatAt = h.now + p.Heartbeat
 	}
 	c.pulls = append(c.pulls, p)
 	h.waiting++
