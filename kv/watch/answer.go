@@ -52,7 +52,7 @@ func (h *Hub) ask(e Asked) {
 			h.asked = append(h.asked, e)
 		}
 	case c != nil && (c.opening || c.guessed || c.Config.Pull && !c.over):
-		if h.asksCounted >= h.limits.AsksMax {
+		if h.asksCounted+h.answers.len() >= h.limits.AsksMax { // once it is counted the answer may have to wait for room
 			return
 		}
 		c.asks = append(c.asks, e)

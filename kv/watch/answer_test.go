@@ -21,6 +21,29 @@ func TestAnswersThatWaitAreBounded(t *testing.T) {
 	require.Equal(t, DefaultLimits().AsksMax, o.hub().answers.len())
 }
 
+// Nor are more kept for which it is counted what is to come, for which nothing is sent: that makes room for further counts, and not for their answers.
+func TestAnswersThatWereCountedAreBounded(t *testing.T) { // Q12
+	o := newPulled(t)
+	most := DefaultLimits().AsksMax
+	ask := func() {
+		o.peer.events = append(o.peer.events, Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "info"})
+	}
+	o.peer.room = 0
+	for range 5 {
+		for range most / 2 {
+			ask()
+		}
+		o.pulled()
+	}
+	require.Equal(t, most, o.hub().answers.len())
+	o.settle()
+	require.Contains(t, o.answers, "info")
+	delete(o.answers, "info")
+	ask()
+	o.settle()
+	require.Contains(t, o.answers, "info", "there is room again")
+}
+
 // That somebody listens is told of a consumer that sends by itself: of one that is pulled from, how many wait.
 func TestAPullConsumerIsBoundToNobody(t *testing.T) {
 	o := newPulled(t)
@@ -68,6 +91,7 @@ func TestRequestsForWhatIsCountedAreBoundedInAll(t *testing.T) {
 	require.Equal(t, DefaultLimits().AsksMax, begin())
 	o.tell(o.model.remove("c"))
 	o.tell(o.model.remove("d"))
+	o.settle() // who asked for them hears that
 	require.Equal(t, DefaultLimits().AsksMax, begin())
 	o.listen(true)
 	o.settle()
