@@ -32,7 +32,16 @@ type Watch struct {
 	// Waits is called when nobody serves the watch any more, with why, once until somebody does. nil: nobody wants to know.
 	Waits func(err error)
 
-	begun bool // once: that where it was to begin is gone is the caller's mistake only the first time
+	begun bool   // once: that where it was to begin is gone is the caller's mistake only the first time
+	mark  uint64 // all up to this revision has come, though no event after the last that did is of it; 0: nothing says so
+}
+
+// next is the revision that a watch goes on with; 0: First says where.
+func (w *Watch) next() uint64 {
+	if w.mark > 0 {
+		return w.mark + 1
+	}
+	return w.From
 }
 
 const (
@@ -56,6 +65,8 @@ func (c *Client) Watch(ctx context.Context, w Watch) error {
 			return ctx.Err()
 		case errors.Is(err, errAgain):
 			waits = false
+		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.mark > 0:
+			w.mark = 0 // what follows the last event may be kept still
 		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.begun:
 			w.First, w.From = "newest", 0
 			w.Missed()
@@ -125,8 +136,8 @@ func (c *Client) begin(ctx context.Context, w *Watch, inbox string) (b beginning
 	if len(w.Keys) > 0 {
 		request["keys"] = w.Keys
 	}
-	if w.From > 0 {
-		request["from"] = w.From
+	if from := w.next(); from > 0 {
+		request["from"] = from
 	} else {
 		request["first"] = w.First
 	}
@@ -169,15 +180,19 @@ func (c *Client) follow(ctx context.Context, w *Watch, arrived chan *nats.Msg, b
 
 // take takes a message of the watch: an event, or a mark that says how many there were. It reports whether all that is wanted has come.
 func (w *Watch) take(m *nats.Msg, sequence *uint64) (whole bool, err error) {
-	number, _ := strconv.ParseUint(m.Header.Get("Rb-Sequence"), 10, 64) // the host wrote it
+	number, _ := strconv.ParseUint(m.Header.Get("Rb-Sequence"), 10, 64) // the host wrote them
+	progress, _ := strconv.ParseUint(m.Header.Get("Rb-Progress"), 10, 64)
 	switch isEvent := m.Header.Get("Rb-Key") != ""; {
 	case isEvent && number != *sequence+1, !isEvent && number > *sequence:
 		return false, errAgain
 	case !isEvent:
+		if number == *sequence && progress >= w.From {
+			w.mark = progress
+		}
 		return false, nil
 	}
 	e := w.event(m)
-	*sequence, w.First, w.From = number, "", e.Revision+1
+	*sequence, w.First, w.From, w.mark = number, "", e.Revision+1, 0
 	return w.Current && m.Header.Get("Rb-Pending") == "0", w.Event(e)
 }
 

@@ -41,6 +41,12 @@ func (h *host) mark(to, watch string, sequence int, reply string) {
 	require.NoError(h, h.conn.PublishMsg(&nats.Msg{Subject: to, Reply: reply, Header: header}))
 }
 
+// progress sends a mark that says how far they go.
+func (h *host) progress(to, watch string, sequence, revision int) {
+	header := nats.Header{"Rb-Watch": {watch}, "Rb-Sequence": {fmt.Sprint(sequence)}, "Rb-Progress": {fmt.Sprint(revision)}}
+	require.NoError(h, h.conn.PublishMsg(&nats.Msg{Subject: to, Header: header}))
+}
+
 // event sends an event that is the last of what was there.
 func (h *host) event(to, watch, key string, sequence, revision int) {
 	require.NoError(h, h.conn.PublishMsg(&nats.Msg{Subject: to, Header: nats.Header{
@@ -134,6 +140,41 @@ func TestAWatchSaysThatEventsMayBeMissing(t *testing.T) {
 	require.Len(t, h.requests, 3)
 	require.Contains(t, h.requests[1], `"from":5`)
 	require.Contains(t, h.requests[2], `"first":"newest"`)
+}
+
+// Who watches a key that is seldom written goes on after the last mark: what follows the last event is another key's, and gone with the next of that. Where
+// what follows the mark is gone, it may be there all the same (W3, W4).
+func TestAWatchGoesOnAfterTheLastMark(t *testing.T) {
+	t.Parallel()
+	h := watching(t, func(h *host, number int32, to string) *nats.Msg {
+		switch number {
+		case 1:
+			h.event(to, "w", "a", 1, 4)
+			h.progress(to, "w", 1, 9)
+			h.progress(to, "w", 0, 20) // of a host that has not sent what this one has
+			h.mark(to, "w", 1, "")     // which asks how far it is
+			h.mark(to, "w", 5, "")
+		case 2:
+			return fails(kv.Compacted)
+		default:
+			h.event(to, "w", "a", 1, 12)
+		}
+		return says(`{"watch":"w"}`)
+	})
+	last := uint64(0)
+	require.ErrorIs(t, h.Watch(t.Context(), Watch{
+		Bucket: "app", First: "newest",
+		Event: func(e Entry) error {
+			if last = e.Revision; last == 12 {
+				return errEnough
+			}
+			return nil
+		},
+		Missed: func() { t.Error("nothing is missing") },
+	}), errEnough)
+	require.Len(t, h.requests, 3)
+	require.Contains(t, h.requests[1], `"from":10`)
+	require.Contains(t, h.requests[2], `"from":5`)
 }
 
 // An answer without a watch, as to one that went before it was answered, is none of a watch that has shown all there is.
