@@ -59,17 +59,18 @@ func nativeConfig(record []byte) (config watch.Config, is bool, err error) {
 type nativeEcho struct{}
 
 type nativeReply struct {
-	Bucket   string `json:"bucket"`
-	Watch    string `json:"watch"`
-	Sequence uint64 `json:"sequence"`
-	Revision uint64 `json:"revision"`
-	Pending  uint64 `json:"pending"`
+	Bucket          string `json:"bucket"`
+	Watch           string `json:"watch"`
+	Sequence        uint64 `json:"sequence"`
+	Revision        uint64 `json:"revision"`
+	ClusterRevision uint64 `json:"cluster_revision"` // at which the bucket was made: of one made anew it is another
+	Pending         uint64 `json:"pending"`
 }
 
-// nativeState tells that a watch has begun: which number its events follow, the bucket's revision, and how many events are of what is
-// there now.
+// nativeState tells that a watch has begun: which number its events follow, the bucket's revision, which bucket of the name it is, and how many
+// events are of what is there now.
 func nativeState(s *watch.State) []byte {
-	body, err := json.Marshal(nativeReply{s.Record.Bucket, s.Record.Client(), s.Sequence, s.Record.Start, s.Pending})
+	body, err := json.Marshal(nativeReply{s.Record.Bucket, s.Record.Client(), s.Sequence, s.Record.Start, s.Record.Incarnation, s.Pending})
 	if err != nil {
 		return []byte("{}") // cannot be: numbers and names
 	}

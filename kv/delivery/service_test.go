@@ -70,6 +70,23 @@ func TestANativeWatchIsReadAsWritten(t *testing.T) {
 	}, read)
 }
 
+// Who watches knows by the answer whether the bucket is the one that it was: another of its name counts from 1 again.
+func TestANativeWatchIsToldWhichBucketItWatches(t *testing.T) { // W2
+	r := newRig(t)
+	for _, watcher := range []string{"w1", "w2"} {
+		r.solo.bucket("app")
+		r.solo.put("app", "a", "one")
+		config, err := Native{}.Config()
+		require.NoError(t, err)
+		r.solo.do(command.Command{AddConsumer: &command.AddConsumer{Bucket: "app", Name: watcher, Config: config, Deliver: "d", Host: "n1", Boot: 7, Answer: watcher}})
+		info, err := r.solo.store.Bucket("app")
+		require.NoError(t, err)
+		want := fmt.Sprintf(`{"bucket":"app","watch":"%s","sequence":0,"revision":1,"cluster_revision":%d,"pending":1}`, watcher, info.Incarnation)
+		require.JSONEq(t, want, r.line.await(t, watcher, 1)[0])
+		r.solo.do(command.Command{RemoveBucket: &command.RemoveBucket{Name: "app"}})
+	}
+}
+
 // The hub hears from a page as of which entry of the log it is: what it is told of later may be in it already.
 func TestAPageSaysAsOfWhenItIs(t *testing.T) {
 	n := newSolo(t)

@@ -4,6 +4,7 @@ package native
 // last event that came.
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -27,13 +28,14 @@ type Watch struct {
 	Current  bool // end when all that was there has come
 	// Event is called with each event, in order. An error ends the watch.
 	Event func(e Entry) error
-	// Missed is called when events may be missing, because they are not kept any more: what is there now follows.
+	// Missed is called when events may be missing, because they, or their bucket, are not kept any more: what is there now follows.
 	Missed func()
 	// Waits is called when nobody serves the watch any more, with why, once until somebody does. nil: nobody wants to know.
 	Waits func(err error)
 
 	begun bool   // once: that where it was to begin is gone is the caller's mistake only the first time
 	mark  uint64 // all up to this revision has come, though no event after the last that did is of it; 0: nothing says so
+	made  uint64 // when the bucket was, as a revision of the cluster; 0: not known
 }
 
 // next is the revision that a watch goes on with; 0: First says where.
@@ -67,8 +69,8 @@ func (c *Client) Watch(ctx context.Context, w Watch) error {
 			waits = false
 		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.mark > 0:
 			w.mark = 0 // what follows the last event may be kept still
-		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.begun:
-			w.First, w.From = "newest", 0
+		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.begun, errors.Is(err, errAnother):
+			w.First, w.From, w.mark = "newest", 0, 0
 			w.Missed()
 		case w.begun && !w.Current && comesBack(err):
 			if !waits && w.Waits != nil {
@@ -97,6 +99,9 @@ func comesBack(err error) bool {
 // errAgain: the watch has ended, or something may be missing.
 var errAgain = errors.New("watch again")
 
+// errAnother: the bucket was removed, and one made under its name, in which the revisions that have come mean nothing.
+var errAnother = errors.New("another bucket")
+
 // watchOnce watches by one watch. It leaves in w where the next one is to begin.
 func (c *Client) watchOnce(ctx context.Context, w *Watch) error {
 	inbox := c.conn.NewInbox()
@@ -111,6 +116,10 @@ func (c *Client) watchOnce(ctx context.Context, w *Watch) error {
 		return err
 	}
 	w.begun = true
+	before := w.made
+	if w.made = cmp.Or(b.Made, before); before > 0 && w.made != before && w.next() > 0 {
+		return errAnother
+	}
 	if w.First == "nothing" {
 		w.First, w.From = "", b.Revision+1
 	}
@@ -128,7 +137,8 @@ type beginning struct {
 	Watch    string `json:"watch"`
 	Sequence uint64 `json:"sequence"` // the number that its events follow
 	Revision uint64 `json:"revision"`
-	Pending  uint64 `json:"pending"` // events of what is there
+	Made     uint64 `json:"cluster_revision"` // when the bucket was; 0: an older release does not say
+	Pending  uint64 `json:"pending"`          // events of what is there
 }
 
 func (c *Client) begin(ctx context.Context, w *Watch, inbox string) (b beginning, err error) {

@@ -177,6 +177,41 @@ func TestAWatchGoesOnAfterTheLastMark(t *testing.T) {
 	require.Contains(t, h.requests[2], `"from":5`)
 }
 
+// Where the bucket is another of the name, that is said, and what is there now follows: its revisions begin anew, and what comes after the last event may be
+// long to come, or a part of what there is (W2, W3).
+func TestAWatchOfABucketMadeAnewBeginsAnew(t *testing.T) {
+	t.Parallel()
+	for name, revision := range map[string]int{"behind": 3, "ahead": 2_000} {
+		t.Run(name, func(t *testing.T) {
+			missed := 0
+			h := watching(t, func(h *host, number int32, to string) *nats.Msg {
+				switch number {
+				case 1:
+					h.event(to, "w1", "a", 1, 1_000)
+					h.mark(to, "w1", 5, "")
+					return says(`{"watch":"w1","revision":999,"cluster_revision":7}`)
+				case 2: // of an older release
+					h.mark(to, "w2", 5, "")
+					return says(`{"watch":"w2","revision":1000}`)
+				case 4:
+					h.event(to, "w4", "b", 1, 2)
+				}
+				return says(fmt.Sprintf(`{"watch":"w%d","revision":%d,"cluster_revision":2048}`, number, revision))
+			})
+			require.ErrorIs(t, h.Watch(t.Context(), Watch{Bucket: "app", First: "newest", Missed: func() { missed++ }, Event: func(e Entry) error {
+				if e.Key == "b" {
+					return errEnough
+				}
+				return nil
+			}}), errEnough)
+			require.Equal(t, 1, missed)
+			require.Len(t, h.requests, 4)
+			require.Contains(t, h.requests[2], `"from":1001`)
+			require.Contains(t, h.requests[3], `"first":"newest"`)
+		})
+	}
+}
+
 // An answer without a watch, as to one that went before it was answered, is none of a watch that has shown all there is.
 func TestAWatchThatWentBeforeItBeganIsNotDone(t *testing.T) { // L9
 	t.Parallel()
