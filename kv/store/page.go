@@ -37,7 +37,7 @@ const (
 	Every Which = iota
 	// NewestOfKey: those that have no newer entry of their key.
 	NewestOfKey
-	// NewestOfAll: the one with the highest sequence.
+	// NewestOfAll: the one with the highest sequence, for which the records of all keys may be read. From is found by it: from there on it is NewestOfKey.
 	NewestOfAll
 )
 
@@ -53,10 +53,12 @@ type EntryPage struct {
 	At      rpc.Index
 }
 
-// Bounds of what a page looks at: a range that is counted entry by entry, and keys that are tried before a range is.
+// Bounds of what a page looks at: a range that is counted entry by entry, keys that are tried before a range is, and bytes of a range, beside scanMax: who reads
+// it serves others only when it has ended.
 const (
 	countRangeMax = 2_000
 	tryKeysMax    = 4_096
+	rangeBytesMax = 16 << 20
 )
 
 // Page answers a query. The error is NoBucket, ErrClosed, ErrUnwanted, or one of the disk.
@@ -81,8 +83,14 @@ func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
 			return err
 		}
 	}
-	p.From, p.Next = q.From, q.From
 	pace := &pace{wanted: q.Wanted}
+	if q.Which == NewestOfAll {
+		if q.From, err = v.lastUpTo(q, pace); err != nil {
+			return err
+		}
+		q.Which = NewestOfKey
+	}
+	p.From, p.Next = q.From, q.From
 	if q.Count && q.From <= p.Last {
 		if p.Count, err = v.count(q, pace); err != nil {
 			return err
@@ -119,6 +127,20 @@ func (v *bucketView) since(time int64) (uint64, error) {
 	return uint64(at) + 1, failed
 }
 
+// lastUpTo is the sequence of the newest entry that matches, up to q.AsOf; if there is none from q.From on, what follows q.AsOf.
+func (v *bucketView) lastUpTo(q *Query, p *pace) (uint64, error) {
+	last := uint64(0)
+	err := v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) {
+		if i := k.upTo(q.AsOf); i >= 0 {
+			last = max(last, k.live[i].sequence)
+		}
+	})
+	if last < max(q.From, 1) {
+		last = max(q.From, q.AsOf+1)
+	}
+	return last, err
+}
+
 // count counts the entries that a query is about.
 func (v *bucketView) count(q *Query, p *pace) (n uint64, err error) {
 	last, whole := v.stats.sequence, q.Filter.All() && q.From <= 1
@@ -137,14 +159,8 @@ func (v *bucketView) count(q *Query, p *pace) (n uint64, err error) {
 		})
 		return n, err
 	}
-	newest := uint64(0) // of all: how many there are to choose from
-	err = v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) {
-		list := k.within(q)
-		if n += uint64(len(list)); q.Which == NewestOfAll && len(list) > 0 && list[len(list)-1] <= q.AsOf {
-			newest++
-		}
-	})
-	return n - newest + min(newest, 1), err
+	err = v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) { n += uint64(len(k.within(q))) })
+	return n, err
 }
 
 // countNewest counts the newest entry of each key as of q.AsOf, and all after it: of keys that have none after it that is one.
@@ -195,11 +211,11 @@ func (v *bucketView) listed(q *Query, p *pace) (listed bool, sequences []uint64,
 	case q.Which == Every:
 		return false, nil, nil
 	}
-	looked, few, newest := 0, true, uint64(0)
+	looked, few := 0, true
 	table := numbered(tableKey, v.record.incarnation)
 	from := append(table[:len(table):len(table)], q.Filter.Prefix()...)
 	err = v.r.Scan(from, prefixEnd(from), func(key, record []byte) (bool, error) {
-		if looked++; looked > tryKeysMax && q.Which != NewestOfAll {
+		if looked++; looked > tryKeysMax {
 			few = false
 			return false, nil
 		}
@@ -210,16 +226,9 @@ func (v *bucketView) listed(q *Query, p *pace) (listed bool, sequences []uint64,
 			return true, nil
 		}
 		k, err := decodeKey(record)
-		list := k.within(q)
-		if end := len(list) - 1; q.Which == NewestOfAll && end >= 0 && list[end] <= q.AsOf {
-			newest, list = max(newest, list[end]), list[:end]
-		}
-		sequences = append(sequences, list...)
+		sequences = append(sequences, k.within(q)...)
 		return true, err
 	})
-	if newest > 0 {
-		sequences = append(sequences, newest)
-	}
 	slices.Sort(sequences)
 	return few, sequences, err
 }
@@ -251,6 +260,7 @@ type pager struct {
 	pace    *pace
 	bytes   int
 	visited int
+	passed  int // bytes of what was visited
 }
 
 func (c *pager) takeListed(sequences []uint64) error {
@@ -270,10 +280,12 @@ func (c *pager) takeListed(sequences []uint64) error {
 func (c *pager) takeRange() error {
 	full := false
 	err := c.v.eachInRange(c.q.From, c.p.Last, c.pace, func(e Entry) (bool, error) {
-		if c.visited++; c.visited > scanMax {
+		if c.visited == scanMax || c.passed >= rangeBytesMax {
 			c.p.Next, full = e.Sequence, true
 			return false, nil
 		}
+		c.visited++
+		c.passed += len(e.Header) + len(e.Value)
 		wanted, err := c.wants(e)
 		if err != nil || !wanted {
 			return true, err

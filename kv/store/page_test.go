@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -122,4 +123,21 @@ func TestPagesOfManyKeys(t *testing.T) {
 		require.ErrorIs(t, err, NoBucket)
 		f.close()
 	})
+}
+
+// However large the entries are that a page passes over: it comes to an end, and the next one goes on there.
+func TestAPagePassesOverABoundedNumberOfBytes(t *testing.T) { // Q12
+	f := open(t, newMemory())
+	f.apply(addBucket("app", command.Settings{History: 64}))
+	for range 20 {
+		f.apply(put("app", "large", strings.Repeat("x", 1<<20)))
+	}
+	f.apply(put("app", "z.z", "v"))
+	q := Query{Bucket: "app", Incarnation: 1, Filter: pattern(t, "z.*"), Max: 10, MaxBytes: 1_000}
+	first, err := f.store.Page(q)
+	require.NoError(t, err)
+	require.Empty(t, first.Entries)
+	require.EqualValues(t, rangeBytesMax>>20+1, first.Next)
+	require.Equal(t, []uint64{21}, sequences(readPages(t, f.store, q)))
+	f.close()
 }

@@ -134,7 +134,7 @@ func (h *Hub) regroup(c *consumer, filter subject.Filter) {
 func (h *Hub) count(c *consumer) {
 	none := c.next > c.snapshot
 	c.guessed = !none && c.doubt && c.Answer == "" && len(c.asks) == 0
-	if (none || c.guessed) && c.Config.Policy != DeliverByStartTime {
+	if (none || c.guessed) && c.Config.Policy != DeliverByStartTime && c.mode != NewestOfAll {
 		if none {
 			c.snapshot = 0
 		}
@@ -179,10 +179,14 @@ func (h *Hub) open(c *consumer) {
 	h.kick(c)
 }
 
-// found has a time to start at be the sequence that it was found to be, from now on.
+// found has a time to start at, or the newest entry of all, be the sequence that it was found to be, from now on: to look for it again may take long, and what is
+// older never is the newest. From there on, that one is the newest of its key, and up to Start the only one.
 func (c *consumer) found(sequence uint64) {
-	if c.Config.Policy == DeliverByStartTime {
+	if c.Config.Policy == DeliverByStartTime || c.mode == NewestOfAll {
 		c.Config.Policy, c.Config.StartSequence = DeliverByStartSequence, sequence
+	}
+	if c.mode == NewestOfAll {
+		c.mode = NewestOfKey
 	}
 }
 

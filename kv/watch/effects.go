@@ -81,14 +81,14 @@ const (
 	Every Mode = iota
 	// NewestOfKey: those that have no newer one of their key.
 	NewestOfKey
-	// NewestOfAll: the one with the highest sequence.
+	// NewestOfAll: the one with the highest sequence. Read.From is found by it, and all keys may be looked at for that.
 	NewestOfAll
 )
 
 // Page is what a Read found.
 type Page struct {
 	Entries []Entry // in order of sequence
-	From    uint64  // as asked, or found by Read.FromTime
+	From    uint64  // as asked, or found by Read.FromTime or Read.Mode
 	Next    uint64  // all before it was looked at
 	Done    bool    // up to Last
 	Count   uint64

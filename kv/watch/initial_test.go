@@ -151,6 +151,30 @@ func TestInitialValuesOfABucketThatWasEmpty(t *testing.T) { // 7.2
 	require.Regexp(t, "^(?:[0-9]+/[0-9]+/[1-9][0-9]* )+8/8/0$", strings.Join(o.sent(), " "))
 }
 
+// The newest entry of all is looked for once, for which all keys may be looked at: pages are quick, and nothing older ever takes its place.
+func TestTheLastIsLookedForOnce(t *testing.T) { // Q12, L9, 7.1
+	o := newHost(t, 1)
+	o.puts("a.x", "b.x", "c")
+	o.consumer(Config{Policy: DeliverLast, Filter: patterns("*.x")})
+	reads := func() Read {
+		for len(o.peer.reads) == 0 {
+			require.True(t, o.step(o.peer))
+		}
+		return o.peer.reads[0]
+	}
+	counted := reads()
+	require.Equal(t, []any{NewestOfAll, true, 0}, []any{counted.Mode, counted.Count, counted.EntriesMax})
+	require.Empty(t, o.sent(), "nobody listens")
+	o.listen(true)
+	read := reads()
+	require.Equal(t, []any{NewestOfKey, uint64(2), uint64(3)}, []any{read.Mode, read.From, read.AsOf})
+	require.Equal(t, []string{"2/1/0"}, o.sent())
+	o.put("b.x", "again")
+	require.Equal(t, []string{"4/2/0"}, o.sent())
+	o.reconnect()
+	require.Equal(t, []string{"4/4/0"}, o.sent(), "and not what was not the last")
+}
+
 // A page that comes for a consumer which is gone is nobody's.
 func TestAPageForWhoIsGoneIsDropped(t *testing.T) {
 	o := newHost(t, 1)

@@ -157,10 +157,16 @@ func (m *model) page(r Read) Page {
 		r.From = p.From
 	}
 	list := m.matching(r)
+	if r.Mode == NewestOfAll {
+		p.From = max(r.From, r.AsOf+1)
+		if len(list) > 0 {
+			p.From = min(p.From, list[0].Sequence)
+		}
+	}
 	if r.Count {
 		p.Count = uint64(len(list))
 	}
-	p.Next = r.From
+	p.Next = p.From
 	if r.EntriesMax == 0 {
 		return p
 	}

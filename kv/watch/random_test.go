@@ -47,7 +47,7 @@ func drawLooks(t *rapid.T, c *Config) looks {
 
 func drawPushed(t *rapid.T, w *world) Config {
 	return Config{
-		Policy:        rapid.SampledFrom([]Policy{DeliverAll, DeliverLastPerSubject, DeliverNew, DeliverByStartSequence}).Draw(t, "policy"),
+		Policy:        rapid.SampledFrom([]Policy{DeliverAll, DeliverLastPerSubject, DeliverLast, DeliverNew, DeliverByStartSequence}).Draw(t, "policy"),
 		StartSequence: uint64(rapid.IntRange(1, int(w.model.sequence)+3).Draw(t, "from")),
 		Filter:        rapid.SampledFrom(testFilters).Draw(t, "filters"),
 		FlowControl:   rapid.Bool().Draw(t, "flow control"),
