@@ -2,12 +2,20 @@ package busclient
 
 // What waits to be written on a connection: bytes, in pieces of a bounded size, so that it grows without being copied.
 
+import "slices"
+
 // pile is a queue of whole operations, the first of which may have begun to leave.
 type pile struct {
-	full     [][]byte
-	last     []byte
-	bytes    int // in all
-	messages int // that were published, of which the number is bounded
+	full     []piece
+	last     piece
+	spare    []byte // a buffer for the next piece
+	bytes    int    // in all
+	messages int    // that were published, of which the number is bounded
+}
+
+type piece struct {
+	operations []byte
+	messages   int
 }
 
 func (p *pile) empty() bool { return p.bytes == 0 }
@@ -16,6 +24,8 @@ func (p *pile) empty() bool { return p.bytes == 0 }
 const (
 	smallBytes   = 4 << 10
 	smallReserve = 8 << 20
+	// clientBytesMax is how much may wait for NATS's client to add to it: more than may of what is published.
+	clientBytesMax = outboxBytesMax + 2*smallReserve
 )
 
 // room reports whether a message of that size may wait too. One alone may be larger than the bound.
@@ -27,24 +37,39 @@ func (p *pile) room(size int) bool {
 	return (p.empty() || p.bytes+size <= bound) && p.messages < outboxMessagesMax
 }
 
-// end is where to append to; set takes the result.
+// end is where to append to; set takes the result, with so many messages more.
 func (p *pile) end() []byte {
-	if len(p.last) >= bufferKeptMax {
-		p.full, p.last = append(p.full, p.last), nil
+	if len(p.last.operations) >= bufferKeptMax {
+		p.full, p.last = append(p.full, p.last), piece{}
 	}
-	return p.last
+	if p.last.operations == nil {
+		p.last.operations, p.spare = p.spare, nil
+	}
+	return p.last.operations
 }
 
-func (p *pile) set(last []byte) {
-	p.bytes += len(last) - len(p.last)
-	p.last = last
+func (p *pile) set(last []byte, messages int) {
+	p.bytes += len(last) - len(p.last.operations)
+	p.messages += messages
+	p.last = piece{last, p.last.messages + messages}
 }
 
-// pieces are all that waits, in order.
-func (p *pile) pieces() [][]byte { return append(p.full, p.last) }
+// take takes the first piece off.
+func (p *pile) take() []byte {
+	first := p.last
+	if len(p.full) > 0 {
+		first = p.full[0]
+		p.full = slices.Delete(p.full, 0, 1)
+	} else {
+		p.last = piece{}
+	}
+	p.bytes -= len(first.operations)
+	p.messages -= first.messages
+	return first.operations
+}
 
-// reset leaves the pile empty, with a buffer to be filled.
-func (p *pile) reset(buffer []byte) { *p = pile{last: keep(buffer)} }
+// written brings a piece back, to be filled anew.
+func (p *pile) written(piece []byte) { p.spare = keep(piece) }
 
 // keep returns a buffer to be filled anew, unless it is large.
 func keep(b []byte) []byte {

@@ -24,7 +24,6 @@ type outlet struct {
 
 	mu       sync.Mutex
 	waiting  pile
-	spare    []byte    // a buffer for what comes to wait while a goroutine writes
 	corks    int       // by how many it is corked
 	taken    sync.Cond // rings when a goroutine takes what waits, and at the end
 	draining bool      // a goroutine writes, and takes what waits when it has
@@ -49,8 +48,7 @@ func (o *outlet) publish(subject, reply string, header, data []byte) error {
 	case !o.waiting.room(len(header) + len(data)):
 		return errOutboxFull
 	}
-	o.waiting.set(appendPublish(o.waiting.end(), subject, reply, header, data))
-	o.waiting.messages++
+	o.waiting.set(appendPublish(o.waiting.end(), subject, reply, header, data), 1)
 	o.push()
 	return nil
 }
@@ -77,18 +75,18 @@ func appendPublish(b []byte, subject, reply string, header, data []byte) []byte 
 	return append(b, crlf...)
 }
 
-// write takes operations of NATS's client along, in their order among what is published. It waits only when as much waits as may,
-// for as long as a write may last.
+// write takes operations of NATS's client along, in their order among what is published. It waits while more waits than may, with the client locked:
+// for no longer than a piece takes to leave.
 func (o *outlet) write(operations []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.draining && !o.closed && o.waiting.bytes > outboxBytesMax {
+	for o.draining && !o.closed && o.waiting.bytes > clientBytesMax {
 		o.taken.Wait()
 	}
 	if o.closed {
 		return net.ErrClosed
 	}
-	o.waiting.set(append(o.waiting.end(), operations...))
+	o.waiting.set(append(o.waiting.end(), operations...), 0)
 	o.push()
 	return nil
 }
@@ -127,12 +125,13 @@ func (o *outlet) offer() {
 		o.leave(0)
 		return
 	}
-	n, err := o.try.write(o.waiting.last)
+	all := o.waiting.last.operations
+	n, err := o.try.write(all)
 	switch {
 	case err != nil:
 		o.fail(err)
-	case n == len(o.waiting.last):
-		o.waiting.reset(o.waiting.last)
+	case n == len(all):
+		o.waiting.written(o.waiting.take())
 	default:
 		o.leave(n)
 	}
@@ -140,56 +139,54 @@ func (o *outlet) offer() {
 
 // leave has a goroutine write what waits, of which some was written already. o.mu is held.
 func (o *outlet) leave(written int) {
-	pieces := o.waiting.pieces()
-	pieces[0] = pieces[0][written:]
-	o.waiting.reset(o.spare)
-	o.draining, o.spare = true, nil
+	o.draining = true
 	o.drains.Add(1)
-	go o.drain(pieces)
+	go o.drain(o.take()[written:])
 }
 
-// drain writes pieces, and all that came to wait meanwhile.
-func (o *outlet) drain(pieces [][]byte) {
+// drain writes a piece, and all that came to wait meanwhile.
+func (o *outlet) drain(piece []byte) {
 	defer o.drains.Done()
-	for len(pieces) > 0 {
-		pieces = o.next(pieces, o.writeAll(pieces))
+	for piece != nil {
+		piece = o.next(piece, o.writeAll(piece))
 	}
 }
 
-func (o *outlet) writeAll(pieces [][]byte) error {
-	for _, piece := range pieces {
-		for len(piece) > 0 {
-			chunk := piece[:min(drainBytes, len(piece))]
-			_ = o.socket.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only where Write does
-			if _, err := o.socket.Write(chunk); err != nil {
-				return err
-			}
-			if o.try.raw != nil {
-				o.life.sign() // what did not fit at first does now: the other end took what was before
-			}
-			piece = piece[len(chunk):]
+func (o *outlet) writeAll(piece []byte) error {
+	for len(piece) > 0 {
+		chunk := piece[:min(drainBytes, len(piece))]
+		_ = o.socket.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails only where Write does
+		if _, err := o.socket.Write(chunk); err != nil {
+			return err
 		}
+		if o.try.raw != nil {
+			o.life.sign() // what did not fit at first does now: the other end took what was before
+		}
+		piece = piece[len(chunk):]
 	}
 	_ = o.socket.SetWriteDeadline(time.Time{})
 	return nil
 }
 
-// next swaps what was written for what waits; none: the goroutine has done.
-func (o *outlet) next(written [][]byte, err error) [][]byte {
+// next swaps what was written for the next piece; nil: the goroutine has done.
+func (o *outlet) next(written []byte, err error) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil {
 		o.fail(err)
 	}
-	last := keep(written[len(written)-1])
+	o.waiting.written(written)
 	if o.closed || o.waiting.empty() {
-		o.draining, o.spare = false, last
+		o.draining = false
 		return nil
 	}
-	pieces := o.waiting.pieces()
-	o.waiting.reset(last)
+	return o.take()
+}
+
+// take takes the first piece of what waits. o.mu is held.
+func (o *outlet) take() []byte {
 	o.taken.Broadcast()
-	return pieces
+	return o.waiting.take()
 }
 
 // giveUp fails the connection for a cause that is not a write's.

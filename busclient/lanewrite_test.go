@@ -220,20 +220,22 @@ func TestAnUncorkOfAnotherConnectionsCork(t *testing.T) {
 	require.Equal(t, []string{"PING 1"}, operations)
 }
 
-// NATS's client, whose words are never refused, waits where as much waits as may, until that is taken or the connection has ended. All who wait
+// NATS's client, whose words are never refused, waits where much of them waits, until a piece of it is taken or the connection has ended. All who wait
 // hear of it: the client locks its connection meanwhile (F9).
 func TestTheClientWaitsWhereMuchWaits(t *testing.T) {
 	for name, end := range map[string]struct {
 		by  func(*outlet)
 		err error
 	}{
-		"taken": {func(o *outlet) { o.next([][]byte{nil}, nil) }, nil},
+		"taken": {func(o *outlet) { o.next(nil, nil) }, nil},
 		"ended": {(*outlet).close, net.ErrClosed},
 	} {
 		near, _ := socketPair(t)
 		o := newOutlet(t, near)
 		o.draining = true // as if a goroutine wrote
-		require.NoError(t, o.write(make([]byte, outboxBytesMax)))
+		for range clientBytesMax / (1 << 20) {
+			require.NoError(t, o.write(make([]byte, 1<<20)))
+		}
 		require.NoError(t, o.write([]byte("PING\r\n")), name)
 		ended := make(chan error, 2)
 		for range cap(ended) {
@@ -245,6 +247,36 @@ func TestTheClientWaitsWhereMuchWaits(t *testing.T) {
 			require.ErrorIs(t, await(t, ended), end.err, name)
 		}
 	}
+}
+
+// What is published, as much of it as may wait, has NATS's client wait for nothing: it locks its connection, and then none of its requests is read
+// and nobody subscribes (F9, L2).
+func TestTheClientDoesNotWaitForWhatIsPublished(t *testing.T) {
+	near, _ := socketPair(t)
+	o := newOutlet(t, near)
+	o.draining = true // as if a goroutine wrote
+	for _, size := range []int{1 << 20, smallBytes} {
+		for o.publish("x", "", nil, make([]byte, size)) == nil {
+		}
+	}
+	require.Greater(t, o.waiting.bytes, outboxBytesMax+smallReserve-1<<20)
+	written := make(chan error, 1)
+	go func() { written <- o.write([]byte("PING\r\n")) }()
+	require.NoError(t, await(t, written))
+}
+
+// A pile counts what is in it, whatever was taken of it: else a connection that is always behind would refuse all at last.
+func TestAPileCountsWhatIsInIt(t *testing.T) {
+	p := &pile{}
+	for range 5 {
+		p.set(append(p.end(), make([]byte, bufferKeptMax/2)...), 1)
+	}
+	var left [][2]int
+	for !p.empty() {
+		p.take()
+		left = append(left, [2]int{p.messages, p.bytes})
+	}
+	require.Equal(t, [][2]int{{3, 3 * bufferKeptMax / 2}, {1, bufferKeptMax / 2}, {0, 0}}, left, "two are a piece")
 }
 
 // lastDeadline is a socket that remembers the last deadline for writing.
@@ -278,5 +310,5 @@ func TestWhatHadToWaitLeavesNothingBehind(t *testing.T) {
 		return !o.draining
 	})
 	require.Zero(t, socket.last.Load(), "what is sent from now on has its own time")
-	require.LessOrEqual(t, cap(o.waiting.last)+cap(o.spare), 2*bufferKeptMax)
+	require.LessOrEqual(t, cap(o.waiting.last.operations)+cap(o.waiting.spare), 2*bufferKeptMax)
 }
