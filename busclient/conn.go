@@ -285,7 +285,7 @@ func (c *Conn) tell(whole bool) {
 // Cork keeps what is sent from here on until Uncork, which sends it together: any Uncork, if several have corked it. They do nothing where
 // there is no lane.
 func (c *Conn) Cork() {
-	if lane := c.lane.conn(); lane != nil {
+	if lane := c.lane.conn(); lane != nil && lane.greeted.Load() { // there may yet come to be none
 		lane.outlet.cork()
 	}
 }

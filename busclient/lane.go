@@ -6,7 +6,7 @@ package busclient
 // greeting to the pings, stays the client's: it dials, connects anew, subscribes, and is told of errors.
 //
 // It is in force on a connection that it can read: not with TLS nor over a websocket, which the client puts between. There
-// the messages go by the client's own goroutines, and by the outbox.
+// the messages go by the client's own goroutines, and by the outbox; only what the client makes of them leaves by the lane, unread.
 
 import (
 	"net"

@@ -71,8 +71,8 @@ func (c *laneConn) begin(first []byte) {
 	mode := shut
 	if c.scan.greeting && bytes.HasPrefix(first, []byte("CONNECT ")) {
 		mode = inForce
-		_ = c.Conn.SetWriteDeadline(time.Time{}) // from here on the outlet's
 	}
+	_ = c.Conn.SetWriteDeadline(time.Time{}) // from here on the outlet's
 	c.mode.Store(mode)
 }
 
@@ -139,17 +139,19 @@ func (c *laneConn) hand(to *subscriber, d Delivery, header []byte) {
 	to.take(d, header)
 }
 
-// Write takes whole operations of NATS's client. In force it does not wait for the socket: who reads learns what fails.
+// Write takes what NATS's client writes: in force whole operations. It does not wait for the socket, and has no deadline that a slow way could pass:
+// who reads learns what fails.
 func (c *laneConn) Write(b []byte) (int, error) {
 	if c.mode.Load() == unknown {
 		c.begin(b)
 	}
-	if c.mode.Load() == shut {
-		return c.Conn.Write(b)
-	}
 	var asked []*subscriber
-	subscriptions(b, func(subject, id string) { asked = append(asked, c.subscribed(subject, id)) }, c.unsubscribed)
-	if err := c.outlet.write(b); err != nil {
+	bytesMax := shutBytesMax
+	if c.mode.Load() == inForce {
+		bytesMax = clientBytesMax
+		subscriptions(b, func(subject, id string) { asked = append(asked, c.subscribed(subject, id)) }, c.unsubscribed)
+	}
+	if err := c.outlet.write(b, bytesMax); err != nil {
 		return 0, err
 	}
 	for _, s := range asked {
@@ -223,19 +225,19 @@ func (c *laneConn) forget(id, subject string) {
 	}
 }
 
-// SetDeadline, of which the part for writing is the outlet's once the lane is in force.
+// SetDeadline, of which the part for writing is the outlet's once something was written.
 func (c *laneConn) SetDeadline(t time.Time) error {
-	if c.mode.Load() == inForce {
-		return c.Conn.SetReadDeadline(t)
+	if c.mode.Load() == unknown {
+		return c.Conn.SetDeadline(t)
 	}
-	return c.Conn.SetDeadline(t)
+	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *laneConn) SetWriteDeadline(t time.Time) error {
-	if c.mode.Load() == inForce {
-		return nil
+	if c.mode.Load() == unknown {
+		return c.Conn.SetWriteDeadline(t)
 	}
-	return c.Conn.SetWriteDeadline(t)
+	return nil
 }
 
 // Close waits for nobody.

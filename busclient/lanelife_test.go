@@ -24,7 +24,7 @@ func played(t *testing.T, serve func(c net.Conn, lines *bufio.Scanner)) (url str
 		if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil { // a way has no room for what waits
 			return
 		}
-		lines := bufio.NewScanner(paced{c})
+		lines := bufio.NewScanner(paced{c, 16 << 10})
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() && lines.Text() != "PING" {
 		}
@@ -34,12 +34,15 @@ func played(t *testing.T, serve func(c net.Conn, lines *bufio.Scanner)) (url str
 	})
 }
 
-// paced reads 800 KiB in a second at most.
-type paced struct{ net.Conn }
+// paced reads fifty times as many bytes in a second at most.
+type paced struct {
+	net.Conn
+	bytes int
+}
 
 func (c paced) Read(b []byte) (int, error) {
 	time.Sleep(20 * time.Millisecond) // the way's, of which the other end knows nothing
-	return c.Conn.Read(b[:min(len(b), 16<<10)])
+	return c.Conn.Read(b[:min(len(b), c.bytes)])
 }
 
 // Of a flood the answers to pings are behind: what comes is a sign of life.

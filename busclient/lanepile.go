@@ -24,8 +24,14 @@ func (p *pile) empty() bool { return p.bytes == 0 }
 const (
 	smallBytes   = 4 << 10
 	smallReserve = 8 << 20
-	// clientBytesMax is how much may wait for NATS's client to add to it: more than may of what is published.
+)
+
+// How much may wait for NATS's client to add to it.
+const (
+	// clientBytesMax is more than may wait of what is published.
 	clientBytesMax = outboxBytesMax + 2*smallReserve
+	// shutBytesMax is for where the client sends all, and pings behind all: as much as a node has under way at once.
+	shutBytesMax = inFlightBytesMax
 )
 
 // room reports whether a message of that size may wait too. One alone may be larger than the bound.

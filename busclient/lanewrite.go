@@ -75,18 +75,18 @@ func appendPublish(b []byte, subject, reply string, header, data []byte) []byte 
 	return append(b, crlf...)
 }
 
-// write takes operations of NATS's client along, in their order among what is published. It waits while more waits than may, with the client locked:
-// for no longer than a piece takes to leave.
-func (o *outlet) write(operations []byte) error {
+// write takes what NATS's client writes along, in its order among what is published. It waits while more waits than may, with the client locked: for
+// no longer than a piece takes to leave.
+func (o *outlet) write(b []byte, bytesMax int) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.draining && !o.closed && o.waiting.bytes > clientBytesMax {
+	for o.draining && !o.closed && o.waiting.bytes > bytesMax {
 		o.taken.Wait()
 	}
 	if o.closed {
 		return net.ErrClosed
 	}
-	o.waiting.set(append(o.waiting.end(), operations...), 0)
+	o.waiting.set(append(o.waiting.end(), b...), 0)
 	o.push()
 	return nil
 }

@@ -4,6 +4,7 @@ package busclient
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -109,7 +110,7 @@ func TestAnOutletWritesAllInOrder(t *testing.T) {
 			read <- result{operations, err}
 		}()
 		send(rt, o, senders, sizes, cork)
-		require.NoError(rt, o.write([]byte("END\r\n")))
+		require.NoError(rt, o.write([]byte("END\r\n"), clientBytesMax))
 		got := await(t, read)
 		require.NoError(rt, got.err)
 		require.Len(rt, got.operations, (senders+1)*each)
@@ -144,7 +145,7 @@ func send(t require.TestingT, o *outlet, senders int, sizes []int, cork bool) {
 	}
 	all.Go(func() {
 		for i := range sizes {
-			if err := o.write(fmt.Appendf(nil, "PING %d\r\n", i)); err != nil {
+			if err := o.write(fmt.Appendf(nil, "PING %d\r\n", i), clientBytesMax); err != nil {
 				failures <- err
 			}
 		}
@@ -169,7 +170,7 @@ func TestAnOutletGivesUpAStuckSocket(t *testing.T) {
 		require.Less(t, time.Since(before), writeTimeout)
 	}
 	require.ErrorIs(t, err, ErrTooManyInFlight)
-	require.NoError(t, o.write([]byte("PONG\r\n")), "the client's own is always taken")
+	require.NoError(t, o.write([]byte("PONG\r\n"), clientBytesMax), "the client's own is always taken")
 	failed := make(chan error, 1)
 	go func() {
 		_, err := near.Read(make([]byte, 1))
@@ -177,7 +178,7 @@ func TestAnOutletGivesUpAStuckSocket(t *testing.T) {
 	}()
 	require.ErrorContains(t, await(t, failed), "i/o timeout")
 	require.ErrorIs(t, o.publish("x", "", nil, nil), ErrBusDown)
-	require.ErrorIs(t, o.write([]byte("PING\r\n")), net.ErrClosed)
+	require.ErrorIs(t, o.write([]byte("PING\r\n"), clientBytesMax), net.ErrClosed)
 	require.True(t, o.waiting.empty())
 	_, err = io.Copy(io.Discard, far)
 	require.ErrorIs(t, err, syscall.ECONNRESET, "the other end hears of it at once, not behind what the system still has to send")
@@ -213,7 +214,7 @@ func TestAnUncorkOfAnotherConnectionsCork(t *testing.T) {
 	near, far := socketPair(t)
 	o := newOutlet(t, near)
 	o.uncork()
-	require.NoError(t, o.write([]byte("PING 1\r\nEND\r\n")))
+	require.NoError(t, o.write([]byte("PING 1\r\nEND\r\n"), clientBytesMax))
 	require.NoError(t, far.SetReadDeadline(time.Now().Add(soon)))
 	operations, err := readOperations(far, 0)
 	require.NoError(t, err)
@@ -234,12 +235,12 @@ func TestTheClientWaitsWhereMuchWaits(t *testing.T) {
 		o := newOutlet(t, near)
 		o.draining = true // as if a goroutine wrote
 		for range clientBytesMax / (1 << 20) {
-			require.NoError(t, o.write(make([]byte, 1<<20)))
+			require.NoError(t, o.write(make([]byte, 1<<20), clientBytesMax))
 		}
-		require.NoError(t, o.write([]byte("PING\r\n")), name)
+		require.NoError(t, o.write([]byte("PING\r\n"), clientBytesMax), name)
 		ended := make(chan error, 2)
 		for range cap(ended) {
-			go func() { ended <- o.write([]byte("PONG\r\n")) }()
+			go func() { ended <- o.write([]byte("PONG\r\n"), clientBytesMax) }()
 		}
 		require.Never(t, func() bool { return len(ended) > 0 }, 20*time.Millisecond, tick, name)
 		end.by(o)
@@ -261,7 +262,7 @@ func TestTheClientDoesNotWaitForWhatIsPublished(t *testing.T) {
 	}
 	require.Greater(t, o.waiting.bytes, outboxBytesMax+smallReserve-1<<20)
 	written := make(chan error, 1)
-	go func() { written <- o.write([]byte("PING\r\n")) }()
+	go func() { written <- o.write([]byte("PING\r\n"), clientBytesMax) }()
 	require.NoError(t, await(t, written))
 }
 
@@ -291,6 +292,10 @@ func (d *lastDeadline) SetWriteDeadline(t time.Time) error {
 		d.last.Store(t.UnixNano())
 	}
 	return d.TCPConn.SetWriteDeadline(t)
+}
+
+func (d *lastDeadline) SetDeadline(t time.Time) error {
+	return errors.Join(d.SetReadDeadline(t), d.SetWriteDeadline(t))
 }
 
 // A connection whose server was slow for a while is as good as before, however long after, and keeps no memory for it (F9, F30).

@@ -1,0 +1,172 @@
+package busclient
+
+// Connections whose messages a lane cannot read, with TLS or over a websocket, on ways that are slow, or go silent: its outlet and its watch for life
+// are theirs too (F9, F10).
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// way leads to a server, carries 400 KiB in a second to it, and loses all, without a word, once it is cut.
+type way struct {
+	to  string
+	cut atomic.Bool
+}
+
+// newWay leads to where url does, and returns the url to go by it.
+func newWay(t *testing.T, to string) (_ *way, through string) {
+	u, err := url.Parse(to)
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	w := &way{to: u.Host}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { w.carry(c.(*net.TCPConn)) })
+		}
+	})
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	u.Host = l.Addr().String()
+	return w, u.String()
+}
+
+func (w *way) carry(client *net.TCPConn) {
+	defer client.Close()
+	_ = client.SetReadBuffer(64 << 10) // a way has no room for what waits
+	server, err := net.Dial("tcp", w.to)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		defer client.Close()
+		w.copy(client, server)
+	}()
+	w.copy(server, paced{client, 8 << 10})
+	server.Close()
+	<-back
+}
+
+func (w *way) copy(to io.Writer, from io.Reader) {
+	for b := make([]byte, 32<<10); ; {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		if w.cut.Load() {
+			continue
+		}
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// blind are servers that a lane cannot follow a client to: their urls, and what their clients need to be told.
+func blind(t *testing.T) map[string]func() (url string, trust nats.Option) {
+	return map[string]func() (string, nats.Option){
+		"TLS": func() (string, nats.Option) {
+			server, trust := withTLS(t, "")
+			return startNATS(t, server).URL(), trust
+		},
+		"websocket": func() (string, nats.Option) {
+			port := freePort(t)
+			file := textFile(t, fmt.Sprintf("websocket { host: \"127.0.0.1\", port: %d, no_tls: true }", port))
+			startNATS(t, func(o *embedded.Options) { o.ConfigFile = file })
+			return fmt.Sprintf("ws://127.0.0.1:%d", port), nil
+		},
+	}
+}
+
+// A message that needs longer than any write may stand still arrives, and costs no connection: what is taken of it is progress, and nobody waits for it,
+// NATS's client neither, which locks its connection.
+func TestALargeMessageOnASlowWayWithoutALane(t *testing.T) {
+	t.Parallel() // it mostly waits
+	for name, server := range blind(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, trust := server()
+			_, slow := newWay(t, url)
+			c, other := dialUp(t, slow, RoleClient, trust), dialUp(t, url, RoleClient, trust)
+			came, _ := inbox(t, other, "x")
+			require.NoError(t, other.Flush(soon))
+			data, began := bytes.Repeat([]byte("x"), 1<<20), time.Now()
+			require.NoError(t, c.Publish("x", "", data))
+			require.Positive(t, c.MaxPayload())
+			require.Less(t, time.Since(began), writeTimeout/2)
+			require.True(t, bytes.Equal(data, await(t, came).Data))
+			require.Greater(t, time.Since(began), writeTimeout)
+			require.Zero(t, c.Stats().Disconnects)
+		})
+	}
+}
+
+// Where NATS's client sends all, its pings too, little is kept for it: it waits for its server to take that.
+func TestLittleWaitsWithoutALane(t *testing.T) {
+	near, _ := socketPair(t)
+	c := &laneConn{Conn: near}
+	c.mode.Store(shut)
+	c.outlet.init(near, &sync.WaitGroup{}, &c.life)
+	c.outlet.draining = true // as if a goroutine wrote
+	write := func() error {
+		_, err := c.Write(make([]byte, 1<<20))
+		return err
+	}
+	for range shutBytesMax/(1<<20) + 1 {
+		require.NoError(t, write())
+	}
+	written := make(chan error, 1)
+	go func() { written <- write() }()
+	require.Never(t, func() bool { return len(written) > 0 }, 20*time.Millisecond, tick)
+	c.outlet.next(nil, nil)
+	require.NoError(t, await(t, written))
+}
+
+// NATS's client has a deadline for each of its writes, and lifts it at their end: what is still leaving then would have none, or one too soon.
+func TestTheClientSetsNoDeadlineForWhatLeaves(t *testing.T) {
+	near, _ := socketPair(t)
+	for mode, heeded := range map[int32]bool{unknown: true, inForce: false, shut: false} {
+		socket := &lastDeadline{TCPConn: near}
+		c := &laneConn{Conn: socket}
+		c.mode.Store(mode)
+		for _, set := range []func(time.Time) error{c.SetDeadline, c.SetWriteDeadline} {
+			socket.last.Store(0)
+			require.NoError(t, set(time.Now().Add(time.Hour)))
+			require.Equal(t, heeded, socket.last.Load() != 0, mode)
+		}
+	}
+}
+
+// What is said before it is known whether there is a lane is corked by nobody: nobody would uncork it where there comes to be none.
+func TestNothingIsCorkedBeforeThereIsALane(t *testing.T) {
+	near, _ := socketPair(t)
+	c := &Conn{lane: &lane{}}
+	before := newLaneConn(c.lane, near)
+	defer before.Close()
+	c.lane.now.Store(before)
+	c.Cork()
+	require.Zero(t, before.outlet.corks)
+	before.greeted.Store(true)
+	c.Cork()
+	require.Equal(t, 1, before.outlet.corks)
+}
