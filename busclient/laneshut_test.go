@@ -121,6 +121,23 @@ func TestALargeMessageOnASlowWayWithoutALane(t *testing.T) {
 	}
 }
 
+// A connection that goes silent is given up in time, though the system takes what NATS's client says (F10).
+func TestAHalfOpenConnectionWithoutALaneIsNoticed(t *testing.T) {
+	t.Parallel() // it mostly waits
+	for name, server := range blind(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, trust := server()
+			w, through := newWay(t, url)
+			c := dialUp(t, through, RoleClient, trust)
+			w.cut.Store(true)
+			cut := time.Now()
+			eventually(t, "it is given up", func() bool { up, _ := c.Up(); return !up })
+			require.Less(t, time.Since(cut), 4*time.Second)
+		})
+	}
+}
+
 // Where NATS's client sends all, its pings too, little is kept for it: it waits for its server to take that.
 func TestLittleWaitsWithoutALane(t *testing.T) {
 	near, _ := socketPair(t)
