@@ -79,7 +79,7 @@ func (l *lane) Dial(network, address string) (net.Conn, error) {
 	before, closed := l.now.Swap(c), l.closed
 	l.mu.Unlock()
 	if before != nil {
-		_ = before.Close() // was closed before, as a rule
+		_ = before.Close() // NATS's client leaves one open on which it was refused
 	}
 	if closed {
 		_ = c.Close()

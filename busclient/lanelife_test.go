@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +89,33 @@ func TestASlowWayIsNoSilence(t *testing.T) {
 	}
 	require.Equal(t, messages, await(t, all))
 	require.Zero(t, c.Stats().Disconnects)
+}
+
+// A server that refuses a client may leave the connection open, and NATS's client does: each attempt ends the one before.
+func TestAConnectionThatWasRefusedIsClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ended := make(chan struct{}, 100)
+	var attempts sync.WaitGroup
+	attempts.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			attempts.Go(func() {
+				defer c.Close()
+				fmt.Fprint(c, "INFO {}\r\n-ERR 'Authorization Violation'\r\n")
+				_, _ = io.Copy(io.Discard, c)
+				ended <- struct{}{}
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); attempts.Wait() })
+	dial(t, "nats://"+l.Addr().String(), "n1", RoleClient)
+	for range 3 { // the first is closed by NATS's client
+		await(t, ended)
+	}
 }
 
 // Silence is counted while it is listened to, and from the last sign on.
