@@ -145,15 +145,18 @@ func TestLittleWaitsWithoutALane(t *testing.T) {
 	c.mode.Store(shut)
 	c.outlet.init(near, &sync.WaitGroup{}, &c.life)
 	c.outlet.draining = true // as if a goroutine wrote
-	write := func() error {
-		_, err := c.Write(make([]byte, 1<<20))
-		return err
+	write := func() <-chan error {
+		ended := make(chan error, 1)
+		go func() {
+			_, err := c.Write(make([]byte, 1<<20))
+			ended <- err
+		}()
+		return ended
 	}
 	for range shutBytesMax/(1<<20) + 1 {
-		require.NoError(t, write())
+		require.NoError(t, await(t, write()))
 	}
-	written := make(chan error, 1)
-	go func() { written <- write() }()
+	written := write()
 	require.Never(t, func() bool { return len(written) > 0 }, 20*time.Millisecond, tick)
 	c.outlet.next(nil, nil)
 	require.NoError(t, await(t, written))
