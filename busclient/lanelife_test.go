@@ -4,9 +4,11 @@ package busclient
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -106,8 +108,12 @@ func TestAConnectionThatWasRefusedIsClosed(t *testing.T) {
 			attempts.Go(func() {
 				defer c.Close()
 				fmt.Fprint(c, "INFO {}\r\n-ERR 'Authorization Violation'\r\n")
-				_, _ = io.Copy(io.Discard, c)
-				ended <- struct{}{}
+				if c.SetReadDeadline(time.Now().Add(soon/2)) != nil {
+					return
+				}
+				if _, err := io.Copy(io.Discard, c); !errors.Is(err, os.ErrDeadlineExceeded) {
+					ended <- struct{}{}
+				}
 			})
 		}
 	})
