@@ -345,6 +345,14 @@ func (n *Node) end() {
 	n.lead(false)
 	n.endReads()
 	n.admin.end()
+	n.disown()
+}
+
+// disown has the node say from now on that it follows nobody and leads nobody: a disk that hangs may keep its process, which answers pings, from ending.
+func (n *Node) disown() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.status.Role, n.status.Leader, n.status.Serving = raft.Follower, "", false
 }
 
 func clearBatch(b *batch) {

@@ -392,6 +392,9 @@ func (n *Node) fail(err error) {
 // Abort stops a node from outside, for a reason that Err then gives: such as another process with its id.
 func (n *Node) Abort(err error) { n.fail(err) }
 
+// Ending is closed when the node begins to stop, by Stop or by itself: from then on it serves nobody. Done may never follow, if a disk hangs (F22).
+func (n *Node) Ending() <-chan struct{} { return n.stop }
+
 // Done is closed when the node has stopped, by Stop or by itself.
 func (n *Node) Done() <-chan struct{} { return n.done }
 

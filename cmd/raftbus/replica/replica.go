@@ -351,10 +351,11 @@ func (r *Replica) end(ctx context.Context, leave func(context.Context) error) er
 	}
 }
 
-// Done is closed when the node has stopped, by Stop or by itself: then Err says why.
-func (r *Replica) Done() <-chan struct{} { return r.node.Done() }
+// Done is closed when the node stops, by Stop or by itself: then Err says why. It is closed though a disk hangs, on which something of the node may
+// wait for ever: who waits for that with Stop has a bound.
+func (r *Replica) Done() <-chan struct{} { return r.node.Ending() }
 
-// over reports whether the node has stopped.
+// over reports whether the node stops or has stopped.
 func (r *Replica) over() bool {
 	select {
 	case <-r.Done():

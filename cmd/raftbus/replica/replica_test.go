@@ -101,6 +101,43 @@ func TestStopWithAHungDisk(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond, "the folder is never let go")
 }
 
+// A node that fails while its disk hangs is over at once, for who is to start it again, for health checks, and for its peers: what waits for the
+// disk may never end (F22, L1).
+func TestANodeThatFailsWhileItsDiskHangsIsOver(t *testing.T) {
+	t.Parallel() // it mostly waits
+	var hung atomic.Bool
+	reached, heal := make(chan struct{}, 1), make(chan struct{})
+	r, err := Start(t.Context(), alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if hung.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
+			select {
+			case reached <- struct{}{}:
+			default:
+			}
+			<-heal
+		}
+		return nil
+	}))))
+	require.NoError(t, err)
+	_, err = r.WaitReady(t.Context())
+	require.NoError(t, err)
+	require.True(t, r.Health().Live)
+	hung.Store(true)
+	require.NoError(t, r.conns["client"].NATS().Publish("raftbus.bucket.add.app", nil))
+	<-reached
+	r.noteGivenUp(errors.New("the wire is cut"))
+	select {
+	case <-r.Done():
+	case <-time.After(5 * time.Second):
+		require.Fail(t, "it goes on for as long as the disk hangs")
+	}
+	h := r.Health()
+	require.False(t, h.Live)
+	require.Contains(t, h.Reasons[0], "the wire is cut")
+	require.Eventually(t, func() bool { return r.node.PingContent().Leader == "" }, 5*time.Second, time.Millisecond, "it says that it leads")
+	close(heal)
+	require.ErrorContains(t, r.Stop(t.Context()), "the wire is cut")
+}
+
 // Whoever started a node may ask it at once: an operator's next command is the one that adds it.
 func TestAStartedNodeAnswers(t *testing.T) {
 	o := alone(t, nil)
