@@ -136,7 +136,7 @@ func (j *job) bytes() int {
 }
 
 // squeeze appends the oldest job alone, in pieces, into what room there is: the place that is left for one batch may do for a
-// part of it. What goes before entries goes alone, into the reserve that the log keeps for it, and the core is told. What is durable is cut off the job;
+// part of it. What goes before entries goes alone, into the reserve that the log keeps for it, or where it was if it is repaired, and the core is told. What is durable is cut off the job;
 // its messages wait for the rest.
 func (a *appender) squeeze() error {
 	a.mu.Lock()
@@ -146,7 +146,7 @@ func (a *appender) squeeze() error {
 	a.jobs = a.jobs[:1]
 	w := &a.jobs[0].write
 	rest := w.Entries
-	if w.Base != nil || w.HardState != nil {
+	if w.Base != nil || w.HardState != nil || len(w.Repairs) > 0 {
 		w.Entries = nil
 		if err := a.append(); err != nil {
 			w.Entries = rest

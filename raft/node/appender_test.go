@@ -135,8 +135,8 @@ func TestAppenderOnAFullDisk(t *testing.T) {
 	require.Equal(t, raft.DiskDone{Seq: 3}, (*told)[len(*told)-1])
 }
 
-// Where entries find no room, the hard state that came with them does, in the reserve that the log keeps for it; the core hears of it at once (F21).
-func TestAHardStateDoesNotWaitForTheRoomOfItsEntries(t *testing.T) {
+// crampedAppender is one on a disk that has no room for another segment, until its hook goes.
+func crampedAppender(t *testing.T) (*appender, *waltest.FS) {
 	disk := waltest.New()
 	log, err := wal.Open(disk, "wal", wal.Options{Inline: true})
 	require.NoError(t, err)
@@ -148,18 +148,42 @@ func TestAHardStateDoesNotWaitForTheRoomOfItsEntries(t *testing.T) {
 		}
 		return nil
 	})
-	left := 0
-	a := &appender{log: log, send: func(rpc.Message) { left++ }, spot: newSpot(func() {})}
+	return &appender{log: log, send: func(rpc.Message) {}, spot: newSpot(func() {})}, disk
+}
+
+// tooLarge is an entry for which the segment that is ready has no room.
+func tooLarge(i rpc.Index) []rpc.Entry {
+	e := entry(i)
+	e.Data = make([]byte, 2<<20)
+	return []rpc.Entry{e}
+}
+
+// Nor does what is repaired wait for the room of new entries that came with it: until the core hears of it the node counts for nothing (F18, F21).
+func TestARepairDoesNotWaitForTheRoomOfNewEntries(t *testing.T) {
+	a, disk := crampedAppender(t)
+	require.NoError(t, a.log.Append(wal.Batch{Entries: []rpc.Entry{entry(1)}}))
 	told := reports(a)
-	large := func(i rpc.Index) []rpc.Entry {
-		e := entry(i)
-		e.Data = make([]byte, 2<<20) // more than the segment that is ready has left
-		return []rpc.Entry{e}
+	a.submit(job{write: raft.Write{Seq: 7, Repairs: []rpc.Entry{entry(1)}, Entries: tooLarge(2)}}, true)
+	for range 3 {
+		_, err := a.step()
+		require.ErrorIs(t, err, wal.ErrFull)
+		require.Equal(t, []raft.Event{raft.HeadDone{Seq: 7}}, *told, "once")
 	}
-	a.submit(job{write: raft.Write{Seq: 7, HardState: &rpc.HardState{Term: 4}, Entries: large(1)}, then: []rpc.Message{{}}}, true)
+	disk.Hook(nil)
+	_, err := a.step()
+	require.NoError(t, err)
+	require.Equal(t, []raft.Event{raft.HeadDone{Seq: 7}, raft.DiskDone{Seq: 7}}, *told)
+}
+
+// Where entries find no room, the hard state that came with them does, in the reserve that the log keeps for it; the core hears of it at once (F21).
+func TestAHardStateDoesNotWaitForTheRoomOfItsEntries(t *testing.T) {
+	a, disk := crampedAppender(t)
+	log, told, left := a.log, reports(a), 0
+	a.send = func(rpc.Message) { left++ }
+	a.submit(job{write: raft.Write{Seq: 7, HardState: &rpc.HardState{Term: 4}, Entries: tooLarge(1)}, then: []rpc.Message{{}}}, true)
 	a.submit(job{write: raft.Write{Seq: 8, HardState: &rpc.HardState{Term: 5}}}, true)
 	for range 3 {
-		_, err = a.step()
+		_, err := a.step()
 		require.ErrorIs(t, err, wal.ErrFull)
 		require.Equal(t, rpc.HardState{Term: 4}, log.State(0).HardState)
 		require.Zero(t, log.State(0).Last.Index)
@@ -168,6 +192,7 @@ func TestAHardStateDoesNotWaitForTheRoomOfItsEntries(t *testing.T) {
 	}
 	disk.Hook(nil)
 	for worked := true; worked; {
+		var err error
 		worked, err = a.step()
 		require.NoError(t, err)
 	}
