@@ -180,7 +180,10 @@ func memberRemarks(c cluster.View) (remarks []string) {
 func nodeRemarks(c cluster.View) (remarks []string) {
 	say := func(format string, args ...any) { remarks = append(remarks, fmt.Sprintf(format, args...)) }
 	for _, n := range c.Nodes {
-		if n.Disk.Full {
+		switch {
+		case n.Disk.Files:
+			say("%s: too many files are open there: it takes no more writes, reads go on", n.ID)
+		case n.Disk.Full:
 			say("%s: its disk is full: it takes no more writes, reads go on", n.ID)
 		}
 		if n.Disk.Slow {

@@ -32,9 +32,9 @@ type compactor struct {
 
 	logger *slog.Logger
 
-	full    bool // as of the last look, by whoever calls step
-	looking bool // owned by the loop: a look is under way
-	ticks   int  // owned by the loop: until the next one
+	room    error // as of the last look, by whoever calls step
+	looking bool  // owned by the loop: a look is under way
+	ticks   int   // owned by the loop: until the next one
 }
 
 // tick has the log looked at from time to time. then is called on the loop.
@@ -70,23 +70,22 @@ func (c *compactor) dropUnneeded() error {
 // horizon is the index up to which the log should be forgotten now; 0: nothing is worth it. On a full disk all that can be spared
 // goes (F21); where only too many files are open that would help nobody.
 func (c *compactor) horizon() rpc.Index {
-	keep, room := c.keep, c.log.Room()
-	full := errors.Is(room, wal.ErrFull)
-	if full && !wal.TooManyFiles(room) {
+	keep, room, before := c.keep, c.log.Room(), c.room
+	if diskFull(room) {
 		keep = 0
 	}
-	if c.full != full {
-		c.full = full
-		c.tellFull(room)
+	c.room = room
+	if diskFull(room) != diskFull(before) || wal.TooManyFiles(room) != wal.TooManyFiles(before) {
+		c.tellRoom()
 	}
 	return c.log.Horizon(c.group, c.machine.Durable(), keep)
 }
 
-func (c *compactor) tellFull(room error) {
+func (c *compactor) tellRoom() {
 	switch {
-	case wal.TooManyFiles(room):
-		c.logger.Error("too many files are open: writes are refused and reads go on; have some closed, or allow more, writes resume by themselves", "err", room)
-	case c.full:
+	case wal.TooManyFiles(c.room):
+		c.logger.Error("too many files are open: writes are refused and reads go on; have some closed, or allow more, writes resume by themselves", "err", c.room)
+	case diskFull(c.room):
 		c.logger.Error("the disk is full: writes are refused and reads go on; free some space, writes resume by themselves")
 	default:
 		c.logger.Info("the disk has room again: writes are taken")

@@ -2,6 +2,7 @@ package node
 
 import (
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -61,7 +62,8 @@ func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 	for log.Stats().Segments < 4 {
 		require.NoError(t, write())
 	}
-	c := &compactor{worker: newWorker(), log: log, machine: durable{to: last}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}
+	var said strings.Builder
+	c := &compactor{worker: newWorker(), log: log, machine: durable{to: last}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.NewTextHandler(&said, nil))}
 	require.Zero(t, c.horizon(), "little enough to be kept")
 	lacks := syscall.EMFILE
 	fs.Hook(func(op waltest.Op) error { return when(op.Kind == waltest.Create, lacks) })
@@ -70,8 +72,11 @@ func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 	}
 	require.ErrorIs(t, err, wal.ErrFull)
 	require.Zero(t, c.horizon(), "too many files are open: to forget entries would not help")
+	require.Contains(t, said.String(), "too many files are open")
+	require.NotContains(t, said.String(), "the disk is full")
 	lacks = syscall.ENOSPC
 	require.Positive(t, c.horizon())
+	require.Contains(t, said.String(), "the disk is full", "what is amiss is another thing now")
 }
 
 // What an installed snapshot has made useless goes, also on a disk that is so full that nothing is written any more (F21).

@@ -195,7 +195,7 @@ func (n *Node) compactTo(to rpc.Index) {
 	if n.core == nil || n.over || n.streams.opening() {
 		return
 	}
-	if n.hasRoom() {
+	if !diskFull(n.lookForRoom()) {
 		to = n.core.Needed(n.streams.floor(to))
 	}
 	n.core.Step(raft.Compact{To: to})

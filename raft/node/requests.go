@@ -16,17 +16,17 @@ import (
 
 // Propose implements Proposer.
 func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {
-	size, crowd := len(data)+rpc.EntryOverheadBytes, n.crowd.Load()
+	size := len(data) + rpc.EntryOverheadBytes
 	switch {
 	case len(data) > n.MaxCommandBytes():
 		return ErrTooLarge
 	case !n.leads.Load():
 		return ErrNotLeader
-	case !n.hasRoom():
-		return ErrFull
-	case crowd != nil:
-		return crowdedBy(*crowd)
-	case !n.waiters.reserve(size):
+	}
+	if err := n.full(); err != nil {
+		return err
+	}
+	if !n.waiters.reserve(size) {
 		return ErrBusy
 	}
 	if !n.inbox.propose(proposal{data, done}) {

@@ -22,6 +22,7 @@ type room struct {
 // What a leader may lack.
 const (
 	lackRoom    = "this leader's disk is full: it hands over to a voter whose disk has room"
+	lackFiles   = "too many files are open where this leader runs: it hands over to a voter that takes writes"
 	lackClients = "no client reaches this leader, since its connection to them is down: it hands over to a voter that they reach"
 )
 
@@ -77,8 +78,10 @@ func crowdedBy(full string) error {
 }
 
 func (n *Node) lack() string {
-	switch {
-	case !n.hasRoom():
+	switch room := n.lookForRoom(); {
+	case wal.TooManyFiles(room):
+		return lackFiles
+	case room != nil:
 		return lackRoom
 	case n.o.Deaf != nil && n.o.Deaf():
 		return lackClients
@@ -86,15 +89,41 @@ func (n *Node) lack() string {
 	return ""
 }
 
-// hasRoom reports whether the log takes more. A log that has failed ends the node, also when nothing is on its way that would meet
+// lookForRoom is nil if the log takes more. A log that has failed ends the node, also when nothing is on its way that would meet
 // the failure: a leader would refuse all writes for ever, and stay (D5).
-func (n *Node) hasRoom() bool {
+func (n *Node) lookForRoom() error {
 	err := n.o.Log.Room()
 	if err != nil && !errors.Is(err, wal.ErrFull) && !errors.Is(err, wal.ErrClosed) {
 		n.fail(err)
 	}
-	return err == nil
+	return err
 }
+
+// diskFull reports whether it is space that a log lacks: then it forgets what it can (F21). Where too many files are open, that would help nobody.
+func diskFull(room error) bool { return errors.Is(room, wal.ErrFull) && !wal.TooManyFiles(room) }
+
+// full says why no write is taken for want of room, here or elsewhere; nil: there is room.
+func (n *Node) full() error {
+	room, crowd := n.lookForRoom(), n.crowd.Load()
+	switch {
+	case wal.TooManyFiles(room):
+		return tooManyFiles{}
+	case room != nil:
+		return ErrFull
+	case crowd != nil:
+		return crowdedBy(*crowd)
+	}
+	return nil
+}
+
+// tooManyFiles is an ErrFull that says what is to be done.
+type tooManyFiles struct{}
+
+func (tooManyFiles) Error() string {
+	return "too many files are open where the leader runs: have some closed, or allow more, writes go on by themselves"
+}
+
+func (tooManyFiles) Unwrap() error { return ErrFull }
 
 // yield hands over to a voter that lacks nothing, if there is one.
 func (n *Node) yield() {

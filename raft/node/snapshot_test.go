@@ -138,11 +138,39 @@ func TestAFullDiskHoldsNoLogForASnapshot(t *testing.T) {
 	require.Equal(t, rpc.Index(5), leader.core.Status().Base)
 	require.Len(t, leader.streams.list, 3, "all that follows it is there")
 	m.disks[leader.id()].FS.(*vfs.MemFS).TestingSetDiskUsage(vfs.DiskUsage{TotalBytes: 1 << 30})
-	require.False(t, leader.hasRoom())
+	require.ErrorIs(t, leader.Propose(nil, nil), ErrFull)
 	leader.compactTo(15)
 	require.Equal(t, rpc.Index(15), leader.core.Status().Base)
 	require.Equal(t, []*stream{installing, waiting}, leader.streams.list)
 	require.Contains(t, leader.inbox.take(batch{}).completions, raft.SnapshotEnded{Peer: sending.peer, Term: 7})
+}
+
+// Too many open files are no full disk: the log is held for a snapshot, and who is refused hears what is amiss (F21).
+func TestTooManyFilesLeaveTheLogForASnapshot(t *testing.T) {
+	m := newManual(t, 3, "n1", "n2", "n3")
+	m.add(numbers(1, 20)...)
+	leader := m.leader()
+	m.disks[leader.id()].Hook(func(op waltest.Op) error { return when(op.Kind == waltest.Create, syscall.EMFILE) })
+	for !leader.Status().Full {
+		require.NoError(t, leader.Propose(make([]byte, 1000), func(any, rpc.EntryID) {}))
+		m.run(5)
+	}
+	require.True(t, leader.Status().TooManyFiles)
+	err := leader.Propose(nil, nil)
+	require.ErrorIs(t, err, ErrFull)
+	require.ErrorContains(t, err, "too many files are open")
+	sending := &stream{peer: m.follower(), term: 7, transfer: 1, source: &source{}, id: rpc.EntryID{Term: 1, Index: 5}}
+	leader.streams.list = []*stream{sending}
+	leader.compactTo(15)
+	require.Equal(t, rpc.Index(5), leader.core.Status().Base)
+	require.Equal(t, []*stream{sending}, leader.streams.list)
+	require.Equal(t, lackFiles, leader.lack())
+	leader.room.lack = lackFiles
+	leader.publish()
+	require.True(t, leader.PingContent().NoRoom)
+	m.disks[leader.id()].Hook(nil)
+	require.NoError(t, leader.full())
+	require.False(t, leader.Status().TooManyFiles)
 }
 
 var errPower = errors.New("the power fails")

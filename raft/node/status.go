@@ -26,6 +26,7 @@ type Status struct {
 	RefusedBy       map[rpc.NodeID]string // peers that refuse this node, and why
 	Links           []busclient.LinkStatus
 	Full            bool      // its disk has no room for writes
+	TooManyFiles    bool      // Full is for files that are open, of which there are too many, and not for want of space
 	Damaged         int       // entries of the log whose payload is lost, and not repaired yet: while there are any the node counts for nothing
 	Dropped         uint64    // messages and notices dropped because the inbox was full
 	Log             wal.Stats // of the log, since the node started
@@ -55,7 +56,8 @@ func (n *Node) Status() Status {
 	if s.Role != raft.Leader {
 		s.Streams = nil
 	}
-	s.Full = errors.Is(n.o.Log.Room(), wal.ErrFull)
+	room := n.o.Log.Room()
+	s.Full, s.TooManyFiles = errors.Is(room, wal.ErrFull), wal.TooManyFiles(room)
 	if s.Log.Damaged > 0 {
 		s.Damaged = len(n.o.Log.State(n.o.Group).Damaged)
 	}
@@ -67,7 +69,7 @@ func (n *Node) publish() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lacking = n.room.lack != ""
-	n.noRoom = n.room.lack == lackRoom
+	n.noRoom = n.room.lack == lackRoom || n.room.lack == lackFiles
 	if n.core != nil {
 		n.status.Status = n.core.Status()
 		return

@@ -28,7 +28,14 @@ func (f *facts) disks() (found []Finding) {
 				evidence = fmt.Sprintf("a write and sync of its log has been under way for %.1f s", s.Disk.SyncUnderWay)
 			}
 		}
-		if full {
+		switch {
+		case full && n.Disk.Files:
+			found = append(found, Finding{
+				Severity: warning, Code: "disk-full", Node: n.ID, Cause: "too many files are open where " + n.ID + " runs: it takes no more writes, reads go on",
+				Evidence: "the system refused the next segment of its log for that",
+				Remedy:   "have some closed, or allow more (ulimit -n, LimitNOFILE, fs.file-max); writes go on by themselves then",
+			})
+		case full:
 			found = append(found, Finding{
 				Severity: warning, Code: "disk-full", Node: n.ID, Cause: n.ID + "'s disk is full: it takes no more writes, reads go on",
 				Evidence: fmt.Sprintf("it has less room than is left to the state (48 MiB, and as much as that has on the disk, up to 256 MiB more) and a segment of the log, which has %d MiB", n.Disk.LogBytes>>20),

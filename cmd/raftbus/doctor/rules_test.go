@@ -136,6 +136,7 @@ func TestFindings(t *testing.T) {
 		}},
 		{warning, "disk-slow", "n2", Ailing, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Disk.Slow = true }) }},
 		{warning, "disk-full", "n2", Ailing, func(f *facts) { f.Nodes[1].Disk.Full = true }},
+		{warning, "disk-full", "n2", Ailing, func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.Files = true, true }},
 		{warning, "disk-damaged", "n2", Ailing, func(f *facts) { f.Nodes[1].Disk.Damaged = 3 }},
 		{note, "snapshot", "n2", Healthy, func(f *facts) {
 			f.change("n1", func(s *observe.Stats) { s.Peers = behind(9999); s.Peers[0].State = "snapshot" })

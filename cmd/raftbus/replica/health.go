@@ -86,7 +86,10 @@ func (s Status) because() string {
 func (s Status) warnings() []string {
 	list := []string{}
 	say := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
-	if s.Disk.Full {
+	switch {
+	case s.Disk.Files:
+		say("too many files are open: writes are refused, reads go on; have some closed, or allow more")
+	case s.Disk.Full:
 		say("the disk is full: writes are refused, reads go on; free some space")
 	}
 	if s.Disk.Slow {

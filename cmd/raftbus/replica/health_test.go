@@ -77,3 +77,11 @@ func TestALeaderThatNoClientReaches(t *testing.T) {
 	require.NoError(t, server.Reload())
 	require.Eventually(t, func() bool { return nodes[leader].Health().Ready }, 10*time.Second, 10*time.Millisecond)
 }
+
+// Whoever is told that writes are refused is told what to do about it: to free space does not help where too many files are open (F21).
+func TestWhatIsSaidOfANodeThatTakesNoWrites(t *testing.T) {
+	s := Status{Disk: DiskStatus{Full: true}}
+	require.Contains(t, s.Health().Warnings[0], "free some space")
+	s.Disk.Files = true
+	require.Contains(t, s.Health().Warnings[0], "too many files are open")
+}

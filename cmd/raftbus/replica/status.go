@@ -88,14 +88,15 @@ type SnapshotStatus struct {
 
 // DiskStatus is what a node's log has done since it started.
 type DiskStatus struct {
-	Entries   uint64  `json:"entries"`     // made durable
-	Syncs     uint64  `json:"syncs"`       // that it took
-	SyncMaxMS float64 `json:"sync_max_ms"` // the longest write and sync
-	LogBytes  int64   `json:"log_bytes"`   // on disk
-	Slow      bool    `json:"slow"`        // a write and sync took half a second or more lately, or has not ended for so long
-	Full      bool    `json:"full"`        // it has no room for writes: they are refused, reads go on
-	Damaged   int     `json:"damaged"`     // entries that it lost, and that no leader has given again yet: until then the node has no vote
-	Repaired  uint64  `json:"repaired"`    // entries that a leader has given again
+	Entries   uint64  `json:"entries"`                  // made durable
+	Syncs     uint64  `json:"syncs"`                    // that it took
+	SyncMaxMS float64 `json:"sync_max_ms"`              // the longest write and sync
+	LogBytes  int64   `json:"log_bytes"`                // on disk
+	Slow      bool    `json:"slow"`                     // a write and sync took half a second or more lately, or has not ended for so long
+	Full      bool    `json:"full"`                     // it has no room for writes: they are refused, reads go on
+	Files     bool    `json:"too_many_files,omitempty"` // that is since too many files are open, and not for want of space
+	Damaged   int     `json:"damaged"`                  // entries that it lost, and that no leader has given again yet: until then the node has no vote
+	Repaired  uint64  `json:"repaired"`                 // entries that a leader has given again
 }
 
 // LinkStatus is a node's link to one peer.
@@ -116,7 +117,7 @@ func (r *Replica) Status() Status {
 		Ready:  s.Serving || s.Leader != "" && s.Leader != s.ID && s.Standing != node.StandingRemoved,
 		Commit: uint64(s.Commit), Applied: uint64(s.Applied), LogFirst: uint64(s.Base) + 1, LogLast: uint64(s.Last),
 		Members: texts(s.Members), FirstBoot: s.FirstBoot, WaitingFor: texts(s.WaitingFor), Instance: s.Instance.String(),
-		Disk:      DiskStatus{Entries: s.Log.Entries, Syncs: s.Log.Syncs, SyncMaxMS: float64(s.Log.SyncMax.Microseconds()) / 1000, LogBytes: s.Log.SegmentBytes, Slow: r.slow.Load(), Full: s.Full, Damaged: s.Damaged, Repaired: s.Log.Repaired},
+		Disk:      DiskStatus{Entries: s.Log.Entries, Syncs: s.Log.Syncs, SyncMaxMS: float64(s.Log.SyncMax.Microseconds()) / 1000, LogBytes: s.Log.SegmentBytes, Slow: r.slow.Load(), Full: s.Full, Files: s.TooManyFiles, Damaged: s.Damaged, Repaired: s.Log.Repaired},
 		Dropped:   s.Dropped,
 		RefusedBy: map[string]string{}, Links: []LinkStatus{}, Joining: s.Joining, Deaf: r.deaf(),
 	}
