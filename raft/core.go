@@ -28,6 +28,7 @@ type Core struct {
 	log      raftLog
 	commit   rpc.Index
 	applying rpc.Index // handed to the state machine up to here
+	handed   uint64    // and when the last run was
 	applied  rpc.Index
 
 	role      Role
@@ -42,7 +43,7 @@ type Core struct {
 	repairs   []rpc.Entry // to be given to the disk
 	baseDirty bool        // the log begins elsewhere, and the disk was not told yet
 
-	full     map[rpc.NodeID]bool // peers whose disks have no room, or that no client reaches, as they said last: none of them is to lead next
+	full     map[rpc.NodeID]bool // peers whose disks have no room, or that no client reaches, or that lag, as they said last: none of them is to lead next
 	noRoom   map[rpc.NodeID]bool // peers whose disks have no room, as they said last: see Crowding
 	election election
 	office   office
@@ -363,7 +364,7 @@ func (c *Core) apply() {
 	} else {
 		to = min(to, from+maxEntriesPerMessage-1)
 	}
-	c.applying = to
+	c.applying, c.handed = to, c.now
 	c.out.Apply = Apply{From: from, To: to, Entries: entries}
 }
 

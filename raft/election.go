@@ -62,9 +62,9 @@ func (c *Core) electionTick() {
 	}
 }
 
-// mayCampaign: a voter, on the bus (F5), whose disk is not stuck (K61) and has lost nothing (D3).
+// mayCampaign: a voter, on the bus (F5), whose disk is not stuck (K61) and has lost nothing (D3), and whose state machine keeps up, or that is needed.
 func (c *Core) mayCampaign() bool {
-	return c.busUp && c.members.mayLead(c.self, c.commit) && !c.diskStalled() && c.remembers() && !c.mending()
+	return c.busUp && c.members.mayLead(c.self, c.commit) && !c.diskStalled() && c.remembers() && !c.mending() && (!c.Lags() || c.needed())
 }
 
 // remembers reports whether nothing that this node once knew is known to be lost: not an entry (F18), nor all since an old copy
@@ -74,7 +74,7 @@ func (c *Core) remembers() bool { return !c.damage.any() && !c.outdated }
 // diskStalled reports whether a write has waited for two election timeouts (L5, K60).
 func (c *Core) diskStalled() bool {
 	since, waits := c.log.stalledSince()
-	return waits && c.now-since >= 2*uint64(c.ticks.ElectionMax)
+	return waits && c.now-since >= c.hangMax()
 }
 
 // campaign begins with a pre-vote, which changes nothing anywhere.

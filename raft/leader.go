@@ -12,6 +12,7 @@ import (
 // office is what a node keeps while it leads.
 type office struct {
 	peers     map[rpc.NodeID]*progress
+	began     uint64    // tick
 	beat      uint64    // tick of the last heartbeat
 	moved     uint64    // last tick at which the commit index moved, or nothing waited for it
 	first     rpc.Index // the entry this term began with
@@ -31,7 +32,7 @@ type proposed struct {
 
 // takeOffice begins a term: with an entry of its own, because entries of earlier terms commit only behind one (K14).
 func (c *Core) takeOffice() {
-	c.office = office{peers: map[rpc.NodeID]*progress{}, beat: c.now, moved: c.now, first: c.log.last + 1}
+	c.office = office{peers: map[rpc.NodeID]*progress{}, began: c.now, beat: c.now, moved: c.now, first: c.log.last + 1}
 	c.meetPeers()
 	c.setRole(Leader, "a majority voted for it")
 	c.setLeader(c.id, "elected")
@@ -387,7 +388,7 @@ func (c *Core) beatOne(id rpc.NodeID, p *progress) {
 }
 
 // unfit says why a leader must not stay: no quorum answers; or entries wait and no quorum acknowledges any; its own
-// disk hangs (K47, K60, K63); or what it stores is an old copy (F23). Heartbeat answers do not keep a leader that makes no progress.
+// disk hangs, or its state machine (K47, K60, K63, L5); or what it stores is an old copy (F23). Heartbeat answers do not keep a leader that makes no progress.
 func (c *Core) unfit() string {
 	if c.log.last == c.commit {
 		c.office.moved = c.now
@@ -400,6 +401,8 @@ func (c *Core) unfit() string {
 		return "entries wait and no quorum acknowledges any"
 	case c.diskStalled():
 		return "its own log write hangs"
+	case c.stateHangs() && c.Lags() && c.now-c.office.began >= c.hangMax(): // one that is needed has the time to bring others' logs up to date
+		return "its state machine hangs"
 	case c.outdated:
 		return "its data folder is an old copy"
 	}

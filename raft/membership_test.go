@@ -215,11 +215,11 @@ func TestVoteOfAReplacedDiskIsForgotten(t *testing.T) {
 	s := newSolo(t, c)
 	snapshot := rpc.EntryID{Term: 1, Index: 3}
 	s.hear("n3", 1, &rpc.HeartbeatCommand{})
+	s.tickFor(100)
+	s.everyone(2, preGranted())
 	s.turn(SnapshotStored{From: "n3", Snapshot: snapshot, Configuration: rpc.Configuration{
 		Index: 3, Cluster: s.cluster(), Voters: []rpc.Member{{ID: "n1"}, disk2, {ID: "n3"}, {ID: "n4"}, {ID: "n5"}},
 	}})
-	s.tickFor(100)
-	s.everyone(2, preGranted())
 	s.synced()
 	s.hear("n2", 2, granted())
 	s.turn(Restored{snapshot})

@@ -49,6 +49,7 @@ func TestLeaderIsNotQuiet(t *testing.T) {
 		"a spare waits for the next tick":     func(s *solo) { s.put(1); s.ack("n2", 4) },
 		"the end of a stream is not told yet": func(s *solo) { s.endOfBulk() },
 		"its own write is not synced":         func(s *solo) { s.committedByOthers() },
+		"its state machine is at work":        func(s *solo) { s.applying++ },
 		"it stores an old copy":               func(s *solo) { s.turn(Outdated{}) },
 		"a learner is to be promoted":         func(s *solo) { s.conf.Learners = members("n4") },
 		"it hands over":                       func(s *solo) { s.turn(Transfer{To: "n3"}) },

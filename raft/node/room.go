@@ -23,6 +23,7 @@ type room struct {
 const (
 	lackRoom    = "this leader's disk is full: it hands over to a voter whose disk has room"
 	lackFiles   = "too many files are open where this leader runs: it hands over to a voter that takes writes"
+	lackState   = "this leader's state machine is behind, since it hangs or takes a snapshot: it hands over to a voter that can answer"
 	lackClients = "no client reaches this leader, since its connection to them is down: it hands over to a voter that they reach"
 )
 
@@ -83,6 +84,8 @@ func (n *Node) lack() string {
 		return lackFiles
 	case room != nil:
 		return lackRoom
+	case n.core.Lags():
+		return lackState
 	case n.o.Deaf != nil && n.o.Deaf():
 		return lackClients
 	}

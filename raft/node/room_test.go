@@ -254,6 +254,19 @@ func TestALeaderThatNoClientReachesHandsOver(t *testing.T) {
 	}
 }
 
+// A node that takes a snapshot says in its pings that it had better not lead, and that its disk has room (L2, L5).
+func TestWhoTakesASnapshotHadBetterNotLead(t *testing.T) {
+	c := newCrowded(t, 11)
+	n := c.hub.nodes[c.others(c.leader().id())[0]]
+	require.Empty(t, n.lack())
+	n.core.Step(raft.SnapshotStored{Snapshot: rpc.EntryID{Term: 1, Index: 999}})
+	n.watchRoom(roomTicks)
+	n.publish()
+	require.True(t, n.PingContent().Full)
+	require.False(t, n.PingContent().NoRoom)
+	require.Equal(t, lackState, n.lack())
+}
+
 // A leader that has looked for somebody to hand over to waits as long until it looks again: what it knows of its peers is as old as their pings.
 func TestALeaderThatFoundNobodyWaitsAnew(t *testing.T) {
 	c := newCrowded(t, 11)

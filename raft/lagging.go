@@ -1,0 +1,26 @@
+package raft
+
+// A state machine that lags: it hangs, or is being replaced by a snapshot, which takes minutes where that is large. Log, links and votes of such a node are
+// sound, so elections by themselves see nothing of it; but as a leader it would answer no write and no read until that is over, beside voters
+// that could (L2, L5). It is about liveness only.
+
+import "github.com/raftbus/raftbus/raft/rpc"
+
+// hangMax is after how many ticks a write of the log that is not durable, and a run of entries that is not applied, are taken to hang.
+func (c *Core) hangMax() uint64 { return 2 * uint64(c.ticks.ElectionMax) }
+
+// stateHangs reports whether the state machine has been at one run of entries for too long. Runs are bounded (Limits.ApplyBytesMax), so a sound machine
+// takes a small part of that time for one, whatever it has to catch up with.
+func (c *Core) stateHangs() bool {
+	return c.applying > c.applied && c.now-c.handed >= c.hangMax()
+}
+
+// Lags reports whether this node had better not lead because of its state machine. One that is a majority by itself leads all the same: nobody
+// else can, and whoever waits for it would wait for longer.
+func (c *Core) Lags() bool {
+	return (c.install.active || c.stateHangs()) && !c.quorum.have(func(id rpc.NodeID) bool { return id == c.id })
+}
+
+// needed reports whether nobody has led for so long that nobody else can: this node's log may be the only one that can win. Then it leads although it
+// lags, until the others' logs are as long and one of them takes over: to forbid it for good could leave all without a leader.
+func (c *Core) needed() bool { return c.silence() >= c.election.timeout+c.hangMax() }

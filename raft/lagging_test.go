@@ -1,0 +1,110 @@
+package raft
+
+// What a node may not do whose state machine hangs or takes a snapshot, and what it must do all the same.
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/rpc"
+)
+
+// hanging is an established leader that has handed a run to its state machine, which does not return.
+func hanging(t *testing.T) *solo {
+	s := established(t, 3)
+	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}})
+	s.synced()
+	s.ack("n2", 4)
+	s.ack("n3", 4)
+	require.Equal(t, rpc.Index(4), s.applying)
+	require.Equal(t, rpc.Index(3), s.applied)
+	return s
+}
+
+// L5: a leader whose state machine hangs answers nobody, though its log, its links and its peers are sound.
+func TestL5LeaderWhoseStateMachineHangsStepsDown(t *testing.T) {
+	s := hanging(t)
+	s.answering(399)
+	require.Equal(t, Leader, s.role)
+	s.answering(1)
+	require.Equal(t, Follower, s.role)
+}
+
+// One that takes its time for each run stays: only the run under way counts.
+func TestALeaderWhoseStateMachineIsSlowStays(t *testing.T) {
+	s := hanging(t)
+	for i := rpc.Index(5); i < 10; i++ {
+		s.answering(399)
+		s.turn(ApplyDone{i - 1}, Propose{Proposals: []Proposal{{Ticket: 1}}})
+		s.synced()
+		s.ack("n2", i)
+		s.ack("n3", i)
+	}
+	require.Equal(t, Leader, s.role)
+}
+
+// A majority by itself leads on: nobody else can.
+func TestTheOnlyVoterLeadsThoughItsStateMachineHangs(t *testing.T) {
+	s := inOffice(t, table("n1"))
+	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}})
+	s.synced()
+	s.tickFor(1_000)
+	require.Greater(t, s.applying, s.applied)
+	require.Equal(t, Leader, s.role)
+	require.False(t, s.Lags())
+}
+
+// lagging is a follower that hears its leader to the end, whose state machine hangs or takes a snapshot by then.
+func lagging(t *testing.T, installs bool) *solo {
+	s := following(t, 1, 1, 2, 2, 2)
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 2, Index: 5}, Commit: 2})
+	if installs {
+		s.turn(ApplyDone{2}, stored(2, 4))
+		require.True(t, s.install.active)
+	}
+	for range 8 {
+		s.tickFor(50)
+		s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	}
+	return s
+}
+
+// Who lags leaves campaigns to others, quick ones and ordered ones too, and votes as before.
+func TestL5WhoLagsDoesNotCampaign(t *testing.T) {
+	for _, installs := range []bool{false, true} {
+		s := lagging(t, installs)
+		require.True(t, s.Lags())
+		s.hear("n2", 3, &rpc.TimeoutNowCommand{Last: s.log.lastID()})
+		require.Equal(t, Follower, s.role, "its leader finds another")
+		s.tickFor(99)
+		s.hear("n3", 4, &rpc.RequestVoteCommand{Last: s.log.lastID(), PreVote: true})
+		require.Empty(t, only[*rpc.RequestVoteReturn](s.out.SendAfterSync))
+		require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(400)))
+		s.hear("n3", 4, &rpc.RequestVoteCommand{Last: s.log.lastID(), PreVote: true})
+		require.True(t, only[*rpc.RequestVoteReturn](s.out.Send)[0].Granted)
+		if installs {
+			s.turn(Restored{rpc.EntryID{Term: 2, Index: 4}})
+			s.synced()
+		} else {
+			s.turn(ApplyDone{2})
+		}
+		require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(1)), "it keeps up again")
+	}
+}
+
+// L8: if nobody else has led by then nobody else can. It leads until the others' logs are as long as its own.
+func TestL8WhoLagsLeadsIfNobodyElseCan(t *testing.T) {
+	s := lagging(t, false)
+	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(501)))
+	s.hear("n3", 4, preGranted())
+	s.synced()
+	s.hear("n3", 4, granted())
+	s.synced()
+	require.Equal(t, Leader, s.role)
+	s.ack("n3", 6)
+	s.answering(399)
+	require.Equal(t, Leader, s.role)
+	s.answering(1)
+	require.Equal(t, Follower, s.role)
+}
