@@ -135,6 +135,8 @@ type Restored struct{ Snapshot rpc.EntryID }
 type SnapshotEnded struct {
 	Peer rpc.NodeID
 	Term rpc.Term // as in SendSnapshot
+	// Unread: this node could not read its state to the end. What the peer is sent again up to there is no progress.
+	Unread bool
 }
 
 // Compact asks to forget the log up to To, or as far below as may be: nothing that is not applied. The state machine must hold it durably.

@@ -423,6 +423,39 @@ func TestLeaderStaysWhileAVoterTakesInASnapshot(t *testing.T) {
 	require.Equal(t, Follower, s.role, "one that neither stores nor installs more makes no progress (K60)")
 }
 
+// A leader that cannot read its state to the end sends the half before that again, and the peer stores it: that is no progress of which it could stay. Another,
+// of which more is stored, is (F20, K60).
+func TestHalfASnapshotAgainIsNoProgress(t *testing.T) {
+	s := stranded(t)
+	again := func(unread bool) {
+		s.turn(SnapshotEnded{Peer: "n3", Term: 2, Unread: unread})
+		s.tickFor(s.Core.ticks.Heartbeat)
+		s.refuses(s.office.peers["n3"].next - 1)
+		s.refuses(s.office.peers["n3"].next - 1)
+		require.True(t, s.office.peers["n3"].stuck)
+	}
+	stores := func(next uint64) bool {
+		s.tickFor(1)
+		s.hear("n3", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 7, Next: next})
+		return s.office.peers["n3"].acked == s.now
+	}
+	require.True(t, stores(100))
+	again(true)
+	require.False(t, stores(50))
+	require.False(t, stores(100))
+	require.True(t, stores(150))
+	again(true)
+	require.False(t, stores(150))
+	again(false)
+	require.True(t, stores(50), "it was the peer's, or the bus's, and this one may be whole")
+	again(true)
+	s.hear("n3", 2, &rpc.InstallSnapshotReturn{Snapshot: rpc.EntryID{Term: 2, Index: 4}, Transfer: 7, Installed: true})
+	p := s.office.peers["n3"]
+	p.match, p.next, p.replicating = 0, 1, false
+	require.Len(t, s.turn(Tick{}).Snapshots, 1)
+	require.True(t, stores(50), "it was read to its end since")
+}
+
 // A peer's process that is started again counts what its state machine has taken from nothing: more of that is progress at once, not once there
 // is more than in the life before.
 func TestWhoIsStartedAgainMakesProgressAtOnce(t *testing.T) {

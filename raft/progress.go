@@ -36,7 +36,8 @@ type progress struct {
 	heard uint64    // tick of its last return of any kind
 	acked uint64    // tick of its last accepted AppendLog, or of more of a snapshot stored
 
-	streamed uint64 // how much of the snapshot under way it has stored
+	streamed uint64 // how much of the snapshot under way it has stored, or of one before that this node could not read to its end
+	unread   bool   // the last one ended for that
 	restored uint64 // how much of snapshots its state machine has taken; from nothing again when its process is started again
 }
 
@@ -100,7 +101,7 @@ func (p *progress) landed(match rpc.Index, now uint64, lim *Limits) {
 
 // installed: it has a snapshot now, and lacks so much of the log that follows it.
 func (p *progress) installed(lacks rpc.Index, now uint64) {
-	p.stuck, p.after = false, true
+	p.stuck, p.after, p.unread = false, true, false
 	p.lacked, p.lackedAt = lacks, now
 }
 

@@ -14,7 +14,10 @@ type installing struct {
 // strand has the state streamed to a peer whose next entry is no longer in the log.
 func (c *Core) strand(id rpc.NodeID, p *progress) {
 	if !p.stuck {
-		p.stuck, p.after, p.streamed = true, false, 0
+		p.stuck, p.after = true, false
+		if !p.unread {
+			p.streamed = 0
+		}
 		c.fact(PeerStuck{Peer: id, Next: p.next})
 		c.out.Snapshots = append(c.out.Snapshots, SendSnapshot{Peer: id, Term: c.hard.Term})
 	}
@@ -24,7 +27,7 @@ func (c *Core) strand(id rpc.NodeID, p *progress) {
 // state, and its word of that was lost (L7). From where it was stranded it would only be sent all of it again.
 func (c *Core) snapshotEnded(e SnapshotEnded) {
 	if p := c.office.peers[e.Peer]; c.role == Leader && e.Term == c.hard.Term && p != nil && p.stuck {
-		p.stuck = false
+		p.stuck, p.unread = false, e.Unread
 		p.probe()
 		p.next = c.log.last + 1
 		p.waiting = true // until the next heartbeat is due: no busy loop

@@ -187,7 +187,7 @@ func (w *world) streams(m *member) {
 	for _, order := range m.out.Snapshots {
 		at := rpc.EntryID{Index: max(m.kept, m.core.log.base.Index)}
 		if at.Index == 0 || w.chance(0.1) {
-			w.later(m, w.between(1, 50), func() { w.post(m, SnapshotEnded(order)) })
+			w.later(m, w.between(1, 50), func() { w.post(m, SnapshotEnded{Peer: order.Peer, Term: order.Term}) })
 			continue
 		}
 		at.Term, _ = m.core.log.term(at.Index)
@@ -195,7 +195,7 @@ func (w *world) streams(m *member) {
 		w.part(m, rpc.Message{From: m.id, To: order.Peer, Term: order.Term, Body: &rpc.InstallSnapshotCommand{
 			Snapshot: at, Transfer: w.r.Uint64() | 1, Final: true, Configuration: &conf,
 		}})
-		w.later(m, 2*callMs, func() { w.post(m, SnapshotEnded(order)) }) // too late if it worked
+		w.later(m, 2*callMs, func() { w.post(m, SnapshotEnded{Peer: order.Peer, Term: order.Term}) }) // too late if it worked
 	}
 	for _, msg := range m.out.Chunks {
 		if cmd, ok := msg.Body.(*rpc.InstallSnapshotCommand); ok {

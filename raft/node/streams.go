@@ -28,6 +28,9 @@ const (
 	// within an election timeout.
 	streamPause, streamRetry, streamInstalling, streamBehind, streamGiveUp, streamStuck = 10, 25, 50, 100, 1000, 6000
 
+	// For how many ticks no view of the state is opened after one that could not be read to its end: twice as long each time, and unreadMax at most.
+	unreadMin, unreadMax = 100, 6000
+
 	// Over a slow way what is not stored is sent again later than after streamRetry: after twice what lies between two chunks that are stored, which is
 	// taken for streamGap at the beginning, and after streamRetryMax at most, when a call has failed anyway (busclient).
 	streamGap, streamRetryMax = 50, 200
@@ -64,6 +67,8 @@ type streams struct {
 	served    rpc.NodeID // the peer that was sent a chunk last
 	pace      pace
 	now       func() time.Time
+	unread    int // the last pause, for views that could not be read to their end; 0: the last one could
+	blind     int // ticks until a view is opened again
 }
 
 // stream is the way of one snapshot to one peer.
@@ -75,6 +80,7 @@ type stream struct {
 	id       rpc.EntryID
 	conf     rpc.Configuration // at id
 	ended    bool
+	unread   bool // this node could not read its state to the end
 
 	cutting bool    // the cutter is at work for it
 	chunks  []chunk // not known to be stored
@@ -115,7 +121,7 @@ func (s *streams) begin(peer rpc.NodeID, term rpc.Term) {
 // open begins the streams that may be.
 func (s *streams) open() {
 	for _, t := range s.list {
-		if t.transfer != 0 || s.underWay() >= streamsMax {
+		if t.transfer != 0 || s.blind > 0 || s.underWay() >= streamsMax {
 			continue
 		}
 		s.transfers++
@@ -142,7 +148,7 @@ func (s *streams) opened(t *stream, source *source, err error) {
 		s.cutter.close(source)
 	case t.ended:
 	case err != nil:
-		s.giveUp(t, err.Error())
+		s.notRead(t, err)
 	default:
 		t.source, t.id = source, source.snapshot.ID()
 		t.conf = s.confAt(t.id.Index)
@@ -203,11 +209,12 @@ func (s *streams) cut(t *stream, data, digest []byte, err error) {
 	switch {
 	case t.ended:
 	case err != nil:
-		s.giveUp(t, err.Error())
+		s.notRead(t, err)
 	default:
 		t.chunks = append(t.chunks, chunk{offset: t.end, data: data, digest: digest})
 		t.end += uint64(len(data))
 		if t.whole = digest != nil; t.whole {
+			s.unread = 0
 			s.cutter.close(t.source)
 		}
 		s.pump()
@@ -286,6 +293,10 @@ func (s *streams) failed(peer rpc.NodeID) {
 // tick has time pass. A stream that gets nowhere sends again, and ends at last.
 func (s *streams) tick() {
 	s.pace.tick()
+	if s.blind > 0 {
+		s.blind--
+		s.open()
+	}
 	for _, t := range slices.Clone(s.list) {
 		if t.source == nil {
 			continue
@@ -351,12 +362,20 @@ func (s *streams) passed(base rpc.Index) {
 	}
 }
 
+// notRead gives up a stream of which the state could not be read to its end. That may pass, as too many open files do, and is no damage that is known: of
+// that the store and the log tell, and it ends the node. But the next view most likely ends at the same place, and whoever is sent all up to there gains nothing.
+func (s *streams) notRead(t *stream, err error) {
+	s.unread = min(max(2*s.unread, unreadMin), unreadMax)
+	t.unread, s.blind = true, s.unread
+	s.giveUp(t, err.Error())
+}
+
 // giveUp ends a stream without success, and has the core probe the peer anew.
 func (s *streams) giveUp(t *stream, reason string) {
 	s.logger.Warn("snapshot not sent", "peer", t.peer, "snapshot", t.id.String(), "stored", t.stored, "reason", reason)
 	s.tell(t, "failed", reason)
 	s.endStream(t)
-	s.inbox.completed(raft.SnapshotEnded{Peer: t.peer, Term: t.term})
+	s.inbox.completed(raft.SnapshotEnded{Peer: t.peer, Term: t.term, Unread: t.unread})
 	s.open()
 }
 

@@ -274,6 +274,41 @@ func (*half) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), io.ErrUnexpectedEOF
 }
 
+// A leader whose disk does not give a block of the state sends nobody the half before that again and again: it waits, longer each time, until all of it
+// has been read once (F20, K60).
+func TestAStateThatCannotBeReadIsSentEverMoreSeldom(t *testing.T) {
+	s := &streams{
+		pace: newPace(), now: time.Now, send: func(rpc.Message) {}, cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet(),
+		machine: &half{}, size: 100, timeOf: func(rpc.EntryID) (int64, error) { return 1, nil }, confAt: func(rpc.Index) rpc.Configuration { return rpc.Configuration{} },
+	}
+	begun := func(ticks int) uint64 {
+		before := s.transfers
+		for range ticks {
+			if s.of("n3") == nil {
+				s.begin("n3", 1) // as the core wishes, which has probed the peer meanwhile
+			}
+			for worked := true; worked; worked, _ = s.cutter.step() {
+				taken := s.inbox.take(batch{})
+				for _, call := range taken.calls {
+					call()
+				}
+				for _, e := range taken.completions {
+					require.Equal(t, raft.SnapshotEnded{Peer: "n3", Term: 1, Unread: true}, e)
+				}
+			}
+			s.tick()
+		}
+		return s.transfers - before
+	}
+	require.Equal(t, uint64(4), begun(1000), "at 0, 100, 300 and 700 ticks")
+	require.LessOrEqual(t, begun(20*unreadMax), uint64(25))
+	s.machine = &seen{}
+	require.Equal(t, uint64(1), begun(unreadMax))
+	s.endPeer("n3")
+	s.machine = &half{}
+	require.Equal(t, uint64(4), begun(1000), "it has been read to its end meanwhile")
+}
+
 // A state that was written out in part is never said to be whole, which its digest would.
 func TestAStateWrittenInPartHasNoDigest(t *testing.T) { // I5
 	s, err := openSource(&half{}, 100, func(rpc.EntryID) (int64, error) { return 1, nil })
