@@ -310,6 +310,31 @@ func TestReadFault(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
+// TestUnreadableLog: who starts a node whose log the disk does not give to its end reads where that is, and what to do about it; the log is left as it
+// is, and opens once the disk gives it (F20).
+func TestUnreadableLog(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	require.NoError(t, l.Append(Batch{Group: 3, Entries: entries(1, 1, 40)}))
+	require.NoError(t, l.Close())
+	before := readFile(t, fs, "/log/"+l.active.name)
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Read {
+			return &waltest.Short{Bytes: 3 * sectorBytes, Err: syscall.EIO}
+		}
+		return nil
+	})
+	_, err := Open(fs, "/log", Options{ReportDamaged: true})
+	require.ErrorIs(t, err, syscall.EIO)
+	require.ErrorContains(t, err, "segment "+l.active.name+" cannot be read at offset 1536")
+	require.ErrorContains(t, err, "raftbus member replace")
+	fs.Hook(nil)
+	require.Equal(t, before, readFile(t, fs, "/log/"+l.active.name))
+	l = openTest(t, fs)
+	require.Equal(t, rpc.Index(39), l.State(3).Last.Index)
+	require.NoError(t, l.Close())
+}
+
 // TestCompactionDuringRead: a segment that is deleted while it is read stays open until the reader is done.
 func TestCompactionDuringRead(t *testing.T) {
 	fs := waltest.New()

@@ -236,8 +236,8 @@ func (r *reader) read(s stretch, at int64, n int) ([]byte, error) {
 		return nil, r.corrupt(s, at, header{}, "a record reaches beyond the end of the log")
 	}
 	b := make([]byte, min(int64(max(n, r.window)), s.limit-at))
-	if got, err := s.segment.file.ReadAt(b, at); got != len(b) {
-		return nil, fmt.Errorf("wal: read segment %s at offset %d: %w", s.segment.name, at, shortRead(err))
+	if err := s.segment.read(b, at); err != nil {
+		return nil, err
 	}
 	r.segment, r.bytes, r.offset = s.segment, b, at
 	return b[:n], nil

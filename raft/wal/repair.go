@@ -6,7 +6,6 @@ package wal
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -160,13 +159,6 @@ func (s *segment) batchAround(at int64) (b []byte, offset int64, err error) {
 		}
 		offset = end
 	}
-}
-
-func (s *segment) read(b []byte, offset int64) error {
-	if n, err := s.file.ReadAt(b, offset); n != len(b) {
-		return fmt.Errorf("wal: read segment %s at offset %d: %w", s.name, offset, shortRead(err))
-	}
-	return nil
 }
 
 // checkMended checks the batch as it would be after a repair: all is intact, or all but payloads of other entries.

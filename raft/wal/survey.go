@@ -5,7 +5,6 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 )
 
@@ -168,17 +167,7 @@ func (s *survey) readImage(seg *segment) error {
 	if len(s.image.data) < sectorBytes {
 		return s.image.corrupt(0, "the file has %d bytes: it was cut", info.Size())
 	}
-	if n, err := seg.file.ReadAt(s.image.data, 0); n != len(s.image.data) {
-		return fmt.Errorf("wal: read segment %s: %w", seg.name, shortRead(err))
-	}
-	return nil
-}
-
-func shortRead(err error) error {
-	if err == nil {
-		return io.ErrUnexpectedEOF
-	}
-	return err
+	return seg.read(s.image.data, 0)
 }
 
 func (s *survey) checkHeader(seg *segment, first bool) error {
