@@ -40,8 +40,8 @@ func (c *Core) transfer(to rpc.NodeID) {
 	c.office.transfer = transfer{to: to, began: c.now}
 }
 
-// Successor is the voter to hand over to: of those whose disks have room, since one without takes no writes (F21), and which clients reach
-// (F12), the one that is furthest. Empty: none can take over, or this node does not lead.
+// Successor is the voter to hand over to: of those whose disks have room, since one without takes no writes (F21), which clients reach
+// (F12), and whose state machines keep up (L2), the one that is furthest. Empty: none can take over, or this node does not lead.
 func (c *Core) Successor() (best rpc.NodeID) {
 	for _, m := range c.conf.Voters {
 		if m.ID != c.id && !c.full[m.ID] && c.unfitSuccessor(m.ID) == "" && (best == "" || c.office.peers[m.ID].match > c.office.peers[best].match) {
@@ -89,7 +89,7 @@ func (c *Core) unfitSuccessor(id rpc.NodeID) string {
 	case id == c.id:
 		return "it leads already"
 	case id == "":
-		return "no voter that has room on its disk, and that clients reach, can take over now"
+		return "no voter that has room on its disk, that clients reach, and whose state machine keeps up, can take over now"
 	case p == nil || !c.quorum.voter(id):
 		return "it is no voter"
 	case !p.connected || c.now-p.heard >= uint64(c.ticks.ElectionMin):

@@ -67,7 +67,7 @@ func TestTransferGoesToNobodyWhoseDiskIsFull(t *testing.T) {
 	require.Equal(t, rpc.NodeID("n2"), s.Successor())
 	s.turn(Pinged{Peer: "n2", Full: true})
 	require.Empty(t, s.Successor())
-	require.Contains(t, s.turn(Transfer{}).Facts, TransferEnded{Reason: "no voter that has room on its disk, and that clients reach, can take over now"})
+	require.Contains(t, s.turn(Transfer{}).Facts, TransferEnded{Reason: "no voter that has room on its disk, that clients reach, and whose state machine keeps up, can take over now"})
 	s.turn(Pinged{Peer: "n3"})
 	require.Equal(t, rpc.NodeID("n3"), s.Successor())
 	require.Equal(t, 1, orders(s.turn(Transfer{To: "n3"}).Send))
