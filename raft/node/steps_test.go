@@ -33,8 +33,9 @@ type manual struct {
 	trail   bytes.Buffer // of all nodes: what happened, in order
 	options func(*Options)
 	joins   map[rpc.NodeID]bool
-	chunk   int   // bytes of snapshots' chunks
-	segment int64 // bytes of the log's segments
+	chunk   int        // bytes of snapshots' chunks
+	segment int64      // bytes of the log's segments
+	hung    rpc.NodeID // whose state machine hangs; empty: nobody's
 }
 
 func newManual(t *testing.T, seed uint64, ids ...rpc.NodeID) *manual {
@@ -173,8 +174,12 @@ func (m *manual) step(id rpc.NodeID) {
 	s := m.steps[id]
 	_, err := s.Turn(1)
 	require.NoError(m.t, err)
-	for _, work := range []func() (bool, error){s.Append, s.Apply, s.Load, s.Cut, s.Receive, s.Compact} {
+	const applies = 1 // of these
+	for i, work := range []func() (bool, error){s.Append, s.Apply, s.Load, s.Cut, s.Receive, s.Compact} {
 		if m.dice.IntN(3) == 0 {
+			continue
+		}
+		if i == applies && m.hung == id {
 			continue
 		}
 		if _, err := work(); err != nil && m.crashed(id) {
