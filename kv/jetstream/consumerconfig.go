@@ -132,12 +132,8 @@ func (c *consumerConfig) acknowledges() bool {
 	return c.AckPolicy == "all" || c.AckPolicy == "explicit"
 }
 
-// mayAcknowledge reports whether a client may say so.
-func (c *consumerConfig) mayAcknowledge() bool {
-	return c.acknowledges() && c.Durable == "" && (c.AckPolicy == "all" || !c.isPull())
-}
-
-// checkKind refuses what no KV client asks for, and what could not be kept.
+// checkKind refuses what no KV client asks for, and what could not be kept: of a client that wants less sent ahead than most would drop what is beyond that (a
+// channel of nats.go says how much it holds).
 func (c *consumerConfig) checkKind(string) *apiError {
 	for _, refused := range []struct {
 		what  string
@@ -145,7 +141,10 @@ func (c *consumerConfig) checkKind(string) *apiError {
 	}{
 		{"a durable pull consumer", c.Durable != "" && c.isPull()},
 		{"deliver_group", c.DeliverGroup != ""},
-		{"an ack policy other than none", c.AckPolicy != "none" && !c.mayAcknowledge()},
+		{"ack policy " + c.AckPolicy + " of a durable consumer", c.AckPolicy != "none" && c.Durable != ""},
+		{"ack policy " + c.AckPolicy + " of a pull consumer", c.isPull() && c.AckPolicy != "none" && c.AckPolicy != "all"},
+		{"ack policy " + c.AckPolicy, c.AckPolicy != "none" && !c.acknowledges()},
+		{"a max_ack_pending that nobody waits for", !c.isPull() && c.acknowledges() && c.MaxAckPending > 0 && c.MaxAckPending < ackPendingDefault},
 		{"a replay policy other than instant", c.ReplayPolicy != "instant"},
 		{"backoff", len(c.BackOff) > 0},
 		{"rate_limit_bps", c.RateLimit > 0},

@@ -66,7 +66,7 @@ func Test71_ADurableConsumerOutlivesItsClientByAnHour(t *testing.T) {
 		require.EqualValues(t, want, config.Inactive)
 	}
 	w.made("d", "CONSUMER.CREATE.KV_a.d.$KV.a.>", consumerBody("KV_a", `"durable_name":"d","filter_subject":"$KV.a.>"`))
-	w.refused(notOffered("an ack policy other than none"), create+"e", `{"stream_name":"KV_a","config":{"durable_name":"e","deliver_subject":"d","ack_policy":"explicit"}}`)
+	w.refused(notOffered("ack policy explicit of a durable consumer"), create+"e", `{"stream_name":"KV_a","config":{"durable_name":"e","deliver_subject":"d","ack_policy":"explicit"}}`)
 	w.refused(notOffered("a durable pull consumer"), create+"e", `{"stream_name":"KV_a","config":{"durable_name":"e","ack_policy":"none"}}`)
 }
 
@@ -84,11 +84,13 @@ func Test71_WhoAcknowledgesIsSentEverythingOnce(t *testing.T) {
 		config, err := ConsumerConfig("a", c.Config)
 		require.NoError(t, err)
 		require.True(t, config.Durable)
-		w.refused(notOffered("an ack policy other than none"), create+"d", body(policy, push+`,"durable_name":"d"`))
+		w.refused(notOffered("ack policy "+policy+" of a durable consumer"), create+"d", body(policy, push+`,"durable_name":"d"`))
 		w.refused(notOffered("deliver_group"), create+"g", body(policy, push+`,"deliver_group":"g"`))
 	}
-	c := w.made("waits", create+"waits", body("explicit", push+`,"ack_wait":1000000000,"max_ack_pending":7`))
-	require.Contains(t, string(c.Config), `"ack_wait":1000000000,"max_deliver":-1,"replay_policy":"instant","max_ack_pending":7,`)
+	c := w.made("waits", create+"waits", body("explicit", push+`,"ack_wait":1000000000,"max_ack_pending":1000`))
+	require.Contains(t, string(c.Config), `"ack_wait":1000000000,"max_deliver":-1,"replay_policy":"instant","max_ack_pending":1000,`)
+	w.refused(notOffered("a max_ack_pending that nobody waits for"), create+"few", body("explicit", push+`,"max_ack_pending":999`))
+	w.made("unbounded", create+"unbounded", body("explicit", push+`,"max_ack_pending":-1`))
 }
 
 func action(action, fields string) string {

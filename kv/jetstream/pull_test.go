@@ -54,7 +54,7 @@ func Test76_PullConsumersAreMade(t *testing.T) {
 	} {
 		w.refused(e, "CONSUMER.CREATE.KV_a.d", body)
 	}
-	w.refused(notOffered("an ack policy other than none"), "CONSUMER.CREATE.KV_a.d", `{"stream_name":"KV_a","config":{"ack_policy":"explicit"}}`)
+	w.refused(notOffered("ack policy explicit of a pull consumer"), "CONSUMER.CREATE.KV_a.d", `{"stream_name":"KV_a","config":{"ack_policy":"explicit"}}`)
 	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
 	w.refused(errPullToPush, "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_policy":"all"`))
 	w.refused(errPushToPull, "CONSUMER.CREATE.KV_a.p", pullBody(""))

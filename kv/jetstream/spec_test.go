@@ -459,7 +459,7 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 		consumerBody("KV_a", `"deliver_policy":"last_per_subject"`):                                                   errStartPolicy.says("consumer delivery policy is deliver last per subject, but optional filter subject is not set"),
 		consumerBody("KV_a", `"durable_name":"d"`):                                                                    errDurableMismatch,
 		consumerBody("KV_a", `"deliver_group":"d"`):                                                                   notOffered("deliver_group"),
-		`{"stream_name":"KV_a","config":{"deliver_subject":"_INBOX.x","ack_policy":"flow_control"}}`:                  notOffered("an ack policy other than none"),
+		`{"stream_name":"KV_a","config":{"deliver_subject":"_INBOX.x","ack_policy":"flow_control"}}`:                  notOffered("ack policy flow_control"),
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"$KV.a.x"}}`:                           errDeliverCycle,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a.*"}}`:                               errDeliverWildcards,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a..b"}}`:                              errDeliverInvalid,
