@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient/internal/notes"
+	"github.com/raftbus/raftbus/busclient/internal/regain"
 )
 
 // Role is what a connection is for. It is the last part of its name, and sets how much may wait in its subscriptions.
@@ -61,7 +62,9 @@ type ConnOptions struct {
 	// where there is no lane: whoever owns the connection must make another, or end. nil: nobody is told.
 	GivenUp func(error)
 
-	withoutLane bool // for tests of how it is where there can be none
+	// For tests: of how it is where there can be no lane, and that do not wait for what was refused.
+	withoutLane bool
+	regainAfter time.Duration
 }
 
 // ConnStats counts what went wrong on a connection since it was dialled.
@@ -85,6 +88,7 @@ type Conn struct {
 
 	disconnects, slow, permission atomic.Uint64
 	notes                         notes.Notes
+	regain                        regain.Regain
 	told                          atomic.Pointer[func(whole bool)] // nil: nobody wants to know
 
 	mu        sync.Mutex
@@ -111,6 +115,7 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	}
 	name := fmt.Sprintf("raftbus/%s/%s/%s", o.Prefix, o.Node, o.Role)
 	c := &Conn{role: o.Role, void: VoidSubject(o.Prefix), log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{}), gaveUp: o.GivenUp}
+	c.regain.Anew, c.regain.Min = c.renew, o.regainAfter
 	if o.Role == RoleBulk {
 		c.outbox = newOutbox()
 	}
@@ -186,6 +191,7 @@ func (c *Conn) Stats() ConnStats {
 // Close ends the connection, and returns when its handlers have ended.
 func (c *Conn) Close() {
 	c.closing.Store(true)
+	c.regain.End()
 	if c.lane != nil {
 		c.lane.leaving.Store(true)
 	}
@@ -351,6 +357,7 @@ func (c *Conn) set(up bool) {
 
 func (c *Conn) connected(nc *nats.Conn) {
 	c.set(true)
+	c.regain.Connected()
 	c.log.Info("connected to NATS", "server", nc.ConnectedServerName())
 }
 
@@ -399,18 +406,30 @@ func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		c.mu.Lock()
 		c.denied = time.Now()
 		c.mu.Unlock()
+		if permissionKind(err) == mayNotSubscribe {
+			c.regain.Refused()
+		}
 		c.noteKind(permissionKind(err), "NATS refuses this user a subject that a node needs, grant it the permissions of its role", err)
 	default:
 		c.note("error on the connection to NATS", err)
 	}
 }
 
-// permissionKind is what permissions that are missing are told apart by: not the subject, which is another for each call.
+const mayNotSubscribe, mayNotPublish = "may not subscribe", "may not publish"
+
+// permissionKind is what permissions that are missing are told apart by: not the subject, which is another for each call, and which may be anything
+// that has no space.
 func permissionKind(err error) string {
-	if strings.Contains(strings.ToLower(err.Error()), "subscription") {
-		return "may not subscribe"
+	if strings.Contains(strings.ToLower(err.Error()), "violation for subscription") {
+		return mayNotSubscribe
 	}
-	return "may not publish"
+	return mayNotPublish
+}
+
+// renew makes the connection anew, with all that is subscribed.
+func (c *Conn) renew() {
+	c.log.Info("connecting to NATS anew: it may grant by now what it refused")
+	_ = c.nc.ForceReconnect() // fails only where the connection is closed
 }
 
 // note remembers an error, and logs it when it is news.

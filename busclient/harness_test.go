@@ -192,7 +192,8 @@ type peerOptions struct {
 	key     []byte
 	several bool // it has multicast
 	noLane  bool
-	members []rpc.NodeID // nil: those of most tests
+	regain  time.Duration // after which what was refused is asked for anew; 0: the product's
+	members []rpc.NodeID  // nil: those of most tests
 }
 
 func configOf(t testing.TB, id rpc.NodeID, key []byte) config.IRaftConfig {
@@ -236,7 +237,7 @@ func newPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOption
 		c(&o)
 	}
 	p.members = o.members
-	conn := ConnOptions{URLs: []string{url}, Node: string(id), Options: o.nats, withoutLane: o.noLane, Role: RoleControl}
+	conn := ConnOptions{URLs: []string{url}, Node: string(id), Options: o.nats, withoutLane: o.noLane, regainAfter: o.regain, Role: RoleControl}
 	p.control = dialWith(t, conn)
 	conn.Role = RoleBulk
 	p.bulk = dialWith(t, conn)

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"github.com/raftbus/raftbus/busclient/internal/notes"
+	"github.com/raftbus/raftbus/busclient/internal/regain"
 )
 
 // How long things may take. Writes must be back within 3 s of the return of NATS (F5), and so must watches; a half-open
@@ -37,7 +38,9 @@ type Conn struct {
 	settings settings
 	log      *slog.Logger
 	notes    notes.Notes
-	id       string // for servers to tell this process apart
+	regain   regain.Regain
+	now      atomic.Pointer[session] // the last one; nil: there was none
+	id       string                  // for servers to tell this process apart
 
 	out      *outbound
 	subs     *subscriptions
@@ -77,12 +80,14 @@ func Dial(o Options) (*Conn, error) {
 		interest: newInterest(s.InterestBytesMax), stop: stop, done: make(chan struct{}), since: time.Now(),
 	}
 	c.subs = &subscriptions{say: c.out.control}
+	c.regain.Anew, c.regain.Min = c.renew, o.regainAfter
 	go c.run(ctx)
 	return c, nil
 }
 
 // Close ends the connection, and returns when its goroutines have ended. It may be called again.
 func (c *Conn) Close() {
+	c.regain.End()
 	c.stop()
 	<-c.done
 }
@@ -124,8 +129,15 @@ func (c *Conn) Subscribe(subject, queue string, handler func(Message)) (unsubscr
 	return func() { c.subs.remove(sub) }, nil
 }
 
-// denied tells of a subscription that the server would cut the connection for: it stays, for a server that allows it.
-func (c *Conn) denied(err error) { c.note("not subscribed", err) }
+// denied tells of a subscription that the server would cut the connection for: it stays, for a server that allows it, or this one later. It says
+// what it allows at the beginning of a connection only.
+func (c *Conn) denied(err error) {
+	c.note("not subscribed", err)
+	c.regain.Refused()
+}
+
+// renew has the next connection take the place of this one.
+func (c *Conn) renew() { c.now.Load().end(errDenied) }
 
 // Interested reports whether a plain subscription of the account takes the subject: what is published to it now is heard. It is
 // false while the connection is down.

@@ -34,6 +34,7 @@ var (
 	errEnded     = errors.New("the server closed the connection")
 	errStale     = errors.New("the server no longer answers pings")
 	errStuck     = errors.New("the server reads too little of what it is told")
+	errDenied    = errors.New("it lacks a subscription that NATS did not allow, and may allow by now")
 	errTooMuch   = errors.New("the clients of this account listen on too many subjects: give raftbus an account of its own")
 )
 

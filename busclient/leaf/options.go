@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -44,6 +45,8 @@ type Options struct {
 	OnRoom func()
 
 	Logger *slog.Logger // nil: silent
+
+	regainAfter time.Duration // for tests that do not wait for what was denied
 }
 
 // settings are Options that were looked at.

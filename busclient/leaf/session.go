@@ -39,6 +39,7 @@ func (c *Conn) session(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", to.address, err)
 	}
 	s := &session{Conn: c, link: l, ended: make(chan struct{})}
+	c.now.Store(s)
 	s.limit(&l.greeting)
 	s.run(ctx, hello)
 	return fmt.Errorf("%s: %w", to.address, s.cause)
@@ -167,6 +168,7 @@ func (s *session) limit(g *greeting) {
 // welcomed says our subscriptions. The answer to the ping after them comes after all that the server has to say at the beginning.
 func (s *session) welcomed(g *greeting) error {
 	s.accepted = true
+	s.regain.Connected()
 	s.mu.Lock()
 	s.server, s.lastError = g.Name, ""
 	s.mu.Unlock()

@@ -1,0 +1,70 @@
+// Package regain says when a connection is to be made anew because NATS has refused it a subscription. A server that takes a subject from a user,
+// as by a reload, ends the subscriptions to it and keeps the connection; and when it grants the subject again, it adds nothing: only who asks
+// anew has it (F12). Which subjects are refused for good, and which for a while, nobody says: so it is tried ever more seldom, as each new connection
+// may cost what is on its way.
+package regain
+
+import (
+	"sync"
+	"time"
+)
+
+// How long after a refusal a connection is made anew: at first, and after it has been in vain again and again.
+const (
+	WaitMin = 30 * time.Second
+	WaitMax = 8 * time.Minute
+)
+
+// Regain is of one connection, over all that it is in turn. Safe for use by several goroutines.
+type Regain struct {
+	Anew func()        // makes the connection anew; called on a goroutine of its own
+	Min  time.Duration // 0: WaitMin
+
+	mu    sync.Mutex
+	since time.Time     // the connection of the moment
+	wait  time.Duration // before the last time
+	timer *time.Timer   // nil: nothing was refused on this connection
+	ended bool
+}
+
+// Connected is told of a new connection, on which all that is wanted is asked for.
+func (r *Regain) Connected() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.since = time.Now()
+	r.rest()
+}
+
+// Refused is told of a subscription that NATS has refused, or ended. It begins with the shortest wait where none was for as long as the longest.
+func (r *Regain) Refused() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil || r.ended {
+		return
+	}
+	if time.Since(r.since) > WaitMax {
+		r.wait = 0
+	}
+	first := WaitMin
+	if r.Min > 0 {
+		first = r.Min
+	}
+	r.wait = min(max(2*r.wait, first), WaitMax)
+	r.timer = time.AfterFunc(r.wait, r.Anew)
+}
+
+// End has nothing made anew from now on; Anew may be running.
+func (r *Regain) End() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	r.rest()
+}
+
+// rest forgets what was refused. r.mu is held.
+func (r *Regain) rest() {
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+}

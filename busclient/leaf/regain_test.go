@@ -1,0 +1,40 @@
+package leaf
+
+import (
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// F12: a subscription that was not allowed is there once a reload of NATS allows it. The server says what it allows at the beginning of a connection
+// only, so there is another; and none once nothing lacks.
+func TestWhatWasDeniedIsThereOnceItIsAllowed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	allow := func(subject string) {
+		require.NoError(t, os.WriteFile(file, []byte(`authorization { users: [
+			{user: app, password: x}, {user: leaf, password: y, permissions: {subscribe: "`+subject+`"}}]}`), 0o600))
+	}
+	allow("elsewhere")
+	s := startNATS(t, func(o *embedded.Options) { o.ConfigFile = file })
+	c := dial(t, s.LeafURL(), asUser("leaf", "y"), func(o *Options) { o.regainAfter = 10 * time.Millisecond })
+	var heard atomic.Bool
+	_, err := c.Subscribe("$JS.FC.app.c.n1.t", "", func(Message) { heard.Store(true) })
+	require.NoError(t, err)
+	eventually(t, "in vain", func() bool { return c.Stats().Disconnects > 0 })
+	allow("$JS.FC.>")
+	require.NoError(t, s.Reload())
+	nc := client(t, s.URL(), nats.UserInfo("app", "x"))
+	eventually(t, "heard", func() bool {
+		require.NoError(t, nc.Publish("$JS.FC.app.c.n1.t", nil))
+		return heard.Load()
+	})
+	require.True(t, c.Stats().Up)
+	require.Empty(t, c.Stats().LastError)
+}

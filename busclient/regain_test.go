@@ -1,0 +1,88 @@
+package busclient
+
+// What NATS refuses for a while is there again when it is granted (F12).
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// permitting is a server whose user n1 may hear what is said, until it is told otherwise by a reload.
+func permitting(t testing.TB, subjects ...string) (server *embedded.Server, permit func(subjects ...string)) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	write := func(subjects ...string) {
+		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `authorization { users: [
+			{user: n1, password: n1, permissions: {publish: ">", subscribe: ["%s"]}}, {user: n2, password: n2}]}`, strings.Join(subjects, `", "`)), 0o600))
+	}
+	write(subjects...)
+	server = startNATS(t, func(o *embedded.Options) { o.ConfigFile = file })
+	return server, func(subjects ...string) {
+		write(subjects...)
+		require.NoError(t, server.Reload())
+	}
+}
+
+// A reload takes a permission of a node's, and another gives it back: NATS has removed the subscriptions and adds none, so the connections are made anew.
+func TestAPermissionIsTakenAndGivenBack(t *testing.T) {
+	server, permit := permitting(t, "raftbus.rpc.n1.>", "raftbus.rpc._all.>")
+	soonAgain := func(o *peerOptions) { o.regain = 20 * time.Millisecond }
+	n1, n2 := startPeer(t, server.URL(), "n1", asUser("n1"), soonAgain), startPeer(t, server.URL(), "n2", asUser("n2"))
+	n1.awaitLink("n2", "connected")
+	n2.awaitLink("n1", "connected")
+	permit("raftbus.rpc._all.>")
+	n2.awaitLink("n1", "broken")
+	eventually(t, "it was in vain", func() bool { return n1.control.Stats().Disconnects > 0 && n1.bulk.Stats().Disconnects > 0 })
+	require.NotZero(t, n1.control.Stats().PermissionErrors)
+	permit("raftbus.rpc.n1.>", "raftbus.rpc._all.>")
+	n2.awaitLink("n1", "connected")
+	n1.awaitLink("n2", "connected")
+}
+
+// So is one that was refused from the beginning.
+func TestAPermissionIsGivenLater(t *testing.T) {
+	server, permit := permitting(t, "raftbus.node.>")
+	c := dialWith(t, ConnOptions{URLs: []string{server.URL()}, Node: "n1", Role: RoleClient, Options: []nats.Option{nats.UserInfo("n1", "n1")}, regainAfter: 20 * time.Millisecond})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	var heard atomic.Bool
+	_, err := c.SubscribeMsgs("raftbus.kv.>", func(*nats.Msg) { heard.Store(true) })
+	require.NoError(t, err)
+	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors > 0 })
+	permit("raftbus.node.>", "raftbus.kv.>")
+	asker, err := nats.Connect(server.URL(), nats.UserInfo("n2", "n2"))
+	require.NoError(t, err)
+	defer asker.Close()
+	eventually(t, "heard", func() bool {
+		require.NoError(t, asker.Publish("raftbus.kv.put.app.k", nil))
+		return heard.Load()
+	})
+}
+
+// A message that is refused makes no connection anew: who it is for others say.
+func TestARefusedMessageMakesNoConnectionAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		anew, c := 0, &Conn{log: testLog(t)}
+		c.regain.Anew = func() { anew++ }
+		for said, want := range map[string]int{
+			`Permissions Violation for Publish to "a.subscription"`:            0,
+			`Permissions Violation for Subscription to "a.publish"`:            1,
+			`Permissions Violation for Subscription to "a.publish" (sid "17")`: 1,
+		} {
+			anew = 0
+			c.regain.Connected()
+			c.failed(nil, nil, fmt.Errorf("%w: %s", nats.ErrPermissionViolation, said))
+			time.Sleep(time.Hour)
+			require.Equal(t, want, anew, said)
+		}
+	})
+}
