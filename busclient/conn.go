@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,7 +138,9 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w: check the URLs and credentials", err)
 	}
+	c.mu.Lock()
 	c.nc = nc
+	c.mu.Unlock()
 	if c.outbox != nil {
 		c.outbox.run(nc, c.notWritten)
 	}
@@ -156,8 +159,7 @@ func (c *Conn) options() []nats.Option {
 	return []nats.Option{
 		nats.RetryOnFailedConnect(true), // NATS may start last
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(reconnectWait),
-		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
+		nats.CustomReconnectDelay(c.delay),
 		nats.ReconnectBufSize(-1), // a stale message must not be sent when NATS is back (K73)
 		nats.Timeout(connectTimeout),
 		nats.PingInterval(keepAliveInterval),
@@ -174,6 +176,17 @@ func (c *Conn) options() []nats.Option {
 		nats.LameDuckModeHandler(c.lameDuck),
 		nats.ClosedHandler(c.ended),
 	}
+}
+
+// delay is how long NATS's client waits when no server has let it in. Why one that it reached did not, as for TLS, it tells nobody: it is looked up here.
+func (c *Conn) delay(int) time.Duration {
+	c.mu.Lock()
+	nc := c.nc
+	c.mu.Unlock()
+	if nc != nil && nc.LastError() != nil {
+		c.note(connectionError, nc.LastError())
+	}
+	return reconnectWait + rand.N(reconnectJitter)
 }
 
 // NATS returns the connection beneath, for what is not consensus traffic.
@@ -411,11 +424,13 @@ func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		}
 		c.noteKind(permissionKind(err), "NATS refuses this user a subject that a node needs, grant it the permissions of its role", err)
 	default:
-		c.note("error on the connection to NATS", err)
+		c.note(connectionError, err)
 	}
 }
 
 const mayNotSubscribe, mayNotPublish = "may not subscribe", "may not publish"
+
+const connectionError = "error on the connection to NATS"
 
 // permissionKind is what permissions that are missing are told apart by: not the subject, which is another for each call, and which may be anything
 // that has no space.
@@ -433,7 +448,9 @@ func (c *Conn) renew() {
 }
 
 // note remembers an error, and logs it when it is news.
-func (c *Conn) note(text string, err error) { c.noteKind(text+": "+err.Error(), text, err) }
+func (c *Conn) note(text string, err error) {
+	c.noteKind(strings.ToLower(text+": "+err.Error()), text, err) // NATS's client tells some twice, as the server wrote it and as itself does
+}
 
 func (c *Conn) noteKind(kind, text string, err error) {
 	c.mu.Lock()
