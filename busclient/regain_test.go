@@ -82,6 +82,7 @@ func TestARefusedMessageMakesNoConnectionAnew(t *testing.T) {
 			c.regain.Connected()
 			c.failed(nil, nil, fmt.Errorf("%w: %s", nats.ErrPermissionViolation, said))
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			require.Equal(t, want, anew, said)
 		}
 	})

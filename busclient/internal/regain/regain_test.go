@@ -8,55 +8,57 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// renewed is a Regain that counts how often the connection was to be made anew, for tests.
+func renewed() (*Regain, chan struct{}) {
+	times := make(chan struct{}, 100)
+	return &Regain{Anew: func() { times <- struct{}{} }}, times
+}
+
+// after is how many times the connection is to be made anew within so long, from the last look on.
+func after(wait time.Duration, times chan struct{}) (n int) {
+	time.Sleep(wait)
+	synctest.Wait()
+	for n = len(times); len(times) > 0; {
+		<-times
+	}
+	return n
+}
+
 // F12: what is refused is asked for anew half a minute later, and if that was in vain ever more seldom: a subject may be refused for good.
 func TestWhatIsRefusedIsAskedForEverMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var times []time.Duration
-		began := time.Now()
-		r := &Regain{}
-		r.Anew = func() {
-			times = append(times, time.Since(began))
-			began = time.Now()
+		r, times := renewed()
+		for _, wait := range []time.Duration{WaitMin, time.Minute, 2 * time.Minute, 4 * time.Minute, WaitMax, WaitMax} {
 			r.Connected()
 			for range 3 {
 				r.Refused()
 			}
+			require.Zero(t, after(wait-1, times), wait)
+			require.Equal(t, 1, after(1, times), wait)
 		}
 		r.Connected()
 		r.Refused()
-		time.Sleep(30 * time.Minute)
-		synctest.Wait()
-		require.Equal(t, []time.Duration{WaitMin, time.Minute, 2 * time.Minute, 4 * time.Minute, WaitMax, WaitMax}, times)
 		r.End()
 		r.Refused()
-		time.Sleep(time.Hour)
-		require.Len(t, times, 6, "it has ended")
+		require.Zero(t, after(time.Hour, times), "it has ended")
 	})
 }
 
-// A connection on which nothing was refused for long begins anew, and one that came by itself has asked for all.
+// A connection that came by itself has asked for all, and on one on which nothing was refused for long it is begun anew.
 func TestAConnectionIsMadeAnewForWhatItLacksOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var times []time.Duration
-		began := time.Now()
-		r := &Regain{Anew: func() { times = append(times, time.Since(began)) }}
-		again := func(after time.Duration) {
-			time.Sleep(after)
-			r.Connected()
-			began = time.Now()
-			r.Refused()
-		}
-		again(0)
-		again(WaitMin - 1)
-		again(time.Minute + 1)
-		require.Equal(t, []time.Duration{time.Minute}, times, "the first was forgotten with its connection, and counts")
-		time.Sleep(time.Hour)
+		r, times := renewed()
 		r.Connected()
-		time.Sleep(WaitMax + 1)
-		began, times = time.Now(), nil
 		r.Refused()
-		time.Sleep(time.Hour)
-		require.Equal(t, []time.Duration{WaitMin}, times)
+		require.Zero(t, after(WaitMin-1, times))
+		r.Connected()
+		require.Zero(t, after(time.Hour, times), "nothing lacks")
+		r.Refused()
+		require.Equal(t, 1, after(WaitMin, times))
+		r.Connected()
+		require.Zero(t, after(WaitMax, times))
+		r.Refused()
+		require.Zero(t, after(WaitMin, times), "it was refused not long ago")
 		r.End()
 	})
 }
