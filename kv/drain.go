@@ -22,9 +22,9 @@ func (s *Service) Drain(ctx context.Context) error {
 	return s.end(ctx, false)
 }
 
-// leave stops listening in a hush, where there are several servers. A context that ended shortens it.
+// leave stops listening in a hush. A context that ended shortens it.
 func (s *Service) leave(ctx context.Context) {
-	if !s.Listens() || s.conn.ConnectedClusterName() == "" {
+	if !s.Listens() {
 		return
 	}
 	s.hush.begin()

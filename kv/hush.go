@@ -18,7 +18,7 @@ import (
 
 // A hush lasts longer than a client takes to get an answer and to send its next request over two servers. It adds to the time without
 // service of a planned move, which is to stay under 50 ms, unless the way between nodes, which may be over as many servers, shows that
-// machines are busy or servers far from each other. A server that is no cluster's has nothing on its way.
+// machines are busy or servers far from each other. How many servers there are nobody can know: one that is in no cluster may have others as leafnodes.
 const (
 	hushTime       = 30 * time.Millisecond
 	hushRoundTrips = 4                      // between nodes

@@ -24,24 +24,60 @@ import (
 func TestDrainLosesNoRequestBetweenServers(t *testing.T) {
 	t.Parallel() // it mostly waits
 	// A busy machine takes its time, too.
-	drainBetweenServers(t, 3*time.Millisecond, &hush{lasts: 500 * time.Millisecond, roundTrip: near}, 100)
+	drainBetweenServers(t, clustered, 3*time.Millisecond, &hush{lasts: 500 * time.Millisecond, roundTrip: near}, 100)
+}
+
+// Nor between a server that is in no cluster and its leafnodes, of which it says nothing.
+func TestDrainLosesNoRequestOfALeafnode(t *testing.T) {
+	t.Parallel() // it mostly waits
+	drainBetweenServers(t, leafnode, 3*time.Millisecond, &hush{lasts: 500 * time.Millisecond, roundTrip: near}, 100)
 }
 
 // Servers may be far from each other: then so are nodes, whose round trip tells how long a hush must be.
 func TestDrainLosesNoRequestBetweenFarServers(t *testing.T) {
 	t.Parallel() // it mostly waits
 	const delay = 50 * time.Millisecond
-	drainBetweenServers(t, delay, &hush{lasts: hushTime, roundTrip: func() time.Duration { return 2 * delay }}, 20)
+	drainBetweenServers(t, clustered, delay, &hush{lasts: hushTime, roundTrip: func() time.Duration { return 2 * delay }}, 20)
 }
 
-func drainBetweenServers(t *testing.T, delay time.Duration, h *hush, requests int64) {
-	r := newRig(t, nil, func(o *server.Options) {
+// joined is how another server is connected with that of the leader.
+type joined struct {
+	near func(*server.Options)
+	at   func(*server.Server) string
+	far  func(o *server.Options, to *url.URL)
+}
+
+var clustered = joined{
+	near: func(o *server.Options) {
 		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: -1, NoAdvertise: true}
-	})
+	},
+	at: func(s *server.Server) string { return s.ClusterAddr().String() },
+	far: func(o *server.Options, to *url.URL) {
+		o.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: -1, NoAdvertise: true}
+		o.Routes = []*url.URL{to}
+	},
+}
+
+var leafnode = joined{
+	near: func(o *server.Options) { o.LeafNode = server.LeafNodeOpts{Host: "127.0.0.1", Port: -1} },
+	at: func(s *server.Server) string {
+		vars, err := s.Varz(nil)
+		if err != nil {
+			return err.Error()
+		}
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(vars.LeafNode.Port))
+	},
+	far: func(o *server.Options, to *url.URL) {
+		o.LeafNode.Remotes = []*server.RemoteLeafOpts{{URLs: []*url.URL{to}}}
+	},
+}
+
+func drainBetweenServers(t *testing.T, j joined, delay time.Duration, h *hush, requests int64) {
+	r := newRig(t, nil, j.near)
 	r.service.hush.lasts, r.service.hush.roundTrip = h.lasts, h.roundTrip
 	r.lead()
 	r.ask("bucket.add.app", "")
-	far := r.farServer(delay)
+	far := r.farServer(j, delay)
 	asking := startAskers(t, far, 8)
 	for range 3 {
 		asked := asking.asked.Load()
@@ -57,16 +93,10 @@ func drainBetweenServers(t *testing.T, delay time.Duration, h *hush, requests in
 }
 
 // farServer is another NATS server, which is connected to that of the leader by a wire that takes its time.
-func (r *rig) farServer(delay time.Duration) *server.Server {
+func (r *rig) farServer(j joined, delay time.Duration) *server.Server {
 	r.Helper()
-	wire := startWire(r.T, r.bus.ClusterAddr().String(), delay)
-	routes := []*url.URL{{Scheme: "nats", Host: wire}}
-	far, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, Routes: routes,
-		Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: -1, NoAdvertise: true},
-	})
-	require.NoError(r, err)
-	far.Start()
+	wire := startWire(r.T, j.at(r.bus), delay)
+	far := newBus(r.T, func(o *server.Options) { j.far(o, &url.URL{Scheme: "nats", Host: wire}) })
 	r.Cleanup(func() { far.Shutdown(); far.WaitForShutdown() })
 	nc, err := nats.Connect(far.ClientURL())
 	require.NoError(r, err)
