@@ -62,6 +62,9 @@ type ConnOptions struct {
 	// GivenUp is called when NATS's client has given the connection up for good and will not connect anew, which it does for some errors of the server's
 	// where there is no lane: whoever owns the connection must make another, or end. nil: nobody is told.
 	GivenUp func(error)
+	// Move is called when the connection should be made anew, by Renew, once what is under way over it is finished: its server is about to go, or NATS may
+	// grant by now what it refused. It may not wait. nil: that is done at once.
+	Move func()
 
 	// For tests: of how it is where there can be no lane, and that do not wait for what was refused.
 	withoutLane bool
@@ -85,6 +88,7 @@ type Conn struct {
 	log    *slog.Logger
 	lane   *lane // nil: all goes by NATS's client
 	gaveUp func(error)
+	move   func()
 	outbox *outbox // of a bulk connection, for where the lane is not in force; the others carry too little to fill what the system buffers
 
 	disconnects, slow, permission atomic.Uint64
@@ -116,7 +120,10 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	}
 	name := fmt.Sprintf("raftbus/%s/%s/%s", o.Prefix, o.Node, o.Role)
 	c := &Conn{role: o.Role, void: VoidSubject(o.Prefix), log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{}), gaveUp: o.GivenUp}
-	c.regain.Anew, c.regain.Min = c.renew, o.regainAfter
+	if c.move = o.Move; c.move == nil {
+		c.move = c.Renew
+	}
+	c.regain.Anew, c.regain.Min = c.askAgain, o.regainAfter
 	if o.Role == RoleBulk {
 		c.outbox = newOutbox()
 	}
@@ -382,12 +389,12 @@ func (c *Conn) disconnected(nc *nats.Conn, err error) {
 	if nc.IsClosed() {
 		return // by ourselves: nothing was lost
 	}
+	if err == nil { // likewise
+		c.log.Info("connecting to NATS anew")
+		return
+	}
 	c.disconnects.Add(1)
 	c.log.Warn("connection to NATS lost, reconnecting", "err", err)
-}
-
-func (c *Conn) lameDuck(nc *nats.Conn) {
-	c.log.Warn("the NATS server is shutting down (lame duck), will move to another", "server", nc.ConnectedServerName())
 }
 
 func (c *Conn) ended(nc *nats.Conn) {
@@ -439,12 +446,6 @@ func permissionKind(err error) string {
 		return mayNotSubscribe
 	}
 	return mayNotPublish
-}
-
-// renew makes the connection anew, with all that is subscribed.
-func (c *Conn) renew() {
-	c.log.Info("connecting to NATS anew: it may grant by now what it refused")
-	_ = c.nc.ForceReconnect() // fails only where the connection is closed
 }
 
 // note remembers an error, and logs it when it is news.

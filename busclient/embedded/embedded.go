@@ -231,6 +231,10 @@ func (s *Server) Reload() error {
 	return s.server.ReloadOptions(opts)
 }
 
+// Retire has the server take no more connections, tell those it has that it is about to go, and go, as `nats-server --signal ldm` does. It returns
+// when it has gone; Shutdown has it go at once.
+func (s *Server) Retire() { s.server.LameDuckShutdown() }
+
 // Shutdown stops the server and returns when it has ended. It may be called again.
 func (s *Server) Shutdown() {
 	s.server.Shutdown()

@@ -61,7 +61,8 @@ type served struct {
 	dialled *leaf.Conn // the connection that watches are served over; nil: there can be none
 	kv      *kv.Service
 	refused refusal
-	ready   atomic.Bool // kv is there
+	ready   atomic.Bool   // kv is there
+	moves   chan struct{} // has room for one: conn is to be made anew
 }
 
 // accounts are those to serve, the first first.
@@ -87,12 +88,12 @@ func (o *Options) checkAccounts() error {
 // dialAccounts connects to each account as its clients do.
 func (r *Replica) dialAccounts(ctx context.Context) error {
 	for _, a := range r.o.accounts() {
-		name := busclient.NodeIn(a.Name, r.o.ID)
-		conn, err := r.dialAs(ctx, busclient.RoleClient, name, a.Clients)
-		if err != nil {
+		s := &served{name: a.Name, node: busclient.NodeIn(a.Name, r.o.ID), leaf: a.Leaf, moves: make(chan struct{}, 1)}
+		var err error
+		if s.conn, err = r.dialAs(ctx, busclient.RoleClient, s.node, a.Clients, s.noteMove); err != nil {
 			return err
 		}
-		r.served = append(r.served, &served{name: a.Name, node: name, leaf: a.Leaf, conn: conn})
+		r.served = append(r.served, s)
 	}
 	return nil
 }

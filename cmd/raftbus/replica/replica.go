@@ -175,7 +175,7 @@ func (r *Replica) storeError(err error) error {
 
 func (r *Replica) dial(ctx context.Context) (err error) {
 	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
-		if r.conns[role], err = r.dialAs(ctx, role, r.o.ID, r.o.NATS.Peers); err != nil {
+		if r.conns[role], err = r.dialAs(ctx, role, r.o.ID, r.o.NATS.Peers, nil); err != nil {
 			return err
 		}
 	}
@@ -186,9 +186,9 @@ func (r *Replica) dial(ctx context.Context) (err error) {
 	return nil
 }
 
-func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, who []nats.Option) (*busclient.Conn, error) {
+func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, who []nats.Option, move func()) (*busclient.Conn, error) {
 	conn, err := busclient.Dial(ctx, busclient.ConnOptions{
-		URLs: r.o.NATS.URLs, Options: slices.Concat(r.o.NATS.Options, who), Prefix: r.config.Prefix(), Node: name, Role: role, Logger: r.logger, GivenUp: r.noteGivenUp,
+		URLs: r.o.NATS.URLs, Options: slices.Concat(r.o.NATS.Options, who), Prefix: r.config.Prefix(), Node: name, Role: role, Logger: r.logger, GivenUp: r.noteGivenUp, Move: move,
 	})
 	if err != nil {
 		return nil, err
@@ -238,6 +238,9 @@ func (r *Replica) serve(context.Context) error {
 	group.Go(func() { r.watchDisk(running) })
 	group.Go(func() { r.watchReserve(running) })
 	group.Go(func() { r.openNewCluster(running) })
+	for _, s := range r.served {
+		group.Go(func() { r.watchMoves(running, s) })
+	}
 	r.closers = append(r.closers, func() error {
 		cancel()
 		group.Wait()

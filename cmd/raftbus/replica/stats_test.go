@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -24,6 +25,16 @@ func three(t *testing.T) ([]*Replica, int, *nats.Conn) {
 	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1, LeafPort: embedded.Random})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
+	nodes, leads := threeOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}})
+	nc, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	return nodes, leads, nc
+}
+
+// threeOn is three nodes on NATS, and which of them leads.
+func threeOn(t *testing.T, where NATSOptions) ([]*Replica, int) {
+	t.Helper()
 	members := []string{"n1", "n2", "n3"}
 	nodes, errs := make([]*Replica, len(members)), make([]error, len(members))
 	dir := t.TempDir()
@@ -32,7 +43,7 @@ func three(t *testing.T) ([]*Replica, int, *nats.Conn) {
 		all.Go(func() {
 			nodes[i], errs[i] = Start(t.Context(), Options{
 				ID: id, Members: members, Dir: filepath.Join(dir, id), Logger: slog.New(slog.DiscardHandler),
-				NATS: NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}},
+				NATS: where,
 			})
 		})
 	}
@@ -49,19 +60,13 @@ func three(t *testing.T) ([]*Replica, int, *nats.Conn) {
 	}
 	leader := ""
 	for _, r := range nodes {
+		var err error
 		leader, err = r.WaitReady(t.Context())
 		require.NoError(t, err)
 	}
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	for i, id := range members {
-		if id == leader {
-			return nodes, i, nc
-		}
-	}
-	require.Fail(t, "a stranger leads", leader)
-	return nil, 0, nil
+	leads := slices.Index(members, leader)
+	require.GreaterOrEqual(t, leads, 0, "a stranger leads: %s", leader)
+	return nodes, leads
 }
 
 // askAll asks all nodes on a subject and returns what they say, by node.

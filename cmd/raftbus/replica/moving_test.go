@@ -1,0 +1,124 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// F8: the NATS server of all nodes says that it is about to go: they move to the other one before it cuts them, and no put of clients that ask again
+// where nobody listens is left without an answer.
+func TestWhenItsNATSServerGoesALeaderMoves(t *testing.T) {
+	servers, err := embedded.StartCluster(2, embedded.Options{LeafPort: embedded.Random})
+	require.NoError(t, err)
+	var gone sync.WaitGroup
+	t.Cleanup(func() {
+		for _, s := range servers {
+			s.Shutdown()
+		}
+		gone.Wait()
+	})
+	nodes, leads := threeOn(t, NATSOptions{
+		URLs: []string{servers[0].URL(), servers[1].URL()}, LeafURLs: []string{servers[1].LeafURL()}, Options: []nats.Option{nats.DontRandomize()},
+	})
+	nc, err := nats.Connect(servers[0].URL()) // what is on its way between servers a hush is for
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	p := startPutters(t, nc)
+	term := nodes[leads].Status().Term
+	gone.Go(servers[0].Retire)
+	require.Eventually(t, func() bool {
+		for _, r := range nodes {
+			for _, c := range r.conns {
+				if c.NATS().ConnectedServerName() != servers[1].Name() {
+					return false
+				}
+			}
+		}
+		return nodes[leads].first().kv.Listens()
+	}, 5*time.Second, time.Millisecond, "the server goes in ten")
+	p.end()
+	require.Equal(t, term, nodes[leads].Status().Term, "it leads on")
+}
+
+// The same on a server that stays, since NATS may grant by now what it refused: who moves listens no more before, and anew after.
+func TestAConnectionIsMadeAnewWithNothingUnderWay(t *testing.T) {
+	nodes, leads, nc := three(t)
+	p := startPutters(t, nc)
+	r := nodes[leads]
+	nobody := func(session int) bool {
+		_, err := nc.Request(busclient.ListensSubject("raftbus", r.o.ID, session), nil, 300*time.Millisecond)
+		return errors.Is(err, nats.ErrNoResponders)
+	}
+	session := 0
+	for nobody(session) {
+		session++
+	}
+	r.first().noteMove()
+	require.Eventually(t, func() bool { return r.first().conn.NATS().Stats().Reconnects == 1 }, 5*time.Second, time.Millisecond)
+	p.goOn()
+	require.True(t, nobody(session))
+	p.end()
+}
+
+// putters are clients that put, and ask again where nobody listens.
+type putters struct {
+	t    *testing.T
+	done atomic.Int64
+	stop context.CancelFunc
+	ends chan error
+}
+
+func startPutters(t *testing.T, nc *nats.Conn) *putters {
+	t.Helper()
+	m, err := nc.Request("raftbus.bucket.add.app", nil, 5*time.Second)
+	require.NoError(t, err)
+	require.NotContains(t, string(m.Data), "error")
+	ctx, stop := context.WithCancel(t.Context())
+	p := &putters{t: t, stop: stop, ends: make(chan error, 32)}
+	for range cap(p.ends) {
+		go func() { p.ends <- p.put(ctx, nc) }()
+	}
+	p.goOn()
+	return p
+}
+
+// put returns what came of a put beside done and nobody listening.
+func (p *putters) put(ctx context.Context, nc *nats.Conn) error {
+	for ctx.Err() == nil {
+		_, err := nc.Request("raftbus.kv.put.app.k", []byte("v"), 2*time.Second)
+		switch {
+		case err == nil:
+			p.done.Add(1)
+		case !errors.Is(err, nats.ErrNoResponders):
+			return err
+		}
+	}
+	return nil
+}
+
+// goOn waits for more puts to be done.
+func (p *putters) goOn() {
+	p.t.Helper()
+	before := p.done.Load()
+	require.Eventually(p.t, func() bool { return p.done.Load() > before+50 }, 5*time.Second, time.Millisecond)
+}
+
+// end has each put be answered.
+func (p *putters) end() {
+	p.t.Helper()
+	p.goOn()
+	p.stop()
+	for range cap(p.ends) {
+		require.NoError(p.t, <-p.ends)
+	}
+}
