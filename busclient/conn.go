@@ -76,7 +76,7 @@ type ConnStats struct {
 	Disconnects      uint64
 	SlowConsumer     uint64    // how often a subscription began to drop messages
 	PermissionErrors uint64    // publishes and subscriptions that NATS refused
-	Refused          time.Time // when it did so last; zero: never
+	Refused          time.Time // when it did so last, which is now while a subscription lacks; zero: never
 	LastError        string    // since the last connect; empty: none
 }
 
@@ -203,8 +203,12 @@ func (c *Conn) NATS() *nats.Conn { return c.nc }
 func (c *Conn) Stats() ConnStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	refused := c.denied
+	if c.regain.Lacks() {
+		refused = time.Now()
+	}
 	return ConnStats{
-		Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load(), Refused: c.denied, LastError: c.lastError,
+		Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load(), Refused: refused, LastError: c.lastError,
 	}
 }
 

@@ -86,6 +86,7 @@ func TestARefusedMessageMakesNoConnectionAnew(t *testing.T) {
 			time.Sleep(time.Hour)
 			synctest.Wait()
 			require.Equal(t, want, anew, said)
+			require.Equal(t, want == 1, c.Stats().Refused.Equal(time.Now()), "what lacks is refused now")
 		}
 	})
 }

@@ -53,6 +53,13 @@ func (r *Regain) Refused() {
 	r.timer = time.AfterFunc(r.wait, r.Anew)
 }
 
+// Lacks reports whether something was refused on the connection of the moment, and so is not there.
+func (r *Regain) Lacks() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.timer != nil
+}
+
 // End has nothing made anew from now on; Anew may be running.
 func (r *Regain) End() {
 	r.mu.Lock()
