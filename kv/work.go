@@ -36,7 +36,7 @@ type work struct {
 	look    func() ([]reply, *work)             // goes on when it was confirmed
 	local   bool                                // look at the store as it is, unconfirmed
 	quick   bool                                // the look is at one key
-	search  bool                                // the look may be at all that a bucket has
+	search  bool                                // the look may be at all that a bucket has, or at many names
 	writes  bool                                // something may be logged, now or after the look
 	rest    bool                                // the command goes on with what was done in part; as many may follow
 	made    string                              // the bucket that the command makes

@@ -17,9 +17,16 @@ type look struct {
 	items []command.ExpireItem
 	named map[place]struct{} // the entries that are among the items
 
+	// Of the entries that never end: how many, and how much of them, it has passed.
+	passed, passedBytes int
+	long                bool // it is to end: there is more to pass
+
 	table       *timetable // of the bucket whose turn it is
 	incarnation uint64
 }
+
+// over reports whether the look is to end, though others may have something that is over.
+func (l *look) over() bool { return l.long || len(l.items) >= l.max }
 
 // take carries out a turn.
 func (l *look) take(t turn, table *timetable) error {
@@ -68,14 +75,13 @@ func (l *look) due() error {
 	return err
 }
 
-// passedBytesMax bounds what aged reads of entries that never end, beside their number: some hundredths of a second's worth.
+// passedBytesMax bounds what a look reads of entries that never end, beside their number: some hundredths of a second's worth.
 const passedBytesMax = 8 << 20
 
 // aged looks for entries that the bucket's TTL ends. It passes a bounded part of those that never end, since what is over in other buckets waits for
 // it; the next look goes on there.
 func (l *look) aged() error {
 	first, from := int64(never), l.table.agedSeq
-	passed, passedBytes := 0, 0
 	end := prefixEnd(numbered(tableEntry, l.incarnation))
 	err := l.r.Scan(entryKey(l.incarnation, from), end, func(key, value []byte) (bool, error) {
 		e, err := asEntry(key, value)
@@ -86,11 +92,11 @@ func (l *look) aged() error {
 			l.table.agedSeq = e.Sequence
 		}
 		if e.TTL == command.Never {
-			if passed == scanMax || passedBytes >= passedBytesMax {
-				first = 0 // look again at once
+			if l.passed == scanMax || l.passedBytes >= passedBytesMax {
+				first, l.long = 0, true // look again at once
 				return false, nil
 			}
-			passed, passedBytes = passed+1, passedBytes+len(value)
+			l.passed, l.passedBytes = l.passed+1, l.passedBytes+len(value)
 			return true, nil
 		}
 		at := overAt(e.Time, time.Duration(l.table.ttl))

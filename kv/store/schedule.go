@@ -20,7 +20,7 @@ type schedule struct {
 	mu     sync.Mutex            // held by who looks, however long that takes
 	tables map[uint64]*timetable // by incarnation; nil until somebody asks
 	news   news                  // what the tables do not know yet
-	last   turn                  // the one that filled the last answer
+	last   turn                  // the one with which the last look ended before the others had theirs
 }
 
 // turn is a bucket's, for entries whose own time is over, or for those that its TTL ends. However much is over in one, the others wait for one command
@@ -70,7 +70,7 @@ func (s *Store) Due(now int64, max int) ([]command.ExpireItem, error) {
 			if err := l.take(t, s.schedule.tables[t.incarnation]); err != nil {
 				return err
 			}
-			if len(l.items) >= max {
+			if l.over() {
 				s.schedule.last = t
 				break
 			}

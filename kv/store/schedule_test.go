@@ -47,3 +47,34 @@ func TestWhatIsOverTwiceIsNamedOnce(t *testing.T) {
 	require.Len(t, f.due(time.Hour+time.Second, 10), 4)
 	f.close()
 }
+
+// A look passes so much of entries that never end and no more, in however many buckets they are; what is over elsewhere has its turn meanwhile.
+func TestALookPassesABoundedPartOfAllBuckets(t *testing.T) {
+	f := open(t, newMemory())
+	for _, bucket := range []string{"first", "second"} {
+		f.at(time.Second, addBucket(bucket, command.Settings{TTL: time.Second, AllowTTL: true}))
+		for i := range 2 {
+			f.at(time.Second, write(command.Write{Bucket: bucket, Key: name(i), Value: make([]byte, passedBytesMax), TTL: command.Never}))
+		}
+	}
+	f.at(time.Second, addBucket("third", command.Settings{AllowTTL: true}), putTTL("third", "lease", time.Second))
+	require.Empty(t, f.due(time.Hour, 10))
+	require.Zero(t, f.store.schedule.tables[4].agedSeq, "not looked at yet")
+	require.Empty(t, f.due(time.Hour, 10))
+	require.NotZero(t, f.store.schedule.tables[4].agedSeq)
+	require.Len(t, f.due(time.Hour, 10), 1)
+	f.close()
+}
+
+// A history that was lowered goes on being lowered while leases end all the time.
+func TestALowerHistoryDoesNotWaitForLeases(t *testing.T) {
+	f := open(t, newMemory())
+	f.at(time.Second, addBucket("app", command.Settings{History: 2, AllowTTL: true}))
+	for i := range removedMax + 1 {
+		f.at(time.Second, put("app", name(i), "v"), put("app", name(i), "w"))
+	}
+	f.at(time.Second, command.Command{UpdateBucket: &command.UpdateBucket{Name: "app", Settings: command.Settings{History: 1, AllowTTL: true}}})
+	f.at(time.Second, putTTL("app", "lease", time.Second))
+	require.Contains(t, f.due(time.Hour, 10), command.ExpireItem{Bucket: "app", Incarnation: 1})
+	f.close()
+}
