@@ -161,17 +161,17 @@ func (f *importFlags) say(w io.Writer, sum importer.Summary) error {
 // end ends an import whose bucket the JetStream has no more.
 func (f *importFlags) end(cmd *cobra.Command, into *nats.Conn) error {
 	t := importer.Target{Conn: into, Asker: native.NewAsker(into), Prefix: f.prefix, Bucket: f.name, Patience: f.patience}
-	revision, importing, err := t.Info(cmd.Context())
+	info, err := t.Info(cmd.Context())
 	switch {
 	case err != nil:
 		return f.failure(err)
-	case !importing:
+	case !info.Importing:
 		return failf(exitConflict, "bucket %s is not being imported: nothing is to be ended", f.name)
 	}
-	if err := t.End(cmd.Context(), revision); err != nil {
+	if err := t.End(cmd.Context(), info.Revision); err != nil {
 		return f.failure(err)
 	}
-	return f.sayEnded(cmd.OutOrStdout(), revision)
+	return f.sayEnded(cmd.OutOrStdout(), info.Revision)
 }
 
 func (f *importFlags) sayEnded(w io.Writer, revision uint64) error {
@@ -184,7 +184,7 @@ func (f *importFlags) sayEnded(w io.Writer, revision uint64) error {
 
 // failure gives an error its exit code and its remedy.
 func (f *importFlags) failure(err error) error {
-	var refused *importer.Failure
+	var refused *native.Failure
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
@@ -202,7 +202,7 @@ func (f *importFlags) failure(err error) error {
 		return err
 	case refused.OfKind(kv.BucketExists):
 		return failf(exitConflict, "raftbus has a bucket %s already, and it is not being imported from one with these settings: remove it ('raftbus bucket rm %s'), or name another with --to", f.name, f.name)
-	case refused.OfKind(kv.WrongRevision), refused.OfKind(kv.NotImporting):
+	case refused.OfKind(kv.WrongRevision, kv.NotImporting):
 		return failf(exitConflict, "%w: another import into it is under way, or has ended: give the command again", err)
 	case refused.OfKind(kv.StreamTaken):
 		return failf(exitRefused, "bucket %s is copied and compared, and the import stays open, since another JetStream of this account has it too: "+
@@ -212,7 +212,7 @@ func (f *importFlags) failure(err error) error {
 }
 
 // brokenOff is the exit code of a refusal. What a request says is the source's and not the command line's: where that is wrong, raftbus cannot have the bucket.
-func brokenOff(f *importer.Failure) int {
+func brokenOff(f *native.Failure) int {
 	if code := codeOfKind(f.ErrCode); code != exitUsage {
 		return code
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/raftbus/raftbus/cmd/raftbus/importer"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 )
@@ -17,7 +16,7 @@ func TestExitCodesOfAnImport(t *testing.T) {
 		kv.OutcomeUnknown: exitTimeout, kv.Unavailable: exitNoLeader, kv.Busy: exitNoLeader, kv.NoBucket: exitNotFound, kv.BucketExists: exitConflict,
 		kv.StreamTaken: exitRefused, kv.BadRequest: exitRefused, kv.Full: exitRefused,
 	} {
-		err := (&importFlags{}).failure(fmt.Errorf("it says: %w", &importer.Failure{ErrCode: kind.ErrCode}))
+		err := (&importFlags{}).failure(fmt.Errorf("it says: %w", &native.Failure{ErrCode: kind.ErrCode}))
 		require.Equal(t, want, exitCode(err), kind)
 	}
 }
@@ -27,7 +26,7 @@ func TestExitCodesOfAnImport(t *testing.T) {
 func TestARefusalEndsAllCommandsAlike(t *testing.T) {
 	for _, kind := range kv.ErrorTable {
 		ofKV := exitCode(clientFailure(&native.Failure{ErrCode: kind.ErrCode}, "raftbus"))
-		ofImport := exitCode((&importFlags{}).failure(&importer.Failure{ErrCode: kind.ErrCode}))
+		ofImport := exitCode((&importFlags{}).failure(&native.Failure{ErrCode: kind.ErrCode}))
 		if ofKV == exitUsage {
 			ofKV = exitRefused
 		}
@@ -40,10 +39,10 @@ func TestARefusalEndsAllCommandsAlike(t *testing.T) {
 // Of two buckets of one name the right one is removed: the copy by raftbus' own command, the original by a context that does not mean the copy.
 func TestAnImportSaysWhichBucketToRemove(t *testing.T) {
 	f := &importFlags{bucket: "app", name: "orders"}
-	exists := f.failure(&importer.Failure{ErrCode: kv.BucketExists.ErrCode}).Error()
+	exists := f.failure(&native.Failure{ErrCode: kv.BucketExists.ErrCode}).Error()
 	require.Contains(t, exists, "'raftbus bucket rm orders'")
 	require.NotContains(t, exists, "nats kv")
-	require.Contains(t, f.failure(&importer.Failure{ErrCode: kv.StreamTaken.ErrCode}).Error(),
+	require.Contains(t, f.failure(&native.Failure{ErrCode: kv.StreamTaken.ErrCode}).Error(),
 		"from that JetStream, with a context that names no domain of raftbus ('nats kv rm app')")
 }
 

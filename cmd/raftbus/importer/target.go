@@ -29,18 +29,6 @@ type Reached struct {
 	Again    bool   `json:"again"`
 }
 
-// Failure is a refusal of raftbus, one of the kinds of package kv.
-type Failure struct {
-	ErrCode     int    `json:"err_code"`
-	Description string `json:"description"`
-	Current     uint64 `json:"current_revision"`
-}
-
-func (f *Failure) Error() string { return "raftbus: " + f.Description }
-
-// OfKind reports whether it is of a kind.
-func (f *Failure) OfKind(kind kv.ErrorKind) bool { return f.ErrCode == kind.ErrCode }
-
 // Begin begins an import, or goes on with one.
 func (t *Target) Begin(ctx context.Context, config []byte) (r Reached, err error) {
 	err = t.ask(ctx, "import_begin", config, &r)
@@ -65,7 +53,7 @@ func (t *Target) Import(ctx context.Context, i command.Import) (uint64, error) {
 			ErrTooLarge, want, i.Entries[0].Key, len(body), limit)
 	}
 	err := t.ask(ctx, "import_entries", body, &r)
-	var f *Failure
+	var f *native.Failure
 	if errors.As(err, &f) && f.OfKind(kv.WrongRevision) && f.Current == want {
 		return want, nil // an answer was lost
 	}
@@ -75,21 +63,17 @@ func (t *Target) Import(ctx context.Context, i command.Import) (uint64, error) {
 // End ends an import that has reached a revision.
 func (t *Target) End(ctx context.Context, revision uint64) error {
 	err := t.ask(ctx, "import_end", fmt.Appendf(nil, `{"revision":%d}`, revision), nil)
-	var f *Failure
+	var f *native.Failure
 	if errors.As(err, &f) && f.OfKind(kv.NotImporting) && f.Current >= revision {
 		return nil // an answer was lost, and the bucket may have gone on since
 	}
 	return err
 }
 
-// Info tells which revision the bucket has reached, and whether it is being imported.
-func (t *Target) Info(ctx context.Context) (revision uint64, importing bool, err error) {
-	var info struct {
-		Revision  uint64 `json:"revision"`
-		Importing bool   `json:"importing"`
-	}
-	err = t.ask(ctx, "info", nil, &info)
-	return info.Revision, info.Importing, err
+// Info asks what the bucket is.
+func (t *Target) Info(ctx context.Context) (i native.Info, err error) {
+	err = t.ask(ctx, "info", nil, &i)
+	return i, err
 }
 
 // askAgain is the pause before a question is asked again.
@@ -124,12 +108,12 @@ func (t *Target) askOnce(ctx context.Context, op string, body []byte, into any) 
 	if err != nil {
 		return err
 	}
-	var failed struct{ Error *Failure }
+	var failed struct{ Error *native.Failure }
 	if err := json.Unmarshal(msg.Data, &failed); err != nil {
 		return fmt.Errorf("what answers is no raftbus: check --prefix: %w", err)
 	}
 	if failed.Error != nil {
-		return failed.Error
+		return fmt.Errorf("raftbus: %w", failed.Error)
 	}
 	if into == nil {
 		return nil
@@ -139,9 +123,9 @@ func (t *Target) askOnce(ctx context.Context, op string, body []byte, into any) 
 
 // passing reports whether an error goes by itself.
 func passing(err error) bool {
-	var f *Failure
+	var f *native.Failure
 	if errors.As(err, &f) {
-		return f.OfKind(kv.Busy) || f.OfKind(kv.Unavailable) || f.OfKind(kv.OutcomeUnknown)
+		return f.OfKind(kv.Busy, kv.Unavailable, kv.OutcomeUnknown)
 	}
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)

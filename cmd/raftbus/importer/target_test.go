@@ -47,7 +47,7 @@ func TestAnEndWhoseAnswerWasLost(t *testing.T) {
 func TestEntriesWhoseAnswerWasLost(t *testing.T) {
 	into, conn := targetOn(t, embedded.Options{})
 	_, err := conn.Subscribe("raftbus.bucket.import_entries.app", func(m *nats.Msg) {
-		_ = m.Respond(fmt.Appendf(nil, `{"error":{"code":409,"err_code":%d,"current_revision":7}}`, kv.WrongRevision.ErrCode))
+		_ = m.Respond(fmt.Appendf(nil, `{"error":{"code":409,"err_code":%d,"description":"wrong revision","current_revision":7}}`, kv.WrongRevision.ErrCode))
 	})
 	require.NoError(t, err)
 	entries := func(last uint64) command.Import {
@@ -57,9 +57,10 @@ func TestEntriesWhoseAnswerWasLost(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 7, reached)
 	_, err = into.Import(t.Context(), entries(8))
-	var f *Failure
+	var f *native.Failure
 	require.ErrorAs(t, err, &f)
 	require.EqualValues(t, 7, f.Current)
+	require.EqualError(t, err, "raftbus: wrong revision", "and not the JetStream")
 }
 
 // A copy that lacks an entry, or has another in its place, differs, and so does one of what was purged at the source since, also if nothing comes
