@@ -29,8 +29,6 @@ const (
 	electionTime = 2 * time.Second
 	// betweenLooks is the time between two looks at the figures.
 	betweenLooks = 500 * time.Millisecond
-	// askAgain is the pause before the nodes are asked again whom they follow.
-	askAgain = 100 * time.Millisecond
 )
 
 // facts are what was seen of a cluster.
@@ -98,7 +96,7 @@ func askSettled(ctx context.Context, conn *nats.Conn, prefix string) (cluster.Vi
 			return found, err
 		}
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(native.AskAgain):
 		case <-ctx.Done():
 			return found, ctx.Err()
 		}

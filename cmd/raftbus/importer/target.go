@@ -76,9 +76,6 @@ func (t *Target) Info(ctx context.Context) (i native.Info, err error) {
 	return i, err
 }
 
-// askAgain is the pause before a question is asked again.
-const askAgain = 100 * time.Millisecond
-
 // ask asks until it is answered, or for too long. What is asked twice must be done once.
 func (t *Target) ask(ctx context.Context, op string, body []byte, into any) error {
 	end := time.Now().Add(t.Patience)
@@ -91,7 +88,7 @@ func (t *Target) ask(ctx context.Context, op string, body []byte, into any) erro
 			return fmt.Errorf("raftbus (prefix %s) does not answer for %v: %w: give the same command again, and the import goes on", t.Prefix, t.Patience, err)
 		}
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(native.AskAgain):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

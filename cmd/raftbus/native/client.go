@@ -75,8 +75,8 @@ var (
 const (
 	// answerTime bounds how long one answer is waited for; at most half of the time that there is.
 	answerTime = 2 * time.Second
-	// askAgain is the pause before a request is sent again.
-	askAgain = 100 * time.Millisecond
+	// AskAgain is the pause before a request is sent again, whoever asks.
+	AskAgain = 100 * time.Millisecond
 )
 
 // Ask asks until the answer is final. An error is a *Failure, one of those above, or ctx's.
@@ -101,11 +101,11 @@ func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
 		if !passing(err) || doubt && time.Since(began) > until {
 			return nil, c.honest(ctx, err, doubt)
 		}
-		if c.wait-time.Since(began) < 2*askAgain { // no time for an answer: to ask again would only make the outcome unknown
+		if c.wait-time.Since(began) < 2*AskAgain { // no time for an answer: to ask again would only make the outcome unknown
 			return nil, c.honest(ctx, err, doubt)
 		}
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(AskAgain):
 		case <-pursued.Done():
 			return nil, c.honest(ctx, err, doubt)
 		}
