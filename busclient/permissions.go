@@ -189,7 +189,7 @@ func (r Roles) keys() []string {
 	list := []string{
 		r.Prefix + "." + FamilyBucket + ".>", r.Prefix + "." + FamilyKV + ".>",
 		"$JS.FC.>",              // a watcher says how far it is
-		"$JS.ACK.>",             // and others that they have what they were sent: nobody listens, which they hear
+		"$JS.ACK.>",             // and others that they have what they were sent: nobody listens, which they hear, unless the account has a JetStream, for whose consumers they may say it too
 		"$KV.>", "$JS.API.INFO", // some clients use them whatever their domain
 	}
 	for _, api := range r.apis() {
