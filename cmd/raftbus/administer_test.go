@@ -1,18 +1,21 @@
 package main
 
-// What an administrator's command does where NATS refuses it something.
+// What an administrator's command does where NATS refuses it something, or is lost.
 
 import (
 	"encoding/json"
+	"fmt"
 	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
@@ -37,6 +40,16 @@ func guarded(t *testing.T, publish, subscribe string) (url string, asked *atomic
 	}
 	require.NoError(t, leader.Flush())
 	return server.URL(), asked
+}
+
+// answering answers alike whoever asks.
+func answering(t *testing.T, conn *nats.Conn, subject string, body any) {
+	t.Helper()
+	answer, err := json.Marshal(body)
+	require.NoError(t, err)
+	_, err = conn.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond(answer) })
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
 }
 
 func asGuest(url string, args ...string) (string, int) {
@@ -70,15 +83,8 @@ func TestAnAdministratorWhomNATSRefusesTheChange(t *testing.T) {
 	leader, err := nats.Connect(server.URL(), nats.UserInfo("leader", "leader"))
 	require.NoError(t, err)
 	t.Cleanup(leader.Close)
-	for subject, body := range map[string]any{
-		admin.Subject("raftbus", admin.OpMembers): view(nil, "n1", "n2"), busclient.StatusSubject("raftbus", "n4"): replica.Status{ID: "n4", Instance: "n4"},
-	} {
-		answer, err := json.Marshal(body)
-		require.NoError(t, err)
-		_, err = leader.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond(answer) })
-		require.NoError(t, err)
-	}
-	require.NoError(t, leader.Flush())
+	answering(t, leader, admin.Subject("raftbus", admin.OpMembers), admin.Members{Leader: "n1"})
+	answering(t, leader, busclient.StatusSubject("raftbus", "n4"), replica.Status{ID: "n4", Instance: "n4"})
 	text, code := asGuest(server.URL(), "member", "add", "n4", "--wait", "2s", "--timeout", "1s")
 	require.Equal(t, exitError, code, text)
 	require.Contains(t, text, native.ErrDenied.Error()+": ")
@@ -94,4 +100,43 @@ func TestAnAdministratorWhomNATSRefuses(t *testing.T) {
 		require.Contains(t, text, "so nothing was done: use credentials that may do it", args)
 	}
 	require.Zero(t, asked.Load())
+}
+
+// Scripts branch on what kind of error it was.
+func TestEachKindOfErrorHasAnExitCode(t *testing.T) {
+	for kind := members.Usage; kind <= members.Refused; kind++ {
+		require.Greater(t, exitCode(&members.Error{Kind: kind}), exitError, kind)
+	}
+}
+
+// The NATS server dies with the request, and another comes in its place: the command goes on, and sees that what it asked for is done.
+func TestAChangeOutlivesItsNATSServer(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	leader, err := nats.Connect(server.URL(), native.Options)
+	require.NoError(t, err)
+	t.Cleanup(leader.Close)
+	var asked atomic.Int32
+	again := make(chan *embedded.Server, 1)
+	_, err = leader.Subscribe(admin.Subject("raftbus", admin.OpMembers), func(m *nats.Msg) {
+		_ = m.Respond(fmt.Appendf(nil, `{"leader":"n%d","committed":true,"members":[{"id":"n2","role":"voter"}]}`, 1+asked.Load()))
+	})
+	require.NoError(t, err)
+	_, err = leader.Subscribe(admin.Subject("raftbus", admin.OpTransfer), func(*nats.Msg) {
+		asked.Add(1)
+		go func() {
+			server.Shutdown()
+			another, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: server.Port()})
+			assert.NoError(t, err)
+			again <- another
+		}()
+	})
+	require.NoError(t, err)
+	require.NoError(t, leader.Flush())
+	text, code := said("leader", "transfer", "--to", "n2", "--nats", server.URL(), "--timeout", "500ms")
+	t.Cleanup((<-again).Shutdown)
+	require.Equal(t, exitOK, code, text)
+	require.Contains(t, text, "n2 leads")
+	require.EqualValues(t, 1, asked.Load())
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
@@ -83,7 +84,7 @@ func newBackup(lookup lookupEnv) *cobra.Command {
 		}
 		defer conn.Close()
 		f.prefix = prefix
-		return f.run(cmd, newAdministrator(conn, prefix, target.Timeout), args[0])
+		return f.run(cmd, members.NewAdministrator(conn, prefix, target.Timeout), args[0])
 	})
 }
 
@@ -105,13 +106,13 @@ func oneFile(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func (f *backupFlags) run(cmd *cobra.Command, a *administrator, name string) error {
+func (f *backupFlags) run(cmd *cobra.Command, a *members.Administrator, name string) error {
 	ctx := cmd.Context()
 	nodes, atLeast, err := f.sources(ctx, a)
 	if err != nil {
 		return err
 	}
-	source := backup.Source{Conn: a.conn, Prefix: f.prefix, AtLeast: atLeast, Patience: f.patience}
+	source := backup.Source{Conn: a.Conn, Prefix: f.prefix, AtLeast: atLeast, Patience: f.patience}
 	if f.base != "" {
 		base, err := openBackup(f.base)
 		if err != nil {
@@ -153,16 +154,16 @@ type again struct {
 }
 
 // sources are the nodes to ask, the best first, and the entry that the backup must reflect.
-func (f *backupFlags) sources(ctx context.Context, a *administrator) ([]string, uint64, error) {
+func (f *backupFlags) sources(ctx context.Context, a *members.Administrator) ([]string, uint64, error) {
 	if f.local {
 		return []string{f.from}, 0, nil
 	}
-	m, err := a.members(ctx, aloneMax)
+	m, err := a.Members(ctx, members.AloneMax)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, unsent(err)
 	}
 	if f.from != "" {
-		_, err := member(&m, f.from)
+		_, err := members.Find(&m, f.from)
 		return []string{f.from}, m.Commit, err
 	}
 	var nodes []string
@@ -305,6 +306,9 @@ func saySummary(w io.Writer, asJSON bool, what string, s *backup.Summary, second
 		what, s.Revision, s.Time.Format(time.RFC3339), s.Index, s.Holds.Buckets, s.Holds.Keys, s.Holds.Entries, s.Bytes, seconds, s.SHA256)
 	return err
 }
+
+// progressPause is how long a progress stands before another is printed.
+const progressPause = time.Second
 
 // entryProgress tells once a second how far something is.
 type entryProgress struct {

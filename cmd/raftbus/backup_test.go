@@ -18,31 +18,32 @@ import (
 // A follower that is there and says nothing, as one that is paused, does not end a backup that the leader may give. Whoever is asked must have
 // what was acknowledged before: the leader says up to which entry that is.
 func TestASilentNodeDoesNotEndABackup(t *testing.T) {
-	p := newPuppet(t, &admin.Members{Leader: "n1", Commit: 77, Members: []admin.Member{
+	nc := onBus(t)
+	answering(t, nc, admin.Subject("raftbus", admin.OpMembers), admin.Members{Leader: "n1", Commit: 77, Members: []admin.Member{
 		{ID: "n1", Role: admin.RoleVoter}, {ID: "n2", Role: admin.RoleVoter, State: "replicate"},
-	}}, nil)
+	}})
 	asked := make(chan string, 100)
-	_, err := p.nc.Subscribe(backup.Subject("raftbus", "n2"), func(m *nats.Msg) { asked <- string(m.Data) })
+	_, err := nc.Subscribe(backup.Subject("raftbus", "n2"), func(m *nats.Msg) { asked <- string(m.Data) })
 	require.NoError(t, err)
-	_, err = p.nc.Subscribe(backup.Subject("raftbus", "n1"), func(m *nats.Msg) {
+	_, err = nc.Subscribe(backup.Subject("raftbus", "n1"), func(m *nats.Msg) {
 		_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Rb-Error": {"the leader was asked: " + string(m.Data)}}})
 	})
 	require.NoError(t, err)
-	require.NoError(t, p.nc.Flush())
+	require.NoError(t, nc.Flush())
 	name := filepath.Join(t.TempDir(), "monday.rbb")
-	text, code := said("backup", name, "--patience", "100ms", "--nats", p.server.URL())
+	text, code := said("backup", name, "--patience", "100ms", "--nats", nc.ConnectedUrl())
 	require.Equal(t, exitRefused, code, text)
 	require.Contains(t, text, `the leader was asked: {"at_least":77,`)
 	for require.NotEmpty(t, asked); len(asked) > 0; {
 		require.Contains(t, <-asked, `{"at_least":77,`)
 	}
 
-	text, code = said("backup", name, "--from", "n2", "--patience", "100ms", "--nats", p.server.URL())
+	text, code = said("backup", name, "--from", "n2", "--patience", "100ms", "--nats", nc.ConnectedUrl())
 	require.Equal(t, exitTimeout, code, text)
 	require.Contains(t, text, "the node said nothing for too long")
 	require.Contains(t, <-asked, `{"at_least":77,`)
 
-	text, code = said("backup", name, "--base", filepath.Join("testdata", "commands-2.rbb"), "--patience", "100ms", "--nats", p.server.URL())
+	text, code = said("backup", name, "--base", filepath.Join("testdata", "commands-2.rbb"), "--patience", "100ms", "--nats", nc.ConnectedUrl())
 	require.Equal(t, exitRefused, code, text)
 	require.Contains(t, text, "the leader was asked", "the base is read anew for each node")
 	require.Empty(t, namesIn(t, filepath.Dir(name)))

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/raft/config"
@@ -33,6 +35,18 @@ func targeted(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, 
 		return do(cmd, target, *prefix, args)
 	}
 	return cmd
+}
+
+// administered adds to a command what all have that speak with the leader, and gives it to what the command does.
+func administered(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, a *members.Administrator, args []string) error) *cobra.Command {
+	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
+		conn, err := connect(target, cmd.Name(), native.Options)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		return unsent(do(cmd, members.NewAdministrator(conn, prefix, target.Timeout), args))
+	})
 }
 
 // connect dials NATS once; it does not wait for servers that are not there.

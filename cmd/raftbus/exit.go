@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/node"
@@ -86,11 +87,20 @@ var conflicts = []error{
 	node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder, syscall.EADDRINUSE,
 }
 
+// codesOfMembers are the exit codes of errors of package members, by their kind.
+var codesOfMembers = map[members.Kind]int{
+	members.Usage: exitUsage, members.NotFound: exitNotFound, members.Conflict: exitConflict, members.Unavailable: exitUnavailable,
+	members.Timeout: exitTimeout, members.NoLeader: exitNoLeader, members.Refused: exitRefused,
+}
+
 func exitCode(err error) int {
 	var coded *codedError
+	var failed *members.Error
 	switch {
 	case errors.As(err, &coded):
 		return coded.code
+	case errors.As(err, &failed):
+		return codesOfMembers[failed.Kind]
 	case slices.ContainsFunc(conflicts, func(c error) bool { return errors.Is(err, c) }):
 		return exitConflict
 	case errors.Is(err, replica.ErrOpenBus):

@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,9 +13,8 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
-	"github.com/raftbus/raftbus/cmd/raftbus/native"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
-	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -77,9 +74,9 @@ func health(cmd *cobra.Command, target natsopt.Target, prefix, id string) error 
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(cmd.Context(), target.Timeout)
 	defer cancel()
-	s, err := askOne(ctx, native.NewAsker(conn), prefix, id)
+	s, err := members.NewAdministrator(conn, prefix, target.Timeout).Status(ctx, id)
 	if err != nil {
-		return err
+		return unsent(err)
 	}
 	h := s.Health()
 	if !h.Ready {
@@ -90,27 +87,4 @@ func health(cmd *cobra.Command, target natsopt.Target, prefix, id string) error 
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is healthy: %s, leader %s, term %d\n", id, s.Role, s.Leader, s.Term)
 	return err
-}
-
-// errAbsent is of a node that nobody answers for: NATS says that it is not there.
-var errAbsent = errors.New("is not on the bus")
-
-// askOne asks one node for its status.
-func askOne(ctx context.Context, asker *native.Asker, prefix, id string) (replica.Status, error) {
-	var s replica.Status
-	answer, err := asker.Request(ctx, &nats.Msg{Subject: busclient.StatusSubject(prefix, id)})
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
-		return s, failf(exitUnavailable, "%s %w (prefix %s): start it, or check --id and --prefix", id, errAbsent, prefix)
-	case errors.Is(err, native.ErrNoLeader): // nothing could be sent
-		return s, failf(exitUnavailable, "the connection to NATS was lost: look whether NATS runs: %w", err)
-	case errors.Is(err, context.DeadlineExceeded):
-		return s, failf(exitTimeout, "%s did not answer in time: it may be overloaded or paused: look at its log", id)
-	case err != nil:
-		return s, unsent(err)
-	}
-	if err := json.Unmarshal(answer.Data, &s); err != nil || s.ID != id {
-		return s, failf(exitError, "what answered on %s is not node %s: check --prefix", busclient.StatusSubject(prefix, id), id)
-	}
-	return s, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 )
 
 const leaderHelp = `Show who leads the cluster, or hand leadership to another node.`
@@ -45,8 +46,8 @@ type leaderView struct {
 
 func leaderShow(lookup lookupEnv, cmd *cobra.Command) *cobra.Command {
 	asJSON := cmd.Flags().Bool("json", false, `print {"leader":"n1","term":4}`)
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		m, err := a.members(cmd.Context(), a.timeout)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
+		m, err := a.Members(cmd.Context(), a.Timeout)
 		if err != nil {
 			return err
 		}
@@ -69,14 +70,10 @@ func newTransfer(lookup lookupEnv) *cobra.Command {
 	}
 	to := cmd.Flags().String("to", "", "`ID` of the voter to lead; not given: the one that holds most of the log")
 	_ = cmd.RegisterFlagCompletionFunc("to", completeNodes(lookup)) // it exists
-	wait := waitFlag(cmd.Flags(), "until another leads")
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		m, err := a.members(cmd.Context(), aloneMax)
+	wait := waiting{waitFlag(cmd.Flags(), "until another leads"), new(bool)}
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
+		m, err := a.Transfer(cmd.Context(), *to, wait.of(cmd))
 		if err != nil {
-			return err
-		}
-		p := &pursuit{admin: a, goal: &leaderGoal{from: m.Leader, to: *to}, progress: cmd.ErrOrStderr()}
-		if m, err = p.run(cmd.Context(), *wait); err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), leads(&m))

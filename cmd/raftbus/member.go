@@ -1,14 +1,11 @@
 package main
 
-// The member commands: who belongs to the cluster, and changes of that. They work out what is to be asked for; the leader decides.
+// The member commands: who belongs to the cluster, and changes of that. Package members pursues them; here is what is printed.
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/raft/config"
 )
 
@@ -69,15 +67,15 @@ func newMember(lookup lookupEnv) *cobra.Command {
 func memberList(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List the members, as the leader knows them", Aliases: []string{"ls"}, Args: noArgs}
 	asJSON := cmd.Flags().Bool("json", false, `print {"leader":...,"index":...,"members":[...]}`)
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		m, err := a.members(cmd.Context(), a.timeout)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
+		m, err := a.Members(cmd.Context(), a.Timeout)
 		if err != nil {
 			return err
 		}
 		if *asJSON {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(m)
 		}
-		return printMembers(cmd.OutOrStdout(), a.prefix, &m)
+		return printMembers(cmd.OutOrStdout(), a.Prefix, &m)
 	})
 }
 
@@ -121,26 +119,19 @@ func waitFlags(flags *pflag.FlagSet, until string) waiting {
 	return waiting{waitFlag(flags, until), flags.Bool("no-wait", false, "end once the change is made, and do not wait "+until)}
 }
 
-// reach pursues a goal, and returns the members then.
-func (w waiting) reach(cmd *cobra.Command, a *administrator, g goal) (admin.Members, error) {
-	p := &pursuit{admin: a, goal: g, noWait: *w.noWait, progress: cmd.ErrOrStderr()}
-	return p.run(cmd.Context(), *w.time)
+func (w waiting) of(cmd *cobra.Command) members.Waiting {
+	return members.Waiting{For: *w.time, NoWait: *w.noWait, Tell: func(awaited string) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: waiting for %s\n", awaited)
+	}}
 }
 
 func memberAdd(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "add ID [ID...]", Short: "Let nodes in that were started with --join", Long: addHelp, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the node's data folder, instead of asking the node; with one ID")
 	wait := waitFlags(cmd.Flags(), "until they are voters")
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, ids []string) error {
-		g := &membersGoal{}
-		m, err := a.members(cmd.Context(), aloneMax)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
+		m, err := a.Add(cmd.Context(), ids, *instance, wait.of(cmd))
 		if err != nil {
-			return err
-		}
-		if g.want, err = a.newMembers(cmd.Context(), &m, ids, *instance); err != nil {
-			return err
-		}
-		if m, err = wait.reach(cmd, a, g); err != nil {
 			return err
 		}
 		return sayJoined(cmd.OutOrStdout(), &m, ids)
@@ -160,31 +151,22 @@ func sayJoined(w io.Writer, m *admin.Members, ids []string) error {
 }
 
 func sayVoters(w io.Writer, m *admin.Members) error {
-	_, err := fmt.Fprintf(w, "voters: %s\n", voters(m))
+	var voters []string
+	for _, o := range m.Members {
+		if o.Role == admin.RoleVoter {
+			voters = append(voters, o.ID)
+		}
+	}
+	_, err := fmt.Fprintf(w, "voters: %s\n", strings.Join(voters, ", "))
 	return err
 }
 
 func memberRemove(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "remove ID [ID...]", Short: "Let members leave", Long: removeHelp, Aliases: []string{"rm"}, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
 	wait := waitFlags(cmd.Flags(), "until the change is through")
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, ids []string) error {
-		m, err := a.members(cmd.Context(), aloneMax)
-		absent := func(id string) bool { _, there := m.Member(id); return !there }
-		if err == nil && !m.Settled() && slices.ContainsFunc(ids, absent) { // they leave with the change under way, perhaps, and come back if it comes to nothing
-			m, err = wait.reach(cmd, a, &membersGoal{})
-		}
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
+		m, err := a.Remove(cmd.Context(), ids, wait.of(cmd))
 		if err != nil {
-			return err
-		}
-		g := &membersGoal{}
-		for _, id := range ids {
-			o, err := member(&m, id)
-			if err != nil {
-				return err
-			}
-			g.gone = append(g.gone, admin.NewMember{ID: id, Instance: o.Instance})
-		}
-		if m, err = wait.reach(cmd, a, g); err != nil {
 			return err
 		}
 		fmt.Fprintf(cmd.OutOrStdout(), "removed: %s\n", strings.Join(ids, ", "))
@@ -192,106 +174,21 @@ func memberRemove(lookup lookupEnv) *cobra.Command {
 	})
 }
 
-// member finds a member that was named.
-func member(m *admin.Members, id string) (admin.Member, error) {
-	o, ok := m.Member(id)
-	if !ok {
-		return o, failf(exitNotFound, "%s is no member, so nothing was done: the members are %s", id, strings.Join(ids(m.Members), ", "))
-	}
-	return o, nil
-}
-
 func memberReplace(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "replace ID [NEW]", Short: "Replace a member whose disk or machine was lost", Long: replaceHelp, Args: someIDs(1, 2), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the new data folder, instead of asking the node")
 	wait := waitFlags(cmd.Flags(), "until the new one is a voter")
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, ids []string) error {
-		m, err := a.members(cmd.Context(), aloneMax)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
+		old, comes := ids[0], ids[len(ids)-1]
+		m, err := a.Replace(cmd.Context(), old, comes, *instance, wait.of(cmd))
 		if err != nil {
 			return err
 		}
-		g, err := a.replacement(cmd.Context(), &m, ids, *instance)
-		if err != nil {
-			return err
+		if _, still := m.Member(old); still && len(ids) == 2 {
+			fmt.Fprintf(cmd.OutOrStdout(), "%s stays until then: give the same command again\n", old)
 		}
-		if m, err = wait.reach(cmd, a, g); err != nil {
-			return err
-		}
-		if _, still := m.Member(ids[0]); still && len(ids) == 2 {
-			fmt.Fprintf(cmd.OutOrStdout(), "%s stays until then: give the same command again\n", ids[0])
-		}
-		return sayJoined(cmd.OutOrStdout(), &m, ids[len(ids)-1:])
+		return sayJoined(cmd.OutOrStdout(), &m, []string{comes})
 	})
-}
-
-// replacement works out what replacing a member means.
-func (a *administrator) replacement(ctx context.Context, m *admin.Members, ids []string, instance string) (*membersGoal, error) {
-	old, comes := ids[0], ids[len(ids)-1]
-	have, isMember := m.Member(old)
-	if _, done := m.Member(comes); !isMember && !done {
-		_, err := member(m, old)
-		return nil, err
-	}
-	want, err := a.newMembers(ctx, m, []string{comes}, instance)
-	g := &membersGoal{want: want}
-	switch {
-	case err != nil || !isMember: // who is to go is gone: only the new one may have to be waited for
-		return g, err
-	case old != comes:
-		g.gone = []admin.NewMember{{ID: old, Instance: have.Instance}}
-		g.after = a.lives(ctx, have)
-	case want[0].Instance != have.Instance:
-		g.over = map[string]string{old: have.Instance}
-	}
-	return g, nil
-}
-
-// lives reports whether a member answers, under the instance that the cluster knows: the leader, or this client.
-func (a *administrator) lives(ctx context.Context, m admin.Member) bool {
-	if m.State != "unreachable" {
-		return true
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	s, err := askOne(ctx, a.asker, a.prefix, m.ID)
-	return err == nil && s.Instance == m.Instance
-}
-
-// newMembers finds out the instances of nodes that are to be let in: from themselves, unless it is given.
-func (a *administrator) newMembers(ctx context.Context, m *admin.Members, ids []string, instance string) ([]admin.NewMember, error) {
-	if instance != "" {
-		if len(ids) > 1 {
-			return nil, usagef("--instance is of one node: add the others by another command")
-		}
-		if _, err := admin.ParseInstance(instance); err != nil {
-			return nil, usagef("--%w", err)
-		}
-		return []admin.NewMember{{ID: ids[0], Instance: strings.ToLower(instance)}}, nil
-	}
-	var list []admin.NewMember
-	for _, id := range ids {
-		found, err := a.newMember(ctx, m, id)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, found)
-	}
-	return list, nil
-}
-
-func (a *administrator) newMember(ctx context.Context, m *admin.Members, id string) (admin.NewMember, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	s, err := askOne(ctx, a.asker, a.prefix, id)
-	switch {
-	case errors.Is(err, errAbsent):
-		return admin.NewMember{}, failf(exitUnavailable, "%s %w (prefix %s): start it with 'raftbus node --id %s --join' first, or give the instance of its data folder with --instance", id, errAbsent, a.prefix, id)
-	case err != nil:
-		return admin.NewMember{}, err
-	case s.Cluster != "" && s.Cluster != m.Cluster:
-		return admin.NewMember{}, failf(exitConflict, "%s belongs to another cluster (%s, this one is %s): start it with an empty data folder and --join", id, s.Cluster, m.Cluster)
-	}
-	return admin.NewMember{ID: id, Instance: s.Instance}, nil
 }
 
 // someIDs wants from min to max ids, each once.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/node"
 )
@@ -40,12 +41,12 @@ func newStatus(lookup lookupEnv) *cobra.Command {
 		Args:    noArgs,
 	}
 	asJSON := cmd.Flags().Bool("json", false, `print {"nodes":[...],"unreachable":[...]}`)
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		found, err := cluster.Ask(cmd.Context(), a.conn, a.prefix)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
+		found, err := cluster.Ask(cmd.Context(), a.Conn, a.Prefix)
 		if err != nil {
-			return unsent(err)
+			return err
 		}
-		return printStatus(cmd.OutOrStdout(), a.prefix, found, *asJSON)
+		return printStatus(cmd.OutOrStdout(), a.Prefix, found, *asJSON)
 	})
 }
 

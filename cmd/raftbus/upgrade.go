@@ -3,18 +3,15 @@ package main
 // The upgrade commands: how far an upgrade has come, and its end, from which on there is no way back.
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/cluster"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 )
 
 const upgradeHelp = `Show how far an upgrade has come, and finish it.
@@ -49,19 +46,19 @@ func newUpgrade(lookup lookupEnv) *cobra.Command {
 func upgradeStatus(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "status", Short: "Show what each member's release knows", Long: upgradeStatusHelp, Args: noArgs}
 	asJSON := cmd.Flags().Bool("json", false, `print {"open":2,"newest":3,"finish":true,"members":[...]}`)
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		found, err := cluster.Ask(cmd.Context(), a.conn, a.prefix)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
+		found, err := cluster.Ask(cmd.Context(), a.Conn, a.Prefix)
 		if err != nil {
-			return unsent(err)
+			return err
 		}
 		if len(found.Members()) == 0 {
-			return unserved(found, a.prefix)
+			return unserved(found, a.Prefix)
 		}
 		v := found.Upgrade()
 		if *asJSON {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		}
-		return printUpgrade(cmd.OutOrStdout(), a.prefix, &v)
+		return printUpgrade(cmd.OutOrStdout(), a.Prefix, &v)
 	})
 }
 
@@ -92,44 +89,12 @@ func printUpgrade(w io.Writer, prefix string, v *cluster.Upgrade) error {
 
 func upgradeFinish(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "finish", Short: "Raise the feature level to what all members know: there is no way back", Long: upgradeFinishHelp, Args: noArgs}
-	return administered(cmd, lookup, func(cmd *cobra.Command, a *administrator, _ []string) error {
-		raised, err := a.raise(cmd.Context(), aloneMax)
+	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
+		raised, err := a.Raise(cmd.Context(), members.AloneMax)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "feature level %d in use: no member can go back to a release that does not know it\n", raised.Open)
 		return err
 	})
-}
-
-// raise asks the leader to open the cluster, again while nobody leads or the outcome is unknown, for so long: it may be done twice.
-func (a *administrator) raise(ctx context.Context, patience time.Duration) (raised admin.Raised, err error) {
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	doubt := false // a sending may have been done
-	for waiting.Err() == nil {
-		var f *admin.Failure
-		err = a.ask(waiting, admin.OpRaise, nil, &raised, a.timeout)
-		switch answered := errors.As(err, &f); {
-		case f.OfKind(admin.UnknownOp):
-			return raised, failf(exitRefused, "the leader runs a release that knows nothing of this: upgrade all members first, see 'raftbus upgrade status'")
-		case f.OfKind(admin.NotKnown):
-			return raised, failf(exitRefused, "%w", f)
-		case err == nil, !mayAskAgain(err) && !f.OfKind(admin.OutcomeUnknown) && !f.OfKind(admin.Busy) && waiting.Err() == nil:
-			return raised, err
-		case f.OfKind(admin.OutcomeUnknown), !answered && !errors.Is(err, errNobodyLeads):
-			doubt = true
-		}
-		select {
-		case <-time.After(askAgain):
-		case <-waiting.Done():
-		}
-	}
-	switch {
-	case doubt: // that nobody answers by now proves nothing
-		return raised, failf(exitTimeout, "whether it was done is unknown: see 'raftbus upgrade status', and give the same command again")
-	case ctx.Err() != nil:
-		return raised, ctx.Err()
-	}
-	return raised, a.noLeader(patience)
 }

@@ -1,4 +1,4 @@
-package main
+package members
 
 import (
 	"context"
@@ -15,13 +15,13 @@ import (
 func TestARaiseThatWasTakenMayBeDone(t *testing.T) {
 	for name, c := range map[string]struct {
 		taken, interrupted bool
-		code               int
+		kind               Kind
 		text               string
 	}{
-		"nobody leads":           {false, false, exitNoLeader, "no leader answers"},
-		"nobody leads, Ctrl-C":   {false, true, exitError, "context canceled"},
-		"taken, and nobody then": {true, false, exitTimeout, "whether it was done is unknown"},
-		"taken, and Ctrl-C then": {true, true, exitTimeout, "whether it was done is unknown"},
+		"nobody leads":           {false, false, NoLeader, "no leader answers"},
+		"nobody leads, Ctrl-C":   {false, true, none, "context canceled"},
+		"taken, and nobody then": {true, false, Timeout, "whether it was done is unknown"},
+		"taken, and Ctrl-C then": {true, true, Timeout, "whether it was done is unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,8 +38,8 @@ func TestARaiseThatWasTakenMayBeDone(t *testing.T) {
 					}
 				})
 			}
-			_, err := p.a.raise(ctx, time.Second)
-			require.Equal(t, c.code, exitCode(err), "%v", err)
+			_, err := p.a.Raise(ctx, time.Second)
+			require.Equal(t, c.kind, kindOf(err), "%v", err)
 			require.ErrorContains(t, err, c.text)
 		})
 	}

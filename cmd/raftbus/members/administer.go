@@ -1,31 +1,33 @@
-package main
+// Package members does what an administrator wants done with the members of a cluster: it asks the leader over NATS, works out what is left to do, and
+// follows that to its end. The leader decides. What is printed, and the exit code that a kind of error has, is for who calls it.
+package members
 
-// Asking the leader as an administrator, over NATS on <prefix>.admin.<op>.
+// Asking the leader, on <prefix>.admin.<op>.
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
-	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
-// administrator is a connection by which the leader is asked.
-type administrator struct {
-	conn    *nats.Conn
+// Administrator is a connection by which the leader is asked.
+type Administrator struct {
+	Conn    *nats.Conn
+	Prefix  string
+	Timeout time.Duration // for one answer
 	asker   *native.Asker
-	prefix  string
-	timeout time.Duration // for one answer
 }
 
-func newAdministrator(conn *nats.Conn, prefix string, timeout time.Duration) *administrator {
-	return &administrator{conn, native.NewAsker(conn), prefix, timeout}
+// NewAdministrator makes one of a connection, whose error handler it takes.
+func NewAdministrator(conn *nats.Conn, prefix string, timeout time.Duration) *Administrator {
+	return &Administrator{conn, prefix, timeout, native.NewAsker(conn)}
 }
 
 // Outcomes of a request that brought no answer.
@@ -43,20 +45,8 @@ const (
 	askAgain = 100 * time.Millisecond
 )
 
-// administered adds to a command what all have that speak with the leader, and gives it to what the command does.
-func administered(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, a *administrator, args []string) error) *cobra.Command {
-	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
-		conn, err := connect(target, cmd.Name(), native.Options)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		return do(cmd, newAdministrator(conn, prefix, target.Timeout), args)
-	})
-}
-
 // ask asks for an operation once. An error is errNobodyLeads, errUnanswered, an *admin.Failure that the leader answered, what NATS refuses, or ctx's.
-func (a *administrator) ask(ctx context.Context, op string, body, into any, wait time.Duration) error {
+func (a *Administrator) ask(ctx context.Context, op string, body, into any, wait time.Duration) error {
 	var data []byte
 	if body != nil {
 		var err error
@@ -66,7 +56,7 @@ func (a *administrator) ask(ctx context.Context, op string, body, into any, wait
 	}
 	asking, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	answer, err := a.asker.Request(asking, &nats.Msg{Subject: admin.Subject(a.prefix, op), Data: data})
+	answer, err := a.asker.Request(asking, &nats.Msg{Subject: admin.Subject(a.Prefix, op), Data: data})
 	switch {
 	case errors.Is(err, nats.ErrDisconnected), errors.Is(err, nats.ErrConnectionClosed):
 		return errUnanswered
@@ -75,7 +65,7 @@ func (a *administrator) ask(ctx context.Context, op string, body, into any, wait
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return errUnanswered
 	case err != nil:
-		return unsent(err)
+		return err
 	}
 	return decodeAnswer(answer.Data, into)
 }
@@ -83,7 +73,7 @@ func (a *administrator) ask(ctx context.Context, op string, body, into any, wait
 func decodeAnswer(data []byte, into any) error {
 	var failed struct{ Error *admin.Failure }
 	if err := json.Unmarshal(data, &failed); err != nil {
-		return failf(exitError, "what answers is no raftbus leader: check --prefix: %w", err)
+		return fmt.Errorf("what answers is no raftbus leader: check --prefix: %w", err)
 	}
 	if failed.Error != nil {
 		return failed.Error
@@ -92,13 +82,13 @@ func decodeAnswer(data []byte, into any) error {
 }
 
 // look asks once who belongs to the cluster.
-func (a *administrator) look(ctx context.Context) (admin.Members, error) {
+func (a *Administrator) look(ctx context.Context) (admin.Members, error) {
 	var m admin.Members
-	return m, a.ask(ctx, admin.OpMembers, nil, &m, min(lookTime, a.timeout))
+	return m, a.ask(ctx, admin.OpMembers, nil, &m, min(lookTime, a.Timeout))
 }
 
-// members asks who belongs to the cluster, again while nobody leads, for so long.
-func (a *administrator) members(ctx context.Context, patience time.Duration) (admin.Members, error) {
+// Members asks who belongs to the cluster, again while nobody leads, for so long.
+func (a *Administrator) Members(ctx context.Context, patience time.Duration) (admin.Members, error) {
 	end := time.After(patience)
 	for {
 		m, err := a.look(ctx)
@@ -121,10 +111,10 @@ func mayAskAgain(err error) bool {
 	return errors.Is(err, errNobodyLeads) || errors.Is(err, errUnanswered) || errors.As(err, &f) && f.OfKind(admin.Unavailable)
 }
 
-func (a *administrator) noLeader(since time.Duration) error {
-	if !a.conn.IsConnected() {
-		return failf(exitUnavailable, "the connection to NATS was lost, and cannot be made again: start a NATS server, and give the same command again, which goes on from what is done")
+func (a *Administrator) noLeader(since time.Duration) error {
+	if !a.Conn.IsConnected() {
+		return Unavailable.says("the connection to NATS was lost, and cannot be made again: start a NATS server, and give the same command again, which goes on from what is done")
 	}
-	return failf(exitNoLeader, "no leader answers on %s for %v: see what 'raftbus status' says, and check --prefix and what this user may publish",
-		admin.Subject(a.prefix, ">"), since.Round(time.Millisecond))
+	return NoLeader.says("no leader answers on %s for %v: see what 'raftbus status' says, and check --prefix and what this user may publish",
+		admin.Subject(a.Prefix, ">"), since.Round(time.Millisecond))
 }

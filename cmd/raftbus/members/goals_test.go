@@ -1,4 +1,4 @@
-package main
+package members
 
 import (
 	"testing"
@@ -111,7 +111,7 @@ func TestSomebodyElsesChangesAreNotUndone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := c.goal.next(c.members)
-			require.Equal(t, exitConflict, exitCode(err), "%v", err)
+			require.Equal(t, Conflict, kindOf(err), "%v", err)
 		})
 	}
 }
@@ -140,20 +140,20 @@ func TestLeadershipGoesWhereItIsWanted(t *testing.T) {
 	for name, c := range map[string]struct {
 		goal leaderGoal
 		op   string
-		code int
+		kind Kind
 	}{
-		"to another":       {leaderGoal{from: "n1", to: "n2"}, admin.OpTransfer, exitOK},
-		"to anybody":       {leaderGoal{from: "n1"}, admin.OpTransfer, exitOK},
-		"it leads already": {leaderGoal{from: "n1", to: "n1"}, "", exitOK},
-		"another leads":    {leaderGoal{from: "n2"}, "", exitOK},
-		"to a learner":     {leaderGoal{from: "n1", to: "n4"}, "", exitRefused},
-		"to nobody known":  {leaderGoal{from: "n1", to: "n9"}, "", exitNotFound},
+		"to another":       {leaderGoal{from: "n1", to: "n2"}, admin.OpTransfer, none},
+		"to anybody":       {leaderGoal{from: "n1"}, admin.OpTransfer, none},
+		"it leads already": {leaderGoal{from: "n1", to: "n1"}, "", none},
+		"another leads":    {leaderGoal{from: "n2"}, "", none},
+		"to a learner":     {leaderGoal{from: "n1", to: "n4"}, "", Refused},
+		"to nobody known":  {leaderGoal{from: "n1", to: "n9"}, "", NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := c.goal.next(m)
 			require.Equal(t, c.op, s.op)
-			if c.code != exitOK {
-				require.Equal(t, c.code, exitCode(err))
+			if c.kind != none {
+				require.Equal(t, c.kind, kindOf(err))
 				return
 			}
 			require.NoError(t, err)

@@ -1,29 +1,31 @@
-package main
+package members
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"io"
+	"errors"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
+
+// patience bounds every wait: it is long because it only passes when a test fails.
+const patience = 20 * time.Second
 
 // puppet answers as a leader would: the members as they are set, and each change as the test wants.
 type puppet struct {
 	t      *testing.T
 	server *embedded.Server
 	nc     *nats.Conn
-	a      *administrator
+	a      *Administrator
 	subs   []*nats.Subscription
 
 	mu      sync.Mutex
@@ -44,7 +46,7 @@ func newPuppet(t *testing.T, m *admin.Members, change func(n int) any) *puppet {
 		return nc
 	}
 	p := &puppet{t: t, server: server, nc: connect(), members: m, change: change}
-	p.a = newAdministrator(connect(), "raftbus", 200*time.Millisecond)
+	p.a = NewAdministrator(connect(), "raftbus", 200*time.Millisecond)
 	p.listen()
 	return p
 }
@@ -69,15 +71,28 @@ func (p *puppet) listen() {
 	require.NoError(p.t, p.nc.Flush())
 }
 
+// kindOf is the kind of an error, none where it has none.
+func kindOf(err error) Kind {
+	var of *Error
+	if !errors.As(err, &of) {
+		return none
+	}
+	return of.Kind
+}
+
+const none Kind = 0
+
 func refusal(k admin.ErrorKind) any {
 	return map[string]any{"error": admin.Failure{Code: k.Code, ErrCode: k.ErrCode, Description: k.Name}}
 }
 
 // add pursues the addition of n4.
 func (p *puppet) add(ctx context.Context, wait time.Duration) error {
-	_, err := (&pursuit{admin: p.a, goal: &membersGoal{want: newsOf("n4")}, progress: io.Discard}).run(ctx, wait)
+	_, err := p.a.reach(ctx, &membersGoal{want: newsOf("n4")}, untold(wait))
 	return err
 }
+
+func untold(wait time.Duration) Waiting { return Waiting{For: wait, Tell: func(string) {}} }
 
 // done makes the change be made, whatever is answered.
 func (p *puppet) done() { p.members = view(nil, "n1", "n2", "n4") }
@@ -115,23 +130,23 @@ func (p *puppet) doneAt(n, at int, before any) any {
 	return admin.Changed{Index: 8}
 }
 
-// A refusal that stays ends the command with its code, and so does an end of patience, or of the operator's.
+// A refusal that stays ends the command with an error of its kind, and so does an end of patience, or of the operator's.
 func TestAChangeIsGivenUp(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer any
-		code   int
+		kind   Kind
 		text   string
 	}{
-		"unsafe":                {refusal(admin.Unsafe), exitRefused, "unsafe"},
-		"impossible":            {refusal(admin.BadRequest), exitRefused, "bad request"},
-		"under way for ever":    {refusal(admin.UnderWay), exitTimeout, "after 3s still waiting for an end of: change under way"},
-		"no answer, not a word": {nil, exitTimeout, "still waiting for word of what became of it"},
+		"unsafe":                {refusal(admin.Unsafe), Refused, "unsafe"},
+		"impossible":            {refusal(admin.BadRequest), Refused, "bad request"},
+		"under way for ever":    {refusal(admin.UnderWay), Timeout, "after 3s still waiting for an end of: change under way"},
+		"no answer, not a word": {nil, Timeout, "still waiting for word of what became of it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPuppet(t, view(nil, "n1", "n2"), func(int) any { return c.answer })
 			err := p.add(t.Context(), 3*time.Second)
-			require.Equal(t, c.code, exitCode(err), "%v", err)
+			require.Equal(t, c.kind, kindOf(err), "%v", err)
 			require.ErrorContains(t, err, c.text)
 		})
 	}
@@ -140,7 +155,7 @@ func TestAChangeIsGivenUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		err := p.add(ctx, patience)
-		require.Equal(t, exitError, exitCode(err))
+		require.Equal(t, none, kindOf(err))
 		require.ErrorContains(t, err, "interrupted while waiting for n4, a learner 2 entries behind: what was begun goes on by itself")
 	})
 }
@@ -149,13 +164,13 @@ func TestAChangeIsGivenUp(t *testing.T) {
 func TestARemovalGivenAgainIsAwaited(t *testing.T) {
 	for name, c := range map[string]struct {
 		through *admin.Members
-		wait    string
-		code    int
+		wait    time.Duration
+		kind    Kind
 		changes int
 	}{
-		"it is through":       {view(nil, "n1", "n3"), "0", exitNotFound, 0},
-		"it came to nothing":  {view(nil, "n1", "n2", "n3"), "0", exitOK, 1},
-		"it is never through": {nil, "200ms", exitTimeout, 0},
+		"it is through":       {view(nil, "n1", "n3"), 0, NotFound, 0},
+		"it came to nothing":  {view(nil, "n1", "n2", "n3"), 0, none, 1},
+		"it is never through": {nil, 200 * time.Millisecond, Timeout, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPuppet(t, view(nil, "n1", "n3"), nil)
@@ -168,8 +183,8 @@ func TestARemovalGivenAgainIsAwaited(t *testing.T) {
 					p.members = c.through
 				})
 			}
-			err := execute(t, t.Context(), io.Discard, "member", "remove", "n2", "--wait", c.wait, "--nats", p.server.URL())
-			require.Equal(t, c.code, report(io.Discard, err), "%v", err)
+			_, err := p.a.Remove(t.Context(), []string{"n2"}, untold(c.wait))
+			require.Equal(t, c.kind, kindOf(err), "%v", err)
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			require.Equal(t, c.changes, p.changes)
@@ -186,8 +201,8 @@ func TestAChangeWaitsForALeader(t *testing.T) {
 		require.NoError(t, sub.Unsubscribe())
 	}
 	require.NoError(t, p.nc.Flush())
-	_, err := p.a.members(t.Context(), 250*time.Millisecond)
-	require.Equal(t, exitNoLeader, exitCode(err))
+	_, err := p.a.Members(t.Context(), 250*time.Millisecond)
+	require.Equal(t, NoLeader, kindOf(err))
 	time.AfterFunc(300*time.Millisecond, p.listen)
 	require.NoError(t, p.add(t.Context(), patience))
 	require.Equal(t, 1, p.changes)
@@ -196,7 +211,7 @@ func TestAChangeWaitsForALeader(t *testing.T) {
 // How long nobody has led counts from the last look that found somebody: elections apart from each other do not end a command.
 func TestALeaderThatIsFoundEndsTheTimeWithoutOne(t *testing.T) {
 	p := newPuppet(t, view(nil, "n1", "n2"), func(int) any { return refusal(admin.UnderWay) })
-	following := &pursuit{admin: p.a, goal: &membersGoal{want: newsOf("n4")}, progress: io.Discard, alone: time.Now().Add(-2 * aloneMax)}
+	following := &pursuit{admin: p.a, goal: &membersGoal{want: newsOf("n4")}, alone: time.Now().Add(-2 * AloneMax)}
 	_, _, err := following.turn(t.Context())
 	require.NoError(t, err)
 	for _, sub := range p.subs {
@@ -208,41 +223,30 @@ func TestALeaderThatIsFoundEndsTheTimeWithoutOne(t *testing.T) {
 	require.Equal(t, "a leader", awaited)
 }
 
-// The NATS server dies with the request, and another comes in its place: the command goes on, and sees that what it asked for is done.
-func TestAChangeOutlivesItsNATSServer(t *testing.T) {
-	p := newPuppet(t, view(nil, "n1", "n2"), nil)
-	again := make(chan *embedded.Server, 1)
-	p.change = func(int) any {
-		p.members.Leader = "n2"
-		go func() {
-			p.server.Shutdown()
-			server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: p.server.Port()})
-			assert.NoError(t, err)
-			again <- server
-		}()
-		return nil
-	}
-	var out bytes.Buffer
-	err := execute(t, t.Context(), &out, "leader", "transfer", "--to", "n2", "--nats", p.server.URL(), "--timeout", "500ms")
-	t.Cleanup((<-again).Shutdown)
+// Who belongs to another cluster is not let in: its folder is that one's.
+func TestAnotherClustersNodeIsNotLetIn(t *testing.T) {
+	p := newPuppet(t, &admin.Members{Cluster: "0c0d", Leader: "n1"}, func(int) any { return refusal(admin.BadRequest) })
+	_, err := p.nc.Subscribe(busclient.StatusSubject("raftbus", "n4"), func(m *nats.Msg) { _ = m.Respond([]byte(`{"id":"n4","cluster":"0a0b"}`)) })
 	require.NoError(t, err)
-	require.Contains(t, out.String(), "n2 leads")
-	require.Equal(t, 1, p.changes)
+	require.NoError(t, p.nc.Flush())
+	_, err = p.a.Add(t.Context(), []string{"n4"}, "", untold(time.Second))
+	require.Equal(t, Conflict, kindOf(err), "%v", err)
+	require.ErrorContains(t, err, "n4 belongs to another cluster (0a0b, this one is 0c0d)")
 }
 
 // While NATS is away certainly nothing is done; of a connection that is closed nobody knows.
 func TestALostConnectionIsNoRefusal(t *testing.T) {
 	p := newPuppet(t, view(nil, "n1", "n2"), nil)
 	p.server.Shutdown()
-	require.Eventually(t, p.a.conn.IsReconnecting, 5*time.Second, time.Millisecond)
+	require.Eventually(t, p.a.Conn.IsReconnecting, 5*time.Second, time.Millisecond)
 	_, err := p.a.look(t.Context())
 	require.ErrorIs(t, err, errNobodyLeads)
-	_, err = p.a.members(t.Context(), 250*time.Millisecond)
-	require.Equal(t, exitUnavailable, exitCode(err), "%v", err)
+	_, err = p.a.Members(t.Context(), 250*time.Millisecond)
+	require.Equal(t, Unavailable, kindOf(err), "%v", err)
 	_, err = p.a.newMember(t.Context(), p.members, "n4")
-	require.Equal(t, exitUnavailable, exitCode(err), "%v", err)
+	require.Equal(t, Unavailable, kindOf(err), "%v", err)
 	require.ErrorContains(t, err, "the connection to NATS was lost", "and nobody knows whether n4 runs")
-	p.a.conn.Close()
+	p.a.Conn.Close()
 	_, err = p.a.look(t.Context())
 	require.ErrorIs(t, err, errUnanswered)
 }

@@ -1,4 +1,4 @@
-package main
+package members
 
 // A change of the membership, or a transfer, from the first request to its end: whatever happens on the way, the members are looked
 // at anew, and what is left to do follows from them. So a command survives the loss of the leader and of any answer, asks for
@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
@@ -30,34 +29,44 @@ type step struct {
 	awaited  string
 }
 
+// Waiting is how long a command follows what it began, and who hears what it waits for.
+type Waiting struct {
+	For    time.Duration // at most; 0: as long as it takes
+	NoWait bool          // it ends once the change is made
+	Tell   func(awaited string)
+}
+
 // pursuit follows a goal.
 type pursuit struct {
-	admin    *administrator
-	goal     goal
-	noWait   bool
-	progress io.Writer
+	Waiting
+	admin *Administrator
+	goal  goal
 
-	told   string    // the progress that was printed last
+	told   string    // the progress that was told last
 	toldAt time.Time // and when, or when the command began
 	alone  time.Time // since when nobody leads; zero: somebody does
 	unsafe time.Time // since when the leader refuses for want of voters that answer; zero: it does not
 }
 
 const (
-	// aloneMax bounds how long a command waits for a leader: an election is much shorter, and who waits for an operator waits long.
-	aloneMax = 20 * time.Second
+	// AloneMax bounds how long a command waits for a leader: an election is much shorter, and who waits for an operator waits long.
+	AloneMax = 20 * time.Second
 	// unsafeMax bounds how long a refusal for want of voters that answer is tried again: a leader that was just elected has not heard
 	// of all of them yet, and nothing is done when it refuses.
 	unsafeMax = 2 * time.Second
-	// progressPause is how long a progress stands before another is printed.
+	// progressPause is how long a progress stands before another is told.
 	progressPause = time.Second
 )
 
-// run follows the goal until it is reached, and returns the members as they are then. wait bounds how long; 0: as long as it takes.
-func (p *pursuit) run(ctx context.Context, wait time.Duration) (admin.Members, error) {
+func (a *Administrator) reach(ctx context.Context, g goal, w Waiting) (admin.Members, error) {
+	return (&pursuit{Waiting: w, admin: a, goal: g}).run(ctx)
+}
+
+// run follows the goal until it is reached, and returns the members as they are then.
+func (p *pursuit) run(ctx context.Context) (admin.Members, error) {
 	waiting, cancel := ctx, func() {}
-	if wait > 0 {
-		waiting, cancel = context.WithTimeout(ctx, wait)
+	if p.For > 0 {
+		waiting, cancel = context.WithTimeout(ctx, p.For)
 	}
 	defer cancel()
 	awaited := "a leader"
@@ -68,7 +77,7 @@ func (p *pursuit) run(ctx context.Context, wait time.Duration) (admin.Members, e
 		case err == nil && next == "":
 			return m, nil
 		case waiting.Err() != nil:
-			return m, unfinished(ctx, wait, awaited)
+			return m, unfinished(ctx, p.For, awaited)
 		case err != nil:
 			return m, err
 		}
@@ -77,7 +86,7 @@ func (p *pursuit) run(ctx context.Context, wait time.Duration) (admin.Members, e
 		select {
 		case <-time.After(askAgain):
 		case <-waiting.Done():
-			return m, unfinished(ctx, wait, awaited)
+			return m, unfinished(ctx, p.For, awaited)
 		}
 	}
 }
@@ -94,7 +103,7 @@ func (p *pursuit) turn(ctx context.Context) (m admin.Members, awaited string, er
 	p.alone = time.Time{}
 	s, err := p.goal.next(&m)
 	if err != nil || s.op == "" {
-		if p.noWait {
+		if p.NoWait {
 			s.awaited = ""
 		}
 		return m, s.awaited, err
@@ -106,7 +115,7 @@ func (p *pursuit) turn(ctx context.Context) (m admin.Members, awaited string, er
 // ask makes a request. What it came to is seen when the members are looked at again; an error ends the command.
 func (p *pursuit) ask(ctx context.Context, s step) (awaited string, err error) {
 	var answer struct{}
-	err = p.admin.ask(ctx, s.op, s.body, &answer, p.admin.timeout)
+	err = p.admin.ask(ctx, s.op, s.body, &answer, p.admin.Timeout)
 	var f *admin.Failure
 	switch {
 	case err == nil:
@@ -123,7 +132,7 @@ func (p *pursuit) ask(ctx context.Context, s step) (awaited string, err error) {
 	case f.OfKind(admin.Unsafe) && p.mayPass():
 		return "an end of: " + f.Description, nil
 	case f.OfKind(admin.Unsafe), f.OfKind(admin.BadRequest), f.OfKind(admin.NotTransferred), f.OfKind(admin.UnknownOp):
-		return "", failf(exitRefused, "%w", f)
+		return "", Refused.says("%w", f)
 	}
 	return "an end of: " + f.Description, nil // stale, under way, busy, unknown: look again
 }
@@ -141,26 +150,26 @@ func (p *pursuit) noLeader() error {
 	if p.alone.IsZero() {
 		p.alone = time.Now()
 	}
-	if since := time.Since(p.alone); since > aloneMax {
+	if since := time.Since(p.alone); since > AloneMax {
 		return p.admin.noLeader(since)
 	}
 	return nil
 }
 
-// tell prints what is awaited, when it is news, and not more often than one can read.
+// tell tells what is awaited, when it is news, and not more often than one can read.
 func (p *pursuit) tell(awaited string) {
 	if awaited == p.told || time.Since(p.toldAt) < progressPause {
 		return
 	}
 	p.told, p.toldAt = awaited, time.Now()
-	fmt.Fprintf(p.progress, "raftbus: waiting for %s\n", awaited)
+	p.Tell(awaited)
 }
 
 // unfinished is the end of a command before that of what it began.
 func unfinished(ctx context.Context, wait time.Duration, awaited string) error {
 	const goesOn = "what was begun goes on by itself: 'raftbus member list' shows how far it is, and the same command again waits for it"
 	if ctx.Err() != nil {
-		return failf(exitError, "interrupted while waiting for %s: %s", awaited, goesOn)
+		return fmt.Errorf("interrupted while waiting for %s: %s", awaited, goesOn)
 	}
-	return failf(exitTimeout, "after %v still waiting for %s: %s", wait, awaited, goesOn)
+	return Timeout.says("after %v still waiting for %s: %s", wait, awaited, goesOn)
 }

@@ -1,6 +1,6 @@
-package main
+package members
 
-// What the member commands are after, and what is left to do for it. Nothing here asks anybody.
+// What a command is after, and what is left to do for it. Nothing here asks anybody.
 
 import (
 	"fmt"
@@ -87,11 +87,11 @@ func (g *membersGoal) wanted(m *admin.Members) (missing []admin.NewMember, learn
 		have, ok := m.Member(want.ID)
 		switch {
 		case g.asked[want.ID] && (!ok || have.Instance != want.Instance):
-			return nil, nil, failf(exitConflict, "%s was added, and then removed or replaced by somebody else: see 'raftbus member list'", want.ID)
+			return nil, nil, Conflict.says("%s was added, and then removed or replaced by somebody else: see 'raftbus member list'", want.ID)
 		case !ok || have.Instance == g.over[want.ID]:
 			missing = append(missing, want)
 		case have.Instance != want.Instance:
-			return nil, nil, failf(exitConflict, "%s is a member already, with another data folder (instance %s, not %s): put the old folder back, or put the new one in its place with 'raftbus member replace %s'",
+			return nil, nil, Conflict.says("%s is a member already, with another data folder (instance %s, not %s): put the old folder back, or put the new one in its place with 'raftbus member replace %s'",
 				want.ID, have.Instance, want.Instance, want.ID)
 		case have.Role != admin.RoleVoter:
 			learning = append(learning, have)
@@ -106,7 +106,7 @@ func (g *membersGoal) leaving(m *admin.Members) (ids []string, err error) {
 		have, ok := m.Member(gone.ID)
 		switch {
 		case ok && have.Instance != gone.Instance:
-			return nil, failf(exitConflict, "%s is another data folder now (instance %s, not %s): somebody replaced it meanwhile: see 'raftbus member list', and decide again",
+			return nil, Conflict.says("%s is another data folder now (instance %s, not %s): somebody replaced it meanwhile: see 'raftbus member list', and decide again",
 				gone.ID, have.Instance, gone.Instance)
 		case ok && have.Role != admin.RoleOutgoing:
 			ids = append(ids, gone.ID)
@@ -155,9 +155,9 @@ func (g *leaderGoal) took(step) {}
 func mayLead(m *admin.Members, id string) error {
 	switch member, ok := m.Member(id); {
 	case !ok:
-		return failf(exitNotFound, "%s is no member: the members are %s", id, strings.Join(ids(m.Members), ", "))
+		return NotFound.says("%s is no member: the members are %s", id, strings.Join(ids(m.Members), ", "))
 	case member.Role != admin.RoleVoter:
-		return failf(exitRefused, "%s cannot lead: it is a member as %s, and only a voter leads", id, member.Role)
+		return Refused.says("%s cannot lead: it is a member as %s, and only a voter leads", id, member.Role)
 	}
 	return nil
 }
@@ -168,10 +168,4 @@ func ids(list []admin.Member) []string {
 		names[i] = m.ID
 	}
 	return names
-}
-
-// voters are the ids of the voters.
-func voters(m *admin.Members) string {
-	list := slices.DeleteFunc(slices.Clone(m.Members), func(o admin.Member) bool { return o.Role != admin.RoleVoter })
-	return strings.Join(ids(list), ", ")
 }
