@@ -38,12 +38,8 @@ var (
 	errUnanswered = errors.New("the leader did not answer in time")
 )
 
-const (
-	// lookTime bounds how long one answer to a question that changes nothing is waited for: it may be asked again.
-	lookTime = time.Second
-	// askAgain is the pause before the leader is asked again.
-	askAgain = 100 * time.Millisecond
-)
+// lookTime bounds how long one answer to a question that changes nothing is waited for: it may be asked again.
+const lookTime = time.Second
 
 // ask asks for an operation once. An error is errNobodyLeads, errUnanswered, an *admin.Failure that the leader answered, what NATS refuses, or ctx's.
 func (a *Administrator) ask(ctx context.Context, op string, body, into any, wait time.Duration) error {
@@ -96,7 +92,7 @@ func (a *Administrator) Members(ctx context.Context, patience time.Duration) (ad
 			return m, err
 		}
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(native.AskAgain):
 		case <-end:
 			return m, a.noLeader(patience)
 		case <-ctx.Done():

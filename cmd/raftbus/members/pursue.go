@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
 
 // goal is what a command is after.
@@ -84,7 +85,7 @@ func (p *pursuit) run(ctx context.Context) (admin.Members, error) {
 		awaited = next
 		p.tell(awaited)
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(native.AskAgain):
 		case <-waiting.Done():
 			return m, unfinished(ctx, p.For, awaited)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
 
 // Raise asks the leader to open the cluster, again while nobody leads or the outcome is unknown, for so long: it may be done twice.
@@ -29,7 +30,7 @@ func (a *Administrator) Raise(ctx context.Context, patience time.Duration) (rais
 			doubt = true
 		}
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(native.AskAgain):
 		case <-waiting.Done():
 		}
 	}
