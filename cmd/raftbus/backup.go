@@ -137,7 +137,7 @@ func (f *backupFlags) run(cmd *cobra.Command, a *members.Administrator, name str
 		}
 	}
 	if err = out.end(err); err != nil {
-		return f.failure(err)
+		return backupFailure(a.Conn, err)
 	}
 	return saySummary(saidTo(cmd, name), f.json, "backup of "+f.prefix+" from "+sum.Node, &sum, p.seconds())
 }
@@ -180,13 +180,14 @@ func (f *backupFlags) sources(ctx context.Context, a *members.Administrator) ([]
 	return append(nodes, m.Leader), m.Commit, nil
 }
 
-func (f *backupFlags) failure(err error) error {
+// backupFailure gives an error its exit code and its remedy.
+func backupFailure(conn *nats.Conn, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return failf(exitUnavailable, "the node is not on the bus, or stopped meanwhile: see 'raftbus status', and give the command again: %w", err)
-	case errors.Is(err, native.ErrNoLeader): // nothing could be sent
-		return failf(exitUnavailable, "the connection to NATS was lost: look whether NATS runs, and give the command again: %w", err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && !conn.IsConnected(): // what cannot be sent meets silence too
+		return unsent(nats.ErrDisconnected)
+	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, native.ErrNoLeader): // it was sent
 		return failf(exitTimeout, "the node said nothing for too long: see 'raftbus status', and give the command again, with a longer --patience: %w", err)
 	case errors.Is(err, backup.ErrRefused), errors.Is(err, backup.ErrBase):
 		return failf(exitRefused, "%w", err)

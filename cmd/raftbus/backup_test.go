@@ -3,7 +3,6 @@ package main
 // Which nodes are asked for a backup, and what is said of those that give none.
 
 import (
-	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
-	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
 
 // A follower that is there and says nothing, as one that is paused, does not end a backup that the leader may give. Whoever is asked must have
@@ -47,16 +45,4 @@ func TestASilentNodeDoesNotEndABackup(t *testing.T) {
 	require.Equal(t, exitRefused, code, text)
 	require.Contains(t, text, "the leader was asked", "the base is read anew for each node")
 	require.Empty(t, namesIn(t, filepath.Dir(name)))
-}
-
-// That nothing could be sent says nothing of the node.
-func TestABackupThatLosesNATS(t *testing.T) {
-	for err, says := range map[error]string{
-		nats.ErrNoResponders: "the node is not on the bus",
-		fmt.Errorf("%w: %w", native.ErrNoLeader, nats.ErrReconnectBufExceeded): "the connection to NATS was lost",
-	} {
-		err = (&backupFlags{}).failure(err)
-		require.Equal(t, exitUnavailable, exitCode(err))
-		require.ErrorContains(t, err, says)
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
@@ -137,13 +138,18 @@ func prefixHint(prefix string) string {
 	return "--prefix (it names the cluster; names of keys are chosen with --begins)"
 }
 
-// unsent gives what NATS refuses its remedy; other errors stay what they are.
+// losses are what is said of a connection to NATS that is gone, or went while an answer was awaited.
+var losses = []error{native.ErrNoLeader, nats.ErrConnectionClosed, nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrReconnectBufExceeded}
+
+// unsent gives what NATS refuses, and that it is gone, a remedy; other errors stay what they are. That nobody answers is for who asks.
 func unsent(err error) error {
 	switch {
 	case errors.Is(err, native.ErrDenied):
 		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
 	case errors.Is(err, native.ErrUnheard):
 		return failf(exitError, "%w, so nothing was sent and nothing was done: %s", err, natsopt.InboxRemedy)
+	case slices.ContainsFunc(losses, func(loss error) bool { return errors.Is(err, loss) }):
+		return failf(exitUnavailable, "the connection to NATS was lost: look whether NATS runs, and give the command again: %w", err)
 	}
 	return err
 }

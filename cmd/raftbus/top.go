@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -155,8 +154,7 @@ func (w *topWatch) run(ctx context.Context, show func(top.View) error) error {
 
 // once shows the second look, and judges it.
 func (w *topWatch) once(ctx context.Context, show func(top.View) error) error {
-	_, err := w.look(ctx)
-	if errors.Is(err, native.ErrUnheard) {
+	if _, err := w.look(ctx); err != nil {
 		return unsent(err)
 	}
 	if len(w.last.Nodes) == 0 && ctx.Err() == nil {
@@ -167,12 +165,15 @@ func (w *topWatch) once(ctx context.Context, show func(top.View) error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	v, _ := w.look(ctx) // shown with the view
+	v, lost := w.look(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err := show(v); err != nil {
 		return err
+	}
+	if lost != nil {
+		return unsent(lost)
 	}
 	if v.Leader == "" {
 		return failf(exitNoLeader, "no node that answers leads and serves: see 'raftbus status'")

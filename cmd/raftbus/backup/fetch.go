@@ -201,7 +201,7 @@ type follower struct {
 }
 
 func (s Source) follow(b *begun) (*follower, error) {
-	f := &follower{s: s, backup: b.Backup, ahead: min(b.Ahead, aheadMax), inbox: s.Conn.NewInbox() + ".", came: map[int]*nats.Msg{}, first: cmp.Or(s.Wait, askWait)}
+	f := &follower{s: s, backup: b.Backup, ahead: min(b.Ahead, aheadMax), inbox: s.Conn.NewInbox() + ".", came: map[int]*nats.Msg{}, first: min(cmp.Or(s.Wait, askWait), s.Patience)}
 	f.wait = f.first
 	var err error
 	f.sub, err = s.Conn.SubscribeSync(f.inbox + "*")

@@ -27,9 +27,7 @@ func (a *Administrator) Status(ctx context.Context, id string) (replica.Status, 
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return s, Unavailable.says("%s %w (prefix %s): start it, or check --id and --prefix", id, errAbsent, a.Prefix)
-	case errors.Is(err, native.ErrNoLeader): // nothing could be sent
-		return s, Unavailable.says("the connection to NATS was lost: look whether NATS runs: %w", err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, native.ErrNoLeader): // it was sent
 		return s, Timeout.says("%s did not answer in time: it may be overloaded or paused: look at its log", id)
 	case err != nil:
 		return s, err
