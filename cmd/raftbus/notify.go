@@ -13,20 +13,21 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
 
-// statusEvery is how often it is looked whether the service manager is to be told something else.
-const statusEvery = 5 * time.Second
+// statusEvery is how often it is looked whether the service manager is to be told something else; and how long it may be busy with other things
+// before it is not told this time, since a node that stops does not wait for it.
+const statusEvery = time.Second
 
-// tell tells the service manager how the nodes are, whenever that is something else, until ctx ends.
+// tell tells the service manager that the nodes run and how they are, whenever that is something else, until ctx ends. What it does not take it
+// is told again: one that never hears of READY ends a node that is well.
 func tell(ctx context.Context, every time.Duration, health func() []observe.Health) {
-	told := ""
-	for ticker := time.NewTicker(every); ; {
-		if now := standing(health()); now != told {
-			notify("STATUS=" + now)
-			told = now
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for told, ready := "", "READY=1\n"; ; {
+		if now := standing(health()); now != told && notify(every, ready+"STATUS="+now) {
+			told, ready = now, ""
 		}
 		select {
 		case <-ctx.Done():
-			ticker.Stop()
 			return
 		case <-ticker.C:
 		}
@@ -45,22 +46,19 @@ func standing(list []observe.Health) string {
 	return strings.ReplaceAll(strings.Join(append(reasons, warnings...), "; "), "\n", " ")
 }
 
-// notifyMax is how long a service manager may be busy with other things before it is not told: a node that stops does not wait for it.
-const notifyMax = time.Second
-
-// notify sends a state, such as READY=1, to the service manager that started this process.
-func notify(state string) { notifyWithin(notifyMax, state) }
-
-func notifyWithin(most time.Duration, state string) {
+// notify sends a state, such as READY=1, to the service manager that started this process, and reports whether it has taken it by then, or there
+// is none.
+func notify(within time.Duration, state string) bool {
 	name := os.Getenv("NOTIFY_SOCKET") // a path, or with @ a name of Linux' abstract ones, as net has them too
 	if name == "" {
-		return
+		return true
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
-		return
+		return false
 	}
 	defer conn.Close()
-	_ = conn.SetWriteDeadline(time.Now().Add(most)) // fails only with the connection
-	_, _ = conn.Write([]byte(state))                // a manager that is gone needs no news
+	_ = conn.SetWriteDeadline(time.Now().Add(within)) // fails only with the connection
+	_, err = conn.Write([]byte(state))
+	return err == nil
 }

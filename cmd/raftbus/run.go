@@ -157,19 +157,18 @@ func (n nodes) serve(ctx context.Context, ready func(leader string)) error {
 	if len(n) == 0 {
 		return nil // the end came during the start
 	}
-	notify("READY=1\nSTATUS=waits for a leader")
-	defer context.AfterFunc(ctx, func() { notify("STOPPING=1") })()
+	defer context.AfterFunc(ctx, func() { notify(statusEvery, "STOPPING=1") })()
 	waiting, cancel := context.WithCancel(ctx)
-	var waiter sync.WaitGroup
-	waiter.Go(func() {
+	var waiters sync.WaitGroup
+	waiters.Go(func() { tell(waiting, statusEvery, n.health) })
+	waiters.Go(func() {
 		if leader, err := n[0].WaitReady(waiting); err == nil {
 			ready(leader)
-			tell(waiting, statusEvery, n.health)
 		}
 	})
 	err := n.wait(ctx)
 	cancel()
-	waiter.Wait()
+	waiters.Wait()
 	return errors.Join(err, n.stop())
 }
 
