@@ -45,7 +45,7 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 		return err
 	}
 	defer page.Close()
-	traces, err := observe.NewTraces(*f.traces, thisBuild().Version, logger)
+	traces, err := newTraces(*f.traces, logger)
 	if err != nil {
 		return err
 	}
@@ -67,6 +67,11 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 	defer running.rekeyOnHangup(hangups, secrets.keyFile, logger)()
 	running.show(page)
 	return running.serve(cmd.Context(), func(leader string) { logger.Info("ready", "node", f.id, "leader", leader) })
+}
+
+// newTraces are those of nodes, which say of which release they are.
+func newTraces(collector string, logger *slog.Logger) (*observe.Traces, error) {
+	return observe.NewTraces(collector, thisBuild().Version, logger)
 }
 
 // outliveReaders has a write to a pipe that nobody reads any more fail, where it would end the process: who reads the log may go, and nodes stay.
@@ -93,7 +98,7 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 		return err
 	}
 	defer page.Close()
-	traces, err := observe.NewTraces(*f.traces, thisBuild().Version, logger)
+	traces, err := newTraces(*f.traces, logger)
 	if err != nil {
 		return err
 	}
