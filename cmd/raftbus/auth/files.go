@@ -117,7 +117,7 @@ func makeFolder(root *os.Root, name string, mode os.FileMode, owner int) error {
 		return err
 	}
 	for ; ; name = path.Dir(name) {
-		if err := give(root, name, owner); err != nil || name == "." {
+		if err := give(owner, named(root, name)); err != nil || name == "." {
 			return err
 		}
 	}
@@ -134,23 +134,28 @@ func (o *Options) create(root *os.Root, name string, content []byte, mode os.Fil
 		return err
 	}
 	_, err = file.Write(content)
-	return errors.Join(err, give(root, name, owner), o.durable(file), file.Close())
+	return errors.Join(err, give(owner, file.Chown), o.durable(file), file.Close())
 }
 
-// give gives a file or a folder to its owner; -1 is who runs this.
-func give(root *os.Root, name string, owner int) error {
+// give gives a file or a folder to its owner, by what does that; -1 is who runs this.
+func give(owner int, chown func(uid, gid int) error) error {
 	if owner < 0 {
 		return nil
 	}
-	if err := root.Lchown(name, owner, owner); err != nil {
+	if err := chown(owner, owner); err != nil {
 		return fmt.Errorf("give the files away: %w: run this as root, or with --owner -1", err)
 	}
 	return nil
 }
 
+// named gives away what has a name then. A file that was just made is surer to be given as it is open: in a folder of the owner's, another may have its name.
+func named(root *os.Root, name string) func(uid, gid int) error {
+	return func(uid, gid int) error { return root.Lchown(name, uid, gid) }
+}
+
 // own gives away what is in the nodes' and the users' folders and was not made now.
 func (o *Options) own() error {
-	return o.walk(ownedFolders, func(root *os.Root, file string, _ fs.DirEntry) error { return give(root, file, o.Owner) })
+	return o.walk(ownedFolders, func(root *os.Root, file string, _ fs.DirEntry) error { return give(o.Owner, named(root, file)) })
 }
 
 // sync makes the names of all files durable.
