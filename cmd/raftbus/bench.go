@@ -152,7 +152,10 @@ func (f *benchFlags) check() error {
 	return nil
 }
 
-func (f *benchFlags) connect() (*nats.Conn, error) { return connect(f.nats, "bench", native.Options) }
+// connect connects a client. What NATS refuses one of NATS KV is told by nats.go alone.
+func (f *benchFlags) connect() (*nats.Conn, error) {
+	return connect(f.nats, "bench", native.Options, nats.ErrorHandler(nil))
+}
 
 func (f *benchFlags) target() bench.Target {
 	if f.api == "native" {

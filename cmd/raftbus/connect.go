@@ -51,7 +51,7 @@ func administered(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Comma
 
 // connect dials NATS once; it does not wait for servers that are not there.
 func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Conn, error) {
-	base := []nats.Option{nats.Name("raftbus-client/" + name), nats.NoReconnect(), nats.Timeout(target.Timeout)}
+	base := []nats.Option{nats.Name("raftbus-client/" + name), nats.NoReconnect(), nats.Timeout(target.Timeout), nats.ErrorHandler(unsaid)}
 	urls := strings.Join(target.URLs, ",")
 	conn, err := nats.Connect(urls, slices.Concat(base, target.Options, more)...)
 	at := natsopt.WithoutUser(urls)
@@ -67,6 +67,9 @@ func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Con
 	}
 	return conn, nil
 }
+
+// unsaid takes what NATS says beside the answers: commands look for what they must know of it, and nats.go would print it.
+func unsaid(*nats.Conn, *nats.Subscription, error) {}
 
 // unreachable reports whether the network says that nobody is there. nats.go has its own word for a refused connection only.
 func unreachable(err error) bool {

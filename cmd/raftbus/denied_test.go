@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,4 +40,16 @@ func TestWhatNATSRefusesIsSaidSo(t *testing.T) {
 		require.Contains(t, text, "nothing was done")
 	}
 	require.NoFileExists(t, file)
+}
+
+// It is said once, and by the command: nats.go prints each refusal by itself if it is let.
+func TestWhatNATSRefusesIsSaidOnce(t *testing.T) {
+	url, _ := guarded(t, "other.>", "_INBOX_guest.>")
+	for _, args := range [][]string{{"doctor"}, {"top", "--once"}, {"health", "--id", "n1"}, {"kv", "ls", "app"}} {
+		cmd := exec.Command("raftbus", append(args, "--nats", url, "--user", "guest", "--password", "guest")...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		require.Error(t, cmd.Run())
+		require.Regexp(t, `^raftbus: error: [^\n]+\n$`, stderr.String(), args)
+	}
 }

@@ -50,9 +50,8 @@ const (
 	Unreached                // NATS or all nodes cannot be reached, or NATS lets these credentials ask none
 )
 
-// Examine looks at a cluster by a connection, whose error handler it takes: what NATS refuses is looked for, and no news.
+// Examine looks at a cluster by a connection. What NATS refuses is looked for: the connection's error handler need not tell it.
 func Examine(ctx context.Context, conn *nats.Conn, prefix string) (*Diagnosis, error) {
-	conn.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 	f, err := gather(ctx, conn, prefix)
 	switch {
 	case conn.IsClosed(): // what was seen until then proves nothing
