@@ -186,7 +186,7 @@ func (s *Service) explain(r *roster, why fault, h *rpc.Header) string {
 // explainStranger is for who is no member. One that has the cluster's id was one, or would not know it.
 func (r *roster) explainStranger(h *rpc.Header) string {
 	if h.Cluster == r.cluster {
-		return fmt.Sprintf("%s is not a member of this cluster any more: it was removed; stop it and delete its data folder, or let it in again with an empty folder and `raftbus member add %s`",
+		return fmt.Sprintf("%s is not a member of this cluster any more: it was removed; stop it and delete its data folder, or let it in again with `raftbus member add %s`",
 			h.From, h.From)
 	}
 	return fmt.Sprintf("%s is not a member of this cluster: start it with --join and let it in with `raftbus member add %s`, or give it the prefix and the --members of its own cluster",

@@ -171,7 +171,7 @@ func memberRemarks(c cluster.View) (remarks []string) {
 		case n.Joining:
 			say("%s waits to be added: raftbus member add %s", n.ID, n.ID)
 		case n.Role == "removed":
-			say("%s is no member any more: stop it, and delete its data folder", n.ID)
+			say("%s is no member any more: stop it and delete its data folder, or let it in again with 'raftbus member add %s'", n.ID, n.ID)
 		}
 	}
 	return remarks

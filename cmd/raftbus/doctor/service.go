@@ -161,7 +161,7 @@ func (f *facts) comings() (found []Finding) {
 		case n.Joining:
 			say(n.ID, "node-joining", n.ID+" waits to be added", "it says so itself", "raftbus member add "+n.ID)
 		case n.Role == "removed":
-			say(n.ID, "node-removed", n.ID+" is no member any more", "it says so itself", "stop it, and delete its data folder")
+			say(n.ID, "node-removed", n.ID+" is no member any more", "it says so itself", "stop it and delete its data folder, or let it in again: raftbus member add "+n.ID)
 		}
 	}
 	conf := f.Configuration()

@@ -40,7 +40,7 @@ func (s Status) unready() string {
 	case s.Joining:
 		return fmt.Sprintf("%s waits to be added to a cluster: raftbus member add %s", s.ID, s.ID)
 	case s.Role == "removed":
-		return fmt.Sprintf("%s is no member of the cluster any more: stop it, and delete its data folder", s.ID)
+		return fmt.Sprintf("%s is no member of the cluster any more: stop it and delete its data folder, or let it in again with 'raftbus member add %s'", s.ID, s.ID)
 	case s.Rival != "":
 		return s.Rival
 	case s.Deaf != "":
