@@ -20,6 +20,9 @@ const statusEvery = time.Second
 // tell tells the service manager that the nodes run and how they are, whenever that is something else, until ctx ends. What it does not take it
 // is told again: one that never hears of READY ends a node that is well.
 func tell(ctx context.Context, every time.Duration, health func() []observe.Health) {
+	if os.Getenv(managerVariable) == "" {
+		return // a node that rests is not looked at for nobody
+	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for told, ready := "", "READY=1\n"; ; {
@@ -46,12 +49,15 @@ func standing(list []observe.Health) string {
 	return strings.ReplaceAll(strings.Join(append(reasons, warnings...), "; "), "\n", " ")
 }
 
-// notify sends a state, such as READY=1, to the service manager that started this process, and reports whether it has taken it by then, or there
-// is none.
+// managerVariable names the socket of the service manager: a path, or with @ a name of Linux' abstract ones, as net has them too.
+const managerVariable = "NOTIFY_SOCKET"
+
+// notify sends a state, such as READY=1, to the service manager that started this process, and reports whether there is one that has taken it
+// by then.
 func notify(within time.Duration, state string) bool {
-	name := os.Getenv("NOTIFY_SOCKET") // a path, or with @ a name of Linux' abstract ones, as net has them too
+	name := os.Getenv(managerVariable)
 	if name == "" {
-		return true
+		return false
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {

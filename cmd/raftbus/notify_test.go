@@ -32,7 +32,7 @@ func newManager(t *testing.T) *manager {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
-	t.Setenv("NOTIFY_SOCKET", name)
+	t.Setenv(managerVariable, name)
 	return &manager{t, conn, name}
 }
 
@@ -91,7 +91,7 @@ func (x *teller) looksAgain(t *testing.T) {
 }
 
 func TestNotify(t *testing.T) {
-	require.True(t, notify(statusEvery, "READY=1"), "there is no service manager")
+	require.False(t, notify(statusEvery, "READY=1"), "there is no service manager")
 	m := newManager(t)
 	var x teller
 	well := observe.Health{Ready: true}
@@ -104,7 +104,7 @@ func TestNotify(t *testing.T) {
 	x.is(well, observe.Health{Ready: true, Warnings: []string{"the disk is slow"}})
 	require.Equal(t, "STATUS=ready; the disk is slow", m.heard())
 
-	t.Setenv("NOTIFY_SOCKET", m.name+"-gone")
+	t.Setenv(managerVariable, m.name+"-gone")
 	require.False(t, notify(statusEvery, "STOPPING=1"), "and it fails nobody")
 }
 
