@@ -400,6 +400,15 @@ func TestThePatientAreHeardOfInTime(t *testing.T) {
 	require.Greater(t, f.wait, 2*askWait)
 }
 
+// Who has less patience than a silence is long waits no longer than that.
+func TestTheImpatientDoNotWait(t *testing.T) {
+	w := newWorld(t)
+	f, err := Source{Conn: w.conn, Patience: askWait / 20}.follow(&begun{Ahead: 1})
+	require.NoError(t, err)
+	defer f.close()
+	require.Equal(t, askWait/20, f.wait)
+}
+
 // There are no more views of the state than a bound, and none after its backup has ended, was given up, or the node stops.
 func TestSessionsAreBounded(t *testing.T) {
 	w := newWorld(t)
