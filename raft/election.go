@@ -64,7 +64,7 @@ func (c *Core) electionTick() {
 
 // mayCampaign: a voter, on the bus (F5), whose disk is not stuck (K61) and has lost nothing (D3), and whose state machine keeps up, or that is needed.
 func (c *Core) mayCampaign() bool {
-	return c.busUp && c.members.mayLead(c.self, c.commit) && !c.diskStalled() && c.remembers() && !c.mending() && (!c.Lags() || c.needed())
+	return c.busUp && c.members.mayLead(c.self, c.commit) && !c.diskStalled() && c.remembers() && !c.mending() && (!c.lags() || c.needed())
 }
 
 // remembers reports whether nothing that this node once knew is known to be lost: not an entry (F18), nor all since an old copy

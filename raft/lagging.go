@@ -9,16 +9,28 @@ import "github.com/raftbus/raftbus/raft/rpc"
 // hangMax is after how many ticks a write of the log that is not durable, and a run of entries that is not applied, are taken to hang.
 func (c *Core) hangMax() uint64 { return 2 * uint64(c.ticks.ElectionMax) }
 
-// stateHangs reports whether the state machine has been at one run of entries for too long. Runs are bounded (Limits.ApplyBytesMax), so a sound machine
-// takes a small part of that time for one, whatever it has to catch up with.
-func (c *Core) stateHangs() bool {
-	return c.applying > c.applied && c.now-c.handed >= c.hangMax()
+// atOneRun reports whether the state machine has been at one run of entries for so long. Runs are bounded (Limits.ApplyBytesMax), so a sound machine
+// takes a small part of the time after which it is taken to hang, whatever it has to catch up with.
+func (c *Core) atOneRun(ticks uint64) bool { return c.applying > c.applied && c.now-c.handed >= ticks }
+
+func (c *Core) stateHangs() bool { return c.atOneRun(c.hangMax()) }
+
+// lags reports whether this node had better not lead because of its state machine.
+func (c *Core) lags() bool { return c.lagsAfter(c.hangMax()) }
+
+// AboutToLag is what peers are told: an election timeout before anything follows from a hang. A leader whose own hangs so knows in time of those that began to
+// wait when it did, as all do whose disks are alike: to leave leading to one of them would help nobody.
+func (c *Core) AboutToLag() bool { return c.lagsAfter(c.hangMax() - uint64(c.ticks.ElectionMin)) }
+
+// lagsAfter is never so of one that is a majority by itself, which leads all the same: nobody else can, and whoever waits for it would wait for longer.
+func (c *Core) lagsAfter(ticks uint64) bool {
+	return (c.install.active || c.atOneRun(ticks)) && !c.quorum.have(func(id rpc.NodeID) bool { return id == c.id })
 }
 
-// Lags reports whether this node had better not lead because of its state machine. One that is a majority by itself leads all the same: nobody
-// else can, and whoever waits for it would wait for longer.
-func (c *Core) Lags() bool {
-	return (c.install.active || c.stateHangs()) && !c.quorum.have(func(id rpc.NodeID) bool { return id == c.id })
+// replaceable reports whether a voter could take over and answer at once, as far as this leader knows. If none can it stays: without it nobody would lead.
+func (c *Core) replaceable() bool {
+	id := c.Successor()
+	return id != "" && c.office.peers[id].match >= c.commit
 }
 
 // needed reports whether nobody has led for so long that nobody else can: this node's log may be the only one that can win. Then it leads although it

@@ -31,6 +31,34 @@ func TestL5LeaderWhoseStateMachineHangsStepsDown(t *testing.T) {
 	require.Equal(t, Follower, s.role)
 }
 
+// F26: nobody gains by a leader's stepping down if the others wait as it does, or are too far behind to take over.
+func TestALeaderWhoseStateMachineHangsStaysIfNobodyElseCouldAnswer(t *testing.T) {
+	s := hanging(t)
+	s.turn(Pinged{Peer: "n2", Full: true}, Pinged{Peer: "n3", Full: true})
+	s.answering(1_000)
+	require.Equal(t, Leader, s.role)
+	s.turn(Pinged{Peer: "n2", Full: true}, Pinged{Peer: "n3"})
+	s.office.peers["n3"].stuck = true
+	s.answering(1)
+	require.Equal(t, Leader, s.role, "a snapshot is on its way to it")
+	s.office.peers["n3"].stuck, s.office.peers["n3"].match = false, 3
+	s.answering(1)
+	require.Equal(t, Leader, s.role, "it does not hold all that is committed")
+	s.ack("n3", 4)
+	s.answering(1)
+	require.Equal(t, Follower, s.role)
+}
+
+// Peers know of a hang before their own time is up.
+func TestWhoIsAboutToLagSaysSoAnElectionTimeoutBefore(t *testing.T) {
+	s := hanging(t)
+	s.answering(299)
+	require.False(t, s.AboutToLag())
+	s.answering(1)
+	require.True(t, s.AboutToLag())
+	require.False(t, s.lags())
+}
+
 // One that takes its time for each run stays: only the run under way counts.
 func TestALeaderWhoseStateMachineIsSlowStays(t *testing.T) {
 	s := hanging(t)
@@ -52,7 +80,7 @@ func TestTheOnlyVoterLeadsThoughItsStateMachineHangs(t *testing.T) {
 	s.tickFor(1_000)
 	require.Greater(t, s.applying, s.applied)
 	require.Equal(t, Leader, s.role)
-	require.False(t, s.Lags())
+	require.False(t, s.lags())
 }
 
 // lagging is a follower that hears its leader to the end, whose state machine hangs or takes a snapshot by then.
@@ -74,7 +102,7 @@ func lagging(t *testing.T, installs bool) *solo {
 func TestL5WhoLagsDoesNotCampaign(t *testing.T) {
 	for _, installs := range []bool{false, true} {
 		s := lagging(t, installs)
-		require.True(t, s.Lags())
+		require.True(t, s.lags())
 		s.hear("n2", 3, &rpc.TimeoutNowCommand{Last: s.log.lastID()})
 		require.Equal(t, Follower, s.role, "its leader finds another")
 		s.tickFor(99)

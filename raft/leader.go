@@ -401,7 +401,7 @@ func (c *Core) unfit() string {
 		return "entries wait and no quorum acknowledges any"
 	case c.diskStalled():
 		return "its own log write hangs"
-	case c.stateHangs() && c.Lags() && c.now-c.office.began >= c.hangMax(): // one that is needed has the time to bring others' logs up to date
+	case c.stateHangs() && c.now-c.office.began >= c.hangMax() && c.replaceable(): // one that is needed has the time to bring others' logs up to date
 		return "its state machine hangs"
 	case c.outdated:
 		return "its data folder is an old copy"

@@ -84,7 +84,7 @@ func (n *Node) lack() string {
 		return lackFiles
 	case room != nil:
 		return lackRoom
-	case n.core.Lags():
+	case n.core.AboutToLag():
 		return lackState
 	case n.o.Deaf != nil && n.o.Deaf():
 		return lackClients

@@ -33,9 +33,9 @@ type manual struct {
 	trail   bytes.Buffer // of all nodes: what happened, in order
 	options func(*Options)
 	joins   map[rpc.NodeID]bool
-	chunk   int        // bytes of snapshots' chunks
-	segment int64      // bytes of the log's segments
-	hung    rpc.NodeID // whose state machine hangs; empty: nobody's
+	chunk   int                 // bytes of snapshots' chunks
+	segment int64               // bytes of the log's segments
+	hung    map[rpc.NodeID]bool // whose state machines hang
 }
 
 func newManual(t *testing.T, seed uint64, ids ...rpc.NodeID) *manual {
@@ -62,7 +62,7 @@ func newStrangersWith(t *testing.T, seed uint64, segment int64, options func(*Op
 		group: &group{t: t, hub: newHub(), ids: ids, limits: coreLimits(), logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}},
 		disks: map[rpc.NodeID]*waltest.FS{},
 		dice:  rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), steps: map[rpc.NodeID]*Steps{}, vaults: map[rpc.NodeID]*vault{}, folders: map[rpc.NodeID]*Folder{},
-		options: options, joins: map[rpc.NodeID]bool{}, chunk: 256, segment: segment,
+		options: options, joins: map[rpc.NodeID]bool{}, hung: map[rpc.NodeID]bool{}, chunk: 256, segment: segment,
 	}
 	for i, id := range ids {
 		m.disks[id] = waltest.New()
@@ -179,7 +179,7 @@ func (m *manual) step(id rpc.NodeID) {
 		if m.dice.IntN(3) == 0 {
 			continue
 		}
-		if i == applies && m.hung == id {
+		if i == applies && m.hung[id] {
 			continue
 		}
 		if _, err := work(); err != nil && m.crashed(id) {
