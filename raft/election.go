@@ -11,6 +11,8 @@ type election struct {
 	timeout uint64 // ticks of silence after which to campaign
 	quickAt uint64 // tick of a campaign because nobody leads; 0: none is due
 
+	neededAt uint64 // tick from which on this node leads although it lags, if nobody leads until then
+
 	early   bool // the campaign under way began because the leader is lost
 	began   uint64
 	patient uint64              // ticks after which the campaign under way is given up

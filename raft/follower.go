@@ -70,4 +70,5 @@ func (c *Core) hearLeader(id rpc.NodeID) {
 	c.setRole(Follower, "a leader was elected")
 	c.setLeader(id, "it spoke")
 	c.restartTimer()
+	c.somebodyLed()
 }

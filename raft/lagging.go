@@ -33,6 +33,10 @@ func (c *Core) replaceable() bool {
 	return id != "" && c.office.peers[id].match >= c.commit
 }
 
+// somebodyLed notes that a node still led at this tick, by what this one knows. What else restarts the election timer, as a campaign in vain does, says nothing
+// of that: who alone can lead then tries again as soon as anybody does.
+func (c *Core) somebodyLed() { c.election.neededAt = c.now + c.election.timeout + c.hangMax() }
+
 // needed reports whether nobody has led for so long that nobody else can: this node's log may be the only one that can win. Then it leads although it
 // lags, until the others' logs are as long and one of them takes over: to forbid it for good could leave all without a leader.
-func (c *Core) needed() bool { return c.silence() >= c.election.timeout+c.hangMax() }
+func (c *Core) needed() bool { return c.now >= c.election.neededAt }

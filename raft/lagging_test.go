@@ -121,6 +121,32 @@ func TestL5WhoLagsDoesNotCampaign(t *testing.T) {
 	}
 }
 
+// L8: a campaign in vain says nothing of who else could lead: the next one is soon, as anybody's.
+func TestL8WhoIsNeededTriesAgainSoon(t *testing.T) {
+	s := lagging(t, false)
+	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(501)))
+	s.tickFor(100)
+	require.Equal(t, Follower, s.role, "nobody answered")
+	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(100)))
+	s.hear("n3", 4, preGranted())
+	s.synced()
+	require.Equal(t, Candidate, s.role)
+	s.tickFor(20)
+	require.Equal(t, Follower, s.role, "its votes were split")
+	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(5)))
+}
+
+// Who has led, or heard a leader again, leaves it to the others anew.
+func TestWhoHasLedIsNotNeededAtOnce(t *testing.T) {
+	s := hanging(t)
+	s.answering(400)
+	require.Equal(t, Follower, s.role)
+	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(499)))
+	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(1)))
+	s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(499)))
+}
+
 // L8: if nobody else has led by then nobody else can. It leads until the others' logs are as long as its own.
 func TestL8WhoLagsLeadsIfNobodyElseCan(t *testing.T) {
 	s := lagging(t, false)

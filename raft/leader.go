@@ -57,6 +57,7 @@ func (c *Core) meetPeers() {
 func (c *Core) leaveOffice() {
 	c.office = office{}
 	c.refuseReads()
+	c.somebodyLed()
 }
 
 // logEntry appends to a leader's own log. Nothing in it is ever rewritten by this leader (I2).
