@@ -98,6 +98,18 @@ func lagging(t *testing.T, installs bool) *solo {
 	return s
 }
 
+// win has the node, which is needed, elected by n3, which has its whole log soon.
+func (s *solo) win() {
+	s.t.Helper()
+	require.NotEmpty(s.t, only[*rpc.RequestVoteCommand](s.tickFor(501)))
+	s.hear("n3", 4, preGranted())
+	s.synced()
+	s.hear("n3", 4, granted())
+	s.synced()
+	require.Equal(s.t, Leader, s.role)
+	s.ack("n3", 6)
+}
+
 // Who lags leaves campaigns to others, quick ones and ordered ones too, and votes as before.
 func TestL5WhoLagsDoesNotCampaign(t *testing.T) {
 	for _, installs := range []bool{false, true} {
@@ -150,15 +162,18 @@ func TestWhoHasLedIsNotNeededAtOnce(t *testing.T) {
 // L8: if nobody else has led by then nobody else can. It leads until the others' logs are as long as its own.
 func TestL8WhoLagsLeadsIfNobodyElseCan(t *testing.T) {
 	s := lagging(t, false)
-	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(501)))
-	s.hear("n3", 4, preGranted())
-	s.synced()
-	s.hear("n3", 4, granted())
-	s.synced()
-	require.Equal(t, Leader, s.role)
-	s.ack("n3", 6)
+	s.win()
 	s.answering(399)
 	require.Equal(t, Leader, s.role)
 	s.answering(1)
 	require.Equal(t, Follower, s.role)
+}
+
+// A snapshot that is taken in comes to its end, and may take minutes: such a leader is not turned out, but hands over.
+func TestL8WhoIsNeededAndInstallsStays(t *testing.T) {
+	s := lagging(t, true)
+	s.win()
+	s.answering(1_000)
+	require.Equal(t, Leader, s.role)
+	require.Equal(t, rpc.NodeID("n3"), s.Successor())
 }

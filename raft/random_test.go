@@ -72,7 +72,7 @@ func (w *world) trouble() {
 		return
 	}
 	m, peer := w.any(), w.any()
-	switch w.r.IntN(17) {
+	switch w.r.IntN(18) {
 	case 12:
 		w.reconfigure()
 	case 13:
@@ -95,6 +95,8 @@ func (w *world) trouble() {
 		w.power(m)
 	case 6:
 		w.stall[m.id] = w.now + w.between(50, 1_500)
+	case 17:
+		w.hang[m.id] = w.now + w.between(50, 2_500)
 	case 7:
 		w.loss, w.repeat = w.r.Float64()*0.3, w.r.Float64()*0.5
 	case 8:
@@ -247,6 +249,7 @@ func (w *world) flap(m, peer *member) {
 func (w *world) heal() {
 	clear(w.cut)
 	clear(w.stall)
+	clear(w.hang)
 	w.loss, w.repeat = 0, 0
 	for _, m := range w.list {
 		if m.core == nil {

@@ -54,6 +54,7 @@ type world struct {
 	life    map[rpc.NodeID]int // counts starts: what was due in an earlier life is forgotten
 	cut     map[pair]bool
 	stall   map[rpc.NodeID]int // until when its disk hangs
+	hang    map[rpc.NodeID]int // until when its state machine hangs
 	loss    float64
 	repeat  float64
 	mute    bool       // a cut link never says 'no responders'
@@ -69,7 +70,7 @@ type world struct {
 func newWorld(t testing.TB, r *rand.Rand, conf rpc.Configuration) *world {
 	w := &world{
 		cluster: newCluster(conf), r: r, inbox: map[rpc.NodeID][]Event{}, awake: map[rpc.NodeID]bool{},
-		life: map[rpc.NodeID]int{}, cut: map[pair]bool{}, stall: map[rpc.NodeID]int{},
+		life: map[rpc.NodeID]int{}, cut: map[pair]bool{}, stall: map[rpc.NodeID]int{}, hang: map[rpc.NodeID]int{},
 	}
 	w.watch = newWatcher(t, w.cluster)
 	w.leave = w.carry
@@ -145,7 +146,7 @@ func (w *world) wake(m *member) {
 		w.spin(m)
 	}
 	if free && m.busy.To > 0 {
-		w.later(m, w.between(0, 8), func() { w.post(m, w.apply(m)...); w.keep(m); w.restoreSoon(m) })
+		w.later(m, max(w.between(0, 8), w.hang[m.id]-w.now), func() { w.post(m, w.apply(m)...); w.keep(m); w.restoreSoon(m) })
 	} else if m.busy.To == 0 {
 		w.restoreSoon(m)
 	}
