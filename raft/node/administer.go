@@ -50,7 +50,7 @@ func (n *Node) Reconfigure(change raft.Change, done func(rpc.EntryID, error)) er
 }
 
 // TransferLeadership asks this node, as the leader, to hand over to a voter, or if to is empty to the one that holds most of the log,
-// of those whose disks have room and that clients reach (thesis 3.10). Meanwhile it takes no proposals: let services finish first what they have. An error returned means that
+// of those whose disks have room, that clients reach, and whose state machines keep up (thesis 3.10). Meanwhile it takes no proposals: let services finish first what they have. An error returned means that
 // nothing was begun: ErrNotLeader, ErrBusy, ErrStopped. Otherwise done is called once, within two election timeouts: with nil when another leads, or
 // why it did not come to that, as far as this node knows. It runs on the node's goroutine and must not block.
 func (n *Node) TransferLeadership(to rpc.NodeID, done func(error)) error {

@@ -1,9 +1,9 @@
 package node
 
-// Room on the disk (F21), and clients that reach the node (F12). A node without room refuses writes and goes on with all else; one that no
-// client reaches votes and follows as before. Nor does a leader take writes while so many disks are full that no majority has room: what it took
-// would be the last that those could hold. A leader of which either is so hands over when there is a voter of which neither is; which one
-// that is, and whether it takes over, is the core's.
+// Room on the disk (F21), clients that reach the node (F12), and a state machine that keeps up (L2). A node without room refuses writes and goes on with all
+// else; one that no client reaches, or whose state machine lags, votes and follows as before. Nor does a leader take writes while so many disks
+// are full that no majority has room: what it took would be the last that those could hold. A leader that lacks any of the three hands over when there is
+// a voter that lacks none; which one that is, and whether it takes over, is the core's.
 
 import (
 	"errors"
