@@ -101,7 +101,7 @@ var remedies = map[int]string{
 	kv.WrongRevision.ErrCode:  "somebody else has changed it: read it again, and decide anew",
 	kv.BucketExists.ErrCode:   "to change its settings: 'raftbus bucket update'",
 	kv.BucketFull.ErrCode:     "delete keys, or raise --max-bytes with 'raftbus bucket update'",
-	kv.Full.ErrCode:           "give the nodes' disks room: see 'raftbus doctor'; reads go on",
+	kv.Full.ErrCode:           "'raftbus doctor' says what is to be done on which node; reads go on",
 	kv.Busy.ErrCode:           "try again after a pause",
 	kv.Unavailable.ErrCode:    "no quorum confirms it: see 'raftbus status'",
 	kv.TTLDisabled.ErrCode:    "raftbus bucket update --allow-ttl",

@@ -11,8 +11,8 @@ var (
 	ErrBusy = errors.New("too much is waiting already")
 	// ErrTooLarge: the command does not fit in a message of the bus.
 	ErrTooLarge = errors.New("command too large for the bus")
-	// ErrFull: the disk has no room for more log or state, or too few of the others' have. Reads go on.
-	ErrFull = errors.New("no disk space left for writes")
+	// ErrFull: the disk has no room for more log or state, or too many files are open, here or where so many others run that too few take writes. Reads go on.
+	ErrFull = errors.New("no more writes are taken")
 	// ErrUnknown: this node ceased to lead before it knew whether the change was made: look at the members. Reconfigure only.
 	ErrUnknown = errors.New("this node ceased to lead before it knew: the change may have been made, or may yet be")
 	// ErrNotTransferred: leadership was not handed over, for the reason that follows. TransferLeadership only.

@@ -64,18 +64,18 @@ func (n *Node) watchCrowd() {
 	case full == "" && before == nil, before != nil && *before == full:
 	case full != "":
 		n.crowd.Store(&full)
-		n.logger.Warn("so many disks are full that no majority has room: writes are refused and reads go on", "full", full)
+		n.logger.Warn("so many members have full disks, or too many files open, that no majority takes more: writes are refused and reads go on", "full", full)
 	case n.leading:
 		n.crowd.Store(nil)
-		n.logger.Info("a majority has room again: writes are taken")
+		n.logger.Info("a majority takes more again: writes go on")
 	default:
 		n.crowd.Store(nil)
 	}
 }
 
-// crowdedBy says whose disks are full.
+// crowdedBy says who takes no more; which of the two it is there they say themselves.
 func crowdedBy(full string) error {
-	return fmt.Errorf("%w: no majority has room, since the disks of %s are full: free some space there, and writes go on by themselves", ErrFull, full)
+	return fmt.Errorf("%w: no majority takes any, since the disks of %s are full, or too many files are open there: once that is over, writes go on by themselves", ErrFull, full)
 }
 
 func (n *Node) lack() string {

@@ -168,7 +168,7 @@ func TestALeaderTakesNoWritesWhileNoMajorityHasRoom(t *testing.T) {
 			c.pass(5)
 		}
 		require.ErrorIs(t, refused, ErrFull, c.trail.String())
-		require.ErrorContains(t, refused, "the disks of "+join(rest)+" are full: free some space")
+		require.ErrorContains(t, refused, "the disks of "+join(rest)+" are full, or too many files are open there")
 		require.Positive(t, taken)
 		require.Equal(t, taken, answered)
 		c.pass(10 * first.ticks().ElectionMax)
