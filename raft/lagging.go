@@ -1,8 +1,9 @@
 package raft
 
-// A state machine that lags: it hangs, or is being replaced by a snapshot, which takes minutes where that is large. Log, links and votes of such a node are
-// sound, so elections by themselves see nothing of it; but as a leader it would answer no write and no read until that is over, beside voters
-// that could (L2, L5). It is about liveness only.
+// A state machine that lags: it hangs, or is being replaced by a snapshot, which takes minutes where that is large. The core of such a node is sound, and
+// nothing here keeps it from voting and acknowledging, so elections by themselves see nothing of it; but as a leader it would answer no write and no read
+// until that is over, beside voters that could (L2, L5). A driver whose own work the hang holds up may have it be as one that is cut off (node/spot.go).
+// It is about liveness only.
 
 import "github.com/raftbus/raftbus/raft/rpc"
 
