@@ -1,7 +1,7 @@
 package node
 
 // Room on the disk (F21), clients that reach the node (F12), and a state machine that keeps up (L2). A node without room refuses writes and goes on with all
-// else; one that no client reaches, or whose state machine lags, votes and follows as before. Nor does a leader take writes while so many disks
+// else; one that no client reaches votes and follows as before, and so does one whose state machine lags, where it can (spot.go). Nor does a leader take writes while so many disks
 // are full that no majority has room: what it took would be the last that those could hold. A leader that lacks any of the three hands over when there is
 // a voter that lacks none; which one that is, and whether it takes over, is the core's.
 
