@@ -393,6 +393,7 @@ func (c *Core) busChanged(up bool) {
 	c.busUp = up
 	if up && c.role != Leader {
 		c.restartTimer() // who was away gives the others time to be heard first (F5)
+		c.somebodyLed()
 	}
 }
 

@@ -34,8 +34,8 @@ func (c *Core) replaceable() bool {
 	return id != "" && c.office.peers[id].match >= c.commit
 }
 
-// somebodyLed notes that a node still led at this tick, by what this one knows. What else restarts the election timer, as a campaign in vain does, says nothing
-// of that: who alone can lead then tries again as soon as anybody does.
+// somebodyLed notes that a node led until now, or may have, as far as one knows that was off the bus. What else restarts the election timer, as a campaign in
+// vain does, says nothing of that: who alone can lead then tries again as soon as anybody does.
 func (c *Core) somebodyLed() { c.election.neededAt = c.now + c.election.timeout + c.hangMax() }
 
 // needed reports whether nobody has led for so long that nobody else can: this node's log may be the only one that can win. Then it leads although it

@@ -148,7 +148,7 @@ func TestL8WhoIsNeededTriesAgainSoon(t *testing.T) {
 	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(5)))
 }
 
-// Who has led, or heard a leader again, leaves it to the others anew.
+// Who has led, or heard a leader again, or was off the bus, leaves it to the others anew.
 func TestWhoHasLedIsNotNeededAtOnce(t *testing.T) {
 	s := hanging(t)
 	s.answering(400)
@@ -157,6 +157,8 @@ func TestWhoHasLedIsNotNeededAtOnce(t *testing.T) {
 	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(1)))
 	s.hear("n2", 3, &rpc.HeartbeatCommand{})
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(499)))
+	s.turn(BusChanged{Up: false}, BusChanged{Up: true})
+	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(499)), "others may have led meanwhile, and may yet")
 }
 
 // L8: if nobody else has led by then nobody else can. It leads until the others' logs are as long as its own.
