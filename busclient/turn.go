@@ -35,7 +35,7 @@ type Pinged struct {
 	Cluster  rpc.ClusterID // zero: the peer has no table
 	Term     rpc.Term
 	Leader   rpc.NodeID // whom the peer follows; empty: nobody
-	Full     bool       // the peer's disk has no room for writes, or no client reaches it
+	Full     bool       // the peer's disk has no room for writes, or no client reaches it, or its state machine lags
 	NoRoom   bool       // the peer's disk has no room for writes
 	// Configuration is the latest committed one that the peer knows, when it is later than this node's; nil: nothing new.
 	Configuration *rpc.Configuration
