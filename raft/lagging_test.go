@@ -156,9 +156,11 @@ func TestWhoHasLedIsNotNeededAtOnce(t *testing.T) {
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(499)))
 	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(1)))
 	s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	s.synced()
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(499)))
 	s.turn(BusChanged{Up: false}, BusChanged{Up: true})
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(499)), "others may have led meanwhile, and may yet")
+	require.NotEmpty(t, only[*rpc.RequestVoteCommand](s.tickFor(1)))
 }
 
 // L8: if nobody else has led by then nobody else can. It leads until the others' logs are as long as its own.
