@@ -104,7 +104,8 @@ type Conn struct {
 	denied    time.Time // when NATS last refused a subject; of all the connection's life
 	closed    chan struct{}
 
-	closing atomic.Bool // by Close
+	closing atomic.Bool    // by Close
+	leaving sync.WaitGroup // the goroutines that look for another server
 }
 
 var _ Bus = (*Conn)(nil)
@@ -221,6 +222,7 @@ func (c *Conn) Close() {
 	}
 	c.nc.Close()
 	<-c.closed
+	c.leaving.Wait()
 	if c.lane != nil {
 		c.lane.close()
 	}

@@ -4,13 +4,24 @@ package busclient
 // What is under way over it is lost with it, so who owns it finishes that first: see ConnOptions.Move.
 
 import (
-	"slices"
+	"net/url"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
+// otherRetry is how often another server is looked for by a connection whose own is about to go.
+const otherRetry = 250 * time.Millisecond
+
 // Renew makes the connection anew, with all that is subscribed: to another server, if there is one.
-func (c *Conn) Renew() { _ = c.nc.ForceReconnect() } // fails only where the connection is closed
+func (c *Conn) Renew() {
+	c.mu.Lock()
+	nc := c.nc
+	c.mu.Unlock()
+	if nc != nil { // else it is only being made
+		_ = nc.ForceReconnect() // fails only where the connection is closed
+	}
+}
 
 // askAgain has NATS be asked for what it refused.
 func (c *Conn) askAgain() {
@@ -18,13 +29,60 @@ func (c *Conn) askAgain() {
 	c.move()
 }
 
-// lameDuck is told that the server ends all its connections in some seconds. Where there is no other, they are of use until then.
+// lameDuck is told that the server ends all its connections in some seconds.
 func (c *Conn) lameDuck(nc *nats.Conn) {
-	at := nc.ConnectedUrl()
-	if !slices.ContainsFunc(nc.Servers(), func(other string) bool { return other != at }) {
-		c.log.Warn("the NATS server is shutting down (lame duck), and no other is known", "server", nc.ConnectedServerName())
-		return
+	c.log.Warn("the NATS server is shutting down (lame duck)", "server", nc.ConnectedServerName())
+	before := nc.Stats().Reconnects
+	c.leaving.Go(func() { c.leave(nc, before) })
+}
+
+// leave moves to another server once one is there. Until then the old one is of use: it lets nobody in any more.
+func (c *Conn) leave(nc *nats.Conn, before uint64) {
+	for said := false; nc.IsConnected() && nc.Stats().Reconnects == before; said = true {
+		if c.reachesAnother(nc) {
+			c.log.Info("moving to another NATS server")
+			c.move()
+			return
+		}
+		if !said {
+			c.log.Warn("no other NATS server answers, staying until this one goes")
+		}
+		select {
+		case <-c.closed:
+		case <-time.After(otherRetry):
+		}
 	}
-	c.log.Warn("the NATS server is shutting down (lame duck), moving to another", "server", nc.ConnectedServerName())
-	c.move()
+}
+
+// reachesAnother reports whether a server with another address takes connections. That it is known says little: it may be down, or be the same one.
+func (c *Conn) reachesAnother(nc *nats.Conn) bool {
+	at := hostOf(nc.ConnectedUrl())
+	for _, other := range nc.Servers() {
+		host := hostOf(other)
+		if at == "" || host == at || c.closing.Load() {
+			continue
+		}
+		if socket, err := c.dialer(nc).Dial("tcp", host); err == nil {
+			_ = socket.Close()
+			return true
+		}
+	}
+	return false
+}
+
+// dialer dials as NATS's client does, past the lane.
+func (c *Conn) dialer(nc *nats.Conn) nats.CustomDialer {
+	if c.lane != nil {
+		return c.lane.dialer
+	}
+	return plainDialer(&nc.Opts)
+}
+
+// hostOf is the host and port of a server's URL; empty: there is none.
+func hostOf(server string) string {
+	u, err := url.Parse(server)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }

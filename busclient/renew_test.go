@@ -1,7 +1,10 @@
 package busclient
 
 import (
+	"fmt"
 	"log/slog"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -47,15 +50,76 @@ func TestAServerThatGoesIsLeft(t *testing.T) {
 	require.Zero(t, owned.Stats().Disconnects, "it was not lost")
 }
 
-// The only server is of use until it goes.
+// proxied dials as through a proxy, which takes connections for a server that takes none.
+type proxied struct{}
+
+func (proxied) Dial(network, address string) (net.Conn, error) {
+	if socket, err := net.Dial(network, address); err == nil {
+		return socket, nil
+	}
+	near, _ := net.Pipe()
+	return near, nil
+}
+
+// The only server is of use until it goes, however it is named.
 func TestTheOnlyServerIsNotLeft(t *testing.T) {
-	server, log := startNATS(t), &countingHandler{}
-	c, err := Dial(t.Context(), ConnOptions{URLs: []string{server.URL()}, Prefix: "raftbus", Node: "n1", Role: RoleControl, Logger: slog.New(log)})
-	require.NoError(t, err)
-	defer c.Close()
-	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
-	retire(t, server)
-	eventually(t, "told", func() bool { return log.count("no other is known") == 1 })
+	for _, form := range []string{"nats://%s", "nats://n1:n1@%s", "nats://%s/"} {
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			server := startNATS(t)
+			stays(t, server, ConnOptions{
+				URLs:    []string{fmt.Sprintf(form, strings.TrimPrefix(server.URL(), "nats://"))},
+				Options: []nats.Option{nats.SetCustomDialer(proxied{})},
+			})
+		})
+	}
+}
+
+// The only one that is there is too.
+func TestAServerIsNotLeftForOneThatIsDown(t *testing.T) {
+	server := startNATS(t)
+	stays(t, server, ConnOptions{URLs: []string{server.URL(), "nats://" + unused(t)}})
+}
+
+// stays connects to a server that is about to go, and stays there.
+func stays(t *testing.T, server *embedded.Server, o ConnOptions) {
+	c := dialRetired(t, server, o)
 	require.NoError(t, c.Flush(soon))
 	require.Zero(t, c.NATS().Stats().Reconnects)
+}
+
+// dialRetired returns when the connection has found no other server to move to.
+func dialRetired(t *testing.T, server *embedded.Server, o ConnOptions) *Conn {
+	log := &countingHandler{}
+	o.Prefix, o.Node, o.Role, o.Logger = "raftbus", "n1", RoleControl, slog.New(log)
+	c, err := Dial(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	retire(t, server)
+	eventually(t, "told", func() bool { return log.count("no other NATS server answers") == 1 })
+	return c
+}
+
+// Where the other one comes up meanwhile, it is moved to then.
+func TestAServerThatGoesIsLeftOnceAnotherIsThere(t *testing.T) {
+	server, other, asked := startNATS(t), unused(t), make(chan struct{}, 1)
+	dialRetired(t, server, ConnOptions{URLs: []string{server.URL(), "nats://" + other}, Move: func() { asked <- struct{}{} }})
+	l, err := net.Listen("tcp", other)
+	require.NoError(t, err)
+	t.Cleanup(func() { l.Close() })
+	await(t, asked)
+}
+
+// unused is an address at which nobody listens.
+func unused(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+// A server may say it while NATS's client has only just connected, and its owner does not have it yet.
+func TestAConnectionThatIsOnlyBeingMadeIsNotMadeAnew(t *testing.T) {
+	require.NotPanics(t, (&Conn{}).Renew)
 }
