@@ -74,6 +74,7 @@ func (r *Replica) finish(ctx context.Context) error {
 	if r.over() {
 		return nil
 	}
+	r.endMove()
 	r.handing.Lock() // nothing is handed over any more
 	if err := r.awaitAlone(ctx, formerWaitStop); err != nil {
 		r.logger.Warn("stopping all the same: until NATS has noticed that a former leader is gone, requests may get no answer", "reason", err)

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// moveTimeout bounds how long what has come is waited for: with formerWait, less than the ten seconds after which a server that goes begins to end its
-	// connections, as a rule.
-	moveTimeout = 3 * time.Second
+	// moveTimeout bounds how long what has come is waited for, with a hand-over and a former leader before: less than the ten seconds after which a server
+	// that goes begins to end its connections, as a rule.
+	moveTimeout = 6 * time.Second
 	// moveRetry is how often it is tried while leadership is handed over.
 	moveRetry = 50 * time.Millisecond
 )
@@ -25,7 +25,7 @@ func (s *served) noteMove() {
 	}
 }
 
-// watchMoves makes an account's connection anew when that is asked for.
+// watchMoves makes an account's connection anew when that is asked for, until the node begins to stop.
 func (r *Replica) watchMoves(ctx context.Context, s *served) {
 	for {
 		select {
@@ -37,27 +37,35 @@ func (r *Replica) watchMoves(ctx context.Context, s *served) {
 	}
 }
 
-// move makes an account's connection anew while nobody listens over it. Nobody hands over meanwhile, which would have its service listen again.
+// move makes an account's connection anew while nobody listens over it. Nobody hands over meanwhile, which would have its service listen again; the
+// accounts do not wait for each other.
 func (r *Replica) move(ctx context.Context, s *served) {
-	for !r.handing.TryLock() {
+	before := s.reconnects()
+	bounded, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
+	for !r.handing.TryRLock() {
 		if pause(ctx, moveRetry) != nil {
 			return
 		}
 	}
-	defer r.handing.Unlock()
+	defer r.handing.RUnlock()
 	defer s.kv.Resume()
-	if err := s.finish(ctx); err != nil && ctx.Err() == nil {
+	err := s.finish(bounded)
+	if ctx.Err() != nil || s.reconnects() != before {
+		return // a stop has use for the connection, and one that was lost meanwhile is anew
+	}
+	if err != nil {
 		r.logger.Warn("connecting to NATS anew all the same: requests may get no answer", "reason", err)
 	}
 	s.conn.Renew()
 }
+
+func (s *served) reconnects() uint64 { return s.conn.NATS().Stats().Reconnects }
 
 // finish has the account's service stop listening and finish what it has, once nobody else listens there.
 func (s *served) finish(ctx context.Context) error {
 	alone, cancel := context.WithTimeout(ctx, formerWait)
 	defer cancel()
 	err := s.kv.AwaitAlone(alone)
-	drain, cancel := context.WithTimeout(ctx, moveTimeout)
-	defer cancel()
-	return errors.Join(err, s.kv.Drain(drain))
+	return errors.Join(err, s.kv.Drain(ctx))
 }

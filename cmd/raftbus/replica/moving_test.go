@@ -70,6 +70,87 @@ func TestAConnectionIsMadeAnewWithNothingUnderWay(t *testing.T) {
 	p.end()
 }
 
+// moving is a leader whose connection to the team is to be made anew, and waits for a former leader, until that ends.
+func moving(t *testing.T) (r *Replica, team *served, former *nats.Subscription) {
+	nodes, client := startServed(t, "n1", "n2", "n3")
+	leads := ""
+	require.Eventually(t, func() bool { leads = nodes[0].Status().Leader; return leads != "" }, 10*time.Second, time.Millisecond)
+	for _, n := range nodes {
+		if n.o.ID == leads {
+			r = n
+		}
+	}
+	hears(t, r, true, func() {})
+	former, err := client.Subscribe(busclient.ListensSubject("raftbus", busclient.NodeIn("team", r.peers()[0]), 1), func(*nats.Msg) {})
+	require.NoError(t, err)
+	require.NoError(t, client.Flush())
+	team = r.further()[0]
+	team.noteMove()
+	require.Eventually(t, func() bool { return !r.idle() }, time.Second, time.Millisecond)
+	return r, team, former
+}
+
+// idle reports whether nobody hands over or moves.
+func (r *Replica) idle() bool {
+	free := r.handing.TryLock()
+	if free {
+		r.handing.Unlock()
+	}
+	return free
+}
+
+// Who moves listens on while a former leader does, as in a hand-over (L2); other accounts do not wait for that.
+func TestWhoMovesWaitsForAFormerLeaderOfItsAccount(t *testing.T) {
+	r, team, former := moving(t)
+	r.first().noteMove()
+	require.Eventually(t, func() bool { return r.first().reconnects() == 1 }, 2*time.Second, time.Millisecond)
+	require.True(t, team.listens())
+	require.Zero(t, team.reconnects())
+	require.NoError(t, former.Unsubscribe())
+	require.Eventually(t, func() bool { return team.reconnects() == 1 }, 2*time.Second, time.Millisecond)
+}
+
+// A connection that was lost meanwhile is a new one, maybe to another server: it is not cut again.
+func TestAConnectionThatWasLostIsNotMadeAnewOnceMore(t *testing.T) {
+	r, team, former := moving(t)
+	team.conn.Renew()
+	require.Eventually(t, func() bool { return team.reconnects() == 1 }, 2*time.Second, time.Millisecond)
+	require.NoError(t, former.Unsubscribe())
+	require.Eventually(t, r.idle, 2*time.Second, time.Millisecond)
+	hears(t, r, true, func() {})
+	require.EqualValues(t, 1, team.reconnects())
+	up, _ := team.conn.Up()
+	require.True(t, up)
+}
+
+// A stop waits for no connection to be made anew, and loses none by it.
+func TestAStopEndsAMove(t *testing.T) {
+	r, team, _ := moving(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	finished := make(chan error, 1)
+	go func() { finished <- r.finish(ctx) }()
+	select {
+	case <-finished:
+	case <-time.After(formerWait / 2):
+		require.Fail(t, "the stop waits for the move")
+	}
+	require.Zero(t, team.reconnects())
+	require.True(t, team.conn.NATS().IsConnected())
+	r.handing.Unlock() // which finish keeps
+}
+
+// While leadership is handed over no connection is made anew: the service would listen again, and finish nothing.
+func TestAMoveWaitsForAHandOver(t *testing.T) {
+	nodes, leads, _ := three(t)
+	s := nodes[leads].first()
+	nodes[leads].handing.Lock()
+	s.noteMove()
+	require.Never(t, func() bool { return s.reconnects() > 0 || !s.listens() }, 2*moveRetry, time.Millisecond)
+	nodes[leads].handing.Unlock()
+	require.Eventually(t, func() bool { return s.reconnects() == 1 }, 2*time.Second, time.Millisecond)
+}
+
 // putters are clients that put, and ask again where nobody listens.
 type putters struct {
 	t    *testing.T

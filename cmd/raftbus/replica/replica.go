@@ -79,7 +79,8 @@ type Replica struct {
 	bus     *busclient.Service
 	node    *node.Node
 	served  []*served              // the first account's first
-	handing sync.Mutex             // one hand-over at a time
+	handing sync.RWMutex           // held by one hand-over at a time, or shared by connections that are made anew
+	endMove context.CancelFunc     // from then on no connection is made anew
 	rival   atomic.Pointer[string] // who of another cluster leads under the prefix; nil: nobody
 	lonely  int                    // looks in a row that found nobody who does; of watchPrefix
 	stats   statsCache
@@ -238,8 +239,10 @@ func (r *Replica) serve(context.Context) error {
 	group.Go(func() { r.watchDisk(running) })
 	group.Go(func() { r.watchReserve(running) })
 	group.Go(func() { r.openNewCluster(running) })
+	moving, endMove := context.WithCancel(running)
+	r.endMove = endMove
 	for _, s := range r.served {
-		group.Go(func() { r.watchMoves(running, s) })
+		group.Go(func() { r.watchMoves(moving, s) })
 	}
 	r.closers = append(r.closers, func() error {
 		cancel()
