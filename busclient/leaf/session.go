@@ -143,7 +143,7 @@ func (s *session) informed(text []byte) error {
 	s.limit(&g)
 	s.settings.endpoints.learn(s.link.to, g.LeafURLs)
 	if g.LameDuck {
-		s.log.Warn("the NATS server is shutting down (lame duck), the leaf connection will move", "server", g.Name)
+		s.log.Warn("the NATS server is shutting down (lame duck), the leaf connection lasts until it goes", "server", g.Name)
 	}
 	if g.ConnectInfo && !s.accepted {
 		return s.welcomed(&g)
