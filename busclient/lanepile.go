@@ -30,8 +30,8 @@ const (
 const (
 	// clientBytesMax is more than may wait of what is published.
 	clientBytesMax = outboxBytesMax + 2*smallReserve
-	// shutBytesMax is for where the client sends all, and pings behind all: as much as a node has under way at once.
-	shutBytesMax = inFlightBytesMax
+	// shutBytesMax is for where the client sends all, and pings behind all: so little that a ping is answered within keepAliveMissed on a slow way too.
+	shutBytesMax = 1 << 20
 )
 
 // room reports whether a message of that size may wait too. One alone may be larger than the bound.

@@ -162,6 +162,14 @@ func TestLittleWaitsWithoutALane(t *testing.T) {
 	require.NoError(t, await(t, written))
 }
 
+// On a way that carries 100 KB in a second, more than what leaves must, a server is asked for a sign of life in time: behind all that may wait, and the
+// piece that is leaving. NATS's client would give up a connection that does all it can.
+func TestPingsAreInTimeWithoutALane(t *testing.T) {
+	const second = 100_000
+	require.Greater(t, second, drainBytes/int(writeTimeout/time.Second))
+	require.Less(t, (shutBytesMax+bufferKeptMax)/second, keepAliveMissed)
+}
+
 // NATS's client has a deadline for each of its writes, and lifts it at their end: what is still leaving then would have none, or one too soon.
 func TestTheClientSetsNoDeadlineForWhatLeaves(t *testing.T) {
 	near, _ := socketPair(t)
