@@ -73,7 +73,6 @@ func New(c Config) *Core {
 	core.election.leaderless = map[rpc.NodeID]uint64{}
 	core.loadConfigurations(c.Configurations)
 	core.restartTimer()
-	core.somebodyLed()
 	return core
 }
 

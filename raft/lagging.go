@@ -29,9 +29,10 @@ func (c *Core) lagsAfter(ticks uint64) bool {
 }
 
 // replaceable reports whether a voter could take over and answer at once, as far as this leader knows. If none can it stays: without it nobody would lead.
+// What is committed a leader knows only once its first entry is: until then others need that, and with it all before.
 func (c *Core) replaceable() bool {
 	id := c.Successor()
-	return id != "" && c.office.peers[id].match >= c.commit
+	return id != "" && c.office.peers[id].match >= max(c.commit, c.office.first)
 }
 
 // somebodyLed notes that a node led until now, or may have, as far as one knows that was off the bus. What else restarts the election timer, as a campaign in

@@ -101,13 +101,18 @@ func lagging(t *testing.T, installs bool) *solo {
 // win has the node, which is needed, elected by n3, which has its whole log soon.
 func (s *solo) win() {
 	s.t.Helper()
+	s.elected()
+	s.ack("n3", 6)
+}
+
+func (s *solo) elected() {
+	s.t.Helper()
 	require.NotEmpty(s.t, only[*rpc.RequestVoteCommand](s.tickFor(501)))
 	s.hear("n3", 4, preGranted())
 	s.synced()
 	s.hear("n3", 4, granted())
 	s.synced()
 	require.Equal(s.t, Leader, s.role)
-	s.ack("n3", 6)
 }
 
 // Who lags leaves campaigns to others, quick ones and ordered ones too, and votes as before.
@@ -169,6 +174,20 @@ func TestL8WhoLagsLeadsIfNobodyElseCan(t *testing.T) {
 	s.win()
 	s.answering(399)
 	require.Equal(t, Leader, s.role)
+	s.answering(1)
+	require.Equal(t, Follower, s.role)
+}
+
+// L8: what it knows to be committed is less than what is, until its own first entry is: who has that much, and no more, could not win.
+func TestL8WhoIsNeededStaysUntilItsFirstEntryIsThere(t *testing.T) {
+	s := lagging(t, false)
+	s.elected()
+	for match := rpc.Index(3); match < 6; match++ {
+		s.ack("n3", match)
+		s.answering(150)
+		require.Equal(t, Leader, s.role)
+	}
+	s.ack("n3", 6)
 	s.answering(1)
 	require.Equal(t, Follower, s.role)
 }

@@ -3,6 +3,7 @@ package main
 // Exit codes and the one form in which errors reach a person or a script.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ func exitCode(err error) int {
 	case errors.As(err, &coded):
 		return coded.code
 	case errors.As(err, &failed):
-		return codesOfMembers[failed.Kind]
+		return cmp.Or(codesOfMembers[failed.Kind], exitError)
 	case slices.ContainsFunc(conflicts, func(c error) bool { return errors.Is(err, c) }):
 		return exitConflict
 	case errors.Is(err, replica.ErrOpenBus):
