@@ -17,8 +17,9 @@ const watchHelp = `Print each change of a bucket's keys, in order, until Ctrl-C.
 What is there comes first: each key's newest entry, or with --first history all that is kept, or
 with --first nothing only what is to come. When the node that serves the watch dies the watch
 goes on elsewhere, after the last event printed, so nothing is missed and nothing comes twice;
-if that is not kept any more, stderr says so, and what is there now follows. When nobody can serve
-it, it waits, unless it was not begun yet or --current has it end by itself.
+if that is not kept any more, or the bucket was made anew, stderr says so, and what is there
+now follows. When nobody can serve it, it waits, unless it was not begun yet or --current has it
+end by itself.
 
 The exit code is 8 when no node can serve watches (NATS has no leafnodes port), or --from is not kept any more.`
 
@@ -46,7 +47,7 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 			return err
 		}
 		w.Missed = func() {
-			fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: events may be missing here, they are not kept any more: what is there now follows\n")
+			fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: events may be missing here, they are not kept any more, or the bucket was made anew: what is there now follows\n")
 		}
 		w.Waits = func(err error) {
 			fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: nobody serves the watch now (%v): it goes on as soon as somebody does, Ctrl-C ends it\n", err)

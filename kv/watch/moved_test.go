@@ -161,6 +161,16 @@ func TestTheOnlyMessageOfAMovedConsumerIsRepeated(t *testing.T) { // W2
 	require.Equal(t, []string{"3/1/0"}, o.sent())
 }
 
+// Of a consumer that begins with the newest of all the new host finds that first, and sends the newest of no other key.
+func TestAMovedConsumerOfTheLastBeginsWithTheLast(t *testing.T) { // 7.1, 7.7
+	o := newHost(t, 1)
+	o.puts("a.x", "b.x")
+	o.elsewhere(ordered(Config{Policy: DeliverLast, Filter: patterns("*.x")}), "")
+	o.tell(o.model.move("c", "n1", 1))
+	o.listen(true)
+	require.Equal(t, []string{"2/1/0"}, o.sent())
+}
+
 // From a node that does not follow the log a client could not come back: nats.go tries it once in ten seconds.
 func TestAMovedConsumerWaitsForTheLog(t *testing.T) {
 	o := newHost(t, 1)

@@ -177,6 +177,30 @@ func TestAWatchGoesOnAfterTheLastMark(t *testing.T) {
 	require.Contains(t, h.requests[2], `"from":5`)
 }
 
+// What came after the mark does not come again.
+func TestAWatchGoesOnAfterWhatCameAfterTheMark(t *testing.T) { // W1
+	t.Parallel()
+	h := watching(t, func(h *host, number int32, to string) *nats.Msg {
+		if number == 1 {
+			h.event(to, "w", "a", 1, 4)
+			h.progress(to, "w", 1, 9)
+			h.event(to, "w", "a", 2, 12)
+			h.mark(to, "w", 5, "")
+		} else {
+			h.event(to, "w", "a", 1, 13)
+		}
+		return says(`{"watch":"w"}`)
+	})
+	require.ErrorIs(t, h.Watch(t.Context(), Watch{Bucket: "app", First: "newest", Event: func(e Entry) error {
+		if e.Revision == 13 {
+			return errEnough
+		}
+		return nil
+	}}), errEnough)
+	require.Len(t, h.requests, 2)
+	require.Contains(t, h.requests[1], `"from":13`)
+}
+
 // Where the bucket is another of the name, that is said, and what is there now follows: its revisions begin anew, and what comes after the last event may be
 // long to come, or a part of what there is (W2, W3).
 func TestAWatchOfABucketMadeAnewBeginsAnew(t *testing.T) {
@@ -188,6 +212,7 @@ func TestAWatchOfABucketMadeAnewBeginsAnew(t *testing.T) {
 				switch number {
 				case 1:
 					h.event(to, "w1", "a", 1, 1_000)
+					h.progress(to, "w1", 1, 1_500) // of which nothing holds in the new one
 					h.mark(to, "w1", 5, "")
 					return says(`{"watch":"w1","revision":999,"cluster_revision":7}`)
 				case 2: // of an older release
@@ -206,7 +231,7 @@ func TestAWatchOfABucketMadeAnewBeginsAnew(t *testing.T) {
 			}}), errEnough)
 			require.Equal(t, 1, missed)
 			require.Len(t, h.requests, 4)
-			require.Contains(t, h.requests[2], `"from":1001`)
+			require.Contains(t, h.requests[2], `"from":1501`)
 			require.Contains(t, h.requests[3], `"first":"newest"`)
 		})
 	}
