@@ -208,6 +208,17 @@ func TestAChangeWaitsForALeader(t *testing.T) {
 	require.Equal(t, 1, p.changes)
 }
 
+// Who waits hears what for, once that has lasted, and each thing once.
+func TestWhatIsAwaitedIsTold(t *testing.T) {
+	t.Parallel() // it waits
+	p := newPuppet(t, view(nil, "n1", "n3"), nil)
+	p.members.Committed = false
+	var told []string
+	_, err := p.a.Remove(t.Context(), []string{"n2"}, Waiting{For: progressPause * 3 / 2, Tell: func(awaited string) { told = append(told, awaited) }})
+	require.Equal(t, Timeout, kindOf(err), "%v", err)
+	require.Equal(t, []string{"the change to be through"}, told)
+}
+
 // How long nobody has led counts from the last look that found somebody: elections apart from each other do not end a command.
 func TestALeaderThatIsFoundEndsTheTimeWithoutOne(t *testing.T) {
 	p := newPuppet(t, view(nil, "n1", "n2"), func(int) any { return refusal(admin.UnderWay) })
