@@ -42,7 +42,7 @@ func TestAPermissionIsTakenAndGivenBack(t *testing.T) {
 	n2.awaitLink("n1", "connected")
 	permit("raftbus.rpc._all.>")
 	n2.awaitLink("n1", "broken")
-	eventually(t, "it was in vain", func() bool { return n1.control.NATS().Stats().Reconnects > 0 && n1.bulk.NATS().Stats().Reconnects > 0 })
+	eventually(t, "it was in vain, twice", func() bool { return n1.control.NATS().Stats().Reconnects > 1 && n1.bulk.NATS().Stats().Reconnects > 1 })
 	require.NotZero(t, n1.control.Stats().PermissionErrors)
 	permit("raftbus.rpc.n1.>", "raftbus.rpc._all.>")
 	n2.awaitLink("n1", "connected")
@@ -67,6 +67,15 @@ func TestAPermissionIsGivenLater(t *testing.T) {
 		require.NoError(t, asker.Publish("raftbus.kv.put.app.k", nil))
 		return heard.Load()
 	})
+}
+
+// Nor is a connection made anew that was closed.
+func TestAClosedConnectionAsksForNothingAgain(t *testing.T) {
+	c := dialWith(t, ConnOptions{URLs: []string{startNATS(t).URL()}, Node: "n1", Role: RoleClient})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	c.regain.Refused()
+	c.Close()
+	require.False(t, c.regain.Lacks())
 }
 
 // A message that is refused makes no connection anew: who it is for others say.

@@ -27,7 +27,7 @@ func TestWhatWasDeniedIsThereOnceItIsAllowed(t *testing.T) {
 	var heard atomic.Bool
 	_, err := c.Subscribe("$JS.FC.app.c.n1.t", "", func(Message) { heard.Store(true) })
 	require.NoError(t, err)
-	eventually(t, "in vain", func() bool { return c.Stats().Disconnects > 0 })
+	eventually(t, "in vain, twice", func() bool { return c.Stats().Disconnects > 1 })
 	allow("$JS.FC.>")
 	require.NoError(t, s.Reload())
 	nc := client(t, s.URL(), nats.UserInfo("app", "x"))
@@ -37,4 +37,12 @@ func TestWhatWasDeniedIsThereOnceItIsAllowed(t *testing.T) {
 	})
 	require.True(t, c.Stats().Up)
 	require.Empty(t, c.Stats().LastError)
+}
+
+// A connection that was closed is not made anew.
+func TestAClosedConnectionAsksForNothingAgain(t *testing.T) {
+	c := dial(t, startNATS(t).LeafURL())
+	c.regain.Refused()
+	c.Close()
+	require.False(t, c.regain.Lacks())
 }

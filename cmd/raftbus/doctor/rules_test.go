@@ -191,6 +191,8 @@ func TestFindingsSayWhatWasSeen(t *testing.T) {
 		{account(func(a *replica.AccountStatus) { a.Connected, a.Watches.Leaf = false, false }), "n2: not connected", "look whether the NATS server knows"},
 		{account(func(a *replica.AccountStatus) { a.Watches = replica.WatchStatus{LeafError: "EOF"} }), "n2: its leaf connection is not up: EOF", "connect as a leafnode"},
 		{func(f *facts) { f.Nodes[2].Watches = replica.WatchStatus{LeafError: "dial: connection refused"} }, "n3: its leaf connection is not up: dial: connection refused", "leafnodes port"},
+		{func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.LogBytes = true, 3<<20 }, "it has less room than is left to the state (48 MiB, and as much as that has on the disk, up to 256 MiB more) and a segment of the log, which has 3 MiB", "make room"},
+		{func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.Files = true, true }, "the system refused the next segment of its log for that", "have some closed, or allow more"},
 		{func(f *facts) {
 			conf := f.Nodes[0].Configuration
 			conf.Index, conf.Outgoing, conf.Committed = 12, conf.Voters[:2], false
