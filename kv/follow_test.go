@@ -181,6 +181,7 @@ func TestNATSKnowsOfABucketThatIsGoneBeforeItsClientDoes(t *testing.T) {
 		r.service.buckets.change(bucketChange{name: "left", is: true})
 		r.service.Resume()
 		require.Eventually(t, func() bool { return r.hears("left") }, 5*time.Second, time.Millisecond, name)
+		r.awaitListening(true) // NATS too knows of it
 	}
 	r.service.buckets.change(bucketChange{name: "left"})
 	r.service.follow()
