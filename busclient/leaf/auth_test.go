@@ -37,9 +37,10 @@ func asUser(name, password string) func(*Options) { return with(nats.UserInfo(na
 func requireRefused(t testing.TB, c *Conn, says ...string) {
 	t.Helper()
 	for _, text := range says {
-		eventually(t, text, func() bool { return strings.Contains(c.Stats().LastError, text) })
+		eventually(t, text, func() bool { return strings.Contains(c.LastError(), text) })
 	}
-	require.Zero(t, c.Stats().Server, "never let in")
+	require.False(t, isUp(c))
+	require.Zero(t, disconnectsOf(c), "never let in")
 }
 
 // requireServes shows that the leaf is let in, and delivers.
@@ -64,7 +65,7 @@ leafnodes { authorization { user: leaf, password: "y/z", account: APP } }`))
 	requireRefused(t, nobody, `"Authorization Violation"`)
 	wrong := begin(t, strings.Replace(s.LeafURL(), "//", "//leaf:hunter2@", 1))
 	requireRefused(t, wrong, `"Authorization Violation"`)
-	require.NotContains(t, wrong.Stats().LastError, "hunter2")
+	require.NotContains(t, wrong.LastError(), "hunter2")
 }
 
 func TestToken(t *testing.T) {
@@ -154,7 +155,7 @@ func TestCredentialsAreReadAnew(t *testing.T) {
 	c := begin(t, s.LeafURL(), with(nats.UserCredentials(file)))
 	requireRefused(t, c, `"Authorization Violation"`)
 	require.NoError(t, os.WriteFile(file, []byte("nonsense"), 0o600))
-	eventually(t, "said", func() bool { return strings.Contains(c.Stats().LastError, "check the file") })
+	eventually(t, "said", func() bool { return strings.Contains(c.LastError(), "check the file") })
 	r.credentials(t, file, time.Now().Add(time.Hour))
 	requireServes(t, c, client(t, s.URL(), nats.UserCredentials(file)))
 }
@@ -167,7 +168,7 @@ func TestCredentialsThatExpireEndTheConnection(t *testing.T) {
 	r.credentials(t, file, time.Now().Add(2*time.Second))
 	c := dial(t, s.LeafURL(), with(nats.UserCredentials(file)))
 	r.credentials(t, file, time.Now().Add(time.Hour))
-	eventually(t, "expired", func() bool { return c.Stats().Disconnects == 1 })
+	eventually(t, "expired", func() bool { return disconnectsOf(c) == 1 })
 	awaitUp(t, c)
 }
 

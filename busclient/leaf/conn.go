@@ -43,29 +43,13 @@ type Conn struct {
 	id       string                  // for servers to tell this process apart
 
 	out      *outbound
-	subs     *subscriptions
 	interest *interest
 
 	stop context.CancelFunc
 	done chan struct{}
 
-	disconnects, dropped atomic.Uint64
-	mu                   sync.Mutex
-	since                time.Time
-	server               string
-	lastError            string // until the next connect
-}
-
-// Stats say how a connection is.
-type Stats struct {
-	Up          bool
-	Since       time.Time // of Up, or of not
-	Server      string    // the name of the last one
-	Disconnects uint64
-	Dropped     uint64 // messages that came and were larger than the server's max_payload
-	Waiting     int    // bytes that are not written yet
-	Interest    int    // subjects that the clients of the account listen on
-	LastError   string // since the last connect; empty: none
+	mu        sync.Mutex
+	lastError string // until the next connect
 }
 
 // Dial begins to connect, and goes on trying until Close. It returns an error for options that can never work.
@@ -77,9 +61,8 @@ func Dial(o Options) (*Conn, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Conn{
 		settings: s, log: s.Logger.With("connection", s.name), id: nuid.Next(), out: newOutbound(s.OutboundBytesMax),
-		interest: newInterest(s.InterestBytesMax), stop: stop, done: make(chan struct{}), since: time.Now(),
+		interest: newInterest(s.InterestBytesMax), stop: stop, done: make(chan struct{}),
 	}
-	c.subs = &subscriptions{say: c.out.control}
 	c.regain.Anew, c.regain.Min = c.renew, o.regainAfter
 	go c.run(ctx)
 	return c, nil
@@ -112,36 +95,8 @@ func (c *Conn) refuse(subject string) error {
 	return err
 }
 
-// Flush waits until the server has taken all that was published before. An error means that nobody knows what it took.
-func (c *Conn) Flush(ctx context.Context) error { return c.out.flush(ctx) }
-
-// Subscribe calls the handler with the messages on a subject; with a queue, with this member's share of its group. The handler runs
-// on the reader's goroutine and may not wait. A subscription holds across connections until the function that is returned ends it;
-// a handler that runs then is not awaited.
-func (c *Conn) Subscribe(subject, queue string, handler func(Message)) (unsubscribe func(), err error) {
-	if !subscribable(subject) || queue != "" && !replyable(queue) {
-		return nil, fmt.Errorf("leaf connection: cannot subscribe %q, queue %q: tokens may not be empty or hold spaces, > stands last", subject, queue)
-	}
-	sub := &subscription{subject, queue, handler}
-	if err := c.subs.add(sub); err != nil {
-		c.denied(err)
-	}
-	return func() { c.subs.remove(sub) }, nil
-}
-
-// denied tells of a subscription that the server would cut the connection for: it stays, for a server that allows it, or this one later. It says
-// what it allows at the beginning of a connection only.
-func (c *Conn) denied(err error) {
-	c.note("not subscribed", err)
-	c.regain.Refused()
-}
-
 // renew has the next connection take the place of this one.
 func (c *Conn) renew() { c.now.Load().end(errDenied) }
-
-// Interested reports whether a plain subscription of the account takes the subject: what is published to it now is heard. It is
-// false while the connection is down.
-func (c *Conn) Interested(subject string) bool { return c.interest.interested(subject) }
 
 // Watch has OnInterest told of changes from now on, and returns what there is now. It is undone by as many calls of Unwatch. While
 // the connection is down it returns what was told last about a subject that is watched already, and else false.
@@ -150,27 +105,17 @@ func (c *Conn) Watch(subject string) (interested bool) { return c.interest.watch
 // Unwatch undoes a Watch. OnInterest may be running with the subject.
 func (c *Conn) Unwatch(subject string) { c.interest.unwatch(subject) }
 
-// Up reports whether the connection is up, and since when, or since when it is not.
-func (c *Conn) Up() (bool, time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.out.isUp(), c.since
-}
-
 // MaxPayload is what the server takes of header and data together; 0 while the connection is down.
 func (c *Conn) MaxPayload() (bytes int) {
 	c.out.limit(func(l *limits) { bytes = l.payloadMax })
 	return bytes
 }
 
-// Stats returns how the connection is.
-func (c *Conn) Stats() Stats {
-	s := Stats{Disconnects: c.disconnects.Load(), Dropped: c.dropped.Load(), Waiting: c.out.waiting(), Interest: c.interest.size()}
-	s.Up, s.Since = c.Up()
+// LastError is what went wrong last since the last connect; empty: nothing.
+func (c *Conn) LastError() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.Server, s.LastError = c.server, c.lastError
-	return s
+	return c.lastError
 }
 
 // run is the goroutine of the reader: one connection after the other.

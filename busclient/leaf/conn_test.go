@@ -3,7 +3,6 @@ package leaf
 // On real servers: what arrives at clients and what they listen on, before and after the connection, across a cluster and a restart.
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"os"
@@ -22,13 +21,6 @@ import (
 // ack is the reply by which a server makes the subject of a delivery.
 func ack(revision int, subject string) string {
 	return fmt.Sprintf("$JS.ACK.KV_app.c1.1.%d.%d.1795415661628117949.0@%s", revision, revision, subject)
-}
-
-func flush(t testing.TB, c *Conn) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
-	defer cancel()
-	require.NoError(t, c.Flush(ctx))
 }
 
 func requireDelivery(t testing.TB, sub *nats.Subscription, revision int, subject, value string) *nats.Msg {
@@ -94,7 +86,7 @@ func TestTheConnectionMovesToAnotherServerOfTheCluster(t *testing.T) {
 	c := dial(t, servers[0].LeafURL())
 	awaitInterest(t, c, "_INBOX.x", true)
 	servers[0].Shutdown()
-	eventually(t, "moved", func() bool { s := c.Stats(); return s.Up && s.Server == "s2" })
+	eventually(t, "moved", func() bool { return isUp(c) && c.now.Load().link.greeting.Name == "s2" })
 	awaitInterest(t, c, "_INBOX.x", true)
 	require.NoError(t, c.Publish("_INBOX.x", ack(1, "$KV.app.k"), nil, nil))
 	requireDelivery(t, sub, 1, "$KV.app.k", "")
@@ -112,13 +104,13 @@ func TestInterestIsThatOfClientsBeforeAndAfterTheConnection(t *testing.T) {
 
 	var e events
 	c := dial(t, s.LeafURL(), e.into)
-	require.True(t, c.Interested("_INBOX.before"), "when it is up all is known")
-	require.True(t, c.Interested("_INBOX.mux.17"))
-	require.False(t, c.Interested("_INBOX.mux.17.1"))
-	require.False(t, c.Interested("_INBOX.mux"))
-	require.True(t, c.Interested("all.of.them.and.more"))
-	require.False(t, c.Interested("_INBOX.group"), "what a leaf publishes does not reach a queue group")
-	require.False(t, c.Interested("_INBOX.after"))
+	require.True(t, c.interest.interested("_INBOX.before"), "when it is up all is known")
+	require.True(t, c.interest.interested("_INBOX.mux.17"))
+	require.False(t, c.interest.interested("_INBOX.mux.17.1"))
+	require.False(t, c.interest.interested("_INBOX.mux"))
+	require.True(t, c.interest.interested("all.of.them.and.more"))
+	require.False(t, c.interest.interested("_INBOX.group"), "what a leaf publishes does not reach a queue group")
+	require.False(t, c.interest.interested("_INBOX.after"))
 	eventually(t, "up", func() bool { return len(e.take()) == 1 })
 
 	require.True(t, c.Watch("_INBOX.before"))
@@ -150,32 +142,29 @@ func TestInterestIsReplacedWhenTheServerIsBack(t *testing.T) {
 	sub := subscribe(t, stays, "_INBOX.stays")
 	subscribe(t, goes, "_INBOX.goes")
 	var e events
-	c := dial(t, s.LeafURL(), e.into)
+	got := make(chan string, 1)
+	c := dial(t, s.LeafURL(), e.into, hears("$JS.FC.>", got, subjectOfMessage))
 	require.True(t, c.Watch("_INBOX.stays"))
 	require.True(t, c.Watch("_INBOX.goes"))
 	require.False(t, c.Watch("_INBOX.comes"))
-	got := make(chan string, 1)
-	_, err := c.Subscribe("$JS.FC.>", "", func(m Message) { got <- m.Subject })
-	require.NoError(t, err)
 	e.take()
 
 	leafPort := portOf(t, s.LeafURL())
 	s.Shutdown()
-	eventually(t, "down", func() bool { return !c.Stats().Up })
-	require.False(t, c.Interested("_INBOX.stays"))
+	eventually(t, "down", func() bool { return !isUp(c) })
+	require.False(t, c.interest.interested("_INBOX.stays"))
 	require.ErrorIs(t, c.Publish("_INBOX.stays", "", nil, []byte("lost")), ErrDisconnected)
-	require.ErrorIs(t, c.Flush(t.Context()), ErrDisconnected)
 	require.True(t, c.Watch("_INBOX.stays"), "what was told stands until there is news")
 	goes.Close()
 
 	startNATS(t, func(o *embedded.Options) { o.Port, o.LeafPort = s.Port(), leafPort })
 	awaitUp(t, c)
 	awaitInterest(t, c, "_INBOX.stays", true)
-	require.False(t, c.Interested("_INBOX.goes"))
+	require.False(t, c.interest.interested("_INBOX.goes"))
 	subscribe(t, client(t, s.URL()), "_INBOX.comes")
 	awaitInterest(t, c, "_INBOX.comes", true)
-	require.Equal(t, uint64(1), c.Stats().Disconnects)
-	require.Zero(t, c.Stats().LastError)
+	require.Equal(t, 1, disconnectsOf(c))
+	require.Zero(t, c.LastError())
 
 	last := map[string]bool{}
 	list := e.take()
@@ -210,34 +199,24 @@ func portOf(t testing.TB, s string) int {
 // A client answers a flow-control request by its reply: that is what a leaf must hear.
 func TestFlowControlIsAnswered(t *testing.T) {
 	s := startNATS(t)
-	c := dial(t, s.LeafURL())
-	answers := make(chan Message, 1)
-	_, err := c.Subscribe("$JS.FC.>", "", func(m Message) { answers <- m })
-	require.NoError(t, err)
+	answers := make(chan string, 1)
+	c := dial(t, s.LeafURL(), hears("$JS.FC.>", answers, subjectOfMessage))
 	nc := client(t, s.URL())
-	_, err = nc.Subscribe("_INBOX.x", func(m *nats.Msg) { _ = m.Respond(nil) })
+	_, err := nc.Subscribe("_INBOX.x", func(m *nats.Msg) { _ = m.Respond(nil) })
 	require.NoError(t, err)
 	require.NoError(t, nc.Flush())
 	awaitInterest(t, c, "_INBOX.x", true)
 	require.NoError(t, c.Publish("_INBOX.x", "$JS.FC.KV_app.c1.t7", []byte("NATS/1.0 100 FlowControl Request\r\n\r\n"), nil))
-	require.Equal(t, "$JS.FC.KV_app.c1.t7", await(t, "an answer", answers).Subject)
+	require.Equal(t, "$JS.FC.KV_app.c1.t7", await(t, "an answer", answers))
 }
 
-// All the forms in which a message arrives: plain, with a reply, with headers, and for a queue group of ours.
+// All the forms in which a message arrives: plain, with a reply, with headers.
 func TestMessagesArrive(t *testing.T) {
 	s := startNATS(t)
-	c := dial(t, s.LeafURL())
 	got := make(chan string, 16)
-	show := func(name string) func(Message) {
-		return func(m Message) { got <- fmt.Sprintf("%s %s %s %q %s", name, m.Subject, m.Reply, m.Header, m.Data) }
-	}
-	_, err := c.Subscribe("plain.*", "", show("plain"))
-	require.NoError(t, err)
-	_, err = c.Subscribe("shared.>", "g", show("shared"))
-	require.NoError(t, err)
-	unsubscribe, err := c.Subscribe("ended", "g", show("ended"))
-	require.NoError(t, err)
-	flush(t, c)
+	dial(t, s.LeafURL(), hears("plain.*", got, func(m Message) string {
+		return fmt.Sprintf("%s %s %q %s", m.Subject, m.Reply, m.Header, m.Data)
+	}))
 	nc := client(t, s.URL())
 	header := nats.Header{"A": {"b"}}
 	expect := func(want string) {
@@ -245,38 +224,25 @@ func TestMessagesArrive(t *testing.T) {
 		require.Equal(t, want, await(t, want, got))
 	}
 	require.NoError(t, nc.Publish("plain.1", []byte("x")))
-	expect(`plain plain.1  "" x`)
+	expect(`plain.1  "" x`)
 	require.NoError(t, nc.PublishRequest("plain.1", "_INBOX.r", nil))
-	expect(`plain plain.1 _INBOX.r "" `)
+	expect(`plain.1 _INBOX.r "" `)
 	require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: "plain.1", Header: header, Data: []byte("x")}))
-	expect(`plain plain.1  "NATS/1.0\r\nA: b\r\n\r\n" x`)
+	expect(`plain.1  "NATS/1.0\r\nA: b\r\n\r\n" x`)
 	require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: "plain.1", Reply: "_INBOX.r", Header: header}))
-	expect(`plain plain.1 _INBOX.r "NATS/1.0\r\nA: b\r\n\r\n" `)
-	require.NoError(t, nc.Publish("shared.a.b", []byte("x")))
-	expect(`shared shared.a.b  "" x`)
-	require.NoError(t, nc.PublishRequest("shared.a.b", "_INBOX.r", []byte("x")))
-	expect(`shared shared.a.b _INBOX.r "" x`)
-	require.NoError(t, nc.PublishMsg(&nats.Msg{Subject: "shared.a.b", Reply: "_INBOX.r", Header: header, Data: []byte("x")}))
-	expect(`shared shared.a.b _INBOX.r "NATS/1.0\r\nA: b\r\n\r\n" x`)
-	require.NoError(t, nc.Publish("ended", []byte("x")))
-	expect(`ended ended  "" x`)
-	unsubscribe()
-	flush(t, c)
-	require.NoError(t, nc.Publish("ended", []byte("x")))
+	expect(`plain.1 _INBOX.r "NATS/1.0\r\nA: b\r\n\r\n" `)
+	for _, other := range []string{"plain", "plain.1.2", "other"} {
+		require.NoError(t, nc.Publish(other, []byte("x")))
+	}
 	require.NoError(t, nc.Publish("plain.2", []byte("y")))
-	expect(`plain plain.2  "" y`) // and nothing before it
+	expect(`plain.2  "" y`) // and nothing before it
 }
 
 // What a server does not carry over a leaf does not arrive: design section 4 rests on it.
 func TestAPIRequestsAreNotCarried(t *testing.T) {
 	s := startNATS(t)
-	c := dial(t, s.LeafURL())
 	got := make(chan string, 16)
-	for _, subject := range []string{"$KV.>", "$JS.API.>", "$JS.raftbus.API.>"} {
-		_, err := c.Subscribe(subject, "", func(m Message) { got <- m.Subject })
-		require.NoError(t, err)
-	}
-	flush(t, c)
+	dial(t, s.LeafURL(), hears(">", got, subjectOfMessage))
 	nc := client(t, s.URL())
 	for _, subject := range []string{"$KV.app.k", "$JS.API.INFO", "$JS.raftbus.API.INFO"} {
 		require.NoError(t, nc.Publish(subject, nil))
@@ -299,10 +265,9 @@ func TestTheOrderOfPublishesIsKept(t *testing.T) {
 				break
 			}
 			require.ErrorIs(t, err, ErrFull)
-			flush(t, c)
+			eventually(t, "room", func() bool { return waiting(c) == 0 })
 		}
 	}
-	flush(t, c)
 	for i := range n {
 		require.Equal(t, strconv.Itoa(i), string(next(t, sub).Data))
 	}
@@ -313,39 +278,37 @@ func TestMaxPayloadIsTheServers(t *testing.T) {
 	c := begin(t, s.LeafURL())
 	awaitUp(t, c)
 	require.Equal(t, 4096, c.MaxPayload())
+	sub := subscribe(t, client(t, s.URL()), "a")
+	awaitInterest(t, c, "a", true)
 	require.NoError(t, c.Publish("a", "", nil, make([]byte, 4096)))
 	require.ErrorIs(t, c.Publish("a", "", nil, make([]byte, 4097)), ErrTooLarge)
 	require.ErrorIs(t, c.Publish("a", "", []byte("NATS/1.0\r\n\r\n"), make([]byte, 4096)), ErrTooLarge)
-	flush(t, c)
-	require.Zero(t, c.Stats().Disconnects)
+	require.Len(t, next(t, sub).Data, 4096)
+	require.Zero(t, disconnectsOf(c))
 }
 
 func TestWhatIsNoSubjectIsRefused(t *testing.T) {
-	c := dial(t, startNATS(t).LeafURL())
+	s := startNATS(t)
+	c := dial(t, s.LeafURL())
 	for _, subject := range []string{"", "a b", "who pulls", "a\r\nLS+ x", "a..b", ".a", "a.", "a.*", ">", "$LDS.x", string(make([]byte, 1<<15))} {
 		require.ErrorIs(t, c.Publish(subject, "", nil, nil), ErrSubject, "%q", subject)
 	}
 	for _, reply := range []string{"a b", "a\r\n", "+", "|"} {
 		require.ErrorIs(t, c.Publish("a", reply, nil, nil), ErrSubject, "%q", reply)
 	}
-	for _, subject := range []string{"", "a b", "a..b", "a.>.b", "$LDS.x", "a\n"} {
-		_, err := c.Subscribe(subject, "", func(Message) {})
-		require.ErrorContains(t, err, "cannot subscribe", "%q", subject)
-	}
-	_, err := c.Subscribe("a", "a b", func(Message) {})
-	require.ErrorContains(t, err, "cannot subscribe")
+	sub := subscribe(t, client(t, s.URL()), "a*b.*")
+	awaitInterest(t, c, "a*b.c>", true)
 	require.NoError(t, c.Publish("a*b.c>", "", nil, nil), "a wildcard is a token of its own")
-	flush(t, c)
-	require.Zero(t, c.Stats().Disconnects)
+	require.Equal(t, "a*b.c>", next(t, sub).Subject)
+	require.Zero(t, disconnectsOf(c))
 }
 
 // Two leaves of one server hear each other, and are not taken for one.
 func TestLeavesOfOneServerHearEachOther(t *testing.T) {
 	s := startNATS(t)
-	a, b := dial(t, s.LeafURL()), dial(t, s.LeafURL())
 	got := make(chan string, 1)
-	_, err := b.Subscribe("to.b", "", func(m Message) { got <- string(m.Data) })
-	require.NoError(t, err)
+	a := dial(t, s.LeafURL())
+	dial(t, s.LeafURL(), hears("to.b", got, dataOf))
 	awaitInterest(t, a, "to.b", true)
 	require.NoError(t, a.Publish("to.b", "", nil, []byte("hello")))
 	require.Equal(t, "hello", await(t, "from a", got))
@@ -372,7 +335,7 @@ accounts {
 	ours := client(t, s.URL(), nats.UserInfo("app", "x"))
 	subscribe(t, ours, "_INBOX.y")
 	awaitInterest(t, c, "_INBOX.y", true)
-	require.False(t, c.Interested("_INBOX.x"))
+	require.False(t, c.interest.interested("_INBOX.x"))
 	sub := subscribe(t, ours, "_INBOX.x")
 	awaitInterest(t, c, "_INBOX.x", true)
 	require.NoError(t, c.Publish("_INBOX.x", ack(1, "$KV.app.k"), nil, []byte("v")))
@@ -389,19 +352,15 @@ authorization { users [
   {user: leaf, password: y, permissions: {publish: {allow: ["_INBOX.>"], deny: ["_INBOX.secret"]}, subscribe: ["$JS.FC.>"]}}
 ]}`)
 	s := startNATS(t, users)
-	c := dial(t, s.LeafURL(), asUser("leaf", "y"))
+	for _, subject := range []string{"forbidden", "$JS.>"} {
+		c := dial(t, s.LeafURL(), asUser("leaf", "y"), func(o *Options) { o.Subject = subject })
+		require.Contains(t, c.LastError(), fmt.Sprintf("grant it: subscribe %q", subject))
+	}
+	answers := make(chan string, 1)
+	c := dial(t, s.LeafURL(), asUser("leaf", "y"), hears("$JS.*.>", answers, subjectOfMessage))
 	require.ErrorIs(t, c.Publish("raftbus.rpc.n1.n2.AppendLog", "", nil, nil), ErrPermission)
 	require.ErrorIs(t, c.Publish("_INBOX.secret", "", nil, nil), ErrPermission)
 	require.ErrorContains(t, c.Publish("elsewhere", "", nil, nil), `grant it: publish "elsewhere"`)
-	for _, subject := range []string{"forbidden", "$JS.>"} {
-		_, err := c.Subscribe(subject, "", func(Message) {})
-		require.NoError(t, err, "it may be allowed by the next server")
-		require.Contains(t, c.Stats().LastError, fmt.Sprintf("grant it: subscribe %q", subject))
-	}
-	answers := make(chan string, 1)
-	_, err := c.Subscribe("$JS.FC.>", "", func(m Message) { answers <- m.Subject })
-	require.NoError(t, err)
-	flush(t, c)
 
 	nc := client(t, s.URL(), nats.UserInfo("app", "x"))
 	sub := subscribe(t, nc, "_INBOX.x")
@@ -410,28 +369,25 @@ authorization { users [
 	requireDelivery(t, sub, 1, "$KV.app.k", "v")
 	require.NoError(t, nc.Publish("$JS.FC.KV_app.c1.t1", nil))
 	require.Equal(t, "$JS.FC.KV_app.c1.t1", await(t, "an answer", answers))
-	require.Zero(t, c.Stats().Disconnects)
+	require.Zero(t, disconnectsOf(c))
 
 	leafPort := portOf(t, s.LeafURL())
 	s.Shutdown()
-	eventually(t, "down", func() bool { return !c.Stats().Up })
+	eventually(t, "down", func() bool { return !isUp(c) })
 	startNATS(t, users, func(o *embedded.Options) { o.Port, o.LeafPort = s.Port(), leafPort })
 	awaitUp(t, c)
-	require.Contains(t, c.Stats().LastError, "grant it: subscribe", "said anew")
-	flush(t, c)
-	require.Equal(t, uint64(1), c.Stats().Disconnects)
+	require.Contains(t, c.LastError(), "grant it: subscribe", "said anew")
+	awaitInterest(t, c, "_INBOX.x", true)
+	require.NoError(t, c.Publish("_INBOX.x", ack(2, "$KV.app.k"), nil, []byte("v")))
+	requireDelivery(t, sub, 2, "$KV.app.k", "v")
+	require.Equal(t, 1, disconnectsOf(c))
 }
 
 // A server that runs JetStream itself is no hindrance, nor are its own streams.
 func TestAServerWithJetStreamCarriesTheSame(t *testing.T) {
 	s := startNATS(t, func(o *embedded.Options) { o.StoreDir = t.TempDir() })
-	c := dial(t, s.LeafURL())
 	got := make(chan string, 2)
-	for _, subject := range []string{"$JS.FC.>", "$JS.raftbus.API.>"} {
-		_, err := c.Subscribe(subject, "", func(m Message) { got <- m.Subject })
-		require.NoError(t, err)
-	}
-	flush(t, c)
+	c := dial(t, s.LeafURL(), hears("$JS.*.>", got, subjectOfMessage))
 	nc := client(t, s.URL())
 	sub := subscribe(t, nc, "_INBOX.x")
 	awaitInterest(t, c, "_INBOX.x", true)
@@ -443,24 +399,13 @@ func TestAServerWithJetStreamCarriesTheSame(t *testing.T) {
 	}
 }
 
-// A subscription that there is no room to tell the server of would never be heard on: the connection is given up, and the next says it.
-func TestASubscriptionThatFindsNoRoomIsSaidAnew(t *testing.T) {
-	s := startNATS(t)
-	c := dial(t, s.LeafURL())
-	o := c.out
-	o.mu.Lock()
-	o.pending = make([]byte, o.bound()+controlBytesMax) // as if the server had read nothing for long
-	o.mu.Unlock()
-	heard := make(chan string, 1)
-	_, err := c.Subscribe("late", "", func(m Message) { heard <- string(m.Data) })
-	require.NoError(t, err)
-	o.mu.Lock()
-	o.pending = nil
-	o.mu.Unlock()
-	eventually(t, "given up", func() bool { return c.Stats().Disconnects > 0 })
-	awaitUp(t, c)
-	require.NoError(t, client(t, s.URL()).Publish("late", []byte("v")))
-	require.Equal(t, "v", await(t, "the message", heard))
+// A subscription that there is no room to tell the server of would never be heard on: the connection is given up.
+func TestASubscriptionThatFindsNoRoomEndsTheConnection(t *testing.T) {
+	o := newOutbound(outboundBytesMin)
+	o.begin()
+	s := session{Conn: &Conn{out: o, settings: settings{Options: Options{Subject: "late"}}}}
+	o.pending = make([]byte, o.bound()+controlBytesMax-len("PING\r\n")) // as if the server had read nothing for long
+	require.Equal(t, errStuck, s.welcomed(nil))
 }
 
 // L9: a server is asked again within a second, however long it was away.

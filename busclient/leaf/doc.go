@@ -23,11 +23,10 @@
 //
 // # Goroutines
 //
-// A connection has two while it is up: one dials, reads and calls everything that was handed in (OnStatus, OnInterest, the handlers of
-// messages), one after the other in the order in which things happened; it waits for whom it calls, so nothing called may wait. The
-// other writes what callers have put into a bounded buffer, and calls OnRoom. Close ends both.
+// A connection has two while it is up: one dials, reads and calls everything that was handed in (OnStatus, OnInterest, OnMessage), one
+// after the other in the order in which things happened; it waits for whom it calls, so nothing called may wait. The other writes what callers have put into a bounded buffer, and calls OnRoom. Close ends both.
 //
 // Nothing is kept across a reconnect (K73): what was published and not yet written is lost with the connection, and who publishes is told
-// that it is down. What was written may still arrive, even after what the next connection carries, when it was the server that stood
-// still. Only Flush tells what has arrived.
+// that it is down. What was written may still arrive, even after what the next connection carries, when it was the server that
+// stood still.
 package leaf

@@ -3,6 +3,7 @@ package leaf
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +87,35 @@ func (e *events) into(o *Options) {
 	}
 }
 
+var disconnects sync.Map // of connections: how often they were up, and then not
+
+func disconnectsOf(c *Conn) int {
+	n, _ := disconnects.Load(c)
+	return int(n.(*atomic.Int64).Load())
+}
+
+func isUp(c *Conn) bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.up
+}
+
+// waiting is how many bytes are not written yet.
+func waiting(c *Conn) int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return len(c.out.pending)
+}
+
+// hears has the connection subscribe, and what it hears go to the channel.
+func hears[T any](subject string, to chan<- T, what func(Message) T) func(*Options) {
+	return func(o *Options) { o.Subject, o.OnMessage = subject, func(m Message) { to <- what(m) } }
+}
+
+func subjectOfMessage(m Message) string { return m.Subject }
+
+func dataOf(m Message) string { return string(m.Data) }
+
 // begin dials and does not wait for the connection.
 func begin(t testing.TB, url string, change ...func(*Options)) *Conn {
 	t.Helper()
@@ -93,9 +123,19 @@ func begin(t testing.TB, url string, change ...func(*Options)) *Conn {
 	for _, c := range change {
 		c(&o)
 	}
+	ended, told := new(atomic.Int64), o.OnStatus
+	o.OnStatus = func(up bool) {
+		if !up {
+			ended.Add(1)
+		}
+		if told != nil {
+			told(up)
+		}
+	}
 	c, err := Dial(o)
 	require.NoError(t, err)
-	t.Cleanup(c.Close)
+	disconnects.Store(c, ended)
+	t.Cleanup(func() { c.Close(); disconnects.Delete(c) })
 	return c
 }
 
@@ -108,7 +148,7 @@ func dial(t testing.TB, url string, change ...func(*Options)) *Conn {
 
 func awaitUp(t testing.TB, c *Conn) {
 	t.Helper()
-	eventually(t, "the connection is up", func() bool { return c.Stats().Up })
+	eventually(t, "the connection is up", func() bool { return isUp(c) })
 }
 
 func client(t testing.TB, url string, o ...nats.Option) *nats.Conn {
@@ -129,7 +169,7 @@ func subscribe(t testing.TB, nc *nats.Conn, subject string) *nats.Subscription {
 
 func awaitInterest(t testing.TB, c *Conn, subject string, interested bool) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("interest in %s is %v", subject, interested), func() bool { return c.Interested(subject) == interested })
+	eventually(t, fmt.Sprintf("interest in %s is %v", subject, interested), func() bool { return c.interest.interested(subject) == interested })
 }
 
 func next(t testing.TB, sub *nats.Subscription) *nats.Msg {

@@ -16,7 +16,7 @@ const (
 type interest struct {
 	bytesMax int
 
-	mu       sync.RWMutex
+	mu       sync.Mutex
 	known    bool // what there is at the beginning of a connection has been said
 	literal  map[string]struct{}
 	patterns tree
@@ -40,13 +40,7 @@ func newInterest(bytesMax int) *interest {
 	return &interest{bytesMax: bytesMax, literal: map[string]struct{}{}, watched: map[string]*watch{}}
 }
 
-// interested reports whether a subscription takes the subject.
-func (i *interest) interested(subject string) bool {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	return i.has(subject)
-}
-
+// has reports whether a subscription takes the subject. i.mu is held.
 func (i *interest) has(subject string) bool {
 	if !i.known {
 		return false
@@ -55,13 +49,7 @@ func (i *interest) has(subject string) bool {
 	return exact || i.patterns.match(subject)
 }
 
-func (i *interest) size() int {
-	i.mu.RLock()
-	defer i.mu.RUnlock()
-	return len(i.literal) + i.patterns.size
-}
-
-// watch returns what interested would, and has changes told from now on.
+// watch reports whether a subscription takes the subject, and has changes told from now on.
 func (i *interest) watch(subject string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

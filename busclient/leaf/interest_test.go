@@ -8,6 +8,20 @@ import (
 	"pgregory.net/rapid"
 )
 
+// interested reports whether a plain subscription of the account takes the subject.
+func (i *interest) interested(subject string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.has(subject)
+}
+
+// size is how many subjects clients listen on.
+func (i *interest) size() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.literal) + i.patterns.size
+}
+
 // Whatever is said, watched and lost in whatever order: who was told last knows what is so, and is told nothing twice.
 func TestWhatWasToldLastIsSo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -61,7 +75,6 @@ func TestWhatWasToldLastIsSo(t *testing.T) {
 	})
 }
 
-// What a subject costs is given back: else the bound would be reached by coming and going.
 // Two consumers may deliver to one inbox: when one of them ends the other still hears whether somebody listens there.
 func TestASubjectIsWatchedUntilAllWhoWatchItHaveDone(t *testing.T) {
 	i := newInterest(1 << 20)
@@ -77,6 +90,7 @@ func TestASubjectIsWatchedUntilAllWhoWatchItHaveDone(t *testing.T) {
 	require.Empty(t, i.watched, "nothing is kept of it")
 }
 
+// What a subject costs is given back: else the bound would be reached by coming and going.
 func TestInterestCostsWhileItLasts(t *testing.T) {
 	i := newInterest(10_000)
 	for n := range 1000 {

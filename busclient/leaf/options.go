@@ -36,7 +36,10 @@ type Options struct {
 	// it the connection is given up.
 	InterestBytesMax int
 
-	// OnStatus is told when the connection is up, or no longer. When it is up, all subscriptions are in place and Interested knows.
+	// Subject is what the connection subscribes to, a pattern perhaps; empty: nothing. OnMessage is called with what is published to it.
+	Subject   string
+	OnMessage func(Message)
+	// OnStatus is told when the connection is up, or no longer. When it is up, Subject is subscribed to and Watch knows who listens.
 	OnStatus func(up bool)
 	// OnInterest is told about a subject of Watch when the first subscription takes it, or none is left. While the connection is
 	// down it is told nothing; when it is up again, before OnStatus, what is different.
@@ -47,6 +50,12 @@ type Options struct {
 	Logger *slog.Logger // nil: silent
 
 	regainAfter time.Duration // for tests that do not wait for what was denied
+}
+
+// Message is one that arrived. Header and Data hold until OnMessage returns.
+type Message struct {
+	Subject, Reply string
+	Header, Data   []byte // Header as on the wire, with its first line; empty: none
 }
 
 // settings are Options that were looked at.
@@ -64,6 +73,9 @@ func (o Options) settings() (settings, error) {
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}
+	if s.OnMessage == nil {
+		s.OnMessage = func(Message) {}
+	}
 	if s.OnStatus == nil {
 		s.OnStatus = func(bool) {}
 	}
@@ -73,12 +85,15 @@ func (o Options) settings() (settings, error) {
 	if s.OnRoom == nil {
 		s.OnRoom = func() {}
 	}
-	return s, errors.Join(s.checkName(), s.takeNATS(), s.takeURLs())
+	return s, errors.Join(s.checkNames(), s.takeNATS(), s.takeURLs())
 }
 
-func (s *settings) checkName() error {
+func (s *settings) checkNames() error {
 	if s.Prefix == "" || s.Node == "" || !replyable(s.name) {
 		return fmt.Errorf("leaf connection: prefix %q and node %q cannot name it: give both, without spaces", s.Prefix, s.Node)
+	}
+	if !replyable(s.Subject) {
+		return fmt.Errorf("leaf connection: cannot subscribe %q: no spaces", s.Subject)
 	}
 	return nil
 }

@@ -4,8 +4,6 @@ package leaf
 // write, however many messages it is, and nobody waits for a timer or for the server.
 
 import (
-	"context"
-	"slices"
 	"strconv"
 	"sync"
 )
@@ -32,12 +30,10 @@ type outbound struct {
 	mu      sync.Mutex
 	open    bool // there is a connection
 	up      bool // and messages may be sent
-	stuck   bool // something that the protocol says was not taken: the server does not know what it is to know
 	limits  limits
 	pending []byte
-	refused bool         // somebody waits for room
-	pings   []chan error // that are not answered yet, oldest first; nil: nobody waits
-	missed  int          // pings of our own since the last answer
+	refused bool // somebody waits for room
+	missed  int  // pings of our own since the last answer
 }
 
 func newOutbound(bytesMax int) *outbound {
@@ -86,23 +82,12 @@ func appendMessage(b []byte, subject, reply string, header, data []byte) []byte 
 	return append(b, "\r\n"...)
 }
 
-// control takes what the protocol says along; false: there is no connection, or the server reads nothing of what it asks for. Then the writer
-// gives the connection up, and the next says everything anew.
+// control takes what the protocol says along; false: there is no connection, or the server reads nothing of what it asks for. Then the
+// connection is to be given up, and the next says everything anew.
 func (o *outbound) control(line string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	taken := o.append(line)
-	if !taken && o.open {
-		o.stuck = true
-		o.wake()
-	}
-	return taken
-}
-
-func (o *outbound) isStuck() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.stuck
+	return o.append(line)
 }
 
 func (o *outbound) append(line string) bool {
@@ -116,12 +101,9 @@ func (o *outbound) append(line string) bool {
 
 // ring wakes the writer, if it was not before.
 func (o *outbound) ring() {
-	if len(o.pending) == 0 {
-		o.wake()
+	if len(o.pending) > 0 {
+		return
 	}
-}
-
-func (o *outbound) wake() {
 	select {
 	case o.bell <- struct{}{}:
 	default:
@@ -137,22 +119,6 @@ func (o *outbound) take(written []byte) (batch []byte, room bool) {
 	return batch, room
 }
 
-// ping asks the server for an answer before messages may be sent.
-func (o *outbound) ping() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.ask(nil)
-}
-
-// ask has the next answer but those that are owed go to answer; nil: only that there is one counts.
-func (o *outbound) ask(answer chan error) bool {
-	if !o.append("PING\r\n") {
-		return false
-	}
-	o.pings = append(o.pings, answer)
-	return true
-}
-
 // keepAlive pings, unless the server has not answered for too long: then it returns false.
 func (o *outbound) keepAlive() bool {
 	o.mu.Lock()
@@ -161,28 +127,21 @@ func (o *outbound) keepAlive() bool {
 		return true // the handshake has a deadline of its own
 	}
 	o.missed++
-	return o.missed <= missedPingsMax && o.ask(nil)
+	return o.missed <= missedPingsMax && o.append("PING\r\n")
 }
 
-// answered is told of a PONG. Pongs come in the order of pings, so the oldest is meant.
+// answered is told of a PONG.
 func (o *outbound) answered() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.missed = 0
-	if len(o.pings) == 0 {
-		return
-	}
-	if oldest := o.pings[0]; oldest != nil {
-		oldest <- nil
-	}
-	o.pings = slices.Delete(o.pings, 0, 1)
 }
 
 // begin opens the buffer for a new connection: for what the protocol says, not yet for messages.
 func (o *outbound) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open, o.stuck, o.missed, o.pending = true, false, 0, o.pending[:0]
+	o.open, o.missed, o.pending = true, 0, o.pending[:0]
 }
 
 // admit opens it for messages.
@@ -203,39 +162,5 @@ func (o *outbound) limit(change func(*limits)) {
 func (o *outbound) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, waiting := range o.pings {
-		if waiting != nil {
-			waiting <- ErrDisconnected
-		}
-	}
-	o.open, o.up, o.refused, o.pending, o.pings, o.limits = false, false, false, nil, nil, limits{}
-}
-
-// flush waits until the server has taken all that was published before.
-func (o *outbound) flush(ctx context.Context) error {
-	answer := make(chan error, 1)
-	o.mu.Lock()
-	asked := o.up && o.ask(answer)
-	o.mu.Unlock()
-	if !asked {
-		return ErrDisconnected
-	}
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (o *outbound) isUp() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.up
-}
-
-func (o *outbound) waiting() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.pending)
+	o.open, o.up, o.refused, o.pending, o.limits = false, false, false, nil, limits{}
 }

@@ -43,7 +43,6 @@ type operation struct {
 	subject      []byte
 	queue        []byte // of LS+ and LS-; nil: none
 	reply        []byte
-	queues       [][]byte // groups of ours that a message is for
 	header, data []byte
 }
 
@@ -126,13 +125,8 @@ func (p *parser) interest(kind opKind, rest []byte) (operation, error) {
 	return op, nil
 }
 
-// message reads the rest of a message's line, and the message:
-//
-//	subject [reply] sizes             for nobody's queue group
-//	subject + reply queue... sizes    for queue groups, with a reply
-//	subject | queue... sizes          for queue groups
-//
-// where sizes is that of all, after that of the header if there is one.
+// message reads the rest of a message's line, which is 'subject [reply] sizes', and the message. The last of the sizes is that of all, the one
+// before it that of the header, if there is one. There are other forms for queue groups, which a server uses to who is in one.
 func (p *parser) message(rest []byte, hasHeader bool) (operation, error) {
 	p.split(rest)
 	fields, op := p.fields, operation{kind: opMessage}
@@ -160,21 +154,14 @@ func (p *parser) message(rest []byte, hasHeader bool) (operation, error) {
 
 // address takes what is before the sizes of a message.
 func (op *operation) address(fields [][]byte) bool {
-	switch n := len(fields); {
-	case n == 0:
-		return false
-	case n <= 2:
-		op.subject = fields[0]
-		if n == 2 {
-			op.reply = fields[1]
-		}
-	case string(fields[1]) == "|":
-		op.subject, op.queues = fields[0], fields[2:]
-	case string(fields[1]) == "+" && n > 3:
-		op.subject, op.reply, op.queues = fields[0], fields[2], fields[3:]
+	switch len(fields) {
+	case 2:
+		op.reply = fields[1]
+	case 1:
 	default:
 		return false
 	}
+	op.subject = fields[0]
 	return true
 }
 

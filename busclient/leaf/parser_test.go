@@ -16,7 +16,7 @@ import (
 )
 
 func (op operation) String() string {
-	return fmt.Sprintf("%d %q %q %q %q %q %q %q", op.kind, op.text, op.subject, op.queue, op.reply, op.queues, op.header, op.data)
+	return fmt.Sprintf("%d %q %q %q %q %q %q", op.kind, op.text, op.subject, op.queue, op.reply, op.header, op.data)
 }
 
 // parse reads all, and returns what was read and why no more.
@@ -49,12 +49,8 @@ func TestEveryFormIsRead(t *testing.T) {
 		{"LMSG a 2\r\nhi\r\n", operation{kind: opMessage, subject: []byte("a"), data: []byte("hi")}},
 		{"LMSG a 0\r\n\r\n", operation{kind: opMessage, subject: []byte("a")}},
 		{"LMSG a r 2\r\n\r\n\r\n", operation{kind: opMessage, subject: []byte("a"), reply: []byte("r"), data: []byte("\r\n")}},
-		{"LMSG a + r q1 q2 2\r\nhi\r\n", operation{kind: opMessage, subject: []byte("a"), reply: []byte("r"), queues: queues("q1", "q2"), data: []byte("hi")}},
-		{"LMSG a | q1 2\r\nhi\r\n", operation{kind: opMessage, subject: []byte("a"), queues: queues("q1"), data: []byte("hi")}},
 		{"HMSG a 3 5\r\nN\r\nhi\r\n", operation{kind: opMessage, subject: []byte("a"), header: []byte("N\r\n"), data: []byte("hi")}},
 		{"HMSG a r 3 3\r\nN\r\n\r\n", operation{kind: opMessage, subject: []byte("a"), reply: []byte("r"), header: []byte("N\r\n")}},
-		{"HMSG a + r q1 3 3\r\nN\r\n\r\n", operation{kind: opMessage, subject: []byte("a"), reply: []byte("r"), queues: queues("q1"), header: []byte("N\r\n")}},
-		{"HMSG a | q1 q2 3 5\r\nN\r\nhi\r\n", operation{kind: opMessage, subject: []byte("a"), queues: queues("q1", "q2"), header: []byte("N\r\n"), data: []byte("hi")}},
 		{"LMSG a 11\r\n12345678901\r\n", operation{kind: opTooLarge, subject: []byte("a")}},
 	} {
 		ops, err := parse(strings.NewReader(c.said+"PING\r\n"), 10)
@@ -63,18 +59,11 @@ func TestEveryFormIsRead(t *testing.T) {
 	}
 }
 
-func queues(names ...string) (list [][]byte) {
-	for _, n := range names {
-		list = append(list, []byte(n))
-	}
-	return list
-}
-
 func TestWhatNoServerSaysIsAnError(t *testing.T) {
 	for _, said := range []string{
 		"\r\n", "ping\r\n", "MSG a 1 0\r\n\r\n", "LS+\r\n", "LS+ a q\r\n", "LS+ a q 1 x\r\n", "LS- \r\n", "LS- a q 1\r\n",
 		"LMSG\r\n", "LMSG a\r\n", "LMSG 1\r\n", "LMSG a -1\r\n", "LMSG a x\r\n", "LMSG a 9999999999\r\n", "LMSG a 99999999\r\n", "LMSG a b c 0\r\n\r\n",
-		"LMSG a + r 0\r\n\r\n", "LMSG a 2\r\nhi!\r\n", "HMSG a 3\r\nN\r\n\r\n", "HMSG a 4 3\r\nN\r\n\r\n", "HMSG a -1 3\r\n", "HMSG 1 2\r\nhi\r\n",
+		"LMSG a + r 0\r\n\r\n", "LMSG a + r q 0\r\n\r\n", "LMSG a | q 0\r\n\r\n", "HMSG a | q 3 3\r\nN\r\n\r\n", "LMSG a 2\r\nhi!\r\n", "HMSG a 3\r\nN\r\n\r\n", "HMSG a 4 3\r\nN\r\n\r\n", "HMSG a -1 3\r\n", "HMSG 1 2\r\nhi\r\n",
 	} {
 		ops, err := parse(strings.NewReader(said+"PING\r\n"), 10)
 		require.ErrorIs(t, err, errForeign, "%q", said)
@@ -163,7 +152,6 @@ func FuzzMessage(f *testing.F) {
 		require.Equal(t, opMessage, op.kind)
 		require.Equal(t, subject, string(op.subject))
 		require.Equal(t, reply, string(op.reply))
-		require.Empty(t, op.queues)
 		require.Equal(t, string(header), string(op.header))
 		require.Equal(t, string(data), string(op.data))
 		_, err = p.next()

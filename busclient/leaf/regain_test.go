@@ -23,11 +23,12 @@ func TestWhatWasDeniedIsThereOnceItIsAllowed(t *testing.T) {
 	}
 	allow("elsewhere")
 	s := startNATS(t, func(o *embedded.Options) { o.ConfigFile = file })
-	c := dial(t, s.LeafURL(), asUser("leaf", "y"), func(o *Options) { o.regainAfter = 10 * time.Millisecond })
 	var heard atomic.Bool
-	_, err := c.Subscribe("$JS.FC.app.c.n1.t", "", func(Message) { heard.Store(true) })
-	require.NoError(t, err)
-	eventually(t, "in vain, twice", func() bool { return c.Stats().Disconnects > 1 })
+	c := dial(t, s.LeafURL(), asUser("leaf", "y"), func(o *Options) {
+		o.regainAfter = 10 * time.Millisecond
+		o.Subject, o.OnMessage = "$JS.FC.app.c.n1.t", func(Message) { heard.Store(true) }
+	})
+	eventually(t, "in vain, twice", func() bool { return disconnectsOf(c) > 1 })
 	allow("$JS.FC.>")
 	require.NoError(t, s.Reload())
 	nc := client(t, s.URL(), nats.UserInfo("app", "x"))
@@ -35,8 +36,8 @@ func TestWhatWasDeniedIsThereOnceItIsAllowed(t *testing.T) {
 		require.NoError(t, nc.Publish("$JS.FC.app.c.n1.t", nil))
 		return heard.Load()
 	})
-	require.True(t, c.Stats().Up)
-	require.Empty(t, c.Stats().LastError)
+	require.True(t, isUp(c))
+	require.Empty(t, c.LastError())
 }
 
 // A connection that was closed is not made anew.

@@ -69,15 +69,10 @@ func (s *session) end(cause error) {
 // lost tells everybody that there is no connection.
 func (s *session) lost() {
 	s.out.end()
-	s.subs.lost()
 	s.interest.forget()
 	if !s.up {
 		return
 	}
-	s.disconnects.Add(1)
-	s.mu.Lock()
-	s.since = time.Now()
-	s.mu.Unlock()
 	s.settings.OnStatus(false)
 }
 
@@ -126,9 +121,8 @@ func (s *session) take(op *operation) error {
 	case opInterest, opNoInterest:
 		return s.heard(op)
 	case opMessage:
-		s.subs.deliver(op)
+		s.settings.OnMessage(Message{Subject: string(op.subject), Reply: string(op.reply), Header: op.header, Data: op.data})
 	case opTooLarge:
-		s.dropped.Add(1)
 		s.note("message dropped", fmt.Errorf("%q is larger than max_payload of this NATS server: set it alike on all servers", op.subject))
 	}
 	return nil
@@ -146,7 +140,7 @@ func (s *session) informed(text []byte) error {
 		s.log.Warn("the NATS server is shutting down (lame duck), the leaf connection lasts until it goes", "server", g.Name)
 	}
 	if g.ConnectInfo && !s.accepted {
-		return s.welcomed(&g)
+		return s.welcomed(newPermissions(g.Import))
 	}
 	return nil
 }
@@ -165,20 +159,35 @@ func (s *session) limit(g *greeting) {
 	})
 }
 
-// welcomed says our subscriptions. The answer to the ping after them comes after all that the server has to say at the beginning.
-func (s *session) welcomed(g *greeting) error {
+// welcomed says what we subscribe to. The answer to the ping after it comes after all that the server has to say at the beginning.
+func (s *session) welcomed(may *permissions) error {
 	s.accepted = true
 	s.regain.Connected()
 	s.mu.Lock()
-	s.server, s.lastError = g.Name, ""
+	s.lastError = ""
 	s.mu.Unlock()
-	for _, err := range s.subs.replay(newPermissions(g.Import)) {
-		s.denied(err)
-	}
-	if !s.out.ping() {
+	if !s.subscribe(may) || !s.out.control("PING\r\n") {
 		return errStuck
 	}
 	return nil
+}
+
+// subscribe reports whether what is to be said was taken. A server cuts the connection for a single subject that is not allowed, so that one is
+// kept back; of a pattern it carries what is. It says what it allows at the beginning of a connection only, so one that lacks something is made
+// anew later.
+func (s *session) subscribe(may *permissions) bool {
+	subject := s.settings.Subject
+	if subject == "" {
+		return true
+	}
+	if !may.allows(subject) {
+		s.note("not subscribed", fmt.Errorf("%w: subscribe %q", ErrPermission, subject))
+		s.regain.Refused()
+		if !hasWildcard(subject) {
+			return true
+		}
+	}
+	return s.out.control("LS+ " + subject + "\r\n")
 }
 
 func (s *session) settled() error {
@@ -186,12 +195,9 @@ func (s *session) settled() error {
 		return err
 	}
 	s.up = true
-	s.mu.Lock()
-	s.since = time.Now()
-	s.mu.Unlock()
 	s.out.admit()
 	s.tell(s.interest.complete())
-	s.log.Info("leaf connection to NATS is up", "server", s.server)
+	s.log.Info("leaf connection to NATS is up", "server", s.link.greeting.Name)
 	s.settings.OnStatus(true)
 	return nil
 }
@@ -233,10 +239,6 @@ func (s *session) write() {
 				s.end(errStale)
 				return
 			}
-		}
-		if s.out.isStuck() {
-			s.end(errStuck)
-			return
 		}
 		began, room := time.Now(), false
 		if batch, room = s.out.take(batch); room {

@@ -42,31 +42,3 @@ func replyable(reply string) bool {
 	}
 	return true
 }
-
-// subscribable reports whether a subscription can have the subject.
-func subscribable(subject string) bool {
-	tokens := strings.Split(subject, ".")
-	for i, token := range tokens {
-		if token == "" || token == anyRest && i < len(tokens)-1 || !replyable(token) {
-			return false
-		}
-	}
-	return len(subject) <= subjectBytesMax && !strings.HasPrefix(subject, loopPrefix)
-}
-
-// matches reports whether the pattern holds the subject.
-func matches(pattern, subject string) bool {
-	for {
-		p, patternRest, morePattern := strings.Cut(pattern, ".")
-		s, subjectRest, moreSubject := strings.Cut(subject, ".")
-		switch {
-		case p == anyRest:
-			return true
-		case p != anyToken && p != s, morePattern != moreSubject:
-			return false
-		case !morePattern:
-			return true
-		}
-		pattern, subject = patternRest, subjectRest
-	}
-}

@@ -29,6 +29,23 @@ func patternOf() *rapid.Generator[string] {
 	})
 }
 
+// matches reports whether the pattern holds the subject.
+func matches(pattern, subject string) bool {
+	for {
+		p, patternRest, morePattern := strings.Cut(pattern, ".")
+		s, subjectRest, moreSubject := strings.Cut(subject, ".")
+		switch {
+		case p == anyRest:
+			return true
+		case p != anyToken && p != s, morePattern != moreSubject:
+			return false
+		case !morePattern:
+			return true
+		}
+		pattern, subject = patternRest, subjectRest
+	}
+}
+
 func TestATreeIsTheSetOfItsPatterns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var tree tree

@@ -57,6 +57,8 @@ func TestOptionsThatCanNeverWorkAreRefused(t *testing.T) {
 		{func(o *Options) { o.URLs = []string{"ws://a"} }, "no websocket"},
 		{func(o *Options) { o.Prefix = "" }, "cannot name it"},
 		{func(o *Options) { o.Node = "n 1" }, "cannot name it"},
+		{func(o *Options) { o.Subject = "a b" }, "cannot subscribe"},
+		{func(o *Options) { o.Subject = "a\r\nLS+ b" }, "cannot subscribe"},
 		{func(o *Options) { o.NATS = []nats.Option{nats.UserCredentials("nowhere.creds")} }, "check credentials"},
 		{func(o *Options) { o.NATS = []nats.Option{nats.RootCAs("nowhere.pem")} }, "TLS files"},
 	} {

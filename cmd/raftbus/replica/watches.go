@@ -17,13 +17,10 @@ func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Log
 	}
 	conn, err := leaf.Dial(leaf.Options{
 		URLs: urls, Prefix: r.config.Prefix(), Node: s.node, NATS: slices.Concat(r.o.NATS.Options, s.leaf),
+		Subject: calls.FlowSubject, OnMessage: func(m leaf.Message) { calls.Processed(m.Subject) },
 		OnStatus: calls.Status, OnInterest: calls.Interest, OnRoom: calls.Room, Logger: logger,
 	})
 	if err != nil {
-		return nil, err
-	}
-	if _, err := conn.Subscribe(calls.FlowSubject, "", func(m leaf.Message) { calls.Processed(m.Subject) }); err != nil {
-		conn.Close()
 		return nil, err
 	}
 	s.dialled = conn
@@ -34,7 +31,7 @@ func (s *served) watchStatus() WatchStatus {
 	now := s.watches.Status()
 	status := WatchStatus{Leaf: now.Leaf, Consumers: now.Consumers, Hosts: now.Hosts, Account: now.Account, LeftOut: now.LeftOut}
 	if !now.Leaf && s.dialled != nil {
-		status.LeafError = s.dialled.Stats().LastError
+		status.LeafError = s.dialled.LastError()
 	}
 	return status
 }
