@@ -9,10 +9,10 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// One call at a time: the latency of the path there and back, by the lane and by NATS's client alone, which TLS users have.
+// One call at a time: the latency of the path there and back, by the lane and by NATS's client, which TLS users have.
 func BenchmarkHeartbeatSequential(b *testing.B) {
 	b.Run("lane", func(b *testing.B) { heartbeats(b, func(*peerOptions) {}) })
-	b.Run("client", func(b *testing.B) { heartbeats(b, func(o *peerOptions) { o.noLane = true }) })
+	b.Run("client", func(b *testing.B) { heartbeats(b, func(o *peerOptions) { o.shutLane = true }) })
 }
 
 func heartbeats(b *testing.B, change func(*peerOptions)) {
@@ -33,7 +33,7 @@ func BenchmarkAppendLogPipelined(b *testing.B) {
 		for _, window := range []int{1, 16, 256} {
 			b.Run(fmt.Sprintf("bytes=%d/window=%d", size, window), func(b *testing.B) { pipeline(b, size, window, func(*peerOptions) {}) })
 			b.Run(fmt.Sprintf("client/bytes=%d/window=%d", size, window), func(b *testing.B) {
-				pipeline(b, size, window, func(o *peerOptions) { o.noLane = true })
+				pipeline(b, size, window, func(o *peerOptions) { o.shutLane = true })
 			})
 		}
 	}

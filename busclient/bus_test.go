@@ -270,7 +270,7 @@ func TestMaxPayloadIsLoweredByReload(t *testing.T) {
 }
 
 // F11: no line is sent that is longer than a server takes. Where somebody sends one all the same, past the bus, the lane has NATS's client connect anew;
-// without a lane it does not, and whoever owns the connection is told.
+// where the lane is shut it does not, and whoever owns the connection is told.
 func TestALineThatIsTooLong(t *testing.T) {
 	server, long := startNATS(t), strings.Repeat("a", 5000)
 	c := dial(t, server.URL(), "n1", RoleClient)
@@ -284,7 +284,7 @@ func TestALineThatIsTooLong(t *testing.T) {
 	eventually(t, "up again", func() bool { up, _ := c.Up(); return up && c.Stats().Disconnects == 1 })
 
 	givenUp := make(chan error, 1)
-	c = dialWith(t, ConnOptions{URLs: []string{server.URL()}, Node: "n2", Role: RoleClient, withoutLane: true, GivenUp: func(err error) { givenUp <- err }})
+	c = dialWith(t, ConnOptions{URLs: []string{server.URL()}, Node: "n2", Role: RoleClient, shutLane: true, GivenUp: func(err error) { givenUp <- err }})
 	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
 	require.NoError(t, c.NATS().Publish(long, nil))
 	require.ErrorContains(t, await(t, givenUp), "maximum control line exceeded")
@@ -295,7 +295,7 @@ func TestALineThatIsTooLong(t *testing.T) {
 // F9: a subscription whose handler does not return drops what is over its limit; it is counted, and the others go on. With a lane
 // handlers run where messages are read: they must return, and those of a node do.
 func TestASlowConsumerIsCounted(t *testing.T) {
-	c := dialWithoutLane(t, startNATS(t).URL(), "n1", RoleControl)
+	c := dialShut(t, startNATS(t).URL(), "n1", RoleControl)
 	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
 	hold, others := make(chan struct{}), make(chan Delivery, 1)
 	_, err := c.Subscribe("slow", func(Delivery) { <-hold })
@@ -357,14 +357,14 @@ func TestConnectionsAreSetUpForConsensus(t *testing.T) {
 	require.LessOrEqual(t, o.CustomReconnectDelayCB(1), 200*time.Millisecond)
 	require.LessOrEqual(t, o.PingInterval, time.Second, "F10: a server has something to say")
 	require.LessOrEqual(t, lookInterval*(silentLooksMax+1), 4*time.Second, "F10: and if it says nothing, is given up")
-	require.LessOrEqual(t, o.FlusherTimeout, writeTimeout, "a server that reads no more holds up nobody for long, where there is no lane")
+	require.LessOrEqual(t, o.FlusherTimeout, writeTimeout, "a server that reads no more holds up nobody for long, where the lane is shut")
 	require.True(t, o.ReconnectOnFlusherError, "and what it did not take is of a connection that is given up")
 	require.NotNil(t, o.LameDuckModeHandler)
 }
 
 // What waits when the connection is lost is not sent when it is back (K73).
 func TestWhatWaitsIsDroppedWithTheConnection(t *testing.T) {
-	c := &Conn{log: testLog(t), outbox: newOutbox(), up: true}
+	c := &Conn{log: testLog(t), lane: &lane{}, outbox: newOutbox(), up: true}
 	for range 3 {
 		require.NoError(t, c.Publish("x", "", make([]byte, outboxBytesMax/4)))
 	}

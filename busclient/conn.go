@@ -60,14 +60,14 @@ type ConnOptions struct {
 	Options      []nats.Option // credentials, TLS, a dialler; what raftbus must have set itself wins over them
 	Logger       *slog.Logger  // nil: silent
 	// GivenUp is called when NATS's client has given the connection up for good and will not connect anew, which it does for some errors of the server's
-	// where there is no lane: whoever owns the connection must make another, or end. nil: nobody is told.
+	// where the lane is shut: whoever owns the connection must make another, or end. nil: nobody is told.
 	GivenUp func(error)
 	// Move is called when the connection should be made anew, by Renew, once what is under way over it is finished: its server is about to go, or NATS may
 	// grant by now what it refused. It may not wait. nil: that is done at once.
 	Move func()
 
-	// For tests: of how it is where there can be no lane, and that do not wait for what was refused.
-	withoutLane bool
+	// For tests: of how it is where the lane is shut, as with TLS, and that do not wait for what was refused.
+	shutLane    bool
 	regainAfter time.Duration
 }
 
@@ -86,7 +86,7 @@ type Conn struct {
 	role   Role
 	void   string // a subject that nobody listens to
 	log    *slog.Logger
-	lane   *lane // nil: all goes by NATS's client
+	lane   *lane
 	gaveUp func(error)
 	move   func()
 	outbox *outbox // of a bulk connection, for where the lane is not in force; the others carry too little to fill what the system buffers
@@ -136,13 +136,12 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		options = append(options, nats.CustomInboxPrefix(inboxOf(o.Prefix, o.Node)), nats.SkipSubjectValidation()) // kv/publish.go and msgs.go need the latter
 	}
 	options = append(options, c.options()...)
-	if err := c.openLane(&o, options); err != nil {
+	var err error
+	if c.lane, err = newLane(options, c.tell, c.refused); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w: check the credentials and TLS files", err) // without the URLs, which may carry passwords
 	}
-	if c.lane != nil {
-		options = append(options, nats.SetCustomDialer(c.lane))
-	}
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), options...)
+	c.lane.shut = o.shutLane
+	nc, err := nats.Connect(strings.Join(o.URLs, ","), append(options, nats.SetCustomDialer(c.lane))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w: check the URLs and credentials", err)
 	}
@@ -153,14 +152,6 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		c.outbox.run(nc, c.notWritten)
 	}
 	return c, nil
-}
-
-// openLane makes the connection's lane.
-func (c *Conn) openLane(o *ConnOptions, options []nats.Option) (err error) {
-	if !o.withoutLane {
-		c.lane, err = newLane(options, c.tell, c.refused)
-	}
-	return err
 }
 
 func (c *Conn) options() []nats.Option {
@@ -217,15 +208,11 @@ func (c *Conn) Stats() ConnStats {
 func (c *Conn) Close() {
 	c.closing.Store(true)
 	c.regain.End()
-	if c.lane != nil {
-		c.lane.leaving.Store(true)
-	}
+	c.lane.leaving.Store(true)
 	c.nc.Close()
 	<-c.closed
 	c.leaving.Wait()
-	if c.lane != nil {
-		c.lane.close()
-	}
+	c.lane.close()
 	if c.outbox != nil {
 		c.outbox.close()
 	}
@@ -315,9 +302,9 @@ func (c *Conn) tell(whole bool) {
 }
 
 // Cork keeps what is sent from here on until Uncork, which sends it together: any Uncork, if several have corked it. They do nothing where
-// there is no lane.
+// the lane is shut.
 func (c *Conn) Cork() {
-	if lane := c.lane.conn(); lane != nil && lane.greeted.Load() { // there may yet come to be none
+	if lane := c.lane.conn(); lane != nil && lane.greeted.Load() { // it may yet be shut
 		lane.outlet.cork()
 	}
 }

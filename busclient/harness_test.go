@@ -187,13 +187,13 @@ func tableOf(ids ...rpc.NodeID) []rpc.Member {
 var members = []rpc.NodeID{"n1", "n2", "n3"}
 
 type peerOptions struct {
-	service *Options
-	nats    []nats.Option
-	key     []byte
-	several bool // it has multicast
-	noLane  bool
-	regain  time.Duration // after which what was refused is asked for anew; 0: the product's
-	members []rpc.NodeID  // nil: those of most tests
+	service  *Options
+	nats     []nats.Option
+	key      []byte
+	several  bool // it has multicast
+	shutLane bool
+	regain   time.Duration // after which what was refused is asked for anew; 0: the product's
+	members  []rpc.NodeID  // nil: those of most tests
 }
 
 func configOf(t testing.TB, id rpc.NodeID, key []byte) config.IRaftConfig {
@@ -210,8 +210,8 @@ func dial(t testing.TB, url string, id rpc.NodeID, role Role, o ...nats.Option) 
 	return dialWith(t, ConnOptions{URLs: []string{url}, Node: string(id), Role: role, Options: o})
 }
 
-func dialWithoutLane(t testing.TB, url string, id rpc.NodeID, role Role) *Conn {
-	return dialWith(t, ConnOptions{URLs: []string{url}, Node: string(id), Role: role, withoutLane: true})
+func dialShut(t testing.TB, url string, id rpc.NodeID, role Role) *Conn {
+	return dialWith(t, ConnOptions{URLs: []string{url}, Node: string(id), Role: role, shutLane: true})
 }
 
 func dialWith(t testing.TB, o ConnOptions) *Conn {
@@ -237,7 +237,7 @@ func newPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOption
 		c(&o)
 	}
 	p.members = o.members
-	conn := ConnOptions{URLs: []string{url}, Node: string(id), Options: o.nats, withoutLane: o.noLane, regainAfter: o.regain, Role: RoleControl}
+	conn := ConnOptions{URLs: []string{url}, Node: string(id), Options: o.nats, shutLane: o.shutLane, regainAfter: o.regain, Role: RoleControl}
 	p.control = dialWith(t, conn)
 	conn.Role = RoleBulk
 	p.bulk = dialWith(t, conn)

@@ -28,6 +28,7 @@ type lane struct {
 	tell    func(whole bool)  // called when all that had arrived is handed out
 	refused func(text string) // called when the server says why it ends the connection
 	drains  sync.WaitGroup    // the goroutines that write what the system did not take at once
+	shut    bool              // whatever is said first
 
 	leaving atomic.Bool // who closes the connection now has not failed
 
@@ -96,9 +97,6 @@ func (l *lane) SkipTLSHandshake() bool {
 
 // conn is the connection that the lane is in force on, or will be when the server has let NATS's client in; nil: there is none.
 func (l *lane) conn() *laneConn {
-	if l == nil {
-		return nil
-	}
 	if c := l.now.Load(); c != nil && c.mode.Load() != shut {
 		return c
 	}
@@ -119,9 +117,6 @@ func (l *lane) publish(subject, reply string, header, data []byte) (known bool, 
 
 // join has the lane look for messages on a subject, from the next subscription to it on.
 func (l *lane) join(subject string, s *subscriber) {
-	if l == nil {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.subscribers[subject] = append(l.alive(subject, nil), s)
@@ -173,9 +168,6 @@ func (l *lane) await(s *subscriber) {
 
 // leave is join's reverse.
 func (l *lane) leave(subject string, s *subscriber) {
-	if l == nil {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.subscribers[subject] = l.alive(subject, s); len(l.subscribers[subject]) == 0 {

@@ -244,7 +244,7 @@ func TestWhatIsCorkedLeavesTogether(t *testing.T) {
 	}
 }
 
-// The owner is told once all that arrived at once is handed out, on the same goroutine; without a lane after each message.
+// The owner is told once all that arrived at once is handed out, on the same goroutine; where the lane is shut after each message.
 func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -252,7 +252,7 @@ func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 	}{{"lane", false}, {"client", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			server := startNATS(t)
-			n1, n2 := newPeer(t, server.URL(), "n1"), newPeer(t, server.URL(), "n2", func(o *peerOptions) { o.noLane = c.plain })
+			n1, n2 := newPeer(t, server.URL(), "n1"), newPeer(t, server.URL(), "n2", func(o *peerOptions) { o.shutLane = c.plain })
 			var wholes, others atomic.Int32
 			told := make(chan int, 100)
 			require.True(t, n2.OnDelivered(func(whole bool) {
@@ -456,11 +456,11 @@ func TestALaneDialsAsItsCallerWants(t *testing.T) {
 	require.Error(t, err)
 }
 
-// On a connection for clients messages have headers, with the lane and without.
+// On a connection for clients messages have headers, with the lane in force and shut.
 func TestMessagesWithHeaders(t *testing.T) {
 	for _, plain := range []bool{false, true} {
-		t.Run(fmt.Sprint("without lane: ", plain), func(t *testing.T) {
-			c := dialWith(t, ConnOptions{URLs: []string{startNATS(t).URL()}, Node: "n1", Role: RoleClient, withoutLane: plain})
+		t.Run(fmt.Sprint("shut: ", plain), func(t *testing.T) {
+			c := dialWith(t, ConnOptions{URLs: []string{startNATS(t).URL()}, Node: "n1", Role: RoleClient, shutLane: plain})
 			eventually(t, "up", func() bool { up, _ := c.Up(); return up })
 			came := make(chan *nats.Msg, 10)
 			sub, err := c.SubscribeMsgs("x.*", func(m *nats.Msg) { came <- m })

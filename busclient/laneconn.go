@@ -69,7 +69,7 @@ func newLaneConn(l *lane, socket net.Conn) *laneConn {
 // answered in plain.
 func (c *laneConn) begin(first []byte) {
 	mode := shut
-	if c.scan.greeting && bytes.HasPrefix(first, []byte("CONNECT ")) {
+	if !c.lane.shut && c.scan.greeting && bytes.HasPrefix(first, []byte("CONNECT ")) {
 		mode = inForce
 	}
 	_ = c.Conn.SetWriteDeadline(time.Time{}) // from here on the outlet's

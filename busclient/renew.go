@@ -62,20 +62,12 @@ func (c *Conn) reachesAnother(nc *nats.Conn) bool {
 		if at == "" || host == at || c.closing.Load() {
 			continue
 		}
-		if socket, err := c.dialer(nc).Dial("tcp", host); err == nil {
+		if socket, err := c.lane.dialer.Dial("tcp", host); err == nil {
 			_ = socket.Close()
 			return true
 		}
 	}
 	return false
-}
-
-// dialer dials as NATS's client does, past the lane.
-func (c *Conn) dialer(nc *nats.Conn) nats.CustomDialer {
-	if c.lane != nil {
-		return c.lane.dialer
-	}
-	return plainDialer(&nc.Opts)
 }
 
 // hostOf is the host and port of a server's URL; empty: there is none.
