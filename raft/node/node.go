@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// Options are what a node is made of. All are required, but Folder, KeepLogBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
+// Options are what a node is made of. All are required, but Folder, KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
 type Options struct {
 	Config   config.IRaftConfig
 	Instance rpc.InstanceID
@@ -32,6 +33,7 @@ type Options struct {
 	// KeepLogBytes is how much log is kept for members that are away for a while, in bytes. With less a short absence costs a
 	// snapshot; with more the disk is fuller and a start takes longer. 0: KeepLogBytesDefault; negative: no more than must be.
 	KeepLogBytes int64
+	ChunkBytes   int                // of a snapshot that is sent, at a time: a simulator makes it small; 0: 128 KiB
 	Tune         func(*raft.Limits) // changes the core's bounds: a simulator makes them small; nil: they stay
 	Seed         uint64             // of the core's dice; 0: random
 	Now          func() time.Time   // nil: time.Now
@@ -209,7 +211,7 @@ func (n *Node) prepare(bus Bus) error {
 func (n *Node) prepareSnapshots() {
 	n.cutter = &cutter{worker: newWorker()}
 	n.streams = streams{
-		machine: n.o.Machine, pace: newPace(), now: n.o.Now, size: chunkBytes(payloadMax(n.bus)), inbox: n.inbox, cutter: n.cutter, send: n.send.send, self: n.id(), logger: n.logger, notice: n.notice,
+		machine: n.o.Machine, pace: newPace(), now: n.o.Now, size: cmp.Or(n.o.ChunkBytes, chunkBytesSent), inbox: n.inbox, cutter: n.cutter, send: n.send.send, self: n.id(), logger: n.logger, notice: n.notice,
 		timeOf: func(id rpc.EntryID) (int64, error) { return timeOf(n.o.Log, n.o.Group, id) },
 		confAt: func(i rpc.Index) rpc.Configuration { return n.core.ConfigurationAt(i) },
 	}

@@ -28,14 +28,6 @@ type prompter interface {
 // corker is a bus that can have what is sent meanwhile leave together.
 type corker interface{ Together(send func()) }
 
-// payloadMax is the size in bytes of the largest message of a bus, as far as it says so.
-func payloadMax(bus Bus) int64 {
-	if b, ok := bus.(interface{ MaxPayload() int64 }); ok {
-		return b.MaxPayload()
-	}
-	return chunkBytesMax + chunkOverheadBytes
-}
-
 // sender sends messages of the core. Safe for use by the loop and the appender at once.
 type sender struct {
 	self  rpc.NodeID

@@ -40,14 +40,6 @@ const (
 	streamFar = time.Second
 )
 
-// chunkOverheadBytes bounds what a chunk's message holds beside its data; the last one has a configuration.
-const chunkOverheadBytes = 24 << 10
-
-// chunkBytes is the size of chunks for a bus.
-func chunkBytes(payloadMax int64) int {
-	return int(min(max(payloadMax-chunkOverheadBytes, 1<<10), chunkBytesSent))
-}
-
 // chunkBytesSent is the size of chunks: what waits behind one on its way, in the bus and in each process, waits for all of it.
 const chunkBytesSent = 128 << 10
 

@@ -25,7 +25,7 @@ type plan struct {
 	diskMean     time.Duration
 	segmentBytes int64
 	keepLog      []int64 // of log, for members that were away: each node draws one
-	chunkPayload int64   // what the bus is said to carry, to those that cut snapshots
+	chunkBytes   int     // of a snapshot that is sent; 0: as in production
 	small        bool    // the core's bounds are, so that logs go in many messages, from the disk, and are applied in pages
 	openDoor     bool    // nodes listen to everybody, whatever they are told
 	eager        bool    // a write goes to all peers at once
@@ -73,7 +73,7 @@ func drawPlan(seed uint64) *plan {
 		diskMean:     pick(r, 500*time.Microsecond, 3*time.Millisecond, 12*time.Millisecond),
 		segmentBytes: pick[int64](r, 8<<10, 16<<10, 64<<10),
 		keepLog:      pick(r, []int64{-1}, []int64{-1, 8 << 10}, []int64{8 << 10, 64 << 10}, []int64{-1, 1 << 30}, []int64{1 << 30}),
-		chunkPayload: pick[int64](r, 1<<20, 1),
+		chunkBytes:   pick(r, 0, chunkBytesMin),
 		small:        r.IntN(2) == 0,
 		openDoor:     r.IntN(5) == 0,
 		clients:      1 + r.IntN(6), burst: pick(r, 1, 2, 6), keys: pick(r, 1, 3, 10), buckets: pick(r, 1, 2),
@@ -130,6 +130,16 @@ func (p *plan) tune(r *rand.Rand) func(*raft.Limits) {
 		l.ApplyBytesMax = pick(r, 2000, 1<<20)
 		l.ProposedBytesMax = 30_000 // what waits must be done within the time that L8 allows
 	}
+}
+
+const chunkBytesMin = 1 << 10
+
+// chunks is the size of chunks: small too where each message of the bus holds little, and may be lost.
+func (p *plan) chunks() int {
+	if p.bus.maxPayload < 1<<20 {
+		return chunkBytesMin
+	}
+	return p.chunkBytes
 }
 
 // drawTiming draws the default periods, or shorter ones, with which more happens.

@@ -71,10 +71,6 @@ func (s *spy) admit() {
 	s.process.bus.Admit(s.cluster, list)
 }
 
-func (s *spy) MaxPayload() int64 {
-	return min(s.process.world.plan.chunkPayload, s.process.world.bus.plan.maxPayload)
-}
-
 // Links says nothing: nobody here asks, and the status is looked at after every turn.
 func (s *spy) Links() []busclient.LinkStatus { return nil }
 
