@@ -297,7 +297,7 @@ func (a *appender) run(stop <-chan struct{}) error {
 
 // pause waits for work, or while the disk is full for a moment.
 func (a *appender) pause(stop <-chan struct{}, full bool) {
-	wake, retry := a.spot.wake, (<-chan time.Time)(nil)
+	wake, retry := a.spot.bell, (<-chan time.Time)(nil)
 	if full {
 		wake, retry = nil, time.After(fullRetry)
 	}

@@ -230,49 +230,7 @@ func (a *applier) run(stop <-chan struct{}) error {
 		select {
 		case <-stop:
 			return nil
-		case <-a.spot.wake:
-		}
-	}
-}
-
-// loader reads entries from the log for followers that are far behind: at most one read per peer waits.
-type loader struct {
-	log   *wal.Log
-	group wal.GroupID
-	inbox *inbox
-	work  chan raft.Load
-}
-
-// step reads what one peer needs, and gives it to the loop.
-func (l *loader) step(load raft.Load) error {
-	done, err := l.load(load)
-	if err == nil {
-		l.inbox.completed(done)
-	}
-	return err
-}
-
-func (l *loader) load(load raft.Load) (raft.Loaded, error) {
-	entries, err := l.log.Entries(l.group, load.From, load.To, load.MaxBytes)
-	if errors.Is(err, wal.ErrCompacted) {
-		return raft.Loaded{Load: load, Compacted: true}, nil
-	}
-	if err != nil {
-		return raft.Loaded{}, fmt.Errorf("read entries from %d for %s: %w", load.From, load.Peer, withRemedy(err))
-	}
-	return raft.Loaded{Load: load, Entries: entries}, nil
-}
-
-// run is the loader's goroutine.
-func (l *loader) run(stop <-chan struct{}) error {
-	for {
-		select {
-		case <-stop:
-			return nil
-		case load := <-l.work:
-			if err := l.step(load); err != nil {
-				return err
-			}
+		case <-a.spot.bell:
 		}
 	}
 }

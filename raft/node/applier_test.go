@@ -203,11 +203,9 @@ func TestK62ALoadThatFindsNoPlaceIsAskedAgain(t *testing.T) {
 	m.crash(away)
 	m.add(numbers(4, 100)...)
 	leader := m.leader()
-	queue := leader.loader.work
 	m.back(away, 50)
 	for range 3 * leader.ticks().Heartbeat {
-		for len(queue) < cap(queue) {
-			queue <- raft.Load{Peer: away, Term: 0, From: 1, To: 2, MaxBytes: 1}
+		for leader.loader.submit(raft.Load{Peer: away, Term: 0, From: 1, To: 2, MaxBytes: 1}) {
 		}
 		m.run(1)
 	}

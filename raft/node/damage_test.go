@@ -241,7 +241,7 @@ func TestF18DamageAfterAConfiguration(t *testing.T) {
 func TestF18DamageFoundWhileRunning(t *testing.T) {
 	for name, read := range map[string]func(*Steps, rpc.Index) error{
 		"loader": func(s *Steps, i rpc.Index) error {
-			s.node.loader.work <- raft.Load{Peer: "n9", From: i, To: i + 1, MaxBytes: 1 << 20}
+			s.node.loader.submit(raft.Load{Peer: "n9", From: i, To: i + 1, MaxBytes: 1 << 20})
 			_, err := s.Load()
 			return err
 		},

@@ -52,9 +52,9 @@ type batch struct {
 }
 
 type inbox struct {
-	wake      chan struct{} // holds one token while something waits that the loop's goroutine is to take
-	prompt    atomic.Bool   // who brings messages prompts
-	gathering atomic.Bool   // who brings requests is about to prompt
+	bell                  // for what waits that the loop's goroutine is to take
+	prompt    atomic.Bool // who brings messages prompts
+	gathering atomic.Bool // who brings requests is about to prompt
 
 	mu       sync.Mutex
 	waiting  batch
@@ -65,7 +65,7 @@ type inbox struct {
 	closed   bool
 }
 
-func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
+func newInbox() *inbox { return &inbox{bell: newBell()} }
 
 // put runs add under the lock and wakes the loop, unless the inbox is closed or add refuses.
 func (b *inbox) put(add func(*batch) bool) bool {
@@ -81,13 +81,6 @@ func (b *inbox) add(add func(*batch) bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !b.closed && add(&b.waiting)
-}
-
-func (b *inbox) ring() {
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
 }
 
 // addOr is add, with or without a ring.

@@ -18,7 +18,7 @@ func (n *Node) loop(stop <-chan struct{}) error {
 		select {
 		case <-stop:
 			return nil
-		case <-n.inbox.wake:
+		case <-n.inbox.bell:
 		case <-n.rest.alarm.C:
 			alarmed = true
 		}
@@ -203,9 +203,7 @@ func (n *Node) compactTo(to rpc.Index) {
 }
 
 func (n *Node) load(l raft.Load) {
-	select {
-	case n.loader.work <- l:
-	default: // as many wait as there may be peers: reads of earlier terms are among them
+	if !n.loader.submit(l) {
 		n.inbox.completed(raft.Loaded{Load: l})
 	}
 }

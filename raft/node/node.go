@@ -192,7 +192,7 @@ func (n *Node) prepare(bus Bus) error {
 	n.together.cork, _ = bus.(corker)
 	n.appender = &appender{log: n.o.Log, marks: n.marks, group: n.o.Group, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: n.releaseSnapshot}
 	n.applier = &applier{log: n.o.Log, group: n.o.Group, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps}
-	n.loader = &loader{log: n.o.Log, group: n.o.Group, inbox: n.inbox, work: make(chan raft.Load, config.MaxMembers)}
+	n.loader = &loader{worker: newWorker(), log: n.o.Log, group: n.o.Group, inbox: n.inbox}
 	n.prepareSnapshots()
 	if err := n.begin(); err != nil {
 		return err

@@ -32,7 +32,7 @@ func (n *Node) Queues() []Queue {
 		a.mu.Unlock()
 	}
 	if n.applier != nil {
-		list = append(list, Queue{"applies", n.applier.waiting(), applyWorkMax}, Queue{"loads", len(n.loader.work), config.MaxMembers})
+		list = append(list, Queue{"applies", n.applier.waiting(), applyWorkMax}, Queue{"loads", n.loader.waiting(), config.MaxMembers})
 	}
 	return list
 }

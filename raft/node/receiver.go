@@ -62,6 +62,7 @@ func (d *snapDir) remove(name string) error {
 // receiver is the step machine. What is not guarded by mu belongs to whoever calls step.
 type receiver struct {
 	*snapDir
+	bell
 	inbox  *inbox
 	answer func(rpc.Message)
 	logger *slog.Logger
@@ -72,7 +73,6 @@ type receiver struct {
 	over    bool      // it is not needed any more: remove it
 	staged  rpc.Index // of the snapshot that snapshot/incoming is of; 0: there is none
 	reached rpc.Index // what is committed here
-	wake    chan struct{}
 
 	keepFree func() int64 // bytes of the disk that the log leaves free, and so does a snapshot that is received
 
@@ -92,7 +92,7 @@ type receiver struct {
 const chunksWaitMax = 2 * windowChunks
 
 func newReceiver(n *Node) *receiver {
-	r := &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, wake: make(chan struct{}, 1), keepFree: n.o.Log.KeepFree}
+	r := &receiver{snapDir: n.snaps, inbox: n.inbox, answer: n.send.send, logger: n.logger, bell: newBell(), keepFree: n.o.Log.KeepFree}
 	r.staged = r.found()
 	return r
 }
@@ -120,13 +120,6 @@ func (r *receiver) submit(m rpc.Message) {
 	}
 	r.mu.Unlock()
 	r.ring()
-}
-
-func (r *receiver) ring() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
 }
 
 func (r *receiver) waits() bool {
@@ -407,18 +400,7 @@ func (r *receiver) end() { r.drop() }
 // run is the receiver's goroutine.
 func (r *receiver) run(stop <-chan struct{}) error {
 	defer r.end()
-	for {
-		if worked, err := r.step(); err != nil || closed(stop) {
-			return err
-		} else if worked {
-			continue
-		}
-		select {
-		case <-stop:
-			return nil
-		case <-r.wake:
-		}
-	}
+	return r.attend(stop, r.step)
 }
 
 // openSnapshot opens the snapshot that is whole, for reading. Close the file.

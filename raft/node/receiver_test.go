@@ -22,7 +22,7 @@ import (
 // newTestReceiver makes a receiver, and records what it answers.
 func newTestReceiver(fs vfs.FS) (*receiver, *[]rpc.InstallSnapshotReturn) {
 	var said []rpc.InstallSnapshotReturn
-	r := &receiver{snapDir: &snapDir{fs: fs, dir: "snapshot"}, inbox: newInbox(), logger: quiet(), wake: make(chan struct{}, 1), keepFree: func() int64 { return 0 }}
+	r := &receiver{snapDir: &snapDir{fs: fs, dir: "snapshot"}, inbox: newInbox(), logger: quiet(), bell: newBell(), keepFree: func() int64 { return 0 }}
 	r.answer = func(m rpc.Message) { said = append(said, *m.Body.(*rpc.InstallSnapshotReturn)) }
 	return r, &said
 }

@@ -8,9 +8,11 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // source cuts a snapshot of the state machine into chunks, as they are asked for: WriteTo pushes, so it runs as a coroutine that
@@ -118,4 +120,50 @@ func (s *source) close() (err error) {
 		err = s.snapshot.Close()
 	})
 	return err
+}
+
+// cutter reads the state for the streams: one view at a time is opened, cut or closed. It owns the sources.
+type cutter struct {
+	worker
+	sources []*source
+}
+
+// open takes a view of the state. A log that is found damaged meanwhile ends the node.
+func (c *cutter) open(machine StateMachine, size int, timeOf func(rpc.EntryID) (int64, error), then func(*source, error)) {
+	c.do(func() error {
+		source, err := openSource(machine, size, timeOf)
+		if err == nil {
+			c.sources = append(c.sources, source)
+		}
+		then(source, err)
+		if bad := (*wal.CorruptError)(nil); errors.As(err, &bad) {
+			return fmt.Errorf("open a snapshot: %w", withRemedy(err))
+		}
+		return nil
+	})
+}
+
+func (c *cutter) cut(s *source, then func(data, digest []byte, err error)) {
+	c.do(func() error { then(s.cut()); return nil })
+}
+
+func (c *cutter) close(s *source) {
+	c.do(func() error {
+		c.sources = slices.DeleteFunc(c.sources, func(o *source) bool { return o == s })
+		_ = s.close() // it was only read from
+		return nil
+	})
+}
+
+// run is the cutter's goroutine.
+func (c *cutter) run(stop <-chan struct{}) error { return errors.Join(c.worker.run(stop), c.end()) }
+
+// end lets go of all views.
+func (c *cutter) end() error {
+	var errs []error
+	for _, s := range c.sources {
+		errs = append(errs, s.close())
+	}
+	c.sources = nil
+	return errors.Join(errs...)
 }

@@ -48,8 +48,8 @@ const (
 // spot keeps a goroutine and those who do its work on the spot apart, so that all is done in the order of its queue: each step is in a run, which
 // begin or try begins.
 type spot struct {
-	wake chan struct{} // holds one token while the goroutine is to look at its queue
-	act  func()        // takes the turn that a step is the reason of
+	bell        // for the goroutine to look at its queue
+	act  func() // takes the turn that a step is the reason of
 
 	mu    sync.Mutex // held during a step
 	ended bool       // by the goroutine's end or a fatal error: nobody does its work any more
@@ -57,14 +57,7 @@ type spot struct {
 	quick atomic.Int32
 }
 
-func newSpot(act func()) *spot { return &spot{wake: make(chan struct{}, 1), act: act} }
-
-func (s *spot) ring() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func newSpot(act func()) *spot { return &spot{bell: newBell(), act: act} }
 
 // ready reports whether a step may be tried on the spot.
 func (s *spot) ready() bool { return s.quick.Load() >= spotQuickMin }

@@ -209,13 +209,13 @@ func TestAppenderOnTheSpot(t *testing.T) {
 	require.Equal(t, []rpc.Index{1}, left)
 	require.Equal(t, rpc.Index(1), a.log.State(0).Last.Index)
 	require.Equal(t, []raft.Event{raft.DiskDone{Seq: 1}}, *told)
-	require.Empty(t, a.spot.wake)
+	require.Empty(t, a.spot.bell)
 
 	a.spot.begin() // the goroutine is at it
 	put(2)
 	require.NoError(t, a.onSpot())
 	require.Equal(t, []rpc.Index{1}, left)
-	require.Len(t, a.spot.wake, 1, "nobody does it")
+	require.Len(t, a.spot.bell, 1, "nobody does it")
 	_, err := a.spot.run(a.step)
 	require.NoError(t, err)
 	require.Equal(t, []rpc.Index{1, 2}, left)
@@ -237,7 +237,7 @@ func TestOnlyLittleIsDoneOnTheSpot(t *testing.T) {
 		a.submit(job{write: raft.Write{Seq: uint64(i + 1), Entries: []rpc.Entry{e}}, then: []rpc.Message{{}}}, false)
 	}
 	require.NoError(t, a.onSpot())
-	require.Len(t, a.spot.wake, 1)
+	require.Len(t, a.spot.bell, 1)
 	a.waiting = nil
 	a.submit(job{write: raft.Write{Seq: 1, Repairs: []rpc.Entry{entry(1)}}, then: []rpc.Message{{}}}, false)
 	require.NoError(t, a.onSpot())
@@ -259,13 +259,13 @@ func TestInstallComesAfterTheRunThatWasLeft(t *testing.T) {
 	require.Equal(t, []raft.Event{raft.ApplyDone{Index: 1}}, done)
 	require.NoError(t, a.onSpot(), "the snapshot is not the reader's to install")
 	require.Equal(t, 1, a.waiting())
-	require.Len(t, a.spot.wake, 1)
+	require.Len(t, a.spot.bell, 1)
 
-	<-a.spot.wake
+	<-a.spot.bell
 	a.queue = []applyWork{run(2)}
 	a.spot.begin() // the goroutine is at it
 	require.NoError(t, a.onSpot())
-	require.Len(t, a.spot.wake, 1, "nobody does it")
+	require.Len(t, a.spot.bell, 1, "nobody does it")
 	_, err := a.spot.run(a.step)
 	require.NoError(t, err)
 	require.Equal(t, []raft.Event{raft.ApplyDone{Index: 1}, raft.ApplyDone{Index: 2}}, done)
@@ -275,11 +275,11 @@ func TestInstallComesAfterTheRunThatWasLeft(t *testing.T) {
 func TestWorkOnTheSpotHoldsUpNothingThatWaits(t *testing.T) {
 	n := &Node{inbox: newInbox()}
 	require.NoError(t, n.onSpot(spotWork{}))
-	require.Empty(t, n.inbox.wake)
+	require.Empty(t, n.inbox.bell)
 	n.inbox.prompt.Store(true)
 	n.inbox.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
 	require.NoError(t, n.onSpot(spotWork{}))
-	require.Len(t, n.inbox.wake, 1)
+	require.Len(t, n.inbox.bell, 1)
 }
 
 // A full disk is no error on the spot either: the goroutine tries again, and nobody else does until it has room (F21).
@@ -304,7 +304,7 @@ func TestFullDiskOnTheSpot(t *testing.T) {
 	a.submit(job{write: raft.Write{Seq: 1, Entries: []rpc.Entry{e}}, then: []rpc.Message{{}}}, false)
 	require.NoError(t, a.onSpot())
 	require.Positive(t, tried)
-	require.Len(t, a.spot.wake, 1)
+	require.Len(t, a.spot.bell, 1)
 	require.True(t, a.waits())
 	require.False(t, a.spot.ready())
 	require.True(t, a.spot.try(), "it goes on")

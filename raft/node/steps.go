@@ -44,8 +44,8 @@ func (s *Steps) Waiting() Waiting {
 	if closed(n.stop) {
 		return Waiting{}
 	}
-	return Waiting{Turn: n.inbox.due(n.held()), Append: n.appender.waits(), Apply: n.applier.waiting() > 0, Load: len(n.loader.work) > 0,
-		Cut: n.cutter.waits(), Receive: n.receiver != nil && n.receiver.waits(), Compact: n.compact.waits()}
+	return Waiting{Turn: n.inbox.due(n.held()), Append: n.appender.waits(), Apply: n.applier.waiting() > 0, Load: n.loader.waiting() > 0,
+		Cut: n.cutter.waiting() > 0, Receive: n.receiver != nil && n.receiver.waits(), Compact: n.compact.waiting() > 0}
 }
 
 // Quiet is for how many ticks there need be no turn, if nothing comes.
@@ -79,15 +79,10 @@ func (s *Steps) Apply() (worked bool, err error) {
 }
 
 // Load reads once from the log, for one peer.
-func (s *Steps) Load() (worked bool, err error) {
-	l := s.node.loader
-	return s.step(len(l.work) > 0, func() error { return l.step(<-l.work) })
-}
+func (s *Steps) Load() (worked bool, err error) { return s.work(&s.node.loader.worker) }
 
 // Cut opens, cuts or closes a snapshot that is sent to a peer: one chunk.
-func (s *Steps) Cut() (worked bool, err error) {
-	return s.step(s.node.cutter.waits(), func() error { _, err := s.node.cutter.step(); return err })
-}
+func (s *Steps) Cut() (worked bool, err error) { return s.work(&s.node.cutter.worker) }
 
 // Receive stores all chunks of a snapshot that wait.
 func (s *Steps) Receive() (worked bool, err error) {
@@ -98,8 +93,11 @@ func (s *Steps) Receive() (worked bool, err error) {
 }
 
 // Compact looks whether the log can be compacted, or does it.
-func (s *Steps) Compact() (worked bool, err error) {
-	return s.step(s.node.compact.waits(), func() error { _, err := s.node.compact.step(); return err })
+func (s *Steps) Compact() (worked bool, err error) { return s.work(&s.node.compact.worker) }
+
+// work is a worker's step.
+func (s *Steps) work(w *worker) (worked bool, err error) {
+	return s.step(w.waiting() > 0, func() error { _, err := w.step(); return err })
 }
 
 // step does work, unless there is none or the node has stopped.

@@ -12,7 +12,7 @@ import (
 // rings reports whether the loop's goroutine was woken, and takes the ring back.
 func rings(b *inbox) bool {
 	select {
-	case <-b.wake:
+	case <-b.bell:
 		return true
 	default:
 		return false
