@@ -88,7 +88,7 @@ func clip(text string) string { return text[:min(len(text), rpc.MaxRefusalBytes)
 // learn hands a configuration to the owner if it is later than what this node knows, of the cluster that its sender speaks for,
 // and if the sender may say so: a member may, and of the others those that vouched lets.
 func (s *Service) learn(h *rpc.Header, conf *rpc.Configuration, why fault) bool {
-	if conf == nil || clusterOf(conf) != h.Cluster || !s.isNews(conf) {
+	if conf == nil || conf.ClusterID() != h.Cluster || !s.isNews(conf) {
 		return false
 	}
 	stranger := why == unknownSender || why == otherInstance
@@ -115,12 +115,4 @@ func (s *Service) vouched(h *rpc.Header, conf *rpc.Configuration) bool {
 	sender, listed := conf.Member(h.From)
 	self, mine := conf.Member(s.self.ID)
 	return listed && mine && sender.Instance == h.Instance && self.Instance == s.self.Instance
-}
-
-// clusterOf is the cluster that a configuration belongs to: the table at index 0 is what its id is made of.
-func clusterOf(conf *rpc.Configuration) rpc.ClusterID {
-	if conf.Index == 0 {
-		return rpc.ClusterIDOf(conf.Voters)
-	}
-	return conf.Cluster
 }

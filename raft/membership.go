@@ -207,12 +207,7 @@ func (c *Core) listens(m *rpc.Message) bool {
 }
 
 // cluster is the id that every configuration carries.
-func (c *Core) cluster() rpc.ClusterID {
-	if first := &c.members.history[0].conf; first.Cluster == (rpc.ClusterID{}) {
-		return rpc.ClusterIDOf(first.Voters)
-	}
-	return c.members.history[0].conf.Cluster
-}
+func (c *Core) cluster() rpc.ClusterID { return c.members.history[0].conf.ClusterID() }
 
 // noteCommitted tells of a configuration that is committed now.
 func (c *Core) noteCommitted(before rpc.Index) {

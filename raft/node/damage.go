@@ -47,7 +47,7 @@ func (n *Node) baseFrom(state *wal.State, at, most rpc.Index) (raft.Base, error)
 	if err != nil {
 		return base, err
 	}
-	cluster := clusterOf(&base.Configuration)
+	cluster := base.Configuration.ClusterID()
 	next, lost := at, rpc.Index(0)
 	for _, i := range state.Configurations {
 		switch {

@@ -150,7 +150,7 @@ func (c client) Ping() error {
 		asked.Pinged(said(asking)) // a link that is broken, as one to a peer without a table is, is probed when the peer is heard
 	}
 	if known := asking.PingContent().Configuration; known != nil && (conf == nil || conf.Index < known.Index) {
-		asked.Learned(clusterOf(known), *known)
+		asked.Learned(known.ClusterID(), *known)
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func said(n *Node) busclient.Pinged {
 	conf := content.Configuration
 	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Full: content.Full, NoRoom: content.NoRoom, Instance: n.o.Instance}
 	if conf != nil {
-		p.Cluster = clusterOf(conf)
+		p.Cluster = conf.ClusterID()
 	}
 	return p
 }

@@ -27,7 +27,7 @@ const joinText = "waiting to be added to a cluster: raftbus member add %s"
 func (n *Node) joins(l learned) error {
 	self, ok := l.conf.Member(n.id())
 	switch {
-	case clusterOf(&l.conf) != l.cluster:
+	case l.conf.ClusterID() != l.cluster:
 		return fmt.Errorf("it names another cluster than its sender's")
 	case !ok:
 		return fmt.Errorf("%s is no member of that cluster: "+joinText, n.id(), n.id())

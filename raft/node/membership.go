@@ -53,14 +53,6 @@ func standingIn(c *rpc.Configuration, self rpc.Member) Standing {
 	return StandingLearner
 }
 
-// clusterOf is the id of a configuration's cluster: the table at index 0 is what it is the hash of.
-func clusterOf(c *rpc.Configuration) rpc.ClusterID {
-	if c.Index == 0 {
-		return rpc.ClusterIDOf(c.Voters)
-	}
-	return c.Cluster
-}
-
 // configurations are those that the log holds: the base's, then one for each configuration entry.
 func (n *Node) configurations(state wal.State, base rpc.Configuration) ([]rpc.Configuration, error) {
 	list := []rpc.Configuration{base}
@@ -187,7 +179,7 @@ func (n *Node) hearConfiguration(l learned) error {
 		return nil
 	case n.core == nil:
 		return n.tryJoin(l)
-	case clusterOf(&l.conf) != n.cluster || n.learned != nil && l.conf.Index <= n.learned.Index || l.conf.Index <= n.core.Committed().Index:
+	case l.conf.ClusterID() != n.cluster || n.learned != nil && l.conf.Index <= n.learned.Index || l.conf.Index <= n.core.Committed().Index:
 		return nil
 	}
 	n.logger.Info("members changed, says a peer", "index", l.conf.Index, "members", describe(&l.conf))

@@ -301,7 +301,7 @@ func (n *Node) makeCore(state wal.State) error {
 	if err := n.beginFolder(); err != nil {
 		return err
 	}
-	n.cluster = clusterOf(&configurations[0])
+	n.cluster = configurations[0].ClusterID()
 	if first := &configurations[0]; first.Index > state.Base.ID.Index {
 		n.learned = first // a node that joined: until its log says so itself, those who were let in before it count for less
 	}

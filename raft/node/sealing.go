@@ -30,7 +30,7 @@ type sealing struct {
 }
 
 func newSealing(self rpc.NodeID, table rpc.Configuration) *sealing {
-	return &sealing{table: table, cluster: clusterOf(&table), holds: map[rpc.NodeID]bool{self: true}, refused: map[rpc.NodeID]string{}}
+	return &sealing{table: table, cluster: table.ClusterID(), holds: map[rpc.NodeID]bool{self: true}, refused: map[rpc.NodeID]string{}}
 }
 
 // sealed reports whether a log was part of a cluster whose first boot is through.
@@ -53,7 +53,7 @@ func (s *sealing) hear(p ping) {
 
 // learn takes a committed configuration that a peer told of: one that a change has made was made by those who had sealed the table.
 func (s *sealing) learn(l learned) {
-	s.proven = s.proven || clusterOf(&l.conf) == s.cluster && l.conf.Index > 0
+	s.proven = s.proven || l.conf.ClusterID() == s.cluster && l.conf.Index > 0
 }
 
 // receive takes a message of consensus: nobody sends one before it is in a term.

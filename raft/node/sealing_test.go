@@ -135,7 +135,7 @@ func TestS8OneThatIsSealedIsEnough(t *testing.T) {
 	delete(m.hub.down, "n1")
 
 	table := rpc.Configuration{Voters: memberOf("n1", "n2", "n3")}
-	answer := ping{peer: "n2", instance: instance("n2"), cluster: clusterOf(&table), term: 1}
+	answer := ping{peer: "n2", instance: instance("n2"), cluster: table.ClusterID(), term: 1}
 	for what, proof := range map[string]struct {
 		proves bool
 		by     func(*sealing)

@@ -121,7 +121,7 @@ func (f *Folder) Remaining(log *wal.Log, group wal.GroupID, applied rpc.Index) (
 	if err != nil {
 		return r, err
 	}
-	r = Remains{Cluster: clusterOf(&base.Configuration), Conf: base.Configuration, Term: max(state.HardState.Term, state.Last.Term), Base: base.ID, Last: state.Last, Whole: state.Last.Index}
+	r = Remains{Cluster: base.Configuration.ClusterID(), Conf: base.Configuration, Term: max(state.HardState.Term, state.Last.Term), Base: base.ID, Last: state.Last, Whole: state.Last.Index}
 	if n := slices.IndexFunc(state.Damaged, func(id rpc.EntryID) bool { return id.Index > applied }); n >= 0 {
 		r.Damaged = state.Damaged[n]
 		r.Whole = r.Damaged.Index - 1

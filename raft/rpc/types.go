@@ -117,6 +117,14 @@ type Configuration struct {
 	Learners []Member
 }
 
+// ClusterID is the id of the cluster that the configuration belongs to.
+func (c *Configuration) ClusterID() ClusterID {
+	if c.Index == 0 {
+		return ClusterIDOf(c.Voters)
+	}
+	return c.Cluster
+}
+
 // Member finds a member by id, among voters first; false if there is none. A member in both voter sets is the same in both.
 func (c *Configuration) Member(id NodeID) (Member, bool) {
 	for _, list := range [][]Member{c.Voters, c.Outgoing, c.Learners} {
