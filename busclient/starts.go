@@ -84,9 +84,9 @@ func (s *starts) list(conf *rpc.Configuration) (list []rpc.Start) {
 	return list
 }
 
-// hearStarts takes what a member says of the starts of others, of whom this node itself has proof of none: it may be new, or its disk
-// may be, and what members know of old copies of each other's folders is not to be lost with a disk (F23; the simulator's S15). Where
-// there is own proof nobody's word counts: the member may have believed an old copy.
+// hearStarts takes what a member says of the starts of others, where this node has no proof of its own: it may be new, or its disk may be. What
+// members know of old copies of each other's folders is not to be lost with a disk (F23; the simulator's S15). Where there is own proof nobody's
+// word counts: the member may have believed an old copy.
 func (s *Service) hearStarts(list []rpc.Start) {
 	for _, known := range list {
 		who := Identity{ID: known.ID, Instance: known.Instance, Boot: known.Boot}

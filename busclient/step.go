@@ -1,9 +1,8 @@
 package busclient
 
-// Whether a peer is in step with those that get their messages together. One that leaves an AppendLog to several unanswered for longer
-// than it may, or of which the bus says that nobody listened to it, is spoken to alone, until it has answered there and some time has
-// passed, longer each time in a row: where only the subject of all does not reach it, trying that again and again would cost it a loss
-// each time (K62). Nothing here reads a clock.
+// Whether a peer is in step with those that get their messages together. One that does not answer an AppendLog to several in time, or that
+// nobody heard, is spoken to alone: until it has answered there, and some time has passed. That time is longer with each lapse in a row. Perhaps
+// only the subject of all does not reach the peer, and then each new try costs it a loss (K62). Nothing here reads a clock.
 
 import (
 	"sync"

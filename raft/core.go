@@ -1,5 +1,7 @@
 package raft
 
+// The core: what happened goes in, what must be done comes out, and what is common to all roles is here.
+
 import (
 	"slices"
 

@@ -1,5 +1,7 @@
 package raft
 
+// What comes out of the core: effects, and facts about them.
+
 import "github.com/raftbus/raftbus/raft/rpc"
 
 // Effects is what the driver must do after a turn. It is valid until the next call of Effects.

@@ -1,5 +1,7 @@
 package raft
 
+// What goes into the core: events.
+
 import "github.com/raftbus/raftbus/raft/rpc"
 
 // Event is something that happened to the node. One of the types of this file.

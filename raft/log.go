@@ -1,5 +1,7 @@
 package raft
 
+// The log as the core sees it: the terms of all entries, the newest entries, and the writes that are on their way to the disk.
+
 import (
 	"sort"
 

@@ -1,5 +1,7 @@
 package raft
 
+// How far a leader's peers are.
+
 import "github.com/raftbus/raftbus/raft/rpc"
 
 // progress is what a leader knows of one peer's log, and how it sends to it.

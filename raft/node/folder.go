@@ -1,5 +1,7 @@
 package node
 
+// The data folder: who may use it, whose it is, and how often it was started.
+
 import (
 	"crypto/rand"
 	"encoding/binary"

@@ -1,5 +1,7 @@
 package node
 
+// The first half of a first boot: who the members are, and by which disks.
+
 import (
 	"fmt"
 	"slices"

@@ -1,13 +1,12 @@
 package node
 
+// What a node is made of, and how it is put together before its first turn.
+
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -158,30 +157,6 @@ func New(o Options) *Node {
 	n.admin.asked = map[uint64]func(rpc.EntryID, error){}
 	n.status = Status{Status: raft.Status{ID: o.Config.Self().ID()}, Instance: o.Instance, Members: n.told()}
 	return n
-}
-
-// Start begins the node's work on a bus that has n as its owner. An error means that nothing was started: the log
-// belongs to other members than those configured, or holds less than the state machine has applied.
-func (n *Node) Start(bus Bus) error {
-	n.inline = true
-	n.delayTimer = time.AfterFunc(math.MaxInt64, n.delayOver)
-	if err := n.prepare(bus); err != nil {
-		return err
-	}
-	n.spawn("loop", n.loop)
-	n.spawn("appender", n.appender.run)
-	n.spawn("applier", n.applier.run)
-	n.spawn("loader", n.loader.run)
-	n.spawn("cutter", n.cutter.run)
-	n.spawn("compactor", n.compact.run)
-	if n.receiver != nil {
-		n.spawn("receiver", n.receiver.run)
-	}
-	go func() { // ends with the last of them
-		n.group.Wait()
-		close(n.done)
-	}()
-	return nil
 }
 
 // prepare does all that comes before the first turn.
@@ -356,85 +331,3 @@ func (n *Node) ticks() raft.Ticks {
 }
 
 func (n *Node) id() rpc.NodeID { return n.o.Config.Self().ID() }
-
-// spawn runs one of the node's goroutines. Its error, or a broken invariant, stops the node.
-func (n *Node) spawn(name string, run func(stop <-chan struct{}) error) {
-	n.group.Add(1)
-	go func() {
-		defer n.group.Done()
-		if err := guard(func() error { return run(n.stop) }); err != nil {
-			n.fail(fmt.Errorf("%s: %w", name, err))
-		}
-	}()
-}
-
-// guard makes an error of a broken invariant.
-func guard(run func() error) (err error) {
-	defer func() {
-		switch broken := recover().(type) {
-		case nil:
-		case *raft.InvariantError:
-			err = broken
-		default:
-			panic(broken)
-		}
-	}()
-	return run()
-}
-
-// fail stops the node for a reason. The first one counts.
-func (n *Node) fail(err error) {
-	n.stopOnce.Do(func() {
-		n.err = err
-		n.logger.Error("node stops", "err", err)
-		close(n.stop)
-	})
-}
-
-// Abort stops a node from outside, for a reason that Err then gives: such as another process with its id.
-func (n *Node) Abort(err error) { n.fail(err) }
-
-// Ending is closed when the node begins to stop, by Stop or by itself: from then on it serves nobody. Done may never follow, if a disk hangs (F22).
-func (n *Node) Ending() <-chan struct{} { return n.stop }
-
-// Done is closed when the node has stopped, by Stop or by itself.
-func (n *Node) Done() <-chan struct{} { return n.done }
-
-// Err is why the node stopped by itself; nil while it runs and after Stop. A failed sync, damage, a broken invariant.
-func (n *Node) Err() error {
-	select {
-	case <-n.stop:
-		return n.err
-	default:
-		return nil
-	}
-}
-
-// Stop ends the node: a leader steps down first, writes under way become durable, nothing more is applied. It returns
-// when all goroutines have ended, or with ctx's error if that takes longer than ctx allows. Call it once, after Start.
-func (n *Node) Stop(ctx context.Context) error {
-	n.resign(ctx)
-	n.stopOnce.Do(func() { close(n.stop) })
-	select {
-	case <-n.done:
-		return n.err
-	case <-ctx.Done():
-		return errors.Join(ctx.Err(), errors.New("the node's disk or state machine did not finish in time"))
-	}
-}
-
-// resign makes a leader step down, and waits until it has.
-func (n *Node) resign(ctx context.Context) {
-	turned := make(chan struct{})
-	if !n.inbox.call(func() {
-		n.stepDown()
-		close(turned)
-	}) {
-		return
-	}
-	select {
-	case <-turned:
-	case <-n.stop:
-	case <-ctx.Done():
-	}
-}

@@ -1,5 +1,7 @@
 package node
 
+// What a start makes of a snapshot that was received before it.
+
 import (
 	"errors"
 	"fmt"

@@ -1,13 +1,13 @@
 package node
 
-// The second half of a first boot. A node that has made the table durable has no part in consensus, and no term, until the table is
-// sealed: every member has said that it holds the same one, each from its very data folder. So nothing is committed before all hold
-// it, and a member whose folder is lost finds nobody to make another table with (design section 4, Identity; D3, F23, F27).
+// The second half of a first boot. A node that has made the table durable waits, without a term, until the table is sealed: every member
+// has said, from its very data folder, that it holds the same one. So nothing is committed before all hold it. A member whose folder is lost
+// finds nobody to make another table with (design section 4, Identity; D3, F23, F27).
 //
-// Sealed is to be in term 1 or later, on the disk: whoever is in a term proves by it that all hold the table, and an older folder
-// that has a term, an entry or a later configuration counts as sealed. What a member says without one is that it holds the table. So
-// pings say all of it, those of earlier builds too; but such a build enters a term as soon as it holds the table itself, and then what it
-// may lose by a wiped disk is only a first boot that others never finish: their table needs the word of all.
+// A table is sealed for a node that is in term 1 or later, on its disk. Whoever is in a term proves by it that all hold the table; whoever has a table
+// and no term says only that it holds it itself. An older folder with a term, an entry or a later configuration counts as sealed. Pings say all of
+// this, also those of earlier builds. But such a build enters a term as soon as it holds the table itself. If its disk is wiped then, a first boot is
+// lost that the others never finish: their table needs the word of all.
 
 import (
 	"slices"

@@ -1,5 +1,7 @@
 package node
 
+// Reading the state for snapshots that are sent.
+
 import (
 	"crypto/sha256"
 	"encoding/binary"

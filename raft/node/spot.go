@@ -1,15 +1,17 @@
 package node
 
-// Work on the spot. What a turn gives the appender and the applier is done by who took the turn, if that is little and has been quick of
-// late: to wake their goroutines, on other threads, costs more than a small write or run takes, and a client alone waits for all of it.
+// Work on the spot: a small write or run is done by who took the turn, not by the appender or the applier, if such work has been quick of late.
+// To wake their goroutines, on other threads, costs more than the work itself, and a client that is alone waits for all of it.
 //
-// A write is done so by who reads the bulk connection, a run by the appender too. On the control connection are heartbeats and votes, on clients'
-// connections reads, and the loop lets time pass: they never wait for a disk (L5, F22). A disk that begins to hang, or a state machine, holds up for
-// once who was quick before: the run that was left behind a write, the appender behind a run, and the bulk connection, pings and all, so that
-// two or three seconds later the links of that node may break. It is then as one that is cut off, and comes back with its disk. A leader's
-// own write is never done so: it goes on reading meanwhile.
+// A write is done so by who reads the bulk connection, and a run by the appender too. Heartbeats and votes come over the control connection, reads
+// over the clients', and the loop lets time pass: these never wait for a disk (L5, F22). A leader's own write is never done so: it goes on reading
+// meanwhile.
 //
-// What is left to be done is in the queue of whose work it is, in its order, before the turn ends: who can do it does, and whoever cannot wakes that
+// A disk that begins to hang, or a state machine, holds up for once who was quick before. That may be a run behind a write, the appender behind a
+// run, or the bulk connection with its pings. Two or three seconds later the links of that node may break. It is then as one that is cut off, and
+// comes back with its disk.
+//
+// Before a turn ends, what is left to be done is in the queue of whose work it is, in its order. Who can do it does; who cannot wakes that
 // goroutine. Where somebody drives the node by Steps, nothing is done on the spot.
 
 import (

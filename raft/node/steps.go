@@ -1,5 +1,7 @@
 package node
 
+// Driving a node by hand, as the simulator does.
+
 import (
 	"errors"
 

@@ -22,17 +22,19 @@ const (
 	// streamsMax bounds the streams under way. Others wait.
 	streamsMax = 2
 
-	// All in ticks: how long a stream waits after a failure, before it sends again what was not stored, before it asks again how far its peer is
-	// that installs all of it, before what its peer said last is believed that it has lost what it had, before it is given up if the peer is silent, and
-	// if it takes in nothing more. A leader whose entries wait for that peer stays while the answers show progress, and at least two of them are to come
-	// within an election timeout.
-	streamPause, streamRetry, streamInstalling, streamBehind, streamGiveUp, streamStuck = 10, 25, 50, 100, 1000, 6000
+	// After how many ticks
+	streamPause      = 10   // a stream goes on that met a failure
+	streamRetry      = 25   // what was not stored is sent again
+	streamInstalling = 50   // a peer that installs all of it is asked again: its answers keep a leader, so two are to come in an election timeout
+	streamBehind     = 100  // a peer is believed that says that it has lost what it had
+	streamGiveUp     = 1000 // a stream is given up whose peer is silent
+	streamStuck      = 6000 // and one whose peer takes in nothing more
 
 	// For how many ticks no view of the state is opened after one that could not be read to its end: twice as long each time, and unreadMax at most.
 	unreadMin, unreadMax = 100, 6000
 
-	// Over a slow way what is not stored is sent again later than after streamRetry: after twice what lies between two chunks that are stored, which is
-	// taken for streamGap at the beginning, and after streamRetryMax at most, when a call has failed anyway (busclient).
+	// Over a slow way what is not stored is sent again after twice what lies between two chunks that are stored, if that is later than streamRetry. It
+	// is taken for streamGap at the beginning. After streamRetryMax a call has failed anyway (busclient).
 	streamGap, streamRetryMax = 50, 200
 
 	// streamFar is how long a chunk may be on its way before fewer are sent at a time: what else is to go over the way waits for all of them. Below

@@ -1,5 +1,7 @@
 package rpc
 
+// What messages and logs are made of.
+
 import (
 	"encoding/hex"
 	"fmt"
