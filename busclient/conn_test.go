@@ -18,4 +18,7 @@ func TestErrorsOfDialHaveNoPasswords(t *testing.T) {
 		require.ErrorContains(t, err, "check the ")
 		require.NotContains(t, err.Error(), "hunter2")
 	}
+	_, err := Dial(t.Context(), ConnOptions{URLs: []string{"ws://alice:hunter2@127.0.0.1:1", "nats://127.0.0.1:1"}, Node: "n1", Role: RoleClient})
+	require.ErrorContains(t, err, "check the URLs")
+	require.NotContains(t, err.Error(), "hunter2")
 }
