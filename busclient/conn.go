@@ -420,7 +420,7 @@ func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		c.denied = time.Now()
 		c.mu.Unlock()
 		if permissionKind(err) == mayNotSubscribe {
-			c.regain.Refused()
+			c.regain.RefusedSubject(subjectIn(err))
 		}
 		c.noteKind(permissionKind(err), "NATS refuses this user a subject that a node needs, grant it the permissions of its role", err)
 	default:
@@ -439,6 +439,17 @@ func permissionKind(err error) string {
 		return mayNotSubscribe
 	}
 	return mayNotPublish
+}
+
+// RefusedFor is for how long NATS has refused this connection, and those before in its place, a subject that it is subscribed to; 0: it does not, as far as
+// is known.
+func (c *Conn) RefusedFor(subject string) time.Duration { return c.regain.For(subject) }
+
+// subjectIn is the subject that an error of NATS's is about, which comes in quotes and has no space.
+func subjectIn(err error) string {
+	_, rest, _ := strings.Cut(err.Error(), `"`)
+	subject, _, _ := strings.Cut(rest, `"`)
+	return subject
 }
 
 // note remembers an error, and logs it when it is news.

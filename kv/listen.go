@@ -112,6 +112,15 @@ func (s *Service) doors() []door {
 	return list
 }
 
+// Canaries are subjects, one beside each door, at which nobody asks: whom NATS refuses one it refuses that door too (F12). Who does not lead, and so
+// listens at no door, sees by a subscription to them whether it could.
+func (s *Service) Canaries() (subjects []string) {
+	for _, d := range s.doors() {
+		subjects = append(subjects, strings.TrimSuffix(d.subject, ">")+"_")
+	}
+	return subjects
+}
+
 func (s *Service) apiDoor(protocol *jetstream.Protocol, prefix string) door {
 	return door{prefix + ">", func(m *nats.Msg, epoch uint64) { s.jetStream(protocol, m, epoch, m.Subject[len(prefix):], false) }}
 }

@@ -5,6 +5,7 @@
 package regain
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -14,6 +15,9 @@ const (
 	WaitMin = 30 * time.Second
 	WaitMax = 8 * time.Minute
 )
+
+// answerMax is how long a new connection may take to be refused what the one before was.
+const answerMax = 3 * time.Second
 
 // Regain is of one connection, over all that it is in turn. Safe for use by several goroutines.
 type Regain struct {
@@ -25,12 +29,18 @@ type Regain struct {
 	wait  time.Duration // before the last time
 	timer *time.Timer   // nil: nothing was refused on this connection
 	ended bool
+	// refused is by subject, on this connection and the one before.
+	refused map[string]span
 }
+
+// span is from when on a subject was refused, and when it was last.
+type span struct{ first, last time.Time }
 
 // Connected is told of a new connection, on which all that is wanted is asked for.
 func (r *Regain) Connected() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	maps.DeleteFunc(r.refused, func(_ string, s span) bool { return s.last.Before(r.since) })
 	r.since = time.Now()
 	r.rest()
 }
@@ -58,6 +68,39 @@ func (r *Regain) Lacks() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.timer != nil
+}
+
+// RefusedSubject is Refused, with the subject, for For.
+func (r *Regain) RefusedSubject(subject string) {
+	r.Refused()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.refused == nil {
+		r.refused = map[string]span{}
+	}
+	s := r.refused[subject]
+	if !r.lasts(s) {
+		s.first = now
+	}
+	s.last = now
+	r.refused[subject] = s
+}
+
+// lasts reports whether what was refused still is: on a new connection until that had time to show otherwise, so that nobody takes what is asked for
+// anew for what is granted. r.mu is held.
+func (r *Regain) lasts(s span) bool {
+	return !s.last.IsZero() && (!s.last.Before(r.since) || time.Since(r.since) < answerMax)
+}
+
+// For is for how long a subject has been refused, whatever was made anew meanwhile; 0: it is not, as far as is known.
+func (r *Regain) For(subject string) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s := r.refused[subject]; r.lasts(s) {
+		return time.Since(s.first)
+	}
+	return 0
 }
 
 // End has nothing made anew from now on; Anew may be running.

@@ -62,3 +62,36 @@ func TestAConnectionIsMadeAnewForWhatItLacksOnly(t *testing.T) {
 		r.End()
 	})
 }
+
+// How long a subject is refused is counted over the connections that are made anew for it, since each is told of it only after a moment; and from the
+// beginning once it was granted.
+func TestASubjectIsRefusedUntilAConnectionHasIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := renewed()
+		r.Connected()
+		require.Zero(t, r.For("a"))
+		r.RefusedSubject("a")
+		for range 3 {
+			time.Sleep(WaitMin)
+			r.Connected()
+			require.NotZero(t, r.For("a"), "it is only asked for")
+			time.Sleep(answerMax / 2)
+			r.RefusedSubject("a")
+		}
+		require.Equal(t, 3*(WaitMin+answerMax/2), r.For("a"))
+		require.Zero(t, r.For("b"))
+		time.Sleep(time.Hour)
+		require.Greater(t, r.For("a"), time.Hour, "nothing was asked for since")
+		r.Connected()
+		time.Sleep(answerMax)
+		require.Zero(t, r.For("a"))
+		r.RefusedSubject("a")
+		require.Zero(t, r.For("a"))
+		time.Sleep(time.Second)
+		require.Equal(t, time.Second, r.For("a"))
+		r.Connected()
+		r.Connected()
+		require.Empty(t, r.refused, "no more is remembered than of one connection before")
+		r.End()
+	})
+}

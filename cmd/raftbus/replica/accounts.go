@@ -63,6 +63,7 @@ type served struct {
 	refused refusal
 	ready   atomic.Bool   // kv is there
 	moves   chan struct{} // has room for one: conn is to be made anew
+	canary  []string      // subjects by which it is seen whether NATS lets clients be heard
 }
 
 // accounts are those to serve, the first first.
@@ -148,6 +149,9 @@ func (r *Replica) serveAccount(s *served) (err error) {
 		return err
 	}
 	r.closers = append(r.closers, func() error { s.kv.Close(); return nil })
+	if err := s.release(); err != nil {
+		return err
+	}
 	if s.name != "" {
 		s.refused.text = notYet
 		s.kv.Withhold(true)

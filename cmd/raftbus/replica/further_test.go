@@ -38,11 +38,7 @@ func startServed(t *testing.T, members ...string) (nodes []*Replica, client *nat
 			NATS: NATSOptions{URLs: []string{url}, Options: []nats.Option{nats.UserInfo("app", "x")}, Accounts: []Account{{Name: "team", Clients: []nats.Option{team}, Leaf: []nats.Option{team}}}},
 		})
 		require.NoError(t, err)
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			require.NoError(t, r.Stop(ctx))
-		})
+		t.Cleanup(func() { stop(t, r) })
 		nodes = append(nodes, r)
 	}
 	for _, r := range nodes {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
@@ -51,21 +50,6 @@ func (s Status) unready() string {
 	return ""
 }
 
-// deafAfter is how long the connection to clients may be down before the node counts as one that no client reaches: NATS's servers restart
-// in less.
-const deafAfter = 3 * time.Second
-
-// deaf is for how long no client has reached this node, and why; empty: they do, or did just now. Of several accounts the first counts, since
-// what is done once is done for that.
-func (r *Replica) deaf() string {
-	conn := r.first().conn
-	up, since := conn.Up()
-	if away := time.Since(since); !up && away >= deafAfter {
-		return fmt.Sprintf("for %v: %s", away.Round(time.Second), conn.Stats().LastError)
-	}
-	return ""
-}
-
 // because tells what the node itself gives as the reason that it cannot serve.
 func (s Status) because() string {
 	switch refusing := slices.Sorted(maps.Keys(s.RefusedBy)); {
@@ -102,6 +86,9 @@ func (s Status) warnings() []string {
 		if l.State != "connected" {
 			say("the link to %s is %s: %s", l.Peer, l.State, l.Reason)
 		}
+	}
+	if s.Denied != "" {
+		say("NATS refuses this node a subject that clients ask at (%s): it leads only where no other node can, and some clients find nobody then; grant its user for clients the permissions of a node", s.Denied)
 	}
 	if !s.Watches.Leaf {
 		say("no leaf connection: this node serves no watches; give the NATS server a leafnodes port, and name it with --leaf")

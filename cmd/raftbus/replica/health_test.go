@@ -25,38 +25,47 @@ func letIn(nodes []string) []byte {
 	return fmt.Appendf(nil, "accounts { P: { users: [ {user: peer, password: x} ] }, C: { users: [ %s ] } }", users)
 }
 
-// Clients are served again soon after the leader's credentials for them are revoked, while those for peers are good; the node that they
-// do not reach says so (F12).
-func TestALeaderThatNoClientReaches(t *testing.T) {
-	t.Parallel() // it mostly waits
-	members := []string{"n1", "n2", "n3"}
+// startLetIn starts nodes with a NATS server of that configuration, which reload changes, and returns who leads and a client. There is a bucket app.
+func startLetIn(t *testing.T, members []string, conf []byte) (nodes map[string]*Replica, leader string, nc *nats.Conn, reload func([]byte)) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	require.NoError(t, os.WriteFile(file, letIn(members), 0o600))
+	require.NoError(t, os.WriteFile(file, conf, 0o600))
 	server, err := embedded.Start(embedded.Options{ConfigFile: file})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
-	nodes := map[string]*Replica{}
+	nodes = map[string]*Replica{}
 	for _, id := range members {
 		nodes[id], err = Start(t.Context(), Options{
 			ID: id, Members: members, Dir: filepath.Join(t.TempDir(), id), Logger: slog.New(slog.DiscardHandler),
 			NATS: NATSOptions{URLs: []string{server.URL()}, Peers: []nats.Option{nats.UserInfo("peer", "x")}, Clients: []nats.Option{nats.UserInfo(id, "x")}},
 		})
 		require.NoError(t, err)
-		defer stop(t, nodes[id])
+		t.Cleanup(func() { stop(t, nodes[id]) })
 	}
-	leader, err := nodes["n1"].WaitReady(t.Context())
+	leader, err = nodes[members[0]].WaitReady(t.Context())
 	require.NoError(t, err)
-	require.Empty(t, nodes[leader].Status().Deaf)
-	require.Eventually(t, func() bool { return nodes[leader].Status().Watches.LeafError != "" }, 10*time.Second, time.Millisecond, "why it has no leaf connection: NATS has no port for it")
-	nc, err := nats.Connect(server.URL(), nats.UserInfo("client", "x"))
+	nc, err = nats.Connect(server.URL(), nats.UserInfo("client", "x"))
 	require.NoError(t, err)
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	_, err = nc.Request("raftbus.bucket.add.app", nil, 5*time.Second)
 	require.NoError(t, err)
+	return nodes, leader, nc, func(conf []byte) {
+		require.NoError(t, os.WriteFile(file, conf, 0o600))
+		require.NoError(t, server.Reload())
+	}
+}
+
+// Clients are served again soon after the leader's credentials for them are revoked, while those for peers are good; the node that they
+// do not reach says so (F12).
+func TestALeaderThatNoClientReaches(t *testing.T) {
+	t.Parallel() // it mostly waits
+	members := []string{"n1", "n2", "n3"}
+	nodes, leader, nc, reload := startLetIn(t, members, letIn(members))
+	require.Empty(t, nodes[leader].Status().Deaf)
+	require.Eventually(t, func() bool { return nodes[leader].Status().Watches.LeafError != "" }, 10*time.Second, time.Millisecond, "why it has no leaf connection: NATS has no port for it")
 
 	rest := slices.DeleteFunc(slices.Clone(members), func(id string) bool { return id == leader })
-	require.NoError(t, os.WriteFile(file, letIn(rest), 0o600))
-	require.NoError(t, server.Reload())
+	reload(letIn(rest))
 	require.Eventually(t, func() bool {
 		_, err := nc.Request("raftbus.bucket.info.app", nil, time.Second)
 		return err == nil
@@ -73,9 +82,48 @@ func TestALeaderThatNoClientReaches(t *testing.T) {
 	require.Contains(t, strings.ToLower(said), "authorization violation")
 	require.True(t, nodes[rest[0]].Health().Ready)
 
-	require.NoError(t, os.WriteFile(file, letIn(members), 0o600))
-	require.NoError(t, server.Reload())
+	reload(letIn(members))
 	require.Eventually(t, func() bool { return nodes[leader].Health().Ready }, 10*time.Second, 10*time.Millisecond)
+}
+
+// barring is letIn, without a subject for some of the nodes.
+func barring(subject string, members []string, barred ...string) []byte {
+	conf := string(letIn(members))
+	for _, id := range barred {
+		user := fmt.Sprintf("{user: %s, password: x", id)
+		conf = strings.Replace(conf, user, fmt.Sprintf("%s, permissions: {subscribe: {deny: %q}}", user, subject), 1)
+	}
+	return []byte(conf)
+}
+
+// Clients are served again soon after a reload has taken a subject that they ask at from the leader; the connection stays. Where it is taken from
+// all the leader stays, for those who ask elsewhere: leadership does not go round (F12).
+func TestALeaderThatIsRefusedWhatClientsAskAt(t *testing.T) {
+	t.Parallel() // it mostly waits
+	members := []string{"n1", "n2", "n3"}
+	for _, subject := range []string{"raftbus.kv.>", "$JS.raftbus.API.>"} {
+		t.Run(subject, func(t *testing.T) {
+			t.Parallel()
+			nodes, leader, nc, reload := startLetIn(t, members, letIn(members))
+			require.Empty(t, nodes[leader].Status().Denied)
+			reload(barring(subject, members, leader))
+			ask := strings.Replace(strings.Replace(subject, "kv.>", "kv.put.app.k", 1), "API.>", "API.STREAM.INFO.KV_app", 1)
+			require.Eventually(t, func() bool {
+				_, err := nc.Request(ask, nil, time.Second)
+				return err == nil
+			}, 10*time.Second, 50*time.Millisecond)
+			s := nodes[leader].Status()
+			require.NotEqual(t, leader, s.Leader)
+			require.Contains(t, strings.Join(s.Health().Warnings, "; "), "NATS refuses this node a subject that clients ask at ("+strings.TrimSuffix(subject, ">"))
+			require.Empty(t, s.Deaf)
+			leader = s.Leader
+
+			reload(barring(subject, members, members...))
+			require.Eventually(t, func() bool { return nodes[leader].Status().Denied != "" }, 10*time.Second, 10*time.Millisecond)
+			term := nodes[leader].Status().Term
+			require.Never(t, func() bool { return nodes[leader].Status().Term != term }, 4*time.Second, 100*time.Millisecond)
+		})
+	}
 }
 
 // Whoever is told that writes are refused is told what to do about it: to free space does not help where too many files are open (F21).

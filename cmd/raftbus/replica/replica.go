@@ -202,7 +202,7 @@ func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, 
 func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
 		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: r.store, Logger: r.logger,
-		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return r.deaf() != "" },
+		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return !r.reached() },
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
 		Config:   r.config,

@@ -39,7 +39,7 @@ func alone(t *testing.T, fs vfs.FS) Options {
 
 func stop(t *testing.T, r *Replica) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
 	defer cancel()
 	require.NoError(t, r.Stop(ctx))
 }
