@@ -99,7 +99,7 @@ func (p *Pebble) open(number uint64) (DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store in %s: %w", d.dir, d.namesOptions(err, cache))
 	}
-	d.db, d.pebbleReader = db, pebbleReader{db}
+	d.db, d.pebbleReader = db, pebbleReader{db, d.unread}
 	return d, nil
 }
 
@@ -179,7 +179,7 @@ func (d *pebbleDB) NewBatch() Batch {
 
 func (d *pebbleDB) NewView() View {
 	snapshot := d.db.NewSnapshot()
-	return pebbleView{pebbleReader{snapshot}, snapshot}
+	return pebbleView{pebbleReader{snapshot, d.unread}, snapshot}
 }
 
 func (d *pebbleDB) Flush() error {
@@ -205,6 +205,15 @@ func (d *pebbleDB) flushEnded(info pebble.FlushInfo) {
 	if d.room.flushed(info.Err) {
 		d.fail(info.Err)
 	}
+}
+
+// unread takes an error of a read, if it is one. Pebble tells of damage itself, and of a disk that gives nothing only who reads: to go on would leave some
+// keys without an answer for as long as this node leads, while others have them (F20). Too many open files pass.
+func (d *pebbleDB) unread(err error) error {
+	if err != nil && !passes(err) {
+		d.fail(fmt.Errorf("a read failed: %w", err))
+	}
+	return err
 }
 
 // fail remembers the first error after which nothing more can be made durable. Pebble calls it with its lock held.
@@ -244,7 +253,10 @@ func (d *pebbleDB) Discard() error {
 }
 
 // pebbleReader reads from a database or from a snapshot of it.
-type pebbleReader struct{ from pebble.Reader }
+type pebbleReader struct {
+	from   pebble.Reader
+	unread func(error) error // told of an error of the disk's, which it returns
+}
 
 func (r pebbleReader) Get(key []byte) ([]byte, error) {
 	value, closer, err := r.from.Get(key)
@@ -252,10 +264,10 @@ func (r pebbleReader) Get(key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, r.unread(err)
 	}
 	own := append(make([]byte, 0, len(value)), value...)
-	return own, closer.Close()
+	return own, r.unread(closer.Close())
 }
 
 func (r pebbleReader) Scan(from, to []byte, visit func(key, value []byte) (bool, error)) error {
@@ -264,15 +276,15 @@ func (r pebbleReader) Scan(from, to []byte, visit func(key, value []byte) (bool,
 	}
 	iter, err := r.from.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
-		return err
+		return r.unread(err)
 	}
 	for valid := iter.First(); valid && err == nil; valid = valid && iter.Next() {
 		var value []byte
-		if value, err = iter.ValueAndErr(); err == nil {
+		if value, err = iter.ValueAndErr(); r.unread(err) == nil {
 			valid, err = visit(iter.Key(), value)
 		}
 	}
-	if closing := iter.Close(); err == nil {
+	if closing := r.unread(iter.Close()); err == nil {
 		err = closing // holds the iterator's own errors too
 	}
 	return err

@@ -4,6 +4,7 @@ package engine_test
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -52,6 +53,53 @@ func TestAScanThatCannotReadOnFails(t *testing.T) {
 		require.NoError(t, db.Close())
 	}
 	require.Positive(t, some)
+}
+
+// A disk that does not give what it holds is told of by no work in the background: who reads ends the database, so that its node does not go on without
+// some keys (F20). What passes, as too many open files do, ends nothing, nor does an error of who visits.
+func TestAReadThatFailsEndsTheDatabase(t *testing.T) {
+	reads := map[string]func(engine.Reader) error{
+		"get": func(r engine.Reader) error { _, err := r.Get([]byte("k0")); return err },
+		"scan": func(r engine.Reader) error {
+			return r.Scan(nil, nil, func(_, _ []byte) (bool, error) { return true, nil })
+		},
+		"get of a view": func(r engine.Reader) error {
+			v := r.(engine.DB).NewView()
+			_, err := v.Get([]byte("k0"))
+			require.NoError(t, v.Close())
+			return err
+		},
+	}
+	for name, read := range reads {
+		for _, fault := range []error{syscall.EIO, syscall.EMFILE} {
+			var fails atomic.Bool
+			fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if fails.Load() && op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst") {
+					return fault
+				}
+				return nil
+			}))
+			db, _ := openOn(t, fs)
+			require.NoError(t, write1(db, 0, 10))
+			require.NoError(t, db.Flush())
+			require.NoError(t, db.Close())
+			told := 0
+			db, err := engine.NewPebble(fs, "node/store", slog.New(slog.DiscardHandler), func() { told++ }).Open()
+			require.NoError(t, err)
+			fails.Store(true)
+			require.ErrorIs(t, read(db), fault, name)
+			if fault == syscall.EIO {
+				require.ErrorIs(t, db.Err(), fault, name)
+				require.Equal(t, 1, told, name)
+			} else {
+				require.NoError(t, db.Err(), name)
+				fails.Store(false)
+				require.ErrorIs(t, db.Scan(nil, nil, func(_, _ []byte) (bool, error) { return false, io.ErrNoProgress }), io.ErrNoProgress)
+				require.NoError(t, db.Err(), name)
+			}
+			require.NoError(t, db.Close())
+		}
+	}
 }
 
 // A mark that cannot be looked at is not taken for one that is not there: an older state, or an empty one, would come up in the place of the
