@@ -72,6 +72,7 @@ type Service struct {
 	limits   watch.Limits // the hub's
 	leaf     Leaf         // nil: none
 	reunion  reunion
+	earshot  earshot
 	inbox    *inbox
 	room     chan struct{}
 	reads    chan *errand
