@@ -125,6 +125,9 @@ func (c *Core) stepSeldom(e Event) {
 		c.reconfigure(e)
 	case Outdated:
 		c.outdated = true
+		if c.role != Follower { // also a campaign under way: it may have voted otherwise in that very term
+			c.follow(c.hard.Term, "", "its data folder is an old copy")
+		}
 	case Learned:
 		c.learn(e.Configuration)
 	case Transfer:

@@ -38,8 +38,24 @@ func TestF23AnOldCopyNeitherVotesNorLeads(t *testing.T) {
 
 	leader := established(t, 3)
 	leader.turn(Outdated{})
-	leader.tickFor(1)
 	require.Equal(t, Follower, leader.role)
+}
+
+// Nor does it go on with a campaign that was under way when it was told: it may have voted otherwise in that very term.
+func TestF23AnOldCopyEndsItsCampaign(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}, 1, 1))
+	s.tickFor(s.ticks.ElectionMin)
+	require.Equal(t, PreCandidate, s.role)
+	s.turn(Outdated{})
+	out := s.hear("n2", 2, preGranted())
+	require.Empty(t, only[*rpc.RequestVoteCommand](out.SendAfterSync))
+	require.Equal(t, rpc.HardState{Term: 1}, s.hard)
+
+	s = candidate(t, start(rpc.HardState{Term: 1}, 1, 1))
+	s.synced()
+	s.turn(Outdated{})
+	s.hear("n2", 2, granted())
+	require.Equal(t, Follower, s.role)
 }
 
 func TestF18DamagedLogEndsBeforeTheDamageForTheLeader(t *testing.T) {
@@ -60,6 +76,8 @@ func TestF18RepairIsAcknowledgedWhenItIsDurable(t *testing.T) {
 	require.Empty(t, only[*rpc.AppendLogReturn](out.Send))
 	require.Equal(t, rpc.Index(5), only[*rpc.AppendLogReturn](out.SendAfterSync)[0].Match)
 	require.Contains(t, out.Facts, LogRepaired{})
+	again := s.hear("n2", 1, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 2}, Entries: run(3, 1, 1, 1), Commit: 5})
+	require.Empty(t, only[*rpc.AppendLogReturn](again.Send), "nor when it comes again meanwhile")
 	require.Equal(t, rpc.Index(5), s.commit)
 	require.Zero(t, out.Apply, "what is read of the disk now is damaged still")
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(s.ticks.ElectionMin)), "a leader would read it too")

@@ -22,7 +22,7 @@ type office struct {
 	noted     noted
 	streamed  uint64       // tick at which a peer last took in more of a snapshot
 	order     []rpc.NodeID // the voters but this one, the nearest first, as it was last
-	batches   []rpc.Index  // what each batch of proposals that is not known to be committed ends with; see Busy
+	batches   []rpc.Index  // what each batch of proposals that is not known to be committed ends with; see Patience
 }
 
 type proposed struct {
@@ -389,7 +389,7 @@ func (c *Core) beatOne(id rpc.NodeID, p *progress) {
 }
 
 // unfit says why a leader must not stay: no quorum answers; or entries wait and no quorum acknowledges any; its own
-// disk hangs, or its state machine (K47, K60, K63, L5); or what it stores is an old copy (F23). Heartbeat answers do not keep a leader that makes no progress.
+// disk hangs, or its state machine (K47, K60, K63, L5). Heartbeat answers do not keep a leader that makes no progress.
 func (c *Core) unfit() string {
 	if c.log.last == c.commit {
 		c.office.moved = c.now
@@ -404,8 +404,6 @@ func (c *Core) unfit() string {
 		return "its own log write hangs"
 	case c.stateHangs() && c.now-c.office.began >= c.hangMax() && c.replaceable(): // one that is needed has the time to bring others' logs up to date
 		return "its state machine hangs"
-	case c.outdated:
-		return "its data folder is an old copy"
 	}
 	return ""
 }

@@ -23,7 +23,7 @@ func (c *Core) quietUntil(tick uint64) int { return int(max(tick, c.now+1) - c.n
 // atRest reports whether a leader's next tick only asks whether the next heartbeat is due, and so do those up to that.
 func (c *Core) atRest() bool {
 	return c.log.last == c.commit && len(c.log.writes) == 0 && c.applying == c.applied && len(c.reads.running) == 0 &&
-		!c.office.transfer.active() && !c.outdated && len(c.conf.Learners) == 0 && c.allServed()
+		!c.office.transfer.active() && len(c.conf.Learners) == 0 && c.allServed()
 }
 
 // fitUntil reports whether no tick before that one finds that no quorum answers.
