@@ -13,15 +13,7 @@ func (n *Node) boot(b *batch) error {
 	for _, call := range b.calls {
 		call()
 	}
-	n.inbox.takeRequests(b, held{})
-	for _, p := range b.proposals {
-		n.waiters.release(len(p.data) + rpc.EntryOverheadBytes)
-	}
-	for _, done := range b.reads {
-		n.reads.Add(-1)
-		done(ErrNotLeader)
-	}
-	b.calls, b.proposals, b.reads = nil, nil, nil
+	b.calls = nil
 	defer n.publish()
 	if n.gathering != nil {
 		if err := n.tryTable(); err != nil {

@@ -93,9 +93,7 @@ func (l *Log) stageOne(b *Batch) (planned, error) {
 		err = g.staged.setHardState(*b.HardState)
 	}
 	for i := 0; err == nil && i < len(b.Entries); i++ {
-		if err = g.staged.append(b.Entries[i].ID(), b.Entries[i].Kind); err == nil && len(b.Entries[i].Data) > BatchBytesMax {
-			err = invalid("entry of %d bytes: at most %d", len(b.Entries[i].Data), BatchBytesMax)
-		}
+		err = g.staged.append(b.Entries[i].ID(), b.Entries[i].Kind)
 	}
 	return p, err
 }
