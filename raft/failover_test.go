@@ -47,6 +47,26 @@ func TestWhoIsAloneDoesNotWait(t *testing.T) {
 	require.Equal(t, Leader, s.role)
 }
 
+// Who lost its leader and was elected has lost none any more: when it resigns, its next campaign is a quick one, and not early, which disturbs those
+// that hear a leader of theirs.
+func TestALostLeaderIsForgottenWithAnElection(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 3}))
+	s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	s.tickFor(int(s.silenceMax()) + 1)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 3})
+	sent := s.tickFor(s.ticks.QuickMin)
+	require.True(t, only[*rpc.RequestVoteCommand](sent)[0].Early)
+	s.hear("n3", 4, preGranted())
+	s.synced()
+	s.hear("n3", 4, granted())
+	require.Equal(t, Leader, s.role)
+	s.turn(Resign{}, Pinged{Peer: "n2", Outcome: PingOK, Term: 4})
+	sent = s.tickFor(s.ticks.QuickMax)
+	require.False(t, only[*rpc.RequestVoteCommand](sent)[0].Early)
+	s.hear("n3", 5, preGranted())
+	require.Equal(t, 1, s.election.tries)
+}
+
 // What the earlier instance of a member said is not what its new one says.
 func TestThatNobodyLeadsIsForgottenWithWhoSaidIt(t *testing.T) {
 	s := newSolo(t, five())

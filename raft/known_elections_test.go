@@ -143,6 +143,19 @@ func TestK7RefusedCandidatesDelayNobody(t *testing.T) {
 	require.Equal(t, PreCandidate, s.role)
 }
 
+// Whoever was given a vote is to have the time to lead: the voter does not campaign before.
+func TestK7AVoteGivenRestartsTheTimer(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.tickFor(s.ticks.ElectionMin - 1)
+	out := s.hear("n2", 2, &rpc.RequestVoteCommand{})
+	require.True(t, only[*rpc.RequestVoteReturn](out.SendAfterSync)[0].Granted)
+	s.synced()
+	s.tickFor(s.ticks.ElectionMin - 1)
+	require.Equal(t, Follower, s.role)
+	s.tickFor(1)
+	require.Equal(t, PreCandidate, s.role)
+}
+
 func TestK8LogsCompareByTermThenIndex(t *testing.T) {
 	s := newSolo(t, start(rpc.HardState{Term: 3}, 1, 3))
 	long := s.hear("n2", 4, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 2, Index: 50}})

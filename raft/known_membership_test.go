@@ -152,6 +152,17 @@ func TestK37RevertedRemovalKeepsTheLink(t *testing.T) {
 	require.True(t, s.election.links["n3"])
 }
 
+// One that was taken away for certain, and is added again, is connected when the bus says so.
+func TestK37LinkOfARemovedMemberIsForgotten(t *testing.T) {
+	s := inOffice(t, table("n1", "n2", "n3"))
+	require.NoError(t, s.asks(Change{Remove: []rpc.NodeID{"n3"}}).Refusal)
+	s.inStep()
+	require.NoError(t, s.asks(Change{Add: members("n3")}).Refusal)
+	require.False(t, s.office.peers["n3"].connected)
+	s.turn(LinkChanged{"n3", true})
+	require.True(t, s.office.peers["n3"].connected)
+}
+
 func TestK38LeaderThatRemovesItselfDoesNotCountItself(t *testing.T) {
 	s := inOffice(t, table("n1", "n2", "n3"))
 	require.NoError(t, s.asks(Change{Remove: []rpc.NodeID{"n1"}}).Refusal)
@@ -216,6 +227,16 @@ func TestK40RemovedNodeDisturbsNobody(t *testing.T) {
 	}
 	require.Equal(t, rpc.Term(2), s.hard.Term)
 	require.Equal(t, Leader, s.role)
+}
+
+// Whom a peer has shown as a member is a stranger again once the own log has a later configuration without it.
+func TestK40LearnedMemberThatWasRemovedIsAStranger(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}, 1))
+	s.turn(Learned{rpc.Configuration{Index: 2, Cluster: s.cluster(), Voters: members("n1", "n2", "n3", "n5")}})
+	require.Equal(t, members("n2", "n3", "n5"), s.members.roster)
+	entries := append(run(2, 1), changing(1, at3(table("n1", "n2", "n3"))))
+	s.hear("n2", 1, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}, Entries: entries, Commit: 3})
+	require.Equal(t, members("n2", "n3"), s.members.roster)
 }
 
 func TestK41RestartInAJointChange(t *testing.T) {

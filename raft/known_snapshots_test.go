@@ -3,6 +3,7 @@ package raft
 // Known bugs of snapshots and compaction (fault model, section 6), each put to the core as a scenario.
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -183,9 +184,11 @@ func TestChunkOfANewTermWaitsForItsSync(t *testing.T) {
 
 func TestK31SecondSnapshotWaitsForTheFirst(t *testing.T) {
 	s := following(t, 1)
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}, Commit: 1})
+	s.turn(ApplyDone{1})
 	require.Equal(t, rpc.Index(4), s.turn(stored(3, 4)).Install.Snapshot.Index)
 	require.Zero(t, s.turn(stored(3, 6)).Install, "one at a time")
-	require.Zero(t, s.turn(Compact{1}).Compact)
+	require.Zero(t, s.turn(Compact{1}).Compact, "though it is applied")
 	s.turn(Restored{rpc.EntryID{Term: 3, Index: 4}})
 	require.Zero(t, s.turn(stored(3, 4)).Install, "it holds as much")
 	require.Zero(t, s.turn(stored(3, 3)).Install, "or more")
@@ -218,6 +221,14 @@ func TestK23ApplyGoesPageByPage(t *testing.T) {
 		require.Equal(t, rpc.Index(10), s.commit, "a leader that says less takes nothing back")
 	}
 	require.Equal(t, rpc.Index(11), next)
+}
+
+// What is read from the disk is bounded by a number of entries: of their bytes the core knows nothing.
+func TestK23ARunFromTheDiskIsBounded(t *testing.T) {
+	s := following(t, slices.Repeat([]rpc.Term{1}, 3_000)...)
+	out := s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 3_000}, Commit: 3_000})
+	require.Equal(t, Apply{From: 1, To: maxEntriesPerMessage}, out.Apply)
+	require.Equal(t, Apply{From: maxEntriesPerMessage + 1, To: 2 * maxEntriesPerMessage}, s.turn(ApplyDone{maxEntriesPerMessage}).Apply)
 }
 
 func TestK24WhatIsForgottenIsNotAsked(t *testing.T) {
@@ -539,4 +550,30 @@ func TestABaseHasTheTimeOfItsEntry(t *testing.T) {
 	}
 	require.Greater(t, s.log.cacheFirst(), rpc.Index(6))
 	require.Zero(t, s.turn(Compact{6}).Compact.Time)
+}
+
+func TestABaseHasTheTimeOfItsEntryInMemory(t *testing.T) {
+	s := following(t, 1)
+	later := run(2, 3, 3, 3)
+	for i := range later {
+		later[i].Time = int64(later[i].Index)
+	}
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 1}, Entries: later, Commit: 4})
+	s.synced()
+	for s.applied < s.commit {
+		s.turn(ApplyDone{s.applying})
+	}
+	for i := rpc.Index(2); i <= 4; i++ {
+		require.Equal(t, int64(i), s.turn(Compact{i}).Compact.Time)
+	}
+}
+
+// The leader hears by the next heartbeat how far a snapshot has brought this node, if the answer to its last chunk was lost: it sends what follows, and not
+// all of it again (L7).
+func TestWhatASnapshotBroughtMatches(t *testing.T) {
+	s := following(t, 1)
+	s.turn(Restored{s.turn(stored(3, 4)).Install.Snapshot})
+	s.synced()
+	out := s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	require.Equal(t, []*rpc.HeartbeatReturn{{Last: 4}}, only[*rpc.HeartbeatReturn](out.Send))
 }

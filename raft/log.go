@@ -29,8 +29,7 @@ type raftLog struct {
 	synced    rpc.Index // durable up to here
 	writes    []pendingWrite
 	seq       uint64 // of the last write submitted
-	done      uint64 // of the last write known durable
-	heads     uint64 // of the last one whose head is: what goes before its entries
+	heads     uint64 // of the last one whose head is durable: what goes before its entries
 }
 
 // pendingWrite is a write on its way to the disk. Its last falls when the entries it wrote are replaced by a later write:
@@ -227,7 +226,7 @@ func (l *raftLog) complete(seq, head uint64) {
 		n++
 	}
 	l.writes = append(l.writes[:0], l.writes[n:]...)
-	l.done, l.heads = max(l.done, seq), max(l.heads, head)
+	l.heads = max(l.heads, head)
 }
 
 // stalledSince is the tick at which the oldest write that is not durable was submitted.

@@ -144,13 +144,9 @@ func (c *Core) dropPeer(id rpc.NodeID) {
 // speaks.
 func (c *Core) enroll() {
 	list := slices.Clone(c.members.history[c.members.committedBy(c.commit):])
-	if l := c.members.learned; l != nil {
-		if l.Index <= list[0].at {
-			c.members.learned = nil
-		} else {
-			list = append(list, placed{l.Index, *l})
-			slices.SortStableFunc(list, func(a, b placed) int { return cmp.Compare(a.at, b.at) })
-		}
+	if l := c.members.learned; l != nil && l.Index > list[0].at {
+		list = append(list, placed{l.Index, *l})
+		slices.SortStableFunc(list, func(a, b placed) int { return cmp.Compare(a.at, b.at) })
 	}
 	roster := map[rpc.NodeID]rpc.Member{}
 	for _, p := range list {

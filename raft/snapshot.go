@@ -50,8 +50,7 @@ func (c *Core) snapshotReturned(p *progress, m rpc.Message, ret *rpc.InstallSnap
 			p.installed(c.log.last-ret.Snapshot.Index, c.now)
 			p.next = ret.Snapshot.Index + 1
 		}
-		p.landed(ret.Snapshot.Index, c.now, &c.limits)
-		c.advanceCommit()
+		p.landed(ret.Snapshot.Index, c.now, &c.limits) // which commits nothing: of this term the snapshot holds what this leader committed
 	}
 	c.out.Chunks = append(c.out.Chunks, m)
 }
@@ -102,9 +101,7 @@ func (c *Core) restored(e Restored) {
 	}
 	c.commit = max(c.commit, base.Index)
 	c.applied, c.applying = max(c.applied, base.Index), max(c.applied, base.Index)
-	if c.leader != "" && c.role == Follower {
-		c.matched = max(c.matched, base.Index) // committed, so in the log of every later leader (I4)
-	}
+	c.matched = max(c.matched, base.Index) // committed, so in the log of every later leader (I4)
 	c.baseDirty = true
 	c.noteCommitted(before)
 	c.fact(SnapshotInstalled{Snapshot: base})
