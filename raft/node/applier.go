@@ -112,6 +112,10 @@ func (a *applier) do(w applyWork) error {
 // what became of that is in the state, but not what it said.
 func (a *applier) install(i raft.Install) error {
 	r, file, err := a.snaps.openSnapshot()
+	if wal.TooManyFiles(err) {
+		a.again(applyWork{install: i})
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("install snapshot %v: %w", i.Snapshot, err)
 	}
@@ -130,6 +134,19 @@ func (a *applier) install(i raft.Install) error {
 	a.waiters.due(i.Snapshot.Index)
 	a.spot.acts = a.report(raft.Restored{Snapshot: i.Snapshot}, false)
 	return nil
+}
+
+// againAfter is how long work waits that met too many open files: they have to be closed by somebody.
+const againAfter = time.Second
+
+// again puts work back that could not be begun, and nothing is done before it.
+func (a *applier) again(w applyWork) {
+	a.mu.Lock()
+	a.queue = slices.Insert(a.queue, 0, w)
+	a.mu.Unlock()
+	if a.rest != nil {
+		a.rest(againAfter)
+	}
 }
 
 // beside is a snapshot's stream, with rests. What was read of it is counted in snaps.

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -26,10 +28,11 @@ func TestUnknownKindStopsTheNode(t *testing.T) {
 	require.Zero(t, machine.Applied())
 }
 
-// countedFS counts the files that are open to be read.
+// countedFS counts the files that are open to be read. If fails is set none is opened.
 type countedFS struct {
 	vfs.FS
-	open int
+	open  int
+	fails error
 }
 
 type countedFile struct {
@@ -38,6 +41,9 @@ type countedFile struct {
 }
 
 func (c *countedFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	if c.fails != nil {
+		return nil, c.fails
+	}
 	f, err := c.FS.Open(name, o...)
 	if err == nil {
 		c.open++
@@ -76,6 +82,33 @@ func TestAnInstalledSnapshotIsClosed(t *testing.T) {
 		require.Equal(t, before, fs.open)
 	}
 	require.Equal(t, 1, w.count)
+}
+
+// A snapshot that is to be installed while too many files are open waits until some are closed: the node goes on (F21).
+func TestInstallingASnapshotWaitsWhileTooManyFilesAreOpen(t *testing.T) {
+	fs := &countedFS{FS: vfs.NewMem()}
+	r, said := newTestReceiver(fs)
+	at := rpc.EntryID{Term: 3, Index: 9}
+	r.takeAll(t, said, transfer(4, 1, at, content(100, 1), 40)...)
+	installed, rests := 0, 0
+	a := &applier{
+		machine: &anyState{}, waiters: &waiters{}, snaps: r.snapDir, spot: newSpot(func() {}),
+		report: func(raft.Event, bool) bool { installed++; return false },
+		rest:   func(time.Duration) { rests++ },
+	}
+	a.submit(applyWork{install: raft.Install{Snapshot: at, Transfer: 1}}, false)
+	fs.fails = syscall.EMFILE
+	for i := 1; i < 3; i++ {
+		_, err := a.step()
+		require.NoError(t, err)
+		require.Equal(t, i, rests, "it does not try without end")
+	}
+	require.Zero(t, installed)
+	fs.fails = nil
+	_, err := a.step()
+	require.NoError(t, err)
+	require.Equal(t, 1, installed)
+	require.Zero(t, a.waiting())
 }
 
 // The file that is whole may be another than the one that the core has decided about: it is not installed (K30).
