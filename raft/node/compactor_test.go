@@ -79,6 +79,15 @@ func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 	require.Contains(t, said.String(), "the disk is full", "what is amiss is another thing now")
 }
 
+// A look that a hung disk holds up is not asked for again and again: each would wait, with what it holds.
+func TestTheLogIsLookedAtOnceAtATime(t *testing.T) {
+	c := &compactor{worker: newWorker()}
+	for range 3 * compactEvery {
+		c.tick(nil)
+	}
+	require.Len(t, c.queue, 1)
+}
+
 // What an installed snapshot has made useless goes, also on a disk that is so full that nothing is written any more (F21).
 func TestSegmentsThatASnapshotMadeUselessGoOnAFullDisk(t *testing.T) {
 	fs := waltest.New()

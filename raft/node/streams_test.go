@@ -195,6 +195,7 @@ func TestAStreamThatEndsMakesPlace(t *testing.T) {
 		require.Zero(t, s.of("n4").transfer, name)
 		s.begin("n3", 0) // on another disk
 		require.Len(t, s.list, 3, "one to a peer")
+		require.Zero(t, s.of("n4").transfer, "its place is taken at once")
 		end(s)
 		require.Nil(t, s.of("n2"), name)
 		require.NotZero(t, s.of("n4").transfer, name)
@@ -307,6 +308,32 @@ func TestAStateThatCannotBeReadIsSentEverMoreSeldom(t *testing.T) {
 	s.endPeer("n3")
 	s.machine = &half{}
 	require.Equal(t, uint64(4), begun(1000), "it has been read to its end meanwhile")
+}
+
+// large is a state of many chunks.
+type large struct{ seen }
+
+func (l *large) Snapshot() (Snapshot, error) { return l, nil }
+
+func (*large) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write(make([]byte, 10_000))
+	return int64(n), err
+}
+
+// Of a state whose peer stores nothing no more is in memory than may be on its way.
+func TestAStreamCutsNoMoreThanItsWindow(t *testing.T) {
+	s := &streams{
+		pace: newPace(), now: time.Now, send: func(rpc.Message) {}, cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet(),
+		machine: &large{}, size: 100, timeOf: func(rpc.EntryID) (int64, error) { return 1, nil }, confAt: func(rpc.Index) rpc.Configuration { return rpc.Configuration{} },
+	}
+	s.begin("n3", 1)
+	for worked := true; worked; worked, _ = s.cutter.step() {
+		for _, call := range s.inbox.take(batch{}).calls {
+			call()
+		}
+	}
+	require.Len(t, s.of("n3").chunks, windowChunks)
+	require.NoError(t, s.cutter.end())
 }
 
 // A state that was written out in part is never said to be whole, which its digest would.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -69,4 +70,32 @@ func TestAPromptIsActedOn(t *testing.T) {
 	require.True(t, rings(n.inbox))
 	n.inbox.propose(proposal{})
 	require.True(t, rings(n.inbox), "the gathering is over")
+}
+
+// inTurns has each of n turns bring the reason of the next one, as who comes while one is under way does: it finds it taken, and rings for nobody.
+func inTurns(b *inbox, n int, taken *int) {
+	b.call(func() {
+		if *taken++; *taken < n {
+			inTurns(b, n, taken)
+		}
+	})
+	rings(b)
+}
+
+// What came during a turn is taken after it, by who took that one or by the loop: it does not wait for the next tick.
+func TestWhatComesDuringATurnIsTakenAfterIt(t *testing.T) {
+	n := newManual(t, 1, "n1", "n2", "n3").leader()
+	n.rest.beat = metronome{period: time.Hour, last: time.Now()} // no time passes
+	taken := 0
+	inTurns(n.inbox, turnsMax+1, &taken)
+	n.act(hasty)
+	require.Equal(t, turnsMax, taken)
+	require.True(t, rings(n.inbox), "who has other work leaves the third to the loop")
+	require.NoError(t, n.loopTurn(false))
+	require.Equal(t, turnsMax+1, taken)
+
+	taken = 0
+	inTurns(n.inbox, 2, &taken)
+	require.NoError(t, n.loopTurn(false))
+	require.Equal(t, 2, taken)
 }
