@@ -170,11 +170,19 @@ func (c *Conn) options() []nats.Option {
 		nats.ConnectHandler(c.connected),
 		nats.ReconnectHandler(c.connected),
 		nats.DisconnectErrHandler(c.disconnected),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.note("cannot reach NATS, retrying", err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.note("cannot reach NATS, retrying", withRemedy(err)) }),
 		nats.ErrorHandler(c.failed),
 		nats.LameDuckModeHandler(c.lameDuck),
 		nats.ClosedHandler(c.ended),
 	}
+}
+
+// withRemedy is an error that goes on until somebody does something about it.
+func withRemedy(err error) error {
+	if errors.Is(err, nats.ErrNkeysNotSupported) {
+		return fmt.Errorf("%w: this NATS server has no nkey users: start it with auth/nats/server.conf of 'raftbus auth init', or check --nats", err)
+	}
+	return err
 }
 
 // delay is how long NATS's client waits when no server has let it in. Why one that it reached did not, as for TLS, it tells nobody: it is looked up here.

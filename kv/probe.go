@@ -38,7 +38,7 @@ func (s *Service) prober() {
 				s.withdrawUnconfirmed(p.request)
 			case !s.inflight.waiting(p.request): // a JetStream that is slow to answer is not to be asked for who was told that it is overdue
 			case s.taken(p.work.made):
-				s.giveUp(p.request, StreamTaken.says("another JetStream of an account that is served has the stream KV_%s: choose another name, or remove it there", p.work.made))
+				s.giveUp(p.request, StreamTaken.says("another JetStream, or another raftbus with --serve-default-api, has the stream KV_%s in an account that is served: choose another name, or remove it there", p.work.made))
 			default:
 				s.propose(p.request, p.work)
 			}

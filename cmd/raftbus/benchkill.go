@@ -48,7 +48,7 @@ func (f *benchFlags) leader(ctx context.Context) (string, error) {
 		select {
 		case <-time.After(leaderPause):
 		case <-ctx.Done():
-			return "", unserved(nodes, f.prefix)
+			return "", unserved(nodes, f.prefix, conn)
 		}
 	}
 }

@@ -130,7 +130,7 @@ func (c *configFile) fill(flags *pflag.FlagSet) (errs []error) {
 			natsopt.FromFile(flag, s.value, where)
 		case !flag.Changed:
 			if err := flags.Set(s.key, s.value); err != nil {
-				errs = append(errs, c.at(s.line, "%w", err))
+				errs = append(errs, c.at(s.line, "%w", flagError(err)))
 			}
 			_ = flags.SetAnnotation(s.key, sourceAnnotation, []string{where}) // it exists
 		}

@@ -132,7 +132,7 @@ func (f *devFlags) startNATS(logger *slog.Logger, leafPorts []int) (server *embe
 			return server, nil
 		}
 	}
-	return nil, fmt.Errorf("%w (--port, --leaf-port)", err)
+	return nil, fmt.Errorf("%w (--host, --port, --leaf-port)", err)
 }
 
 var nodeFolder = regexp.MustCompile(`^n([1-9][0-9]?)$`)

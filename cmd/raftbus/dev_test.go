@@ -30,5 +30,5 @@ func TestWhereDevListensForLeafnodes(t *testing.T) {
 	defer server.Shutdown()
 	require.NotEmpty(t, server.LeafURL())
 	_, err = f.startNATS(slog.New(slog.DiscardHandler), []int{port})
-	require.ErrorContains(t, err, "(--port, --leaf-port)")
+	require.ErrorContains(t, err, "(--host, --port, --leaf-port)")
 }

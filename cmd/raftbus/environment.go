@@ -53,7 +53,7 @@ func fillFromEnv(flags *pflag.FlagSet, lookup func(string) (string, bool)) error
 		name := variableOf(flag)
 		if value, ok := lookup(name); ok && value != "" {
 			if err := flags.Set(flag.Name, value); err != nil {
-				errs = append(errs, usagef("variable %s: %w", name, err))
+				errs = append(errs, usagef("variable %s: %w", name, flagError(err)))
 			}
 			_ = flags.SetAnnotation(flag.Name, sourceAnnotation, []string{name}) // it exists
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -53,7 +54,7 @@ func asked(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, c *
 			return err
 		}
 		defer conn.Close()
-		return clientFailure(do(cmd, native.New(conn, prefix, target.Timeout), args), prefix)
+		return clientFailure(do(cmd, native.New(conn, prefix, target.Timeout), args), prefix, args...)
 	})
 }
 
@@ -75,7 +76,7 @@ func takes(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least || len(args) > most:
-			return usagef("%d arguments: give %s: see '%s --help'", len(args), cmd.Use, cmd.CommandPath())
+			return usagef("%d arguments: give %s: see '%s --help'", len(args), listed(strings.Fields(cmd.Use)[1:], "and"), cmd.CommandPath())
 		case len(args) == 0:
 			return nil
 		}
@@ -93,7 +94,7 @@ var codesOfKinds = map[int][]kv.ErrorKind{
 	exitRefused:  {kv.TooLarge, kv.BucketFull, kv.Full, kv.TTLDisabled, kv.StreamTaken, kv.Importing, kv.ReadOnly, kv.NotOpen, kv.NoWatches, kv.TooManyWatches, kv.Compacted},
 }
 
-// remedies are what a refusal's own words do not say.
+// remedies are what a refusal's own words do not say. BUCKET stands for the one that the command names.
 var remedies = map[int]string{
 	kv.NoBucket.ErrCode:       "see 'raftbus bucket ls', or make it with 'raftbus bucket add'",
 	kv.KeyNotFound.ErrCode:    "it was never written, or it was deleted: see 'raftbus kv ls', 'raftbus kv history'",
@@ -104,16 +105,16 @@ var remedies = map[int]string{
 	kv.Full.ErrCode:           "'raftbus doctor' says what is to be done on which node; reads go on",
 	kv.Busy.ErrCode:           "try again after a pause",
 	kv.Unavailable.ErrCode:    "no quorum confirms it: see 'raftbus status'",
-	kv.TTLDisabled.ErrCode:    "raftbus bucket update --allow-ttl",
+	kv.TTLDisabled.ErrCode:    "'raftbus bucket update BUCKET --allow-ttl'",
 	kv.Compacted.ErrCode:      "watch without --from",
 	kv.TooManyWatches.ErrCode: "end some, or raise the account's bound: raftbus node --watches-max",
 	kv.NoWatches.ErrCode:      "give the NATS server a leafnodes port: see 'raftbus doctor'",
-	kv.ReadOnly.ErrCode:       "raftbus bucket update --read-only=false",
+	kv.ReadOnly.ErrCode:       "'raftbus bucket update BUCKET --read-only=false'",
 	kv.Importing.ErrCode:      "end the import with 'raftbus import'",
 }
 
-// clientFailure gives an error its exit code and its remedy.
-func clientFailure(err error, prefix string) error {
+// clientFailure gives an error its exit code and its remedy, of what the command was given.
+func clientFailure(err error, prefix string, args ...string) error {
 	var refused *native.Failure
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
@@ -127,7 +128,7 @@ func clientFailure(err error, prefix string) error {
 	case !errors.As(err, &refused):
 		return err
 	}
-	return asExit(refused)
+	return asExit(refused, append(args, "BUCKET")[0])
 }
 
 // prefixHint is for whoever takes --prefix for that of keys.
@@ -155,10 +156,10 @@ func unsent(err error) error {
 }
 
 // asExit gives a refusal the exit code of its kind.
-func asExit(f *native.Failure) error {
+func asExit(f *native.Failure, bucket string) error {
 	code := codeOfKind(f.ErrCode)
 	if remedy := remedies[f.ErrCode]; remedy != "" {
-		return failf(code, "%w: %s", f, remedy)
+		return failf(code, "%w: %s", f, strings.ReplaceAll(remedy, "BUCKET", bucket))
 	}
 	return failf(code, "%w", f)
 }
@@ -178,7 +179,7 @@ func oneOf(flag, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return usagef("--%s %q: use one of %v", flag, value, allowed)
+	return usagef("--%s %q: use %s", flag, value, listed(allowed, "or"))
 }
 
 // shown is a value as a terminal may have it: text as it is, other bytes and control characters quoted.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -116,4 +117,31 @@ func TestEachWriteHasAnID(t *testing.T) {
 		require.NotContains(t, ids, id, args)
 		ids = append(ids, id)
 	}
+}
+
+// What was written is said to be, also if nobody can be told its revision (C5).
+func TestAWriteThatCannotBePrintedIsDone(t *testing.T) {
+	conn := onBus(t)
+	_, err := conn.Subscribe("raftbus.kv.put.app.k", func(m *nats.Msg) { _ = m.Respond([]byte(`{"revision":7}`)) })
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	err = execute(t, t.Context(), fullDisk{}, "kv", "put", "app", "k", "v", "--nats", conn.ConnectedUrl())
+	require.ErrorContains(t, err, "k is written, revision 7, but that could not be printed: no space left")
+	require.Equal(t, exitError, exitCode(err))
+}
+
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// A value that no message can hold is refused before it is read to its end, with how large it may be.
+func TestAValueMayBeAsLargeAsTheBusAllows(t *testing.T) {
+	limit := native.New(onBus(t), "raftbus", 0).BodyMax()
+	value, err := valueOf(strings.NewReader(strings.Repeat("x", 1040384)), nil, limit)
+	require.NoError(t, err)
+	require.Len(t, value, 1040384)
+	_, err = valueOf(strings.NewReader(strings.Repeat("x", 1040385)), nil, limit)
+	require.ErrorContains(t, err, "larger than the 1040384 bytes that the bus allows: split it, or raise max_payload")
+	require.Equal(t, exitRefused, exitCode(err))
 }

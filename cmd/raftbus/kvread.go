@@ -17,7 +17,7 @@ import (
 )
 
 const getHelp = `Print the value of a key, with its revision and time; with --raw the bytes of the value and nothing
-else. The exit code is 3 if the key has none.
+else. Without --raw what is not printable is quoted. The exit code is 3 if the key has none.
 
 --revision prints what the key had then, if its history still has it. --level local asks the
 leader for what it has without a quorum's word: faster, and possibly behind; --json tells by how much.`
@@ -27,7 +27,7 @@ func kvGet(lookup lookupEnv) *cobra.Command {
 	raw := cmd.Flags().BoolP("raw", "r", false, "print the bytes of the value, and nothing else")
 	asJSON := cmd.Flags().Bool("json", false, "print JSON, with value, or value_base64 if it is no UTF-8")
 	revision := cmd.Flags().Uint64("revision", 0, "`NUMBER` of the revision to print; 0: the newest")
-	level := cmd.Flags().String("level", "linearizable", "linearizable, or `local`: what the leader has, which may be behind")
+	level := cmd.Flags().String("level", "linearizable", "`LEVEL` of the read: linearizable, or local: what the leader has, which may be behind")
 	_ = cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"linearizable", "local"}, cobra.ShellCompDirectiveNoFileComp)) // it exists
 	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
 		if err := oneOf("level", *level, "linearizable", "local"); err != nil {

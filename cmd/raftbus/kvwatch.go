@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "watch BUCKET [KEYS...]", Short: "Print changes as they come", Long: watchHelp, Args: takes(1, 257), ValidArgsFunction: completeKeys(lookup)}
 	w := native.Watch{}
 	flags := cmd.Flags()
-	flags.StringVar(&w.First, "first", "newest", "what comes first: newest, history or `nothing`")
+	flags.StringVar(&w.First, "first", "newest", "`WHAT` comes first: newest, history or nothing")
 	flags.Uint64Var(&w.From, "from", 0, "`REVISION` to begin with, in place of --first")
 	flags.BoolVar(&w.NoValues, "no-values", false, "without the values")
 	flags.BoolVar(&w.Current, "current", false, "end when all that is there has come")
@@ -35,6 +36,9 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("first", cobra.FixedCompletions([]string{"newest", "history", "nothing"}, cobra.ShellCompDirectiveNoFileComp)) // it exists
 	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
 		if err := oneOf("first", w.First, "newest", "history", "nothing"); err != nil {
+			return err
+		}
+		if err := checkPatterns(args[1:]); err != nil {
 			return err
 		}
 		w.Bucket, w.Keys = args[0], args[1:]
@@ -58,6 +62,24 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 		}
 		return err
 	})
+}
+
+// checkPatterns refuses what NATS would take for the name of one key that nobody can write: the watch would wait for ever.
+func checkPatterns(keys []string) error {
+	for _, key := range keys {
+		tokens := strings.Split(key, ".")
+		for i, token := range tokens {
+			switch {
+			case token == "":
+				return usagef("keys %q: there is nothing before, after or between two dots", key)
+			case strings.Contains(token, "*") && token != "*":
+				return usagef("keys %q: * stands for a whole token, as in 'a.*': keys that begin alike are listed by 'raftbus kv ls --begins'", key)
+			case strings.Contains(token, ">") && (token != ">" || i < len(tokens)-1):
+				return usagef("keys %q: > stands for all tokens that follow, and is the last, as in 'a.>'", key)
+			}
+		}
+	}
+	return nil
 }
 
 func eventLine(e *native.Entry, noValues bool) string {

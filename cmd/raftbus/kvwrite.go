@@ -77,7 +77,7 @@ func kvWrite(lookup lookupEnv, v kvVerb) *cobra.Command {
 		}
 		var value []byte
 		if v.value {
-			if value, err = valueOf(reader{cmd.Context(), cmd.InOrStdin()}, args, c.Conn().MaxPayload()); err != nil {
+			if value, err = readValue(cmd, args, c.BodyMax()); err != nil {
 				return err
 			}
 		}
@@ -85,7 +85,10 @@ func kvWrite(lookup lookupEnv, v kvVerb) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return sayWritten(cmd.OutOrStdout(), done, f.asJSON)
+		if err := sayWritten(cmd.OutOrStdout(), done, f.asJSON); err != nil {
+			return fmt.Errorf("%s is written, revision %d, but that could not be printed: %w", args[1], done.Revision, err)
+		}
+		return nil
 	})
 }
 
@@ -108,6 +111,14 @@ func (f *writeFlags) header() (nats.Header, error) {
 	return h, nil
 }
 
+// readValue is valueOf, and tells a person that it waits.
+func readValue(cmd *cobra.Command, args []string, limit int64) ([]byte, error) {
+	if len(args) < 3 && isTerminal(cmd.InOrStdin()) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "raftbus: reading the value from the terminal; Ctrl-D ends it")
+	}
+	return valueOf(reader{cmd.Context(), cmd.InOrStdin()}, args, limit)
+}
+
 // valueOf is the value to be written: the argument, or all of stdin. What no message can hold is refused before it is all read.
 func valueOf(stdin io.Reader, args []string, limit int64) ([]byte, error) {
 	if len(args) == 3 {
@@ -118,7 +129,7 @@ func valueOf(stdin io.Reader, args []string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("the value on stdin: %w", err)
 	}
 	if int64(len(value)) > limit {
-		return nil, failf(exitRefused, "the value on stdin is larger than %d bytes, which NATS takes in a message: split it, or raise max_payload of NATS", limit)
+		return nil, failf(exitRefused, "the value on stdin is larger than the %d bytes that the bus allows: split it, or raise max_payload of the NATS server", limit)
 	}
 	return value, nil
 }

@@ -123,7 +123,8 @@ func (f *nodeFlags) check() error {
 	}
 	ids := make([]rpc.NodeID, len(f.members))
 	for i, id := range f.members {
-		ids[i] = rpc.NodeID(id)
+		f.members[i] = strings.TrimSpace(id) // as in "n1, n2"
+		ids[i] = rpc.NodeID(f.members[i])
 	}
 	if _, err := config.Validate(config.Config{NodeID: rpc.NodeID(f.id), MemberIDs: ids, Join: f.join, Subjects: f.prefix}); err != nil {
 		return usagef("%w", err)

@@ -56,7 +56,7 @@ func newRoot(lookup lookupEnv) *cobra.Command {
 	root.Flags().Bool("version", false, "print the version of this binary, as 'raftbus version' does") // before cobra makes one that has a letter too
 	root.PersistentFlags().String("config", "", "configuration `FILE` (see 'raftbus config --help')")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w: see '%s --help'", err, cmd.CommandPath())
+		return usagef("%w: see '%s --help'", flagError(err), cmd.CommandPath())
 	})
 	root.AddCommand(newDev(), newNode(lookup), newConfig(lookup), newStatus(lookup), newTop(lookup), newDoctor(lookup), newHealth(lookup), newKV(lookup), newBucket(lookup), newMember(lookup), newLeader(lookup), newUpgrade(lookup),
 		newAuth(), newBackup(lookup), newRestore(), newRecover(), newLog(), newImport(lookup), newBench(lookup), newVersion())
@@ -76,10 +76,26 @@ func noSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	if path := calledSo(cmd, args[0]); path != "" {
+		return usagef("no command %q: did you mean '%s'?", args[0], path)
+	}
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return usagef("no command %q: did you mean '%s'?", args[0], strings.Join(near, "' or '"))
 	}
 	return usagef("no command %q: see '%s --help'", args[0], cmd.CommandPath())
+}
+
+// elsewhere is where a command is looked for that its group has not. What the nats CLI has in one group is in two here.
+var elsewhere = map[string][]string{"raftbus": {"kv", "bucket", "member", "leader", "upgrade", "auth", "log"}, "kv": {"bucket"}, "bucket": {"kv"}}
+
+// calledSo is the command of that name in another group; empty: there is none.
+func calledSo(group *cobra.Command, name string) string {
+	for _, other := range elsewhere[group.Name()] {
+		if cmd, rest, err := group.Root().Find([]string{other, name}); err == nil && len(rest) == 0 {
+			return cmd.CommandPath()
+		}
+	}
+	return ""
 }
 
 // noArgs refuses arguments: most of raftbus' commands take flags only.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/busclient"
@@ -46,30 +47,30 @@ func newStatus(lookup lookupEnv) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return printStatus(cmd.OutOrStdout(), a.Prefix, found, *asJSON)
+		return printStatus(cmd.OutOrStdout(), a, found, *asJSON)
 	})
 }
 
 // printStatus prints the status of all nodes, and says by its error whether they serve.
-func printStatus(w io.Writer, prefix string, c cluster.View, asJSON bool) (err error) {
+func printStatus(w io.Writer, a *members.Administrator, c cluster.View, asJSON bool) (err error) {
 	if asJSON {
 		err = json.NewEncoder(w).Encode(c)
 	} else if len(c.Nodes) > 0 {
-		err = printCluster(w, prefix, c)
+		err = printCluster(w, a.Prefix, c)
 	}
 	if err != nil {
 		return err
 	}
-	return unserved(c, prefix)
+	return unserved(c, a.Prefix, a.Conn)
 }
 
 // unserved says what keeps the cluster from serving, as far as the answers show: nil when a leader serves with a quorum.
-func unserved(c cluster.View, prefix string) error {
+func unserved(c cluster.View, prefix string, conn *nats.Conn) error {
 	all := len(c.Members())
 	answer := all - len(c.Unreachable)
 	switch {
 	case len(c.Nodes) == 0:
-		return failf(exitUnavailable, "no node answers on %s: start the nodes, or check --prefix, the NATS account and what this user may publish", busclient.StatusSubject(prefix, busclient.AllNodes))
+		return failf(exitUnavailable, "no node answers on %s at %s: start the nodes, or check --prefix, the NATS account and what this user may publish", busclient.StatusSubject(prefix, busclient.AllNodes), conn.ConnectedUrlRedacted())
 	case all == 0:
 		return failf(exitNoLeader, "no member answers, only nodes that wait to be added: start the members")
 	case !c.HasQuorum():

@@ -74,7 +74,7 @@ func (f *topFlags) check() error {
 	case f.interval < topIntervalMin:
 		return usagef("--interval %v: use %v or more", f.interval, topIntervalMin)
 	case !slices.Contains(top.Sorts, f.sort):
-		return usagef("--sort %q: use one of %v", f.sort, top.Sorts)
+		return usagef("--sort %q: use %s", f.sort, listed(top.Sorts, "or"))
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (w *topWatch) once(ctx context.Context, show func(top.View) error) error {
 		return unsent(err)
 	}
 	if len(w.last.Nodes) == 0 && ctx.Err() == nil {
-		return failf(exitUnavailable, "no node answers on %s: start the nodes, or check --prefix, the NATS account and what this user may publish", w.subject)
+		return failf(exitUnavailable, "no node answers on %s at %s: start the nodes, or check --prefix, the NATS account and what this user may publish", w.subject, w.conn.ConnectedUrlRedacted())
 	}
 	select {
 	case <-time.After(w.interval):

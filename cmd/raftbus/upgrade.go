@@ -52,7 +52,7 @@ func upgradeStatus(lookup lookupEnv) *cobra.Command {
 			return err
 		}
 		if len(found.Members()) == 0 {
-			return unserved(found, a.Prefix)
+			return unserved(found, a.Prefix, a.Conn)
 		}
 		v := found.Upgrade()
 		if *asJSON {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -97,7 +98,7 @@ func OpenFolderFrom(fs vfs.FS, dir string, id rpc.NodeID, random io.Reader) (*Fo
 func openFolder(f *Folder, id rpc.NodeID) (*Folder, error) {
 	fs, dir := f.fs, f.Dir
 	if err := wal.MakeDir(fs, dir); err != nil {
-		return nil, fmt.Errorf("data folder %s: %w", dir, err)
+		return nil, fmt.Errorf("data folder %s: %w: make it for this user, or choose another", dir, err)
 	}
 	lock, err := fs.Lock(fs.PathJoin(dir, "LOCK"))
 	if err != nil {
@@ -113,6 +114,9 @@ func openFolder(f *Folder, id rpc.NodeID) (*Folder, error) {
 // lockError tells a folder that another holds from one whose LOCK cannot be opened at all, as on a disk mounted read-only:
 // there is nobody to stop then.
 func lockError(err error) error {
+	if errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("it is a file: choose a folder: %w", err)
+	}
 	if path := (*os.PathError)(nil); errors.As(err, &path) {
 		return fmt.Errorf("its LOCK cannot be written: see that the disk is mounted for writing, and the folder is this user's: %w", err)
 	}

@@ -101,6 +101,13 @@ func TestFolderThatCannotBeLocked(t *testing.T) {
 	_, err := OpenFolder(vfs.Default, dir, "n1")
 	require.ErrorContains(t, err, "its LOCK cannot be written: see that the disk is mounted for writing")
 	require.NotErrorIs(t, err, ErrFolderInUse)
+
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err = OpenFolder(vfs.Default, file, "n1")
+	require.ErrorContains(t, err, "it is a file: choose a folder")
+	_, err = OpenFolder(vfs.Default, filepath.Join(file, "n1"), "n1")
+	require.ErrorContains(t, err, "not a directory: make it for this user, or choose another")
 }
 
 func TestFolderOfAnotherNode(t *testing.T) {

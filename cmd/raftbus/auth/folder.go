@@ -37,7 +37,7 @@ func Open(dir string) (*Folder, error) {
 	}
 	tenants, err := os.ReadDir(filepath.Join(dir, tenantsName))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("credentials: %w: let the node's user read them", err)
+		return nil, unreadable(err)
 	}
 	for _, entry := range tenants {
 		if strings.HasPrefix(entry.Name(), ".") {
@@ -81,18 +81,25 @@ func credential(dir, name string) (nats.Option, error) {
 	switch {
 	case exists(seed):
 		option, err := nats.NkeyOptionFromSeed(seed)
-		if err != nil {
+		switch {
+		case errors.Is(err, os.ErrPermission):
+			return nil, unreadable(err)
+		case err != nil:
 			return nil, fmt.Errorf("credentials: %s: %w: give the node its folder that 'raftbus auth init' made", seed, err)
 		}
 		return option, nil
 	case exists(creds):
 		content, err := os.Open(creds) // nats.go reads it at each connect, and would try for ever
 		if err != nil {
-			return nil, fmt.Errorf("credentials: %w: let the node's user read them", err)
+			return nil, unreadable(err)
 		}
 		return nats.UserCredentials(creds), content.Close()
 	}
 	return nil, fmt.Errorf("credentials: there is no %s.nk or %[1]s.creds in %s: give the node its folder that 'raftbus auth init' made", name, dir)
+}
+
+func unreadable(err error) error {
+	return fmt.Errorf("credentials: %w: let the node's user read them", err)
 }
 
 func exists(file string) bool {

@@ -35,6 +35,20 @@ func TestABrokenOffInitLocksNoNodeOut(t *testing.T) {
 	}
 }
 
+// A node that runs as another user than whoever made its folder is told what to do about it.
+func TestAFolderThatTheNodeMayNotReadIsSaid(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	o := options(t, layouts[0].change)
+	require.NoError(t, auth.Init(&o))
+	folder := filepath.Join(o.Dir, "nodes", "n1")
+	require.NoError(t, os.Chmod(folder, 0))
+	defer os.Chmod(folder, 0o700)
+	_, err := auth.Open(folder)
+	require.ErrorContains(t, err, "let the node's user read them")
+}
+
 // requireOwner wants a file, or all that is in a folder, to be somebody's.
 func requireOwner(t *testing.T, dir string, owner int) {
 	t.Helper()

@@ -30,6 +30,12 @@ func New(conn *nats.Conn, prefix string, wait time.Duration) *Client {
 // Conn is the client's connection.
 func (c *Client) Conn() *nats.Conn { return c.conn }
 
+// busReserve is what a value leaves free in a message of NATS, for what is sent with it.
+const busReserve = 8 << 10
+
+// BodyMax is how many bytes a value may have.
+func (c *Client) BodyMax() int64 { return c.conn.MaxPayload() - busReserve }
+
 // Options are what the connection must have of a Client, and of whoever else asks for a while: it outlives a NATS server, and what could
 // not be sent is not sent later, when nobody waits for it any more.
 func Options(o *nats.Options) error {
@@ -141,7 +147,7 @@ func (c *Client) once(ctx context.Context, r Request) (*nats.Msg, error) {
 	case errors.Is(err, ErrDenied), errors.Is(err, ErrUnheard):
 		return nil, err
 	case errors.Is(err, nats.ErrMaxPayload):
-		return nil, &Failure{ErrCode: kv.TooLarge.ErrCode, Description: fmt.Sprintf("too large: NATS takes messages of %d bytes", c.conn.MaxPayload())}
+		return nil, &Failure{ErrCode: kv.TooLarge.ErrCode, Description: fmt.Sprintf("too large: %d bytes, and the bus allows %d: split it, or raise max_payload of the NATS server", len(r.Body), c.BodyMax())}
 	case err != nil:
 		return nil, ErrUnknown
 	}

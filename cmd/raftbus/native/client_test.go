@@ -328,3 +328,14 @@ func TestAnotherRefusalSaysNothingOfAWrite(t *testing.T) {
 	_, err := c.Write(context.Background(), "put", "app", "a", nil, nil)
 	require.NoError(t, err)
 }
+
+// Nothing is sent of what no message holds, and how large it may be is said.
+func TestWhatNoMessageHoldsIsRefused(t *testing.T) {
+	client, asked := begin(t, "raftbus.kv.put.app.k", func(int32, *nats.Msg) *nats.Msg { return says(`{"revision":1}`) })
+	_, err := client.Write(t.Context(), "put", "app", "k", make([]byte, 1<<20+1), nil)
+	var refused *Failure
+	require.ErrorAs(t, err, &refused)
+	require.True(t, refused.OfKind(kv.TooLarge))
+	require.EqualError(t, err, "too large: 1048577 bytes, and the bus allows 1040384: split it, or raise max_payload of the NATS server")
+	require.Zero(t, asked.Load())
+}

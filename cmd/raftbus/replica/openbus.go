@@ -177,12 +177,20 @@ func (r *Replica) try(node, other *nats.Conn) (what string, err error) {
 		return "", err
 	}
 	if m := mine(said, nonce); m != nil {
-		return "speak as " + strings.Split(m.Subject, ".")[3], nil
+		return "speak as " + inWords(strings.Split(m.Subject, ".")[3]), nil
 	}
 	if m := mine(heard, nonce); m != nil {
-		return "listen to " + strings.Split(m.Subject, ".")[2], nil
+		return "listen to " + inWords(strings.Split(m.Subject, ".")[2]), nil
 	}
 	return "", nil
+}
+
+// inWords is a token of the subjects that are tried: a node, or what is none.
+func inWords(token string) string {
+	if words := map[string]string{checkToken: "another node", busclient.AllNodes: "all nodes"}[token]; words != "" {
+		return words
+	}
+	return token
 }
 
 // peersToTry are the others that this node knows, and somebody that nobody knows.

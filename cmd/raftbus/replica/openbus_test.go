@@ -29,18 +29,18 @@ const (
 
 func TestAnOpenBusIsRefused(t *testing.T) {
 	for _, c := range []struct{ name, config, finding string }{
-		{"nobody asks who one is", `max_payload: 1048576`, "this node speak as _check"},
-		{"no permissions", `authorization { users: [{user: n1, password: x}] }`, "this node speak as _check"},
+		{"nobody asks who one is", `max_payload: 1048576`, "this node speak as another node"},
+		{"no permissions", `authorization { users: [{user: n1, password: x}] }`, "this node speak as another node"},
 		{"it may speak as another", `authorization { users: [{user: n1, password: x, permissions: {publish: ["raftbus.rpc.*.n1.>", "raftbus.rpc.*.n2.>"], subscribe: "raftbus.rpc.n1.>"}}] }`, "this node speak as n2"},
 		{"it may speak to all as another", `authorization { users: [{user: n1, password: x, permissions: {publish: ["raftbus.rpc.*.n1.>", "raftbus.rpc._all.n2.>"], subscribe: ["raftbus.rpc.n1.>", "raftbus.rpc._all.>"]}}] }`, "this node speak as n2"},
 		{"clients may hear what is for all", `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: clients, password: y, permissions: {publish: "raftbus.node.>", subscribe: "raftbus.rpc._all.>"}}] }`,
-			"this node's connection to clients listen to _all"},
-		{"it may hear all", `authorization { users: [{user: n1, password: x, permissions: {publish: "raftbus.rpc.*.n1.>", subscribe: "raftbus.rpc.>"}}] }`, "this node listen to _check"},
+			"this node's connection to clients listen to all nodes"},
+		{"it may hear all", `authorization { users: [{user: n1, password: x, permissions: {publish: "raftbus.rpc.*.n1.>", subscribe: "raftbus.rpc.>"}}] }`, "this node listen to another node"},
 		{"it may hear another", `authorization { users: [{user: n1, password: x, permissions: {publish: "raftbus.rpc.*.n1.>", subscribe: ["raftbus.rpc.n1.>", "raftbus.rpc.n3.>"]}}] }`, "this node listen to n3"},
 		{"anybody is let in", `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: any, password: y}] }
-			no_auth_user: any`, "anybody without credentials speak as _check"},
+			no_auth_user: any`, "anybody without credentials speak as another node"},
 		{"clients' connection", `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: clients, password: y}] }`,
-			"this node's connection to clients speak as _check"},
+			"this node's connection to clients speak as another node"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := Start(t.Context(), onConfig(t, c.config))
@@ -83,7 +83,7 @@ func TestWhoIsInTheAddressIsTheNodeOnly(t *testing.T) {
 	open := start(`authorization { users: [` + user + `, {user: any, password: y}] }
 		no_auth_user: any`)
 	requireOpen(t, open)
-	require.ErrorContains(t, open.Err(), "anybody without credentials speak as _check")
+	require.ErrorContains(t, open.Err(), "anybody without credentials speak as another node")
 	require.ErrorIs(t, open.Stop(t.Context()), ErrOpenBus)
 }
 
@@ -138,13 +138,13 @@ func TestAFurtherAccountHoldsUpNoNode(t *testing.T) {
 	t.Run("open", func(t *testing.T) {
 		r := start("", "open")
 		requireOpen(t, r)
-		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account open speak as _check")
+		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account open speak as another node")
 		require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
 	})
 	t.Run("the second of two open", func(t *testing.T) {
 		r := start(`TEAM { users: [{user: team, password: z}] }`, "team", "open")
 		requireOpen(t, r)
-		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account open speak as _check")
+		require.ErrorContains(t, r.Err(), "this node's connection to clients of the account open speak as another node")
 		require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
 	})
 }
