@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
+	"github.com/raftbus/raftbus/kv/jetstream"
 )
 
 // Scripts tell by its exit code whether an import that was broken off may be gone on with.
@@ -52,4 +55,21 @@ func TestAnImportFromNobody(t *testing.T) {
 	require.Equal(t, exitUnavailable, code, text)
 	require.Contains(t, text, "no JetStream answers on $JS.hub.API.>: ")
 	require.Contains(t, text, "name its domain with --from-domain")
+}
+
+// Where raftbus answers in the place of a JetStream it would copy from itself. A JetStream that does not say who it is, or another cluster's, is one.
+func TestAnImportFromItself(t *testing.T) {
+	for prefix, want := range map[string]int{"raftbus": exitUnavailable, "other": exitNotFound, "": exitNotFound} {
+		conn := onBus(t)
+		_, err := conn.Subscribe("$JS.API.INFO", func(m *nats.Msg) {
+			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{jetstream.HeaderPrefix: {prefix}}, Data: []byte("{}")})
+		})
+		require.NoError(t, err)
+		_, err = conn.Subscribe("$JS.API.STREAM.INFO.KV_app", func(m *nats.Msg) { _ = m.Respond([]byte(`{"error":{"code":404}}`)) })
+		require.NoError(t, err)
+		require.NoError(t, conn.Flush())
+		text, code := said("import", "--from-js", "app", "--to", "copy", "--nats", conn.ConnectedUrl())
+		require.Equal(t, want, code, text)
+		require.Equal(t, prefix == "raftbus", strings.Contains(text, "no JetStream answers on $JS.API.>, but raftbus itself: "), text)
+	}
 }

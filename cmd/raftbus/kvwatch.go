@@ -38,6 +38,9 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 		if err := oneOf("first", w.First, "newest", "history", "nothing"); err != nil {
 			return err
 		}
+		if cmd.Flags().Changed("from") && cmd.Flags().Changed("first") {
+			return usagef("--from and --first: give one of them")
+		}
 		if err := checkPatterns(args[1:]); err != nil {
 			return err
 		}
@@ -54,6 +57,10 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 			fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: events may be missing here, they are not kept any more, or the bucket was made anew: what is there now follows\n")
 		}
 		w.Waits = func(err error) {
+			if err == nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), "raftbus: the watch goes on")
+				return
+			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "raftbus: nobody serves the watch now (%v): it goes on as soon as somebody does, Ctrl-C ends it\n", err)
 		}
 		err := c.Watch(cmd.Context(), w)

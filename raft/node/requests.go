@@ -172,6 +172,10 @@ func (n *Node) Learned(cluster rpc.ClusterID, conf rpc.Configuration) {
 
 // Bus implements busclient.Owner.
 func (n *Node) Bus(up bool) {
-	n.logger.Info("bus changed", "up", up)
+	said := "a connection to NATS is lost"
+	if up {
+		said = "connected to NATS with all connections"
+	}
+	n.logger.Info(said)
 	n.inbox.state(raft.BusChanged{Up: up})
 }

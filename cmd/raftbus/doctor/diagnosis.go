@@ -4,8 +4,8 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 )
@@ -107,13 +107,14 @@ func (f *Finding) verdict() Verdict {
 	return Ailing
 }
 
-// Summary is what is wrong in one line.
+// Summary is the worst that is wrong, and how much more is.
 func (d *Diagnosis) Summary() string {
-	var causes []string
-	for _, f := range d.Findings {
-		if f.Severity != note {
-			causes = append(causes, f.Cause)
-		}
+	count := len(slices.DeleteFunc(slices.Clone(d.Findings), func(f Finding) bool { return f.Severity == note }))
+	switch count {
+	case 0:
+		return ""
+	case 1:
+		return d.Findings[0].Cause
 	}
-	return strings.Join(causes, "; ")
+	return fmt.Sprintf("%s; and %d more findings", d.Findings[0].Cause, count-1)
 }

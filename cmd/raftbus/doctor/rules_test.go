@@ -211,6 +211,17 @@ func TestFindingsSayWhatWasSeen(t *testing.T) {
 	}
 }
 
+// What is printed is not said once more: the worst, and how much else there is.
+func TestTheSummaryIsShort(t *testing.T) {
+	f := sound()
+	f.open, f.local = true, true
+	require.Empty(t, f.diagnosis().Summary())
+	f.Nodes[0].Rival = "x leads"
+	require.Equal(t, "another cluster uses the prefix raftbus on this NATS account", f.diagnosis().Summary())
+	f.Nodes[1].Disk.Full, f.Nodes[2].Disk.Full = true, true
+	require.Equal(t, "another cluster uses the prefix raftbus on this NATS account; and 2 more findings", f.diagnosis().Summary())
+}
+
 // A node that waits to be added is no member: with it alone nothing is served.
 func TestWithoutMembersNothingIsServed(t *testing.T) {
 	f := sound()

@@ -102,6 +102,9 @@ type copying struct {
 }
 
 func (c *copying) run(ctx context.Context) error {
+	if c.options.From == c.options.Into && c.from.is(ctx, c.options.Prefix) {
+		return fmt.Errorf("%w on %s>, but raftbus itself: name the JetStream's domain with --from-domain, its NATS with --from-nats", ErrNoJetStream, c.from.apiPrefix())
+	}
 	info, err := c.from.info(ctx)
 	if err != nil {
 		return err

@@ -53,6 +53,14 @@ func (s *source) apiPrefix() string {
 	return "$JS." + s.domain + ".API."
 }
 
+// is reports whether it is the cluster of a prefix that answers in the JetStream's place, and would copy from itself.
+func (s *source) is(ctx context.Context, prefix string) bool {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	msg, err := s.asker.Request(ctx, &nats.Msg{Subject: s.apiPrefix() + "INFO"})
+	return err == nil && msg.Header.Get(jetstream.HeaderPrefix) == prefix // who may not ask that may import all the same
+}
+
 // info asks for configuration and state.
 func (s *source) info(ctx context.Context) (*streamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)

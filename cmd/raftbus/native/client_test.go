@@ -230,7 +230,7 @@ func TestAWatchBeginsAgainAfterAGap(t *testing.T) {
 	require.Contains(t, requests[2], `"from":6`)
 }
 
-// A watch that was served waits for whoever can serve it next, and says so once; one that is to end, or was never served, does not.
+// A watch that was served waits for whoever can serve it next, and says so once, and once when it goes on; one that is to end, or was never served, does not.
 func TestAWatchWaitsForWhoeverServesIt(t *testing.T) {
 	t.Parallel()
 	var c *Client
@@ -249,21 +249,21 @@ func TestAWatchWaitsForWhoeverServesIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var waits []string
 	w := Watch{Bucket: "app", First: "newest", Waits: func(err error) {
-		if waits = append(waits, err.Error()); len(waits) == 2 {
+		if waits = append(waits, fmt.Sprint(err)); len(waits) == 3 {
 			cancel()
 		}
 	}}
 	require.ErrorIs(t, c.Watch(ctx, w), context.Canceled)
-	require.Equal(t, []string{kv.NoWatches.Name, kv.NoWatches.Name}, waits)
+	require.Equal(t, []string{kv.NoWatches.Name, "<nil>", kv.NoWatches.Name}, waits)
 	require.EqualValues(t, 5, asked.Load(), "1, then nobody twice, then 4, then nobody")
 
 	var f *Failure
 	require.ErrorAs(t, c.Watch(t.Context(), w), &f, "it was never served")
-	require.Len(t, waits, 2)
+	require.Len(t, waits, 3)
 	asked.Store(0)
 	w.Current = true
 	require.ErrorAs(t, c.Watch(t.Context(), w), &f, "it is to end")
-	require.Len(t, waits, 2)
+	require.Len(t, waits, 3)
 }
 
 // restricted starts a NATS server on which a guest may publish and subscribe to these only, and returns a client as the guest. asked counts

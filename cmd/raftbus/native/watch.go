@@ -30,9 +30,10 @@ type Watch struct {
 	Event func(e Entry) error
 	// Missed is called when events may be missing, because they, or their bucket, are not kept any more: what is there now follows.
 	Missed func()
-	// Waits is called when nobody serves the watch any more, with why, once until somebody does. nil: nobody wants to know.
+	// Waits is called when nobody serves the watch any more, with why, and then, with nil, when somebody does again. nil: nobody wants to know.
 	Waits func(err error)
 
+	waits bool   // nobody serves it
 	begun bool   // once: that where it was to begin is gone is the caller's mistake only the first time
 	mark  uint64 // all up to this revision has come, though no event after the last that did is of it; 0: nothing says so
 	made  uint64 // when the bucket was, as a revision of the cluster; 0: not known
@@ -57,7 +58,7 @@ const (
 // Watch watches until ctx ends, which is an error, or all that was there has come, or the bucket is gone. Once it has begun it waits for
 // whoever can serve it, however long that takes, unless it is to end by itself.
 func (c *Client) Watch(ctx context.Context, w Watch) error {
-	for waits := false; ; {
+	for {
 		err := c.watchOnce(ctx, &w)
 		var f *Failure
 		switch {
@@ -66,23 +67,34 @@ func (c *Client) Watch(ctx context.Context, w Watch) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errAgain):
-			waits = false
 		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.mark > 0:
 			w.mark = 0 // what follows the last event may be kept still
 		case errors.As(err, &f) && f.OfKind(kv.Compacted) && w.begun, errors.Is(err, errAnother):
 			w.First, w.From, w.mark = "newest", 0, 0
 			w.Missed()
 		case w.begun && !w.Current && comesBack(err):
-			if !waits && w.Waits != nil {
-				w.Waits(err)
-			}
-			waits = true
+			c.waits(&w, err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(watchAgain):
 			}
 		default:
 			return err
+		}
+	}
+}
+
+// errAway is why nobody serves a watch while NATS is not there.
+var errAway = errors.New("NATS cannot be reached")
+
+// waits tells whoever wants to know that nobody serves the watch, and why, or with nil that somebody does again.
+func (c *Client) waits(w *Watch, why error) {
+	if why != nil && !c.conn.IsConnected() {
+		why = errAway
+	}
+	if now := why != nil; now != w.waits {
+		if w.waits = now; w.Waits != nil {
+			w.Waits(why)
 		}
 	}
 }
@@ -116,6 +128,7 @@ func (c *Client) watchOnce(ctx context.Context, w *Watch) error {
 		return err
 	}
 	w.begun = true
+	c.waits(w, nil)
 	before := w.made
 	if w.made = cmp.Or(b.Made, before); before > 0 && w.made != before && w.next() > 0 {
 		return errAnother

@@ -3,9 +3,13 @@ package native
 // Where a watch goes on after its host is gone, and that the events of a long one do not stop.
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/kv"
 )
 
@@ -249,4 +254,55 @@ func TestAWatchThatWentBeforeItBeganIsNotDone(t *testing.T) { // L9
 			require.Len(t, h.requests, 1)
 		})
 	}
+}
+
+// While NATS is away that is what a watch waits for, and no leader; it goes on when NATS is back.
+func TestAWatchTellsThatNATSIsAway(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	address, err := url.Parse(server.URL())
+	require.NoError(t, err)
+	port, err := strconv.Atoi(address.Port())
+	require.NoError(t, err)
+	serve := func(answer func(conn *nats.Conn, m *nats.Msg)) {
+		conn, err := nats.Connect(server.URL(), nats.NoReconnect())
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		_, err = conn.Subscribe("raftbus.kv.watch.app", func(m *nats.Msg) { answer(conn, m) })
+		require.NoError(t, err)
+		require.NoError(t, conn.Flush())
+	}
+	var all sync.WaitGroup
+	defer all.Wait()
+	asked := 0
+	serve(func(conn *nats.Conn, m *nats.Msg) {
+		if asked++; asked == 2 {
+			all.Go(server.Shutdown)
+			return
+		}
+		var request struct{ Deliver string }
+		_ = json.Unmarshal(m.Data, &request)
+		_ = m.Respond([]byte(`{"watch":"w","pending":1}`))
+		_ = conn.PublishMsg(&nats.Msg{Subject: request.Deliver, Header: nats.Header{"Rb-Watch": {"w"}, "Rb-Sequence": {"5"}}}) // a gap
+	})
+	conn, err := nats.Connect(server.URL(), Options)
+	require.NoError(t, err)
+	defer conn.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var said []string
+	err = New(conn, "raftbus", wait).Watch(ctx, Watch{Bucket: "app", First: "newest", Waits: func(why error) {
+		if said = append(said, fmt.Sprint(why)); why == nil {
+			cancel()
+			return
+		}
+		all.Wait()
+		server, err = embedded.Start(embedded.Options{Port: port})
+		require.NoError(t, err)
+		t.Cleanup(server.Shutdown)
+		serve(func(_ *nats.Conn, m *nats.Msg) { _ = m.Respond([]byte(`{"watch":"again","pending":0}`)) })
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []string{"NATS cannot be reached", "<nil>"}, said)
 }
