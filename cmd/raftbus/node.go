@@ -24,10 +24,11 @@ Members are named by id only; there is no address to configure. The first boot o
 cluster needs all members (a node says whom it waits for); later starts need a quorum.
 Nodes and NATS may start in any order. Keep the flags of the first start: a node needs --members
 or --join at each. Until the members are changed for the first time --members must be what it
-was; from then on the data folder says who belongs to the cluster, and the list does not count.
+was; from then on the data folder says who belongs to the cluster, and any list will do that
+names the node itself.
 
 With --join a node with an empty folder begins no cluster: it waits until 'raftbus member
-add' lets it into one that runs. It keeps --join at later starts.
+add' lets it into one that runs. At later starts --join will do, or such a list.
 
 The data folder belongs to one node for good. A node whose folder was wiped or replaced is
 refused by its peers, because it may have forgotten whom it voted for: 'raftbus member

@@ -116,7 +116,7 @@ func (c *Config) checkMembers() error {
 		}
 	}
 	if !slices.Contains(c.MemberIDs, c.NodeID) {
-		errs = append(errs, fmt.Errorf("node %q is not among the members %v: list every node of the new cluster, this one too; to add it to a cluster that runs, set Join (--join)", c.NodeID, c.MemberIDs))
+		errs = append(errs, fmt.Errorf("node %q is not among the members %v: list every node of the new cluster, this one too; if it joined a cluster, or is to, give --join in place of --members", c.NodeID, c.MemberIDs))
 	}
 	if len(c.MemberIDs) > MaxMembers {
 		errs = append(errs, fmt.Errorf("%d members: at most %d", len(c.MemberIDs), MaxMembers))

@@ -63,7 +63,7 @@ func TestAJoinerKnowsItselfOnly(t *testing.T) {
 	require.ErrorContains(t, err, `node id "_x"`)
 
 	_, err = Validate(Config{NodeID: "n4", MemberIDs: []rpc.NodeID{"n1"}})
-	require.ErrorContains(t, err, "to add it to a cluster that runs, set Join (--join)")
+	require.ErrorContains(t, err, "if it joined a cluster, or is to, give --join in place of --members")
 	c, err := Validate(Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	require.NoError(t, err)
 	require.False(t, c.Joining())

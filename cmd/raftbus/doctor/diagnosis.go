@@ -98,7 +98,7 @@ func (f *Finding) verdict() Verdict {
 	switch f.Code {
 	case codeNoNATS, codeNoNode, codeDenied:
 		return Unreached
-	case codeNoLeader, codeNoQuorum, codeRival:
+	case codeNoLeader, codeNoQuorum, codeFounding, codeRival:
 		return Unserved
 	}
 	if f.Severity == note {

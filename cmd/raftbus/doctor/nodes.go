@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
 // From where on something is worth a word.
@@ -111,7 +113,7 @@ func (f *facts) overload() (found []Finding) {
 			was[d.Reason] = d.Count
 		}
 		for _, d := range now.Dropped {
-			if sameLife(now, before) && d.Count > was[d.Reason] {
+			if sameLife(now, before) && d.Count > was[d.Reason] && !f.removedRuns() {
 				found = append(found, Finding{
 					Severity: note, Code: "dropped", Node: id, Cause: id + " drops messages between nodes: " + d.Reason,
 					Evidence: fmt.Sprintf("%d were dropped meanwhile", d.Count-was[d.Reason]), Remedy: "few are no harm, they are sent again; many: look at the node's log",
@@ -120,6 +122,11 @@ func (f *facts) overload() (found []Finding) {
 		}
 	}
 	return found
+}
+
+// removedRuns reports whether a node goes on that was removed: what it says to the others is dropped, and to stop it is said already.
+func (f *facts) removedRuns() bool {
+	return slices.ContainsFunc(f.Nodes, func(n replica.Status) bool { return n.Role == "removed" })
 }
 
 // sameLife reports whether two looks are of one life of a node, so that their counters can be compared.

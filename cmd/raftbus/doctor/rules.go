@@ -14,6 +14,7 @@ const (
 	codeNoNode   = "no-node-answers"
 	codeNoQuorum = "no-quorum"
 	codeNoLeader = "no-leader"
+	codeFounding = "first-boot"
 	codeRival    = "rival-cluster"
 )
 
@@ -42,6 +43,9 @@ func (f *facts) findings() []Finding {
 			Evidence: "nobody answers on " + busclient.StatusSubject(f.prefix, busclient.AllNodes) + " at " + f.nats,
 			Remedy:   "start the nodes; or check --prefix, and that nodes and this command use the same NATS account",
 		}}
+	}
+	if other := f.otherMembers(); len(other) > 0 {
+		return other // all else that is seen follows from it
 	}
 	all := []Finding{} // in JSON a list, also if it is empty
 	for _, rule := range []func(*facts) []Finding{

@@ -237,7 +237,7 @@ func TestAFirstBootIsNoLostQuorum(t *testing.T) {
 		f.Nodes = f.Nodes[:3-len(silent)]
 		for i := range f.Nodes {
 			f.Nodes[i].Configuration, f.Nodes[i].Leader, f.Nodes[i].Role = nil, "", "follower"
-			f.Nodes[i].Members, f.Nodes[i].WaitingFor = []string{"n1", "n2", "n3"}, silent
+			f.Nodes[i].Members, f.Nodes[i].WaitingFor, f.Nodes[i].FirstBoot = []string{"n1", "n2", "n3"}, silent, "gathering"
 		}
 		f.Unreachable = silent
 		found := f.service()
@@ -245,7 +245,42 @@ func TestAFirstBootIsNoLostQuorum(t *testing.T) {
 		require.Contains(t, found[0].Cause, "has not begun")
 		require.Equal(t, "start "+strings.Join(silent, ", "), found[0].Remedy)
 		require.Equal(t, Unserved, f.diagnosis().Verdict())
+		require.Len(t, f.findings(), 1, "nobody can be replaced, and to start those that are missing is all that helps")
+
+		f.Nodes[0].Members = []string{"n1", "n4"} // a wrong list: all else follows from it
+		f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Joining: true}, replica.Status{ID: "n5", Members: f.Nodes[len(f.Nodes)-1].Members, FirstBoot: "gathering"})
+		if len(silent) == 1 {
+			found = f.findings()
+			require.Len(t, found, 1)
+			require.Equal(t, "the cluster cannot begin: n1 was started with other members than n2, n5", found[0].Cause)
+			require.Equal(t, "n1: n1,n4; n2, n5: n1,n2,n3", found[0].Evidence)
+			require.Equal(t, "stop n1, delete its empty folder, start it with --members n1,n2,n3", found[0].Remedy)
+			require.Equal(t, Unserved, f.diagnosis().Verdict())
+		}
 	}
+}
+
+// Without a quorum no member can be replaced; what is left then is said.
+func TestWhatHelpsWithoutAQuorum(t *testing.T) {
+	f := sound()
+	f.Nodes, f.Unreachable = f.Nodes[:2], []string{"n3"}
+	require.Contains(t, f.absent()[0].Remedy, "raftbus member replace n3 NEW")
+	require.Empty(t, f.service())
+	f.Nodes, f.Unreachable = f.Nodes[:1], []string{"n2", "n3"}
+	require.Len(t, f.absent(), 2)
+	require.NotContains(t, f.absent()[0].Remedy, "replace")
+	require.Contains(t, f.service()[0].Remedy, "if they can never come back: 'raftbus recover'")
+}
+
+// What a node that was removed goes on saying is dropped: one finding says so, and to stop it.
+func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
+	f := sound()
+	f.change("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "not a member", Count: 1}} })
+	require.Len(t, f.findings(), 1)
+	f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Role: "removed"})
+	found := f.findings()
+	require.Len(t, found, 1, "%v", found)
+	require.Equal(t, "node-removed", found[0].Code)
 }
 
 // The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.

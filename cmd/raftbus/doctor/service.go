@@ -3,6 +3,7 @@ package doctor
 // The rules about the cluster as a whole: whether clients are served, which members take part, and who comes and goes.
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,13 +32,13 @@ func (f *facts) service() []Finding {
 		return nil
 	case f.Configuration() == nil && len(f.Unreachable) > 0:
 		return []Finding{{
-			Severity: critical, Code: code, Cause: "the cluster has not begun: at the first boot all members must be up", Evidence: heard,
+			Severity: critical, Code: codeFounding, Cause: "the cluster has not begun: at the first boot all members must be up", Evidence: heard,
 			Remedy: "start " + strings.Join(f.Unreachable, ", "),
 		}}
 	case code == codeNoQuorum:
 		return []Finding{{
 			Severity: critical, Code: code, Cause: "the quorum is lost: no write and no read is served", Evidence: heard + ", and a majority of the voters is needed",
-			Remedy: "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority answers; nothing acknowledged is lost meanwhile",
+			Remedy: "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority answers; nothing acknowledged is lost meanwhile; if they can never come back: 'raftbus recover' on the one that has most (docs/operating.md)",
 		}}
 	}
 	var said []string
@@ -50,13 +51,19 @@ func (f *facts) service() []Finding {
 	}}
 }
 
-// absent: members that do not answer.
+// absent: members that do not answer. Of a cluster that has not begun service says it.
 func (f *facts) absent() (found []Finding) {
+	if f.Configuration() == nil {
+		return nil
+	}
 	for _, id := range f.Unreachable {
 		one := Finding{
 			Severity: warning, Code: "node-down", Node: id, Cause: id + " is not on the bus: its process has ended, or is cut off from NATS",
 			Evidence: "nobody listens on " + busclient.StatusSubject(f.prefix, id) + f.seenByPeers(id),
-			Remedy:   "start it; if it runs, see in its log whether it reaches NATS, and whether the NATS servers reach each other; if its machine is lost: raftbus member replace " + id + " NEW",
+			Remedy:   "start it; if it runs, see in its log whether it reaches NATS, and whether the NATS servers reach each other",
+		}
+		if f.HasQuorum() { // which a change of the members needs
+			one.Remedy += "; if its machine is lost: raftbus member replace " + id + " NEW"
 		}
 		if f.listens[id] {
 			one.Code, one.Cause = "node-silent", id+" does not answer: it is paused or overloaded, or was cut off from NATS just now"
@@ -84,8 +91,36 @@ func (f *facts) seenByPeers(id string) string {
 	return "; " + strings.Join(said, ", ")
 }
 
-// founding: a first boot that waits.
+// otherMembers: nodes that are to found a cluster with others than most are, so that it never begins.
+func (f *facts) otherMembers() (found []Finding) {
+	given := map[string][]string{} // nodes, by the members that they were given
+	for _, n := range f.Nodes {
+		if list := strings.Join(n.Members, ","); n.FirstBoot != "" && !n.Joining {
+			given[list] = append(given[list], n.ID)
+		}
+	}
+	if len(given) < 2 || f.Configuration() != nil {
+		return nil
+	}
+	lists := slices.SortedFunc(maps.Keys(given), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(given[b]), len(given[a])), strings.Compare(a, b))
+	})
+	for _, list := range lists[1:] {
+		odd := strings.Join(given[list], ", ")
+		found = append(found, Finding{
+			Severity: critical, Code: codeFounding, Node: given[list][0], Cause: "the cluster cannot begin: " + odd + " was started with other members than " + strings.Join(given[lists[0]], ", "),
+			Evidence: fmt.Sprintf("%s: %s; %s: %s", odd, list, strings.Join(given[lists[0]], ", "), lists[0]),
+			Remedy:   "stop " + odd + ", delete its empty folder, start it with --members " + lists[0],
+		})
+	}
+	return found
+}
+
+// founding: a first boot that waits, though all answer; of one that does not service tells.
 func (f *facts) founding() (found []Finding) {
+	if len(f.Unreachable) > 0 {
+		return nil
+	}
 	for _, n := range f.Nodes {
 		if len(n.WaitingFor) == 0 {
 			continue
@@ -95,7 +130,7 @@ func (f *facts) founding() (found []Finding) {
 			doing = "to hold the table of the members"
 		}
 		found = append(found, Finding{
-			Severity: critical, Code: "first-boot", Node: n.ID, Cause: n.ID + " has no cluster yet: the first boot needs all members",
+			Severity: critical, Code: codeFounding, Node: n.ID, Cause: n.ID + " has no cluster yet: the first boot needs all members",
 			Evidence: fmt.Sprintf("it waits for %s, %s", strings.Join(n.WaitingFor, ", "), doing),
 			Remedy:   "start " + strings.Join(n.WaitingFor, ", ") + " with the same --members and --prefix",
 		})

@@ -44,7 +44,7 @@ func (r *Replica) checkPrefix(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := r.lostFolder(others); err != nil {
+		if err := r.lostFolder(r.Status(), others); err != nil {
 			return err
 		}
 		i := slices.IndexFunc(others, r.foreign)
@@ -85,14 +85,18 @@ func (r *Replica) foreign(s Status) bool {
 // lostFolder is for a node that would found a cluster anew, with those it was told of at its first boot, though it is a member of one
 // that has changed since: it has lost its folder (D3, F23; the simulator's S6). If one of those who were told to it is of that
 // cluster, it refuses this node, tells it what to do, and sees it replaced; else nobody would.
-func (r *Replica) lostFolder(others []Status) error {
-	mine := r.Status()
+func (r *Replica) lostFolder(mine Status, others []Status) error {
 	if mine.Cluster != "" || mine.Joining {
 		return nil
 	}
 	for _, s := range others {
 		if s.Cluster != "" && s.ID != r.o.ID && slices.Contains(r.o.Members, s.ID) {
 			return nil
+		}
+	}
+	for _, s := range others {
+		if s.ID == r.o.ID && s.Instance != mine.Instance { // nothing is lost: somebody mistyped --id
+			return fmt.Errorf("%w: it has data folder instance %s", busclient.ErrDuplicateNode, s.Instance)
 		}
 	}
 	for _, s := range others {

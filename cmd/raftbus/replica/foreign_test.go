@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
 )
 
 // A leader that found another cluster's does not serve beside it when an answer is lost, nor when none comes: that cluster is gone when looks that
@@ -33,4 +35,20 @@ func TestARivalIsNotGoneForALostAnswer(t *testing.T) {
 		}
 		require.Nil(t, r.rival.Load(), name)
 	}
+}
+
+// A node whose id another process has was mistyped: nobody is to replace the one that runs (F13, F23).
+func TestWhoTakesTheIDOfANodeThatRunsHasLostNothing(t *testing.T) {
+	r := &Replica{o: Options{ID: "n1", Members: []string{"n1"}}}
+	conf := &Configuration{Voters: []Member{{ID: "n1", Instance: "old"}, {ID: "n2", Instance: "b"}}}
+	mine := Status{ID: "n1", Instance: "new", FirstBoot: "gathering"}
+	n2 := Status{ID: "n2", Instance: "b", Cluster: "c", Configuration: conf}
+	runs := Status{ID: "n1", Instance: "old", Cluster: "c", Configuration: conf}
+	for _, others := range [][]Status{{mine, n2, runs}, {runs, n2, mine}} {
+		err := r.lostFolder(mine, others)
+		require.ErrorIs(t, err, busclient.ErrDuplicateNode)
+		require.NotContains(t, err.Error(), "replace")
+	}
+	require.ErrorIs(t, r.lostFolder(mine, []Status{mine, n2}), ErrLostFolder)
+	require.NoError(t, r.lostFolder(mine, []Status{mine}))
 }
