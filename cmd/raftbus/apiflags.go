@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/raft/config"
 )
 
@@ -48,6 +49,11 @@ func (f *apiFlags) register(flags *pflag.FlagSet, serveDefault bool) {
 func (f *apiFlags) check() error {
 	if f.domain == "API" || f.domain != "" && !config.ValidToken(f.domain) {
 		return usagef("--js-domain %q: use one subject token, 1 to 64 of A-Z a-z 0-9 _ -, not starting with _, and not API", f.domain)
+	}
+	for _, address := range f.leaf {
+		if !natsopt.ValidURL(address) {
+			return usagef("--leaf %q: give it as nats://host:port", natsopt.WithoutUser(address))
+		}
 	}
 	return nil
 }

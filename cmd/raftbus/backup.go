@@ -62,7 +62,7 @@ func newBackup(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "backup FILE",
 		Short:   "Take a backup of a cluster that serves",
-		Long:    backupHelp,
+		Long:    backupHelp + awaitsLeader,
 		Example: backupExamples,
 		Args:    oneFile,
 	}

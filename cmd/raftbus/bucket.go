@@ -78,6 +78,9 @@ func bucketSet(lookup lookupEnv, op, short, long string) *cobra.Command {
 		cmd.Aliases, cmd.ValidArgsFunction = []string{"edit"}, completeBuckets(lookup)
 	}
 	settingsFlags(cmd.Flags())
+	if settings {
+		cmd.Flags().Lookup("history").DefValue = "0" // what is not given stays: the help shows no default
+	}
 	asJSON := cmd.Flags().Bool("json", false, `print {"bucket":"app","cluster_revision":1}`)
 	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
 		given := settingsOf(cmd.Flags())

@@ -75,7 +75,7 @@ func configCheck(lookup lookupEnv) *cobra.Command {
 				fmt.Fprintln(cmd.OutOrStdout(), err)
 			}
 			if len(errs) > 0 {
-				return usagef("%s: %d errors", path, len(errs))
+				return usagef("%s: %s", path, counted(len(errs), "error"))
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is right\n", path)
 			return err
@@ -94,12 +94,11 @@ func checkConfig(path string, lookup lookupEnv) (errs []error) {
 	}
 	errs = append(errs, file.fill(flags)...)
 	target, err := ofNATS.Resolve(lookup)
-	errs = append(errs, file.placed(err)...)
-	if len(errs) == 0 && file.namesNode() {
-		_, err := node.secrets(target)
-		errs = append(errs, file.placed(errors.Join(node.check(), err))...)
+	if errs = append(errs, file.placed(err)...); len(errs) > 0 || !file.namesNode() {
+		return append(errs, file.placed(node.checkApart())...) // who it is may stand in a line that is wrong
 	}
-	return errs
+	_, err = node.secrets(target)
+	return file.placed(errors.Join(node.check(), err))
 }
 
 // namesNode reports whether the file is a node's.
@@ -115,7 +114,10 @@ func (c *configFile) placed(err error) (errs []error) {
 		return nil
 	}
 	for text := range strings.SplitSeq(err.Error(), "\n") {
-		line := slices.IndexFunc(c.settings, func(s fileSetting) bool { return names(text, s) })
+		line := slices.IndexFunc(c.settings, func(s fileSetting) bool { return strings.HasPrefix(text, "--"+s.key+" ") })
+		if line < 0 {
+			line = slices.IndexFunc(c.settings, func(s fileSetting) bool { return names(text, s) })
+		}
 		switch {
 		case strings.HasPrefix(text, c.path+":"): // it says so itself
 			errs = append(errs, errors.New(text))

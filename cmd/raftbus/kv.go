@@ -76,7 +76,7 @@ func takes(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least || len(args) > most:
-			return usagef("%d arguments: give %s: see '%s --help'", len(args), listed(strings.Fields(cmd.Use)[1:], "and"), cmd.CommandPath())
+			return usagef("%s: give %s: see '%s --help'", counted(len(args), "argument"), listed(strings.Fields(cmd.Use)[1:], "and"), cmd.CommandPath())
 		case len(args) == 0:
 			return nil
 		}

@@ -65,7 +65,7 @@ func newTransfer(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "transfer [--to ID]",
 		Short: "Hand leadership to another voter",
-		Long:  transferHelp,
+		Long:  transferHelp + awaitsLeader,
 		Args:  noArgs,
 	}
 	to := cmd.Flags().String("to", "", "`ID` of the voter to lead; not given: the one that holds most of the log")

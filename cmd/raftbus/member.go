@@ -58,6 +58,9 @@ With ID and NEW: another node takes its place, started with --join. When the old
 answer, one change removes it and lets NEW in; when it does, NEW becomes a voter first, and
 the old one leaves then.`
 
+// awaitsLeader is in the help of commands that outlast an election.
+const awaitsLeader = "\n\nWhile nobody leads it waits 20s for a leader, whatever --timeout is."
+
 func newMember(lookup lookupEnv) *cobra.Command {
 	cmd := group("member", "Show and change the members of a cluster", memberHelp, memberExamples)
 	cmd.AddCommand(memberList(lookup), memberAdd(lookup), memberRemove(lookup), memberReplace(lookup))
@@ -126,7 +129,7 @@ func (w waiting) of(cmd *cobra.Command) members.Waiting {
 }
 
 func memberAdd(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "add ID [ID...]", Short: "Let nodes in that were started with --join", Long: addHelp, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
+	cmd := &cobra.Command{Use: "add ID [ID...]", Short: "Let nodes in that were started with --join", Long: addHelp + awaitsLeader, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the node's data folder, instead of asking the node; with one ID")
 	wait := waitFlags(cmd.Flags(), "until they are voters")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
@@ -162,7 +165,7 @@ func sayVoters(w io.Writer, m *admin.Members) error {
 }
 
 func memberRemove(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "remove ID [ID...]", Short: "Let members leave", Long: removeHelp, Aliases: []string{"rm"}, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
+	cmd := &cobra.Command{Use: "remove ID [ID...]", Short: "Let members leave", Long: removeHelp + awaitsLeader, Aliases: []string{"rm"}, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
 	wait := waitFlags(cmd.Flags(), "until the change is through")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
 		m, err := a.Remove(cmd.Context(), ids, wait.of(cmd))
@@ -175,7 +178,7 @@ func memberRemove(lookup lookupEnv) *cobra.Command {
 }
 
 func memberReplace(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "replace ID [NEW]", Short: "Replace a member whose disk or machine was lost", Long: replaceHelp, Args: someIDs(1, 2), ValidArgsFunction: completeNodes(lookup)}
+	cmd := &cobra.Command{Use: "replace ID [NEW]", Short: "Replace a member whose disk or machine was lost", Long: replaceHelp + awaitsLeader, Args: someIDs(1, 2), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the new data folder, instead of asking the node")
 	wait := waitFlags(cmd.Flags(), "until the new one is a voter")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {

@@ -114,7 +114,15 @@ func (f *nodeFlags) register(flags *pflag.FlagSet) {
 }
 
 // check refuses what cannot be carried out before anything is touched.
-func (f *nodeFlags) check() error {
+func (f *nodeFlags) check() error { return errors.Join(f.checkMember(), f.checkApart()) }
+
+// checkApart refuses what is wrong by itself, whoever the node is.
+func (f *nodeFlags) checkApart() error {
+	return errors.Join(f.api.check(), f.bounds.check(), checkHTTP(*f.http), checkTraces(*f.traces))
+}
+
+// checkMember refuses what makes no member.
+func (f *nodeFlags) checkMember() error {
 	for _, required := range []struct{ flag, value, or string }{
 		{"id", f.id, ""}, {"members", f.founders(), "; or --join, to be added to a cluster that runs"}, {"dir", f.dir, ""},
 	} {
@@ -130,7 +138,7 @@ func (f *nodeFlags) check() error {
 	if _, err := config.Validate(config.Config{NodeID: rpc.NodeID(f.id), MemberIDs: ids, Join: f.join, Subjects: f.prefix}); err != nil {
 		return usagef("%w", err)
 	}
-	return errors.Join(f.api.check(), f.bounds.check(), checkHTTP(*f.http), checkTraces(*f.traces))
+	return nil
 }
 
 // founders are the members of the first boot; of a node that joins, itself stands for those it will hear of.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
 
@@ -192,5 +193,28 @@ func all(cmd *cobra.Command) (list []*cobra.Command) {
 func TestTheHelpListsTheExitCodes(t *testing.T) {
 	for _, code := range []int{exitOK, exitError, exitUsage, exitNotFound, exitConflict, exitUnavailable, exitTimeout, exitNoLeader, exitRefused} {
 		require.Contains(t, exitCodesHelp, fmt.Sprintf("\n  %d  ", code))
+	}
+}
+
+// --timeout is for one answer: how long a command outlasts an election is said, and is so.
+func TestTheHelpSaysHowLongALeaderIsAwaited(t *testing.T) {
+	require.Contains(t, awaitsLeader, "waits "+members.AloneMax.String())
+	for _, path := range []string{"member add", "member remove", "member replace", "leader transfer", "upgrade finish", "backup"} {
+		text, code := said(append(strings.Fields(path), "--help")...)
+		require.Equal(t, exitOK, code)
+		require.Contains(t, text, strings.TrimSpace(awaitsLeader), path)
+	}
+}
+
+// To change a bucket changes nothing that is not given: no default is shown.
+func TestAnUpdateHasNoDefaults(t *testing.T) {
+	for op, shown := range map[string]bool{"add": true, "update": false} {
+		text, _ := said("bucket", op, "--help")
+		require.Equal(t, shown, strings.Contains(text, "(default 1)"), op)
+	}
+	for flag, word := range map[string]string{"get --level": "LEVEL", "watch --first": "WHAT"} {
+		name, option, _ := strings.Cut(flag, " ")
+		text, _ := said("kv", name, "--help")
+		require.Contains(t, text, option+" "+word+" ")
 	}
 }

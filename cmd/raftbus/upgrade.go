@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,8 @@ const upgradeExamples = `  raftbus upgrade status
   raftbus upgrade finish`
 
 const upgradeStatusHelp = `Show the feature level that the cluster uses, the newest that each member's release knows, and
-whether the upgrade can be finished now. It changes nothing.`
+whether the upgrade can be finished now. It changes nothing. The exit code is 7 when so few
+answer that it is not known.`
 
 const upgradeFinishHelp = `Raise the feature level of the cluster to the newest that its members know, so that all their
 release can do may be used.
@@ -56,9 +58,14 @@ func upgradeStatus(lookup lookupEnv) *cobra.Command {
 		}
 		v := found.Upgrade()
 		if *asJSON {
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+			err = json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+		} else {
+			err = printUpgrade(cmd.OutOrStdout(), a.Prefix, &v)
 		}
-		return printUpgrade(cmd.OutOrStdout(), a.Prefix, &v)
+		if err == nil && !found.HasQuorum() {
+			return unserved(found, a.Prefix, a.Conn)
+		}
+		return err
 	})
 }
 
@@ -66,8 +73,10 @@ func printUpgrade(w io.Writer, prefix string, v *cluster.Upgrade) error {
 	fmt.Fprintf(w, "%s: feature level %d in use; newest level known by a member: %d\n\n", prefix, v.Open, v.Newest)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "ID\tKNOWS")
+	var silent []string
 	for _, m := range v.Members {
 		if m.Knows == 0 {
+			silent = append(silent, m.ID)
 			fmt.Fprintf(table, "%s\tno answer\n", m.ID)
 		} else {
 			fmt.Fprintf(table, "%s\t%d\n", m.ID, m.Knows)
@@ -82,13 +91,15 @@ func printUpgrade(w io.Writer, prefix string, v *cluster.Upgrade) error {
 		says = "it can be finished, and then no member can go back to an older release: raftbus upgrade finish"
 	case v.Reason != "":
 		says = "it cannot be finished yet: " + v.Reason
+	case len(silent) > 0:
+		says = "whether there is something to finish is not known: no answer from " + strings.Join(silent, ", ")
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", says)
 	return err
 }
 
 func upgradeFinish(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "finish", Short: "Raise the feature level to what all members know: there is no way back", Long: upgradeFinishHelp, Args: noArgs}
+	cmd := &cobra.Command{Use: "finish", Short: "Raise the feature level to what all members know: there is no way back", Long: upgradeFinishHelp + awaitsLeader, Args: noArgs}
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
 		raised, err := a.Raise(cmd.Context(), members.AloneMax)
 		if err != nil {

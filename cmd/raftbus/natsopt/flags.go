@@ -147,12 +147,20 @@ func (f *Flags) either(flag string, lookup lookupFunc, variables ...string) (val
 	return f.fileValue(flag)
 }
 
+// named is a source with the name of the setting: a line of a file does not say it.
+func (f *Flags) named(source, flag string) string {
+	if _, where := f.fileValue(flag); where == source {
+		return source + ": " + flag
+	}
+	return source
+}
+
 func (f *Flags) context(lookup lookupFunc) (settings, error) {
 	value, source := f.either("no-context", lookup)
 	if value != "" {
 		none, err := strconv.ParseBool(value)
 		if err != nil {
-			return nil, fmt.Errorf("%s is %q: give true or false", source, value)
+			return nil, fmt.Errorf("%s is %q: give true or false", f.named(source, "no-context"), value)
 		}
 		if none {
 			return nil, nil
@@ -170,7 +178,7 @@ func (f *Flags) timeout(lookup lookupFunc) (time.Duration, error) {
 	}
 	timeout, err := time.ParseDuration(value)
 	if err != nil || timeout <= 0 {
-		return 0, fmt.Errorf("%s is %q: give a duration above zero, such as 5s", source, value)
+		return 0, fmt.Errorf("%s is %q: give a duration above zero, such as 5s", f.named(source, "timeout"), value)
 	}
 	return timeout, nil
 }

@@ -24,12 +24,21 @@ func (s settings) urls() ([]string, error) {
 		if !strings.Contains(part, "://") {
 			part = "nats://" + part
 		}
-		if u, err := url.Parse(part); err != nil || u.Host == "" {
+		if !ValidURL(part) {
 			return nil, fmt.Errorf("NATS server URL number %d is not valid: write nats://host:port, several separated by commas", len(urls)+1)
 		}
 		urls = append(urls, part)
 	}
 	return urls, nil
+}
+
+// ValidURL reports whether an address has a host, and a port that is a number, if it has one.
+func ValidURL(address string) bool {
+	if !strings.Contains(address, "://") {
+		address = "nats://" + address
+	}
+	u, err := url.Parse(address)
+	return err == nil && u.Hostname() != "" && (strings.HasPrefix(u.Host, "[") || strings.Count(u.Host, ":") < 2)
 }
 
 // options returns the connection options that the settings ask for, and all that is wrong with them at once.
