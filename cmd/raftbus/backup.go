@@ -222,8 +222,8 @@ func backupVerify() *cobra.Command {
 func backupMerge() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "merge BASE INCREMENT FILE",
-		Short: "Make a whole backup of one and an increment of it",
-		Long:  "Make a whole backup of BASE and of an increment that was taken with --base BASE. Both are checked from end to end; FILE is the backup that would have\nbeen taken whole, byte for byte; - is the standard output.",
+		Short: "Make a whole backup from one and an increment of it",
+		Long:  "Make a whole backup from BASE and an increment that was taken with --base BASE. Both are checked from end to end; FILE is the backup that would have\nbeen taken whole, byte for byte; - is the standard output.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 3 {
 				return usagef("%d arguments: name the base, the increment, and the file to be made: see '%s --help'", len(args), cmd.CommandPath())

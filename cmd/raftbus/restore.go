@@ -64,7 +64,7 @@ func checkSkip(skip uint64) error {
 }
 
 func newRestore() *cobra.Command {
-	cmd := &cobra.Command{Use: "restore FILE --dir DIR --id ID", Short: "Make the first node of a new cluster of a backup", Long: restoreHelp, Example: restoreExamples, Args: oneFile}
+	cmd := &cobra.Command{Use: "restore FILE --dir DIR --id ID", Short: "Make the first node of a new cluster from a backup", Long: restoreHelp, Example: restoreExamples, Args: oneFile}
 	dir, id := folderFlags(cmd.Flags())
 	skip := skipFlag(cmd.Flags())
 	asJSON := cmd.Flags().Bool("json", false, `print {"cluster":...,"revision":...,"skip":...}`)

@@ -17,13 +17,20 @@ var (
 	outputs = regexp.MustCompile(`(?s)// Output:\n(.*)$`)
 )
 
-// The programs of the README run, and print what it says. The transcripts are run by .ci/readme-check.
-func TestTheProgramsOfTheREADME(t *testing.T) {
+// The programs of docs/nats-kv.md run, and print what it says; what README shows is lines of them. The transcripts are run by .ci/readme-check.
+func TestTheProgramsOfTheDocuments(t *testing.T) {
 	root := filepath.Join("..", "..")
+	page, err := os.ReadFile(filepath.Join(root, "docs", "nats-kv.md"))
+	require.NoError(t, err)
+	programs := goBlock.FindAllStringSubmatch(string(page), -1)
+	require.NotEmpty(t, programs)
 	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
 	require.NoError(t, err)
-	programs := goBlock.FindAllStringSubmatch(string(readme), -1)
-	require.NotEmpty(t, programs)
+	shown := goBlock.FindAllStringSubmatch(string(readme), -1)
+	require.Len(t, shown, 1)
+	for line := range strings.Lines(shown[0][1]) {
+		require.Contains(t, programs[0][1], "\t"+line)
+	}
 	for i, program := range programs {
 		text := program[1]
 		want := outputs.FindStringSubmatch(text)

@@ -207,7 +207,7 @@ func (o *Options) clusterKeys() error {
 			return fmt.Errorf("%w; or remove the file, and the node gets the key of the others", err)
 		}
 		if err == nil && key != nil && string(content) != string(key) {
-			return fmt.Errorf("nodes have different cluster keys, or are in the middle of a rotation: give all files nodes/*/cluster.key in %s the same content first (README, Secured)", o.Dir)
+			return fmt.Errorf("nodes have different cluster keys, or are in the middle of a rotation: give all files nodes/*/cluster.key in %s the same content first (docs/operating.md, The cluster key)", o.Dir)
 		}
 		if err == nil {
 			key = content
