@@ -5,7 +5,6 @@ package jetstream
 import (
 	"encoding/json"
 
-	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
 )
@@ -13,53 +12,23 @@ import (
 type consumersReply struct {
 	head
 	paged
-	Consumers []string `json:"consumers"`
+	Consumers []json.RawMessage `json:"consumers"`
 }
 
 func (p *Protocol) consumerNames(c call) Plan {
-	return c.consumers(namesMax, func(_ *store.Store, page paged, list []string) Plan {
-		reply := consumersReply{headOf(c.verb), page, []string{}}
-		room := c.room()
-		for _, name := range list {
-			if room -= names.JSONBytesMax(name) + len(","); room < 0 {
-				reply.Limit = len(reply.Consumers)
-				break
-			}
-			reply.Consumers = append(reply.Consumers, name)
-		}
-		return answer(jsonReply(reply))
-	})
-}
-
-type consumerListReply struct {
-	head
-	paged
-	Consumers []json.RawMessage `json:"consumers"`
+	return c.consumers(namesMax, func(_ *store.Store, name string) (json.RawMessage, error) { return jsonReply(name).Data, nil })
 }
 
 // consumerList tells how consumers were made. How far they are only their hosts know: CONSUMER.INFO asks them.
 func (p *Protocol) consumerList(c call) Plan {
-	return c.consumers(listMax, func(s *store.Store, page paged, list []string) Plan {
-		reply := consumerListReply{headOf(c.verb), page, []json.RawMessage{}}
-		room := c.room()
-		for _, name := range list {
-			consumer, err := s.Consumer(c.bucket, watch.In(c.account, name))
-			if err == store.NoConsumer || err == store.NoBucket {
-				continue // it went since the names were read
-			}
-			if err != nil {
-				return c.refuse(readError(err))
-			}
-			text := jsonReply(consumerInfoReply{
-				Stream: streamOf(c.bucket), Name: name, Created: timeOf(consumer.Created), Config: toldConfig(consumer.Config), Time: c.Now.UTC(),
-			}).Data
-			if room -= len(text) + len(","); room < 0 && len(reply.Consumers) > 0 {
-				reply.Limit = len(reply.Consumers)
-				break
-			}
-			reply.Consumers = append(reply.Consumers, text)
+	return c.consumers(listMax, func(s *store.Store, name string) (json.RawMessage, error) {
+		consumer, err := s.Consumer(c.bucket, watch.In(c.account, name))
+		if err != nil {
+			return nil, err
 		}
-		return answer(jsonReply(reply))
+		return jsonReply(consumerInfoReply{
+			Stream: streamOf(c.bucket), Name: name, Created: timeOf(consumer.Created), Config: toldConfig(consumer.Config), Time: c.Now.UTC(),
+		}).Data, nil
 	})
 }
 
@@ -71,13 +40,11 @@ func toldConfig(record []byte) json.RawMessage {
 	return json.RawMessage("{}")
 }
 
-// consumers finds a page of a bucket's consumers.
-func (c call) consumers(limit int, reply func(*store.Store, paged, []string) Plan) Plan {
-	var body listRequest
-	if hasBody(c.Data) {
-		if e := decode(c.Data, &body); e != nil {
-			return c.refuse(e)
-		}
+// consumers tells a page of a bucket's consumers.
+func (c call) consumers(limit int, tell teller) Plan {
+	body, e := c.listRequest()
+	if e != nil {
+		return c.refuse(e)
 	}
 	if c.bucket == "" {
 		return c.refuse(errNoStream)
@@ -93,6 +60,10 @@ func (c call) consumers(limit int, reply func(*store.Store, paged, []string) Pla
 		if err != nil {
 			return c.refuse(readError(err))
 		}
-		return reply(s, list.page(), list.names)
+		page, told, err := c.fill(s, list, tell)
+		if err != nil {
+			return c.refuse(readError(err))
+		}
+		return answer(jsonReply(consumersReply{headOf(c.verb), page, told}))
 	})
 }

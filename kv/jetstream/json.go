@@ -45,12 +45,10 @@ func refusal(verb verb, e *apiError) Reply {
 		return jsonReply(purgeReply{head: h})
 	case streamInfo:
 		return jsonReply(pagedRefusal{head: h})
-	case streamNames:
-		return jsonReply(namesReply{head: h})
-	case streamList:
-		return jsonReply(listReply{head: h, Streams: []json.RawMessage{}})
+	case streamNames, streamList:
+		return jsonReply(streamsReply{head: h, Streams: noneOf(verb)})
 	case consumerNames, consumerList:
-		return jsonReply(consumersReply{head: h, Consumers: []string{}})
+		return jsonReply(consumersReply{head: h, Consumers: noneOf(verb)})
 	}
 	return jsonReply(h)
 }

@@ -20,72 +20,41 @@ type listRequest struct {
 	Subject string `json:"subject"`
 }
 
-type namesReply struct {
-	head
-	paged
-	Streams []string `json:"streams"`
-}
-
-func (p *Protocol) streamNames(c call) Plan {
-	return c.list(namesMax, func(_ *store.Store, page paged, buckets []string) Plan {
-		reply := namesReply{head: headOf(c.verb), paged: page}
-		room := c.room()
-		for _, bucket := range buckets {
-			if room -= len(streamOf(bucket)) + len(`"",`); room < 0 {
-				reply.Limit = len(reply.Streams)
-				break
-			}
-			reply.Streams = append(reply.Streams, streamOf(bucket))
-		}
-		return answer(jsonReply(reply))
-	})
-}
-
-// A page that is cut, since a message has no room for more, says so by its limit: clients ask for the rest from there, some after as many
-// as they got, some after as many as the limit says (nats.java).
-
-// replyReserve is what a list leaves free in a message, for what surrounds it.
-const replyReserve = 4 << 10
-
-// room is how many bytes of a list fit into a reply.
-func (c call) room() int { return c.PayloadMax - replyReserve }
-
-type listReply struct {
+type streamsReply struct {
 	head
 	paged
 	Streams []json.RawMessage `json:"streams"`
 }
 
-func (p *Protocol) streamList(c call) Plan {
-	return c.list(listMax, func(s *store.Store, page paged, buckets []string) Plan {
-		reply := listReply{head: headOf(c.verb), paged: page, Streams: []json.RawMessage{}}
-		room := c.room()
-		for _, bucket := range buckets {
-			info, err := s.State(bucket)
-			if err == store.NoBucket {
-				continue // it went since the names were read
-			}
-			if err != nil {
-				return c.refuse(readError(err))
-			}
-			text := jsonReply(p.info(info, c.Now)).Data
-			if room -= len(text) + len(","); room < 0 && len(reply.Streams) > 0 {
-				reply.Limit = len(reply.Streams)
-				break
-			}
-			reply.Streams = append(reply.Streams, text)
-		}
-		return answer(jsonReply(reply))
+func (p *Protocol) streamNames(c call) Plan {
+	return c.streams(namesMax, func(_ *store.Store, bucket string) (json.RawMessage, error) {
+		return jsonReply(streamOf(bucket)).Data, nil
 	})
 }
 
-// list finds a page of the buckets that a request asks for.
-func (c call) list(limit int, reply func(*store.Store, paged, []string) Plan) Plan {
-	var body listRequest
-	if hasBody(c.Data) {
-		if e := decode(c.Data, &body); e != nil {
-			return c.refuse(e)
+func (p *Protocol) streamList(c call) Plan {
+	return c.streams(listMax, func(s *store.Store, bucket string) (json.RawMessage, error) {
+		info, err := s.State(bucket)
+		if err != nil {
+			return nil, err
 		}
+		return jsonReply(p.info(info, c.Now)).Data, nil
+	})
+}
+
+// listRequest reads which page of a list is asked for.
+func (c call) listRequest() (body listRequest, e *apiError) {
+	if hasBody(c.Data) {
+		e = decode(c.Data, &body)
+	}
+	return body, e
+}
+
+// streams tells a page of the buckets that a request asks for.
+func (c call) streams(limit int, tell teller) Plan {
+	body, e := c.listRequest()
+	if e != nil {
+		return c.refuse(e)
 	}
 	if len(body.Subject) > DeliverBytesMax { // it is compared with those of all buckets
 		return c.refuse(errBadRequest.says("bad request: the subject has %d bytes, and may have %d", len(body.Subject), DeliverBytesMax))
@@ -100,7 +69,11 @@ func (c call) list(limit int, reply func(*store.Store, paged, []string) Plan) Pl
 		if err != nil {
 			return c.refuse(readError(err))
 		}
-		return reply(s, list.page(), list.names)
+		page, told, err := c.fill(s, list, tell)
+		if err != nil {
+			return c.refuse(readError(err))
+		}
+		return answer(jsonReply(streamsReply{headOf(c.verb), page, told}))
 	})
 }
 
