@@ -5,12 +5,14 @@ package jetstream
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/kv/watch"
 )
 
 // consumerConfig has the fields of nats-server, in its order.
@@ -108,13 +110,22 @@ func (c *consumerConfig) complete(bucket string) *apiError {
 	return nil
 }
 
+var deliverPolicies = map[string]watch.Policy{
+	"all":               watch.DeliverAll,
+	"last":              watch.DeliverLast,
+	"new":               watch.DeliverNew,
+	"last_per_subject":  watch.DeliverLastPerSubject,
+	"by_start_sequence": watch.DeliverByStartSequence,
+	"by_start_time":     watch.DeliverByStartTime,
+}
+
 // checkWords checks the fields that have choices.
 func (c *consumerConfig) checkWords() *apiError {
 	for _, word := range []struct {
 		field   *string
 		choices []string
 	}{
-		{&c.DeliverPolicy, []string{"all", "last", "new", "last_per_subject", "by_start_sequence", "by_start_time"}},
+		{&c.DeliverPolicy, slices.AppendSeq([]string{"all"}, maps.Keys(deliverPolicies))}, // the first is for who names none
 		{&c.AckPolicy, []string{"none", "all", "explicit", "flow_control"}},
 		{&c.ReplayPolicy, []string{"instant", "original"}},
 	} {
@@ -223,33 +234,21 @@ func (c *consumerConfig) filters() []string {
 	return c.FilterSubjects
 }
 
-// startPolicies say what a deliver policy needs, and how nats-server names it.
-var startPolicies = map[string]struct {
-	name           string
-	sequence, time bool
-}{
-	"all":               {name: "all"},
-	"last":              {name: "last"},
-	"new":               {name: "new"},
-	"last_per_subject":  {name: "last per subject"},
-	"by_start_sequence": {name: "by start sequence", sequence: true},
-	"by_start_time":     {name: "by start time", time: true},
-}
-
 func (c *consumerConfig) checkStart(string) *apiError {
-	policy := startPolicies[c.DeliverPolicy]
+	policy := deliverPolicies[c.DeliverPolicy]
+	bySequence, byTime := policy == watch.DeliverByStartSequence, policy == watch.DeliverByStartTime
 	for _, wrong := range []struct {
 		is   bool
 		text string
 	}{
-		{policy.sequence && c.OptStartSeq == 0, "optional start sequence is not set"},
-		{policy.time && c.OptStartTime == nil, "optional start time is not set"},
+		{bySequence && c.OptStartSeq == 0, "optional start sequence is not set"},
+		{byTime && c.OptStartTime == nil, "optional start time is not set"},
 		{c.DeliverPolicy == "last_per_subject" && len(c.filters()) == 0, "optional filter subject is not set"},
-		{!policy.sequence && c.OptStartSeq > 0, "optional start sequence is also set"},
-		{!policy.time && c.OptStartTime != nil, "optional start time is also set"},
+		{!bySequence && c.OptStartSeq > 0, "optional start sequence is also set"},
+		{!byTime && c.OptStartTime != nil, "optional start time is also set"},
 	} {
 		if wrong.is {
-			return errStartPolicy.says("consumer delivery policy is deliver %s, but %s", policy.name, wrong.text)
+			return errStartPolicy.says("consumer delivery policy is deliver %s, but %s", strings.ReplaceAll(c.DeliverPolicy, "_", " "), wrong.text)
 		}
 	}
 	return nil

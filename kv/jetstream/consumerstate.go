@@ -11,15 +11,6 @@ import (
 	"github.com/raftbus/raftbus/kv/watch"
 )
 
-var policies = map[string]watch.Policy{
-	"all":               watch.DeliverAll,
-	"last":              watch.DeliverLast,
-	"new":               watch.DeliverNew,
-	"last_per_subject":  watch.DeliverLastPerSubject,
-	"by_start_sequence": watch.DeliverByStartSequence,
-	"by_start_time":     watch.DeliverByStartTime,
-}
-
 // ConsumerConfig reads the configuration of a consumer's record.
 func ConsumerConfig(bucket string, record []byte) (watch.Config, error) {
 	var c consumerConfig
@@ -31,7 +22,7 @@ func ConsumerConfig(bucket string, record []byte) (watch.Config, error) {
 		return watch.Config{}, err
 	}
 	config := watch.Config{
-		Policy: policies[c.DeliverPolicy], StartSequence: c.OptStartSeq, Filter: filter, HeadersOnly: c.HeadersOnly, FlowControl: c.FlowControl, Durable: c.Durable != "" || c.acknowledges(),
+		Policy: deliverPolicies[c.DeliverPolicy], StartSequence: c.OptStartSeq, Filter: filter, HeadersOnly: c.HeadersOnly, FlowControl: c.FlowControl, Durable: c.Durable != "" || c.acknowledges(),
 		Heartbeat: int64(min(c.Heartbeat, ttlMax)), Inactive: int64(min(c.InactiveThreshold, ttlMax)), // added to a time, they fit
 	}
 	if c.OptStartTime != nil {
