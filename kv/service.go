@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/node"
@@ -56,8 +57,8 @@ type Service struct {
 	republishing republishing
 	ordersDrops  atomic.Uint64
 
-	wake    chan struct{} // leadership changed, or there is something else for the keeper
-	elected chan struct{} // leadership changed: for the expirer
+	wake    bell.Bell // leadership changed, or there is something else for the keeper
+	elected bell.Bell // leadership changed: for the expirer
 	stop    chan struct{}
 	closed  sync.Once
 	wg      sync.WaitGroup
@@ -109,8 +110,8 @@ func New(o Options) (*Service, error) {
 		hurryAfter:   o.hurryAfter,
 		republishing: newRepublishing(),
 		buckets:      buckets{known: map[string]bool{}},
-		wake:         make(chan struct{}, 1),
-		elected:      make(chan struct{}, 1),
+		wake:         bell.New(),
+		elected:      bell.New(),
 		stop:         make(chan struct{}),
 	}
 	plain := *s.protocol
@@ -151,18 +152,11 @@ func (s *Service) leadership(leading bool) {
 	}
 	s.epoch.Add(1)
 	s.rouse()
-	ring(s.elected)
+	s.elected.Ring()
 }
 
 // rouse has the keeper look.
-func (s *Service) rouse() { ring(s.wake) }
-
-func ring(bell chan<- struct{}) {
-	select {
-	case bell <- struct{}{}:
-	default: // it is rung already
-	}
-}
+func (s *Service) rouse() { s.wake.Ring() }
 
 func isLeading(epoch uint64) bool { return epoch%2 == 1 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/raft/node"
@@ -86,14 +87,14 @@ type line struct {
 	heard map[string]bool // who is listened to
 	watch map[string]int  // who is watched, by how many
 	sent  map[string][]string
-	told  chan struct{} // rings when something is published
-	space int           // room; below 0: plenty
-	most  int           // that a message may have; 0: it is not known
+	told  bell.Bell // rings when something is published
+	space int       // room; below 0: plenty
+	most  int       // that a message may have; 0: it is not known
 	ended bool
 }
 
 func newLine() *line {
-	return &line{heard: map[string]bool{}, watch: map[string]int{}, sent: map[string][]string{}, told: make(chan struct{}, 1), space: -1}
+	return &line{heard: map[string]bool{}, watch: map[string]int{}, sent: map[string][]string{}, told: bell.New(), space: -1}
 }
 
 func (l *line) Publish(subject, reply string, header, data []byte) error {
@@ -116,7 +117,7 @@ func (l *line) Publish(subject, reply string, header, data []byte) error {
 	if l.space >= 0 {
 		l.space -= size
 	}
-	poke(l.told)
+	l.told.Ring()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package delivery
 import (
 	"sync"
 
+	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -18,7 +19,7 @@ const (
 
 // inbox is where everything that happens waits for the server, in order.
 type inbox struct {
-	bell chan struct{} // rings when there is something
+	bell bell.Bell // rings when there is something
 
 	mu    sync.Mutex
 	items []item
@@ -50,14 +51,7 @@ func (i *item) told() watch.Event {
 }
 
 func newInbox() *inbox {
-	return &inbox{bell: make(chan struct{}, 1), stale: true, heard: map[string]*watch.Interest{}, hosted: map[uint64]bool{}}
-}
-
-func (b *inbox) ring() {
-	select {
-	case b.bell <- struct{}{}:
-	default:
-	}
+	return &inbox{bell: bell.New(), stale: true, heard: map[string]*watch.Interest{}, hosted: map[uint64]bool{}}
 }
 
 // add adds an event; false if too many wait.
@@ -69,7 +63,7 @@ func (b *inbox) add(e watch.Event) bool {
 	}
 	b.others++
 	b.items = append(b.items, item{event: e})
-	b.ring()
+	b.bell.Ring()
 	return true
 }
 
@@ -78,7 +72,7 @@ func (b *inbox) surely(e watch.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.items = append(b.items, item{event: e})
-	b.ring()
+	b.bell.Ring()
 }
 
 // turned adds that the leaf connection came or went: what is heard from now on comes after that.
@@ -87,7 +81,7 @@ func (b *inbox) turned(e watch.Event) {
 	defer b.mu.Unlock()
 	clear(b.heard)
 	b.items = append(b.items, item{event: e})
-	b.ring()
+	b.bell.Ring()
 }
 
 // hear adds who listens. A client may subscribe and unsubscribe faster than the server steps: of each subject only the last waits (Q12).
@@ -100,7 +94,7 @@ func (b *inbox) hear(e watch.Interest) {
 	}
 	b.heard[e.Subject] = &e
 	b.items = append(b.items, item{heard: &e})
-	b.ring()
+	b.bell.Ring()
 }
 
 // applied adds what was applied, as far as it is wanted. mine tells the consumers that this node is to serve.
@@ -112,7 +106,7 @@ func (b *inbox) applied(batch store.Batch, mine func(*store.Consumer) bool) {
 	}
 	b.at = batch.At
 	if b.stale {
-		b.ring()
+		b.bell.Ring()
 		return
 	}
 	kept, bytes := b.wanted(&batch, mine)
@@ -123,7 +117,7 @@ func (b *inbox) applied(batch store.Batch, mine func(*store.Consumer) bool) {
 		b.forget()
 	}
 	if len(kept.Events) > 0 || b.eager {
-		b.ring()
+		b.bell.Ring()
 	}
 }
 
@@ -189,7 +183,7 @@ func (b *inbox) want(incarnations map[uint64]bool, eager bool, since rpc.Index) 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.eager = eager; eager && b.at > since {
-		b.ring()
+		b.bell.Ring()
 	}
 	if len(b.items) > 0 || b.stale {
 		return false

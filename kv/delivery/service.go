@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/node"
@@ -74,7 +75,7 @@ type Service struct {
 	reunion  reunion
 	earshot  earshot
 	inbox    *inbox
-	room     chan struct{}
+	room     bell.Bell
 	reads    chan *errand
 	up       atomic.Bool
 	leaving  atomic.Bool
@@ -104,7 +105,7 @@ func New(o Options) (*Service, error) {
 	}
 	limits := watch.DefaultLimits().Part(o.Parts)
 	s := &Service{
-		o: o, began: time.Now(), limits: limits, inbox: newInbox(), room: make(chan struct{}, 1), reads: make(chan *errand, limits.Reads),
+		o: o, began: time.Now(), limits: limits, inbox: newInbox(), room: bell.New(), reads: make(chan *errand, limits.Reads),
 		placer: watch.NewPlacer(string(o.Node)), stop: make(chan struct{}),
 	}
 	s.idle.Store(&[]watch.Idle{})
@@ -135,18 +136,11 @@ func (s *Service) connect() (err error) {
 		Interest: func(subject string, listened bool) {
 			s.inbox.hear(watch.Interest{Subject: subject, Listened: listened})
 		},
-		Room:        func() { poke(s.room) },
+		Room:        s.room.Ring,
 		FlowSubject: watch.FlowSubject(string(s.o.Node)),
 		Processed:   func(subject string) { s.inbox.add(watch.Processed{Subject: subject}) }, // a lost one is asked for again
 	})
 	return err
-}
-
-func poke(bell chan struct{}) {
-	select {
-	case bell <- struct{}{}:
-	default:
-	}
 }
 
 // mine reports whether this life of this node is a consumer's host.

@@ -7,6 +7,7 @@ package store
 import (
 	"time"
 
+	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -18,27 +19,20 @@ const (
 )
 
 type flusher struct {
-	pending int           // bytes applied since a flush was last asked for; owned by Apply
-	now     chan struct{} // a flush is asked for
-	broken  chan struct{} // a database has failed: maybe not the one in use
+	pending int       // bytes applied since a flush was last asked for; owned by Apply
+	now     bell.Bell // a flush is asked for
+	broken  bell.Bell // a database has failed: maybe not the one in use
 	stop    chan struct{}
 	done    chan struct{}
 }
 
 func newFlusher() *flusher {
-	return &flusher{now: make(chan struct{}, 1), broken: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	return &flusher{now: bell.New(), broken: bell.New(), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
 // look asks whether the database has failed, so that a node that cannot read its state does not lead on until a flush. It does not
 // wait.
-func (f *flusher) look() { ring(f.broken) }
-
-func ring(bell chan<- struct{}) {
-	select {
-	case bell <- struct{}{}:
-	default: // it rings already
-	}
-}
+func (f *flusher) look() { f.broken.Ring() }
 
 // wrote counts bytes applied, and asks for a flush when they are enough.
 func (f *flusher) wrote(bytes int) {
@@ -49,7 +43,7 @@ func (f *flusher) wrote(bytes int) {
 		return
 	}
 	f.pending = 0
-	ring(f.now)
+	f.now.Ring()
 }
 
 // run is the flusher's goroutine. Close ends it, and so does a failed disk.
