@@ -100,6 +100,12 @@ func TestEncodingIsAsPublished(t *testing.T) {
 		"\x12\x05\x0a\x01b\x20\x01":                                             {AddBucket: &AddBucket{Name: "b", Importing: true}},
 		"\x62\x20\x0a\x01b\x10\x01\x1a\x13\x0a\x01k\x10\x02\x18\x02\x22\x01v\x2a\x01H\x30\x01\x38\x03\x40\x01\x20\x04\x28\x05\x30\x01": {Import: &Import{"b", 1, []ImportEntry{
 			{"k", 2, Purge, []byte("v"), []byte("H"), Never, 3, RollupKey}}, 4, 5, true}},
+		"\x4a\x09\x0a\x01b\x12\x01c\x42\x01a": {AddConsumer: &AddConsumer{Bucket: "b", Name: "c", Answer: "a"}},
+		"\x6a\x00":                            {Raise: &Raise{}},
+		"\x62\x0f\x1a\x02\x30\x03\x28\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01": {Import: &Import{LastTime: -1, Entries: []ImportEntry{{TTL: -2}}}},
+		"\x3a\x04\x0a\x00\x0a\x00": {Expire: &Expire{[]ExpireItem{{}, {}}}},
+		"\x12\x19\x0a\x01b\x12\x14\x08\x02\x10\x03\x18\x04\x20\x05\x32\x03\x12\x01z\x32\x03\x0a\x01a\x5a\x00": {AddBucket: &AddBucket{Name: "b", Settings: Settings{
+			History: 2, TTL: 3, MaxValueSize: 4, MaxBytes: 5, Metadata: map[string]string{"a": "", "": "z"}, Republish: &Republish{}}}},
 		"\x5a\x08\x0a\x01b\x12\x01c\x18\x01": {RemoveConsumer: &RemoveConsumer{"b", "c", 1}},
 	} {
 		require.Equal(t, want, string(c.Encode()))
@@ -191,10 +197,18 @@ func TestMalformedCommands(t *testing.T) {
 
 func TestSettingsKeepWhatANewerVersionAdded(t *testing.T) {
 	s := Settings{History: 2, Metadata: map[string]string{"a": "1"}}
-	newer := append(s.Append(nil), field(99, 7)...)
-	got, err := DecodeSettings(newer)
+	for _, added := range [][]byte{field(99, 7), {0x0a, 0x01, 'h'}, {0x0d, 1, 2, 3, 4}} { // one not known, and known ones of another type
+		newer := append(s.Append(nil), added...)
+		got, err := DecodeSettings(newer)
+		require.NoError(t, err)
+		require.Equal(t, newer, got.Append(nil))
+	}
+	within := func(num protowire.Number, data ...byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), append(data, field(99, 7)...))
+	}
+	got, err := DecodeSettings(append(within(6, 0x0a, 0x01, 'a'), within(11, 0x18, 0x01)...))
 	require.NoError(t, err)
-	require.Equal(t, newer, got.Append(nil))
+	require.Equal(t, Settings{Metadata: map[string]string{"a": ""}, Republish: &Republish{HeadersOnly: true}}, got)
 }
 
 func TestEqualSettingsAreWrittenAlike(t *testing.T) {
