@@ -25,14 +25,14 @@ func BenchmarkApply(b *testing.B) {
 				require.NoError(b, err)
 			}
 			apply([]rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: addBucket("app", command.Settings{}).Encode()}})
-			value := string(make([]byte, 256))
+			value := make([]byte, 256)
 			entries := make([]rpc.Entry, batch)
 			b.ReportAllocs()
 			index := rpc.Index(1)
 			for n := 0; b.Loop(); n += batch {
 				for i := range entries {
 					index++
-					entries[i] = rpc.Entry{Index: index, Term: 1, Kind: rpc.EntryCommand, Time: int64(index), Data: put("app", fmt.Sprint(int(index)*7919%100_000), value).Encode()}
+					entries[i] = rpc.Entry{Index: index, Term: 1, Kind: rpc.EntryCommand, Time: int64(index), Data: write(command.Write{Bucket: "app", Key: fmt.Sprint(int(index) * 7919 % 100_000), Value: value}).Encode()}
 				}
 				apply(entries)
 			}
