@@ -102,19 +102,23 @@ type Command struct {
 }
 
 const (
-	tagVersion        = 1<<3 | wire.Varint
-	tagAddBucket      = 2<<3 | wire.Bytes
-	tagRemoveBucket   = 3<<3 | wire.Bytes
-	tagWrite          = 4<<3 | wire.Bytes
-	tagUpdateBucket   = 6<<3 | wire.Bytes
-	tagExpire         = 7<<3 | wire.Bytes
-	tagPurgeBucket    = 8<<3 | wire.Bytes
-	tagAddConsumer    = 9<<3 | wire.Bytes
-	tagMoveConsumers  = 10<<3 | wire.Bytes
-	tagRemoveConsumer = 11<<3 | wire.Bytes
-	tagImport         = 12<<3 | wire.Bytes
-	tagRaise          = 13<<3 | wire.Bytes
+	tagVersion = 1<<3 | wire.Varint
+	tagWrite   = 4<<3 | wire.Bytes
 )
+
+// fields lists the orders, but for Write, which is every put's: that is written and read by hand.
+func (c *Command) fields(w *wire.Walk) {
+	wire.Message(w, 2, "add_bucket", &c.AddBucket, func() { c.AddBucket.fields(w) })
+	wire.Message(w, 3, "remove_bucket", &c.RemoveBucket, func() { c.RemoveBucket.fields(w) })
+	wire.Message(w, 6, "update_bucket", &c.UpdateBucket, func() { c.UpdateBucket.fields(w) })
+	wire.Message(w, 7, "expire", &c.Expire, func() { c.Expire.fields(w) })
+	wire.Message(w, 8, "purge_bucket", &c.PurgeBucket, func() { c.PurgeBucket.fields(w) })
+	wire.Message(w, 9, "add_consumer", &c.AddConsumer, func() { c.AddConsumer.fields(w) })
+	wire.Message(w, 10, "move_consumers", &c.MoveConsumers, func() { c.MoveConsumers.fields(w) })
+	wire.Message(w, 11, "remove_consumer", &c.RemoveConsumer, func() { c.RemoveConsumer.fields(w) })
+	wire.Message(w, 12, "import", &c.Import, func() { c.Import.fields(w) })
+	wire.Message(w, 13, "raise", &c.Raise, func() { c.Raise.fields(w) })
+}
 
 // OfBucket is the bucket that the command makes, changes or removes, as clients see it: one that is imported is there when that is done. Else "".
 func (c Command) OfBucket() string {
@@ -131,95 +135,84 @@ func (c Command) OfBucket() string {
 	return ""
 }
 
+// version is the lowest version that may apply the command; 0 if any may.
+func (c *Command) version() uint64 {
+	switch {
+	case c.AddBucket != nil:
+		return c.AddBucket.Settings.version()
+	case c.UpdateBucket != nil:
+		return c.UpdateBucket.Settings.raised()
+	case c.Raise != nil:
+		return c.Raise.Version
+	}
+	return 0
+}
+
 // Encode writes the command.
 func (c Command) Encode() []byte {
-	switch {
-	case c.Write != nil:
+	if c.Write != nil {
 		return c.Write.encode()
-	case c.AddBucket != nil:
-		return wire.AppendMessage(c.AddBucket.Settings.version(), tagAddBucket, c.AddBucket.encode())
-	case c.RemoveBucket != nil:
-		return wire.AppendMessage(nil, tagRemoveBucket, c.RemoveBucket.encode())
-	case c.UpdateBucket != nil:
-		return wire.AppendMessage(c.UpdateBucket.Settings.raised(), tagUpdateBucket, c.UpdateBucket.encode())
-	case c.PurgeBucket != nil:
-		return wire.AppendMessage(nil, tagPurgeBucket, c.PurgeBucket.encode())
-	case c.Expire != nil:
-		return wire.AppendMessage(nil, tagExpire, c.Expire.encode())
-	case c.AddConsumer != nil:
-		return wire.AppendMessage(nil, tagAddConsumer, c.AddConsumer.encode())
-	case c.MoveConsumers != nil:
-		return wire.AppendMessage(nil, tagMoveConsumers, c.MoveConsumers.encode())
-	case c.RemoveConsumer != nil:
-		return wire.AppendMessage(nil, tagRemoveConsumer, c.RemoveConsumer.encode())
-	case c.Import != nil:
-		return wire.AppendMessage(nil, tagImport, c.Import.encode())
-	case c.Raise != nil:
-		return wire.AppendMessage(wire.AppendUint(nil, tagVersion, c.Raise.Version), tagRaise, c.Raise.encode())
 	}
-	return nil
+	w := wire.Append(wire.AppendUint(make([]byte, 0, c.Import.size()), tagVersion, c.version()))
+	c.fields(&w)
+	return w.Bytes()
 }
 
 // Decode reads a command. The error is ErrUnknown or ErrMalformed.
 func Decode(data []byte) (Command, error) {
 	var c Command
-	set := 0
-	err := wire.Each(data, func(f wire.Field) error {
-		if f.Tag != tagVersion {
-			set++
-			return c.decodeOrder(f)
+	orders := 0
+	w := wire.ReadAll(data, "command", unknownField)
+	for w.Next() {
+		if w.At(tagVersion) {
+			w.Fail(checkVersion(w.Uint))
+			continue
 		}
-		if f.Uint > Version {
-			return fmt.Errorf("%w (version %d, this is %d)", ErrUnknown, f.Uint, Version)
-		}
-		return nil
-	})
+		orders++
+		c.order(&w)
+	}
 	switch {
-	case errors.Is(err, wire.ErrMalformed):
-		return Command{}, fmt.Errorf("%w: %v", ErrMalformed, err)
-	case err != nil:
-		return Command{}, err
-	case set != 1:
-		return Command{}, fmt.Errorf("%w: %d orders in one command", ErrMalformed, set)
+	case errors.Is(w.Err, wire.ErrMalformed):
+		return Command{}, fmt.Errorf("%w: %v", ErrMalformed, w.Err)
+	case w.Err != nil:
+		return Command{}, w.Err
+	case orders != 1:
+		return Command{}, fmt.Errorf("%w: %d orders in one command", ErrMalformed, orders)
 	}
 	return c, nil
 }
 
-func (c *Command) decodeOrder(f wire.Field) (err error) {
-	switch f.Tag {
-	case tagWrite:
-		c.Write, err = decodeWrite(f.Data)
-	case tagAddBucket:
-		c.AddBucket, err = decodeAddBucket(f.Data)
-	case tagRemoveBucket:
-		c.RemoveBucket, err = decodeRemoveBucket(f.Data)
-	case tagUpdateBucket:
-		c.UpdateBucket, err = decodeUpdateBucket(f.Data)
-	case tagPurgeBucket:
-		c.PurgeBucket, err = decodePurgeBucket(f.Data)
-	case tagExpire:
-		c.Expire, err = decodeExpire(f.Data)
-	case tagAddConsumer:
-		c.AddConsumer, err = decodeAddConsumer(f.Data)
-	case tagMoveConsumers:
-		c.MoveConsumers, err = decodeMoveConsumers(f.Data)
-	case tagRemoveConsumer:
-		c.RemoveConsumer, err = decodeRemoveConsumer(f.Data)
-	case tagImport:
-		c.Import, err = decodeImport(f.Data)
-	case tagRaise:
-		c.Raise, err = decodeRaise(f.Data)
-	default:
-		err = unknownField("command", f.Tag)
+// order reads the order at hand.
+func (c *Command) order(w *wire.Walk) {
+	if !w.At(tagWrite) {
+		c.fields(w)
+		return
 	}
-	return err
+	write, err := decodeWrite(w.Data)
+	c.Write = write
+	w.Fail(err)
+}
+
+func checkVersion(version uint64) error {
+	if version > Version {
+		return fmt.Errorf("%w (version %d, this is %d)", ErrUnknown, version, Version)
+	}
+	return nil
 }
 
 func unknownField(message string, tag wire.Tag) error {
 	return fmt.Errorf("%w (field %d of %s)", ErrUnknown, tag>>3, message)
 }
 
-// choice sets one of an enumeration's values, of which last is the greatest known.
+// choose is a field that has one of an enumeration's values, of which last is the greatest known.
+func choose[T ~uint8](w *wire.Walk, num wire.Tag, v *T, last T, name string) {
+	n := uint64(*v)
+	if wire.Number(w, num, &n) {
+		w.Fail(choice(v, n, last, name))
+	}
+}
+
+// choice sets such a value.
 func choice[T ~uint8](to *T, v uint64, last T, name string) error {
 	if v > uint64(last) {
 		return fmt.Errorf("%w (%s %d)", ErrUnknown, name, v)

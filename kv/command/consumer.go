@@ -53,137 +53,32 @@ type RemoveConsumer struct {
 	Added        rpc.Index
 }
 
-const (
-	tagConsumerBucket = 1<<3 | wire.Bytes
-	tagConsumerName   = 2<<3 | wire.Bytes
-
-	tagAddConfig  = 3<<3 | wire.Bytes
-	tagAddDeliver = 4<<3 | wire.Bytes
-	tagAddHost    = 5<<3 | wire.Bytes
-	tagAddBoot    = 6<<3 | wire.Varint
-	tagAddMode    = 7<<3 | wire.Varint
-	tagAddAnswer  = 8<<3 | wire.Bytes
-
-	tagMove           = 1<<3 | wire.Bytes
-	tagMoveGeneration = 3<<3 | wire.Varint
-	tagMoveHost       = 4<<3 | wire.Bytes
-	tagMoveBoot       = 5<<3 | wire.Varint
-	tagMoveAdded      = 6<<3 | wire.Varint
-
-	tagRemoveAdded = 3<<3 | wire.Varint
-)
-
-func (a *AddConsumer) encode() []byte {
-	b := wire.AppendBytes(nil, tagConsumerBucket, a.Bucket)
-	b = wire.AppendBytes(b, tagConsumerName, a.Name)
-	b = wire.AppendBytes(b, tagAddConfig, a.Config)
-	b = wire.AppendBytes(b, tagAddDeliver, a.Deliver)
-	b = wire.AppendBytes(b, tagAddHost, a.Host)
-	b = wire.AppendUint(b, tagAddBoot, uint64(a.Boot))
-	b = wire.AppendUint(b, tagAddMode, uint64(a.Mode))
-	return wire.AppendBytes(b, tagAddAnswer, a.Answer)
+func (a *AddConsumer) fields(w *wire.Walk) {
+	wire.Text(w, 1, &a.Bucket)
+	wire.Text(w, 2, &a.Name)
+	wire.Shared(w, 3, &a.Config)
+	wire.Text(w, 4, &a.Deliver)
+	wire.Text(w, 5, &a.Host)
+	wire.Number(w, 6, &a.Boot)
+	choose(w, 7, &a.Mode, UpdateOnly, "mode of add_consumer")
+	wire.Text(w, 8, &a.Answer)
 }
 
-func decodeAddConsumer(data []byte) (*AddConsumer, error) {
-	var a AddConsumer
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagConsumerBucket:
-			a.Bucket = string(f.Data)
-		case tagConsumerName:
-			a.Name = string(f.Data)
-		case tagAddConfig:
-			a.Config = f.Data
-		case tagAddDeliver:
-			a.Deliver = string(f.Data)
-		case tagAddHost:
-			a.Host = rpc.NodeID(f.Data)
-		case tagAddBoot:
-			a.Boot = rpc.BootEpoch(f.Uint)
-		case tagAddAnswer:
-			a.Answer = string(f.Data)
-		case tagAddMode:
-			return choice(&a.Mode, f.Uint, UpdateOnly, "mode of add_consumer")
-		default:
-			return unknownField("add_consumer", f.Tag)
-		}
-		return nil
-	})
-	return &a, err
+func (m *MoveConsumers) fields(w *wire.Walk) {
+	wire.Messages(w, 1, "move", &m.Moves, func(m *ConsumerMove) { m.fields(w) })
 }
 
-func (m *MoveConsumers) encode() []byte {
-	var b, one []byte
-	for i := range m.Moves {
-		move := &m.Moves[i]
-		one = wire.AppendBytes(one[:0], tagConsumerBucket, move.Bucket)
-		one = wire.AppendBytes(one, tagConsumerName, move.Name)
-		one = wire.AppendUint(one, tagMoveGeneration, move.Generation)
-		one = wire.AppendBytes(one, tagMoveHost, move.Host)
-		one = wire.AppendUint(one, tagMoveBoot, uint64(move.Boot))
-		one = wire.AppendUint(one, tagMoveAdded, uint64(move.Added))
-		b = wire.AppendMessage(b, tagMove, one)
-	}
-	return b
+func (m *ConsumerMove) fields(w *wire.Walk) {
+	wire.Text(w, 1, &m.Bucket)
+	wire.Text(w, 2, &m.Name)
+	wire.Number(w, 3, &m.Generation)
+	wire.Text(w, 4, &m.Host)
+	wire.Number(w, 5, &m.Boot)
+	wire.Number(w, 6, &m.Added)
 }
 
-func decodeMoveConsumers(data []byte) (*MoveConsumers, error) {
-	var m MoveConsumers
-	err := wire.Each(data, func(f wire.Field) error {
-		if f.Tag != tagMove {
-			return unknownField("move_consumers", f.Tag)
-		}
-		move, err := decodeConsumerMove(f.Data)
-		m.Moves = append(m.Moves, move)
-		return err
-	})
-	return &m, err
-}
-
-func decodeConsumerMove(data []byte) (ConsumerMove, error) {
-	var m ConsumerMove
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagConsumerBucket:
-			m.Bucket = string(f.Data)
-		case tagConsumerName:
-			m.Name = string(f.Data)
-		case tagMoveGeneration:
-			m.Generation = f.Uint
-		case tagMoveHost:
-			m.Host = rpc.NodeID(f.Data)
-		case tagMoveBoot:
-			m.Boot = rpc.BootEpoch(f.Uint)
-		case tagMoveAdded:
-			m.Added = rpc.Index(f.Uint)
-		default:
-			return unknownField("move", f.Tag)
-		}
-		return nil
-	})
-	return m, err
-}
-
-func (r *RemoveConsumer) encode() []byte {
-	b := wire.AppendBytes(nil, tagConsumerBucket, r.Bucket)
-	b = wire.AppendBytes(b, tagConsumerName, r.Name)
-	return wire.AppendUint(b, tagRemoveAdded, uint64(r.Added))
-}
-
-func decodeRemoveConsumer(data []byte) (*RemoveConsumer, error) {
-	var r RemoveConsumer
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagConsumerBucket:
-			r.Bucket = string(f.Data)
-		case tagConsumerName:
-			r.Name = string(f.Data)
-		case tagRemoveAdded:
-			r.Added = rpc.Index(f.Uint)
-		default:
-			return unknownField("remove_consumer", f.Tag)
-		}
-		return nil
-	})
-	return &r, err
+func (r *RemoveConsumer) fields(w *wire.Walk) {
+	wire.Text(w, 1, &r.Bucket)
+	wire.Text(w, 2, &r.Name)
+	wire.Number(w, 3, &r.Added)
 }

@@ -35,41 +35,28 @@ type ImportEntry struct {
 	Rollup Rollup
 }
 
-const (
-	tagImportAfter    = 2<<3 | wire.Varint
-	tagImportEntries  = 3<<3 | wire.Bytes
-	tagImportLast     = 4<<3 | wire.Varint
-	tagImportLastTime = 5<<3 | wire.Varint
-	tagImportDone     = 6<<3 | wire.Varint
-
-	tagImportKey      = 1<<3 | wire.Bytes
-	tagImportSequence = 2<<3 | wire.Varint
-	tagImportOp       = 3<<3 | wire.Varint
-	tagImportValue    = 4<<3 | wire.Bytes
-	tagImportHeader   = 5<<3 | wire.Bytes
-	tagImportTTL      = 6<<3 | wire.Varint
-	tagImportTime     = 7<<3 | wire.Varint
-	tagImportRollup   = 8<<3 | wire.Varint
-)
-
 // ImportOverheadBytes bounds what an ImportEntry's encoding adds to its key, value and header, and that of an Import to its bucket.
 const ImportOverheadBytes = 128
 
-func (i *Import) encode() []byte {
+func (i *Import) fields(w *wire.Walk) {
+	wire.Text(w, 1, &i.Bucket)
+	wire.Number(w, 2, &i.After)
+	wire.Messages(w, 3, "import entry", &i.Entries, func(e *ImportEntry) { e.fields(w) })
+	wire.Number(w, 4, &i.Last)
+	wire.Number(w, 5, &i.LastTime)
+	wire.Boolean(w, 6, &i.Done)
+}
+
+// size is at least what the import takes, whose values are large.
+func (i *Import) size() int {
+	if i == nil {
+		return 0
+	}
 	size := len(i.Bucket) + ImportOverheadBytes
 	for n := range i.Entries {
 		size += i.Entries[n].Size()
 	}
-	b := wire.AppendBytes(make([]byte, 0, size), tagBucket, i.Bucket)
-	b = wire.AppendUint(b, tagImportAfter, i.After)
-	var one []byte
-	for n := range i.Entries {
-		one = i.Entries[n].append(one[:0])
-		b = wire.AppendMessage(b, tagImportEntries, one)
-	}
-	b = wire.AppendUint(b, tagImportLast, i.Last)
-	b = wire.AppendUint(b, tagImportLastTime, uint64(i.LastTime))
-	return wire.AppendBool(b, tagImportDone, i.Done)
+	return size
 }
 
 // Size is at least what the entry takes in an Import.
@@ -77,74 +64,22 @@ func (e *ImportEntry) Size() int {
 	return len(e.Key) + len(e.Value) + len(e.Header) + ImportOverheadBytes
 }
 
-func (e *ImportEntry) append(b []byte) []byte {
-	b = wire.AppendBytes(b, tagImportKey, e.Key)
-	b = wire.AppendUint(b, tagImportSequence, e.Sequence)
-	b = wire.AppendUint(b, tagImportOp, uint64(e.Op))
-	b = wire.AppendBytes(b, tagImportValue, e.Value)
-	b = wire.AppendBytes(b, tagImportHeader, e.Header)
-	b = wire.AppendSint(b, tagImportTTL, int64(e.TTL))
-	b = wire.AppendUint(b, tagImportTime, uint64(e.Time))
-	return wire.AppendUint(b, tagImportRollup, uint64(e.Rollup))
+func (e *ImportEntry) fields(w *wire.Walk) {
+	wire.Text(w, 1, &e.Key)
+	wire.Number(w, 2, &e.Sequence)
+	choose(w, 3, &e.Op, Purge, "op")
+	wire.Shared(w, 4, &e.Value)
+	wire.Shared(w, 5, &e.Header)
+	wire.Signed(w, 6, &e.TTL)
+	wire.Number(w, 7, &e.Time)
+	choose(w, 8, &e.Rollup, RollupBucket, "rollup")
 }
 
 // Sum identifies what the entry says: equal for one that was imported and is still there. Times are not part of it, since clocks differ.
 func (e *ImportEntry) Sum() [sha256.Size]byte {
 	lasting := *e
 	lasting.Time, lasting.Rollup = 0, RollupNone
-	return sha256.Sum256(lasting.append(make([]byte, 0, e.Size())))
-}
-
-func decodeImport(data []byte) (*Import, error) {
-	var i Import
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagBucket:
-			i.Bucket = string(f.Data)
-		case tagImportAfter:
-			i.After = f.Uint
-		case tagImportEntries:
-			e, err := decodeImportEntry(f.Data)
-			i.Entries = append(i.Entries, e)
-			return err
-		case tagImportLast:
-			i.Last = f.Uint
-		case tagImportLastTime:
-			i.LastTime = int64(f.Uint)
-		case tagImportDone:
-			i.Done = f.Uint != 0
-		default:
-			return unknownField("import", f.Tag)
-		}
-		return nil
-	})
-	return &i, err
-}
-
-func decodeImportEntry(data []byte) (ImportEntry, error) {
-	var e ImportEntry
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagImportKey:
-			e.Key = string(f.Data)
-		case tagImportSequence:
-			e.Sequence = f.Uint
-		case tagImportOp:
-			return choice(&e.Op, f.Uint, Purge, "op")
-		case tagImportValue:
-			e.Value = f.Data
-		case tagImportHeader:
-			e.Header = f.Data
-		case tagImportTTL:
-			e.TTL = time.Duration(wire.Sint(f.Uint))
-		case tagImportTime:
-			e.Time = int64(f.Uint)
-		case tagImportRollup:
-			return choice(&e.Rollup, f.Uint, RollupBucket, "rollup")
-		default:
-			return unknownField("import entry", f.Tag)
-		}
-		return nil
-	})
-	return e, err
+	w := wire.Append(make([]byte, 0, e.Size()))
+	lasting.fields(&w)
+	return sha256.Sum256(w.Bytes())
 }

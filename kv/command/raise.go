@@ -16,22 +16,10 @@ type Raise struct {
 	Version uint64
 }
 
-const tagRaiseVersion = 1<<3 | wire.Varint
-
-func (r *Raise) encode() []byte { return wire.AppendUint(nil, tagRaiseVersion, r.Version) }
-
-func decodeRaise(data []byte) (*Raise, error) {
-	var r Raise
-	err := wire.Each(data, func(f wire.Field) error {
-		if f.Tag != tagRaiseVersion {
-			return unknownField("raise", f.Tag)
-		}
-		if r.Version = f.Uint; r.Version > Version {
-			return fmt.Errorf("%w (it opens version %d, this is %d)", ErrUnknown, f.Uint, Version)
-		}
-		return nil
-	})
-	return &r, err
+func (r *Raise) fields(w *wire.Walk) {
+	if wire.Number(w, 1, &r.Version) && r.Version > Version {
+		w.Fail(fmt.Errorf("%w (it opens version %d, this is %d)", ErrUnknown, r.Version, Version))
+	}
 }
 
 // Needs is the version that an encoded command says it needs, or Base if that is enough.

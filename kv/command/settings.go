@@ -72,149 +72,98 @@ func (s *Settings) Window() time.Duration {
 // Equal reports whether the settings are the same, those of newer versions included.
 func (s *Settings) Equal(other *Settings) bool { return bytes.Equal(s.Append(nil), other.Append(nil)) }
 
-const (
-	tagHistory      = 1<<3 | wire.Varint
-	tagTTL          = 2<<3 | wire.Varint
-	tagMaxValueSize = 3<<3 | wire.Varint
-	tagMaxBytes     = 4<<3 | wire.Varint
-	tagDescription  = 5<<3 | wire.Bytes
-	tagMetadata     = 6<<3 | wire.Bytes
-
-	tagMarkerTTL       = 7<<3 | wire.Varint
-	tagAllowTTL        = 8<<3 | wire.Varint
-	tagDuplicateWindow = 9<<3 | wire.Varint
-	tagMaxMessageSize  = 10<<3 | wire.Varint
-	tagRepublish       = 11<<3 | wire.Bytes
-	tagEcho            = 12<<3 | wire.Bytes
-	tagReadOnly        = 13<<3 | wire.Varint
-
-	tagSource      = 1<<3 | wire.Bytes
-	tagDestination = 2<<3 | wire.Bytes
-	tagHeadersOnly = 3<<3 | wire.Varint
-
-	tagPairKey   = 1<<3 | wire.Bytes
-	tagPairValue = 2<<3 | wire.Bytes
-)
-
 // Append writes the settings. Equal settings are written alike on every node, whatever order a map is in.
 func (s *Settings) Append(b []byte) []byte {
-	b = wire.AppendUint(b, tagHistory, s.History)
-	b = wire.AppendUint(b, tagTTL, uint64(s.TTL))
-	b = wire.AppendUint(b, tagMaxValueSize, s.MaxValueSize)
-	b = wire.AppendUint(b, tagMaxBytes, s.MaxBytes)
-	b = wire.AppendBytes(b, tagDescription, s.Description)
-	for _, key := range slices.Sorted(maps.Keys(s.Metadata)) {
-		pair := wire.AppendBytes(nil, tagPairKey, key)
-		b = wire.AppendMessage(b, tagMetadata, wire.AppendBytes(pair, tagPairValue, s.Metadata[key]))
-	}
-	b = wire.AppendUint(b, tagMarkerTTL, uint64(s.MarkerTTL))
-	b = wire.AppendBool(b, tagAllowTTL, s.AllowTTL)
-	b = wire.AppendUint(b, tagDuplicateWindow, uint64(s.DuplicateWindow))
-	b = wire.AppendUint(b, tagMaxMessageSize, s.MaxMessageSize)
-	if s.Republish != nil {
-		b = wire.AppendMessage(b, tagRepublish, s.Republish.encode())
-	}
-	b = wire.AppendBytes(b, tagEcho, s.Echo)
-	b = wire.AppendBool(b, tagReadOnly, s.ReadOnly)
-	return append(b, s.unknown...)
-}
-
-func (r *Republish) encode() []byte {
-	b := wire.AppendBytes(nil, tagSource, r.Source)
-	b = wire.AppendBytes(b, tagDestination, r.Destination)
-	return wire.AppendBool(b, tagHeadersOnly, r.HeadersOnly)
-}
-
-// version begins a command that holds the settings: a build of version 1 would keep most of them and not act on them, and so would
-// come to another state than this one.
-func (s *Settings) version() []byte {
-	if s.ReadOnly {
-		return s.raised()
-	}
-	if s.MarkerTTL > 0 || s.AllowTTL || s.DuplicateWindow > 0 || s.MaxMessageSize > 0 {
-		return wire.AppendUint(nil, tagVersion, 2)
-	}
-	return nil
-}
-
-// raised begins a command that holds settings which builds before version 3 would not act on. Those knew no update before version 2, so
-// that one says no more than this.
-func (s *Settings) raised() []byte {
-	if s.ReadOnly {
-		return wire.AppendUint(nil, tagVersion, 3)
-	}
-	return nil
+	w := wire.Append(b)
+	s.fields(&w)
+	return append(w.Bytes(), s.unknown...)
 }
 
 // DecodeSettings reads settings.
-func DecodeSettings(data []byte) (Settings, error) {
-	var s Settings
-	err := wire.Each(data, func(f wire.Field) (err error) {
-		switch f.Tag {
-		case tagHistory:
-			s.History = f.Uint
-		case tagTTL:
-			s.TTL = time.Duration(f.Uint)
-		case tagMaxValueSize:
-			s.MaxValueSize = f.Uint
-		case tagMaxBytes:
-			s.MaxBytes = f.Uint
-		case tagDescription:
-			s.Description = string(f.Data)
-		case tagMetadata:
-			return s.addPair(f.Data)
-		case tagMarkerTTL:
-			s.MarkerTTL = time.Duration(f.Uint)
-		case tagAllowTTL:
-			s.AllowTTL = f.Uint != 0
-		case tagDuplicateWindow:
-			s.DuplicateWindow = time.Duration(f.Uint)
-		case tagMaxMessageSize:
-			s.MaxMessageSize = f.Uint
-		case tagRepublish:
-			s.Republish, err = decodeRepublish(f.Data)
-		case tagEcho:
-			s.Echo = bytes.Clone(f.Data)
-		case tagReadOnly:
-			s.ReadOnly = f.Uint != 0
-		default:
-			s.unknown = append(s.unknown, f.Raw...)
+func DecodeSettings(data []byte) (s Settings, err error) {
+	w := wire.Read(data)
+	for w.Next() {
+		if s.fields(&w); !w.Known() {
+			s.unknown = append(s.unknown, w.Raw...)
 		}
-		return err
-	})
-	return s, err
+	}
+	s.Echo = bytes.Clone(s.Echo)
+	return s, w.Err
 }
 
-func decodeRepublish(data []byte) (*Republish, error) {
-	var r Republish
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagSource:
-			r.Source = string(f.Data)
-		case tagDestination:
-			r.Destination = string(f.Data)
-		case tagHeadersOnly:
-			r.HeadersOnly = f.Uint != 0
-		}
-		return nil
-	})
-	return &r, err
+// Field has a message's list have the settings as one of its fields.
+func (s *Settings) Field(w *wire.Walk, num wire.Tag) {
+	var data []byte
+	if !w.Reading() {
+		data = s.Append(nil)
+	}
+	if wire.Shared(w, num, &data) {
+		read, err := DecodeSettings(data)
+		*s = read
+		w.Fail(err)
+	}
 }
 
-func (s *Settings) addPair(data []byte) error {
-	var key, value string
-	err := wire.Each(data, func(f wire.Field) error {
-		switch f.Tag {
-		case tagPairKey:
-			key = string(f.Data)
-		case tagPairValue:
-			value = string(f.Data)
+func (s *Settings) fields(w *wire.Walk) {
+	wire.Number(w, 1, &s.History)
+	wire.Number(w, 2, &s.TTL)
+	wire.Number(w, 3, &s.MaxValueSize)
+	wire.Number(w, 4, &s.MaxBytes)
+	wire.Text(w, 5, &s.Description)
+	s.pairs(w, 6)
+	wire.Number(w, 7, &s.MarkerTTL)
+	wire.Boolean(w, 8, &s.AllowTTL)
+	wire.Number(w, 9, &s.DuplicateWindow)
+	wire.Number(w, 10, &s.MaxMessageSize)
+	wire.Message(w, 11, "republish", &s.Republish, func() { s.Republish.fields(w) })
+	wire.Shared(w, 12, &s.Echo)
+	wire.Boolean(w, 13, &s.ReadOnly)
+}
+
+func (r *Republish) fields(w *wire.Walk) {
+	wire.Text(w, 1, &r.Source)
+	wire.Text(w, 2, &r.Destination)
+	wire.Boolean(w, 3, &r.HeadersOnly)
+}
+
+// pair is one of the metadata.
+type pair struct{ key, value string }
+
+func (p *pair) fields(w *wire.Walk) {
+	wire.Text(w, 1, &p.key)
+	wire.Text(w, 2, &p.value)
+}
+
+// pairs is the metadata, in order of key.
+func (s *Settings) pairs(w *wire.Walk, num wire.Tag) {
+	var list []pair
+	if !w.Reading() {
+		for _, key := range slices.Sorted(maps.Keys(s.Metadata)) {
+			list = append(list, pair{key, s.Metadata[key]})
 		}
-		return nil
-	})
-	if s.Metadata == nil {
+	}
+	wire.Messages(w, num, "pair", &list, func(p *pair) { p.fields(w) })
+	if s.Metadata == nil && len(list) > 0 {
 		s.Metadata = map[string]string{}
 	}
-	s.Metadata[key] = value
-	return err
+	for _, p := range list {
+		s.Metadata[p.key] = p.value
+	}
+}
+
+// version is the lowest of commands that may hold the settings, 0 if any may: a build of version 1 would keep most of them and not act on them, and so would
+// come to another state than this one.
+func (s *Settings) version() uint64 {
+	if !s.ReadOnly && (s.MarkerTTL > 0 || s.AllowTTL || s.DuplicateWindow > 0 || s.MaxMessageSize > 0) {
+		return 2
+	}
+	return s.raised()
+}
+
+// raised is the same for builds that know updates, which came with version 2: those before version 3 would not act on some settings.
+func (s *Settings) raised() uint64 {
+	if s.ReadOnly {
+		return 3
+	}
+	return 0
 }

@@ -194,36 +194,10 @@ func (s *Store) EachConsumer(visit func(Consumer) (more bool)) (at rpc.Index, er
 	return at, err
 }
 
-const (
-	tagConsumerBucket     = 1<<3 | wire.Bytes
-	tagConsumerConfig     = 2<<3 | wire.Bytes
-	tagConsumerDeliver    = 3<<3 | wire.Bytes
-	tagConsumerHost       = 4<<3 | wire.Bytes
-	tagConsumerBoot       = 5<<3 | wire.Varint
-	tagConsumerGeneration = 6<<3 | wire.Varint
-	tagConsumerAdded      = 7<<3 | wire.Varint
-	tagConsumerChanged    = 8<<3 | wire.Varint
-	tagConsumerCreated    = 9<<3 | wire.Varint
-	tagConsumerStart      = 10<<3 | wire.Varint
-	tagConsumerMoved      = 11<<3 | wire.Varint
-	tagConsumerMovedAt    = 12<<3 | wire.Varint
-	tagConsumerAnswer     = 13<<3 | wire.Bytes
-)
-
 func (c *Consumer) encode() []byte {
-	b := wire.AppendBytes(nil, tagConsumerBucket, c.Bucket)
-	b = wire.AppendBytes(b, tagConsumerConfig, c.Config)
-	b = wire.AppendBytes(b, tagConsumerDeliver, c.Deliver)
-	b = wire.AppendBytes(b, tagConsumerHost, c.Host)
-	b = wire.AppendUint(b, tagConsumerBoot, uint64(c.Boot))
-	b = wire.AppendUint(b, tagConsumerGeneration, c.Generation)
-	b = wire.AppendUint(b, tagConsumerAdded, uint64(c.Added))
-	b = wire.AppendUint(b, tagConsumerChanged, uint64(c.Changed))
-	b = wire.AppendUint(b, tagConsumerCreated, uint64(c.Created))
-	b = wire.AppendUint(b, tagConsumerStart, c.Start)
-	b = wire.AppendUint(b, tagConsumerMoved, c.Moved)
-	b = wire.AppendUint(b, tagConsumerMovedAt, uint64(c.MovedAt))
-	return wire.AppendBytes(b, tagConsumerAnswer, c.Answer)
+	w := wire.Append(make([]byte, 0, recordRoom))
+	c.fields(&w)
+	return w.Bytes()
 }
 
 func decodeConsumer(key, record []byte) (*Consumer, error) {
@@ -231,40 +205,28 @@ func decodeConsumer(key, record []byte) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := Consumer{Incarnation: numbers[0], Name: string(key[1+8:])}
-	err = wire.Each(record, func(f wire.Field) error {
-		switch f.Tag {
-		case tagConsumerBucket:
-			c.Bucket = string(f.Data)
-		case tagConsumerConfig:
-			c.Config = f.Data
-		case tagConsumerDeliver:
-			c.Deliver = string(f.Data)
-		case tagConsumerHost:
-			c.Host = rpc.NodeID(f.Data)
-		case tagConsumerBoot:
-			c.Boot = rpc.BootEpoch(f.Uint)
-		case tagConsumerGeneration:
-			c.Generation = f.Uint
-		case tagConsumerAdded:
-			c.Added = rpc.Index(f.Uint)
-		case tagConsumerChanged:
-			c.Changed = rpc.Index(f.Uint)
-		case tagConsumerCreated:
-			c.Created = int64(f.Uint)
-		case tagConsumerStart:
-			c.Start = f.Uint
-		case tagConsumerMoved:
-			c.Moved = f.Uint
-		case tagConsumerMovedAt:
-			c.MovedAt = int64(f.Uint)
-		case tagConsumerAnswer:
-			c.Answer = string(f.Data)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("consumer %s: %w", c.Name, err)
+	c, w := &Consumer{Incarnation: numbers[0], Name: string(key[1+8:])}, wire.Read(record)
+	for w.Next() {
+		c.fields(&w)
 	}
-	return &c, nil
+	if w.Err != nil {
+		return nil, fmt.Errorf("consumer %s: %w", c.Name, w.Err)
+	}
+	return c, nil
+}
+
+func (c *Consumer) fields(w *wire.Walk) {
+	wire.Text(w, 1, &c.Bucket)
+	wire.Shared(w, 2, &c.Config)
+	wire.Text(w, 3, &c.Deliver)
+	wire.Text(w, 4, &c.Host)
+	wire.Number(w, 5, &c.Boot)
+	wire.Number(w, 6, &c.Generation)
+	wire.Number(w, 7, &c.Added)
+	wire.Number(w, 8, &c.Changed)
+	wire.Number(w, 9, &c.Created)
+	wire.Number(w, 10, &c.Start)
+	wire.Number(w, 11, &c.Moved)
+	wire.Number(w, 12, &c.MovedAt)
+	wire.Text(w, 13, &c.Answer)
 }

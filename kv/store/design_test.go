@@ -12,9 +12,14 @@ import (
 
 // DESIGN.md names all fields of all records, by the numbers that they have in what is stored.
 func TestTheDesignNamesAllFields(t *testing.T) {
-	coded := map[string][]string{}
-	for _, tag := range regexp.MustCompile(`\btag(State|Bucket|Stats|Entry|Live|Due|ID|Order|Consumer)[A-Z]\w* += (\d+)<<3`).FindAllStringSubmatch(sources(t), -1) {
+	coded, source := map[string][]string{}, sources(t)
+	for _, tag := range regexp.MustCompile(`\btag(Entry|Live|Due)[A-Z]\w* += (\d+)<<3`).FindAllStringSubmatch(source, -1) {
 		coded[tag[1]] = append(coded[tag[1]], tag[2])
+	}
+	for _, list := range regexp.MustCompile(`(?s)\nfunc \(\w \*(\w+)\) fields\(w \*wire\.Walk\) {\n(.*?)\n}`).FindAllStringSubmatch(source, -1) {
+		for _, field := range regexp.MustCompile(`\(w, (\d+)[,)]`).FindAllStringSubmatch(list[2], -1) {
+			coded[list[1]] = append(coded[list[1]], field[1])
+		}
 	}
 	page, err := os.ReadFile("DESIGN.md")
 	require.NoError(t, err)
@@ -26,8 +31,8 @@ func TestTheDesignNamesAllFields(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string][]string{
-		"state": coded["State"], "bucket": coded["Bucket"], "stats": coded["Stats"], "entry": coded["Entry"], "key": coded["Live"],
-		"due": coded["Due"], "id": coded["ID"], "id order": coded["Order"], "consumer": coded["Consumer"],
+		"state": coded["state"], "bucket": coded["bucketRecord"], "stats": coded["statsRecord"], "entry": coded["Entry"], "key": coded["Live"],
+		"due": coded["Due"], "id": coded["idRecord"], "id order": coded["idOrder"], "consumer": coded["Consumer"],
 	}, named)
 }
 

@@ -171,40 +171,30 @@ func (t *txn) oldestIDs(b *bucket) ([]idOrder, error) {
 	return list, err
 }
 
-const (
-	tagIDSequence = 1<<3 | wire.Varint
-	tagIDRevision = 2<<3 | wire.Varint
-	tagIDTime     = 3<<3 | wire.Varint
-
-	tagOrderID   = 1<<3 | wire.Bytes
-	tagOrderTime = 2<<3 | wire.Varint
-)
-
 func (r *idRecord) encode() []byte {
-	b := wire.AppendUint(nil, tagIDSequence, r.sequence)
-	b = wire.AppendUint(b, tagIDRevision, r.revision)
-	return wire.AppendUint(b, tagIDTime, uint64(r.time))
+	w := wire.Append(make([]byte, 0, recordRoom))
+	r.fields(&w)
+	return w.Bytes()
 }
 
-func decodeID(b []byte) (idRecord, error) {
-	var r idRecord
-	err := wire.Each(b, func(f wire.Field) error {
-		switch f.Tag {
-		case tagIDSequence:
-			r.sequence = f.Uint
-		case tagIDRevision:
-			r.revision = f.Uint
-		case tagIDTime:
-			r.time = int64(f.Uint)
-		}
-		return nil
-	})
-	return r, err
+func decodeID(b []byte) (r idRecord, err error) {
+	w := wire.Read(b)
+	for w.Next() {
+		r.fields(&w)
+	}
+	return r, w.Err
+}
+
+func (r *idRecord) fields(w *wire.Walk) {
+	wire.Number(w, 1, &r.sequence)
+	wire.Number(w, 2, &r.revision)
+	wire.Number(w, 3, &r.time)
 }
 
 func (o *idOrder) encode() []byte {
-	b := wire.AppendBytes(nil, tagOrderID, o.id)
-	return wire.AppendUint(b, tagOrderTime, uint64(o.time))
+	w := wire.Append(make([]byte, 0, recordRoom))
+	o.fields(&w)
+	return w.Bytes()
 }
 
 func decodeIDOrder(key, record []byte) (idOrder, error) {
@@ -212,15 +202,14 @@ func decodeIDOrder(key, record []byte) (idOrder, error) {
 	if err != nil {
 		return idOrder{}, err
 	}
-	o := idOrder{sequence: numbers[1]}
-	err = wire.Each(record, func(f wire.Field) error {
-		switch f.Tag {
-		case tagOrderID:
-			o.id = string(f.Data)
-		case tagOrderTime:
-			o.time = int64(f.Uint)
-		}
-		return nil
-	})
-	return o, err
+	o, w := idOrder{sequence: numbers[1]}, wire.Read(record)
+	for w.Next() {
+		o.fields(&w)
+	}
+	return o, w.Err
+}
+
+func (o *idOrder) fields(w *wire.Walk) {
+	wire.Text(w, 1, &o.id)
+	wire.Number(w, 2, &o.time)
 }

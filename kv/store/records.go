@@ -18,6 +18,9 @@ import (
 // there is a way back to builds that know no other.
 const formatVersion = 2
 
+// recordRoom is what most records have room in; entries, which are large, are written otherwise.
+const recordRoom = 64
+
 // state is the record that makes a batch whole: which entry it ends with, and the counters of the cluster (K56).
 type state struct {
 	applied  rpc.EntryID
@@ -91,35 +94,6 @@ type entryRecord struct {
 }
 
 const (
-	tagStateFormat   = 1<<3 | wire.Varint
-	tagStateIndex    = 2<<3 | wire.Varint
-	tagStateTerm     = 3<<3 | wire.Varint
-	tagStateRevision = 4<<3 | wire.Varint
-	tagStateTime     = 5<<3 | wire.Varint
-	tagStateRaised   = 6<<3 | wire.Varint
-
-	tagBucketIncarnation = 1<<3 | wire.Varint
-	tagBucketCreated     = 2<<3 | wire.Varint
-	tagBucketSettings    = 3<<3 | wire.Bytes
-	tagBucketChanged     = 4<<3 | wire.Varint
-	tagBucketTrimAfter   = 5<<3 | wire.Bytes
-	tagBucketIDsSince    = 6<<3 | wire.Varint
-	tagBucketImporting   = 7<<3 | wire.Varint
-
-	tagStatsSequence = 1<<3 | wire.Varint
-	tagStatsEntries  = 2<<3 | wire.Varint
-	tagStatsBytes    = 3<<3 | wire.Varint
-	tagStatsKeys     = 4<<3 | wire.Varint
-	tagStatsDeleted  = 5<<3 | wire.Varint
-
-	tagStatsDue       = 6<<3 | wire.Varint
-	tagStatsIDs       = 7<<3 | wire.Varint
-	tagStatsIDsFrom   = 8<<3 | wire.Varint
-	tagStatsIDsOldest = 9<<3 | wire.Varint
-	tagStatsLastID    = 10<<3 | wire.Bytes
-	tagStatsLastTime  = 11<<3 | wire.Varint
-	tagStatsConsumers = 12<<3 | wire.Varint
-
 	tagKeyLive      = 1<<3 | wire.Bytes
 	tagLiveSequence = 1<<3 | wire.Varint
 	tagLiveSize     = 2<<3 | wire.Varint
@@ -136,12 +110,32 @@ const (
 )
 
 func (s *state) encode() []byte {
-	b := wire.AppendUint(nil, tagStateFormat, s.format())
-	b = wire.AppendUint(b, tagStateIndex, uint64(s.applied.Index))
-	b = wire.AppendUint(b, tagStateTerm, uint64(s.applied.Term))
-	b = wire.AppendUint(b, tagStateRevision, s.revision)
-	b = wire.AppendUint(b, tagStateTime, uint64(s.time))
-	return wire.AppendUint(b, tagStateRaised, s.raised)
+	w := wire.Append(make([]byte, 0, recordRoom))
+	s.fields(&w)
+	return w.Bytes()
+}
+
+// decodeState reads the state record; nil is that of a store to which nothing was applied.
+func decodeState(b []byte) (s state, err error) {
+	w := wire.Read(b)
+	for w.Next() {
+		s.fields(&w)
+	}
+	return s, w.Err
+}
+
+func (s *state) fields(w *wire.Walk) {
+	format := s.format()
+	if wire.Number(w, 1, &format) && format > formatVersion {
+		w.Fail(fmt.Errorf("stored format %d is newer than this build's %d: run the version that wrote it, or a later one", format, formatVersion))
+	}
+	wire.Number(w, 2, &s.applied.Index)
+	wire.Number(w, 3, &s.applied.Term)
+	wire.Number(w, 4, &s.revision)
+	wire.Number(w, 5, &s.time)
+	if wire.Number(w, 6, &s.raised) && s.raised > command.Version {
+		w.Fail(fmt.Errorf("it is of feature level %d, this build knows %d: run the version that wrote it, or a later one", s.raised, command.Version))
+	}
 }
 
 func (s *state) format() uint64 {
@@ -153,33 +147,6 @@ func (s *state) format() uint64 {
 
 // version is that of the newest commands that may be applied.
 func (s *state) version() uint64 { return max(s.raised, command.Base) }
-
-// decodeState reads the state record; nil is that of a store to which nothing was applied.
-func decodeState(b []byte) (state, error) {
-	var s state
-	err := wire.Each(b, func(f wire.Field) error {
-		switch f.Tag {
-		case tagStateFormat:
-			if f.Uint > formatVersion {
-				return fmt.Errorf("stored format %d is newer than this build's %d: run the version that wrote it, or a later one", f.Uint, formatVersion)
-			}
-		case tagStateIndex:
-			s.applied.Index = rpc.Index(f.Uint)
-		case tagStateTerm:
-			s.applied.Term = rpc.Term(f.Uint)
-		case tagStateRevision:
-			s.revision = f.Uint
-		case tagStateTime:
-			s.time = int64(f.Uint)
-		case tagStateRaised:
-			if s.raised = f.Uint; s.raised > command.Version {
-				return fmt.Errorf("it is of feature level %d, this build knows %d: run the version that wrote it, or a later one", s.raised, command.Version)
-			}
-		}
-		return nil
-	})
-	return s, err
-}
 
 func readState(r engine.Reader) (state, error) {
 	record, err := r.Get(stateKey)
@@ -193,88 +160,56 @@ func readState(r engine.Reader) (state, error) {
 func (r *bucketRecord) lastChanged() uint64 { return max(r.changed, r.incarnation) }
 
 func (r *bucketRecord) encode() []byte {
-	b := wire.AppendUint(nil, tagBucketIncarnation, r.incarnation)
-	b = wire.AppendUint(b, tagBucketCreated, uint64(r.created))
-	b = wire.AppendBytes(b, tagBucketSettings, r.settings.Append(nil))
-	b = wire.AppendUint(b, tagBucketChanged, r.changed)
-	if r.trimming {
-		b = wire.AppendMessage(b, tagBucketTrimAfter, r.trimAfter)
-	}
-	b = wire.AppendUint(b, tagBucketIDsSince, uint64(r.idsSince))
-	return wire.AppendBool(b, tagBucketImporting, r.importing)
+	w := wire.Append(make([]byte, 0, recordRoom))
+	r.fields(&w)
+	return w.Bytes()
 }
 
-func decodeBucket(b []byte) (bucketRecord, error) {
-	var r bucketRecord
-	err := wire.Each(b, func(f wire.Field) (err error) {
-		switch f.Tag {
-		case tagBucketIncarnation:
-			r.incarnation = f.Uint
-		case tagBucketCreated:
-			r.created = int64(f.Uint)
-		case tagBucketSettings:
-			r.settings, err = command.DecodeSettings(f.Data)
-		case tagBucketChanged:
-			r.changed = f.Uint
-		case tagBucketTrimAfter:
-			r.trimming, r.trimAfter = true, string(f.Data)
-		case tagBucketIDsSince:
-			r.idsSince = int64(f.Uint)
-		case tagBucketImporting:
-			r.importing = f.Uint != 0
-		}
-		return err
-	})
-	return r, err
+func decodeBucket(b []byte) (r bucketRecord, err error) {
+	w := wire.Read(b)
+	for w.Next() {
+		r.fields(&w)
+	}
+	return r, w.Err
+}
+
+func (r *bucketRecord) fields(w *wire.Walk) {
+	wire.Number(w, 1, &r.incarnation)
+	wire.Number(w, 2, &r.created)
+	r.settings.Field(w, 3)
+	wire.Number(w, 4, &r.changed)
+	wire.Present(w, 5, &r.trimming, &r.trimAfter)
+	wire.Number(w, 6, &r.idsSince)
+	wire.Boolean(w, 7, &r.importing)
 }
 
 func (r *statsRecord) encode() []byte {
-	b := wire.AppendUint(nil, tagStatsSequence, r.sequence)
-	b = wire.AppendUint(b, tagStatsEntries, r.entries)
-	b = wire.AppendUint(b, tagStatsBytes, r.bytes)
-	b = wire.AppendUint(b, tagStatsKeys, r.keys)
-	b = wire.AppendUint(b, tagStatsDeleted, r.deleted)
-	b = wire.AppendUint(b, tagStatsDue, r.due)
-	b = wire.AppendUint(b, tagStatsIDs, r.ids)
-	b = wire.AppendUint(b, tagStatsIDsFrom, r.idsFrom)
-	b = wire.AppendUint(b, tagStatsIDsOldest, uint64(r.idsOldest))
-	b = wire.AppendBytes(b, tagStatsLastID, r.lastID)
-	b = wire.AppendUint(b, tagStatsLastTime, uint64(r.lastTime))
-	return wire.AppendUint(b, tagStatsConsumers, r.consumers)
+	w := wire.Append(make([]byte, 0, recordRoom))
+	r.fields(&w)
+	return w.Bytes()
 }
 
-func decodeStats(b []byte) (statsRecord, error) {
-	var r statsRecord
-	err := wire.Each(b, func(f wire.Field) error {
-		switch f.Tag {
-		case tagStatsSequence:
-			r.sequence = f.Uint
-		case tagStatsEntries:
-			r.entries = f.Uint
-		case tagStatsBytes:
-			r.bytes = f.Uint
-		case tagStatsKeys:
-			r.keys = f.Uint
-		case tagStatsDeleted:
-			r.deleted = f.Uint
-		case tagStatsDue:
-			r.due = f.Uint
-		case tagStatsIDs:
-			r.ids = f.Uint
-		case tagStatsIDsFrom:
-			r.idsFrom = f.Uint
-		case tagStatsIDsOldest:
-			r.idsOldest = int64(f.Uint)
-		case tagStatsLastID:
-			r.lastID = string(f.Data)
-		case tagStatsLastTime:
-			r.lastTime = int64(f.Uint)
-		case tagStatsConsumers:
-			r.consumers = f.Uint
-		}
-		return nil
-	})
-	return r, err
+func decodeStats(b []byte) (r statsRecord, err error) {
+	w := wire.Read(b)
+	for w.Next() {
+		r.fields(&w)
+	}
+	return r, w.Err
+}
+
+func (r *statsRecord) fields(w *wire.Walk) {
+	wire.Number(w, 1, &r.sequence)
+	wire.Number(w, 2, &r.entries)
+	wire.Number(w, 3, &r.bytes)
+	wire.Number(w, 4, &r.keys)
+	wire.Number(w, 5, &r.deleted)
+	wire.Number(w, 6, &r.due)
+	wire.Number(w, 7, &r.ids)
+	wire.Number(w, 8, &r.idsFrom)
+	wire.Number(w, 9, &r.idsOldest)
+	wire.Text(w, 10, &r.lastID)
+	wire.Number(w, 11, &r.lastTime)
+	wire.Number(w, 12, &r.consumers)
 }
 
 // liveBytes is what an entry in a key's record takes, but for those of very large numbers.

@@ -1,4 +1,5 @@
-// Package wire reads and writes protobuf messages by hand: the few forms that commands and stored records are made of.
+// Package wire reads and writes protobuf messages: the few forms that commands and stored records are made of, by a list of a message's fields
+// (walk.go) or, where it is hot, by hand.
 // It knows no message; it never allocates for a length it has not seen the bytes of, and what it returns shares the input.
 package wire
 
@@ -88,14 +89,6 @@ func AppendSint(b []byte, tag Tag, v int64) []byte {
 
 // Sint is the number that AppendSint has appended as v.
 func Sint(v uint64) int64 { return protowire.DecodeZigZag(v) }
-
-// AppendBool appends true. False is left out.
-func AppendBool(b []byte, tag Tag, v bool) []byte {
-	if !v {
-		return b
-	}
-	return AppendUint(b, tag, 1)
-}
 
 // AppendBytes appends bytes, or a message. Empty is the default and is left out; see AppendMessage.
 func AppendBytes[T ~string | ~[]byte](b []byte, tag Tag, v T) []byte {
