@@ -1,5 +1,7 @@
 package kv
 
+// The errors of the native subjects: their table, which is published, and how one is answered.
+
 import (
 	"fmt"
 	"strings"

@@ -1,5 +1,7 @@
 package kv
 
+// The bounds of what is carried out at a time, for an account and for each client of it.
+
 import (
 	"context"
 	"hash/maphash"

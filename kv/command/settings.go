@@ -1,5 +1,7 @@
 package command
 
+// A bucket's settings: what they mean, and how they are written.
+
 import (
 	"bytes"
 	"maps"

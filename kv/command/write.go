@@ -1,5 +1,7 @@
 package command
 
+// The command of every put, delete and purge of one key. It is written and read by hand, since there are so many.
+
 import (
 	"fmt"
 	"time"

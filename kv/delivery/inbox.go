@@ -1,5 +1,7 @@
 package delivery
 
+// What waits for the server: entries that were applied, within a bound, and all else that happens.
+
 import (
 	"sync"
 

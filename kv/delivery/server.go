@@ -1,5 +1,7 @@
 package delivery
 
+// The goroutine that steps the hub: it collects what has happened, and carries out what the hub asks for.
+
 import (
 	"errors"
 	"log/slog"

@@ -1,5 +1,7 @@
 package delivery
 
+// The service: what it is made of, how it is made, and what other packages ask of it.
+
 import (
 	"errors"
 	"log/slog"

@@ -136,15 +136,15 @@ func (c *consumerConfig) checkWords() *apiError {
 	return nil
 }
 
-// acknowledges reports whether the client says that it acknowledges. Nothing is delivered twice for want of that, so it may where it is no more than a habit:
-// nats.ex lists a bucket with a pull consumer that acknowledges all, for the sake of what comes next only; and who subscribes to the stream of a bucket, with
-// a push consumer that goes when it does, acknowledges each message unless it says otherwise (nats.java, nats.go, nats.py).
+// acknowledges reports whether the client says that it acknowledges. Nothing is delivered twice for want of an acknowledgement, so a client may say so where
+// that is no more than a habit. nats.ex lists a bucket with a pull consumer that acknowledges all, which only asks for what comes next. In nats.java, nats.go and
+// nats.py a plain subscription to a bucket's stream makes a push consumer that goes with it, and that acknowledges each message unless told otherwise.
 func (c *consumerConfig) acknowledges() bool {
 	return c.AckPolicy == "all" || c.AckPolicy == "explicit"
 }
 
-// checkKind refuses what no KV client asks for, and what could not be kept: of a client that wants less sent ahead than most would drop what is beyond that (a
-// channel of nats.go says how much it holds).
+// checkKind refuses what no KV client asks for, and what could not be kept. To the latter belongs a client that wants little sent ahead: we send all at once, and
+// it would drop what it does not hold (a channel of nats.go says how much that is).
 func (c *consumerConfig) checkKind(string) *apiError {
 	for _, refused := range []struct {
 		what  string

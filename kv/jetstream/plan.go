@@ -1,5 +1,7 @@
 package jetstream
 
+// What goes into the protocol, a request, and what comes out, a plan of how it is to be answered.
+
 import (
 	"time"
 

@@ -1,5 +1,8 @@
 package store
 
+// How the log's entries are applied: many in one batch of the engine, of which the records are read once and written
+// once.
+
 import (
 	"fmt"
 

@@ -1,5 +1,7 @@
 package store
 
+// Snapshots: how the state is written out as of one moment, and how it is replaced by one that was received.
+
 import (
 	"bytes"
 	"crypto/sha256"

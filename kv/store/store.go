@@ -1,5 +1,7 @@
 package store
 
+// The store itself: how it is opened and closed, and what it says of itself.
+
 import (
 	"errors"
 	"fmt"

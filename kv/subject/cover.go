@@ -1,5 +1,7 @@
 package subject
 
+// Whether one pattern of a filter matches all that another does: such filters are refused.
+
 import (
 	"slices"
 	"sort"

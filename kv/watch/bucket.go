@@ -1,5 +1,8 @@
 package watch
 
+// Buckets that have consumers here: what is stored is matched once for all consumers of one filter, and finds those
+// that want it.
+
 import (
 	"iter"
 	"strings"

@@ -1,5 +1,7 @@
 package watch
 
+// A consumer of this node: how it begins, is changed, and is sent what it is to have.
+
 import (
 	"strconv"
 
@@ -179,8 +181,9 @@ func (h *Hub) open(c *consumer) {
 	h.kick(c)
 }
 
-// found has a time to start at, or the newest entry of all, be the sequence that it was found to be, from now on: to look for it again may take long, and if it is
-// gone by then something older would take its place, as it does where another host begins anew. From there on, that one is the newest of its key, and up to Start the only one.
+// found replaces a time to start at, or the newest entry of all, by the sequence that it was found to be. To look for it again may take long. And if that entry is
+// gone by then, something older would take its place, as happens where another host begins anew. From that sequence on, the entry is the newest of its key, and
+// up to Start the only one.
 func (c *consumer) found(sequence uint64) {
 	if c.Config.Policy == DeliverByStartTime || c.mode == NewestOfAll {
 		c.Config.Policy, c.Config.StartSequence = DeliverByStartSequence, sequence

@@ -43,9 +43,9 @@ func (h *Hub) again(c *consumer) {
 	h.count(c)
 }
 
-// number sets what numbers a consumer's messages have that begins, or begins again after some. Only who counts, and is told again until it has noticed, is sent a
-// first one with the number 1: to another, of which that was lost, a heartbeat that counts 1 message would say that it has all, if it has got one from the host
-// before (W4). Nor is the next number after all that were sent given, which who has got them expects.
+// number sets what numbers a consumer's messages have, from its beginning or from a new beginning after some. After a new beginning only a client that counts is
+// sent a first message with the number 1, since it is told again until it has noticed. Another might lose that message: if it had got one message from the host
+// before, a heartbeat that counts 1 would tell it that it has all (W4). The number after all that were sent is not given either: who has got them expects it.
 func (c *consumer) number(base uint64) {
 	c.base, c.first = base, 1
 	if base > 0 && !c.counts() && !c.Config.Pull {

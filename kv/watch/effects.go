@@ -1,5 +1,7 @@
 package watch
 
+// What the hub asks for after a step: messages to send, subjects to watch, pages to read.
+
 import "github.com/raftbus/raftbus/kv/subject"
 
 // Effects is what must be done after a step. It is valid until the next one.

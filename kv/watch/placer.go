@@ -1,5 +1,7 @@
 package watch
 
+// Which node serves which consumer: what the placer hears, and what it proposes if its node leads.
+
 import (
 	"cmp"
 	"slices"
@@ -243,8 +245,8 @@ func (p *Placer) Echo(now int64) {
 	p.echoed, p.excused = p.now, p.now
 }
 
-// at lets time pass. After a pause of this node's own nobody counts as lost that was not before, nor does another while what this node says does not come back
-// to it: its connection is gone, or carries so much that nothing is heard in time, and who seems silent then need not be (F6, F7, F9, F12, F26).
+// at lets time pass. Nobody newly counts as lost after a pause of this node itself, nor while what this node says does not come back to it: its connection is
+// gone then, or carries so much that nothing is heard in time. Who seems silent in such a time need not be (F6, F7, F9, F12, F26).
 func (p *Placer) at(now int64) {
 	if pause := now - p.now; p.now > 0 && pause > pauseMin {
 		p.excuse(pause, now, "")

@@ -1,5 +1,8 @@
 package wire
 
+// Messages by the list of their fields, which is walked to write them and to read them. raft/rpc has the same for
+// Raft's messages.
+
 import (
 	"fmt"
 	"slices"

@@ -1,5 +1,7 @@
 package engine
 
+// What keeps batches in memory before the database gets them.
+
 import (
 	"bytes"
 	"cmp"

@@ -1,5 +1,7 @@
 package memengine
 
+// The disk of the engine in memory: what is durable on it, and what a crash leaves.
+
 import (
 	"errors"
 	"sync"
