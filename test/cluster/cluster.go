@@ -171,6 +171,21 @@ func (c *Cluster) Leader(not ...string) string {
 	return leader
 }
 
+// Transfer has a member lead by a planned hand-over; empty: any other than the one that does. It may be refused, as while another is under way.
+func (c *Cluster) Transfer(to string) {
+	old := c.Leader()
+	require.Eventually(c.t, func() bool {
+		leader := c.Leader()
+		if leader == to || to == "" && leader != old {
+			return true
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = c.Nodes[leader].TransferLeadership(ctx, to)
+		return false
+	}, 30*time.Second, 20*time.Millisecond, "leadership stays at %s", old)
+}
+
 // answers reports whether a node leads, and clients are answered: it listens to them a moment after its election.
 func (c *Cluster) answers(id string) bool {
 	return c.Nodes[id] != nil && c.Nodes[id].Status().Role == "leader" && c.Nodes[id].Listens()
@@ -201,9 +216,9 @@ type Error struct {
 	Text    string `json:"description"`
 }
 
-// Ask sends one request. The error is the bus's: 'no responders', or no answer within a second: unknown.
-func Ask(nc *nats.Conn, subject, body string) (Reply, error) {
-	m, err := nc.Request(subject, []byte(body), time.Second)
+// Ask sends one request. The error is the bus's: 'no responders', or no answer in time: unknown.
+func Ask(nc *nats.Conn, patience time.Duration, subject, body string) (Reply, error) {
+	m, err := nc.Request(subject, []byte(body), patience)
 	if err != nil {
 		return Reply{}, err
 	}
@@ -211,14 +226,24 @@ func Ask(nc *nats.Conn, subject, body string) (Reply, error) {
 	return r, json.Unmarshal(m.Data, &r)
 }
 
-// Must sends a request until it is answered, and requires an answer without an error.
+// Must sends a request until it is answered, and requires an answer without an error. It waits long before it asks again: an answer may be
+// late, and what was done twice has other revisions, or an error.
 func (c *Cluster) Must(nc *nats.Conn, subject, body string) Reply {
+	return c.must(nc, 10*time.Second, subject, body)
+}
+
+// MustSoon is Must where a node that goes may take a request with it, and it does not matter whether it is done twice.
+func (c *Cluster) MustSoon(nc *nats.Conn, subject, body string) Reply {
+	return c.must(nc, time.Second, subject, body)
+}
+
+func (c *Cluster) must(nc *nats.Conn, patience time.Duration, subject, body string) Reply {
 	var r Reply
 	require.Eventually(c.t, func() bool {
 		var err error
-		r, err = Ask(nc, subject, body)
+		r, err = Ask(nc, patience, subject, body)
 		return err == nil
-	}, 15*time.Second, 5*time.Millisecond, "%s is not answered", subject)
+	}, 30*time.Second, 5*time.Millisecond, "%s is not answered", subject)
 	require.Nil(c.t, r.Error, "%s: %+v", subject, r.Error)
 	return r
 }
@@ -232,6 +257,6 @@ func (c *Cluster) Applied(id string) {
 
 // NoResponders reports whether a request finds nobody.
 func NoResponders(nc *nats.Conn, subject string) bool {
-	_, err := Ask(nc, subject, "")
+	_, err := Ask(nc, time.Second, subject, "")
 	return errors.Is(err, nats.ErrNoResponders)
 }

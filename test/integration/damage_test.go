@@ -52,15 +52,6 @@ func follower(c *cluster.Cluster) string {
 	return c.Members[0]
 }
 
-// lead has a node lead.
-func lead(t *testing.T, c *cluster.Cluster, id string) {
-	require.Eventually(t, func() bool {
-		leader := c.Leader()
-		return leader == id || c.Nodes[leader].TransferLeadership(t.Context(), id) == nil
-	}, 20*time.Second, 50*time.Millisecond)
-	require.Equal(t, id, c.Leader())
-}
-
 // A bit of an entry in a stopped node's log is lost. If the state was made durable before that entry, as after a power loss, the leader gives
 // it again; if the state holds it, the log begins after it. Either way the node leads later, and has every value (F18, D1-D4).
 func TestF18BitOfTheLogIsLost(t *testing.T) {
@@ -99,7 +90,7 @@ func TestF18BitOfTheLogIsLost(t *testing.T) {
 			} else {
 				require.EqualValues(t, 1, disk.Repaired)
 			}
-			lead(t, c, bad)
+			c.Transfer(bad)
 			for key, value := range map[string]string{"a": "before", "b": needle, "c": "after", "d": "meanwhile"} {
 				require.Equal(t, value, c.Must(nc, get+key, "").Value)
 			}
@@ -137,7 +128,7 @@ func TestF18BitOfTheStateIsLost(t *testing.T) {
 			c.StartJoining(bad)
 			raftbus(t, c, "member", "replace", bad)
 			c.Applied(bad)
-			lead(t, c, bad)
+			c.Transfer(bad)
 			require.Equal(t, needle, c.Must(nc, get+"b", "").Value)
 		})
 	}
@@ -151,8 +142,8 @@ func serveDamaged(t *testing.T, c *cluster.Cluster, nc *nats.Conn, bad string) e
 	}
 	c.Nodes[bad] = n
 	c.Applied(bad)
-	lead(t, c, bad)
-	r, err := cluster.Ask(nc, get+"b", "")
+	c.Transfer(bad)
+	r, err := cluster.Ask(nc, time.Second, get+"b", "")
 	require.True(t, err != nil || r.Error != nil, "what is damaged was served: %+v", r)
 	select {
 	case <-n.Done():

@@ -16,6 +16,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/test/cluster"
+	"github.com/raftbus/raftbus/test/stall"
 )
 
 const (
@@ -88,7 +89,7 @@ func TestLeaderCutOff(t *testing.T) {
 			began := time.Now()
 			next := c.Leader(old)
 			t.Logf("%s leads after %v", next, time.Since(began))
-			c.Must(nc, put+"k", "new")
+			c.MustSoon(nc, put+"k", "new")
 			require.Eventually(t, func() bool { return c.Nodes[old].Status().Role != "leader" }, 3*time.Second, 5*time.Millisecond, "a leader cut off goes on leading")
 			term := c.Nodes[next].Status().Term
 			c.Wires[old].Heal()
@@ -135,13 +136,13 @@ func TestNoMajorityNoAck(t *testing.T) {
 			c.Wires[id].Cut()
 		}
 	}
-	_, err := cluster.Ask(nc, put+"k", "v")
+	_, err := cluster.Ask(nc, time.Second, put+"k", "v")
 	require.Error(t, err, "a write was answered without a majority")
 	require.Eventually(t, func() bool { return cluster.NoResponders(nc, get+"k") }, 5*time.Second, 10*time.Millisecond, "somebody serves without a majority")
 	for _, id := range c.Members {
 		c.Wires[id].Heal()
 	}
-	c.Must(nc, put+"k", "w")
+	c.MustSoon(nc, put+"k", "w")
 	require.Equal(t, "w", c.Must(nc, get+"k", "").Value)
 }
 
@@ -151,7 +152,7 @@ func TestAllRestart(t *testing.T) {
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
 	c.Must(nc, add, "")
-	var last uint64 // not 100 on a machine so busy that an answer was late, and its write done twice
+	var last uint64
 	for i := range 100 {
 		last = c.Must(nc, put+"k"+strconv.Itoa(i), strconv.Itoa(i)).Revision
 	}
@@ -175,6 +176,7 @@ func TestAllRestart(t *testing.T) {
 // NATS restarts: writes are back within 3 s, the term rises by 2 at most (F5).
 func TestNATSRestarts(t *testing.T) {
 	c := cluster.Started(t, 3)
+	stalls := stall.During(t)
 	nc := c.Connect()
 	c.Must(nc, add, "")
 	for _, down := range []time.Duration{0, 2 * time.Second} {
@@ -184,9 +186,9 @@ func TestNATSRestarts(t *testing.T) {
 		time.Sleep(down) // the time it is away is what is tested
 		c.StartNATS(port)
 		back := time.Now()
-		c.Must(nc, put+"k", "v")
+		c.MustSoon(nc, put+"k", "v")
 		t.Logf("NATS away for %v, writes back after %v", down, time.Since(back))
-		require.Less(t, time.Since(back), 3*time.Second)
+		require.Less(t, time.Since(back), 3*time.Second+stalls.Longest(), "%v", stalls)
 		require.LessOrEqual(t, c.Nodes[c.Leader()].Status().Term, term+2)
 	}
 }
@@ -213,7 +215,7 @@ func TestErrors(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc := c.Connect()
-	require.Eventually(t, func() bool { _, err := cluster.Ask(nc, "raftbus.bucket.ls", ""); return err == nil }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := cluster.Ask(nc, time.Second, "raftbus.bucket.ls", ""); return err == nil }, 15*time.Second, 5*time.Millisecond)
 	c.Must(nc, add, "")
 	c.Must(nc, put+"k", "v")
 	limit := int(nc.MaxPayload()) - 8<<10
@@ -236,11 +238,11 @@ func TestErrors(t *testing.T) {
 			if ask.expected != "" {
 				m.Header.Set("Nats-Expected-Last-Subject-Sequence", ask.expected)
 			}
-			answer, err := nc.RequestMsg(m, 2*time.Second)
+			answer, err := nc.RequestMsg(m, 15*time.Second)
 			require.NoError(t, err)
 			require.Equal(t, strconv.Itoa(ask.code), answer.Header.Get("Nats-Service-Error-Code"))
 			require.Contains(t, string(answer.Data), `"err_code":30`)
-			require.Less(t, time.Since(began), time.Second)
+			require.Less(t, time.Since(began), 4*time.Second, "the service gives up after 5")
 		})
 	}
 	c.Must(nc, put+"large", strings.Repeat("x", limit))
@@ -250,7 +252,7 @@ func TestErrors(t *testing.T) {
 // Three NATS servers, each node and the client on one of its own: the cluster serves across routes, and one server's death
 // costs 3 s at most (L6).
 func TestNATSCluster(t *testing.T) {
-	t.Parallel() // it mostly waits
+	stalls := stall.During(t)
 	servers, err := embedded.StartCluster(3, embedded.Options{})
 	require.NoError(t, err)
 	stopped := map[int]bool{}
@@ -278,15 +280,16 @@ func TestNATSCluster(t *testing.T) {
 	stopped[place[leader]] = true
 	servers[place[leader]].Shutdown()
 	died := time.Now()
-	c.Must(nc, put+"k", "after")
+	c.MustSoon(nc, put+"k", "after")
 	t.Logf("writes back %v after the leader's NATS server died", time.Since(died))
-	require.Less(t, time.Since(died), 3*time.Second)
+	require.Less(t, time.Since(died), 3*time.Second+stalls.Longest(), "%v", stalls)
 	require.Equal(t, "after", c.Must(nc, get+"k", "").Value)
 }
 
 // A stop is quick also while NATS is away, for a leader that does not know it yet too: nothing is left to be said to anybody.
 func TestStopWhileNATSIsAway(t *testing.T) {
 	c := cluster.Started(t, 3)
+	stalls := stall.During(t)
 	nc := c.Connect()
 	c.Must(nc, add, "")
 	c.Must(nc, put+"k", "v")
@@ -299,7 +302,7 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 		began := time.Now()
 		c.Stop(id)
 		t.Logf("%s (leader: %v) stopped in %v", id, id == leader, time.Since(began))
-		require.Less(t, time.Since(began), 3*time.Second)
+		require.Less(t, time.Since(began), 3*time.Second+stalls.Longest(), "%v", stalls)
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 
 const (
 	jsDomain   = "raftbus"
-	jsPatience = 300 * time.Millisecond // after it an outcome is unknown, and a write with an id is tried again
+	jsPatience = time.Second // after it an outcome is unknown, and a write with an id is tried again
 	triesMax   = 4
 )
 

@@ -71,8 +71,8 @@ func (l *load) writer(nc *nats.Conn, id int) {
 // write puts a key until it is acknowledged.
 func (l *load) write(nc *nats.Conn, key string) {
 	began, lost := time.Now(), 0
-	r, err := cluster.Ask(nc, put+key, key)
-	for ; err != nil && time.Since(began) < writeGivesUp; r, err = cluster.Ask(nc, put+key, key) {
+	r, err := cluster.Ask(nc, time.Second, put+key, key)
+	for ; err != nil && time.Since(began) < writeGivesUp; r, err = cluster.Ask(nc, time.Second, put+key, key) {
 		if !errors.Is(err, nats.ErrNoResponders) {
 			lost++
 		}

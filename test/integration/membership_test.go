@@ -85,7 +85,7 @@ func TestMembersChangeUnderLoad(t *testing.T) {
 		c.Applied(id)
 	}
 	l.finish(c, nc)
-	require.Contains(t, raftbus(t, c, "status"), "3 of 3 nodes answer")
+	require.Eventually(t, func() bool { return strings.Contains(raftbus(t, c, "status"), "3 of 3 nodes answer") }, 30*time.Second, 100*time.Millisecond)
 }
 
 // A member that is removed while it is away learns it from its peers when it is back, not from its log, and so asks for votes still. It

@@ -10,8 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-
-	"github.com/raftbus/raftbus/test/cluster"
 )
 
 // consumerRequest asks for a consumer of a bucket that delivers to D.<name>.
@@ -22,12 +20,17 @@ func consumerRequest(bucket, name, action, fields string) step {
 	}
 }
 
-// delivered is what came until nothing comes any more: subject, consumer and stream sequence, what is to come, headers and value.
-func delivered(t *testing.T, sub *nats.Subscription) (list []string) {
+// delivered is what came until so many have, and nothing more does: subject, consumer and stream sequence, what is to come, headers and value.
+func delivered(t *testing.T, sub *nats.Subscription, want int) (list []string) {
 	for {
-		m, err := sub.NextMsg(300 * time.Millisecond)
+		wait := 10 * time.Second
+		if len(list) >= want {
+			wait = 300 * time.Millisecond
+		}
+		m, err := sub.NextMsg(wait)
 		if err != nil {
 			require.ErrorIs(t, err, nats.ErrTimeout)
+			require.GreaterOrEqual(t, len(list), want, "%v", list)
 			return list
 		}
 		at := strings.Split(m.Reply, ".")
@@ -51,25 +54,25 @@ func TestAConsumerAskedForAgainGoesOn(t *testing.T) {
 		require.NoError(t, nc.Flush())
 		ask := func(action, fields string) {
 			send(consumerRequest("g", "c", action, fields))
-			log = append(log, delivered(t, sub)...)
+			log = append(log, delivered(t, sub, 0)...)
 		}
 		send(step{subject: "STREAM.CREATE.KV_g", body: bucketConfig("g")})
 		for _, key := range []string{"a", "b.c", "d"} {
 			send(step{subject: "$KV.g." + key, body: "value of " + key})
 		}
 		consumerRequest("g", "c", "", `"deliver_policy":"all"`).send(t, nc) // what it says of its state depends on how far it is by then
-		log = append(log, delivered(t, sub)...)
+		log = append(log, delivered(t, sub, 3)...)
 		for _, action := range []string{"", "update"} {
 			ask(action, `"deliver_policy":"all"`)
 		}
 		ask("create", `"deliver_policy":"all","headers_only":true`)
 		ask("", `"deliver_policy":"all","headers_only":true`)
 		send(step{subject: "$KV.g.a", body: "another"})
-		log = append(log, delivered(t, sub)...)
+		log = append(log, delivered(t, sub, 1)...)
 		ask("update", `"deliver_policy":"all","filter_subject":"$KV.g.b.>"`)
 		send(step{subject: "$KV.g.a", body: "no more"})
 		send(step{subject: "$KV.g.b.x", body: "but this"})
-		log = append(log, delivered(t, sub)...)
+		log = append(log, delivered(t, sub, 1)...)
 		ask("", `"deliver_policy":"new"`)
 		ask("", `"deliver_policy":"by_start_sequence","opt_start_seq":1`)
 		ask("update", `"deliver_policy":"all","idle_heartbeat":5000000000`)
@@ -78,7 +81,7 @@ func TestAConsumerAskedForAgainGoesOn(t *testing.T) {
 		}
 		return log
 	}
-	requireAlike(t, cluster.Started(t, 1).Connect(), run)
+	requireAlike(t, connected(t, 1), run)
 }
 
 func TestMarkersAreDeliveredAsTheyAreStored(t *testing.T) {
@@ -97,7 +100,7 @@ func TestMarkersAreDeliveredAsTheyAreStored(t *testing.T) {
 		}
 		return append(log, step{subject: "DIRECT.GET.KV_m.$KV.m.k"}.send(t, nc).String())
 	}
-	requireAlike(t, cluster.Started(t, 1).Connect(), run)
+	requireAlike(t, connected(t, 1), run)
 }
 
 // What two filters match comes once, and is counted once. Of what is new a JetStream says that one more is to come: it counts it for each filter.
@@ -114,9 +117,9 @@ func TestFiltersThatOverlapInPart(t *testing.T) {
 			require.Contains(t, made, fmt.Sprintf(`"num_pending":%d,`, len(want)))
 			sub, err := nc.SubscribeSync("D.c")
 			require.NoError(t, err)
-			got := delivered(t, sub)
+			got := delivered(t, sub, len(want))
 			put("a.b")
-			got = append(got, delivered(t, sub)...)
+			got = append(got, delivered(t, sub, 1)...)
 			want = append(want, fmt.Sprintf("a.b 7/%d/%s", len(want)+1, more))
 			for i := range want {
 				want[i] = "$KV." + policy + "." + want[i] + ` map[] ""`
@@ -126,12 +129,12 @@ func TestFiltersThatOverlapInPart(t *testing.T) {
 		}
 	}
 	run(realJetStream(t), "1")
-	run(cluster.Started(t, 1).Connect(), "0")
+	run(connected(t, 1), "0")
 }
 
 func TestManyFilters(t *testing.T) {
 	t.Parallel() // it mostly waits
-	for _, nc := range []*nats.Conn{cluster.Started(t, 1).Connect(), realJetStream(t)} {
+	for _, nc := range []*nats.Conn{connected(t, 1), realJetStream(t)} {
 		js, err := jetstream.NewWithDomain(nc, "raftbus")
 		require.NoError(t, err)
 		kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "f"})
@@ -169,7 +172,7 @@ func TestManyFilters(t *testing.T) {
 
 func TestMoreConsumersThanAMessageTellsOf(t *testing.T) {
 	t.Parallel() // it mostly waits
-	nc := cluster.Started(t, 1).Connect()
+	nc := connected(t, 1)
 	js, err := jetstream.NewWithDomain(nc, "raftbus")
 	require.NoError(t, err)
 	_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "many"})

@@ -33,7 +33,7 @@ func client(t testing.TB, nc *nats.Conn, domain string) jetstream.JetStream {
 }
 
 func TestBucketsAndKeysWithNatsGo(t *testing.T) {
-	nc := cluster.Started(t, 3, defaultAPI).Connect()
+	nc := connected(t, 3, defaultAPI)
 	for _, domain := range []string{"", "raftbus"} {
 		t.Run("domain "+domain, func(t *testing.T) { useBucket(t, client(t, nc, domain)) })
 	}
@@ -189,9 +189,7 @@ func TestARetryIsDoneOnceAcrossLeaders(t *testing.T) {
 		first, err := js.Publish(ctx, "$KV.app.k", []byte("v"), jetstream.WithMsgID(id))
 		require.NoError(t, err)
 		require.False(t, first.Duplicate)
-		leader := c.Leader()
-		require.NoError(t, c.Nodes[leader].TransferLeadership(ctx, ""))
-		c.Leader(leader)
+		c.Transfer("")
 		again, err := js.Publish(ctx, "$KV.app.k", []byte("v"), jetstream.WithMsgID(id), jetstream.WithRetryAttempts(20))
 		require.NoError(t, err)
 		require.True(t, again.Duplicate)

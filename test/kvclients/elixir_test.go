@@ -11,8 +11,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-
-	"github.com/raftbus/raftbus/test/cluster"
 )
 
 const (
@@ -65,7 +63,7 @@ func TestNatsExListsABucket(t *testing.T) {
 		log := strings.ReplaceAll(strings.Join(p.log, "\n"), name, "NAME")
 		return strings.Replace(log, `"name":"NAME","num_replicas"`, `"num_replicas"`, 1) // in its configuration JetStream does not name it
 	}
-	requireAlike(t, cluster.Started(t, 1).Connect(), run)
+	requireAlike(t, connected(t, 1), run)
 }
 
 // threshold is where ours differs: a durable consumer does not outlive its clients for ever.
@@ -97,5 +95,5 @@ func TestNatsExWatchesABucket(t *testing.T) {
 		p.api("CONSUMER.INFO.KV_x."+name, "")
 		return threshold.ReplaceAllString(strings.Join(p.log, "\n"), "")
 	}
-	requireAlike(t, cluster.Started(t, 1).Connect(), run)
+	requireAlike(t, connected(t, 1), run)
 }

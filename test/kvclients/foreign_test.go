@@ -89,9 +89,7 @@ func TestANewLeaderHearsBarePuts(t *testing.T) {
 	nc, ctx := c.Connect(), within(t)
 	_, err := client(t, nc, "raftbus").CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app"})
 	require.NoError(t, err)
-	leader := c.Leader()
-	require.NoError(t, c.Nodes[leader].TransferLeadership(ctx, ""))
-	c.Leader(leader)
+	c.Transfer("")
 	require.Eventually(t, func() bool {
 		m, err := nc.Request("$KV.app.k", nil, time.Second)
 		return err == nil && strings.Contains(string(m.Data), `"seq":`)

@@ -93,8 +93,15 @@ func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
 	require.NotContains(t, strings.ToLower(log.String()), "permission", "nodes were refused nothing")
 }
 
+// connected is a client of a new cluster whose nodes can all serve watchers.
+func connected(t testing.TB, n int, change ...func(*replica.Options)) *nats.Conn {
+	c := cluster.Started(t, n, change...)
+	awaitWatches(t, c)
+	return c.Connect()
+}
+
 // awaitWatches waits until all nodes can serve watchers.
-func awaitWatches(t *testing.T, c *cluster.Cluster) {
+func awaitWatches(t testing.TB, c *cluster.Cluster) {
 	require.Eventually(t, func() bool {
 		for _, n := range c.Nodes {
 			if n.Status().Watches.Hosts < len(c.Nodes) {

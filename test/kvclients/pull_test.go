@@ -14,8 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-
-	"github.com/raftbus/raftbus/test/cluster"
 )
 
 // someTime is enough for what was asked to be under way: requests that are sent together may change places.
@@ -53,7 +51,7 @@ func (p *puller) pull(name, body string, want int, meanwhile ...func()) {
 		do()
 	}
 	for got := 0; ; got++ {
-		wait := 5 * time.Second
+		wait := 10 * time.Second
 		if got >= want {
 			wait = 300 * time.Millisecond
 		}
@@ -97,7 +95,7 @@ func TestPullConsumersAreThoseOfJetStream(t *testing.T) {
 		p.changeAndEnd()
 		return p.log
 	}
-	requireAlike(t, cluster.Started(t, 1).Connect(), run)
+	requireAlike(t, connected(t, 1), run)
 }
 
 // requireAlike has a real JetStream and ours asked at the same time, since both mostly wait, and requires that what comes of it is alike.
@@ -119,8 +117,8 @@ func (p *puller) askForMessages() {
 	p.pull("all", `{"batch":10,"no_wait":true}`, 5)
 	p.api("CONSUMER.INFO.KV_p.all", "")
 	p.pull("all", `{"batch":10,"no_wait":true}`, 1)
-	p.pull("all", `{"batch":3,"expires":1000000000}`, 2, func() { p.put("k.9", "later") })
-	p.pull("all", `{"batch":3,"expires":3000000000,"no_wait":true}`, 2, func() { p.put("k.9", "one shot") })
+	p.pull("all", `{"batch":3,"expires":5000000000}`, 2, func() { p.put("k.9", "later") })
+	p.pull("all", `{"batch":3,"expires":5000000000,"no_wait":true}`, 2, func() { p.put("k.9", "one shot") })
 	p.pull("all", `{"expires":300000000,"max_bytes":1000}`, 1)
 	p.put("k.9", "not pulled")
 	p.put("k.8", "nor this")
@@ -138,16 +136,16 @@ func (p *puller) askInOtherWays() {
 	p.pull("bytes", `{"batch":3,"max_bytes":100000}`, 4) // ends with how much it might have had beside
 	p.pull("bytes", `{"batch":3,"max_bytes":10,"expires":1000000000}`, 1)
 	p.pull("bytes", `{"batch":30,"max_bytes":150,"expires":1000000000}`, 2)
-	p.create("beats", `"deliver_policy":"new","max_batch":10,"max_expires":2000000000,"max_bytes":1000`)
-	p.pull("beats", `{"expires":1000000000,"idle_heartbeat":400000000}`, 3)
+	p.create("beats", `"deliver_policy":"new","max_batch":10,"max_expires":10000000000,"max_bytes":1000`)
+	p.pull("beats", `{"expires":5000000000,"idle_heartbeat":2000000000}`, 3)
 	for _, wrong := range []string{
-		`{"expires":500000000,"idle_heartbeat":300000000}`, `{"batch":11}`, `{"expires":3000000000}`, `{"max_bytes":1001}`, `{"batch":"1"`, `{"min_pending":1}`,
+		`{"expires":500000000,"idle_heartbeat":300000000}`, `{"batch":11}`, `{"expires":11000000000}`, `{"max_bytes":1001}`, `{"batch":"1"`, `{"min_pending":1}`,
 		`{"id":"1"}`, `{"priority":10}`,
 	} {
 		p.pull("beats", wrong, 1)
 	}
 	p.create("full", `"deliver_policy":"new","max_waiting":1`)
-	p.pull("full", `{"expires":2000000000}`, 1, func() {
+	p.pull("full", `{"expires":5000000000}`, 1, func() {
 		p.pull("full", `{"expires":1000000000}`, 1)
 	})
 	step{subject: "CONSUMER.CREATE.KV_p.push", body: `{"stream_name":"KV_p","config":{"name":"push","ack_policy":"none","deliver_subject":"d"}}`}.send(p.t, p.nc)
@@ -240,5 +238,5 @@ func TestOrderedConsumersOfNatsGo(t *testing.T) {
 		sort.Slice(list, func(i, j int) bool { return len(list[i]["fetch"]) < len(list[j]["fetch"]) })
 		return list
 	}
-	requireAlike(t, cluster.Started(t, 3).Connect(), run)
+	requireAlike(t, connected(t, 3), run)
 }

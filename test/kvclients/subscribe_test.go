@@ -9,8 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-
-	"github.com/raftbus/raftbus/test/cluster"
 )
 
 // javaSubscribe is what nats.java sends for js.subscribe("$KV.p.>").
@@ -39,13 +37,13 @@ func TestNatsJavaSubscribes(t *testing.T) {
 		p.api("CONSUMER.DELETE.KV_p.aVkvvG4Y8P", "")
 		return p.log
 	}
-	requireAlike(t, cluster.Started(t, 1).Connect(), run)
+	requireAlike(t, connected(t, 1), run)
 }
 
 // Nobody waits for what an acknowledgement says, and who waits for an answer hears so at once (L9).
 func TestWhoAcknowledgesIsToldThatNobodyListens(t *testing.T) {
 	t.Parallel() // it mostly waits
-	nc := cluster.Started(t, 1).Connect()
+	nc := connected(t, 1)
 	step{subject: "STREAM.CREATE.KV_p", body: bucketConfig("p")}.send(t, nc)
 	js, err := nc.JetStream(nats.Domain("raftbus"))
 	require.NoError(t, err)

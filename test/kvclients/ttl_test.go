@@ -1,6 +1,7 @@
 package kvclients
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -14,10 +15,12 @@ import (
 func TestKeysExpireAndLeaveMarkers(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3, defaultAPI)
-	js, ctx := client(t, c.Connect(), ""), within(t)
-	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app", LimitMarkerTTL: time.Second})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	js := client(t, c.Connect(), "")
+	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app", LimitMarkerTTL: 5 * time.Second})
 	require.NoError(t, err)
-	_, err = kv.Create(ctx, "short", []byte("v"), jetstream.KeyTTL(time.Second))
+	_, err = kv.Create(ctx, "short", []byte("v"), jetstream.KeyTTL(5*time.Second))
 	require.NoError(t, err)
 	_, err = kv.Put(ctx, "long", []byte("v"))
 	require.NoError(t, err)
@@ -28,13 +31,13 @@ func TestKeysExpireAndLeaveMarkers(t *testing.T) {
 	require.Eventually(t, func() bool {
 		m, err := raw.GetLastMsgForSubject(ctx, "$KV.app.short")
 		return err == nil && m.Header.Get("Nats-Marker-Reason") == "MaxAge" && m.Sequence == 3
-	}, 10*time.Second, 20*time.Millisecond, "a marker")
+	}, 20*time.Second, 20*time.Millisecond, "a marker")
 	_, err = kv.Get(ctx, "short")
 	require.ErrorIs(t, err, jetstream.ErrKeyNotFound)
 	require.Eventually(t, func() bool {
 		_, err := raw.GetLastMsgForSubject(ctx, "$KV.app.short")
 		return err != nil
-	}, 10*time.Second, 20*time.Millisecond, "the marker goes")
+	}, 20*time.Second, 20*time.Millisecond, "the marker goes")
 	require.NoError(t, kv.Purge(ctx, "long", jetstream.PurgeTTL(time.Second)))
 	require.Eventually(t, func() bool {
 		s, err := kv.Status(ctx)

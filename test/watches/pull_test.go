@@ -82,16 +82,25 @@ func TestWhoPullsFromANodeThatIsGoneIsAnswered(t *testing.T) {
 	}
 	pulled := func(id string) bool { return c.Nodes[id].Status().Watches.Consumers == 1 }
 	require.Eventually(t, func() bool { return pulled("n1") && pulled("n2") && pulled("n3") }, patience, 5*time.Millisecond, "each node serves one")
-	time.Sleep(200 * time.Millisecond) // the requests are passed on
+	for name := range waiting {
+		require.Eventually(t, func() bool { return ask(t, nc, "CONSUMER.INFO.KV_app."+name, nil).Waiting == 1 }, patience, 5*time.Millisecond, "the request is passed on")
+	}
 	victim := c.Leader()
 	c.Wires[victim].Cut()
 	defer c.Wires[victim].Heal()
-	told := 0
+	told := func() (n int) {
+		for _, sub := range waiting {
+			pending, _, _ := sub.Pending()
+			n += pending
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return told() > 0 }, patience, 5*time.Millisecond)
+	require.Never(t, func() bool { return told() > 1 }, 3*time.Second, 5*time.Millisecond, "those of the others wait")
 	for _, sub := range waiting {
-		if m, err := sub.NextMsg(3 * time.Second); err == nil {
+		if n, _, _ := sub.Pending(); n > 0 {
+			m := heard(t, sub)
 			require.Equal(t, "409 Consumer Deleted", m.Header.Get("Status")+" "+m.Header.Get("Description"))
-			told++
 		}
 	}
-	require.Equal(t, 1, told, "those of the others wait")
 }
