@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -206,9 +207,13 @@ func (c *cluster) connect(to ...*server) *nats.Conn {
 	if len(to) == 0 {
 		to = c.servers
 	}
-	nc, err := nats.Connect(urls(to), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectJitter(0, 0),
-		nats.ReconnectBufSize(-1), nats.Timeout(time.Second), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))
-	require.NoError(c.t, err)
+	var nc *nats.Conn
+	require.Eventually(c.t, func() bool {
+		var err error
+		nc, err = nats.Connect(urls(to), nats.MaxReconnects(-1), nats.ReconnectWait(100*time.Millisecond), nats.ReconnectJitter(0, 0),
+			nats.ReconnectBufSize(-1), nats.Timeout(time.Second), nats.PingInterval(time.Second), nats.MaxPingsOutstanding(2))
+		return err == nil
+	}, 15*time.Second, 20*time.Millisecond, "NATS cannot be reached")
 	c.t.Cleanup(nc.Close)
 	return nc
 }
@@ -232,6 +237,15 @@ func (c *cluster) statuses() map[string]replica.Status {
 	}
 	group.Wait()
 	return got
+}
+
+// status is what one node says; a request may be lost.
+func (c *cluster) status(id string) (s replica.Status) {
+	require.Eventually(c.t, func() (ok bool) {
+		s, ok = c.statuses()[id]
+		return ok
+	}, 10*time.Second, 50*time.Millisecond, "%s says nothing", id)
+	return s
 }
 
 // leader waits until a majority of the nodes agrees on one that serves, other than those excluded.
@@ -279,12 +293,7 @@ func (c *cluster) followers(r *rand.Rand, leader string) []string {
 
 // caughtUp waits until a node has applied what the others had committed when it was asked.
 func (c *cluster) caughtUp(id string) {
-	var target uint64
-	for other, s := range c.statuses() {
-		if other != id {
-			target = max(target, s.Commit)
-		}
-	}
+	target := c.status(c.leader()).Commit
 	require.Eventually(c.t, func() bool {
 		s, ok := c.statuses()[id]
 		return ok && s.Applied >= target && s.Ready
@@ -346,6 +355,15 @@ func request(nc *nats.Conn, patience time.Duration, subject, body string, header
 	}
 	var r reply
 	return r, json.Unmarshal(m.Data, &r)
+}
+
+// requestSurely asks again while nobody leads, by which nothing is done.
+func requestSurely(nc *nats.Conn, patience time.Duration, subject, body string) (r reply, err error) {
+	for end := time.Now().Add(15 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		if r, err = request(nc, patience, subject, body, nil); !errors.Is(err, nats.ErrNoResponders) || time.Now().After(end) {
+			return r, err
+		}
+	}
 }
 
 // addBucket makes a bucket, trying again while nobody leads.

@@ -111,7 +111,7 @@ func TestDiskFull(t *testing.T) {
 	empty := c.fill(leader)
 	next := c.leader(leader)
 	l.waitAck(time.Now(), 5*time.Second)
-	require.True(t, c.statuses()[leader].Disk.Full)
+	require.True(t, c.status(leader).Disk.Full)
 	t.Logf("%s is full, %s leads and takes writes; %v without", leader, next, rounded(l.longestGap(began, time.Now())))
 
 	empties := []func(){empty}
@@ -123,7 +123,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	c.readable(l.acks())
 	require.Equal(t, next, c.leader())
-	require.False(t, c.statuses()[next].Disk.Full)
+	require.False(t, c.status(next).Disk.Full)
 	empties = append(empties, c.fill(next))
 	c.refusedAsFull(c.members...)
 	c.readable(l.acks())

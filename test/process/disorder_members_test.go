@@ -79,7 +79,7 @@ func (c *cluster) refusesCopy(id string, starts int) {
 			c.nodes[peer].logged(c.t, 15*time.Second, "message dropped", "an old backup", "raftbus member replace "+id)
 		}
 	}
-	s := c.statuses()[id]
+	s := c.status(id)
 	require.False(c.t, s.Ready, "%s takes part with an old copy of its folder", id)
 	for _, l := range s.Links {
 		require.NotEqual(c.t, "connected", l.State, "%s is linked to %s with an old copy of its folder", id, l.Peer)
@@ -97,12 +97,12 @@ func (c *cluster) linked(id string) {
 // fallBehind: a node is away while so much is written that the log it needs is gone. It gets a snapshot (F29).
 func fallBehind(d *disorder) strike {
 	id, leads := d.node()
-	last := d.c.statuses()[id].LogLast
+	last := d.c.status(id).LogLast
 	d.c.kill(id)
 	d.c.writeUntilForgotten(id, last)
 	return strike{what: titled(id, leads), undo: func() { d.c.start(id) }, repair: func() {
 		d.c.caughtUp(id)
-		require.Greater(d.c.t, d.c.statuses()[id].LogFirst, last, "%s has its log from before: it got no snapshot", id)
+		require.Greater(d.c.t, d.c.status(id).LogFirst, last, "%s has its log from before: it got no snapshot", id)
 	}}
 }
 

@@ -89,7 +89,7 @@ func (c *cluster) write(b *book, writers, keys int, patience time.Duration, stop
 			random := rand.New(rand.NewPCG(*seed, uint64(id)))
 			for n := next.Add(1); !stop(n); n = next.Add(1) {
 				w := record{key: fmt.Sprintf("k.%d.%d", id, random.IntN(keys)), value: fmt.Sprintf("%d of %d", n, id)}
-				r, err := request(nc, patience, "raftbus.kv.put.app."+w.key, w.value, nil)
+				r, err := requestSurely(nc, patience, "raftbus.kv.put.app."+w.key, w.value)
 				b.note(w, r, err)
 			}
 		})
@@ -108,7 +108,7 @@ func (c *cluster) load(b *book, count int) {
 		group.Go(func() {
 			for n := next.Add(1); n <= int64(count); n = next.Add(1) {
 				w := record{key: fmt.Sprintf("loaded.%d", n), value: fmt.Sprintf("value %d", n)}
-				r, err := request(nc, 10*time.Second, "raftbus.kv.put.app."+w.key, w.value, nil)
+				r, err := requestSurely(nc, 10*time.Second, "raftbus.kv.put.app."+w.key, w.value)
 				b.note(w, r, err)
 				if n%100_000 == 0 {
 					c.t.Logf("%d of %d keys written in %v", n, count, rounded(time.Since(began)))
@@ -157,14 +157,14 @@ func TestBackupUnderWrites(t *testing.T) {
 	c.startAll()
 	c.leader()
 	nc := c.connect()
-	r, err := request(nc, 5*time.Second, "raftbus.bucket.add.app", fmt.Sprintf(`{"history":%d}`, history), nil)
+	r, err := requestSurely(nc, 10*time.Second, "raftbus.bucket.add.app", fmt.Sprintf(`{"history":%d}`, history))
 	require.NoError(t, err)
 	require.Nil(t, r.Error)
 	b := newBook()
 	c.load(b, *drillKeys)
 
 	var over atomic.Bool
-	wait := c.write(b, 4, 50, 5*time.Second, func(int64) bool { return over.Load() })
+	wait := c.write(b, 4, 50, 10*time.Second, func(int64) bool { return over.Load() })
 	defer wait()
 	defer over.Store(true)
 	before := b.count.Load()

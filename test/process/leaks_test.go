@@ -64,11 +64,7 @@ func (c *cluster) settled(id string, l *leaks) (h holding) {
 }
 
 func (c *cluster) holds(id string) (h holding) {
-	require.Eventually(c.t, func() bool { // one request may be lost
-		status, ok := c.statuses()[id]
-		h.goroutines = status.Goroutines
-		return ok
-	}, 10*time.Second, 50*time.Millisecond, "%s says nothing", id)
+	h.goroutines = c.status(id).Goroutines
 	pid := strconv.Itoa(c.nodes[id].cmd.Process.Pid) // nsenter becomes the node
 	files, err := os.ReadDir(filepath.Join("/proc", pid, "fd"))
 	require.NoError(c.t, err)

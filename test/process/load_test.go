@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/test/linear"
+	"github.com/raftbus/raftbus/test/stall"
 )
 
 // load is concurrent clients that write, update, delete and read a few keys, at once again after every answer, and record what
@@ -26,7 +27,7 @@ type load struct {
 	pace    time.Duration
 	stop    chan struct{}
 	group   sync.WaitGroup
-	stalls  stalls
+	stalls  stall.Meter
 
 	mu    sync.Mutex
 	acked []ack          // of the writers, in order
@@ -55,30 +56,8 @@ func startLoad(c *cluster, clients, keys int, pace time.Duration) *load {
 	for i := range c.servers {
 		l.run(c.servers[i:][:1], func(nc *nats.Conn) { l.writer(nc, i) })
 	}
-	l.group.Go(func() { l.stalls.watch(l.stop) })
+	l.group.Go(func() { l.stalls.Watch(l.stop) })
 	return l
-}
-
-// stalls is how long the machine kept this process waiting at most, for whoever reads that a bound was missed: the nodes may have been
-// kept waiting too.
-type stalls struct{ longest atomic.Int64 }
-
-func (s *stalls) watch(stop chan struct{}) {
-	const period = 5 * time.Millisecond
-	for tick := time.NewTicker(period); ; {
-		asked := time.Now()
-		select {
-		case <-tick.C:
-			s.longest.Store(max(s.longest.Load(), int64(time.Since(asked)-period)))
-		case <-stop:
-			tick.Stop()
-			return
-		}
-	}
-}
-
-func (s *stalls) String() string {
-	return fmt.Sprintf("the machine kept this process waiting for %v at most", rounded(time.Duration(s.longest.Load())))
 }
 
 // run runs one client on a connection of its own to one of some servers.

@@ -92,7 +92,7 @@ func TestMembersChange(t *testing.T) {
 	l.during("remove another", time.Second, func() { c.shrink(c.members[0]) })
 	require.Len(t, c.members, 3)
 	c.converged(15 * time.Second)
-	require.Contains(t, c.command("status"), "3 of 3 nodes answer")
+	require.Eventually(t, func() bool { return strings.Contains(c.command("status"), "3 of 3 nodes answer") }, 30*time.Second, 100*time.Millisecond)
 	t.Logf("the slowest write of a client that asks again: %v; errors it was told: %v", rounded(l.slowest()), l.errors())
 	l.finish()
 	c.checkStates()
@@ -190,7 +190,7 @@ func TestWipedNodeIsRefusedThenReplaced(t *testing.T) {
 		p.logged(t, 10*time.Second, "refused", peer, "wiped", "raftbus member replace n3")
 		c.nodes[peer].logged(t, 10*time.Second, "n3", "wiped", "raftbus member replace n3")
 	}
-	s := c.statuses()["n3"]
+	s := c.status("n3")
 	require.Len(t, s.RefusedBy, 2)
 	require.Zero(t, s.Term)
 	l.waitAck(time.Now(), 5*time.Second)

@@ -5,6 +5,7 @@ package process
 import (
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
@@ -72,10 +73,16 @@ func (s *server) start(t *testing.T, command []string) {
 	s.logged(t, 10*time.Second, listening)
 }
 
-// freeAddress is one of the loopback that nobody uses now.
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
+// freeAddress is one of the loopback that nobody uses now. It is below the ports that the kernel gives to whoever asks for any, as tests beside
+// this one do before the server listens.
+func freeAddress(t *testing.T) (address string) {
+	require.Eventually(t, func() bool {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_768)))
+		if err != nil {
+			return false
+		}
+		address = l.Addr().String()
+		return l.Close() == nil
+	}, 10*time.Second, time.Millisecond, "no port is free")
+	return address
 }
