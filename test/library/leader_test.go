@@ -48,7 +48,7 @@ func TestFollowers(t *testing.T) {
 	require.NoError(t, err)
 	url, ids := startNATS(t), clusterOf(n)
 	for _, id := range ids[1:] {
-		startNodeOn(t, vfs.NewMem(), url, id, ids, func(c *config.Config) {
+		startNode(t, vfs.NewMem(), url, id, ids, func(c *config.Config) {
 			c.Multicast = multicast == "true"
 			c.Periods = config.Timing{Heartbeat: 10 * time.Second, ElectionMin: time.Minute, ElectionMax: 2 * time.Minute} // they never campaign
 		})
@@ -76,7 +76,7 @@ func startLeader(b *testing.B, size int, multicast bool) *node.Node {
 	}
 	url := strings.TrimPrefix(lines.Text(), "server ")
 	require.NotEmpty(b, url)
-	leader, _ := startNodeOn(b, vfs.NewMem(), url, "n1", clusterOf(size), func(c *config.Config) { c.Multicast = multicast })
+	leader, _ := startNode(b, vfs.NewMem(), url, "n1", clusterOf(size), func(c *config.Config) { c.Multicast = multicast })
 	require.Eventually(b, func() bool { return leader.Status().Serving }, 30*time.Second, time.Millisecond)
 	require.Eventually(b, func() bool {
 		links := leader.Status().Links
