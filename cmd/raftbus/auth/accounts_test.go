@@ -265,7 +265,7 @@ func TestAPlannedStopLosesNoRequestOfAnyAccount(t *testing.T) {
 // is an error.
 func keepPutting(p *party, key string, stop <-chan struct{}) error {
 	for last := false; ; {
-		m, err := p.Request("raftbus.kv.put.app."+key, []byte("1"), 3*time.Second)
+		m, err := p.Request("raftbus.kv.put.app."+key, []byte("1"), 10*time.Second)
 		switch {
 		case errors.Is(err, nats.ErrNoResponders):
 			time.Sleep(time.Millisecond)

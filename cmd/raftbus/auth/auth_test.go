@@ -297,7 +297,24 @@ func (r *realm) start(out *log) []*replica.Replica {
 		_, err := n.WaitReady(r.t.Context())
 		require.NoError(r.t, err, "%s", out)
 	}
+	require.Eventually(r.t, func() bool {
+		return !slices.ContainsFunc(list, func(n *replica.Replica) bool { return !settled(n.Status()) }) && slices.ContainsFunc(list, (*replica.Replica).Listens)
+	}, patience, 5*time.Millisecond, "%s", out)
 	return list
+}
+
+// settled reports whether a node knows of each account whether it serves it, and of all nodes that can serve the watchers there. That comes by itself,
+// after the first answer.
+func settled(s replica.Status) bool {
+	known := s.Watches.Hosts == len(nodes)
+	for _, a := range s.Accounts {
+		if a.Refused == "" {
+			known = known && a.Watches.Hosts == len(nodes)
+		} else {
+			known = known && !strings.Contains(a.Refused, "is not known yet")
+		}
+	}
+	return known
 }
 
 func (r *realm) accountsOf(f *auth.Folder) (list []replica.Account) {
@@ -315,10 +332,8 @@ func TestAClusterAndItsClients(t *testing.T) {
 		t.Run(layout.name, func(t *testing.T) {
 			r := begin(t, layout.change)
 			var out log
-			running := r.start(&out)
+			r.start(&out)
 			all := r.credentials()
-			require.Eventually(t, func() bool { return running[0].Status().Watches.Hosts == len(nodes) }, 20*time.Second, 5*time.Millisecond)
-
 			client := r.connect(all["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client")))
 			useKeys(t, client, "app")
 			hearRepublished(t, client)
