@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -64,9 +65,16 @@ func TestEventsTellWhatHappens(t *testing.T) {
 	nodes, leads, nc := three(t)
 	l := listen(t, nc)
 	to := (leads + 1) % 3
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	require.NoError(t, nodes[leads].TransferLeadership(ctx, nodes[to].o.ID))
+	require.Eventually(t, func() bool { // one may be refused
+		for _, r := range nodes {
+			if r != nodes[to] && r.Status().Role == "leader" {
+				_ = r.TransferLeadership(ctx, nodes[to].o.ID)
+			}
+		}
+		return nodes[to].Status().Role == "leader"
+	}, 20*time.Second, 10*time.Millisecond)
 	for _, r := range nodes {
 		l.await(r.o.ID+" follows another leader", func(e observe.Event) bool {
 			return e.Kind == observe.KindLeader && e.Node == r.o.ID && e.Peer == nodes[to].o.ID && e.Term > 0
@@ -77,18 +85,18 @@ func TestEventsTellWhatHappens(t *testing.T) {
 	})
 
 	gone := nodes[leads]
-	require.NoError(t, gone.Stop(ctx))
+	stop(t, gone)
 	broken := l.await("a link breaks", func(e observe.Event) bool {
 		return e.Kind == observe.KindLink && e.State == "broken" && e.Node == nodes[to].o.ID && e.Peer == gone.o.ID
 	})
 	require.NotEmpty(t, broken.Reason)
 	require.Eventually(t, func() bool {
 		h := nodes[to].Health()
-		return h.Ready && len(h.Warnings) == 1 && strings.Contains(h.Warnings[0], gone.o.ID)
-	}, 5*time.Second, 10*time.Millisecond, "a node that serves warns of a peer that is away")
+		return h.Ready && slices.ContainsFunc(h.Warnings, func(w string) bool { return strings.Contains(w, gone.o.ID) })
+	}, 10*time.Second, 10*time.Millisecond, "a node that serves warns of a peer that is away")
 	again, err := Start(t.Context(), gone.o)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, again.Stop(ctx)) }()
+	defer stop(t, again)
 	l.await("it is back", func(e observe.Event) bool {
 		return e.Kind == observe.KindLink && e.State == "connected" && e.Node == nodes[to].o.ID && e.Peer == gone.o.ID
 	})

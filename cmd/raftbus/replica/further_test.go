@@ -99,7 +99,7 @@ func TestWhoStopsSaysSoInEachAccount(t *testing.T) {
 	require.NoError(t, client.Flush())
 	stop(t, nodes[0])
 	for text := ""; !strings.Contains(text, `"Leaving":true`); {
-		m, err := said.NextMsg(time.Second)
+		m, err := said.NextMsg(10 * time.Second)
 		require.NoError(t, err)
 		text = string(m.Data)
 	}

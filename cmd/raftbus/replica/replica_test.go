@@ -205,7 +205,7 @@ func TestAFailedNodeLeavesTheBusAtOnce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := nc.Request("raftbus.rpc.n1.n2.Ping", nil, 100*time.Millisecond)
 		return errors.Is(err, nats.ErrNoResponders)
-	}, time.Second, time.Millisecond)
+	}, 5*time.Second, time.Millisecond)
 	require.ErrorContains(t, <-stopped, "no disk")
 }
 
@@ -247,7 +247,7 @@ func TestWhoStopsIsDone(t *testing.T) {
 	}))
 	require.ErrorIs(t, asked, node.ErrBusy)
 	for text := ""; !strings.Contains(text, `"Leaving":true`); {
-		m, err := said.NextMsg(time.Second)
+		m, err := said.NextMsg(10 * time.Second)
 		require.NoError(t, err)
 		text = string(m.Data)
 	}
