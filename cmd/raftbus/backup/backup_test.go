@@ -427,21 +427,21 @@ func TestSessionsAreBounded(t *testing.T) {
 		_, err := w.source().Fetch(t.Context(), io.Discard, quiet)
 		return err == nil
 	}, 5*time.Second, 5*time.Millisecond)
-	_, err = w.source().ask(t.Context(), question{Backup: begun[0]}, time.Second)
+	_, err = w.source().ask(t.Context(), question{Backup: begun[0]}, 10*time.Second)
 	require.ErrorContains(t, err, "knows no such backup")
-	_, err = w.source().ask(t.Context(), question{Backup: begun[1], Chunk: aheadMax}, time.Second)
+	_, err = w.source().ask(t.Context(), question{Backup: begun[1], Chunk: aheadMax}, 10*time.Second)
 	require.ErrorContains(t, err, "is asked for")
-	_, err = w.source().ask(t.Context(), question{Backup: begun[1], Chunk: -1}, time.Second)
+	_, err = w.source().ask(t.Context(), question{Backup: begun[1], Chunk: -1}, 10*time.Second)
 	require.ErrorContains(t, err, "is asked for")
 	w.service.mu.Lock()
 	given := w.service.sessions[begun[1]]
 	w.service.mu.Unlock()
 	w.service.forget(given)
 	require.Nil(t, given.view)
-	_, err = w.source().ask(t.Context(), question{Backup: begun[1]}, time.Second)
+	_, err = w.source().ask(t.Context(), question{Backup: begun[1]}, 10*time.Second)
 	require.ErrorContains(t, err, "knows no such backup")
 
-	m, err := w.conn.Request(Subject("raftbus", "n1"), []byte("what"), time.Second)
+	m, err := w.conn.Request(Subject("raftbus", "n1"), []byte("what"), 10*time.Second)
 	require.NoError(t, err)
 	require.Contains(t, m.Header.Get(headerError), "no question")
 }

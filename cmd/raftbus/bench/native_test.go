@@ -29,9 +29,9 @@ func TestASilentLeaderIsNotWaitedForWithoutEnd(t *testing.T) {
 	require.NoError(t, silent.Flush())
 	connect := func() (*nats.Conn, error) { return nats.Connect(server.URL()) }
 
-	_, err = Native{Connect: connect, Prefix: "raftbus", Bucket: "app", Timeout: 50 * time.Millisecond}.Open(t.Context())
+	_, err = Native{Connect: connect, Prefix: "raftbus", Bucket: "app", Timeout: time.Second}.Open(t.Context())
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	store, err := Native{Connect: connect, Prefix: "raftbus", Bucket: "there", Timeout: 50 * time.Millisecond}.Open(t.Context())
+	store, err := Native{Connect: connect, Prefix: "raftbus", Bucket: "there", Timeout: time.Second}.Open(t.Context())
 	require.NoError(t, err)
 	defer store.Close()
 	require.ErrorIs(t, store.Watch(t.Context(), func([]byte) {}), context.DeadlineExceeded)

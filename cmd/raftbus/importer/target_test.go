@@ -25,7 +25,7 @@ func targetOn(t *testing.T, o embedded.Options) (*Target, *nats.Conn) {
 	conn, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	return &Target{Conn: conn, Asker: native.NewAsker(conn), Prefix: "raftbus", Bucket: "app", Patience: time.Second}, conn
+	return &Target{Conn: conn, Asker: native.NewAsker(conn), Prefix: "raftbus", Bucket: "app", Patience: 10 * time.Second}, conn
 }
 
 // Whoever hears that a bucket is not being imported any more has ended it, and not heard so, if it has reached what was to be reached: it may have
@@ -155,7 +155,7 @@ func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
 		_, err := js.Publish(fmt.Sprintf("$KV.app.k%d", i), value)
 		require.NoError(t, err)
 	}
-	from, read := source{conn: conn, asker: into.Asker, bucket: "app", patience: time.Second}, 0
+	from, read := source{conn: conn, asker: into.Asker, bucket: "app", patience: 10 * time.Second}, 0
 	require.NoError(t, from.each(t.Context(), 1, func(command.ImportEntry) (bool, error) {
 		if read++; read == 1 {
 			require.Eventually(t, func() bool {

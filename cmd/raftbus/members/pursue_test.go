@@ -46,7 +46,7 @@ func newPuppet(t *testing.T, m *admin.Members, change func(n int) any) *puppet {
 		return nc
 	}
 	p := &puppet{t: t, server: server, nc: connect(), members: m, change: change}
-	p.a = NewAdministrator(connect(), "raftbus", 200*time.Millisecond)
+	p.a = NewAdministrator(connect(), "raftbus", time.Second)
 	p.listen()
 	return p
 }
@@ -152,7 +152,7 @@ func TestAChangeIsGivenUp(t *testing.T) {
 	}
 	t.Run("interrupted", func(t *testing.T) {
 		p := newPuppet(t, view([]string{"n4"}, "n1", "n2"), nil)
-		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		err := p.add(ctx, patience)
 		require.Equal(t, none, kindOf(err))
@@ -170,7 +170,7 @@ func TestARemovalGivenAgainIsAwaited(t *testing.T) {
 	}{
 		"it is through":       {view(nil, "n1", "n3"), 0, NotFound, 0},
 		"it came to nothing":  {view(nil, "n1", "n2", "n3"), 0, none, 1},
-		"it is never through": {nil, 200 * time.Millisecond, Timeout, 0},
+		"it is never through": {nil, 2 * time.Second, Timeout, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPuppet(t, view(nil, "n1", "n3"), nil)

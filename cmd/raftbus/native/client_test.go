@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const wait = time.Second
+const wait = 5 * time.Second
 
 // leader is what a leader says, request by request; nil: nothing.
 type leader func(number int32, m *nats.Msg) *nats.Msg
