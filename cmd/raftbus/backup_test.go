@@ -29,7 +29,7 @@ func TestASilentNodeDoesNotEndABackup(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, nc.Flush())
 	name := filepath.Join(t.TempDir(), "monday.rbb")
-	text, code := said("backup", name, "--patience", "100ms", "--nats", nc.ConnectedUrl())
+	text, code := said("backup", name, "--patience", "2s", "--nats", nc.ConnectedUrl())
 	require.Equal(t, exitRefused, code, text)
 	require.Contains(t, text, `the leader was asked: {"at_least":77,`)
 	for require.NotEmpty(t, asked); len(asked) > 0; {
@@ -41,7 +41,7 @@ func TestASilentNodeDoesNotEndABackup(t *testing.T) {
 	require.Contains(t, text, "the node said nothing for too long")
 	require.Contains(t, <-asked, `{"at_least":77,`)
 
-	text, code = said("backup", name, "--base", filepath.Join("testdata", "commands-2.rbb"), "--patience", "100ms", "--nats", nc.ConnectedUrl())
+	text, code = said("backup", name, "--base", filepath.Join("testdata", "commands-2.rbb"), "--patience", "2s", "--nats", nc.ConnectedUrl())
 	require.Equal(t, exitRefused, code, text)
 	require.Contains(t, text, "the leader was asked", "the base is read anew for each node")
 	require.Empty(t, namesIn(t, filepath.Dir(name)))

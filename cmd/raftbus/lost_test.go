@@ -39,7 +39,7 @@ func newShaky(t *testing.T) shaky {
 func TestNATSIsLostWhileAnAnswerIsAwaited(t *testing.T) {
 	for _, args := range [][]string{
 		{"health", "--id", "n9"},
-		{"backup", filepath.Join(t.TempDir(), "state.rbb"), "--local", "--from", "n9", "--patience", "100ms"},
+		{"backup", filepath.Join(t.TempDir(), "state.rbb"), "--local", "--from", "n9", "--patience", "2s"},
 	} {
 		p := newShaky(t)
 		for _, subject := range []string{busclient.StatusSubject("raftbus", "n9"), backup.Subject("raftbus", "n9")} {
@@ -70,7 +70,7 @@ func TestNATSIsLostWhileABackupComes(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, p.nc.Flush())
-	requireLost(t, p.server.URL(), "backup", filepath.Join(t.TempDir(), "state.rbb"), "--local", "--from", "n1", "--patience", "100ms")
+	requireLost(t, p.server.URL(), "backup", filepath.Join(t.TempDir(), "state.rbb"), "--local", "--from", "n1", "--patience", "2s")
 }
 
 // That nothing could be sent says nothing of the node.

@@ -113,6 +113,7 @@ func scriptEnv(ts *testscript.TestScript) []string {
 // follow reads what the program prints until it ends, and then awaits it.
 func (p *process) follow(out io.ReadCloser) {
 	defer close(p.done)
+	defer close(p.lines) // what it said is read before it is known to have ended
 	for scanner := bufio.NewScanner(out); scanner.Scan(); {
 		p.lines <- scanner.Text()
 	}
@@ -127,7 +128,10 @@ func (p *process) waitFor(ts *testscript.TestScript, pattern string) {
 	var seen []string
 	for {
 		select {
-		case line := <-p.lines:
+		case line, more := <-p.lines:
+			if !more {
+				ts.Fatalf("ended without a line %q:\n%s", pattern, strings.Join(seen, "\n"))
+			}
 			if seen = append(seen, line); !wanted.MatchString(line) {
 				continue
 			}
@@ -136,8 +140,6 @@ func (p *process) waitFor(ts *testscript.TestScript, pattern string) {
 				ts.Setenv("PORT", url[1])
 			}
 			return
-		case <-p.done:
-			ts.Fatalf("ended without a line %q:\n%s", pattern, strings.Join(seen, "\n"))
 		case <-deadline:
 			ts.Fatalf("no line %q after %v:\n%s", pattern, patience, strings.Join(seen, "\n"))
 		}
@@ -183,7 +185,7 @@ func requestCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer conn.Close()
 	for end := time.Now().Add(patience); ; time.Sleep(lookPause) {
-		answer, err := conn.Request(args[0], []byte(args[1]), time.Second)
+		answer, err := conn.Request(args[0], []byte(args[1]), 10*time.Second) // a put is not to be done twice
 		if err == nil {
 			_, err = ts.Stdout().Write(append(answer.Data, '\n'))
 			ts.Check(err)
