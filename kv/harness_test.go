@@ -10,14 +10,14 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // solo is a node that is a cluster by itself: what is proposed is applied, at once or when the test says so.
 type solo struct {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/raftbus/raftbus/raft/leaktest"
 )
 
 // The programs under test, built once: the CLI at the version that .ci/tools pins, and raftbus.
@@ -35,10 +35,5 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
-	code := m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	return leaktest.Run(m)
 }

@@ -17,9 +17,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/test/cluster"
 )
@@ -30,7 +30,7 @@ var (
 	seed  = flag.Uint64("seed", uint64(time.Now().UnixNano()), "of what is sent")
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 const (
 	batch    = 250      // messages that are sent before the cluster is asked something

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/test/cluster"
 )
 
@@ -29,10 +29,9 @@ func TestMain(m *testing.M) {
 		panic(string(out))
 	}
 	_ = flag.Set("test.parallel", "4") // those that may run together mostly wait; -parallel says otherwise
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	code := leaktest.Run(m)
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
 }
 
 // raftbus runs a command that must succeed, and returns what it prints.

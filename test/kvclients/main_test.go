@@ -4,10 +4,10 @@ import (
 	"flag"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/raftbus/raftbus/raft/leaktest"
 )
 
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6") // those that may run together mostly wait; -parallel says otherwise
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }

@@ -4,10 +4,7 @@ package auth_test
 // clients do what is.
 
 import (
-	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,15 +17,15 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var nodes = []string{"n1", "n2", "n3"}
 
@@ -246,85 +243,6 @@ func maySubscribe(who, subject string) bool {
 		return who == "users/anonymous" || who == "nobody"
 	}
 	return false
-}
-
-// log keeps what nodes log.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-// start runs the cluster on the realm.
-func (r *realm) start(out *log) []*replica.Replica {
-	var list []*replica.Replica
-	for i, id := range nodes {
-		server := r.server
-		if r.servers != nil {
-			server = r.servers[i]
-		}
-		folder, err := auth.Open(filepath.Join(r.dir, "nodes", id))
-		require.NoError(r.t, err)
-		key, _, err := auth.ReadClusterKey(folder.KeyFile)
-		require.NoError(r.t, err)
-		n, err := replica.Start(r.t.Context(), replica.Options{
-			ID: id, Members: nodes, Dir: filepath.Join(r.t.TempDir(), id), ClusterKey: key, DefaultAPI: true, RefuseOpenBus: true, Bounds: r.bounds,
-			Logger: slog.New(slog.NewTextHandler(out, nil)),
-			NATS: replica.NATSOptions{
-				URLs: []string{server.URL()}, Options: append(r.options[:len(r.options):len(r.options)], nats.SetCustomDialer(r.wire(id))), LeafURLs: []string{server.LeafURL()}, Peers: folder.Peers, Clients: folder.Clients, Leaf: folder.Leaf, Accounts: r.accountsOf(folder),
-			},
-		})
-		require.NoError(r.t, err)
-		r.t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			defer cancel()
-			require.NoError(r.t, n.Stop(ctx))
-		})
-		list = append(list, n)
-	}
-	for _, n := range list {
-		_, err := n.WaitReady(r.t.Context())
-		require.NoError(r.t, err, "%s", out)
-	}
-	require.Eventually(r.t, func() bool {
-		return !slices.ContainsFunc(list, func(n *replica.Replica) bool { return !settled(n.Status()) }) && slices.ContainsFunc(list, (*replica.Replica).Listens)
-	}, patience, 5*time.Millisecond, "%s", out)
-	return list
-}
-
-// settled reports whether a node knows of each account whether it serves it, and of all nodes that can serve the watchers there. That comes by itself,
-// after the first answer.
-func settled(s replica.Status) bool {
-	known := s.Watches.Hosts == len(nodes)
-	for _, a := range s.Accounts {
-		if a.Refused == "" {
-			known = known && a.Watches.Hosts == len(nodes)
-		} else {
-			known = known && !strings.Contains(a.Refused, "is not known yet")
-		}
-	}
-	return known
-}
-
-func (r *realm) accountsOf(f *auth.Folder) (list []replica.Account) {
-	if r.more != nil {
-		list = r.more(f)
-	}
-	for _, t := range f.Tenants {
-		list = append(list, replica.Account(t))
-	}
-	return list
 }
 
 func TestAClusterAndItsClients(t *testing.T) {

@@ -15,16 +15,16 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/kv/delivery"
 	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // alone are the options of a node that is a cluster by itself, on a NATS server of its own.
 func alone(t *testing.T, fs vfs.FS) Options {

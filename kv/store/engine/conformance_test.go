@@ -15,11 +15,11 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/kv/store/memengine"
+	"github.com/raftbus/raftbus/raft/leaktest"
 )
 
 func TestMain(m *testing.M) {
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "30"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	leaktest.Main(m)
 }
 
 // disk is what an engine stands on: it can lose power.
