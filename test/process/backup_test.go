@@ -27,7 +27,7 @@ func TestOldBackupStartedAgain(t *testing.T) {
 	c.kill("n2")
 	c.leader("n2", "n3")
 	nc := c.connect()
-	r, err := request(nc, 5*time.Second, "raftbus.kv.put.app.acked", "by n1 and n3", nil)
+	r, err := requestSurely(nc, 10*time.Second, "raftbus.kv.put.app.acked", "by n1 and n3")
 	require.NoError(t, err)
 	require.Nil(t, r.Error)
 

@@ -200,12 +200,12 @@ func TestBackupUnderWrites(t *testing.T) {
 	t.Logf("three nodes hold it %v later", rounded(time.Since(began)))
 	nc = other.connect()
 	for _, w := range b.at(sum.Revision, 1) {
-		r, err := request(nc, 5*time.Second, "raftbus.kv.get.app."+w.key, "", nil)
+		r, err := requestSurely(nc, 10*time.Second, "raftbus.kv.get.app."+w.key, "")
 		require.NoError(t, err)
 		require.Equal(t, w.value, r.Value)
 		break
 	}
-	r, err = request(nc, 5*time.Second, "raftbus.kv.put.app.new", "after the worst day", nil)
+	r, err = requestSurely(nc, 10*time.Second, "raftbus.kv.put.app.new", "after the worst day")
 	require.NoError(t, err)
 	require.Nil(t, r.Error)
 	require.Greater(t, r.ClusterRevision, given)
@@ -295,7 +295,7 @@ func recoverAfter(t *testing.T, led bool) {
 	c.start("n1")
 	c.leader()
 	c.grow("n2", "n3")
-	r, err := request(c.connect(), 5*time.Second, "raftbus.kv.put.app.new", "after the worst day", nil)
+	r, err := requestSurely(c.connect(), 10*time.Second, "raftbus.kv.put.app.new", "after the worst day")
 	require.NoError(t, err)
 	require.Nil(t, r.Error)
 	require.Greater(t, r.ClusterRevision, b.last.Load())
@@ -332,7 +332,7 @@ func TestRecoveredClusterKeepsOutTheOld(t *testing.T) {
 	c.start("n1")
 	c.leader()
 	c.awaitHosts(1)
-	r, err := request(nc, 5*time.Second, "raftbus.kv.watch.w", `{"deliver":"my.events","from":2}`, nil)
+	r, err := requestSurely(nc, 10*time.Second, "raftbus.kv.watch.w", `{"deliver":"my.events","from":2}`)
 	require.NoError(t, err)
 	require.NotNil(t, r.Error)
 	require.Equal(t, codeCompacted, r.Error.ErrCode)
@@ -342,7 +342,7 @@ func TestRecoveredClusterKeepsOutTheOld(t *testing.T) {
 	require.Eventually(t, func() bool { count, _, _ := w.state(); return count == 2 }, 15*time.Second, time.Millisecond)
 	_, _, disorder := w.state()
 	require.Empty(t, disorder)
-	r, err = request(nc, 5*time.Second, "raftbus.kv.put.app.color", "new", nil)
+	r, err = requestSurely(nc, 10*time.Second, "raftbus.kv.put.app.color", "new")
 	require.NoError(t, err)
 	require.Nil(t, r.Error)
 	for _, id := range []string{"n2", "n3"} {
@@ -353,7 +353,7 @@ func TestRecoveredClusterKeepsOutTheOld(t *testing.T) {
 		require.Eventually(t, c.nodes[id].ended, 10*time.Second, 5*time.Millisecond)
 	}
 	require.Equal(t, "n1", c.leader())
-	r, err = request(nc, 5*time.Second, "raftbus.kv.get.app.color", "", nil)
+	r, err = requestSurely(nc, 10*time.Second, "raftbus.kv.get.app.color", "")
 	require.NoError(t, err)
 	require.Equal(t, "new", r.Value)
 	_, err = os.Stat(filepath.Join(c.dirs["n2"], "wal"))

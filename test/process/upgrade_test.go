@@ -88,14 +88,14 @@ func (c *cluster) freezes() {
 	nc := c.connect()
 	defer nc.Close()
 	require.Nil(c.t, c.askFreeze(nc).Error)
-	r, err := request(nc, 5*time.Second, "raftbus.kv.put.app.frozen", "x", nil)
+	r, err := requestSurely(nc, 10*time.Second, "raftbus.kv.put.app.frozen", "x")
 	require.NoError(c.t, err)
 	require.NotNil(c.t, r.Error)
 	require.Contains(c.t, r.Error.Text, "read-only")
 }
 
 func (c *cluster) askFreeze(nc *nats.Conn) reply {
-	r, err := request(nc, 5*time.Second, "raftbus.bucket.update.app", `{"read_only":true}`, nil)
+	r, err := requestSurely(nc, 10*time.Second, "raftbus.bucket.update.app", `{"read_only":true}`)
 	require.NoError(c.t, err)
 	return r
 }
