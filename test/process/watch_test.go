@@ -145,6 +145,7 @@ func watchersOutliveKills(t *testing.T, l layout) {
 		if round%3 > 0 {
 			victim = c.busiest()
 		}
+		lost := stalls.Lost()
 		for _, w := range list {
 			w.reset()
 		}
@@ -156,12 +157,12 @@ func watchersOutliveKills(t *testing.T, l layout) {
 			silence = max(silence, s)
 		}
 		t.Logf("%s killed, leader %v: longest silence %v", victim, victim == leader, silence)
-		worst = max(worst, silence)
+		worst = max(worst, silence-(stalls.Lost()-lost)) // what the machine took is nobody's silence
 		c.start(victim)
 		c.awaitHosts(3)
 	}
 	stop()
-	require.Less(t, worst, 2*time.Second+stalls.Longest(), "%v", stalls)
+	require.Less(t, worst, 2*time.Second, "%v", stalls)
 	status, err := kv.Status(t.Context())
 	require.NoError(t, err)
 	for i, w := range list {

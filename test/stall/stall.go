@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// Meter has the longest time that this process was kept waiting.
-type Meter struct{ longest atomic.Int64 }
+// Meter has the longest time that this process was kept waiting, and all such times together.
+type Meter struct{ longest, all atomic.Int64 }
+
+// period is how often it wants to run. What it is late by less than that is how things are on any machine.
+const period = 5 * time.Millisecond
 
 // During measures until the test ends.
 func During(t testing.TB) *Meter {
@@ -28,12 +31,11 @@ func During(t testing.TB) *Meter {
 
 // Watch measures until it is told to stop.
 func (m *Meter) Watch(stop <-chan struct{}) {
-	const period = 5 * time.Millisecond
 	for tick := time.NewTicker(period); ; {
 		asked := time.Now()
 		select {
 		case <-tick.C:
-			m.longest.Store(max(m.longest.Load(), int64(time.Since(asked)-period)))
+			m.note(time.Since(asked) - period)
 		case <-stop:
 			tick.Stop()
 			return
@@ -41,9 +43,17 @@ func (m *Meter) Watch(stop <-chan struct{}) {
 	}
 }
 
-// Longest is the longest so far.
-func (m *Meter) Longest() time.Duration { return time.Duration(m.longest.Load()) }
+func (m *Meter) note(late time.Duration) {
+	m.longest.Store(max(m.longest.Load(), int64(late)))
+	if late > period {
+		m.all.Add(int64(late))
+	}
+}
+
+// Lost is how much time it was kept from running so far: what takes many steps, one after the other, was kept from each of them.
+func (m *Meter) Lost() time.Duration { return time.Duration(m.all.Load()) }
 
 func (m *Meter) String() string {
-	return fmt.Sprintf("the machine kept this process waiting for %v at most", m.Longest().Round(time.Millisecond))
+	rounded := func(n *atomic.Int64) time.Duration { return time.Duration(n.Load()).Round(time.Millisecond) }
+	return fmt.Sprintf("the machine kept this process waiting for %v at most, for %v in all", rounded(&m.longest), rounded(&m.all))
 }

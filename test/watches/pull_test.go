@@ -3,6 +3,7 @@ package watches
 // Pull consumers whose nodes go: who pulls is told soon, by an answer, and ordered consumers get every event once and in order.
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -83,7 +84,10 @@ func TestWhoPullsFromANodeThatIsGoneIsAnswered(t *testing.T) {
 	pulled := func(id string) bool { return c.Nodes[id].Status().Watches.Consumers == 1 }
 	require.Eventually(t, func() bool { return pulled("n1") && pulled("n2") && pulled("n3") }, patience, 5*time.Millisecond, "each node serves one")
 	for name := range waiting {
-		require.Eventually(t, func() bool { return ask(t, nc, "CONSUMER.INFO.KV_app."+name, nil).Waiting == 1 }, patience, 5*time.Millisecond, "the request is passed on")
+		require.Eventually(t, func() bool {
+			m, err := nc.Request("$JS.raftbus.API.CONSUMER.INFO.KV_app."+name, nil, time.Second)
+			return err == nil && strings.Contains(string(m.Data), `"num_waiting":1`)
+		}, patience, 5*time.Millisecond, "the request is passed on")
 	}
 	victim := c.Leader()
 	c.Wires[victim].Cut()

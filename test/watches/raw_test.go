@@ -24,7 +24,6 @@ type consumerAnswer struct {
 	} `json:"delivered"`
 	Consumers []string `json:"consumers"`
 	Pending   uint64   `json:"num_pending"`
-	Waiting   int      `json:"num_waiting"`
 	Bound     bool     `json:"push_bound"`
 	Error     *struct {
 		Code        int    `json:"code"`
