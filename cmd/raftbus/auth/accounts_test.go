@@ -56,11 +56,18 @@ func hostsEverywhere(s replica.Status) bool {
 	return there
 }
 
+// within is as long as an answer may take: nats.go's own time is short for a busy machine.
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func bucketOf(t *testing.T, p *party, name string, options ...jetstream.JetStreamOpt) jetstream.KeyValue {
 	t.Helper()
 	js, err := jetstream.New(p.Conn, options...)
 	require.NoError(t, err)
-	kv, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: name, History: 64})
+	kv, err := js.CreateOrUpdateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: name, History: 64})
 	require.NoError(t, err)
 	return kv
 }
@@ -99,25 +106,25 @@ func TestOfficialClientsWorkInEachAccount(t *testing.T) {
 				watchers[who] = w
 			}
 			kv := bucketOf(t, clients["team-a"], "app")
-			revision, err := kv.Put(t.Context(), "k", []byte("1"))
+			revision, err := kv.Put(within(t), "k", []byte("1"))
 			require.NoError(t, err)
-			revision, err = kv.Update(t.Context(), "k", []byte("2"), revision)
+			revision, err = kv.Update(within(t), "k", []byte("2"), revision)
 			require.NoError(t, err)
-			_, err = kv.Update(t.Context(), "k", []byte("3"), revision-1)
+			_, err = kv.Update(within(t), "k", []byte("3"), revision-1)
 			require.Error(t, err, "the revision is another")
-			_, err = kv.Create(t.Context(), "other", []byte("x"))
+			_, err = kv.Create(within(t), "other", []byte("x"))
 			require.NoError(t, err)
 			for who, p := range clients { // one namespace
-				e, err := bucketOf(t, p, "app").Get(t.Context(), "k")
+				e, err := bucketOf(t, p, "app").Get(within(t), "k")
 				require.NoError(t, err, who)
 				require.Equal(t, "2", string(e.Value()), who)
-				keys, err := bucketOf(t, p, "app").Keys(t.Context())
+				keys, err := bucketOf(t, p, "app").Keys(within(t))
 				require.NoError(t, err, who)
 				require.ElementsMatch(t, []string{"k", "other"}, keys, who)
 				require.Equal(t, []string{"k=1", "k=2", "other=x"}, events(t, watchers[who], 3), who)
 			}
-			require.NoError(t, kv.Delete(t.Context(), "other"))
-			put := func() { _, _ = bucketOf(t, clients["team-b"], "app").Put(t.Context(), "last", []byte("1")) }
+			require.NoError(t, kv.Delete(within(t), "other"))
+			put := func() { _, _ = bucketOf(t, clients["team-b"], "app").Put(within(t), "last", []byte("1")) }
 			for who, w := range watchers {
 				require.Equal(t, []string{"other="}, events(t, w, 1), who)
 			}
@@ -186,7 +193,7 @@ func TestNoAccountReachesAnother(t *testing.T) {
 	}
 	require.Contains(t, request(t, b, "$JS.API.CONSUMER.DELETE.KV_app.w", ""), `"success":true`)
 	require.Contains(t, request(t, a, "$JS.API.CONSUMER.INFO.KV_app.w", ""), mine.Subject, "its own is there still")
-	_, err = kv.Put(t.Context(), "k", []byte("secret"))
+	_, err = kv.Put(within(t), "k", []byte("secret"))
 	require.NoError(t, err)
 	for { // deliveries of a's watch, and so what went before them, have arrived
 		m, err := mine.NextMsg(patience)
@@ -249,7 +256,7 @@ func TestAPlannedStopLosesNoRequestOfAnyAccount(t *testing.T) {
 		go func() { done <- keepPutting(p, who, stopped) }()
 	}
 	for who := range clients {
-		require.Eventually(t, func() bool { _, err := kv.Get(t.Context(), who); return err == nil }, patience, time.Millisecond, "it has begun")
+		require.Eventually(t, func() bool { _, err := kv.Get(within(t), who); return err == nil }, patience, time.Millisecond, "it has begun")
 	}
 	at := leaderOf(t, running)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -392,9 +399,9 @@ func TestOneAccountIsServedOnce(t *testing.T) {
 	client := r.connect(r.credentials()["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client")))
 	kv := bucketOf(t, client, "app")
 	require.Eventually(t, func() bool {
-		before, err := kv.Put(t.Context(), "k", []byte("1"))
+		before, err := kv.Put(within(t), "k", []byte("1"))
 		require.NoError(t, err)
-		after, err := kv.Put(t.Context(), "k", []byte("2"))
+		after, err := kv.Put(within(t), "k", []byte("2"))
 		require.NoError(t, err)
 		return after == before+1
 	}, patience, time.Millisecond, "once the second has stopped listening")

@@ -25,9 +25,9 @@ func connectAsDocumented(t *testing.T, r *realm) {
 	require.NoError(t, err)
 	// documented: to here
 	defer nc.Close()
-	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "documented"})
+	kv, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "documented"})
 	require.NoError(t, err)
-	_, err = kv.PutString(t.Context(), "k", "v")
+	_, err = kv.PutString(within(t), "k", "v")
 	require.NoError(t, err)
 	w, err := kv.WatchAll(t.Context())
 	require.NoError(t, err)

@@ -57,7 +57,7 @@ func TestGuestsAreServedByImport(t *testing.T) {
 				require.Contains(t, request(t, guest, "raftbus.kv.put.app.k", fmt.Sprint(n)), fmt.Sprintf(`"revision":%d,`, n))
 			}
 			require.Equal(t, []string{"k=1", "k=2", "k=3", "k=4", "k=5", "k=6", "k=7", "k=8"}, events(t, w, 8))
-			e, err := app.Get(t.Context(), "k")
+			e, err := app.Get(within(t), "k")
 			require.NoError(t, err)
 			require.Equal(t, "8", string(e.Value()))
 			tenant := r.user("team-a")
