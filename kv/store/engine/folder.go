@@ -86,27 +86,6 @@ func (f folder) removeOthers(keep uint64) error {
 	return nil
 }
 
-// What Pebble calls a table, and the file that names its list of those.
-const (
-	tableSuffix    = ".sst"
-	manifestMarker = markerPrefix + "manifest."
-)
-
-// listed refuses a state whose tables no list of Pebble's names any more. Pebble would take it for a new one, and delete them (D4, K51). A crash while a new one
-// was made leaves no list either, but no tables.
-func (f folder) listed(number uint64) error {
-	files, err := f.fs.List(f.path(number))
-	if err != nil {
-		return err
-	}
-	isMarker := func(name string) bool { return strings.HasPrefix(name, manifestMarker) }
-	isTable := func(name string) bool { return strings.HasSuffix(name, tableSuffix) }
-	if slices.ContainsFunc(files, isMarker) || !slices.ContainsFunc(files, isTable) {
-		return nil
-	}
-	return fmt.Errorf("%s holds tables but no file %s*, which names the list of them: put that file back, or give the node an empty data folder and replace the member; nothing was changed or deleted", f.path(number), manifestMarker)
-}
-
 // numbers lists the states there are, rising.
 func (f folder) numbers() ([]uint64, error) {
 	files, err := f.fs.List(f.dir)
