@@ -25,9 +25,9 @@ const (
 	dialTimeout      = time.Second
 	handshakeTimeout = 2 * time.Second // from the dial to the first answer to a ping
 	pingInterval     = time.Second
-	// writeTimeout bounds how long a server may take for writeBytes.
+	// writeTimeout bounds for how long a server may take nothing of what is written. Whether it does is looked at every writeLook.
 	writeTimeout = 2 * time.Second
-	writeBytes   = 256 << 10
+	writeLook    = 250 * time.Millisecond
 	// The wait between two attempts doubles, and each is half chance.
 	waitMin = 100 * time.Millisecond
 	waitMax = 500 * time.Millisecond

@@ -70,6 +70,26 @@ type link struct {
 
 func (l *link) Close() error { return l.raw.Close() }
 
+// patient is a connection whose writes may take as long as the server takes something of them, so that a slow way is not taken for a dead server. It lies
+// below TLS, which can write no more after a deadline.
+type patient struct{ net.Conn }
+
+func (c patient) Write(b []byte) (written int, err error) {
+	for taken := time.Now(); ; {
+		if err := c.SetWriteDeadline(time.Now().Add(writeLook)); err != nil {
+			return written, err
+		}
+		n, err := c.Conn.Write(b[written:])
+		written += n
+		if n > 0 {
+			taken = time.Now()
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(taken) > writeTimeout {
+			return written, err
+		}
+	}
+}
+
 // dial connects to a server and hears its greeting. The deadline of the handshake stands until it is lifted.
 func (s *settings) dial(ctx context.Context, to endpoint) (*link, error) {
 	raw, err := s.open(ctx, to)
@@ -77,6 +97,7 @@ func (s *settings) dial(ctx context.Context, to endpoint) (*link, error) {
 		return nil, err
 	}
 	unsent.Bound(raw) // without it slow connections are lost under load, as they were
+	raw = patient{raw}
 	l := &link{Conn: raw, raw: raw, to: to}
 	unblock := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer unblock()

@@ -207,6 +207,23 @@ func TestAServerThatAnswersNoPingsIsGivenUp(t *testing.T) {
 	eventually(t, "said", func() bool { return isUp(c) || strings.Contains(c.LastError(), "pings") })
 }
 
+// F10: nor is one waited for that takes no more in the midst of a write, behind which pings are not even sent.
+func TestAServerThatTakesNoMoreIsGivenUp(t *testing.T) {
+	t.Parallel() // it mostly waits
+	release := make(chan struct{})
+	url := play(t, func(p puppet) {
+		require.NoError(t, p.Conn.(*net.TCPConn).SetReadBuffer(32<<10))
+		p.welcome("")
+		<-release
+	})
+	c := dial(t, url, func(o *Options) { o.OutboundBytesMax = 16 << 20 })
+	fill(t, c, make([]byte, 32<<10))
+	began := time.Now()
+	eventually(t, "given up", func() bool { return disconnectsOf(c) > 0 })
+	require.Less(t, time.Since(began), 4*time.Second)
+	close(release)
+}
+
 // paced is a connection over which little comes at a time.
 type paced struct {
 	net.Conn
@@ -220,34 +237,38 @@ func (c paced) Read(b []byte) (int, error) {
 
 // F9: a slow way is not taken for a server that is gone. What is sent at once may take longer than pings may, and they do not wait behind all of it.
 func TestASlowWayIsNoDeadServer(t *testing.T) {
-	t.Parallel() // it mostly waits
-	const messages = 60
-	all := make(chan bool, 1)
-	url := play(t, func(p puppet) {
-		p.welcome("")
-		beat := time.NewTicker(20 * time.Millisecond) // 800 KiB in a second
-		defer beat.Stop()
-		p.lines = bufio.NewScanner(paced{p.Conn, beat})
-		n := 0
-		for line := p.hear(); line != ""; line = p.hear() {
-			if line == "PING" {
-				p.say("PONG\r\n")
-			} else if strings.HasPrefix(line, "LMSG") {
-				n++
+	for _, c := range []struct{ kib, messages int }{{800, 60}, {64, 8}} { // in a second; in all more than 4 s of it
+		t.Run(fmt.Sprint(c.kib, " KiB"), func(t *testing.T) {
+			t.Parallel() // it mostly waits
+			all := make(chan bool, 1)
+			url := play(t, func(p puppet) {
+				require.NoError(t, p.Conn.(*net.TCPConn).SetReadBuffer(32<<10)) // else what comes late is made room for at once
+				p.welcome("")
+				beat := time.NewTicker(16 * time.Second / time.Duration(c.kib))
+				defer beat.Stop()
+				p.lines = bufio.NewScanner(paced{p.Conn, beat})
+				n := 0
+				for line := p.hear(); line != ""; line = p.hear() {
+					if line == "PING" {
+						p.say("PONG\r\n")
+					} else if strings.HasPrefix(line, "LMSG") {
+						n++
+					}
+					if n == c.messages {
+						all <- true
+						break
+					}
+				}
+				p.drain()
+			})
+			conn := dial(t, url)
+			for range c.messages {
+				require.NoError(t, conn.Publish("a", "", nil, make([]byte, 60_000)))
 			}
-			if n == messages {
-				all <- true
-				break
-			}
-		}
-		p.drain()
-	})
-	c := dial(t, url)
-	for range messages { // in all more than 4 s of it
-		require.NoError(t, c.Publish("a", "", nil, make([]byte, 60_000)))
+			require.Eventually(t, func() bool { return len(all) > 0 || disconnectsOf(conn) > 0 }, 3*soon, 10*time.Millisecond)
+			require.Zero(t, disconnectsOf(conn), conn.LastError())
+		})
 	}
-	require.True(t, await(t, "all of it", all))
-	require.Zero(t, disconnectsOf(c))
 }
 
 // A message larger than max_payload, from a server of the cluster that takes larger ones, costs the message only.

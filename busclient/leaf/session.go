@@ -244,7 +244,7 @@ func (s *session) write() {
 		if batch, room = s.out.take(batch); room {
 			s.settings.OnRoom()
 		}
-		if err := s.send(batch); err != nil {
+		if _, err := s.link.Write(batch); err != nil {
 			s.end(err)
 			return
 		}
@@ -252,19 +252,4 @@ func (s *session) write() {
 			ticker.Reset(pingInterval) // the ping was only now written: its answer has the whole time
 		}
 	}
-}
-
-// send writes in pieces, each with the time that the server may take for it.
-func (s *session) send(batch []byte) error {
-	for len(batch) > 0 {
-		piece := batch[:min(len(batch), writeBytes)]
-		if err := s.link.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-			return err
-		}
-		if _, err := s.link.Write(piece); err != nil {
-			return err
-		}
-		batch = batch[len(piece):]
-	}
-	return nil
 }
