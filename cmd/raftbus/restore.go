@@ -170,7 +170,7 @@ func openFolderToSucceed(dir string, id rpc.NodeID) (*node.Folder, error) {
 
 // openState opens the state in such a folder.
 func openState(folder *node.Folder) (*store.Store, error) {
-	state, err := store.Open(store.Options{FS: vfs.Default, Dir: folder.Path("kv")})
+	state, err := store.Open(store.Options{FS: vfs.Default, Dir: folder.Path("kv"), Fatal: endNow})
 	if err != nil {
 		return nil, fmt.Errorf("the state in %s: %w", folder.Path("kv"), err)
 	}

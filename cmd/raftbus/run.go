@@ -142,7 +142,7 @@ func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 	started, failures := make(nodes, len(options)), make([]error, len(options))
 	var all sync.WaitGroup
 	for i, o := range options {
-		o.Version = thisBuild().Version
+		o.Version, o.Fatal = thisBuild().Version, endNow
 		all.Go(func() { started[i], failures[i] = replica.Start(ctx, o) })
 	}
 	all.Wait()
@@ -156,6 +156,9 @@ func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 	}
 	return started, nil
 }
+
+// endNow ends the process as any failure of a disk does. Lines of the log that wait may be lost, so it says itself why.
+func endNow(err error) { os.Exit(report(os.Stderr, err)) }
 
 // serve runs the nodes until ctx ends or one of them stops by itself. It calls ready once, when a leader serves.
 func (n nodes) serve(ctx context.Context, ready func(leader string)) error {

@@ -29,6 +29,8 @@ type Options struct {
 	ManualFlush bool
 	// Logger hears of background errors and slow clean-up; nil discards them.
 	Logger *slog.Logger
+	// Fatal is told of a failure after which the engine must not go on for another moment, and ends the process; nil: a panic does.
+	Fatal func(error)
 }
 
 // Store is the replicated state: buckets, keys and their history, on an ordered engine. It is a node.StateMachine. Apply,
@@ -71,7 +73,7 @@ func Open(o Options) (*Store, error) {
 	}
 	f := newFlusher()
 	if o.Engine == nil {
-		o.Engine = engine.NewGather(engine.NewPebble(o.FS, o.Dir, o.Logger, f.look), gatherBytes)
+		o.Engine = engine.NewGather(engine.NewPebble(o.FS, o.Dir, o.Logger, f.look, o.Fatal), gatherBytes)
 	}
 	s := &Store{engine: o.Engine, logger: o.Logger, failed: make(chan struct{})}
 	if err := s.open(); err != nil {

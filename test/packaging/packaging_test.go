@@ -130,6 +130,7 @@ func TestKubernetesSecretHasAllFiles(t *testing.T) {
 func TestUnit(t *testing.T) {
 	unit := read(t, "deploy/systemd/raftbus@.service")
 	for _, line := range []string{"Type=notify", "TimeoutStopSec=30", "User=raftbus", "ProtectSystem=strict", "NoNewPrivileges=yes", "Restart=on-failure",
+		"RestartPreventExitStatus=4 8", "StartLimitBurst=10", // a panic ends with 2, as a wrong command line does
 		"ProtectHome=yes", "Environment=XDG_CONFIG_HOME=/etc/raftbus", // a home that may not be seen has no context of the nats CLI to be read
 	} {
 		require.Contains(t, unit, line+"\n")

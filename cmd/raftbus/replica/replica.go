@@ -52,6 +52,8 @@ type Options struct {
 	KeepLogBytes int64
 	// Traces takes the requests whose clients ask for a trace; nil: nothing is traced.
 	Traces *observe.Traces
+	// Fatal is told of a failure of the disk after which nothing may be done any more, and ends the process; nil: a panic does.
+	Fatal func(error)
 }
 
 // NATSOptions say how to reach NATS.
@@ -148,7 +150,7 @@ func (r *Replica) openLog(context.Context) (err error) {
 }
 
 func (r *Replica) openStore(context.Context) (err error) {
-	if r.store, err = store.Open(store.Options{FS: r.o.FS, Dir: r.folder.Path("kv"), Logger: r.logger}); err != nil {
+	if r.store, err = store.Open(store.Options{FS: r.o.FS, Dir: r.folder.Path("kv"), Logger: r.logger, Fatal: r.fatal}); err != nil {
 		return r.storeError(err)
 	}
 	r.closers = append(r.closers, r.store.Close)
@@ -168,10 +170,17 @@ func (r *Replica) watchReserve(ctx context.Context) {
 
 func (r *Replica) measureStore() { r.reserve.Store(store.Reserve(r.store.Size().Disk)) }
 
+// fatal is told by the store.
+func (r *Replica) fatal(err error) {
+	if r.o.Fatal != nil {
+		r.o.Fatal(r.storeError(err))
+	}
+}
+
 // storeError says what to do about a store that does not open, or failed. The state has no repair of its own: the other nodes
 // have it (D1).
 func (r *Replica) storeError(err error) error {
-	return fmt.Errorf("the state in %s: %w. Nothing was deleted: check the disk; if a file is damaged, keep the data folder, give the node an empty one, start it with --join, then raftbus member replace %s; the other nodes hold what was acknowledged",
+	return fmt.Errorf("the state in %s: %w. Nothing was deleted: check the disk, and start the node again; if a file is damaged, keep the data folder, give the node an empty one, start it with --join, then raftbus member replace %s; the other nodes hold what was acknowledged",
 		r.folder.Path("kv"), err, r.o.ID)
 }
 

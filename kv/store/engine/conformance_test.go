@@ -40,7 +40,7 @@ type disk interface {
 type pebbleDisk struct{ fs *vfs.MemFS }
 
 func (d pebbleDisk) engine() engine.Engine {
-	return engine.NewPebble(d.fs, "node/store", slog.New(slog.DiscardHandler), func() {})
+	return engine.NewPebble(d.fs, "node/store", slog.New(slog.DiscardHandler), func() {}, nil)
 }
 
 func (d pebbleDisk) crash(kept int, seed uint64) disk {

@@ -43,17 +43,18 @@ const (
 type Pebble struct {
 	folder folder
 	logger *slog.Logger
-	broken func() // told that a database has failed
-	number uint64 // of the state in use
+	broken func()      // told that a database has failed
+	fatal  func(error) // told that the process must end
+	number uint64      // of the state in use
 }
 
 var _ Engine = (*Pebble)(nil)
 
 // NewPebble makes the engine of a folder, which is made when it is opened if it is not there; nothing else may be in it. The
 // logger hears of background errors. broken is called once a database has failed, maybe by a read: it must not wait, nor use the
-// database.
-func NewPebble(fs vfs.FS, dir string, logger *slog.Logger, broken func()) *Pebble {
-	return &Pebble{folder: folder{fs, dir}, logger: logger, broken: broken}
+// database. fatal must end the process; without one, or if it returns, there is a panic.
+func NewPebble(fs vfs.FS, dir string, logger *slog.Logger, broken func(), fatal func(error)) *Pebble {
+	return &Pebble{folder: folder{fs, dir}, logger: logger, broken: broken, fatal: fatal}
 }
 
 // Open opens the newest complete state.
@@ -92,7 +93,7 @@ func (p *Pebble) Switch(prepared DB) error {
 }
 
 func (p *Pebble) open(number uint64) (DB, error) {
-	d := &pebbleDB{fs: p.folder.fs, dir: p.folder.path(number), number: number, logger: p.logger, broken: p.broken, room: newRoom(p.logger), failed: make(chan struct{})}
+	d := &pebbleDB{fs: p.folder.fs, dir: p.folder.path(number), number: number, logger: p.logger, broken: p.broken, fatal: p.fatal, room: newRoom(p.logger), failed: make(chan struct{})}
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
 	db, err := pebble.Open(d.dir, d.options(cache))
@@ -132,6 +133,7 @@ type pebbleDB struct {
 	number uint64 // of the state that it holds
 	logger *slog.Logger
 	broken func()
+	fatal  func(error)
 	room   *room
 
 	backlog backlog
@@ -153,7 +155,7 @@ func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 		L0CompactionThreshold:       levelZeroDepth,
 		L0StopWritesThreshold:       levelZeroMax,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
-		Logger:                      pebbleLogger{d.logger},
+		Logger:                      pebbleLogger{d.logger, d.fatal},
 		EventListener: &pebble.EventListener{
 			BackgroundError: d.background,
 			FlushEnd:        d.flushEnded,
@@ -334,7 +336,10 @@ func (b *pebbleBatch) Commit() error {
 func (b *pebbleBatch) Close() { _ = b.batch.Close() } // what it holds was committed, or is given up
 
 // pebbleLogger passes Pebble's errors on and drops its chatter.
-type pebbleLogger struct{ logger *slog.Logger }
+type pebbleLogger struct {
+	logger *slog.Logger
+	fatal  func(error)
+}
 
 func (pebbleLogger) Infof(string, ...any) {}
 
@@ -346,6 +351,8 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 // Stopping the process is what a failed sync asks for (D5); the log has all that is lost.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("store engine: "+format, args...)
-	l.logger.Error("the store cannot go on; restart the node once the disk is well", "error", err)
+	if l.fatal != nil {
+		l.fatal(err)
+	}
 	panic(err)
 }

@@ -87,7 +87,7 @@ func (s *spoken) count(what string) int {
 
 func openOn(t *testing.T, fs vfs.FS) (engine.DB, *spoken) {
 	said := &spoken{}
-	db, err := engine.NewPebble(fs, "node/store", slog.New(slog.NewTextHandler(said, nil)), func() {}).Open()
+	db, err := engine.NewPebble(fs, "node/store", slog.New(slog.NewTextHandler(said, nil)), func() {}, nil).Open()
 	require.NoError(t, err)
 	return db, said
 }
@@ -202,7 +202,7 @@ func TestCompactionsLeaveRoomForFlushes(t *testing.T) {
 // there is room.
 func TestNobodyWaitsForRoomForCompactions(t *testing.T) {
 	fs, _ := newNarrow(syscall.ENOSPC)
-	db, err := engine.NewGather(engine.NewPebble(fs, "node/store", slog.New(slog.DiscardHandler), func() {}), 1<<20).Open()
+	db, err := engine.NewGather(engine.NewPebble(fs, "node/store", slog.New(slog.DiscardHandler), func() {}, nil), 1<<20).Open()
 	require.NoError(t, err)
 	ended := make(chan error, 1)
 	go func() { ended <- pileAndRead(db) }()

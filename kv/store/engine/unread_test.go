@@ -121,6 +121,6 @@ func TestAMarkThatCannotBeLookedAtIsNotMissing(t *testing.T) {
 	require.NoError(t, e.Switch(second))
 	require.NoError(t, first.Close())
 	require.NoError(t, second.Close())
-	_, err = engine.NewPebble(fs, "node/store", slog.New(slog.DiscardHandler), func() {}).Open()
+	_, err = engine.NewPebble(fs, "node/store", slog.New(slog.DiscardHandler), func() {}, nil).Open()
 	require.ErrorIs(t, err, syscall.EIO)
 }
