@@ -211,6 +211,7 @@ func TestAServerThatAnswersNoPingsIsGivenUp(t *testing.T) {
 func TestAServerThatTakesNoMoreIsGivenUp(t *testing.T) {
 	t.Parallel() // it mostly waits
 	release := make(chan struct{})
+	defer close(release)
 	url := play(t, func(p puppet) {
 		require.NoError(t, p.Conn.(*net.TCPConn).SetReadBuffer(32<<10))
 		p.welcome("")
@@ -221,7 +222,6 @@ func TestAServerThatTakesNoMoreIsGivenUp(t *testing.T) {
 	began := time.Now()
 	eventually(t, "given up", func() bool { return disconnectsOf(c) > 0 })
 	require.Less(t, time.Since(began), 4*time.Second)
-	close(release)
 }
 
 // paced is a connection over which little comes at a time.

@@ -142,7 +142,8 @@ func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 	started, failures := make(nodes, len(options)), make([]error, len(options))
 	var all sync.WaitGroup
 	for i, o := range options {
-		o.Version, o.Fatal = thisBuild().Version, endNow
+		o.Version = thisBuild().Version
+		o.Fatal = endNow
 		all.Go(func() { started[i], failures[i] = replica.Start(ctx, o) })
 	}
 	all.Wait()
