@@ -143,7 +143,12 @@ func (f *Folder) OpenLog(o wal.Options) (*wal.Log, error) {
 }
 
 func (f *Folder) lostLog() error {
-	return fmt.Errorf("the log of data folder %s is gone, and with it the votes and entries it held: put it back, or give the node an empty folder and replace the member", f.Dir)
+	return fmt.Errorf("the log of data folder %s is gone, and with it the votes and entries it held: put it back, or %s", f.Dir, anew(rpc.NodeID(f.ident.Node)))
+}
+
+// anew is how a member goes on whose folder is of no use any more.
+func anew(id rpc.NodeID) string {
+	return fmt.Sprintf("give %s an empty folder, start it with --join, then raftbus member replace %s", id, id)
 }
 
 // begun reports whether the node of this folder ever had a part in consensus.
@@ -210,7 +215,7 @@ func (f *Folder) fresh(id rpc.NodeID) (*identity, error) {
 	}
 	for _, name := range list {
 		if name == "wal" || name == "kv" {
-			return nil, fmt.Errorf("it holds %s/ but no identity file: put the file back, or give the node an empty folder and replace the member", name)
+			return nil, fmt.Errorf("it holds %s/ but no identity file: put the file back, or %s", name, anew(id))
 		}
 	}
 	var instance rpc.InstanceID
@@ -243,7 +248,7 @@ func (f *Folder) readFile(name string) ([]byte, error) {
 func parseIdentity(raw []byte) (*identity, error) {
 	var ident identity
 	if err := parseLine(raw, &ident); err != nil {
-		return nil, fmt.Errorf("the identity file is damaged (%w): put it back from a copy; do not delete it, the node would come back as another", err)
+		return nil, fmt.Errorf("the identity file is damaged (%w): put it back from a copy; do not delete it, the node would come back as another. Without a copy give the node an empty folder, start it with --join, then raftbus member replace, with its id", err)
 	}
 	if ident.Version < 1 || ident.Version > identityVersion {
 		return nil, fmt.Errorf("the identity file is of version %d, this build reads 1 to %d: run the version that wrote it, or a later one", ident.Version, identityVersion)

@@ -118,6 +118,9 @@ func TestFolderOfAnotherNode(t *testing.T) {
 	require.ErrorIs(t, err, ErrOtherNode)
 }
 
+// emptyFolder is what n1 does that has lost what it cannot do without.
+const emptyFolder = "give n1 an empty folder, start it with --join, then raftbus member replace n1"
+
 // A folder that has lost its identity must not come back as a new one (D3).
 func TestFolderWithoutIdentity(t *testing.T) {
 	for _, left := range []string{"/d/wal", "/d/kv"} {
@@ -127,6 +130,7 @@ func TestFolderWithoutIdentity(t *testing.T) {
 		require.NoError(t, fs.Remove("/d/identity"))
 		_, err := OpenFolder(fs, "/d", "n1")
 		require.ErrorContains(t, err, "no identity", left)
+		require.ErrorContains(t, err, emptyFolder)
 	}
 }
 
@@ -161,7 +165,7 @@ func TestFolderIdentityDamage(t *testing.T) {
 		damaged := append([]byte(nil), raw...)
 		damaged[bit/8] ^= 1 << (bit % 8)
 		_, err := parseIdentity(damaged)
-		require.Error(t, err, "bit %d", bit)
+		require.ErrorContains(t, err, "raftbus member replace", "bit %d", bit)
 	}
 	for cut := range raw {
 		_, err := parseIdentity(raw[:cut])
@@ -214,7 +218,7 @@ func TestFolderThatLostItsLog(t *testing.T) {
 		if dir != "" {
 			require.NoError(t, fs.MkdirAll(dir, 0o700))
 		}
-		require.ErrorContains(t, serveOnce(t, fs, &sum{applied: last}), "put it back")
+		require.ErrorContains(t, serveOnce(t, fs, &sum{applied: last}), "put it back, or "+emptyFolder)
 		left, err := fs.List("/d/wal")
 		require.Equal(t, dir != "", err == nil)
 		require.Empty(t, left)
@@ -268,7 +272,7 @@ func TestFolderOfMixedParts(t *testing.T) {
 	}
 	require.NoError(t, log.Compact(0, wal.Base{ID: state.Last, Configuration: state.Base.Configuration}))
 	require.NoError(t, log.Close())
-	const mixed = "its folders do not belong together; put back the ones that do"
+	const mixed = "its folders do not belong together; put back the ones that do, or " + emptyFolder
 	refused(&sum{}, mixed)
 	refused(&sum{applied: rpc.EntryID{Term: 9, Index: state.Last.Index + 1}}, mixed)
 	refused(&sum{applied: rpc.EntryID{Term: state.Last.Term + 1, Index: state.Last.Index}}, mixed)

@@ -71,7 +71,7 @@ func (n *Node) configurations(state wal.State, base rpc.Configuration) ([]rpc.Co
 func (n *Node) configuration(i rpc.Index) (rpc.Configuration, error) {
 	entries, err := n.o.Log.Entries(n.o.Group, i, i+1, 1)
 	if bad := (*wal.CorruptError)(nil); errors.As(err, &bad) {
-		return rpc.Configuration{}, fmt.Errorf("the log's entry %d says who the members are, and cannot be repaired from one of them: give %s an empty folder, start it with --join, then raftbus member replace %s: %w", i, n.id(), n.id(), err)
+		return rpc.Configuration{}, fmt.Errorf("the log's entry %d says who the members are, and cannot be repaired from one of them: %s: %w", i, anew(n.id()), err)
 	}
 	if err != nil || len(entries) == 0 {
 		return rpc.Configuration{}, fmt.Errorf("read the log's entry %d, a configuration: %w", i, err)

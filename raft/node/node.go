@@ -271,7 +271,7 @@ func (n *Node) makeCore(state wal.State) error {
 		return err
 	}
 	if !holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
-		return fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do", at, state.Base.ID.Index+1, state.Last.Index)
+		return fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do, or %s", at, state.Base.ID.Index+1, state.Last.Index, anew(n.id()))
 	}
 	if err := n.beginFolder(); err != nil {
 		return err

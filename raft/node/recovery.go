@@ -48,8 +48,8 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 // snapshot's already, and the log not, nothing but that file says how the log goes on: it stays.
 func (n *Node) doWithout(state *wal.State, cause error) error {
 	if applied := n.o.Machine.Applied(); !holds(state, applied) {
-		return fmt.Errorf("the state machine has applied %v, which the log does not hold, and the received snapshot %s, after which the log was to go on, cannot be read: put that file back, or give %s an empty folder, start it with --join, then raftbus member replace %s: %w",
-			applied, n.snaps.path(snapComplete), n.id(), n.id(), cause)
+		return fmt.Errorf("the state machine has applied %v, which the log does not hold, and the received snapshot %s, after which the log was to go on, cannot be read: put that file back, or %s: %w",
+			applied, n.snaps.path(snapComplete), anew(n.id()), cause)
 	}
 	n.logger.Error("a received snapshot is damaged, or cannot be read: set aside, the leader sends another", "file", n.snaps.path(snapSuspect), "err", cause)
 	if err := n.snaps.move(snapComplete, snapSuspect); !errors.Is(err, os.ErrNotExist) {

@@ -170,20 +170,6 @@ func (r *Replica) watchReserve(ctx context.Context) {
 
 func (r *Replica) measureStore() { r.reserve.Store(store.Reserve(r.store.Size().Disk)) }
 
-// fatal is told by the store.
-func (r *Replica) fatal(err error) {
-	if r.o.Fatal != nil {
-		r.o.Fatal(r.storeError(err))
-	}
-}
-
-// storeError says what to do about a store that does not open, or failed. The state has no repair of its own: the other nodes
-// have it (D1).
-func (r *Replica) storeError(err error) error {
-	return fmt.Errorf("the state in %s: %w. Nothing was deleted: check the disk, and start the node again; if a file is damaged, keep the data folder, give the node an empty one, start it with --join, then raftbus member replace %s; the other nodes hold what was acknowledged",
-		r.folder.Path("kv"), err, r.o.ID)
-}
-
 func (r *Replica) dial(ctx context.Context) (err error) {
 	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
 		if r.conns[role], err = r.dialAs(ctx, role, r.o.ID, r.o.NATS.Peers, nil); err != nil {
@@ -211,7 +197,7 @@ func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, 
 // join makes the node and its bus, and starts both.
 func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
-		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: r.store, Logger: r.logger,
+		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: machine{r.store, r}, Logger: r.logger,
 		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return !r.reached() },
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
@@ -283,15 +269,6 @@ func (r *Replica) arrive(ctx context.Context) {
 
 // Rekey changes the keys of the message authentication code while the node runs: the one that seals, and another that is accepted.
 func (r *Replica) Rekey(current, another []byte) error { return r.bus.Rekey(current, another) }
-
-// watchStore stops the node when the store's disk fails, also when nothing is written that would notice (D5).
-func (r *Replica) watchStore(ctx context.Context) {
-	select {
-	case <-r.store.Failed():
-		r.node.Abort(r.storeError(r.store.Failure()))
-	case <-ctx.Done():
-	}
-}
 
 // noteGivenUp is told of a connection that will not come back.
 func (r *Replica) noteGivenUp(err error) {
