@@ -83,7 +83,7 @@ func (n *Node) tellDamaged(state wal.State, applied rpc.Index) error {
 	if first.Index <= applied {
 		return fmt.Errorf("the state machine has applied up to %d, but not durably, and the log has lost entry %v: a state machine must start from what is durable: %w", applied, first, n.damageAt(first.Index))
 	}
-	n.logger.Warn("entries of the log are damaged: this node neither votes nor acknowledges until a leader has given them again",
+	n.logger.Warn("entries of the log are damaged: this node neither votes nor acknowledges until a leader has given them again. If too few are left to elect one, bring back who is away, or see raftbus recover",
 		"damaged", len(state.Damaged), "first", first.String(), "last", state.Damaged[len(state.Damaged)-1].String(), "err", n.damageAt(first.Index))
 	return nil
 }

@@ -155,6 +155,11 @@ func (v View) quorum(fulfils func(n *replica.Status) bool) bool {
 // HasQuorum reports whether a quorum answers.
 func (v View) HasQuorum() bool { return v.quorum(func(*replica.Status) bool { return true }) }
 
+// CanElect reports whether a quorum answers and may vote: who has lost entries of its log may not until a leader has given them again.
+func (v View) CanElect() bool {
+	return v.quorum(func(n *replica.Status) bool { return n.Disk.Damaged == 0 })
+}
+
 // Leader returns the node that leads and serves, nil when there is none: a quorum follows it in its term. That tells it from a
 // deposed one that has not noticed yet.
 func (v View) Leader() *replica.Status {

@@ -51,9 +51,13 @@ func (f *facts) disks() (found []Finding) {
 			})
 		}
 		if n.Disk.Damaged > 0 {
+			remedy := "it is repaired by itself while a leader serves; replace the disk"
+			if f.Leader() == nil && !f.CanElect() {
+				remedy = "it is repaired by itself once a leader serves, and without its vote none will: bring back who is away; " + withoutLeader
+			}
 			found = append(found, Finding{
 				Severity: warning, Code: "disk-damaged", Node: n.ID, Cause: n.ID + "'s disk has lost entries of its log: it has no vote until a leader has given them again",
-				Evidence: fmt.Sprintf("%d entries are damaged", n.Disk.Damaged), Remedy: "it is repaired by itself while a leader serves; replace the disk",
+				Evidence: fmt.Sprintf("%d entries are damaged", n.Disk.Damaged), Remedy: remedy,
 			})
 		}
 	}

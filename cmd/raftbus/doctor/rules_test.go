@@ -222,6 +222,23 @@ func TestTheSummaryIsShort(t *testing.T) {
 	require.Equal(t, "another cluster uses the prefix raftbus on this NATS account; and 2 more findings", f.diagnosis().Summary())
 }
 
+// One who has lost entries of its log, and one that is away: nobody is elected, and no remedy waits for a leader.
+func TestWithoutVotesNothingWaitsForALeader(t *testing.T) {
+	f := sound()
+	f.Nodes[0].Role, f.Nodes[1].Disk.Damaged = "follower", 3
+	f.Nodes, f.Unreachable = f.Nodes[:2], []string{"n3"}
+	codes := []string{}
+	for _, found := range f.findings() {
+		codes = append(codes, found.Code)
+		require.Contains(t, found.Remedy, "raftbus recover on the one that has the most", found.Code)
+	}
+	require.ElementsMatch(t, []string{codeNoLeader, "node-down", "disk-damaged"}, codes)
+	found := f.service()
+	require.Equal(t, "2 of 3 members answer, and a log that has lost entries gives no vote until a leader has given them again: n2", found[0].Evidence)
+	require.Contains(t, found[0].Remedy, "bring back so many of n3 that a majority has a vote")
+	require.Equal(t, Unserved, f.diagnosis().Verdict())
+}
+
 // A node that waits to be added is no member: with it alone nothing is served.
 func TestWithoutMembersNothingIsServed(t *testing.T) {
 	f := sound()

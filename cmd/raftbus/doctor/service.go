@@ -41,6 +41,9 @@ func (f *facts) service() []Finding {
 			Remedy: "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority answers; nothing acknowledged is lost meanwhile; if they can never come back: 'raftbus recover' on the one that has most (docs/operating.md)",
 		}}
 	}
+	if !f.CanElect() {
+		return f.votesLost(heard)
+	}
 	var said []string
 	for _, n := range f.Nodes {
 		said = append(said, fmt.Sprintf("%s is %s in term %d and follows %q", n.ID, n.Role, n.Term, n.Leader))
@@ -49,6 +52,32 @@ func (f *facts) service() []Finding {
 		Severity: critical, Code: codeNoLeader, Cause: "no leader serves", Evidence: heard + ": " + strings.Join(said, ", "),
 		Remedy: "an election ends within a second: if this stays, look at the findings about links and disks, and at the nodes' logs",
 	}}
+}
+
+// withoutLeader is the way on where no leader will be elected any more.
+const withoutLeader = "if that cannot be, stop all, and raftbus recover on the one that has the most ('raftbus recover --dry-run' says what each has)"
+
+// votesLost: a majority answers, and cannot elect.
+func (f *facts) votesLost(heard string) []Finding {
+	remedy := "wait a moment, whether it is repaired"
+	if len(f.Unreachable) > 0 {
+		remedy = "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority has a vote"
+	}
+	return []Finding{{
+		Severity: critical, Code: codeNoLeader, Cause: "too few of the voters that answer may vote: no write and no read is served",
+		Evidence: heard + ", and a log that has lost entries gives no vote until a leader has given them again: " + strings.Join(f.damaged(), ", "),
+		Remedy:   remedy + "; " + withoutLeader,
+	}}
+}
+
+// damaged are those that have lost entries of their logs.
+func (f *facts) damaged() (ids []string) {
+	for _, n := range f.Nodes {
+		if n.Disk.Damaged > 0 {
+			ids = append(ids, n.ID)
+		}
+	}
+	return ids
 }
 
 // absent: members that do not answer. Of a cluster that has not begun service says it.
@@ -62,7 +91,11 @@ func (f *facts) absent() (found []Finding) {
 			Evidence: "nobody listens on " + busclient.StatusSubject(f.prefix, id) + f.seenByPeers(id),
 			Remedy:   "start it; if it runs, see in its log whether it reaches NATS, and whether the NATS servers reach each other",
 		}
-		if f.HasQuorum() { // which a change of the members needs
+		switch {
+		case !f.HasQuorum(): // service says what then
+		case f.Leader() == nil && !f.CanElect():
+			one.Remedy += "; " + withoutLeader
+		default:
 			one.Remedy += "; if its machine is lost: raftbus member replace " + id + " NEW"
 		}
 		if f.listens[id] {

@@ -84,7 +84,7 @@ func TestAReadThatFailsEndsTheDatabase(t *testing.T) {
 			require.NoError(t, db.Flush())
 			require.NoError(t, db.Close())
 			told := 0
-			db, err := engine.NewPebble(fs, "node/store", slog.New(slog.DiscardHandler), func() { told++ }).Open()
+			db, err := engine.NewPebble(fs, "node/store", slog.New(slog.DiscardHandler), func() { told++ }, nil).Open()
 			require.NoError(t, err)
 			fails.Store(true)
 			require.ErrorIs(t, read(db), fault, name)
