@@ -86,7 +86,7 @@ func (l *Log) stageOne(b *Batch) (planned, error) {
 	}
 	p := planned{Batch: b, group: g}
 	if b.Base != nil {
-		p.reset = b.cut || g.staged.resets(b.Base.ID)
+		p.reset = g.staged.resets(b.Base.ID)
 		err = g.staged.setBase(*b.Base, p.reset)
 	}
 	if err == nil && b.HardState != nil {

@@ -345,21 +345,15 @@ func TestShortWriteAtEveryByte(t *testing.T) {
 	}
 }
 
-// reported repairs the last entry of b, or cuts it off, on a copy of the disk each.
+// reported repairs the last entry of b, on a copy of the disk.
 func (j *journal) reported(t *testing.T, fs *waltest.FS, b Batch, what string) {
 	last := b.Entries[len(b.Entries)-1]
-	for _, cut := range []bool{false, true} {
-		l, err := openReporting(fs.Crash(waltest.KeepAll, seeded(1)))
-		require.NoError(t, err, what)
-		require.Equal(t, []rpc.EntryID{last.ID()}, l.State(0).Damaged, what)
-		if cut {
-			require.ErrorIs(t, l.Cut(0, last.Index), ErrInvalid, "this group has no base")
-		} else {
-			require.NoError(t, l.Repair(0, last), what)
-			j.underway.check(t, l)
-		}
-		require.NoError(t, l.Close())
-	}
+	l, err := openReporting(fs.Crash(waltest.KeepAll, seeded(1)))
+	require.NoError(t, err, what)
+	require.Equal(t, []rpc.EntryID{last.ID()}, l.State(0).Damaged, what)
+	require.NoError(t, l.Repair(0, last), what)
+	j.underway.check(t, l)
+	require.NoError(t, l.Close())
 }
 
 // stopsAgain opens the disk with each write of recovery cut short at many a byte, and once more after that.

@@ -170,25 +170,3 @@ func (s *segment) checkMended(b []byte, offset int64) error {
 	}
 	return s.records(offset, h, body, false, func(header, []byte, int64, bool) error { return nil })
 }
-
-// Cut forgets the entry first of group id, which must be damaged, and all after it, and returns when that is durable. It is
-// for an entry that a quorum says nobody holds, and which so was never committed; where there is a leader, its entries take
-// the place of those it does not hold. ErrInvalid: the entry is not damaged, or the group never had a base. *CorruptError:
-// nor can the entry before it be read.
-func (l *Log) Cut(id GroupID, first rpc.Index) error {
-	l.appendMu.Lock()
-	defer l.appendMu.Unlock()
-	s := l.State(id)
-	damaged := slices.ContainsFunc(s.Damaged, func(d rpc.EntryID) bool { return d.Index == first })
-	if !damaged || !s.HasBase {
-		return invalid("entry %d of group %d is not damaged, or the group has no base", first, id)
-	}
-	if first-1 == s.Base.ID.Index {
-		return l.append([]Batch{{Group: id, Base: &s.Base, cut: true}})
-	}
-	before, err := l.Entries(id, first-1, first, 0)
-	if err != nil {
-		return err
-	}
-	return l.append([]Batch{{Group: id, Entries: before}}) // what replaces an entry replaces all after it
-}

@@ -30,8 +30,6 @@ type Batch struct {
 	Base      *Base
 	HardState *rpc.HardState
 	Entries   []rpc.Entry
-
-	cut bool // the base is the present one, and the entries after it are forgotten all the same
 }
 
 // TermRun says that the entries from First up to the next run's First are of Term.
