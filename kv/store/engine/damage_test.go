@@ -63,7 +63,7 @@ func read(t *testing.T, fs vfs.FS, name string) []byte {
 func write(t *testing.T, fs vfs.FS, name string, content []byte) {
 	f, err := fs.Create(fs.PathJoin(stateDir, name), vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)
-	_, err = f.Write(content)
+	_, err = f.Write(slices.Clone(content)) // with the race detector it changes what it is given
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 }
