@@ -51,6 +51,13 @@ func (r *rig) bucketJS(name string) {
 	require.Contains(r, string(r.js(api+"STREAM.CREATE.KV_"+name, body).Data), `"did_create":true`)
 }
 
+// That one message was removed is a delete to NATS's clients, and so to native ones.
+func TestTheMarkOfARemovedMessageIsADelete(t *testing.T) {
+	r := newLeader(t, nil)
+	r.js(api+"$KV.app.k", "", "Nats-Marker-Reason", "Remove")
+	require.Contains(t, string(r.ask("kv.history.app.k", "").Data), `"operation":"delete"`)
+}
+
 func requireJSError(t testing.TB, want int, m *nats.Msg) {
 	t.Helper()
 	var body struct {

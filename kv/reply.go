@@ -16,6 +16,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/internal/stamp"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -129,7 +130,7 @@ func newValueReply(value []byte) valueReply {
 }
 
 func newHistoryEntry(e store.Entry) historyEntry {
-	h := historyEntry{Revision: e.Sequence, ClusterRevision: e.Revision, Operation: e.Op.String(), Time: stamp.Text(e.Time)}
+	h := historyEntry{Revision: e.Sequence, ClusterRevision: e.Revision, Operation: jetstream.OperationOf(&e), Time: stamp.Text(e.Time)}
 	if e.Op == command.Put {
 		h.valueReply = newValueReply(e.Value)
 	}

@@ -76,7 +76,7 @@ func Page(s *store.Store, read *watch.Read, wanted func() bool) (watch.Page, err
 func entry(e *store.Entry, size int) watch.Entry {
 	return watch.Entry{
 		Key: e.Key, Sequence: e.Sequence, Time: e.Time, Header: jetstream.HeaderOf(*e), Value: e.Value, Size: size,
-		Operation: e.Op.String(), Revision: e.Revision,
+		Operation: jetstream.OperationOf(e), Revision: e.Revision,
 	}
 }
 

@@ -111,6 +111,8 @@ func TestDeliveriesHaveTheHeadersThatGetsHave(t *testing.T) {
 	} {
 		require.Equal(t, c.want, string(entry(&store.Entry{Op: c.op, Header: []byte(c.header)}, 0).Header))
 	}
+	removed := entry(&store.Entry{Op: command.Purge, Header: []byte(strings.Replace(marker, "MaxAge", "Remove", 1))}, 0)
+	require.Equal(t, "delete", removed.Operation, "a native watch says what nats.go reads from the header")
 }
 
 // Who changes a consumer is answered, also if it was moved long after it was made; of a move that late nobody waits to hear.

@@ -26,6 +26,7 @@ const (
 	headerExpectedOfSubject   = "Nats-Expected-Last-Subject-Sequence-Subject"
 	headerExpectedMsgID       = "Nats-Expected-Last-Msg-Id"
 	headerMarkerReason        = "Nats-Marker-Reason"
+	headerMarkerRemoved       = "Remove"
 	headerRequestInfo         = "Nats-Request-Info"
 	headerStream              = "Nats-Stream"
 	headerSubject             = "Nats-Subject"
@@ -106,4 +107,16 @@ func HeaderOf(e store.Entry) []byte {
 		return block(map[string][]string{headerOperation: {headerOperationDelete}})
 	}
 	return block(map[string][]string{headerOperation: {headerOperationPurge}, headerRollup: {headerRollupOfKey}})
+}
+
+// OperationOf is what native clients are told that an entry is. The store keeps a marker as a purge, which leaves no marker of its own; that one message was
+// removed is a delete to NATS's clients.
+func OperationOf(e *store.Entry) string {
+	if e.Op == command.Purge && len(e.Header) > 0 {
+		r := Request{Header: parseBlock(e.Header)}
+		if r.first(headerOperation) != headerOperationPurge && r.first(headerMarkerReason) == headerMarkerRemoved {
+			return command.Delete.String()
+		}
+	}
+	return e.Op.String()
 }

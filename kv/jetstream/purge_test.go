@@ -71,6 +71,25 @@ func TestAPutThatMarksItsKeyIsAMarker(t *testing.T) {
 	require.EqualValues(t, 1, info.Entries)
 }
 
+// Native clients are told the operation that nats.go reads from the headers; what says none is what its op says.
+func TestNativeClientsAreToldWhatAMarkerIs(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a", `"subject_delete_marker_ttl":1000000000`)
+	for want, headers := range map[string][]string{
+		"put": {"X", "1"}, "delete": {headerMarkerReason, "Remove", headerTTL, "1s"}, "purge": {headerMarkerReason, "MaxAge"},
+	} {
+		w.ask("$KV.a."+want, "", headers...)
+		last, err := w.store.Last("a", want)
+		require.NoError(t, err)
+		require.Equal(t, want, OperationOf(&last))
+	}
+	w.ask("$KV.a.delete", "", headerMarkerReason, "Remove", headerOperation, "PURGE")
+	last, err := w.store.Last("a", "delete")
+	require.NoError(t, err)
+	require.Equal(t, "purge", OperationOf(&last), "what the operation says comes first")
+	require.Equal(t, "delete", OperationOf(&store.Entry{Op: command.Delete}))
+}
+
 // What a put asks for that cannot be is told by nobody for a bucket that is not there: others may have it (L9).
 func TestARefusedPutHearsOfItsBucketFirst(t *testing.T) {
 	w := newWorld(t)
