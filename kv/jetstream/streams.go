@@ -68,6 +68,9 @@ func (p *Protocol) streamCreate(c call) Plan {
 	if e == nil {
 		e = config.checkAccount(c.account, nil)
 	}
+	if e == nil {
+		e = config.checkPlacement(nil)
+	}
 	if e != nil {
 		return c.refuse(e)
 	}
@@ -145,6 +148,9 @@ func (p *Protocol) updating(c call, config *streamConfig, tries int) Plan {
 		e := config.checkUpdate(before)
 		if e == nil {
 			e = config.checkAccount(c.account, before.Republish)
+		}
+		if e == nil {
+			e = config.checkPlacement(before.Placement)
 		}
 		if e != nil {
 			return c.refuse(e)
