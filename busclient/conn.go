@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -142,6 +143,9 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	}
 	c.lane.shut = o.shutLane
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), append(options, nats.SetCustomDialer(c.lane))...)
+	if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
+		return nil, errURL // without what is wrong, which may be a part of a password
+	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w: check the URLs and credentials", err)
 	}
@@ -153,6 +157,8 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	}
 	return c, nil
 }
+
+var errURL = errors.New("connect to NATS: a URL is not valid: check the URLs, write nats://host:port")
 
 func (c *Conn) options() []nats.Option {
 	return []nats.Option{

@@ -3,6 +3,7 @@ package busclient
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -21,4 +22,9 @@ func TestErrorsOfDialHaveNoPasswords(t *testing.T) {
 	_, err := Dial(t.Context(), ConnOptions{URLs: []string{"ws://alice:hunter2@127.0.0.1:1", "nats://127.0.0.1:1"}, Node: "n1", Role: RoleClient})
 	require.ErrorContains(t, err, "check the URLs")
 	require.NotContains(t, err.Error(), "hunter2")
+	for _, url := range []string{"nats://alice:hunter2@host:x", "alice:hunter2@host:x", "nats://n1:4222,nats://alice:hunter2/@host:1", "nats://alice:%hunter2@host"} {
+		_, err := Dial(t.Context(), ConnOptions{URLs: strings.Split(url, ","), Node: "n1", Role: RoleClient})
+		require.ErrorContains(t, err, "a URL is not valid")
+		require.NotContains(t, err.Error(), "hu")
+	}
 }

@@ -110,10 +110,10 @@ func (o *Options) server() (*server.Options, error) {
 }
 
 func (o *Options) routes(opts *server.Options) error {
-	for _, route := range o.Routes {
+	for i, route := range o.Routes {
 		u, err := url.Parse(route)
-		if err != nil {
-			return fmt.Errorf("embedded NATS server: route %q: %w", route, err)
+		if err != nil { // it may carry a password
+			return fmt.Errorf("embedded NATS server: route number %d is not valid: write nats://host:port", i+1)
 		}
 		opts.Routes = append(opts.Routes, u)
 	}

@@ -79,6 +79,12 @@ func TestServersFormACluster(t *testing.T) {
 	echo(t, servers[2].URL(), servers[0].URL())
 }
 
+func TestAnErrorHasNoPasswordOfARoute(t *testing.T) {
+	_, err := Start(Options{Routes: []string{"nats://127.0.0.1:1", "nats://alice:hunter2@host:x"}})
+	require.ErrorContains(t, err, "route number 2 is not valid")
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
 func TestLeafPortListens(t *testing.T) {
 	s := start(t, Options{LeafPort: Random})
 	require.NotEmpty(t, s.LeafURL())
