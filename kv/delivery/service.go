@@ -75,7 +75,6 @@ type Service struct {
 	limits   watch.Limits // the hub's
 	leaf     Leaf         // nil: none
 	reunion  reunion
-	earshot  earshot
 	inbox    *inbox
 	room     bell.Bell
 	reads    chan *errand

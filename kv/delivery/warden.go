@@ -55,9 +55,7 @@ func (s *Service) heard(m *nats.Msg) {
 	case told.Announcement == nil || !strings.HasSuffix(m.Subject, ".consumers."+told.Announcement.Node):
 	case told.Announcement.Node == string(s.o.Node): // the placer has it; that it came back says that others' come
 		s.place(func(p *watch.Placer) { p.Echo(s.now()) })
-		s.earshot.echo(time.Now())
 	default:
-		s.earshot.hear(rpc.NodeID(told.Announcement.Node))
 		s.place(func(p *watch.Placer) { p.Hear(s.now(), *told.Announcement) })
 		if !told.Announcement.Deaf {
 			s.reunite(rpc.NodeID(told.Announcement.Node))

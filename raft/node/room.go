@@ -24,7 +24,7 @@ const (
 	lackRoom    = "this leader's disk is full: it hands over to a voter whose disk has room"
 	lackFiles   = "too many files are open where this leader runs: it hands over to a voter that takes writes"
 	lackState   = "this leader's state machine is behind, since it hangs or takes a snapshot: it hands over to a voter that can answer"
-	lackClients = "no client reaches this leader, or NATS refuses it what they ask at or parts it from others: it hands over to a voter that they reach"
+	lackClients = "no client reaches this leader, or NATS refuses it what they ask at: it hands over to a voter that they reach"
 )
 
 // roomTicks is how often the disk is looked at, and the connection to clients.

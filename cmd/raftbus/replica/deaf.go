@@ -3,14 +3,10 @@ package replica
 // Whether clients reach a node (F12). One that they do not reach votes and follows as before, and hands over to one that they reach.
 
 import (
-	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // deafAfter is how long the connection to clients may be down, or be refused what they ask at, before the node counts as one that no client reaches: NATS's
@@ -18,7 +14,7 @@ import (
 const deafAfter = 3 * time.Second
 
 // reached reports whether clients reach this node, as far as it knows.
-func (r *Replica) reached() bool { return r.deaf() == "" && r.denied() == "" && r.parted() == "" }
+func (r *Replica) reached() bool { return r.deaf() == "" && r.denied() == "" }
 
 // deaf is for how long no client has reached this node, and why; empty: they do, or did just now. Of several accounts the first counts, since
 // what is done once is done for that.
@@ -40,49 +36,6 @@ func (r *Replica) denied() string {
 		}
 	}
 	return ""
-}
-
-// partedEvery is how often it is looked whether the node is parted.
-const partedEvery = time.Second
-
-// watchParted looks whether this node is parted from others.
-func (r *Replica) watchParted(ctx context.Context) {
-	for pause(ctx, partedEvery) == nil {
-		silent := strings.Join(r.silent(), ", ")
-		if before := r.apart.Swap(&silent); silent != "" && (before == nil || *before == "") {
-			r.logger.Warn("nodes that are linked to this one are not heard where clients are: it leads only where no other can, look at the routes between NATS servers", "nodes", silent)
-		}
-	}
-}
-
-// parted are the voters that this node is parted from, where clients are; empty: none, or it is not known yet.
-func (r *Replica) parted() string {
-	if silent := r.apart.Load(); silent != nil {
-		return *silent
-	}
-	return ""
-}
-
-// silent are the voters that are linked to this node, and not heard where clients are, if those that are heard there are no majority. Of the parts of a NATS
-// cluster at most one has a majority of those connections, so nobody there finds itself parted, and leadership does not go round.
-func (r *Replica) silent() (list []string) {
-	s := r.node.Status()
-	linked, heard := map[rpc.NodeID]bool{}, 0
-	for _, l := range s.Links {
-		linked[l.Peer] = l.State == "connected"
-	}
-	for _, m := range s.Configuration.Voters {
-		switch {
-		case string(m.ID) == r.o.ID, r.first().watches.Silence(m.ID) < deafAfter:
-			heard++
-		case linked[m.ID]:
-			list = append(list, string(m.ID))
-		}
-	}
-	if 2*heard > len(s.Configuration.Voters) {
-		return nil
-	}
-	return list
 }
 
 // release subscribes to the account's canaries, for as long as its connection lasts.

@@ -90,9 +90,6 @@ func (s Status) warnings() []string {
 	if s.Denied != "" {
 		say("NATS refuses this node a subject that clients ask at (%s): it leads only where no other node can, and some clients find nobody then; grant its user for clients the permissions of a node", s.Denied)
 	}
-	if s.Parted != "" {
-		say("this node is linked to %s, and hears nothing of them where clients are: their connections to clients are down, or with NATS servers that are parted from its own; it leads only where no other node can; look at the routes between NATS servers", s.Parted)
-	}
 	if !s.Watches.Leaf {
 		say("no leaf connection: this node serves no watches; give the NATS server a leafnodes port, and name it with --leaf")
 	}

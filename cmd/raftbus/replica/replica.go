@@ -84,7 +84,6 @@ type Replica struct {
 	handing sync.RWMutex           // held by one hand-over at a time, or shared by connections that are made anew
 	endMove context.CancelFunc     // from then on no connection is made anew
 	rival   atomic.Pointer[string] // who of another cluster leads under the prefix; nil: nobody
-	apart   atomic.Pointer[string] // see parted
 	lonely  int                    // looks in a row that found nobody who does; of watchPrefix
 	stats   statsCache
 	events  *observe.Recorder
@@ -234,7 +233,6 @@ func (r *Replica) serve(context.Context) error {
 	group.Go(func() { r.publishEvents(running) })
 	group.Go(func() { r.watchDisk(running) })
 	group.Go(func() { r.watchReserve(running) })
-	group.Go(func() { r.watchParted(running) })
 	group.Go(func() { r.openNewCluster(running) })
 	moving, endMove := context.WithCancel(running)
 	r.endMove = endMove

@@ -35,7 +35,6 @@ type Status struct {
 	Rival         string            `json:"rival,omitempty"`       // who of another cluster leads under the prefix: while that is so, this leader serves nobody
 	Deaf          string            `json:"deaf,omitempty"`        // for how long its connection to clients is down, and why: while that is so, it leads only where no other can; absent: it is up, or was just now
 	Denied        string            `json:"denied,omitempty"`      // which subject beside those that clients ask at NATS refuses the node, and for how long: with it those; it leads only where no other can; absent: none
-	Parted        string            `json:"parted,omitempty"`      // voters that are linked to it and not heard where clients are, if those that are heard there are no majority: it leads only where no other can; absent: they are one
 	Cluster       string            `json:"cluster,omitempty"`     // empty before the first boot is through
 	Instance      string            `json:"instance"`              // of the data folder
 	Watches       WatchStatus       `json:"watches"`
@@ -121,7 +120,7 @@ func (r *Replica) Status() Status {
 		Members: texts(s.Members), FirstBoot: s.FirstBoot, WaitingFor: texts(s.WaitingFor), Instance: s.Instance.String(),
 		Disk:      DiskStatus{Entries: s.Log.Entries, Syncs: s.Log.Syncs, SyncMaxMS: float64(s.Log.SyncMax.Microseconds()) / 1000, LogBytes: s.Log.SegmentBytes, Slow: r.slow.Load(), Full: s.Full, Files: s.TooManyFiles, Damaged: s.Damaged, Repaired: s.Log.Repaired},
 		Dropped:   s.Dropped,
-		RefusedBy: map[string]string{}, Links: []LinkStatus{}, Joining: s.Joining, Deaf: r.deaf(), Denied: r.denied(), Parted: r.parted(),
+		RefusedBy: map[string]string{}, Links: []LinkStatus{}, Joining: s.Joining, Deaf: r.deaf(), Denied: r.denied(),
 	}
 	out.Watches = r.first().watchStatus()
 	out.Accounts = r.accountsStatus()
