@@ -65,6 +65,7 @@ type Options struct {
 
 	lookEvery  time.Duration // keeperPeriod, but in tests
 	expiryWait time.Duration // expiryWaitMax, but in tests
+	probeWait  time.Duration // probeWait, but in tests
 	hurryAfter time.Duration // hurryAfter, but in tests
 	followFor  time.Duration // followFor, but in tests
 }
@@ -141,5 +142,8 @@ func (o *Options) setDefaults() {
 	}
 	if o.expiryWait <= 0 {
 		o.expiryWait = expiryWaitMax
+	}
+	if o.probeWait <= 0 {
+		o.probeWait = probeWait
 	}
 }

@@ -53,7 +53,7 @@ func (s *Service) taken(bucket string) bool {
 	var all sync.WaitGroup
 	for _, conn := range s.probed {
 		all.Go(func() {
-			if hasStream(conn, bucket) {
+			if hasStream(conn, bucket, s.probeWait) {
 				taken.Store(true)
 			}
 		})
@@ -63,8 +63,8 @@ func (s *Service) taken(bucket string) bool {
 }
 
 // hasStream reports whether the JetStream of an account has a bucket's stream. One that does not answer has not.
-func hasStream(conn *nats.Conn, bucket string) bool {
-	msg, err := askJetStream(context.Background(), conn, "STREAM.INFO.KV_"+bucket)
+func hasStream(conn *nats.Conn, bucket string, wait time.Duration) bool {
+	msg, err := askJetStream(context.Background(), conn, "STREAM.INFO.KV_"+bucket, wait)
 	if err != nil {
 		return false
 	}
@@ -75,8 +75,8 @@ func hasStream(conn *nats.Conn, bucket string) bool {
 }
 
 // askJetStream asks whoever answers $JS.API.
-func askJetStream(ctx context.Context, conn *nats.Conn, verb string) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, probeWait)
+func askJetStream(ctx context.Context, conn *nats.Conn, verb string, wait time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return conn.RequestWithContext(ctx, "$JS.API."+verb, nil)
 }
@@ -86,8 +86,12 @@ var ErrJetStream = errors.New("a JetStream answers $JS.API of this account alrea
 
 // CheckDefaultAPI returns ErrJetStream if somebody else than a node of the prefix answers $JS.API.INFO. While NATS is away it waits.
 func CheckDefaultAPI(ctx context.Context, conn *nats.Conn, prefix string) error {
+	return checkDefaultAPI(ctx, conn, prefix, probeWait)
+}
+
+func checkDefaultAPI(ctx context.Context, conn *nats.Conn, prefix string, wait time.Duration) error {
 	for {
-		msg, err := askJetStream(ctx, conn, "INFO")
+		msg, err := askJetStream(ctx, conn, "INFO", wait)
 		switch {
 		case err == nil && msg.Header.Get(jetstream.HeaderPrefix) == prefix:
 			return nil

@@ -48,15 +48,19 @@ func TestAnOverdueBucketIsOfUnknownOutcome(t *testing.T) {
 
 // L2: nor does a planned move wait for what a silent JetStream is asked about one after the other.
 func TestAPlannedMoveWaitsForNoProbes(t *testing.T) {
-	r := newLeader(t, nil)
-	asked := make(chan struct{}, probesMax)
-	silent, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(*nats.Msg) { asked <- struct{}{} })
+	r := newLeader(t, func(o *Options) { o.probeWait = time.Minute })
+	asked := make(chan *nats.Msg, probesMax)
+	silent, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(m *nats.Msg) { asked <- m })
 	require.NoError(t, err)
 	require.NoError(t, r.client.Flush())
 	first := r.send("bucket.add.first", "")
-	<-asked
+	probe := <-asked
 	second := r.send("bucket.add.second", "")
-	require.NoError(t, r.service.Drain(t.Context()))
+	drained := make(chan error, 1)
+	go func() { drained <- r.service.Drain(t.Context()) }()
+	require.Eventually(t, r.service.hurries.Load, 5*time.Second, time.Millisecond)
+	require.NoError(t, probe.Respond([]byte(`{}`))) // only now is it the second's turn
+	require.NoError(t, <-drained)
 	require.Contains(t, string(r.answered(first).Data), "cluster_revision")
 	requireError(t, Unavailable, r.answered(second))
 	require.Empty(t, asked)
@@ -106,5 +110,5 @@ func TestTheDefaultAPIIsNotServedWhileNATSIsAway(t *testing.T) {
 	_, err := r.client.Subscribe("$JS.API.INFO", func(m *nats.Msg) { _ = m.Respond([]byte(`{}`)) })
 	require.NoError(t, err)
 	require.NoError(t, r.client.Flush())
-	require.ErrorIs(t, CheckDefaultAPI(t.Context(), conn, "raftbus"), ErrJetStream)
+	require.ErrorIs(t, checkDefaultAPI(t.Context(), conn, "raftbus", time.Minute), ErrJetStream)
 }

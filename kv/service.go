@@ -84,6 +84,7 @@ type Service struct {
 	lookEvery  time.Duration
 	followFor  time.Duration
 	expiryWait time.Duration // for a proposal
+	probeWait  time.Duration
 }
 
 // New makes a service and registers it with the node: make it before the node starts. Close it.
@@ -107,6 +108,7 @@ func New(o Options) (*Service, error) {
 		lookEvery:    o.lookEvery,
 		followFor:    o.followFor,
 		expiryWait:   o.expiryWait,
+		probeWait:    o.probeWait,
 		hurryAfter:   o.hurryAfter,
 		republishing: newRepublishing(),
 		buckets:      buckets{known: map[string]bool{}},
