@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -104,7 +105,9 @@ func TestAForgottenSubscriptionIsGivenUp(t *testing.T) {
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, r.service.Drain(short), context.DeadlineExceeded)
-	subs := r.service.session.leaving
+	r.service.listenMu.Lock()
+	subs := slices.Clone(r.service.session.leaving)
+	r.service.listenMu.Unlock()
 	require.NotEmpty(t, subs)
 	r.stopNATS()
 	r.startNATS()

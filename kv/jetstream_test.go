@@ -170,7 +170,7 @@ func TestTheDefaultAPI(t *testing.T) {
 
 // What became of a put that is not committed in time is not known here, and nothing is what clients understand by that (C5).
 func TestAPutOfUnknownOutcomeIsNotAnswered(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Timeout = 100 * time.Millisecond })
+	r := newRig(t, nil)
 	r.lead()
 	r.bucketJS("app")
 	r.node.set(func(n *solo) { n.hold = true })
@@ -178,6 +178,7 @@ func TestAPutOfUnknownOutcomeIsNotAnswered(t *testing.T) {
 	r.awaitHeld()
 	create := r.sendJS(api+"STREAM.DELETE.KV_app", "")
 	r.awaitHeld()
+	r.overdue()
 	r.silent(put)
 	r.silent(create)
 	r.node.release()
@@ -187,7 +188,7 @@ func TestAPutOfUnknownOutcomeIsNotAnswered(t *testing.T) {
 
 // A read changes nothing, so that it could not be confirmed is certain.
 func TestAReadThatIsNotConfirmedIsRefused(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Timeout = 100 * time.Millisecond })
+	r := newRig(t, nil)
 	r.lead()
 	r.bucketJS("app")
 	r.node.set(func(n *solo) { n.hold = true })
@@ -195,6 +196,7 @@ func TestAReadThatIsNotConfirmedIsRefused(t *testing.T) {
 	r.awaitHeld()
 	get := r.sendJS(api+"DIRECT.GET.KV_app.$KV.app.k", "")
 	r.awaitHeld()
+	r.overdue()
 	m, err := info.NextMsg(5 * time.Second)
 	require.NoError(t, err)
 	requireJSError(t, 10008, m)
@@ -256,7 +258,7 @@ func (r *rig) raw(said string) string {
 
 // A bucket that another JetStream has is not made: both would answer.
 func TestABucketThatAnotherJetStreamHasIsNotMade(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, func(o *Options) { o.probeWait = time.Minute })
 	r.lead()
 	other, err := r.client.Subscribe("$JS.API.STREAM.INFO.*", func(m *nats.Msg) {
 		reply := `{"type":"io.nats.jetstream.api.v1.stream_info_response","error":{"code":404,"err_code":10059}}`
@@ -392,13 +394,14 @@ func TestWhoWaitsForMessagesIsToldThatItsLeaderIsGone(t *testing.T) {
 }
 
 func TestWhoWaitsForMessagesIsToldWhenItIsOverdue(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r := newRig(t, nil)
 	r.lead()
 	r.bucketJS("app")
 	r.node.set(func(n *solo) { n.hold = true })
 	pull := r.sendJS(nextOfC, patient)
 	r.awaitHeld()
 	r.node.lead(false)
+	r.overdue()
 	require.Equal(t, deposed, r.told(pull))
 	r.node.release()
 	r.silent(pull)

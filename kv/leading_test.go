@@ -47,16 +47,36 @@ func (r *rig) awaitHeld() {
 	}
 }
 
-// settled waits until the service has nothing in hand, and all it said has arrived.
+// overdue has the time be over of all that the service has in hand.
+func (r *rig) overdue() { r.service.expire(time.Now().Add(24 * time.Hour)) }
+
+// settled waits until the service has taken all that was sent, has nothing in hand, and all it said has arrived.
 func (r *rig) settled() {
 	r.Helper()
+	require.NoError(r, r.client.Flush())
+	require.NoError(r, r.service.conn.Flush())
 	require.Eventually(r, func() bool {
+		if r.untaken() {
+			return false
+		}
 		r.service.inflight.mu.Lock()
 		defer r.service.inflight.mu.Unlock()
 		return r.service.inflight.count == 0 && r.service.refusals.waiting.Load() == 0
 	}, 5*time.Second, time.Millisecond)
 	require.NoError(r, r.service.conn.Flush())
 	require.NoError(r, r.client.Flush())
+}
+
+// untaken reports whether messages have come that the service is yet to take.
+func (r *rig) untaken() bool {
+	r.service.listenMu.Lock()
+	defer r.service.listenMu.Unlock()
+	for _, sub := range r.service.all() {
+		if pending, _, err := sub.Pending(); err == nil && pending > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // handled waits until the service has taken all messages sent so far: one more, of which it surely tells, is answered.
@@ -387,10 +407,12 @@ func TestBytesInFlightAreBounded(t *testing.T) {
 // A request that looks before it writes is no read: another node may lead by now and have carried out a copy of it. So it is not said that nothing
 // was done, also not of one that waits to be logged (C5).
 func TestOverdueIsUnknownOfWhatMayWrite(t *testing.T) {
-	r := newLeader(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.hold = true })
 	for _, subject := range []string{"kv.purge.app.k", "bucket.update.app", "kv.watch.app"} {
-		requireError(t, OutcomeUnknown, r.answered(r.sendHeld(subject, map[bool]string{true: `{"deliver":"in.box"}`}[subject == "kv.watch.app"])))
+		sub := r.sendHeld(subject, map[bool]string{true: `{"deliver":"in.box"}`}[subject == "kv.watch.app"])
+		r.overdue()
+		requireError(t, OutcomeUnknown, r.answered(sub))
 	}
 	for _, subject := range []string{"STREAM.UPDATE.KV_app", "STREAM.PURGE.KV_app", "CONSUMER.CREATE.KV_app", "CONSUMER.DELETE.KV_app.c"} {
 		sub := r.sendJS(api+subject, map[string]string{
@@ -398,19 +420,22 @@ func TestOverdueIsUnknownOfWhatMayWrite(t *testing.T) {
 			"STREAM.PURGE.KV_app":  `{"keep":1}`, "CONSUMER.CREATE.KV_app": `{"stream_name":"KV_app","config":{"deliver_subject":"in.box","ack_policy":"none","max_deliver":1}}`,
 		}[subject])
 		r.awaitHeld()
+		r.overdue()
 		r.silent(sub)
 	}
 	for _, subject := range []string{"STREAM.INFO.KV_app", "STREAM.NAMES", "CONSUMER.NAMES.KV_app"} {
 		sub := r.sendJS(api+subject, "")
 		r.awaitHeld()
+		r.overdue()
 		require.Contains(t, string(r.answered(sub).Data), `"code":503`, subject)
 	}
 }
 
 func TestOverdueIsUnknownAndAnsweredOnce(t *testing.T) {
-	r := newLeader(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.hold = true })
 	put, get := r.sendHeld("kv.put.app.k", "v"), r.sendHeld("kv.get.app.k", "")
+	r.overdue()
 	requireError(t, OutcomeUnknown, r.answered(put))
 	requireError(t, Unavailable, r.answered(get))
 	r.node.release()
@@ -421,10 +446,11 @@ func TestOverdueIsUnknownAndAnsweredOnce(t *testing.T) {
 }
 
 func TestOverdueAfterLeadershipIsSilent(t *testing.T) {
-	r := newLeader(t, func(o *Options) { o.Timeout = 50 * time.Millisecond })
+	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.hold = true })
 	put := r.sendHeld("kv.put.app.k", "v")
 	r.node.lead(false)
+	r.overdue()
 	r.silent(put)
 }
 
@@ -453,13 +479,13 @@ func TestALeaderThatIsWithheldHearsNobody(t *testing.T) {
 
 // Time wakes the keeper of a node that leads, or has something in flight yet: whoever was deposed gives it up in time.
 func TestKeeperSleepsWhereNothingIsAsked(t *testing.T) {
-	r := newLeader(t, func(o *Options) { o.Timeout = 200 * time.Millisecond })
+	r := newLeader(t, func(o *Options) { o.Timeout = 2 * time.Second })
 	require.False(t, r.service.sleeps())
 	r.node.set(func(n *solo) { n.hold = true })
 	r.sendHeld("kv.put.app.k", "v")
 	r.stepDown()
 	require.False(t, r.service.sleeps())
-	require.Eventually(t, r.service.sleeps, 5*time.Second, time.Millisecond, "it was given up")
+	require.Eventually(t, r.service.sleeps, 10*time.Second, time.Millisecond, "it was given up")
 	r.node.release()
 	r.lead()
 	require.False(t, r.service.sleeps())

@@ -72,12 +72,13 @@ func (r *rig) awaitEnd(ended <-chan struct{}) {
 // Searches do not keep the readers from gets, nor from what tells of streams, nor from writes that look first (Q12). They end when their clients
 // have been told that they are overdue.
 func TestSearchesHoldNobodyUp(t *testing.T) {
-	r := newLeader(t, func(o *Options) { o.Timeout = 500 * time.Millisecond })
+	r := newLeader(t, func(o *Options) { o.Timeout = time.Hour })
 	ended := r.endless(2*readersCount, false)
 	r.ask("kv.put.app.k", "v")
 	require.Contains(t, string(r.ask("kv.get.app.k", "").Data), `"value":"v"`)
 	require.Equal(t, "v", string(r.js(api+"DIRECT.GET.KV_app.$KV.app.k", "").Data))
 	require.Contains(t, string(r.js(api+"STREAM.INFO.KV_app", "").Data), `"messages":1`)
+	r.overdue()
 	r.awaitEnd(ended)
 	r.settled()
 }

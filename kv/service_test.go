@@ -300,7 +300,7 @@ func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {
 
 // F11: max_payload is lowered, and the bus does not carry what it carried.
 func TestARawValueThatIsTooLargeNowIsAnError(t *testing.T) {
-	r := newLeader(t, nil)
+	r := newReturning(t, nil)
 	r.ask("kv.put.app.k", strings.Repeat("x", 100_000))
 	r.stopNATS()
 	r.startNATS(func(o *server.Options) { o.MaxPayload = 10_000 })

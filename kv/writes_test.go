@@ -19,7 +19,7 @@ func TestAPurgeSentAgainIsAnsweredAsThen(t *testing.T) {
 		r.ask("kv.put.app.other", "v")
 		history, err := r.request("kv.history.app.k", "")
 		return err == nil && history.Header.Get(headerErrorCode) == "404"
-	}, 5*time.Second, time.Millisecond)
+	}, 5*time.Second, 10*time.Millisecond)
 	r.expect(`{"bucket":"app","key":"k","revision":2,"cluster_revision":3,"duplicate":true}`, "kv.purge.app.k", "", purge...)
 	r.expectError(KeyNotFound, "kv.purge.app.k", "", headerMsgID, "another")
 	r.expectError(KeyNotFound, "kv.purge.app.k", "")
