@@ -106,9 +106,23 @@ func TestAPingTellsTheClocksApartAndWhenTheConnectionIsSteady(t *testing.T) {
 	n1, n2 := startPeer(t, url, "n1"), startPeer(t, url, "n2", later)
 	p := n1.awaitPing("n2", "heard", func(p Pinged) bool { return p.Err == nil })
 	require.InDelta(t, time.Hour.Seconds(), ahead(p).Seconds(), 1)
-	require.False(t, p.Steady)
 	n1.awaitPing("n2", "steady after a second", func(p Pinged) bool { return p.Steady })
 	_ = n2
+}
+
+func TestAConnectionIsNotSteadyBeforeASecond(t *testing.T) {
+	sim := simulate(t, t, 1)
+	sim.setAll(true)
+	n := sim.nodes[0]
+	up, seen := sim.bus.now, 0
+	sim.run(2*steadyAfter, func() {
+		for _, p := range n.pings()[seen:] {
+			require.NoError(t, p.Err)
+			require.Equal(t, sim.bus.now.Add(-time.Millisecond).Sub(up) >= steadyAfter, p.Steady, "after %v", sim.bus.now.Sub(up))
+			seen++
+		}
+	})
+	require.True(t, n.pings()[seen-1].Steady)
 }
 
 // F23, D3: a wiped disk comes back as another instance, and is told so by those who knew the old one.

@@ -27,7 +27,7 @@ func played(t *testing.T, serve func(c net.Conn, lines *bufio.Scanner)) (url str
 		if err := c.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil { // a way has no room for what waits
 			return
 		}
-		lines := bufio.NewScanner(paced{c, 16 << 10})
+		lines := bufio.NewScanner(newPaced(c, 16<<10))
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() && lines.Text() != "PING" {
 		}
@@ -37,14 +37,17 @@ func played(t *testing.T, serve func(c net.Conn, lines *bufio.Scanner)) (url str
 	})
 }
 
-// paced reads fifty times as many bytes in a second at most.
+// paced reads fifty times as many bytes in a second, or less.
 type paced struct {
 	net.Conn
 	bytes int
+	beat  <-chan time.Time
 }
 
+func newPaced(c net.Conn, bytes int) paced { return paced{c, bytes, time.Tick(20 * time.Millisecond)} }
+
 func (c paced) Read(b []byte) (int, error) {
-	time.Sleep(20 * time.Millisecond) // the way's, of which the other end knows nothing
+	<-c.beat // the way's, of which the other end knows nothing
 	return c.Conn.Read(b[:min(len(b), c.bytes)])
 }
 
