@@ -31,12 +31,13 @@ type preparer struct {
 	inlineMu sync.Mutex // without a goroutine: held by who does its work
 	pending  request    // without a goroutine: the newest request; guarded by inlineMu
 
-	mu      sync.Mutex
-	changed sync.Cond
-	ready   *segment
-	taken   uint64 // the number of the last segment taken
-	err     error  // why there is none: ErrFull while the disk is full, else final
-	low     bool   // less than keepFree is free
+	mu       sync.Mutex
+	changed  sync.Cond
+	ready    *segment
+	settling bool   // a segment gets its name: what comes of that is known soon
+	taken    uint64 // the number of the last segment taken
+	err      error  // why there is none: ErrFull while the disk is full, else final
+	low      bool   // less than keepFree is free
 }
 
 // request asks for a segment of at least so many bytes.
@@ -90,10 +91,10 @@ func (p *preparer) take(r request) (*segment, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err == nil && !p.fits(r) {
+	if p.awaits(r) {
 		p.ask(r) // what is under way may be too small; if it is not, begin sees that nothing is left to be made
 	}
-	for p.err == nil && !p.fits(r) {
+	for p.awaits(r) {
 		p.changed.Wait()
 	}
 	if p.err != nil && (!IsFull(p.err) || !p.fits(r)) {
@@ -106,6 +107,9 @@ func (p *preparer) take(r request) (*segment, error) {
 
 // fits reports whether what is ready will do for r. The caller holds mu.
 func (p *preparer) fits(r request) bool { return p.ready != nil && p.ready.size >= r.size }
+
+// awaits reports whether what will do for r is not there, but may be soon. The caller holds mu.
+func (p *preparer) awaits(r request) bool { return (p.err == nil || p.settling) && !p.fits(r) }
 
 // keepFree is what KeepFreeBytes says, if anything.
 func (o *Options) keepFree() int64 {
@@ -128,7 +132,7 @@ func (p *preparer) begin(r request) bool {
 
 // claim is asked for the name of the segment whose temporary file is whole. From then on nothing is ready, so that no file is
 // replaced under a segment in use; was that taken while the file was written, the name is not to be had. It returns the smaller
-// one that was ready, if any: that has the name until the rename.
+// one that was ready, if any: that has the name until the rename. Why there was none stays true until there is one: the rename, and what comes after it, may fail.
 func (p *preparer) claim(r request) (small *segment, granted bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,7 +140,7 @@ func (p *preparer) claim(r request) (small *segment, granted bool) {
 		return nil, false
 	}
 	small = p.ready
-	p.ready, p.err = nil, nil
+	p.ready, p.settling = nil, true
 	return small, true
 }
 
@@ -175,7 +179,15 @@ func (f folder) hasFree(bytes int64) bool {
 func (p *preparer) set(s *segment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.ready, p.err = s, nil
+	p.ready, p.err, p.settling = s, nil, false
+	p.changed.Broadcast()
+}
+
+// putBack has the smaller one ready again that was so before, since the larger one got no name. That one is refused next.
+func (p *preparer) putBack(small *segment) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ready = small
 	p.changed.Broadcast()
 }
 
@@ -183,7 +195,7 @@ func (p *preparer) set(s *segment) {
 func (p *preparer) refuse(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.err = err
+	p.err, p.settling = err, false
 	p.changed.Broadcast()
 }
 
@@ -301,7 +313,7 @@ func (p *preparer) make(r request) (*segment, error) {
 	switch {
 	case small == nil:
 	case IsFull(err):
-		p.set(small) // nothing came of the rename: the file has its name still
+		p.putBack(small) // nothing came of the rename: the file has its name still
 	default:
 		_ = small.file.Close() // nothing was ever written to it
 	}
