@@ -165,7 +165,7 @@ func TestCredentialsThatExpireEndTheConnection(t *testing.T) {
 	r := newRealm(t)
 	s := startNATS(t, config(t, r.config))
 	file := filepath.Join(t.TempDir(), "leaf.creds")
-	r.credentials(t, file, time.Now().Add(2*time.Second))
+	r.credentials(t, file, time.Now().Add(5*time.Second))
 	c := dial(t, s.LeafURL(), with(nats.UserCredentials(file)))
 	r.credentials(t, file, time.Now().Add(time.Hour))
 	eventually(t, "expired", func() bool { return disconnectsOf(c) == 1 })

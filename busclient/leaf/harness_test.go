@@ -178,3 +178,41 @@ func next(t testing.TB, sub *nats.Subscription) *nats.Msg {
 	require.NoError(t, err)
 	return m
 }
+
+// stopwatch tells how long something took, without what the machine kept this whole process waiting meanwhile: how late a goroutine of it
+// was that wants to wake every few milliseconds.
+type stopwatch struct {
+	mu         sync.Mutex
+	began, due time.Time
+	stalled    time.Duration
+}
+
+const stopwatchBeat = 10 * time.Millisecond
+
+func startStopwatch(t testing.TB) *stopwatch {
+	now := time.Now()
+	w := &stopwatch{began: now, due: now.Add(stopwatchBeat)}
+	ctx := t.Context()
+	go func() {
+		for ctx.Err() == nil {
+			time.Sleep(stopwatchBeat)
+			w.note()
+		}
+	}()
+	return w
+}
+
+func (w *stopwatch) note() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	w.stalled, w.due = w.stalled+max(0, now.Sub(w.due)), now.Add(stopwatchBeat)
+}
+
+// took is how long it is since the start.
+func (w *stopwatch) took() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	return now.Sub(w.began) - w.stalled - max(0, now.Sub(w.due))
+}

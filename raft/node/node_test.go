@@ -171,11 +171,12 @@ func TestLeadingAgainForgetsTheLostTail(t *testing.T) {
 	for range 200 {
 		require.NoError(t, old.Propose(make([]byte, 8), func(any, rpc.EntryID) { t.Error("a replaced entry was answered") }))
 	}
-	require.Eventually(t, func() bool { return g.leader() != old }, 10*time.Second, time.Millisecond)
 	require.Equal(t, 200, old.waiters.waiting())
+	require.Eventually(t, func() bool { return g.leader() != old }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return old.Status().Role != raft.Leader }, 10*time.Second, time.Millisecond)
+	require.Positive(t, old.waiters.waiting(), "what was logged")
 	g.cutOff(old.id(), false)
 	g.greet()
-	require.Eventually(t, func() bool { return old.Status().Role != raft.Leader }, 5*time.Second, time.Millisecond)
 	require.ErrorIs(t, old.Propose(nil, nil), ErrNotLeader)
 	for g.leader() != old {
 		g.resign(g.leader())

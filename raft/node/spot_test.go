@@ -158,7 +158,7 @@ func TestDiskThatHangsOnTheSpotHoldsUpNoTurn(t *testing.T) {
 	require.Equal(t, held, g.logs[follower.id()].State(0).Last.Index)
 	letGo()
 	want := g.add(0)
-	require.Eventually(t, func() bool { return g.machines[follower.id()].value() == want }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return g.machines[follower.id()].value() == want }, 20*time.Second, time.Millisecond)
 }
 
 // A sync that fails on the spot stops the node, as any does (D5).

@@ -124,41 +124,45 @@ const deep = 8
 // A compaction that has no room ends nothing: flushes and reads go on, it is tried again after pauses that grow, is told of once, and is done
 // when there is room.
 func TestACompactionWithoutRoomEndsNothing(t *testing.T) {
-	fs, _ := newNarrow(syscall.EDQUOT)
-	db, said := openOn(t, fs)
-	pile(t, db, deep, 10)
-	eventually(t, func() bool { return fs.tried.Load() > 0 })
-	first := time.Now()
-	eventually(t, func() bool { return fs.tried.Load() > 2 })
-	require.GreaterOrEqual(t, time.Since(first), 100*time.Millisecond, "it is tried without a pause, on and on")
-	pile(t, db, 2, 10)
-	require.NoError(t, db.Err())
-	value, err := db.Get([]byte("a"))
-	require.NoError(t, err)
-	require.Equal(t, "1", string(value))
-	require.Equal(t, 1, said.count("no room for the store's compactions"))
-	require.NoError(t, db.Close())
+	synctest.Test(t, func(t *testing.T) {
+		fs, _ := newNarrow(syscall.EDQUOT)
+		db, said := openOn(t, fs)
+		pile(t, db, deep, 10)
+		eventually(t, func() bool { return fs.tried.Load() > 0 })
+		first := time.Now()
+		eventually(t, func() bool { return fs.tried.Load() > 2 })
+		require.GreaterOrEqual(t, time.Since(first), 100*time.Millisecond, "it is tried without a pause, on and on")
+		pile(t, db, 2, 10)
+		require.NoError(t, db.Err())
+		value, err := db.Get([]byte("a"))
+		require.NoError(t, err)
+		require.Equal(t, "1", string(value))
+		require.Equal(t, 1, said.count("no room for the store's compactions"))
+		require.NoError(t, db.Close())
 
-	db, _ = openOn(t, fs) // which begins with the same compaction
-	tried := fs.tried.Load()
-	eventually(t, func() bool { return fs.tried.Load() > tried })
-	require.NoError(t, db.Err())
-	require.Zero(t, fs.made.Load())
-	fs.heal()
-	eventually(t, func() bool { return fs.made.Load() > 0 })
-	require.NoError(t, db.Close())
-	require.NoError(t, db.Err())
+		db, _ = openOn(t, fs) // which begins with the same compaction
+		tried := fs.tried.Load()
+		eventually(t, func() bool { return fs.tried.Load() > tried })
+		require.NoError(t, db.Err())
+		require.Zero(t, fs.made.Load())
+		fs.heal()
+		eventually(t, func() bool { return fs.made.Load() > 0 })
+		require.NoError(t, db.Close())
+		require.NoError(t, db.Err())
+	})
 }
 
 // A database that is closed does not wait for a pause to end.
 func TestACompactionThatPausesEndsWithTheDatabase(t *testing.T) {
-	fs, _ := newNarrow(syscall.ENOSPC)
-	db, _ := openOn(t, fs)
-	pile(t, db, deep, 10)
-	eventually(t, func() bool { return fs.tried.Load() > 3 }) // the next pause takes 400 ms
-	began := time.Now()
-	require.NoError(t, db.Close())
-	require.Less(t, time.Since(began), 300*time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		fs, _ := newNarrow(syscall.ENOSPC)
+		db, _ := openOn(t, fs)
+		pile(t, db, deep, 10)
+		eventually(t, func() bool { return fs.tried.Load() > 3 }) // the next pause takes 400 ms
+		began := time.Now()
+		require.NoError(t, db.Close())
+		require.Less(t, time.Since(began), 300*time.Millisecond)
+	})
 }
 
 // Any other error of a compaction is the end, as it is of a flush.
