@@ -370,9 +370,11 @@ func (w *stopwatch) note() {
 }
 
 // took is how long it is since the start.
-func (w *stopwatch) took() time.Duration {
+func (w *stopwatch) took() time.Duration { return time.Since(w.began) - w.lost() }
+
+// lost is for how long everything waited.
+func (w *stopwatch) lost() time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	now := time.Now()
-	return now.Sub(w.began) - w.stalled - max(0, now.Sub(w.due))
+	return w.stalled + max(0, time.Since(w.due))
 }
