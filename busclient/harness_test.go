@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -163,6 +164,30 @@ type peer struct {
 	t             testing.TB
 	control, bulk *Conn
 	members       []rpc.NodeID
+	clock         *clock
+}
+
+// clock is a service's, which a test may stop: on a machine with too much to do an answer would be late, a link would break, and rightly end calls.
+type clock struct{ stopped atomic.Pointer[time.Time] }
+
+func (c *clock) now() time.Time {
+	if at := c.stopped.Load(); at != nil {
+		return *at
+	}
+	return time.Now()
+}
+
+// stopClocks stops the clocks of peers, until goOn is called.
+func stopClocks(peers ...*peer) (goOn func()) {
+	for _, p := range peers {
+		now := time.Now()
+		p.clock.stopped.Store(&now)
+	}
+	return func() {
+		for _, p := range peers {
+			p.clock.stopped.Store(nil)
+		}
+	}
 }
 
 // instanceOf makes ids that differ.
@@ -228,9 +253,9 @@ func testLog(t testing.TB) *slog.Logger {
 
 // newPeer makes a node that is not started.
 func newPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOptions)) *peer {
-	p := &peer{t: t, recorder: &recorder{}}
+	p := &peer{t: t, recorder: &recorder{}, clock: &clock{}}
 	o := peerOptions{service: &Options{
-		Identity: Identity{ID: id, Instance: instanceOf(id), Boot: epoch(1, 7)}, Owner: p.recorder, Logger: testLog(t),
+		Identity: Identity{ID: id, Instance: instanceOf(id), Boot: epoch(1, 7)}, Owner: p.recorder, Logger: testLog(t), Now: p.clock.now,
 	}}
 	o.members = members
 	for _, c := range change {

@@ -85,6 +85,7 @@ func inForceOn(c *Conn) bool {
 
 func requireServes(t testing.TB, n1, n2 *peer) {
 	n2.echo()
+	defer stopClocks(n1, n2)()
 	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
 	data := bytes.Repeat([]byte("blue "), 500_000)
 	replies := make(chan error, 1)

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -73,6 +72,7 @@ func TestOnlyTheRightReturnEndsACall(t *testing.T) {
 	n1, n2 := puppetPair(t)
 	n3 := newPuppet(t, n2.nc.ConnectedUrl(), "n3")
 	n1.awaitLink("n3", "connected")
+	stopClocks(n1)
 	called := make(chan puppetCall, 1)
 	n2.call(func(c puppetCall) { called <- c })
 	replies := heartbeat(t, n1.to("n2"), 8)
@@ -116,6 +116,7 @@ func TestOnlyTheRightReturnEndsACall(t *testing.T) {
 // A return must come on the connection that the call left on.
 func TestAReturnOnTheWrongConnectionIsDropped(t *testing.T) {
 	n1, n2 := puppetPair(t)
+	stopClocks(n1)
 	called := make(chan puppetCall, 1)
 	n2.call(func(c puppetCall) { called <- c })
 	replies := heartbeat(t, n1.to("n2"), 8)
@@ -153,7 +154,7 @@ func TestASlowPeerNeverHasMoreInFlightThanTheBound(t *testing.T) {
 		}
 	})
 	cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: make([]byte, 512<<10)}}}
-	sent, ends := 0, make(chan error, 64)
+	sent, ends, goOn := 0, make(chan error, 64), stopClocks(n1)
 	for {
 		err := n1.to("n2").AppendLog(1, cmd, func(r rpc.Reply[*rpc.AppendLogReturn]) { ends <- r.Err })
 		if err != nil {
@@ -165,6 +166,7 @@ func TestASlowPeerNeverHasMoreInFlightThanTheBound(t *testing.T) {
 	}
 	require.Greater(t, (sent+2)*512<<10, inFlightBytesMax)
 	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
+	goOn()
 	for range sent {
 		require.ErrorIs(t, await(t, ends), ErrTimeout)
 	}
@@ -213,21 +215,10 @@ func TestAnswerGoesOnlyWhereACallCameFrom(t *testing.T) {
 	}
 }
 
-// Many goroutines, many calls, everything answered: the race detector watches. The services' clock stands still once the links are
-// connected: on a machine with too much to do a ping's answer would be late, its link would break, and rightly end the calls.
+// Many goroutines, many calls, everything answered: the race detector watches.
 func TestManyCallsAtOnce(t *testing.T) {
-	var stopped atomic.Pointer[time.Time]
-	clock := func(o *peerOptions) {
-		o.service.Now = func() time.Time {
-			if at := stopped.Load(); at != nil {
-				return *at
-			}
-			return time.Now()
-		}
-	}
-	n1, n2 := pair(t, startNATS(t).URL(), clock)
-	now := time.Now()
-	stopped.Store(&now)
+	n1, n2 := pair(t, startNATS(t).URL())
+	stopClocks(n1, n2)
 	n1.echo()
 	n2.echo()
 	var all sync.WaitGroup

@@ -61,6 +61,7 @@ func TestSnapshotsAreBulkAndTransfersAreControl(t *testing.T) {
 // L7: a receiver that takes no chunk, as behind a disk that hangs, gets no more than the bound, and hears every heartbeat.
 func TestChunksInFlightKeepNothingElseBack(t *testing.T) {
 	n1, n2 := pair(t, startNATS(t).URL())
+	stopClocks(n1, n2)
 	held := make(chan struct{})
 	n2.answer(func(m rpc.Message) {
 		if _, isChunk := m.Body.(*rpc.InstallSnapshotCommand); isChunk {
