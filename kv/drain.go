@@ -150,7 +150,7 @@ func (s *Service) flush(ctx context.Context) error {
 	if !s.conn.IsConnected() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, flushWait)
+	ctx, cancel := context.WithTimeout(ctx, s.flushWait)
 	defer cancel()
 	if err := s.conn.FlushWithContext(ctx); err != nil && s.conn.IsConnected() {
 		return fmt.Errorf("flush answers: %w", err)

@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"errors"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -44,6 +45,10 @@ func (r *rig) stopNATS() {
 func (r *rig) startNATS(change ...func(*server.Options)) {
 	at, err := url.Parse(r.bus.ClientURL())
 	require.NoError(r, err)
+	require.Eventually(r, func() bool { // somebody's connection may have the port for a moment
+		l, err := net.Listen("tcp", at.Host)
+		return err == nil && l.Close() == nil
+	}, 5*time.Second, 10*time.Millisecond)
 	change = append(change, func(o *server.Options) { o.Port, err = strconv.Atoi(at.Port()) })
 	r.bus = newBus(r.T, change...)
 	require.NoError(r, err)

@@ -66,6 +66,7 @@ type Options struct {
 	lookEvery  time.Duration // keeperPeriod, but in tests
 	expiryWait time.Duration // expiryWaitMax, but in tests
 	probeWait  time.Duration // probeWait, but in tests
+	flushWait  time.Duration // flushWait, but in tests
 	hurryAfter time.Duration // hurryAfter, but in tests
 	followFor  time.Duration // followFor, but in tests
 }
@@ -145,5 +146,8 @@ func (o *Options) setDefaults() {
 	}
 	if o.probeWait <= 0 {
 		o.probeWait = probeWait
+	}
+	if o.flushWait <= 0 {
+		o.flushWait = flushWait
 	}
 }

@@ -85,6 +85,7 @@ type Service struct {
 	followFor  time.Duration
 	expiryWait time.Duration // for a proposal
 	probeWait  time.Duration
+	flushWait  time.Duration
 }
 
 // New makes a service and registers it with the node: make it before the node starts. Close it.
@@ -109,6 +110,7 @@ func New(o Options) (*Service, error) {
 		followFor:    o.followFor,
 		expiryWait:   o.expiryWait,
 		probeWait:    o.probeWait,
+		flushWait:    o.flushWait,
 		hurryAfter:   o.hurryAfter,
 		republishing: newRepublishing(),
 		buckets:      buckets{known: map[string]bool{}},
