@@ -4,6 +4,7 @@ package embedded
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -91,11 +92,11 @@ func (o *Options) server() (*server.Options, error) {
 			return nil, fmt.Errorf("embedded NATS server: configuration: %w", err)
 		}
 	}
-	opts.Host, opts.Port = or(o.Host, or(opts.Host, "127.0.0.1")), or(o.Port, or(opts.Port, Random))
+	opts.Host, opts.Port = cmp.Or(o.Host, opts.Host, "127.0.0.1"), cmp.Or(o.Port, opts.Port, Random)
 	opts.NoSigs = true
-	opts.ServerName = or(o.ServerName, opts.ServerName)
-	opts.MaxPayload = or(int32(o.MaxPayload), opts.MaxPayload)
-	opts.JetStream, opts.StoreDir = opts.JetStream || o.StoreDir != "", or(o.StoreDir, opts.StoreDir)
+	opts.ServerName = cmp.Or(o.ServerName, opts.ServerName)
+	opts.MaxPayload = cmp.Or(int32(o.MaxPayload), opts.MaxPayload)
+	opts.JetStream, opts.StoreDir = opts.JetStream || o.StoreDir != "", cmp.Or(o.StoreDir, opts.StoreDir)
 	if o.LeafPort != 0 {
 		opts.LeafNode.Host, opts.LeafNode.Port = opts.Host, o.LeafPort
 	}
@@ -132,14 +133,6 @@ func (u User) server() *server.User {
 		p.Response = &server.ResponsePermission{MaxMsgs: server.DEFAULT_ALLOW_RESPONSE_MAX_MSGS, Expires: server.DEFAULT_ALLOW_RESPONSE_EXPIRATION}
 	}
 	return &server.User{Username: u.Name, Password: u.Password, Permissions: p}
-}
-
-func or[T comparable](value, fallback T) T {
-	var none T
-	if value != none {
-		return value
-	}
-	return fallback
 }
 
 // free looks whether a fixed port can be had, because the server itself would only log that it cannot.

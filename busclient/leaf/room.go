@@ -2,11 +2,8 @@ package leaf
 
 // How much may be published: for callers that decide what to send before they send it, and must not be refused halfway.
 
-// messageOverhead is what a message takes beside its subject, reply, header and data, at most: HMSG, sizes, spaces and line ends.
-const messageOverhead = 64
-
-// Room is how many bytes of messages may be published now, each counted with its subject and reply and 64 bytes more: Publish then does
-// not fail with ErrFull. It is 0 while the connection is down. Only Publish makes it less.
+// Room is how many bytes of messages may be published now, each counted with its subject and reply and 64 bytes more (HMSG, sizes, spaces, line ends):
+// Publish then does not fail with ErrFull. It is 0 while the connection is down. Only Publish makes it less.
 func (c *Conn) Room() int { return c.out.room() }
 
 // AwaitRoom has OnRoom told when what waits has been taken. false: nothing waits, or the connection is down; OnRoom is not told.

@@ -7,6 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// messageOverhead is what Room has each message counted with, beside its subject, reply, header and data.
+const messageOverhead = 64
+
 func TestWhatRoomPromisesIsTaken(t *testing.T) {
 	for _, payloadMax := range []int{1 << 10, 1 << 20} {
 		o := newOutbound(64 << 10)

@@ -18,8 +18,7 @@ const (
 	headerPendingMessages = "Nats-Pending-Messages: "
 	headerPendingBytes    = "Nats-Pending-Bytes: "
 
-	statusBeat     = headerVersion + " 100 Idle Heartbeat" + headerEnd
-	headerOnlySize = headerVersion + headerEnd + headerSize
+	statusBeat = headerVersion + " 100 Idle Heartbeat" + headerEnd
 )
 
 var flowRequest = []byte(headerVersion + " 100 FlowControl Request" + headerEnd + headerEnd)

@@ -27,11 +27,10 @@ const (
 	DigestBytes = 32
 )
 
-// Fields of Message. Bodies have the numbers from firstBody to lastBody, known or not.
+// Fields of Message; 15 is the MAC, which mac.go reads and writes. Bodies have the numbers from firstBody to lastBody, known or not.
 const (
 	fieldVersion   protowire.Number = 1
 	fieldAddressee protowire.Number = 9
-	fieldMAC       protowire.Number = 15
 	firstBody      protowire.Number = 16
 	lastBody       protowire.Number = 63
 )

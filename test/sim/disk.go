@@ -5,6 +5,7 @@ package sim
 // anything is not (I10). It is not for several goroutines.
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -111,7 +112,7 @@ func (d *disk) crash(how loss, r *rand.Rand) {
 			continue
 		}
 		if kept := keep(); kept == (d.names[name] != nil) {
-			d.durable[name] = firstOf(d.names[name], d.durable[name])
+			d.durable[name] = cmp.Or(d.names[name], d.durable[name])
 		} else if kept {
 			delete(d.durable, name)
 		}
@@ -126,13 +127,6 @@ func (d *disk) crash(how loss, r *rand.Rand) {
 	}
 	d.names = maps.Clone(d.durable)
 	d.off, d.cutIn, d.failIn, d.failed = false, 0, 0, false
-}
-
-func firstOf(a, b *inode) *inode {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 func (d *disk) everyName() []string {

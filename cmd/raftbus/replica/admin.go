@@ -3,7 +3,6 @@ package replica
 import (
 	"context"
 
-	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 )
 
@@ -11,7 +10,7 @@ import (
 // leadership from the first election on.
 func (r *Replica) serveAdmin(context.Context) error {
 	service, err := admin.New(admin.Options{
-		Conn: r.conns[busclient.RoleClient].NATS(), Prefix: r.config.Prefix(), Node: r.node, HandOver: r.TransferLeadership, Raise: r.raise, Logger: r.logger,
+		Conn: r.first().conn.NATS(), Prefix: r.config.Prefix(), Node: r.node, HandOver: r.TransferLeadership, Raise: r.raise, Logger: r.logger,
 	})
 	if err != nil {
 		return err

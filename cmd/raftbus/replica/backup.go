@@ -3,14 +3,13 @@ package replica
 import (
 	"context"
 
-	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
 )
 
 // serveBackups gives this node's state to who takes backups. It may be asked while nobody leads: who asks says what it must reflect.
 func (r *Replica) serveBackups(context.Context) error {
 	service, err := backup.New(backup.Options{
-		Conn: r.conns[busclient.RoleClient].NATS(), Prefix: r.config.Prefix(), Node: r.o.ID, Store: r.store, Status: r.node.Status, Logger: r.logger,
+		Conn: r.first().conn.NATS(), Prefix: r.config.Prefix(), Node: r.o.ID, Store: r.store, Status: r.node.Status, Logger: r.logger,
 	})
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ var endpoints = []struct {
 // serveStatus answers on the node's own subjects and on those of all nodes, and as a NATS service. When it returns NATS delivers what is
 // asked, if it is there: whoever started the node may ask it at once, and 'no responders' means that it does not run.
 func (r *Replica) serveStatus(context.Context) error {
-	conn := r.conns[busclient.RoleClient]
+	conn := r.first().conn
 	var shown []observe.Endpoint
 	for _, e := range endpoints {
 		asked := &asked{}

@@ -14,27 +14,21 @@ import (
 // diskEvery is how often the disk is looked at.
 const diskEvery = 250 * time.Millisecond
 
-// kinds are what a node's notices are called as events.
-var kinds = map[node.NoticeKind]string{
-	node.NoticeRole: observe.KindRole, node.NoticeLeader: observe.KindLeader, node.NoticeLink: observe.KindLink,
-	node.NoticeMembers: observe.KindMembers, node.NoticeSnapshot: observe.KindSnapshot,
-}
-
-// noticed makes an event of a node's notice. The node's goroutines call it.
+// noticed makes an event of a node's notice, of the kind that it has there. The node's goroutines call it.
 func (r *Replica) noticed(n node.Notice) {
 	term := n.Term
 	if term == 0 {
 		term = r.node.PingContent().Term
 	}
 	r.events.Record(observe.Event{
-		Kind: kinds[n.Kind], Time: time.Now(), Node: r.o.ID, Term: uint64(term),
+		Kind: string(n.Kind), Time: time.Now(), Node: r.o.ID, Term: uint64(term),
 		State: n.State, Peer: string(n.Peer), Index: uint64(n.Index), Members: n.Members, Reason: n.Reason,
 	})
 }
 
 // publishEvents publishes until ctx ends.
 func (r *Replica) publishEvents(ctx context.Context) {
-	r.events.Publish(ctx, eventBus{r.conns[busclient.RoleClient]}, r.config.Prefix()+"."+busclient.FamilyEvent)
+	r.events.Publish(ctx, eventBus{r.first().conn}, r.config.Prefix()+"."+busclient.FamilyEvent)
 }
 
 // eventBus is the client connection. It may wait for NATS, at most as long as a write takes.

@@ -169,7 +169,7 @@ func (r *Replica) noteRival(mine Status, others []Status) {
 
 // others asks all nodes of the prefix who they are, and returns what came in time. While NATS is away it waits.
 func (r *Replica) others(ctx context.Context, wait time.Duration) ([]Status, error) {
-	nc := r.conns[busclient.RoleClient].NATS()
+	nc := r.first().conn.NATS()
 	answers := make(chan *nats.Msg, 256)
 	inbox := busclient.NodeInbox(r.config.Prefix(), r.config.Self().ID()) + "." + nuid.Next() // where permissions let it listen
 	sub, err := nc.ChanSubscribe(inbox, answers)

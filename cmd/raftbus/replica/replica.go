@@ -46,8 +46,7 @@ type Options struct {
 	Multicast     bool   // what several peers are to get alike goes to them as one message
 	Version       string // of the build, as the node's figures show it
 	Logger        *slog.Logger
-	Timing        config.Timing // zero: the defaults
-	FS            vfs.FS        // nil: the disk
+	FS            vfs.FS // nil: the disk
 	// KeepLogBytes is how much log is kept for members that are away for a while: as in node.Options.
 	KeepLogBytes int64
 	// Traces takes the requests whose clients ask for a trace; nil: nothing is traced.
@@ -120,7 +119,7 @@ func (r *Replica) configure(context.Context) (err error) {
 		members[i] = rpc.NodeID(m)
 	}
 	r.config, err = config.Validate(config.Config{
-		NodeID: rpc.NodeID(r.o.ID), MemberIDs: members, Join: r.o.Join, Subjects: r.o.Prefix, Key: r.o.ClusterKey, Periods: r.o.Timing, Eager: r.o.Eager, Multicast: r.o.Multicast,
+		NodeID: rpc.NodeID(r.o.ID), MemberIDs: members, Join: r.o.Join, Subjects: r.o.Prefix, Key: r.o.ClusterKey, Eager: r.o.Eager, Multicast: r.o.Multicast,
 	})
 	return err
 }
@@ -175,11 +174,7 @@ func (r *Replica) dial(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := r.dialAccounts(ctx); err != nil {
-		return err
-	}
-	r.conns[busclient.RoleClient] = r.first().conn
-	return nil
+	return r.dialAccounts(ctx)
 }
 
 func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, who []nats.Option, move func()) (*busclient.Conn, error) {

@@ -91,7 +91,7 @@ func (r *Replica) connFigures() []observe.Conn {
 	for role, c := range r.conns {
 		conns[string(role)] = c
 	}
-	for _, s := range r.further() {
+	for _, s := range r.served {
 		conns[busclient.NodeIn(s.name, string(busclient.RoleClient))] = s.conn
 	}
 	list := []observe.Conn{}

@@ -219,14 +219,14 @@ func (r *Replica) Listens() bool {
 			return false
 		}
 	}
-	return r.first().kv.Listens() && r.conns[busclient.RoleClient].Flush(flushTimeout) == nil
+	return r.first().kv.Listens() && r.first().conn.Flush(flushTimeout) == nil
 }
 
 // answered asks the leader something, as a client would.
 func (r *Replica) answered(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	nc := r.conns[busclient.RoleClient].NATS()
+	nc := r.first().conn.NATS()
 	_, err := nc.RequestWithContext(ctx, r.config.Prefix()+"."+busclient.FamilyBucket+".ls", nil)
 	return err == nil
 }
