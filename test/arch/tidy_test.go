@@ -15,6 +15,7 @@ import (
 const (
 	funcLinesMax = 70  // of the product; the tables of tests may be long
 	fileLinesMax = 600 // of any file
+	bareLinesMax = 150 // of a command's file that does not say what it is about
 )
 
 // unfinished is written in two halves, since this file is searched too.
@@ -29,6 +30,7 @@ func checkTidy(s *source) (problems []problem) {
 		problems = append(problems, checkFuncs(s)...)
 		problems = append(problems, checkSleep(s)...)
 		problems = append(problems, checkMAC(s)...)
+		problems = append(problems, checkHeader(s)...)
 	}
 	return problems
 }
@@ -80,6 +82,22 @@ func checkMAC(s *source) (problems []problem) {
 		problems = append(problems, s.problem(s.syntax.Pos(), "compare by hmac.Equal", "a MAC is made, and compared by what may take longer the more of it is right"))
 	}
 	return problems
+}
+
+// checkHeader wants the longer files of the commands to begin with what they are about: those packages have many files, and names alone do not tell.
+func checkHeader(s *source) (problems []problem) {
+	if n := strings.Count(s.text, "\n"); within(s.folder(), "cmd") && n > bareLinesMax && !headed(s) {
+		problems = append(problems, s.problem(s.syntax.Pos(), "say in a sentence or two what the file is about, between the package clause and the imports",
+			"%d lines without a header, at most %d", n, bareLinesMax))
+	}
+	return problems
+}
+
+// headed reports whether a comment on the package, or one that stands alone, comes before all declarations.
+func headed(s *source) bool {
+	return s.syntax.Doc.Text() != "" || slices.ContainsFunc(s.syntax.Comments, func(c *ast.CommentGroup) bool {
+		return c.Pos() > s.syntax.Name.Pos() && c.Text() != "" && len(s.syntax.Decls) > 0 && s.line(c.End())+1 < s.line(s.syntax.Decls[0].Pos())
+	})
 }
 
 // importName is what the file calls a package of the standard library; empty when it does not import it.
@@ -154,6 +172,14 @@ func TestTidyRulesFire(t *testing.T) {
 		{"sleep of something else", "kv/a.go", "package p\nfunc f(bed interface{ Sleep() }) { bed.Sleep() }\n", ""},
 		{"a MAC compared as a string", "kv/a.go", "package p\nimport \"crypto/hmac\"\nfunc f() bool { return string(hmac.New(h, k).Sum(nil)) == m }\n", "compare by hmac.Equal"},
 		{"a MAC compared in constant time", "kv/a.go", "package p\nimport \"crypto/hmac\"\nfunc f() bool { return hmac.Equal(hmac.New(h, k).Sum(nil), m) }\n", ""},
+		{"a long file with a header", "cmd/a.go", "package p\n\n// What a is about.\n\nimport \"time\"" + lines(bareLinesMax), ""},
+		{"a long file with a package comment", "cmd/a.go", "// Package p is.\npackage p\nimport \"time\"" + lines(bareLinesMax), ""},
+		{"the longest file without a header", "cmd/a.go", "package p" + lines(bareLinesMax), ""},
+		{"a long file without a header", "cmd/b/a.go", "package p\nimport \"time\"" + lines(bareLinesMax), "151 lines without a header"},
+		{"a long file that begins with a build tag", "cmd/a.go", "//go:build linux\n\npackage p\n\n//go:generate x\n\nimport \"time\"" + lines(bareLinesMax), "without a header"},
+		{"a long file whose first declaration has a comment", "cmd/a.go", "package p\n\n// T is one.\ntype T int" + lines(bareLinesMax), "without a header"},
+		{"a long file of a test without a header", "cmd/a_test.go", "package p" + lines(bareLinesMax+1), ""},
+		{"a long file of a library without a header", "kv/a.go", "package p" + lines(bareLinesMax+1), ""},
 		{"sleep in a test", "kv/a_test.go", "package p\nimport \"time\"\nfunc f() { time.Sleep(1) }\n", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

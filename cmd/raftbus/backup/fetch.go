@@ -1,5 +1,7 @@
 package backup
 
+// Taking a backup from a node: its state is asked for in chunks, checked as it goes by, and written whole or as an increment.
+
 import (
 	"cmp"
 	"context"

@@ -1,5 +1,7 @@
 package importer
 
+// Where an import comes from: a bucket of a JetStream, read entry by entry in order of revision.
+
 import (
 	"context"
 	"encoding/json"

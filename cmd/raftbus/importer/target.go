@@ -1,5 +1,7 @@
 package importer
 
+// Where an import goes to: a bucket of raftbus, over its native subjects, and what it holds so far.
+
 import (
 	"context"
 	"encoding/json"

@@ -1,5 +1,7 @@
 package observe
 
+// A node's events: recorded without waiting, counted, and published on NATS in the order in which they came.
+
 import (
 	"context"
 	"encoding/json"

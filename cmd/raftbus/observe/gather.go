@@ -1,6 +1,7 @@
 package observe
 
-// Asking all nodes for their figures, for those that watch a cluster.
+// Asking all nodes at once and taking what comes in time: Ask whatever they answer, for status, doctor and cluster, and Gather their figures, for those
+// that watch a cluster.
 
 import (
 	"context"

@@ -1,5 +1,7 @@
 package observe
 
+// The way of finished spans to a collector: OTLP over HTTP, with the JSON written here.
+
 import (
 	"bytes"
 	"context"

@@ -1,5 +1,7 @@
 package replica
 
+// What a node says of itself when it is asked for its status, and how long whoever started it waits until it is of use.
+
 import (
 	"context"
 	"time"

@@ -1,5 +1,7 @@
 package top
 
+// What is shown of a cluster: two samples of it, compared. It only computes; package page and text.go draw it.
+
 import (
 	"strings"
 	"time"
