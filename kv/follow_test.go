@@ -162,6 +162,17 @@ func TestOnlyWhoMakesABucketWaitsForSubscriptions(t *testing.T) {
 	}
 }
 
+// F12: a canary is where nobody asks, else each node would take what clients ask of the leader.
+func TestNobodyAsksACanary(t *testing.T) {
+	r := newRig(t, nil)
+	canaries, doors := r.service.Canaries(), r.service.doors()
+	require.Len(t, canaries, len(doors))
+	for i, canary := range canaries {
+		require.Equal(t, strings.TrimSuffix(doors[i].subject, ">"), strings.TrimSuffix(canary, "_"))
+		require.NotContains(t, canary, ">")
+	}
+}
+
 // Who hears that a bucket is gone finds no responders, though the keeper has unsubscribed before and NATS may not know it yet.
 func TestNATSKnowsOfABucketThatIsGoneBeforeItsClientDoes(t *testing.T) {
 	r := newLeader(t, nil)

@@ -135,7 +135,11 @@ func (s *Service) checkWrite(c *call, w *command.Write) *failure {
 		}
 	}
 	if limit := s.valueMax(c); len(w.Value) > limit {
-		return TooLarge.says("the value has %d bytes, and the bus allows %d: split it, or raise max_payload of the NATS server", len(w.Value), limit)
+		remedy := ""
+		if limit == int(s.maxPayload())-busReserveBytes {
+			remedy = ", or raise max_payload of the NATS server"
+		}
+		return TooLarge.says("the value has %d bytes, and %d are allowed: split it%s", len(w.Value), limit, remedy)
 	}
 	if w.MsgID = c.msg.Header.Get(headerMsgID); len(w.MsgID) > msgIDMax {
 		return BadRequest.says("header %s may have %d bytes, and has %d", headerMsgID, msgIDMax, len(w.MsgID))

@@ -5,6 +5,8 @@ package leaf
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,6 +64,11 @@ func (p puppet) hear() string {
 // welcome plays the handshake, and says what stands before the first pong.
 func (p puppet) welcome(before string) {
 	p.say(greetingLine)
+	p.greeted(before)
+}
+
+// greeted plays the handshake after the greeting.
+func (p puppet) greeted(before string) {
 	p.hear() // CONNECT
 	p.say(welcomeLine)
 	for line := p.hear(); line != "PING" && line != ""; line = p.hear() {
@@ -210,18 +217,37 @@ func TestAServerThatAnswersNoPingsIsGivenUp(t *testing.T) {
 // F10: nor is one waited for that takes no more in the midst of a write, behind which pings are not even sent.
 func TestAServerThatTakesNoMoreIsGivenUp(t *testing.T) {
 	t.Parallel() // it mostly waits
-	release := make(chan struct{})
-	defer close(release)
-	url := play(t, func(p puppet) {
-		require.NoError(t, p.Conn.(*net.TCPConn).SetReadBuffer(32<<10))
-		p.welcome("")
-		<-release
-	})
-	c := dial(t, url, func(o *Options) { o.OutboundBytesMax = 16 << 20 })
-	fill(t, c, make([]byte, 32<<10))
-	watch := startStopwatch(t)
-	eventually(t, "given up", func() bool { return disconnectsOf(c) > 0 })
-	require.Less(t, watch.took(), 4*time.Second)
+	ca := newAuthority(t)
+	certificate, err := tls.LoadX509KeyPair(ca.issue(t, x509.ExtKeyUsageServerAuth))
+	require.NoError(t, err)
+	secured := func(p puppet) puppet {
+		p.say(strings.Replace(greetingLine, "{", `{"tls_required":true,`, 1))
+		c := tls.Server(p.Conn, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		return puppet{c, bufio.NewScanner(c)}
+	}
+	plain := func(p puppet) puppet {
+		p.say(greetingLine)
+		return p
+	}
+	for name, c := range map[string]struct {
+		greet   func(puppet) puppet
+		options []nats.Option
+	}{"plain": {plain, nil}, "TLS": {secured, []nats.Option{nats.RootCAs(ca.file)}}} {
+		t.Run(name, func(t *testing.T) {
+			release := make(chan struct{})
+			defer close(release)
+			url := play(t, func(p puppet) {
+				require.NoError(t, p.Conn.(*net.TCPConn).SetReadBuffer(32<<10))
+				c.greet(p).greeted("")
+				<-release
+			})
+			conn := dial(t, url, with(c.options...), func(o *Options) { o.OutboundBytesMax = 16 << 20 })
+			fill(t, conn, make([]byte, 32<<10))
+			watch := startStopwatch(t)
+			eventually(t, "given up", func() bool { return disconnectsOf(conn) > 0 })
+			require.Less(t, watch.took(), 4*time.Second)
+		})
+	}
 }
 
 // paced is a connection over which little comes at a time.

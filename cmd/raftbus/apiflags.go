@@ -50,8 +50,9 @@ func (f *apiFlags) check() error {
 	if f.domain == "API" || f.domain != "" && !config.ValidToken(f.domain) {
 		return usagef("--js-domain %q: use one subject token, 1 to 64 of A-Z a-z 0-9 _ -, not starting with _, and not API", f.domain)
 	}
-	for _, address := range f.leaf {
-		if !natsopt.ValidURL(address) {
+	for i, address := range f.leaf {
+		f.leaf[i] = strings.TrimSpace(address)
+		if !natsopt.ValidURL(f.leaf[i]) {
 			return usagef("--leaf %q: give it as nats://host:port", natsopt.WithoutUser(address))
 		}
 	}

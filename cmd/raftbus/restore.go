@@ -170,7 +170,9 @@ func openFolderToSucceed(dir string, id rpc.NodeID) (*node.Folder, error) {
 
 // openState opens the state in such a folder.
 func openState(folder *node.Folder) (*store.Store, error) {
-	state, err := store.Open(store.Options{FS: vfs.Default, Dir: folder.Path("kv"), Fatal: endNow})
+	state, err := store.Open(store.Options{FS: vfs.Default, Dir: folder.Path("kv"), Fatal: func(err error) {
+		endNow(fmt.Errorf("the state in %s: %w: see that its disk has room and takes writes, and give the command again", folder.Path("kv"), err))
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("the state in %s: %w", folder.Path("kv"), err)
 	}

@@ -29,8 +29,8 @@ const upgradeExamples = `  raftbus upgrade status
   raftbus upgrade finish`
 
 const upgradeStatusHelp = `Show the feature level that the cluster uses, the newest that each member's release knows, and
-whether the upgrade can be finished now. It changes nothing. The exit code is 7 when so few
-answer that it is not known.`
+whether the upgrade can be finished now. It changes nothing. The exit code is 7 when no
+quorum of the members answers.`
 
 const upgradeFinishHelp = `Raise the feature level of the cluster to the newest that its members know, so that all their
 release can do may be used.

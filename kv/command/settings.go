@@ -145,6 +145,9 @@ func (s *Settings) pairs(w *wire.Walk, num wire.Tag) {
 		}
 	}
 	wire.Messages(w, num, "pair", &list, func(p *pair) { p.fields(w) })
+	if !w.Reading() {
+		return // who appends may share the map with who reads it
+	}
 	if s.Metadata == nil && len(list) > 0 {
 		s.Metadata = map[string]string{}
 	}

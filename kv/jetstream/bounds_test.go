@@ -143,6 +143,7 @@ func Test62_APlacementStaysAndIsNotGiven(t *testing.T) {
 	const said = `"placement":{"cluster":"c","tags":["x"]}`
 	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "a", Settings: command.Settings{History: 1, Echo: []byte("{" + said + "}")}}}.Encode())
 	require.Contains(t, string(w.ask("STREAM.UPDATE.KV_a", config("a", said, `"description":"d"`)).Data), said)
+	require.Contains(t, string(w.ask("STREAM.CREATE.KV_a", config("a", said, `"description":"d"`)).Data), said)
 	for _, other := range []string{`{"cluster":"d","tags":["x"]}`, `{"cluster":"c","tags":["y"]}`, `{"cluster":"c"}`} {
 		w.refused(invalid("placement is not supported by raftbus: every member keeps every bucket"), "STREAM.UPDATE.KV_a", config("a", `"placement":`+other))
 	}

@@ -68,12 +68,26 @@ func (p *Protocol) streamCreate(c call) Plan {
 	if e == nil {
 		e = config.checkAccount(c.account, nil)
 	}
-	if e == nil {
-		e = config.checkPlacement(nil)
-	}
-	if e != nil {
+	switch {
+	case e != nil:
 		return c.refuse(e)
+	case config.Placement == nil:
+		return p.creating(c, config)
 	}
+	return Plan{Look: func(s *store.Store) Plan {
+		var before *placement
+		if b, err := s.Bucket(c.bucket); err == nil {
+			before = configOf(b.Name, b.Settings).Placement
+		}
+		if e := config.checkPlacement(before); e != nil {
+			return c.refuse(e)
+		}
+		return p.creating(c, config)
+	}}
+}
+
+// creating logs that a bucket is to be made, unless there is an equal one.
+func (p *Protocol) creating(c call, config *streamConfig) Plan {
 	return Plan{Write: &Write{
 		Command: command.Command{AddBucket: &command.AddBucket{Name: c.bucket, Settings: config.settings(), AcceptEqual: true}},
 		Done: func(s *store.Store, r store.Result) Plan {

@@ -304,6 +304,7 @@ func TestAFolderInWhatOnlyOthersRead(t *testing.T) {
 	require.NoError(t, MakeDir(closed, "/srv/node"))
 	require.NoError(t, MakeDir(closed, "/srv/node/wal"))
 	require.ErrorIs(t, MakeDir(closed, "/srv/other"), os.ErrPermission)
+	require.ErrorIs(t, MakeDir(closed, "/srv/another/wal"), os.ErrPermission)
 }
 
 // TestK56MarkBeforeData: a base is never durable before the entries and hard state of its batch, nor are segments deleted

@@ -139,7 +139,7 @@ func MakeDir(fs vfs.FS, dir string) error {
 	_, missing := fs.Stat(dir)
 	if missing != nil {
 		if up := fs.PathDir(dir); up != dir {
-			if err := MakeDir(fs, up); err != nil && !errors.Is(err, os.ErrPermission) { // it may lie in what only others read
+			if err := MakeDir(fs, up); err != nil {
 				return err
 			}
 		}

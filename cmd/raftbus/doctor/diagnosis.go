@@ -115,6 +115,8 @@ func (d *Diagnosis) Summary() string {
 		return ""
 	case 1:
 		return d.Findings[0].Cause
+	case 2:
+		return d.Findings[0].Cause + "; and 1 more finding"
 	}
 	return fmt.Sprintf("%s; and %d more findings", d.Findings[0].Cause, count-1)
 }

@@ -218,6 +218,8 @@ func TestTheSummaryIsShort(t *testing.T) {
 	require.Empty(t, f.diagnosis().Summary())
 	f.Nodes[0].Rival = "x leads"
 	require.Equal(t, "another cluster uses the prefix raftbus on this NATS account", f.diagnosis().Summary())
+	f.Nodes[1].Disk.Full = true
+	require.Equal(t, "another cluster uses the prefix raftbus on this NATS account; and 1 more finding", f.diagnosis().Summary())
 	f.Nodes[1].Disk.Full, f.Nodes[2].Disk.Full = true, true
 	require.Equal(t, "another cluster uses the prefix raftbus on this NATS account; and 2 more findings", f.diagnosis().Summary())
 }
@@ -269,10 +271,14 @@ func TestAFirstBootIsNoLostQuorum(t *testing.T) {
 		if len(silent) == 1 {
 			found = f.findings()
 			require.Len(t, found, 1)
-			require.Equal(t, "the cluster cannot begin: n1 was started with other members than n2, n5", found[0].Cause)
+			require.Equal(t, "the cluster cannot begin: other members were given to n1 than to n2, n5", found[0].Cause)
 			require.Equal(t, "n1: n1,n4; n2, n5: n1,n2,n3", found[0].Evidence)
-			require.Equal(t, "stop n1, delete its empty folder, start it with --members n1,n2,n3", found[0].Remedy)
+			require.Equal(t, "stop n1, and start with an empty --dir and --members n1,n2,n3", found[0].Remedy)
 			require.Equal(t, Unserved, f.diagnosis().Verdict())
+
+			f.Nodes[0].Members = f.Nodes[1].Members // and one that the others do not await
+			f.Nodes = append(f.Nodes, replica.Status{ID: "n6", Members: []string{"n1", "n2", "n3", "n6"}, FirstBoot: "gathering"})
+			require.Contains(t, f.findings()[0].Remedy, "if it is of another cluster, give that another --prefix;")
 		}
 	}
 }

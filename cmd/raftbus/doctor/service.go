@@ -59,14 +59,14 @@ const withoutLeader = "if that cannot be, stop all, and raftbus recover on the o
 
 // votesLost: a majority answers, and cannot elect.
 func (f *facts) votesLost(heard string) []Finding {
-	remedy := "wait a moment, whether it is repaired"
+	remedy := "nothing repairs it without a leader: stop all, and raftbus recover on the one that has the most ('raftbus recover --dry-run' says what each has)"
 	if len(f.Unreachable) > 0 {
-		remedy = "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority has a vote"
+		remedy = "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority has a vote; " + withoutLeader
 	}
 	return []Finding{{
 		Severity: critical, Code: codeNoLeader, Cause: "too few of the voters that answer may vote: no write and no read is served",
 		Evidence: heard + ", and a log that has lost entries gives no vote until a leader has given them again: " + strings.Join(f.damaged(), ", "),
-		Remedy:   remedy + "; " + withoutLeader,
+		Remedy:   remedy,
 	}}
 }
 
@@ -140,10 +140,14 @@ func (f *facts) otherMembers() (found []Finding) {
 	})
 	for _, list := range lists[1:] {
 		odd := strings.Join(given[list], ", ")
+		remedy := "stop " + odd + ", and start with an empty --dir and --members " + lists[0]
+		if id := given[list][0]; !slices.Contains(strings.Split(lists[0], ","), id) {
+			remedy = "stop " + odd + ": if it is of another cluster, give that another --prefix; if it is to be one more node of this, start it with --join once the cluster serves, and then 'raftbus member add " + id + "'"
+		}
 		found = append(found, Finding{
-			Severity: critical, Code: codeFounding, Node: given[list][0], Cause: "the cluster cannot begin: " + odd + " was started with other members than " + strings.Join(given[lists[0]], ", "),
+			Severity: critical, Code: codeFounding, Node: given[list][0], Cause: "the cluster cannot begin: other members were given to " + odd + " than to " + strings.Join(given[lists[0]], ", "),
 			Evidence: fmt.Sprintf("%s: %s; %s: %s", odd, list, strings.Join(given[lists[0]], ", "), lists[0]),
-			Remedy:   "stop " + odd + ", delete its empty folder, start it with --members " + lists[0],
+			Remedy:   remedy,
 		})
 	}
 	return found

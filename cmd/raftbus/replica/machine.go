@@ -13,7 +13,8 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// machine is the store. What ends the node says what to do: the first reason counts, and Apply meets a damaged file before anybody hears that the store has failed.
+// machine is the store. What ends the node says what to do: the first reason counts, and Apply may meet a damaged file before anybody hears that the
+// store has failed.
 type machine struct {
 	*store.Store
 	replica *Replica

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -351,7 +352,7 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 // Stopping the process is what a failed sync asks for (D5); the log has all that is lost.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("store engine: "+format, args...)
-	if l.fatal != nil {
+	if l.fatal != nil && strings.HasPrefix(format, "MANIFEST") { // all else is Pebble's fault, whose trace a panic has
 		l.fatal(err)
 	}
 	panic(err)
