@@ -77,7 +77,7 @@ func TestStopWithAHungDisk(t *testing.T) {
 	require.NoError(t, err)
 	_, err = r.WaitReady(t.Context())
 	require.NoError(t, err)
-	client := r.conns["client"].NATS()
+	client := r.first().conn.NATS()
 	_, err = client.Request("raftbus.bucket.add.app", nil, 10*time.Second)
 	require.NoError(t, err)
 	hung.Store(true)
@@ -122,7 +122,7 @@ func TestANodeThatFailsWhileItsDiskHangsIsOver(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, r.Health().Live)
 	hung.Store(true)
-	require.NoError(t, r.conns["client"].NATS().Publish("raftbus.bucket.add.app", nil))
+	require.NoError(t, r.first().conn.NATS().Publish("raftbus.bucket.add.app", nil))
 	<-reached
 	r.noteGivenUp(errors.New("the wire is cut"))
 	select {
