@@ -112,9 +112,6 @@ func Test62_EachFieldOfAConfiguration(t *testing.T) {
 	} {
 		w.refused(invalid("%s", text), "STREAM.CREATE.KV_a", config("a", changes...))
 	}
-	for _, given := range []string{`{"tags":["x"]}`, `{"cluster":"c"}`} {
-		w.refused(invalid("placement is not supported by raftbus: every member keeps every bucket"), "STREAM.CREATE.KV_a", config("a", `"placement":`+given))
-	}
 	w.refused(errInvalidJSON.says("invalid JSON: unknown compression algorithm"), "STREAM.CREATE.KV_a", config("a", `"compression":"zip"`))
 	w.refused(errInvalidJSON.says(`invalid JSON: can not unmarshal "\"tape\""`), "STREAM.CREATE.KV_a", config("a", `"storage":"tape"`))
 	for i, c := range []struct{ change, told string }{
@@ -135,20 +132,6 @@ func Test62_EachFieldOfAConfiguration(t *testing.T) {
 	}
 	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "large", Settings: command.Settings{MaxValueSize: 3 << 30}}}.Encode())
 	require.Contains(t, string(w.ask("STREAM.INFO.KV_large", "").Data), `"max_msg_size":2147483647`)
-}
-
-// A bucket that says a placement, as one of an earlier release or an import may, says it back, and is changed by clients that send it again.
-func Test62_APlacementStaysAndIsNotGiven(t *testing.T) {
-	w := newWorld(t)
-	const said = `"placement":{"cluster":"c","tags":["x"]}`
-	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "a", Settings: command.Settings{History: 1, Echo: []byte("{" + said + "}")}}}.Encode())
-	require.Contains(t, string(w.ask("STREAM.UPDATE.KV_a", config("a", said, `"description":"d"`)).Data), said)
-	require.Contains(t, string(w.ask("STREAM.CREATE.KV_a", config("a", said, `"description":"d"`)).Data), said)
-	for _, other := range []string{`{"cluster":"d","tags":["x"]}`, `{"cluster":"c","tags":["y"]}`, `{"cluster":"c"}`} {
-		w.refused(invalid("placement is not supported by raftbus: every member keeps every bucket"), "STREAM.UPDATE.KV_a", config("a", `"placement":`+other))
-	}
-	require.Contains(t, string(w.ask("STREAM.INFO.KV_a", "").Data), said)
-	require.NotContains(t, string(w.ask("STREAM.UPDATE.KV_a", config("a", `"placement":null`)).Data), "placement")
 }
 
 // What a bound allows is taken.

@@ -6,7 +6,6 @@ package jetstream
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
@@ -298,16 +297,6 @@ func (c *streamConfig) checkAccount(account string, before *republish) *apiError
 		return nil
 	}
 	return invalid(RepublishElsewhere)
-}
-
-// checkPlacement refuses to be told where a bucket is kept, which is on every member; before is what the bucket says back since an earlier release, or an
-// import, and its clients send again.
-func (c *streamConfig) checkPlacement(before *placement) *apiError {
-	p := c.Placement
-	if p == nil || before != nil && before.Cluster == p.Cluster && slices.Equal(before.Tags, p.Tags) {
-		return nil
-	}
-	return invalid("placement is not supported by raftbus: every member keeps every bucket")
 }
 
 // checkUpdate refuses what a bucket that exists cannot become.

@@ -20,7 +20,7 @@
 //     three quarters of the largest, and says 10054 of more, where JetStream answers however large that is.
 //   - Streams that are no buckets, mirrors, sources, and whatever else would change what a bucket is, are refused by name. History is
 //     1 to 64, metadata 16 KiB; max_bytes needs discard new.
-//   - Every member keeps every bucket on its disk. A placement is refused; num_replicas, storage and compression are only said back.
+//   - Every member keeps every bucket on its disk. placement, num_replicas, storage and compression are only said back.
 //   - A key has no wildcards, where nats-server stores a message under them, and takes what purges it, or cleans up after it, for
 //     what purges all keys that they match. (nats.py has kv.purge("hello.*") so.)
 //   - Single messages are never deleted. Purges and roll-ups are always allowed.

@@ -258,7 +258,7 @@ func Test62_CreateIsDoneOnceForEqualConfigurations(t *testing.T) {
 	w.says(want+`1970-01-12T13:46:41Z","did_create":true}`, "STREAM.CREATE.KV_a", body)
 	w.says(want+`1970-01-12T13:46:42Z","did_create":true}`, "STREAM.CREATE.KV_a", config("a", `"metadata":{"_nats.ver":"2"}`, `"duplicate_window":0`, `"max_bytes":0`, `"num_replicas":0`))
 	for _, change := range []string{`"max_msgs_per_subject":2`, `"description":"d"`, `"metadata":{"x":"y"}`, `"storage":"memory"`, `"num_replicas":3`, `"max_age":3600000000000`,
-		`"republish":{"dest":"o.>"}`, `"allow_msg_ttl":true`, `"compression":"s2"`, `"deny_delete":false`, `"allow_direct":false`, `"max_msg_size":5`, `"max_bytes":5`} {
+		`"republish":{"dest":"o.>"}`, `"allow_msg_ttl":true`, `"compression":"s2"`, `"deny_delete":false`, `"allow_direct":false`, `"placement":{"tags":["x"]}`, `"max_msg_size":5`, `"max_bytes":5`} {
 		w.refused(errStreamExists, "STREAM.CREATE.KV_a", config("a", change))
 	}
 	w.refused(errStreamMismatch, "STREAM.CREATE.KV_b", body)
@@ -269,7 +269,7 @@ func Test62_ConfigurationsComeBackWhole(t *testing.T) {
 	w := newWorld(t)
 	changes := []string{`"max_msgs_per_subject":64`, `"description":"d"`, `"metadata":{"x":"y"}`, `"storage":"memory"`, `"num_replicas":3`, `"max_age":3600000000000`, `"duplicate_window":1000000000`,
 		`"republish":{"src":"$KV.a.*","dest":"o.$1","headers_only":true}`, `"allow_msg_ttl":true`, `"subject_delete_marker_ttl":2000000000`, `"compression":"s2"`, `"deny_delete":false`,
-		`"allow_direct":false`, `"max_msg_size":5000`, `"max_bytes":100000`}
+		`"allow_direct":false`, `"placement":{"cluster":"c","tags":["x","y"]}`, `"max_msg_size":5000`, `"max_bytes":100000`}
 	w.bucket("a", changes...)
 	told := append(changes, `"metadata":{"x":"y","_nats.level":"1","_nats.req.level":"1","_nats.ver":"2.11.0"}`, `"sealed":false`, `"deny_purge":false`)
 	w.has(`{"config":`+config("a", told...)+`}`, "STREAM.INFO.KV_a", "")

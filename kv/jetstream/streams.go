@@ -68,26 +68,9 @@ func (p *Protocol) streamCreate(c call) Plan {
 	if e == nil {
 		e = config.checkAccount(c.account, nil)
 	}
-	switch {
-	case e != nil:
+	if e != nil {
 		return c.refuse(e)
-	case config.Placement == nil:
-		return p.creating(c, config)
 	}
-	return Plan{Look: func(s *store.Store) Plan {
-		var before *placement
-		if b, err := s.Bucket(c.bucket); err == nil {
-			before = configOf(b.Name, b.Settings).Placement
-		}
-		if e := config.checkPlacement(before); e != nil {
-			return c.refuse(e)
-		}
-		return p.creating(c, config)
-	}}
-}
-
-// creating logs that a bucket is to be made, unless there is an equal one.
-func (p *Protocol) creating(c call, config *streamConfig) Plan {
 	return Plan{Write: &Write{
 		Command: command.Command{AddBucket: &command.AddBucket{Name: c.bucket, Settings: config.settings(), AcceptEqual: true}},
 		Done: func(s *store.Store, r store.Result) Plan {
@@ -162,9 +145,6 @@ func (p *Protocol) updating(c call, config *streamConfig, tries int) Plan {
 		e := config.checkUpdate(before)
 		if e == nil {
 			e = config.checkAccount(c.account, before.Republish)
-		}
-		if e == nil {
-			e = config.checkPlacement(before.Placement)
 		}
 		if e != nil {
 			return c.refuse(e)
