@@ -96,36 +96,39 @@ func (s step) at(t testing.TB, p *place) printed {
 	}
 }
 
-// compare gives all commands at all places, side by side.
-func compare(t *testing.T, theirs *place, ours map[string]*place, steps []step) {
+// compare gives all commands at both places, side by side.
+func compare(t *testing.T, theirs, ours *place, steps []step) {
+	all := give(t, map[string]*place{"theirs": theirs, "ours": ours}, steps)
+	judge(t, steps, all["theirs"], all["ours"])
+}
+
+// give gives all commands at all places, side by side, and tells what each has printed.
+func give(t *testing.T, places map[string]*place, steps []step) map[string][]printed {
 	all := map[string][]printed{}
 	var mu sync.Mutex
-	give := func(name string, p *place) func(*testing.T) {
-		return func(t *testing.T) {
-			t.Parallel()
-			var list []printed
-			defer func() {
+	t.Run("commands", func(t *testing.T) {
+		for name, p := range places {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				var list []printed
+				for _, s := range steps {
+					list = append(list, s.at(t, p).masked(s.anyOrder))
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				all[name] = list
-			}()
-			for _, s := range steps {
-				list = append(list, s.at(t, p).masked(s.anyOrder))
-			}
-		}
-	}
-	t.Run("commands", func(t *testing.T) {
-		t.Run("theirs", give("theirs", theirs))
-		for name, p := range ours {
-			t.Run(name, give(name, p))
+			})
 		}
 	})
-	for name := range ours {
-		t.Run(name, func(t *testing.T) {
-			for i := range min(len(all["theirs"]), len(all[name])) {
-				steps[i].compare(t, i, all["theirs"][i], all[name][i])
-			}
-		})
+	if t.Failed() {
+		t.FailNow()
+	}
+	return all
+}
+
+func judge(t *testing.T, steps []step, theirs, ours []printed) {
+	for i, s := range steps {
+		s.compare(t, i, theirs[i], ours[i])
 	}
 }
 

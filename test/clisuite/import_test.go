@@ -115,7 +115,7 @@ func TestAnImportedBucketIsTheSame(t *testing.T) {
 	got := ours.state(t, "app")
 	got.Bytes = 0
 	require.Equal(t, state, got)
-	compare(t, theirs, map[string]*place{"imported": ours}, []step{
+	compare(t, theirs, ours, []step{
 		cli("kv info app"), cli("kv ls app -v"), cli("kv history app color"), cli("kv history app gone"), cli("kv history app purged"),
 		cli("kv get app color --revision 6"), cli("kv get app lives"),
 		cli("kv put app color next"), cli("kv get app color"), cli("kv create app purged again"), cli("kv history app purged"),
