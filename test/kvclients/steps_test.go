@@ -56,9 +56,9 @@ var accountSteps = []step{
 	{subject: "STREAM.NAMES"},
 	{subject: "STREAM.LIST"},
 	{subject: "NONSENSE"},
-	{subject: "STREAM.NONSENSE.KV_a", differs: "a request that nobody knows is answered", ours: `{"status":"503"}`},
-	{subject: "STREAM.INFO", differs: "a request that nobody knows is answered", ours: `{"status":"503"}`},
-	{subject: "STREAM.INFO.KV_a.b", differs: "a request that nobody knows is answered", ours: `{"status":"503"}`},
+	{subject: "STREAM.NONSENSE.KV_a", silent: true, differs: "a request that nobody knows is answered", ours: `{"status":"503"}`},
+	{subject: "STREAM.INFO", silent: true, differs: "a request that nobody knows is answered", ours: `{"status":"503"}`},
+	{subject: "STREAM.INFO.KV_a.b", silent: true, differs: "a request that nobody knows is answered", ours: `{"status":"503"}`},
 }
 
 func bucketSteps() []step {
