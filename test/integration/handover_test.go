@@ -98,8 +98,8 @@ func TestHandOverFailsNoWrite(t *testing.T) {
 }
 
 var (
-	snapshotMiB    = flag.Int("snapshot-mib", 64, "MiB of state that TestComesBackBySnapshot has sent")
-	snapshotBeside = flag.Duration("snapshot-beside", 2*time.Second, "for how long TestComesBackBySnapshot writes before and after it, to compare")
+	snapshotMiB    = flag.Int("snapshot-mib", 16, "MiB of state that TestComesBackBySnapshot has sent")
+	snapshotBeside = flag.Duration("snapshot-beside", 300*time.Millisecond, "for how long TestComesBackBySnapshot writes before and after it, to compare")
 	snapshotRounds = flag.Int("snapshot-rounds", 1, "how often TestComesBackBySnapshot has it sent")
 	snapshotJudge  = flag.Bool("snapshot-judge", false, "have TestComesBackBySnapshot judge times too, on a machine with nothing else to do: writers' p99 at most doubled, heartbeats not late")
 )
