@@ -19,7 +19,7 @@ func preGranted() *rpc.RequestVoteReturn {
 func candidate(t *testing.T, c Config) *solo {
 	s := newSolo(t, c)
 	s.tickFor(c.Ticks.ElectionMin)
-	for _, id := range ids(s.peers) {
+	for _, id := range rpc.IDs(s.peers) {
 		s.hear(id, 2, preGranted())
 	}
 	s.synced()
@@ -104,7 +104,7 @@ func TestK4VotesOfTheLastTermAreForgotten(t *testing.T) {
 	s := candidate(t, five())
 	s.hear("n2", 2, granted())
 	s.tickFor(25)
-	for _, id := range ids(s.peers) {
+	for _, id := range rpc.IDs(s.peers) {
 		s.hear(id, 3, preGranted())
 	}
 	s.synced()

@@ -13,7 +13,7 @@ func TestK14OldTermsNeverCommitByCounting(t *testing.T) {
 	c := start(rpc.HardState{Term: 3}, 1, 2, 2)
 	c.Configurations = []rpc.Configuration{table("n1", "n2", "n3", "n4", "n5")}
 	s := lead5(t, c)
-	for _, id := range ids(s.peers) {
+	for _, id := range rpc.IDs(s.peers) {
 		s.ack(id, 3)
 	}
 	require.Zero(t, s.commit)
@@ -28,11 +28,11 @@ func lead5(t *testing.T, c Config) *solo {
 	s := newSolo(t, c)
 	s.tickFor(c.Ticks.ElectionMin)
 	term := s.hard.Term + 1
-	for _, id := range ids(s.peers) {
+	for _, id := range rpc.IDs(s.peers) {
 		s.hear(id, term, preGranted())
 	}
 	s.synced()
-	for _, id := range ids(s.peers) {
+	for _, id := range rpc.IDs(s.peers) {
 		s.hear(id, term, granted())
 	}
 	s.synced()

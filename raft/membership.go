@@ -167,7 +167,7 @@ func (c *Core) enroll() {
 	for _, m := range roster {
 		now = append(now, m)
 	}
-	slices.SortFunc(now, func(a, b rpc.Member) int { return cmp.Compare(a.ID, b.ID) })
+	sortByID(now)
 	if slices.Equal(now, c.members.roster) {
 		return
 	}
@@ -311,7 +311,8 @@ func (c *Core) judge(next *rpc.Configuration) error {
 		return fmt.Errorf("%w: replace one member's disk at a time, and nothing else together with it", ErrBadChange)
 	}
 	if silent := c.silent(next.Voters); len(silent) > (len(next.Voters)-1)/2 {
-		return fmt.Errorf("%w: of the voters %s that would be left, %s do not answer; start them first", ErrUnsafe, names(next.Voters), names(silent))
+		return fmt.Errorf("%w: of the voters %s that would be left, %s do not answer; start them first",
+			ErrUnsafe, rpc.JoinIDs(rpc.IDs(next.Voters)), rpc.JoinIDs(rpc.IDs(silent)))
 	}
 	return nil
 }
@@ -329,17 +330,6 @@ func (c *Core) silent(voters []rpc.Member) (list []rpc.Member) {
 		}
 	}
 	return list
-}
-
-func names(list []rpc.Member) string {
-	text := ""
-	for i, m := range list {
-		if i > 0 {
-			text += ","
-		}
-		text += string(m.ID)
-	}
-	return text
 }
 
 // joint reports whether the way to next leads over a joint configuration (thesis 4.3). Where one voter comes or goes any two

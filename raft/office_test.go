@@ -72,8 +72,8 @@ func (s *solo) asks(ch Change) Reconfigured {
 }
 
 // voters and learners name who is what by the configuration in force.
-func (s *solo) voters() []rpc.NodeID   { return ids(s.conf.Voters) }
-func (s *solo) learners() []rpc.NodeID { return ids(s.conf.Learners) }
+func (s *solo) voters() []rpc.NodeID   { return rpc.IDs(s.conf.Voters) }
+func (s *solo) learners() []rpc.NodeID { return rpc.IDs(s.conf.Learners) }
 
 // changing is the entry of a configuration.
 func changing(term rpc.Term, conf rpc.Configuration) rpc.Entry {

@@ -23,19 +23,11 @@ func newQuorum(c *rpc.Configuration, self rpc.Member) quorum {
 }
 
 func seats(voters []rpc.Member, self rpc.Member) []rpc.NodeID {
-	list := ids(voters)
+	list := rpc.IDs(voters)
 	for i, m := range voters {
 		if m.ID == self.ID && m.Instance != self.Instance {
 			list[i] = ""
 		}
-	}
-	return list
-}
-
-func ids(members []rpc.Member) []rpc.NodeID {
-	list := make([]rpc.NodeID, len(members))
-	for i, m := range members {
-		list[i] = m.ID
 	}
 	return list
 }

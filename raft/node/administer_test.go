@@ -100,7 +100,7 @@ func TestReplaceALostDisk(t *testing.T) {
 	m.greet()
 	m.run(500)
 	require.Equal(t, StandingNone, m.hub.nodes[lost].Status().Standing)
-	require.Contains(t, join(keys(m.hub.nodes[lost].Status().RefusedBy)), "n")
+	require.Contains(t, rpc.JoinIDs(keys(m.hub.nodes[lost].Status().RefusedBy)), "n")
 	m.change(raft.Change{Add: []rpc.Member{m.member(lost)}})
 	m.standing(lost, StandingVoter)
 	m.agree()

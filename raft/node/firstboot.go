@@ -43,7 +43,7 @@ func (n *Node) tryTable() error {
 	if err := n.o.Log.Append(wal.Batch{Group: n.o.Group, Base: base}); err != nil {
 		return err
 	}
-	n.logger.Info("first boot: all members heard from", "members", join(n.gathering.members))
+	n.logger.Info("first boot: all members heard from", "members", rpc.JoinIDs(n.gathering.members))
 	return n.holdTable(conf)
 }
 
@@ -53,9 +53,9 @@ const waitingText = "first boot: waiting for members, nobody votes before all we
 // hearGathering takes a ping during the first boot, and tells the operator what is awaited, whenever that changes.
 func (n *Node) hearGathering(p ping) {
 	g := n.gathering
-	before, refused := join(g.waitingFor()), g.refused[p.peer]
+	before, refused := rpc.JoinIDs(g.waitingFor()), g.refused[p.peer]
 	g.hear(p)
-	if now := join(g.waitingFor()); now != before && now != "" {
+	if now := rpc.JoinIDs(g.waitingFor()); now != before && now != "" {
 		n.logger.Info(waitingText, "waiting_for", now)
 	}
 	n.tellRefused(p.peer, refused, g.refused[p.peer])

@@ -5,7 +5,6 @@ package node
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/config"
@@ -50,9 +49,8 @@ func (g *gathering) hear(p ping) {
 // all of them, this one included, by the peer.
 func (g *gathering) hearTable(p ping) {
 	delete(g.refused, p.peer)
-	var theirs []rpc.NodeID
+	theirs := rpc.IDs(p.conf.Members())
 	for _, m := range p.conf.Members() {
-		theirs = append(theirs, m.ID)
 		if m.ID == g.self.ID && m.Instance != g.self.Instance {
 			g.refused[p.peer] = fmt.Sprintf("the cluster knows %s by data folder instance %s, this folder is %s: it was wiped or replaced; put the old folder back, or %s", m.ID, m.Instance, g.self.Instance, remedy(p))
 			return
@@ -60,10 +58,10 @@ func (g *gathering) hearTable(p ping) {
 	}
 	switch {
 	case p.conf.Index > 0 && !slices.Contains(theirs, g.self.ID):
-		g.refused[p.peer] = fmt.Sprintf("the cluster of %s does not have %s as a member: start it with --join instead of --members, then raftbus member add %s", join(theirs), g.self.ID, g.self.ID)
+		g.refused[p.peer] = fmt.Sprintf("the cluster of %s does not have %s as a member: start it with --join instead of --members, then raftbus member add %s", rpc.JoinIDs(theirs), g.self.ID, g.self.ID)
 		return
 	case p.conf.Index == 0 && !slices.Equal(theirs, g.members):
-		g.refused[p.peer] = fmt.Sprintf("its members are %s, this node was given %s: start all with the same --members", join(theirs), join(g.members))
+		g.refused[p.peer] = fmt.Sprintf("its members are %s, this node was given %s: start all with the same --members", rpc.JoinIDs(theirs), rpc.JoinIDs(g.members))
 		return
 	}
 	if p.conf.Index > 0 {
@@ -102,12 +100,4 @@ func (g *gathering) table() ([]rpc.Member, bool) {
 		table[i] = rpc.Member{ID: id, Instance: g.heard[id]}
 	}
 	return table, true
-}
-
-func join(ids []rpc.NodeID) string {
-	list := make([]string, len(ids))
-	for i, id := range ids {
-		list[i] = string(id)
-	}
-	return strings.Join(list, ",")
 }

@@ -92,10 +92,7 @@ var ErrOtherMembers = errors.New("the data folder belongs to a cluster of")
 // checkTold holds the log's last configuration against what the node was told. The list of members is for the first boot: while no
 // change was ever made a difference is a mistake, later the log alone says who belongs.
 func (n *Node) checkTold(last *rpc.Configuration) error {
-	var known []rpc.NodeID
-	for _, m := range last.Members() {
-		known = append(known, m.ID)
-	}
+	known := rpc.IDs(last.Members())
 	self, isMember := last.Member(n.id())
 	told := n.told()
 	differ := !n.o.Config.Joining() && !slices.Equal(known, told)
@@ -103,9 +100,9 @@ func (n *Node) checkTold(last *rpc.Configuration) error {
 	case last.Index == 0 && isMember && self.Instance != n.o.Instance:
 		return fmt.Errorf("the log knows %s by data folder instance %s, this folder is %s: parts of two folders were mixed; put back the ones that belong together", self.ID, self.Instance, n.o.Instance)
 	case last.Index == 0 && differ:
-		return fmt.Errorf("%w %s, the configuration says %s: start with --members %s", ErrOtherMembers, join(known), join(told), join(known))
+		return fmt.Errorf("%w %s, the configuration says %s: start with --members %s", ErrOtherMembers, rpc.JoinIDs(known), rpc.JoinIDs(told), rpc.JoinIDs(known))
 	case differ:
-		n.logger.Info("the members have changed since the first boot: the log counts, not the list given", "members", join(known), "given", join(told))
+		n.logger.Info("the members have changed since the first boot: the log counts, not the list given", "members", rpc.JoinIDs(known), "given", rpc.JoinIDs(told))
 	}
 	return nil
 }
@@ -141,10 +138,7 @@ func (n *Node) noteMembers() {
 	before := n.status.Standing
 	n.conf, n.status.Streams = &committed, n.streams.status()
 	n.status.Cluster, n.status.Standing, n.status.Membership = n.cluster, standing, m
-	n.status.Members = nil
-	for _, member := range m.Configuration.Members() {
-		n.status.Members = append(n.status.Members, member.ID)
-	}
+	n.status.Members = rpc.IDs(m.Configuration.Members())
 	n.mu.Unlock()
 	if standing != before {
 		n.tellStanding(standing)
@@ -202,10 +196,4 @@ func describe(c *rpc.Configuration) string {
 	return strings.Join(parts, "; ")
 }
 
-func names(list []rpc.Member) string {
-	ids := make([]rpc.NodeID, len(list))
-	for i, m := range list {
-		ids[i] = m.ID
-	}
-	return join(ids)
-}
+func names(list []rpc.Member) string { return rpc.JoinIDs(rpc.IDs(list)) }

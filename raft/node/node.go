@@ -223,7 +223,7 @@ func (n *Node) begin() error {
 			return nil
 		}
 		n.gathering = newGathering(rpc.Member{ID: n.id(), Instance: n.o.Instance}, n.o.Config.Members())
-		n.logger.Info(waitingText, "waiting_for", join(n.gathering.waitingFor()))
+		n.logger.Info(waitingText, "waiting_for", rpc.JoinIDs(n.gathering.waitingFor()))
 		return nil
 	}
 	state, err := n.finishInstall(state)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -58,7 +59,7 @@ func (n *Node) watchRoom(ticks int) {
 func (n *Node) watchCrowd() {
 	full, before := "", n.crowd.Load()
 	if n.leading {
-		full = join(n.core.Crowding())
+		full = rpc.JoinIDs(n.core.Crowding())
 	}
 	switch {
 	case full == "" && before == nil, before != nil && *before == full:

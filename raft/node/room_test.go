@@ -139,7 +139,7 @@ func TestALeaderStaysWhileNoDiskHasRoom(t *testing.T) {
 	c.drain(next)
 	c.pass(3 * first.ticks().ElectionMin)
 	require.Equal(t, next, c.leader().id(), c.trail.String())
-	require.ErrorContains(t, c.leader().Propose([]byte("12345678"), nil), "the disks of "+join(c.others(next))+" are full")
+	require.ErrorContains(t, c.leader().Propose([]byte("12345678"), nil), "the disks of "+rpc.JoinIDs(c.others(next))+" are full")
 	c.reads(c.leader())
 	c.drain(first.id())
 	c.pass(50)
@@ -168,7 +168,7 @@ func TestALeaderTakesNoWritesWhileNoMajorityHasRoom(t *testing.T) {
 			c.pass(5)
 		}
 		require.ErrorIs(t, refused, ErrFull, c.trail.String())
-		require.ErrorContains(t, refused, "the disks of "+join(rest)+" are full, or too many files are open there")
+		require.ErrorContains(t, refused, "the disks of "+rpc.JoinIDs(rest)+" are full, or too many files are open there")
 		require.Positive(t, taken)
 		require.Equal(t, taken, answered)
 		c.pass(10 * first.ticks().ElectionMax)

@@ -93,16 +93,16 @@ func (n *Node) holdTable(table rpc.Configuration) error {
 			n.send.ping(m.ID) // the news, and what it knows itself
 		}
 	}
-	n.logger.Info(sealingText, "cluster", n.cluster.String(), "waiting_for", join(n.sealing.waitingFor()))
+	n.logger.Info(sealingText, "cluster", n.cluster.String(), "waiting_for", rpc.JoinIDs(n.sealing.waitingFor()))
 	return nil
 }
 
 // hearSealing takes a ping meanwhile, and tells the operator who is awaited, whenever that changes.
 func (n *Node) hearSealing(p ping) {
 	s := n.sealing
-	before, refused := join(s.waitingFor()), s.refused[p.peer]
+	before, refused := rpc.JoinIDs(s.waitingFor()), s.refused[p.peer]
 	s.hear(p)
-	if now := join(s.waitingFor()); now != before && now != "" {
+	if now := rpc.JoinIDs(s.waitingFor()); now != before && now != "" {
 		n.logger.Info(sealingText, "cluster", n.cluster.String(), "waiting_for", now)
 	}
 	n.tellRefused(p.peer, refused, s.refused[p.peer])

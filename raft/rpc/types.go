@@ -107,6 +107,24 @@ type Member struct {
 	Instance InstanceID
 }
 
+// IDs are the ids of some members, in a list of its own.
+func IDs(members []Member) []NodeID {
+	list := make([]NodeID, len(members))
+	for i, m := range members {
+		list[i] = m.ID
+	}
+	return list
+}
+
+// JoinIDs is a list of ids as text.
+func JoinIDs(ids []NodeID) string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = string(id)
+	}
+	return strings.Join(list, ",")
+}
+
 // Configuration says who belongs to the cluster, from some index of the log on. Its first form is the table at index 0:
 // voters only. Outgoing is the other voter set while a joint change is under way (thesis 4.3). Learners receive entries and
 // never count; the leader makes them voters once they have caught up. All lists are in order of id; no learner is in a voter

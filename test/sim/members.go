@@ -46,7 +46,7 @@ func (f *faults) members(r *rand.Rand) string {
 		return "nothing that is safe"
 	}
 	w.reconfigure(p, change)
-	return fmt.Sprintf("%s is asked: add %v, remove %v", p.node.id, idsOfMembers(change.Add), change.Remove)
+	return fmt.Sprintf("%s is asked: add %v, remove %v", p.node.id, rpc.IDs(change.Add), change.Remove)
 }
 
 // drawChange draws who is to come and to leave.
@@ -148,13 +148,6 @@ func stays(list []rpc.Member, change raft.Change) []rpc.Member {
 	return slices.DeleteFunc(slices.Clone(list), func(m rpc.Member) bool {
 		return slices.Contains(change.Remove, m.ID) || slices.ContainsFunc(change.Add, func(a rpc.Member) bool { return a.ID == m.ID })
 	})
-}
-
-func idsOfMembers(list []rpc.Member) (ids []rpc.NodeID) {
-	for _, m := range list {
-		ids = append(ids, m.ID)
-	}
-	return ids
 }
 
 // transfer hands leadership over.

@@ -81,7 +81,7 @@ func (w *watcher) tell(p *process, before, after *raftnode.Status) {
 		w.world.trace.line(w.world.now, p.node.id, "%v in term %d, vote %q, leader %q, last %d, commit %d", after.Role, after.Term, after.Vote, after.Leader, after.Last, after.Commit)
 	}
 	if c := &after.Configuration; before.Configuration.Index != c.Index {
-		w.world.trace.line(w.world.now, p.node.id, "configuration %d: voters %v, outgoing %v, learners %v", c.Index, idsOfMembers(c.Voters), idsOfMembers(c.Outgoing), idsOfMembers(c.Learners))
+		w.world.trace.line(w.world.now, p.node.id, "configuration %d: voters %v, outgoing %v, learners %v", c.Index, rpc.IDs(c.Voters), rpc.IDs(c.Outgoing), rpc.IDs(c.Learners))
 	}
 }
 
