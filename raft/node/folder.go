@@ -5,7 +5,6 @@ package node
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -192,11 +191,11 @@ func (f *Folder) start(id rpc.NodeID) error {
 // take sets the folder's fields, with one more start.
 func (f *Folder) take(ident *identity) error {
 	ident.Starts++
-	raw, err := hex.DecodeString(ident.Instance)
-	if err != nil || len(raw) != len(f.Instance) {
-		return fmt.Errorf("the identity's instance %q is not 16 bytes in hexadecimal: put the file back from where the folder came from", ident.Instance)
+	instance, err := rpc.ParseInstance(ident.Instance)
+	if err != nil {
+		return fmt.Errorf("the identity's %w: put the file back from where the folder came from", err)
 	}
-	copy(f.Instance[:], raw)
+	f.Instance = instance
 	var nonce [4]byte
 	if _, err := io.ReadFull(f.random, nonce[:]); err != nil {
 		return err

@@ -6,7 +6,6 @@ package node
 
 import (
 	"cmp"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -169,13 +168,11 @@ func parseStarts(raw []byte) ([]busclient.Identity, error) {
 	}
 	var list []busclient.Identity
 	for _, line := range content.Starts {
-		who := busclient.Identity{ID: rpc.NodeID(line.Node), Boot: rpc.BootEpoch(line.Boot)}
-		instance, err := hex.DecodeString(line.Instance)
-		if err != nil || len(instance) != len(who.Instance) {
-			return nil, fmt.Errorf("instance %q", line.Instance)
+		instance, err := rpc.ParseInstance(line.Instance)
+		if err != nil {
+			return nil, err
 		}
-		copy(who.Instance[:], instance)
-		list = append(list, who)
+		list = append(list, busclient.Identity{ID: rpc.NodeID(line.Node), Instance: instance, Boot: rpc.BootEpoch(line.Boot)})
 	}
 	return list, nil
 }

@@ -10,7 +10,6 @@ package node
 
 import (
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -283,11 +282,9 @@ func (f *Folder) beginLog(at rpc.EntryID, l *Legacy) error {
 func (f *Folder) successor() (self rpc.Member, cluster rpc.ClusterID, err error) {
 	s := f.ident.Unfinished
 	self.ID = rpc.NodeID(f.ident.Node)
-	instance, err := hex.DecodeString(s.Instance)
-	if err != nil || len(instance) != len(self.Instance) {
+	if self.Instance, err = rpc.ParseInstance(s.Instance); err != nil {
 		return self, cluster, fmt.Errorf("the identity's instance %q is damaged", s.Instance)
 	}
-	copy(self.Instance[:], instance)
 	return self, rpc.ClusterIDOf([]rpc.Member{self}), nil
 }
 

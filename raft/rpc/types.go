@@ -89,6 +89,15 @@ type InstanceID [16]byte
 
 func (i InstanceID) String() string { return hex.EncodeToString(i[:]) }
 
+// ParseInstance reads what String wrote.
+func ParseInstance(text string) (InstanceID, error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil || len(raw) != len(InstanceID{}) {
+		return InstanceID{}, fmt.Errorf("instance %q is not %d bytes in hexadecimal", text, len(InstanceID{}))
+	}
+	return InstanceID(raw), nil
+}
+
 // ClusterID is the hash of the first configuration table; zero while a node has no table.
 type ClusterID [16]byte
 

@@ -5,7 +5,6 @@ package admin
 
 import (
 	"cmp"
-	"encoding/hex"
 	"fmt"
 	"slices"
 
@@ -179,10 +178,10 @@ func (c *Change) change() (raft.Change, error) {
 }
 
 // ParseInstance reads an instance id as a status shows it.
-func ParseInstance(text string) (instance rpc.InstanceID, err error) {
-	raw, err := hex.DecodeString(text)
-	if err != nil || len(raw) != len(instance) || rpc.InstanceID(raw) == instance {
+func ParseInstance(text string) (rpc.InstanceID, error) {
+	instance, err := rpc.ParseInstance(text)
+	if err != nil || instance == (rpc.InstanceID{}) {
 		return instance, fmt.Errorf("instance %q: use the %d hex digits that the node's status shows", text, 2*len(instance))
 	}
-	return rpc.InstanceID(raw), nil
+	return instance, nil
 }
