@@ -3,6 +3,7 @@ package node
 // The first boot, on the loop: from the pings of all listed members (gather.go) to a table that is durable and sealed (sealing.go).
 
 import (
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -51,14 +52,14 @@ func (n *Node) tryTable() error {
 const waitingText = "first boot: waiting for members, nobody votes before all were heard from"
 
 // hearGathering takes a ping during the first boot, and tells the operator what is awaited, whenever that changes.
-func (n *Node) hearGathering(p ping) {
+func (n *Node) hearGathering(p busclient.Pinged) {
 	g := n.gathering
-	before, refused := rpc.JoinIDs(g.waitingFor()), g.refused[p.peer]
+	before, refused := rpc.JoinIDs(g.waitingFor()), g.refused[p.Peer]
 	g.hear(p)
 	if now := rpc.JoinIDs(g.waitingFor()); now != before && now != "" {
 		n.logger.Info(waitingText, "waiting_for", now)
 	}
-	n.tellRefused(p.peer, refused, g.refused[p.peer])
+	n.tellRefused(p.Peer, refused, g.refused[p.Peer])
 }
 
 func (n *Node) tellRefused(peer rpc.NodeID, before, now string) {

@@ -32,51 +32,51 @@ func newGathering(self rpc.Member, members []config.IRaftNodeConfig) *gathering 
 }
 
 // hear takes a peer's answer to a ping. A peer that has no table yet counts with its instance; one that has brings it.
-func (g *gathering) hear(p ping) {
+func (g *gathering) hear(p busclient.Pinged) {
 	switch {
-	case p.refusal != "":
-		g.refused[p.peer] = p.refusal
-	case p.err != nil || !slices.Contains(g.members, p.peer):
-	case p.conf != nil:
+	case p.Refusal != "":
+		g.refused[p.Peer] = p.Refusal
+	case p.Err != nil || !slices.Contains(g.members, p.Peer):
+	case p.Configuration != nil:
 		g.hearTable(p)
-	case p.cluster == (rpc.ClusterID{}):
-		g.heard[p.peer] = p.instance
-		delete(g.refused, p.peer)
+	case p.Cluster == (rpc.ClusterID{}):
+		g.heard[p.Peer] = p.Instance
+		delete(g.refused, p.Peer)
 	}
 }
 
 // hearTable adopts a peer's table if it is of these members and knows this very data directory. Then it was heard from
 // all of them, this one included, by the peer.
-func (g *gathering) hearTable(p ping) {
-	delete(g.refused, p.peer)
-	theirs := rpc.IDs(p.conf.Members())
-	for _, m := range p.conf.Members() {
+func (g *gathering) hearTable(p busclient.Pinged) {
+	delete(g.refused, p.Peer)
+	theirs := rpc.IDs(p.Configuration.Members())
+	for _, m := range p.Configuration.Members() {
 		if m.ID == g.self.ID && m.Instance != g.self.Instance {
-			g.refused[p.peer] = fmt.Sprintf("the cluster knows %s by data folder instance %s, this folder is %s: it was wiped or replaced; put the old folder back, or %s", m.ID, m.Instance, g.self.Instance, remedy(p))
+			g.refused[p.Peer] = fmt.Sprintf("the cluster knows %s by data folder instance %s, this folder is %s: it was wiped or replaced; put the old folder back, or %s", m.ID, m.Instance, g.self.Instance, remedy(p))
 			return
 		}
 	}
 	switch {
-	case p.conf.Index > 0 && !slices.Contains(theirs, g.self.ID):
-		g.refused[p.peer] = fmt.Sprintf("the cluster of %s does not have %s as a member: start it with --join instead of --members, then raftbus member add %s", rpc.JoinIDs(theirs), g.self.ID, g.self.ID)
+	case p.Configuration.Index > 0 && !slices.Contains(theirs, g.self.ID):
+		g.refused[p.Peer] = fmt.Sprintf("the cluster of %s does not have %s as a member: start it with --join instead of --members, then raftbus member add %s", rpc.JoinIDs(theirs), g.self.ID, g.self.ID)
 		return
-	case p.conf.Index == 0 && !slices.Equal(theirs, g.members):
-		g.refused[p.peer] = fmt.Sprintf("its members are %s, this node was given %s: start all with the same --members", rpc.JoinIDs(theirs), rpc.JoinIDs(g.members))
-		return
-	}
-	if p.conf.Index > 0 {
-		g.later = &learned{p.cluster, *p.conf}
+	case p.Configuration.Index == 0 && !slices.Equal(theirs, g.members):
+		g.refused[p.Peer] = fmt.Sprintf("its members are %s, this node was given %s: start all with the same --members", rpc.JoinIDs(theirs), rpc.JoinIDs(g.members))
 		return
 	}
-	for _, m := range p.conf.Voters {
+	if p.Configuration.Index > 0 {
+		g.later = &learned{p.Cluster, *p.Configuration}
+		return
+	}
+	for _, m := range p.Configuration.Voters {
 		g.heard[m.ID] = m.Instance
 	}
 }
 
 // remedy is for a folder that a peer knows by another instance.
-func remedy(p ping) string {
-	replace := fmt.Sprintf("replace the member: raftbus member replace, as soon as %s has a leader", p.peer)
-	if p.term > 0 || p.conf.Index > 0 {
+func remedy(p busclient.Pinged) string {
+	replace := fmt.Sprintf("replace the member: raftbus member replace, as soon as %s has a leader", p.Peer)
+	if p.Term > 0 || p.Configuration.Index > 0 {
 		return replace
 	}
 	return busclient.UnsealedRemedy + "; else " + replace

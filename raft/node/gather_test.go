@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -21,13 +22,13 @@ func instance(id rpc.NodeID) (i rpc.InstanceID) { copy(i[:], id); return i }
 func TestGatheringNeedsAll(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
 	require.Equal(t, []rpc.NodeID{"n2", "n3"}, g.waitingFor())
-	g.hear(ping{peer: "n2", instance: instance("n2")})
+	g.hear(busclient.Pinged{Peer: "n2", Instance: instance("n2")})
 	_, complete := g.table()
 	require.False(t, complete)
-	g.hear(ping{peer: "n9", instance: instance("n9")}) // a stranger
-	g.hear(ping{peer: "n3", err: rpc.ErrMalformed})
+	g.hear(busclient.Pinged{Peer: "n9", Instance: instance("n9")}) // a stranger
+	g.hear(busclient.Pinged{Peer: "n3", Err: rpc.ErrMalformed})
 	require.Equal(t, []rpc.NodeID{"n3"}, g.waitingFor())
-	g.hear(ping{peer: "n3", instance: instance("n3")})
+	g.hear(busclient.Pinged{Peer: "n3", Instance: instance("n3")})
 	table, complete := g.table()
 	require.True(t, complete)
 	require.Equal(t, []rpc.Member{{ID: "n1", Instance: instance("n1")}, {ID: "n2", Instance: instance("n2")}, {ID: "n3", Instance: instance("n3")}}, table)
@@ -44,8 +45,8 @@ func tableOf(ids ...rpc.NodeID) []rpc.Member {
 // A table that a peer has is as good as hearing from all, if it knows this very folder.
 func TestGatheringTakesATable(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
-	g.hear(ping{peer: "n2", refusal: "two processes"})
-	g.hear(ping{peer: "n2", cluster: rpc.ClusterID{1}, conf: &rpc.Configuration{Voters: tableOf("n1", "n2", "n3")}})
+	g.hear(busclient.Pinged{Peer: "n2", Refusal: "two processes"})
+	g.hear(busclient.Pinged{Peer: "n2", Cluster: rpc.ClusterID{1}, Configuration: &rpc.Configuration{Voters: tableOf("n1", "n2", "n3")}})
 	_, complete := g.table()
 	require.True(t, complete)
 }
@@ -55,13 +56,13 @@ func TestGatheringRefusedWhenWiped(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
 	table := tableOf("n1", "n2", "n3")
 	table[0].Instance = instance("old")
-	g.hear(ping{peer: "n3", instance: instance("n3")})
-	g.hear(ping{peer: "n2", instance: instance("n2"), cluster: rpc.ClusterID{1}, conf: &rpc.Configuration{Voters: table}})
+	g.hear(busclient.Pinged{Peer: "n3", Instance: instance("n3")})
+	g.hear(busclient.Pinged{Peer: "n2", Instance: instance("n2"), Cluster: rpc.ClusterID{1}, Configuration: &rpc.Configuration{Voters: table}})
 	_, complete := g.table()
 	require.False(t, complete)
 	require.Contains(t, g.refused["n2"], "wiped")
 	require.Contains(t, g.refused["n2"], "delete their data folders, and begin again", "nobody is in a term, as far as n2 says")
-	g.hear(ping{peer: "n2", instance: instance("n2"), cluster: rpc.ClusterID{1}, term: 1, conf: &rpc.Configuration{Voters: table}})
+	g.hear(busclient.Pinged{Peer: "n2", Instance: instance("n2"), Cluster: rpc.ClusterID{1}, Term: 1, Configuration: &rpc.Configuration{Voters: table}})
 	require.Contains(t, g.refused["n2"], "raftbus member replace")
 	require.NotContains(t, g.refused["n2"], "begin again")
 }
@@ -69,24 +70,24 @@ func TestGatheringRefusedWhenWiped(t *testing.T) {
 // Tables of other members refuse each other and name the remedy (F27).
 func TestGatheringRefusesOtherMembers(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
-	g.hear(ping{peer: "n2", cluster: rpc.ClusterID{1}, conf: &rpc.Configuration{Voters: tableOf("n1", "n2")}})
+	g.hear(busclient.Pinged{Peer: "n2", Cluster: rpc.ClusterID{1}, Configuration: &rpc.Configuration{Voters: tableOf("n1", "n2")}})
 	_, complete := g.table()
 	require.False(t, complete)
 	require.Contains(t, g.refused["n2"], "--members")
-	g.hear(ping{peer: "n2", refusal: "two processes"})
+	g.hear(busclient.Pinged{Peer: "n2", Refusal: "two processes"})
 	require.Equal(t, "two processes", g.refused["n2"])
 }
 
 // While a member refuses this node there is no table, though all were heard from; once it does not, there is.
 func TestGatheringWaitsForWhoRefuses(t *testing.T) {
 	g := gatheringOf(t, "n1", "n1", "n2", "n3")
-	g.hear(ping{peer: "n2", instance: instance("n2")})
-	g.hear(ping{peer: "n2", refusal: "two processes"})
-	g.hear(ping{peer: "n3", instance: instance("n3")})
+	g.hear(busclient.Pinged{Peer: "n2", Instance: instance("n2")})
+	g.hear(busclient.Pinged{Peer: "n2", Refusal: "two processes"})
+	g.hear(busclient.Pinged{Peer: "n3", Instance: instance("n3")})
 	require.Empty(t, g.waitingFor())
 	_, complete := g.table()
 	require.False(t, complete)
-	g.hear(ping{peer: "n2", instance: instance("n2")})
+	g.hear(busclient.Pinged{Peer: "n2", Instance: instance("n2")})
 	_, complete = g.table()
 	require.True(t, complete)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -44,7 +45,7 @@ type proposal struct {
 type batch struct {
 	completions []raft.Event // of this node's own disk, applier and loader
 	events      []raft.Event
-	pings       []ping
+	pings       []busclient.Pinged
 	learned     []learned // configurations of which peers told
 	proposals   []proposal
 	reads       []func(error)
@@ -129,7 +130,7 @@ func (b *inbox) notice(e raft.Event) {
 	})
 }
 
-func (b *inbox) ping(p ping) {
+func (b *inbox) ping(p busclient.Pinged) {
 	b.put(func(w *batch) bool {
 		if !b.room() {
 			return false

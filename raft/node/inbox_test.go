@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -28,7 +29,7 @@ func TestInboxBounds(t *testing.T) {
 			b.notice(raft.LinkChanged{})
 		}
 		for range 10 {
-			b.ping(ping{})
+			b.ping(busclient.Pinged{})
 			b.learned(learned{})
 		}
 		got = b.take(got)

@@ -6,6 +6,7 @@ package node
 import (
 	"time"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -292,10 +293,10 @@ func (n *Node) noteStates(events []raft.Event) {
 }
 
 // takePing takes the outcome of a ping: for the clock, for the first boot, for the core.
-func (n *Node) takePing(p *ping) {
-	if p.err == nil && p.refusal == "" {
-		n.clock.hear(p.peer, p.clock, p.at)
-		n.answered[p.peer] = true
+func (n *Node) takePing(p *busclient.Pinged) {
+	if p.Err == nil && p.Refusal == "" {
+		n.clock.hear(p.Peer, p.Clock, p.At)
+		n.answered[p.Peer] = true
 	}
 	switch {
 	case n.core != nil:
@@ -309,18 +310,18 @@ func (n *Node) takePing(p *ping) {
 		return
 	}
 	n.hearOutdated(p)
-	n.core.Step(raft.Pinged{Peer: p.peer, Outcome: p.outcome(n.answered[p.peer]), Leader: p.leader, Term: p.term, Full: p.full, NoRoom: p.noRoom})
+	n.core.Step(raft.Pinged{Peer: p.Peer, Outcome: pingOutcome(p, n.answered[p.Peer]), Leader: p.Leader, Term: p.Term, Full: p.Full, NoRoom: p.NoRoom})
 	n.watchCrowd()
 }
 
 // hearOutdated takes it from a peer that this node's data folder is an old copy, put back: peers that know it take nothing from this node, and
 // it is not to have a part with those that do not (F23, D3).
-func (n *Node) hearOutdated(p *ping) {
-	if !p.outdated || n.outdated {
+func (n *Node) hearOutdated(p *busclient.Pinged) {
+	if !p.Outdated || n.outdated {
 		return
 	}
 	n.outdated = true
-	n.logger.Error("the data folder is an old copy: a peer knows of a later start of it. It has forgotten what was voted and acknowledged since, so this node neither votes nor leads: stop it, empty the folder and replace the member", "peer", p.peer)
+	n.logger.Error("the data folder is an old copy: a peer knows of a later start of it. It has forgotten what was voted and acknowledged since, so this node neither votes nor leads: stop it, empty the folder and replace the member", "peer", p.Peer)
 	n.core.Step(raft.Outdated{})
 }
 

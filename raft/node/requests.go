@@ -7,7 +7,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
@@ -100,31 +99,13 @@ func (n *Node) endReads() {
 	}
 }
 
-// ping is the outcome of one ping of this node.
-type ping struct {
-	peer     rpc.NodeID
-	err      error
-	steady   bool
-	leader   rpc.NodeID
-	term     rpc.Term
-	instance rpc.InstanceID
-	cluster  rpc.ClusterID
-	conf     *rpc.Configuration
-	refusal  string
-	clock    int64 // the peer's
-	at       time.Time
-	full     bool
-	noRoom   bool
-	outdated bool // by what the peer knows, this node's data folder is an old copy
-}
-
-// outcome is what a ping means for the failure detector. 'No responders' counts only where NATS surely knew of the peer
+// pingOutcome is what a ping means for the failure detector. 'No responders' counts only where NATS surely knew of the peer
 // before (K75): on a connection that has been up for a second, or over which that peer has answered already.
-func (p *ping) outcome(answered bool) raft.PingOutcome {
+func pingOutcome(p *busclient.Pinged, answered bool) raft.PingOutcome {
 	switch {
-	case p.err == nil && p.refusal == "":
+	case p.Err == nil && p.Refusal == "":
 		return raft.PingOK
-	case errors.Is(p.err, busclient.ErrNoResponders) && (p.steady || answered):
+	case errors.Is(p.Err, busclient.ErrNoResponders) && (p.Steady || answered):
 		return raft.PingNobody
 	}
 	return raft.PingUnclear
@@ -134,13 +115,7 @@ func (p *ping) outcome(answered bool) raft.PingOutcome {
 func (n *Node) Receive(m rpc.Message) { n.inbox.message(m) }
 
 // Pinged implements busclient.Owner.
-func (n *Node) Pinged(p busclient.Pinged) {
-	n.inbox.ping(ping{
-		peer: p.Peer, err: p.Err, steady: p.Steady, leader: p.Leader, term: p.Term,
-		instance: p.Instance, cluster: p.Cluster, conf: p.Configuration, refusal: p.Refusal, clock: p.Clock, at: p.At, full: p.Full,
-		noRoom: p.NoRoom, outdated: p.Outdated,
-	})
-}
+func (n *Node) Pinged(p busclient.Pinged) { n.inbox.ping(p) }
 
 // Link implements busclient.Owner.
 func (n *Node) Link(peer rpc.NodeID, connected bool, reason error) {

@@ -12,6 +12,7 @@ package node
 import (
 	"slices"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -39,16 +40,16 @@ func sealed(state *wal.State, base *rpc.Configuration) bool {
 }
 
 // hear takes a peer's answer to a ping.
-func (s *sealing) hear(p ping) {
-	if p.refusal != "" {
-		s.refused[p.peer] = p.refusal
+func (s *sealing) hear(p busclient.Pinged) {
+	if p.Refusal != "" {
+		s.refused[p.Peer] = p.Refusal
 	}
-	if p.err != nil || p.refusal != "" || p.cluster != s.cluster || !isMember(&s.table, rpc.Member{ID: p.peer, Instance: p.instance}) {
+	if p.Err != nil || p.Refusal != "" || p.Cluster != s.cluster || !isMember(&s.table, rpc.Member{ID: p.Peer, Instance: p.Instance}) {
 		return
 	}
-	delete(s.refused, p.peer)
-	s.holds[p.peer] = true
-	s.proven = s.proven || p.term > 0
+	delete(s.refused, p.Peer)
+	s.holds[p.Peer] = true
+	s.proven = s.proven || p.Term > 0
 }
 
 // learn takes a committed configuration that a peer told of: one that a change has made was made by those who had sealed the table.
@@ -98,14 +99,14 @@ func (n *Node) holdTable(table rpc.Configuration) error {
 }
 
 // hearSealing takes a ping meanwhile, and tells the operator who is awaited, whenever that changes.
-func (n *Node) hearSealing(p ping) {
+func (n *Node) hearSealing(p busclient.Pinged) {
 	s := n.sealing
-	before, refused := rpc.JoinIDs(s.waitingFor()), s.refused[p.peer]
+	before, refused := rpc.JoinIDs(s.waitingFor()), s.refused[p.Peer]
 	s.hear(p)
 	if now := rpc.JoinIDs(s.waitingFor()); now != before && now != "" {
 		n.logger.Info(sealingText, "cluster", n.cluster.String(), "waiting_for", now)
 	}
-	n.tellRefused(p.peer, refused, s.refused[p.peer])
+	n.tellRefused(p.Peer, refused, s.refused[p.Peer])
 }
 
 // trySeal starts consensus, in a term that is durable, once the table is sealed.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -135,17 +136,17 @@ func TestS8OneThatIsSealedIsEnough(t *testing.T) {
 	delete(m.hub.down, "n1")
 
 	table := rpc.Configuration{Voters: memberOf("n1", "n2", "n3")}
-	answer := ping{peer: "n2", instance: instance("n2"), cluster: table.ClusterID(), term: 1}
+	answer := busclient.Pinged{Peer: "n2", Instance: instance("n2"), Cluster: table.ClusterID(), Term: 1}
 	for what, proof := range map[string]struct {
 		proves bool
 		by     func(*sealing)
 	}{
 		"a ping in a term":              {true, func(s *sealing) { s.hear(answer) }},
-		"of another cluster":            {false, func(s *sealing) { p := answer; p.cluster[0]++; s.hear(p) }},
-		"from another folder":           {false, func(s *sealing) { p := answer; p.instance[0]++; s.hear(p) }},
-		"that refuses":                  {false, func(s *sealing) { p := answer; p.refusal = "no"; s.hear(p) }},
-		"that holds the table only":     {false, func(s *sealing) { p := answer; p.term = 0; s.hear(p) }},
-		"without a table":               {false, func(s *sealing) { s.hear(ping{peer: "n2", instance: instance("n2")}) }},
+		"of another cluster":            {false, func(s *sealing) { p := answer; p.Cluster[0]++; s.hear(p) }},
+		"from another folder":           {false, func(s *sealing) { p := answer; p.Instance[0]++; s.hear(p) }},
+		"that refuses":                  {false, func(s *sealing) { p := answer; p.Refusal = "no"; s.hear(p) }},
+		"that holds the table only":     {false, func(s *sealing) { p := answer; p.Term = 0; s.hear(p) }},
+		"without a table":               {false, func(s *sealing) { s.hear(busclient.Pinged{Peer: "n2", Instance: instance("n2")}) }},
 		"a message":                     {true, func(s *sealing) { s.receive(&rpc.Message{From: "n3", Instance: instance("n3"), Term: 1}) }},
 		"a message from another folder": {false, func(s *sealing) { s.receive(&rpc.Message{From: "n3", Instance: instance("x"), Term: 1}) }},
 		"a message of who is no member": {false, func(s *sealing) { s.receive(&rpc.Message{From: "n4", Instance: instance("n4"), Term: 1}) }},
@@ -161,7 +162,7 @@ func TestS8OneThatIsSealedIsEnough(t *testing.T) {
 	}
 
 	s, refusing := newSealing("n1", table), answer
-	refusing.refusal = "no"
+	refusing.Refusal = "no"
 	s.hear(refusing)
 	require.Contains(t, s.refused, rpc.NodeID("n2"))
 	s.hear(answer)
