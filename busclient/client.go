@@ -191,10 +191,7 @@ func (c *client) request(r round, method rpc.Method, term rpc.Term, cmd rpc.Body
 	}
 	h := c.service.header(c.peer, term, r.id)
 	err := c.service.publish(r.path, c.routes.requests[method], c.routes.reply(r.path, r.id), &h, cmd)
-	if err == nil {
-		return nil
-	}
-	if _, open := c.rounds.end(r.id, func(round) bool { return true }); !open {
+	if err != nil && !c.rounds.withdraw(r.id) {
 		return nil // the link broke meanwhile, and done was told
 	}
 	return err

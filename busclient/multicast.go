@@ -65,8 +65,7 @@ func (s *Service) takeBack(peer rpc.NodeID, id uint64) bool {
 	if err != nil {
 		return false // it left meanwhile, and done was told
 	}
-	_, open := c.rounds.end(id, func(round) bool { return true })
-	return open
+	return c.rounds.withdraw(id)
 }
 
 // MulticastCommitLog is MulticastAppendLog for a command that nobody need answer: what a leader would learn from that, AppendLogs and

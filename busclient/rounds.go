@@ -104,6 +104,12 @@ func (t *rounds) end(id uint64, fits func(round) bool) (round, bool) {
 	return r, true
 }
 
+// withdraw takes a round out of the table without calling its done, and reports whether it was still open.
+func (t *rounds) withdraw(id uint64) bool {
+	_, open := t.end(id, func(round) bool { return true })
+	return open
+}
+
 func (t *rounds) remove(r round) {
 	delete(t.open, r.id)
 	t.account(r, -1)
@@ -137,9 +143,8 @@ func (t *rounds) fail(reason error) {
 func (t *rounds) close(reason error) {
 	t.mu.Lock()
 	t.closed = reason
-	ended := t.take(func(round) bool { return true })
 	t.mu.Unlock()
-	finish(ended, reason)
+	t.fail(reason)
 }
 
 // expire ends the rounds whose deadline has come, and reports whether others are open.

@@ -119,45 +119,24 @@ func sizeOf(body rpc.Body) int {
 	return size
 }
 
-// notice takes news of liveness, or drops it: more will come.
-func (b *inbox) notice(e raft.Event) {
+// news takes what was learnt of peers, or drops it: more will come.
+func (b *inbox) news(add func(*batch)) {
 	b.put(func(w *batch) bool {
-		if !b.room() {
+		if b.notices >= noticesMax {
+			b.dropped++
 			return false
 		}
-		w.events = append(w.events, e)
+		b.notices++
+		add(w)
 		return true
 	})
 }
 
-func (b *inbox) ping(p busclient.Pinged) {
-	b.put(func(w *batch) bool {
-		if !b.room() {
-			return false
-		}
-		w.pings = append(w.pings, p)
-		return true
-	})
-}
+func (b *inbox) notice(e raft.Event) { b.news(func(w *batch) { w.events = append(w.events, e) }) }
 
-func (b *inbox) learned(l learned) {
-	b.put(func(w *batch) bool {
-		if !b.room() {
-			return false
-		}
-		w.learned = append(w.learned, l)
-		return true
-	})
-}
+func (b *inbox) ping(p busclient.Pinged) { b.news(func(w *batch) { w.pings = append(w.pings, p) }) }
 
-func (b *inbox) room() bool {
-	if b.notices >= noticesMax {
-		b.dropped++
-		return false
-	}
-	b.notices++
-	return true
-}
+func (b *inbox) learned(l learned) { b.news(func(w *batch) { w.learned = append(w.learned, l) }) }
 
 // state takes a change that must not be lost: a link's or the bus's. There is one sender, and they are rare.
 func (b *inbox) state(e raft.Event) {
