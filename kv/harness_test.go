@@ -160,7 +160,7 @@ func newRig(t *testing.T, change func(*Options), serverChange ...func(*server.Op
 	client, err := nats.Connect(bus.ClientURL())
 	require.NoError(t, err)
 	n := newSolo(s)
-	o := Options{Conn: conn, Prefix: "raftbus", NodeID: "n1", Node: n, Store: s, RoundTrip: near, flushWait: time.Minute}
+	o := Options{Conn: conn, Prefix: "raftbus", NodeID: "n1", Node: n, Store: s, RoundTrip: near, waits: waits{flushWait: time.Minute}}
 	if change != nil {
 		change(&o)
 	}

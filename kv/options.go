@@ -3,6 +3,7 @@ package kv
 // What a service is made of, and its bounds.
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"time"
@@ -63,12 +64,17 @@ type Options struct {
 	// Timeout is how long a request may take before its client hears that the outcome is unknown. 0 takes the default.
 	Timeout time.Duration
 
-	lookEvery  time.Duration // keeperPeriod, but in tests
-	expiryWait time.Duration // expiryWaitMax, but in tests
-	probeWait  time.Duration // probeWait, but in tests
-	flushWait  time.Duration // flushWait, but in tests
-	hurryAfter time.Duration // hurryAfter, but in tests
-	followFor  time.Duration // followFor, but in tests
+	waits
+}
+
+// waits are times that only tests change: 0 takes the constant that each line names.
+type waits struct {
+	lookEvery  time.Duration // keeperPeriod
+	expiryWait time.Duration // expiryWaitMax
+	probeWait  time.Duration // probeWait
+	flushWait  time.Duration // flushWait
+	hurryAfter time.Duration // hurryAfter
+	followFor  time.Duration // followFor
 }
 
 // Hosts are the nodes that serve consumers. See kv/delivery.
@@ -132,22 +138,10 @@ func (o *Options) setDefaults() {
 	if o.Timeout <= 0 {
 		o.Timeout = TimeoutDefault
 	}
-	if o.lookEvery <= 0 {
-		o.lookEvery = keeperPeriod
-	}
-	if o.followFor <= 0 {
-		o.followFor = followFor
-	}
-	if o.hurryAfter <= 0 {
-		o.hurryAfter = hurryAfter
-	}
-	if o.expiryWait <= 0 {
-		o.expiryWait = expiryWaitMax
-	}
-	if o.probeWait <= 0 {
-		o.probeWait = probeWait
-	}
-	if o.flushWait <= 0 {
-		o.flushWait = flushWait
-	}
+	o.lookEvery = cmp.Or(o.lookEvery, keeperPeriod)
+	o.expiryWait = cmp.Or(o.expiryWait, expiryWaitMax)
+	o.probeWait = cmp.Or(o.probeWait, probeWait)
+	o.flushWait = cmp.Or(o.flushWait, flushWait)
+	o.hurryAfter = cmp.Or(o.hurryAfter, hurryAfter)
+	o.followFor = cmp.Or(o.followFor, followFor)
 }

@@ -72,20 +72,15 @@ type Service struct {
 	withheld   bool                    // nor then
 	toldLeft   atomic.Uint64           // of left, what NATS knows
 
-	hush       hush
-	hurryAfter time.Duration
-	hurries    atomic.Bool // what has not begun, or looks first, is not waited for
+	hush    hush
+	hurries atomic.Bool // what has not begun, or looks first, is not waited for
 
 	nodeID  string
 	listens func(node string, session int) string // nil: it is not seen who listens
 	peers   func() []string
 	session session
 
-	lookEvery  time.Duration
-	followFor  time.Duration
-	expiryWait time.Duration // for a proposal
-	probeWait  time.Duration
-	flushWait  time.Duration
+	waits
 }
 
 // New makes a service and registers it with the node: make it before the node starts. Close it.
@@ -106,12 +101,7 @@ func New(o Options) (*Service, error) {
 		hush:   hush{lasts: hushTime, roundTrip: o.RoundTrip},
 		nodeID: o.NodeID, listens: o.Listens, peers: o.Peers,
 		session:      session{number: rand.IntN(sessionsMax)}, // a process before this one most likely had others
-		lookEvery:    o.lookEvery,
-		followFor:    o.followFor,
-		expiryWait:   o.expiryWait,
-		probeWait:    o.probeWait,
-		flushWait:    o.flushWait,
-		hurryAfter:   o.hurryAfter,
+		waits:        o.waits,
 		republishing: newRepublishing(),
 		buckets:      buckets{known: map[string]bool{}},
 		wake:         bell.New(),
