@@ -185,11 +185,7 @@ func (s *Service) Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
 	if s.placer.Consumers() >= s.o.ConsumersMax {
 		return "", 0, watch.ErrTooMany
 	}
-	choose := s.placer.Choose
-	if pull {
-		choose = s.placer.ChoosePull
-	}
-	name, life, ok := choose(s.now())
+	name, life, ok := s.placer.Choose(s.now(), pull)
 	if !ok {
 		return "", 0, watch.ErrNoHost
 	}

@@ -303,12 +303,16 @@ func (p *Placer) host(name string) *host {
 
 func (p *Placer) lost(h *host) bool { return p.now-h.heard > lostAfter }
 
-// Choose names the host of the next consumer, in turn; false if there is none.
-func (p *Placer) Choose(now int64) (name string, boot uint64, ok bool) { return p.choose(now, false) }
-
-// ChoosePull is Choose for a pull consumer.
-func (p *Placer) ChoosePull(now int64) (name string, boot uint64, ok bool) {
-	return p.choose(now, true)
+// Choose names the host of the next consumer, in turn; false if there is none. With pull it is one that serves pull consumers.
+func (p *Placer) Choose(now int64, pull bool) (name string, boot uint64, ok bool) {
+	p.at(now)
+	for range p.hosts {
+		p.turn++
+		if h := &p.hosts[p.turn%len(p.hosts)]; h.able && !p.lost(h) && (h.pulls || !pull) {
+			return h.name, h.boot, true
+		}
+	}
+	return "", 0, false
 }
 
 // Lost reports whether a host that has been heard of can serve nobody, as far as is known.
@@ -324,17 +328,6 @@ func (p *Placer) Pulls(name string) bool {
 	return !known || p.hosts[at].boot == 0 || p.hosts[at].pulls
 }
 
-func (p *Placer) choose(now int64, pull bool) (name string, boot uint64, ok bool) {
-	p.at(now)
-	for range p.hosts {
-		p.turn++
-		if h := &p.hosts[p.turn%len(p.hosts)]; h.able && !p.lost(h) && (h.pulls || !pull) {
-			return h.name, h.boot, true
-		}
-	}
-	return "", 0, false
-}
-
 // Tick says what is to be proposed by a time, if this node leads: moves of consumers whose host is lost, or has begun another life, and
 // removals of those whose clients are gone.
 func (p *Placer) Tick(now int64) Proposals {
@@ -346,7 +339,7 @@ func (p *Placer) Tick(now int64) Proposals {
 	list.Removals = p.removals()
 	for _, ref := range p.orphans() {
 		r := p.records[ref]
-		if name, boot, ok := p.choose(p.now, r.pull); ok {
+		if name, boot, ok := p.Choose(p.now, r.pull); ok {
 			p.proposed[ref] = p.now
 			list.Moves = append(list.Moves, Move{ref, r.bucket, r.created, r.generation, name, boot})
 		}

@@ -63,7 +63,7 @@ func TestConsumersAreSpreadOverTheNodesThatCanServe(t *testing.T) {
 	require.Equal(t, 3, o.Able(o.now))
 	took := map[string]int{}
 	for range 30 {
-		name, boot, ok := o.Choose(o.now)
+		name, boot, ok := o.Choose(o.now, false)
 		require.True(t, ok)
 		require.Equal(t, uint64(1), boot)
 		took[name]++
@@ -73,13 +73,13 @@ func TestConsumersAreSpreadOverTheNodesThatCanServe(t *testing.T) {
 	delete(o.boots, "n3")
 	o.pass(second)
 	for range 10 {
-		name, _, ok := o.Choose(o.now)
+		name, _, ok := o.Choose(o.now, false)
 		require.True(t, ok)
 		require.Equal(t, "n1", name)
 	}
 	o.able["n1"] = false
 	o.pass(second)
-	_, _, ok := o.Choose(o.now)
+	_, _, ok := o.Choose(o.now, false)
 	require.False(t, ok)
 	require.Zero(t, o.Able(o.now))
 }
@@ -332,7 +332,7 @@ func TestAPlacerKnowsItsOwnAccountOnly(t *testing.T) {
 			require.Empty(t, p.Tick(now), "%s has begun another life, and is lost, and says that it is idle", others)
 		}
 		require.Equal(t, 1, p.Able(5*second))
-		host, _, ok := p.Choose(5 * second)
+		host, _, ok := p.Choose(5*second, false)
 		require.True(t, ok)
 		require.Equal(t, self, host)
 	}

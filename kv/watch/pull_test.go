@@ -338,14 +338,14 @@ func TestAPullWaitsForItsIndex(t *testing.T) { // Q12
 func TestPullConsumersAreGivenToHostsThatKnowThem(t *testing.T) {
 	p := NewPlacer("n1")
 	p.Hear(second, Announcement{Node: "n1", Boot: 1, Able: true})
-	_, _, ok := p.ChoosePull(second)
+	_, _, ok := p.Choose(second, true)
 	require.False(t, ok, "an earlier release")
 	p.Hear(second, Announcement{Node: "n2", Boot: 1, Able: true, Pulls: true})
 	require.True(t, p.Pulls("n2"))
 	require.False(t, p.Pulls("n1"))
 	require.True(t, p.Pulls("n3"), "nothing was heard of it")
 	for range 4 {
-		host, _, ok := p.ChoosePull(second)
+		host, _, ok := p.Choose(second, true)
 		require.True(t, ok)
 		require.Equal(t, "n2", host)
 	}

@@ -264,7 +264,7 @@ func (d *deliverer) tick() {
 
 // make has a consumer logged, on the host whose turn it is; without one nobody answers.
 func (d *deliverer) make(c command.AddConsumer) {
-	host, boot, ok := d.placer.Choose(d.now())
+	host, boot, ok := d.placer.Choose(d.now(), false)
 	if c.Host, c.Boot = rpc.NodeID(host), rpc.BootEpoch(boot); ok {
 		_ = d.process.raft.Propose(command.Command{AddConsumer: &c}.Encode(), func(any, rpc.EntryID) {})
 	}
