@@ -233,20 +233,7 @@ func (c *Conn) Close() {
 }
 
 func (c *Conn) Publish(subject, reply string, data []byte) error {
-	known, err := c.lane.publish(subject, reply, nil, data)
-	switch {
-	case known: // also before it is told that the connection is back: what came meanwhile is answered (L9)
-	case !c.isUp():
-		return ErrBusDown
-	case c.outbox != nil:
-		err = c.outbox.put(subject, reply, data)
-	default:
-		err = write(c.nc, subject, reply, data)
-	}
-	if err != nil && !errors.Is(err, ErrBusDown) && !errors.Is(err, ErrTooManyInFlight) {
-		return fmt.Errorf("%w (%w)", ErrBusDown, err)
-	}
-	return err
+	return c.PublishMsg(subject, reply, nil, data)
 }
 
 func write(nc *nats.Conn, subject, reply string, data []byte) error {

@@ -78,19 +78,20 @@ func (c *Conn) Direct() bool {
 	return lane != nil && lane.greeted.Load() && !lane.closed.Load()
 }
 
-// PublishMsg sends a message with a header, which is a whole block: "NATS/1.0", a status if wanted, its lines, and an empty one.
-// Nil: it has none. The connection is one for clients. It waits where Publish does.
+// PublishMsg sends a message with a header, which is a whole block: "NATS/1.0", a status if wanted, its lines, and an empty one. The
+// connection is then one for clients. Nil: it has none. It waits where Publish does.
 func (c *Conn) PublishMsg(subject, reply string, header, data []byte) error {
-	if header == nil {
-		return c.Publish(subject, reply, data)
-	}
 	known, err := c.lane.publish(subject, reply, header, data)
 	switch {
-	case known:
+	case known: // also before it is told that the connection is back: what came meanwhile is answered (L9)
 	case !c.isUp():
 		return ErrBusDown
-	default:
+	case header != nil:
 		err = c.publishBlock(subject, reply, header, data)
+	case c.outbox != nil:
+		err = c.outbox.put(subject, reply, data)
+	default:
+		err = write(c.nc, subject, reply, data)
 	}
 	if err != nil && !errors.Is(err, ErrBusDown) && !errors.Is(err, ErrTooManyInFlight) {
 		return fmt.Errorf("%w (%w)", ErrBusDown, err)
