@@ -9,7 +9,6 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
-	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
 // From where on something is worth a word.
@@ -80,7 +79,7 @@ func (f *facts) leaves() (found []Finding) {
 }
 
 // leafTrouble is what a node says of its leaf connection, which is not up.
-func leafTrouble(w replica.WatchStatus) string {
+func leafTrouble(w observe.Watches) string {
 	if w.LeafError == "" {
 		return "its leaf connection is not up"
 	}

@@ -22,7 +22,7 @@ func sound() *facts {
 	conf := &replica.Configuration{Committed: true, Voters: []replica.Member{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}}}
 	now := time.Now()
 	for _, id := range []string{"n1", "n2", "n3"} {
-		n := replica.Status{ID: id, Role: "follower", Term: 2, Leader: "n1", Ready: true, Configuration: conf, Watches: replica.WatchStatus{Leaf: true}}
+		n := replica.Status{ID: id, Role: "follower", Term: 2, Leader: "n1", Ready: true, Configuration: conf, Watches: observe.Watches{Leaf: true}}
 		s := observe.Stats{Node: id, Version: "v1", Time: now, Started: now.Add(-time.Hour), NATS: []observe.Conn{{Role: "bulk", Up: true}}}
 		for _, peer := range []string{"n1", "n2", "n3"} {
 			if peer != id {
@@ -62,7 +62,7 @@ func (f *facts) refuse(id string, ago time.Duration) {
 func (f *facts) serve(account string, ids ...string) {
 	for i := range f.Nodes {
 		if n := &f.Nodes[i]; slices.Contains(ids, n.ID) {
-			n.Accounts = append(n.Accounts, replica.AccountStatus{Name: account, Connected: true, Watches: replica.WatchStatus{Leaf: true}})
+			n.Accounts = append(n.Accounts, replica.AccountStatus{Name: account, Connected: true, Watches: observe.Watches{Leaf: true}})
 		}
 	}
 }
@@ -189,8 +189,8 @@ func TestFindingsSayWhatWasSeen(t *testing.T) {
 		{func(f *facts) { f.serve("team-a", "n1") }, "n2: it has no credentials for it; n3: it has no credentials for it", "give all nodes credentials"},
 		{account(func(a *replica.AccountStatus) { a.Refused, a.Connected = jetstream, false }), "n2: " + jetstream, "do what is said there"},
 		{account(func(a *replica.AccountStatus) { a.Connected, a.Watches.Leaf = false, false }), "n2: not connected", "look whether the NATS server knows"},
-		{account(func(a *replica.AccountStatus) { a.Watches = replica.WatchStatus{LeafError: "EOF"} }), "n2: its leaf connection is not up: EOF", "connect as a leafnode"},
-		{func(f *facts) { f.Nodes[2].Watches = replica.WatchStatus{LeafError: "dial: connection refused"} }, "n3: its leaf connection is not up: dial: connection refused", "leafnodes port"},
+		{account(func(a *replica.AccountStatus) { a.Watches = observe.Watches{LeafError: "EOF"} }), "n2: its leaf connection is not up: EOF", "connect as a leafnode"},
+		{func(f *facts) { f.Nodes[2].Watches = observe.Watches{LeafError: "dial: connection refused"} }, "n3: its leaf connection is not up: dial: connection refused", "leafnodes port"},
 		{func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.LogBytes = true, 3<<20 }, "it has less room than is left to the state (48 MiB, and as much as that has on the disk, up to 256 MiB more) and a segment of the log, which has 3 MiB", "make room"},
 		{func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.Files = true, true }, "the system refused the next segment of its log for that", "have some closed, or allow more"},
 		{func(f *facts) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/leaf"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/delivery"
 	"github.com/raftbus/raftbus/raft/config"
@@ -200,10 +201,10 @@ func (r *Replica) eachAtOnce(do func(int, *served)) {
 
 // AccountStatus is how a node serves an account beside the first.
 type AccountStatus struct {
-	Name      string      `json:"name"`
-	Connected bool        `json:"connected"`         // its connection to clients is up
-	Refused   string      `json:"refused,omitempty"` // why the node does not serve it; absent: it does
-	Watches   WatchStatus `json:"watches"`
+	Name      string          `json:"name"`
+	Connected bool            `json:"connected"`         // its connection to clients is up
+	Refused   string          `json:"refused,omitempty"` // why the node does not serve it; absent: it does
+	Watches   observe.Watches `json:"watches"`
 }
 
 func (r *Replica) accountsStatus() (list []AccountStatus) {

@@ -50,7 +50,7 @@ func (r *Replica) gather() observe.Stats {
 			SyncUnderWay: s.Log.Syncing.Seconds(), SyncMax: s.Log.SyncMax.Seconds(), Slow: status.Disk.Slow, Full: s.Full, Damaged: s.Damaged, Repaired: s.Log.Repaired,
 		},
 		Peers: r.peerFigures(s), NATS: r.connFigures(), Doors: doors(f.Doors), Queues: r.queues(figures),
-		Watches: observe.Watches(status.Watches), Accounts: accountFigures(status.Accounts, figures[1:]), Dropped: r.drops(s.Dropped), Process: observe.ReadProcess(),
+		Watches: status.Watches, Accounts: accountFigures(status.Accounts, figures[1:]), Dropped: r.drops(s.Dropped), Process: observe.ReadProcess(),
 		Events: r.events.Counts(), Unanswered: f.Unanswered, Unrepublished: f.Unrepublished,
 	}
 	size := r.store.Size()
@@ -131,7 +131,7 @@ func total(list []kv.Figures) kv.Figures {
 func accountFigures(status []AccountStatus, figures []kv.Figures) (list []observe.Account) {
 	for i, s := range status {
 		requests, busy := figures[i].Told()
-		list = append(list, observe.Account{Name: s.Name, Connected: s.Connected, Watches: observe.Watches(s.Watches), Requests: requests, Busy: busy})
+		list = append(list, observe.Account{Name: s.Name, Connected: s.Connected, Watches: s.Watches, Requests: requests, Busy: busy})
 	}
 	return list
 }

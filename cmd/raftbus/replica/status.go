@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -39,21 +40,10 @@ type Status struct {
 	Denied        string            `json:"denied,omitempty"`      // which subject beside those that clients ask at NATS refuses the node, and for how long: with it those; it leads only where no other can; absent: none
 	Cluster       string            `json:"cluster,omitempty"`     // empty before the first boot is through
 	Instance      string            `json:"instance"`              // of the data folder
-	Watches       WatchStatus       `json:"watches"`
+	Watches       observe.Watches   `json:"watches"`
 	Accounts      []AccountStatus   `json:"accounts,omitempty"` // that are served beside the first
 	Commands      VersionStatus     `json:"commands"`
 	Goroutines    int               `json:"goroutines"` // of the whole process
-}
-
-// WatchStatus is what a node does for watchers.
-type WatchStatus struct {
-	Leaf      bool   `json:"leaf"`                 // its leaf connection is up: without it the node serves none
-	LeafError string `json:"leaf_error,omitempty"` // why it is not, if that is known
-	Consumers int    `json:"consumers"`            // that it serves
-	Hosts     int    `json:"hosts"`                // nodes that can serve watchers, as this one knows
-	Account   int    `json:"account"`              // watches of the account on all nodes, which are bounded
-	// LeftOut counts entries that watches were not sent, since they are larger than max_payload; again if one is looked at again.
-	LeftOut uint64 `json:"left_out"`
 }
 
 // Configuration is who belongs to the cluster, as one node knows it.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/raftbus/raftbus/busclient/leaf"
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/kv/delivery"
 )
 
@@ -27,9 +28,9 @@ func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Log
 	return conn, nil
 }
 
-func (s *served) watchStatus() WatchStatus {
+func (s *served) watchStatus() observe.Watches {
 	now := s.watches.Status()
-	status := WatchStatus{Leaf: now.Leaf, Consumers: now.Consumers, Hosts: now.Hosts, Account: now.Account, LeftOut: now.LeftOut}
+	status := observe.Watches{Leaf: now.Leaf, Consumers: now.Consumers, Hosts: now.Hosts, Account: now.Account, LeftOut: now.LeftOut}
 	if !now.Leaf && s.dialled != nil {
 		status.LeafError = s.dialled.LastError()
 	}
