@@ -72,19 +72,10 @@ func newWorkload(lookup lookupEnv, name string) *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: words.short, Long: words.long, Example: "  raftbus bench " + name + " --json", Args: noArgs}
 	f := &benchFlags{}
 	f.register(cmd.Flags(), name)
-	natsFlags := natsopt.Register(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := f.check(); err != nil {
-			return err
-		}
-		target, err := resolve(natsFlags, lookup)
-		if err != nil {
-			return err
-		}
+	return resolved(cmd, lookup, f.check, func(cmd *cobra.Command, target natsopt.Target, _ []string) error {
 		f.nats = target
 		return f.run(cmd)
-	}
-	return cmd
+	})
 }
 
 type benchFlags struct {

@@ -20,21 +20,30 @@ import (
 
 const defaultPrefix = config.DefaultPrefix
 
+// resolved adds to a command the flags that say where NATS is, and gives what they say to what the command does. What check refuses is refused
+// before these flags are read.
+func resolved(cmd *cobra.Command, lookup lookupEnv, check func() error, do func(cmd *cobra.Command, target natsopt.Target, args []string) error) *cobra.Command {
+	natsFlags := natsopt.Register(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := check(); err != nil {
+			return err
+		}
+		target, err := natsFlags.Resolve(lookup)
+		if err != nil {
+			return usagef("%w", err)
+		}
+		return do(cmd, target, args)
+	}
+	return cmd
+}
+
 // targeted adds to a command the flags of all that speak with a cluster, and gives what they say to what the command does.
 func targeted(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error) *cobra.Command {
 	prefix := prefixFlag(cmd.Flags())
-	natsFlags := natsopt.Register(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := checkPrefix(*prefix); err != nil {
-			return err
-		}
-		target, err := resolve(natsFlags, lookup)
-		if err != nil {
-			return err
-		}
+	check := func() error { return checkPrefix(*prefix) }
+	return resolved(cmd, lookup, check, func(cmd *cobra.Command, target natsopt.Target, args []string) error {
 		return do(cmd, target, *prefix, args)
-	}
-	return cmd
+	})
 }
 
 // administered adds to a command what all have that speak with the leader, and gives it to what the command does.

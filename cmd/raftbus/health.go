@@ -42,18 +42,13 @@ func newHealth(lookup lookupEnv) *cobra.Command {
 	_ = cmd.RegisterFlagCompletionFunc("id", completeNodes(lookup)) // it exists
 	prefix := prefixFlag(cmd.Flags())
 	authDir := cmd.Flags().String("auth-dir", "", "`FOLDER` with the node's credentials, as 'raftbus auth init' made it")
-	natsFlags := natsopt.Register(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	check := func() error {
 		if !config.ValidToken(*id) {
 			return usagef("node id %q: name the node to check with --id or RAFTBUS_ID", *id)
 		}
-		if err := checkPrefix(*prefix); err != nil {
-			return err
-		}
-		target, err := resolve(natsFlags, lookup)
-		if err != nil {
-			return err
-		}
+		return checkPrefix(*prefix)
+	}
+	return resolved(cmd, lookup, check, func(cmd *cobra.Command, target natsopt.Target, _ []string) error {
 		if *authDir != "" {
 			folder, err := auth.Open(*authDir)
 			if err != nil {
@@ -62,8 +57,7 @@ func newHealth(lookup lookupEnv) *cobra.Command {
 			target.Options = append(slices.Concat(target.Options, folder.Clients), nats.CustomInboxPrefix(busclient.NodeInbox(*prefix, rpc.NodeID(*id))))
 		}
 		return health(cmd, target, *prefix, *id)
-	}
-	return cmd
+	})
 }
 
 func health(cmd *cobra.Command, target natsopt.Target, prefix, id string) error {

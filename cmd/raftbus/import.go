@@ -61,15 +61,7 @@ func newImport(lookup lookupEnv) *cobra.Command {
 	}
 	f := &importFlags{}
 	f.register(cmd.Flags())
-	natsFlags := natsopt.Register(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := f.check(); err != nil {
-			return err
-		}
-		target, err := resolve(natsFlags, lookup)
-		if err != nil {
-			return err
-		}
+	return resolved(cmd, lookup, f.check, func(cmd *cobra.Command, target natsopt.Target, _ []string) error {
 		into, err := connect(target, "import", native.Options, keeping)
 		if err != nil {
 			return err
@@ -86,8 +78,7 @@ func newImport(lookup lookupEnv) *cobra.Command {
 			defer from.Close()
 		}
 		return f.run(cmd, from, into)
-	}
-	return cmd
+	})
 }
 
 func (f *importFlags) register(flags *pflag.FlagSet) {

@@ -79,18 +79,7 @@ func newNode(lookup lookupEnv) *cobra.Command {
 	}
 	f := &nodeFlags{}
 	f.register(cmd.Flags())
-	natsFlags := natsopt.Register(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := f.check(); err != nil {
-			return err
-		}
-		target, err := resolve(natsFlags, lookup)
-		if err != nil {
-			return err
-		}
-		return runNode(cmd, f, target)
-	}
-	return cmd
+	return resolved(cmd, lookup, f.check, func(cmd *cobra.Command, target natsopt.Target, _ []string) error { return runNode(cmd, f, target) })
 }
 
 func (f *nodeFlags) register(flags *pflag.FlagSet) {

@@ -147,12 +147,3 @@ func checkHTTP(address string) error {
 	}
 	return nil
 }
-
-// resolve reads the NATS flags; what is wrong with them is wrong usage.
-func resolve(flags *natsopt.Flags, lookup lookupEnv) (natsopt.Target, error) {
-	target, err := flags.Resolve(lookup)
-	if err != nil {
-		return natsopt.Target{}, usagef("%w", err)
-	}
-	return target, nil
-}
