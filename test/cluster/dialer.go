@@ -29,19 +29,28 @@ var errCut = errors.New("the wire is cut")
 // Dial implements nats.CustomDialer.
 func (w *Wire) Dial(network, address string) (net.Conn, error) {
 	w.mu.Lock()
-	cut := w.cut || w.clog
+	refused := w.cut || w.clog
 	w.mu.Unlock()
-	if cut {
+	if refused {
 		return nil, errCut
 	}
 	conn, err := net.DialTimeout(network, address, time.Second)
 	if err != nil {
 		return nil, err
 	}
-	c := &wireConn{Conn: conn, wire: w}
+	return w.take(conn)
+}
+
+// take makes a connection one of the wire, or closes it if the wire has been cut since it was dialled: Cut did not know of it.
+func (w *Wire) take(conn net.Conn) (net.Conn, error) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cut || w.clog {
+		_ = conn.Close() // nothing was sent over it
+		return nil, errCut
+	}
+	c := &wireConn{Conn: conn, wire: w}
 	w.conns[c] = true
-	w.mu.Unlock()
 	return c, nil
 }
 
