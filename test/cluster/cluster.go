@@ -255,6 +255,18 @@ func (c *Cluster) Applied(id string) {
 		"%s does not reach %d", id, target)
 }
 
+// AwaitWatches waits until every node can serve watchers, and all know it.
+func (c *Cluster) AwaitWatches() {
+	require.Eventually(c.t, func() bool {
+		for _, n := range c.Nodes {
+			if n.Status().Watches.Hosts < len(c.Nodes) {
+				return false
+			}
+		}
+		return true
+	}, 30*time.Second, 5*time.Millisecond, "a node has no leaf connection, or another does not know of it")
+}
+
 // NoResponders reports whether a request finds nobody.
 func NoResponders(nc *nats.Conn, subject string) bool {
 	_, err := Ask(nc, time.Second, subject, "")

@@ -64,7 +64,7 @@ func TestAnotherAccountsClients(t *testing.T) {
 		_, err := own.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app", History: 10})
 		return err == nil
 	}, 10*time.Second, 20*time.Millisecond)
-	awaitWatches(t, c)
+	c.AwaitWatches()
 	theirs, err := jetstream.NewWithAPIPrefix(connect("i", nats.CustomInboxPrefix("accI")), "fromA")
 	require.NoError(t, err)
 	here, err := own.KeyValue(ctx, "app")

@@ -70,7 +70,7 @@ func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
 		require.NoError(t, err)
 		_, err = kv.Get(ctx, "none")
 		require.ErrorIs(t, err, jetstream.ErrKeyNotFound, "a status reply")
-		awaitWatches(t, c)
+		c.AwaitWatches()
 		w, err := kv.WatchAll(ctx)
 		require.NoError(t, err)
 		require.Equal(t, "v", string((<-w.Updates()).Value()))
@@ -96,20 +96,8 @@ func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
 // connected is a client of a new cluster whose nodes can all serve watchers.
 func connected(t testing.TB, n int, change ...func(*replica.Options)) *nats.Conn {
 	c := cluster.Started(t, n, change...)
-	awaitWatches(t, c)
+	c.AwaitWatches()
 	return c.Connect()
-}
-
-// awaitWatches waits until all nodes can serve watchers.
-func awaitWatches(t testing.TB, c *cluster.Cluster) {
-	require.Eventually(t, func() bool {
-		for _, n := range c.Nodes {
-			if n.Status().Watches.Hosts < len(c.Nodes) {
-				return false
-			}
-		}
-		return true
-	}, 20*time.Second, 5*time.Millisecond)
 }
 
 // lockedBuffer takes the logs of several nodes.

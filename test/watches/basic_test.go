@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/test/cluster"
 )
 
@@ -36,18 +35,6 @@ func open(t testing.TB, c *cluster.Cluster, config jetstream.KeyValueConfig) (je
 	return kv, nc
 }
 
-// awaitLeaves waits until every node can serve watchers, and all know it.
-func awaitLeaves(t testing.TB, c *cluster.Cluster) {
-	require.Eventually(t, func() bool {
-		for _, n := range c.Nodes {
-			if n.Status().Watches.Hosts < len(c.Nodes) {
-				return false
-			}
-		}
-		return true
-	}, patience, 5*time.Millisecond, "a node has no leaf connection, or another does not know of it")
-}
-
 func next(t testing.TB, w jetstream.KeyWatcher) jetstream.KeyValueEntry {
 	t.Helper()
 	select {
@@ -69,7 +56,7 @@ func text(e jetstream.KeyValueEntry) string {
 
 func TestKeysHistoryAndWatch(t *testing.T) {
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 5})
 	ctx := within(t)
 
@@ -105,9 +92,3 @@ func TestKeysHistoryAndWatch(t *testing.T) {
 	require.Equal(t, jetstream.KeyValueDelete, e.Operation())
 	require.NoError(t, w.Stop())
 }
-
-func contextFor(d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), d)
-}
-
-type replicaOptions = replica.Options

@@ -3,6 +3,7 @@ package watches
 // Nodes that go while they serve watchers: every watcher gets every event once, in order, and soon.
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -120,7 +121,7 @@ func (w *writer) put(i int) {
 			return
 		default:
 		}
-		ctx, cancel := contextFor(300 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 		_, err := w.kv.Put(ctx, fmt.Sprintf("k%d", i/32), []byte(fmt.Sprint(i)))
 		cancel()
 		if err == nil {
@@ -171,7 +172,7 @@ func busiest(c *cluster.Cluster) (busiest string) {
 func TestAWatcherThatHasNothingYetMissesNothing(t *testing.T) { // W2, W3; specification 7.7
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	put := func(key string) {
 		_, err := kv.Put(within(t), key, nil)
@@ -204,7 +205,7 @@ func TestAWatcherThatHasNothingYetMissesNothing(t *testing.T) { // W2, W3; speci
 func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.7
 	c := cluster.Started(t, 3)
 	stalls := stall.During(t)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	list := crowd(t, c, kv, 100)
 	w := write(kv, 5*time.Millisecond)
@@ -219,7 +220,7 @@ func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specifi
 		t.Logf("%s, leader %v: longest silence %v", victim, victim == leader, longest(list))
 		c.Wires[victim].Heal()
 		require.Less(t, longest(list), 2*time.Second+stalls.Lost()-lost, "%v", stalls)
-		awaitLeaves(t, c)
+		c.AwaitWatches()
 	}
 	w.end()
 	requireAll(t, kv, list)

@@ -35,7 +35,7 @@ func fill(t testing.TB, kv jetstream.KeyValue, keys, size int) {
 
 func TestASlowWatcherIsSlowAlone(t *testing.T) { // 7.4, F25
 	c := cluster.Started(t, 1)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})
 	const keys, size = 500, 32 << 10
 	fill(t, kv, keys, size)
@@ -73,7 +73,7 @@ func TestASlowWatcherIsSlowAlone(t *testing.T) { // 7.4, F25
 func TestWatchersOutliveNATS(t *testing.T) { // F5, L6
 	c := cluster.Started(t, 3)
 	stalls := stall.During(t)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	list := crowd(t, c, kv, 9)
 	w := write(kv, 5*time.Millisecond)
@@ -98,7 +98,7 @@ func TestWatchersOutliveNATS(t *testing.T) { // F5, L6
 
 func TestManyKeysAreListed(t *testing.T) {
 	c := cluster.Started(t, 1)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})
 	const keys = 5_000
 	fill(t, kv, keys, 10)

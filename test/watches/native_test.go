@@ -1,6 +1,7 @@
 package watches
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -47,7 +48,7 @@ func event(t testing.TB, sub *nats.Subscription) string {
 
 func TestNativeWatch(t *testing.T) {
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 2})
 	for i, key := range []string{"a.x", "b", "a.x", "a.y", "a.x"} {
 		_, err := kv.Put(within(t), key, []byte(fmt.Sprint(i+1)))
@@ -100,7 +101,7 @@ func TestNativeWatch(t *testing.T) {
 
 func TestANativeWatcherNoticesWhatItMisses(t *testing.T) { // W2, in the native form
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	sub, err := nc.SubscribeSync("my.events")
 	require.NoError(t, err)
@@ -114,7 +115,7 @@ func TestANativeWatcherNoticesWhatItMisses(t *testing.T) { // W2, in the native 
 	var last uint64
 	put := func() { // until it is acknowledged: who leads may just have gone
 		require.Eventually(t, func() bool {
-			ctx, cancel := contextFor(300 * time.Millisecond)
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 			defer cancel()
 			last, err = kv.Put(ctx, "k", []byte("v"))
 			return err == nil

@@ -46,7 +46,7 @@ func pullers(t testing.TB, c *cluster.Cluster, n int) (list []*follower) {
 func TestOrderedPullConsumersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.6, 7.7
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	list := pullers(t, c, 12)
 	w := write(kv, 5*time.Millisecond)
@@ -60,7 +60,7 @@ func TestOrderedPullConsumersOutliveTheNodeThatServesThem(t *testing.T) { // W1,
 		t.Logf("%s, leader %v: longest silence %v", victim, victim == leader, longest(list))
 		c.Wires[victim].Heal()
 		require.Less(t, longest(list), 9*time.Second)
-		awaitLeaves(t, c)
+		c.AwaitWatches()
 	}
 	w.end()
 	requireAll(t, kv, list)
@@ -70,7 +70,7 @@ func TestOrderedPullConsumersOutliveTheNodeThatServesThem(t *testing.T) { // W1,
 func TestWhoPullsFromANodeThatIsGoneIsAnswered(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	_, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})
 	waiting := map[string]*nats.Subscription{}
 	for _, name := range []string{"a", "b", "d"} { // nodes take turns

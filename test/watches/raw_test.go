@@ -69,7 +69,7 @@ func BenchmarkWatchers(b *testing.B) {
 	for _, watchers := range []int{0, 1, 100, 1_000} {
 		b.Run(fmt.Sprint(watchers), func(b *testing.B) {
 			c := cluster.Started(b, 3)
-			awaitLeaves(b, c)
+			c.AwaitWatches()
 			kv, nc := open(b, c, jetstream.KeyValueConfig{Bucket: "app"})
 			var got atomic.Int64
 			for i := range watchers {

@@ -74,7 +74,7 @@ func TestTheSessionOfThePage(t *testing.T) {
 	text, _, is := strings.Cut(text, "\n```")
 	require.True(t, is)
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	s := &session{t: t, nc: c.Connect()}
 	s.events, err = s.nc.SubscribeSync("my.events")
 	require.NoError(t, err)

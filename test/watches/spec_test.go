@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/test/cluster"
 )
 
@@ -45,7 +46,7 @@ func bucketOf(t testing.TB, c *cluster.Cluster) (jetstream.KeyValue, *nats.Conn)
 func TestAConsumerMadeBeforeItsSubscriptionWaits(t *testing.T) { // nats.js, nats.rs
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
 	for i := range 6 { // on each node twice
 		deliver := fmt.Sprintf("_INBOX.late%d", i)
@@ -72,7 +73,7 @@ func TestAConsumerMadeBeforeItsSubscriptionWaits(t *testing.T) { // nats.js, nat
 
 func TestConsumerInfoAnswersWithWhatWasSentBefore(t *testing.T) { // nats.py, nats.java
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
 	for i := range 6 {
 		name, deliver := fmt.Sprintf("c%d", i), fmt.Sprintf("_INBOX.d%d", i)
@@ -106,7 +107,7 @@ func TestConsumerInfoAnswersWithWhatWasSentBefore(t *testing.T) { // nats.py, na
 
 func TestAConsumerWithoutANameOrFilter(t *testing.T) { // nats.py, nats.c
 	c := cluster.Started(t, 1)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
 	sub, err := nc.SubscribeSync("_INBOX.x")
 	require.NoError(t, err)
@@ -118,7 +119,7 @@ func TestAConsumerWithoutANameOrFilter(t *testing.T) { // nats.py, nats.c
 
 func TestAskingAgainForTheSameConsumer(t *testing.T) {
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
 	for range 3 {
 		a := consume(t, nc, "app", "c", "_INBOX.x", nil)
@@ -130,7 +131,7 @@ func TestAskingAgainForTheSameConsumer(t *testing.T) {
 
 func TestAConsumerWithoutASubscriberGoes(t *testing.T) { // 7.2
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
 	require.Nil(t, consume(t, nc, "app", "c", "_INBOX.x", fields{"inactive_threshold": time.Second}).Error)
 	require.Nil(t, consume(t, nc, "app", "d", "_INBOX.y", fields{"inactive_threshold": time.Hour}).Error)
@@ -143,7 +144,7 @@ func TestAConsumerWithoutASubscriberGoes(t *testing.T) { // 7.2
 
 func TestABucketRemovedEndsItsConsumersSilently(t *testing.T) { // 6.4
 	c := cluster.Started(t, 3)
-	awaitLeaves(t, c)
+	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
 	sub, err := nc.SubscribeSync("_INBOX.x")
 	require.NoError(t, err)
@@ -167,7 +168,7 @@ func TestABucketRemovedEndsItsConsumersSilently(t *testing.T) { // 6.4
 }
 
 func TestWithoutALeafConnectionWatchesAreRefusedAndTheRestWorks(t *testing.T) { // specification 1
-	c := cluster.Started(t, 3, func(o *replicaOptions) { o.NATS.LeafURLs = []string{"nats://127.0.0.1:1"} })
+	c := cluster.Started(t, 3, func(o *replica.Options) { o.NATS.LeafURLs = []string{"nats://127.0.0.1:1"} })
 	_, nc := bucketOf(t, c)
 	a := consume(t, nc, "app", "c", "_INBOX.x", nil)
 	require.Equal(t, 503, a.Error.Code)
