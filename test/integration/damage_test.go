@@ -58,9 +58,7 @@ func TestF18BitOfTheLogIsLost(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for name, inState := range map[string]bool{"above the state": false, "in the state": true} {
 		t.Run(name, func(t *testing.T) {
-			c := cluster.Started(t, 3)
-			nc := c.Connect()
-			c.Must(nc, add, "")
+			c, nc := serving(t, 3)
 			c.Must(nc, put+"a", "before")
 			bad := follower(c)
 			c.Applied(bad)
@@ -104,9 +102,7 @@ func TestF18BitOfTheStateIsLost(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for name, others := range map[string]int{"read at the start": 0, "read later": 20} {
 		t.Run(name, func(t *testing.T) {
-			c := cluster.Started(t, 3)
-			nc := c.Connect()
-			c.Must(nc, add, "")
+			c, nc := serving(t, 3)
 			noise := rand.NewChaCha8([32]byte{})
 			for i := range others {
 				value := make([]byte, 2<<10)
@@ -159,9 +155,7 @@ func serveDamaged(t *testing.T, c *cluster.Cluster, nc *nats.Conn, bad string) e
 // and say why. The folder that was there last is welcome (F23, D3).
 func TestF23OldCopyOfAFolderIsRefused(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	bad := follower(c)
 	c.Applied(bad)
 	c.Stop(bad)

@@ -66,9 +66,7 @@ func TestWipedFirstMembersFoundNothing(t *testing.T) {
 // lead, both say so, and the one that is left goes on (F14; the simulator's S6).
 func TestTwoClustersThatMeet(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	c.Must(nc, put+"k", "v")
 	elsewhere, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
 	require.NoError(t, err)

@@ -76,9 +76,7 @@ func (w *writer) end() {
 
 // Planned hand-overs, by a transfer and by a stop, fail no write of a client that retries, and cost it little time (L2).
 func TestHandOverFailsNoWrite(t *testing.T) {
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	w := newWriter(nc)
 	for range 5 {
 		c.Transfer("")
@@ -108,9 +106,7 @@ var (
 // are in time (L7): what writers notice is measured beside what they have without one, before and after it in the same run, so that what
 // else the machine does falls on both.
 func TestComesBackBySnapshot(t *testing.T) {
-	c := cluster.Started(t, 3, func(o *replica.Options) { o.KeepLogBytes = -1 })
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3, func(o *replica.Options) { o.KeepLogBytes = -1 })
 	beside, meanwhile := &writer{}, &writer{}
 	beatsBeside, beatsMeanwhile := &beats{}, &beats{}
 	calm := func() {

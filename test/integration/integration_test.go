@@ -25,12 +25,18 @@ const (
 	get = "raftbus.kv.get.app."
 )
 
+// serving is a cluster of n nodes that has the bucket app, and a client's connection to it.
+func serving(t *testing.T, n int, change ...func(*replica.Options)) (*cluster.Cluster, *nats.Conn) {
+	c := cluster.Started(t, n, change...)
+	nc := c.Connect()
+	c.Must(nc, add, "")
+	return c, nc
+}
+
 // Three nodes elect one leader, and answer through it (issue: election).
 func TestElectsAndServes(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	r := c.Must(nc, put+"color", "blue")
 	require.Equal(t, uint64(1), r.Revision)
 	require.Equal(t, "blue", c.Must(nc, get+"color", "").Value)
@@ -46,9 +52,7 @@ func TestOtherSizes(t *testing.T) {
 	t.Parallel() // it mostly waits
 	for _, n := range []int{1, 2, 5} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
-			c := cluster.Started(t, n)
-			nc := c.Connect()
-			c.Must(nc, add, "")
+			c, nc := serving(t, n)
 			c.Must(nc, put+"k", "v")
 			require.Equal(t, "v", c.Must(nc, get+"k", "").Value)
 		})
@@ -58,9 +62,7 @@ func TestOtherSizes(t *testing.T) {
 // A leader that stops is followed by another; what was acknowledged is there; the one that comes back catches up.
 func TestFailoverAndCatchUp(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	c.Must(nc, put+"a", "1")
 	old := c.Leader()
 	c.Stop(old)
@@ -104,9 +106,7 @@ func TestLeaderCutOff(t *testing.T) {
 // An isolated follower comes back without an election or a new term (L3).
 func TestIsolatedFollowerRejoins(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	leader := c.Leader()
 	follower := "n1"
 	if leader == follower {
@@ -127,9 +127,7 @@ func TestIsolatedFollowerRejoins(t *testing.T) {
 // With a majority away nothing is acknowledged; with all back everything goes on.
 func TestNoMajorityNoAck(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	leader := c.Leader()
 	for _, id := range c.Members {
 		if id != leader {
@@ -149,9 +147,7 @@ func TestNoMajorityNoAck(t *testing.T) {
 // The whole cluster stops and starts: the data is there, also what was not flushed.
 func TestAllRestart(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	var last uint64
 	for i := range 100 {
 		last = c.Must(nc, put+"k"+strconv.Itoa(i), strconv.Itoa(i)).Revision
@@ -309,9 +305,7 @@ func TestStopWhileNATSIsAway(t *testing.T) {
 // Another cluster under the same prefix, with other nodes: it is refused, with the remedy, and answers nobody (F14).
 func TestTwoClustersOnOnePrefix(t *testing.T) {
 	t.Parallel() // it mostly waits
-	c := cluster.Started(t, 3)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 3)
 	others := []string{"m1", "m2", "m3"}
 	for _, id := range others {
 		r, err := replica.Start(t.Context(), replica.Options{

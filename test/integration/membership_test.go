@@ -50,9 +50,7 @@ func raftbus(t *testing.T, c *cluster.Cluster, args ...string) string {
 // another, and the leader is removed: all by commands. No write of a client that retries fails, none is lost, and the
 // history is linearizable (C1, C2, I11).
 func TestMembersChangeUnderLoad(t *testing.T) {
-	c := cluster.Started(t, 1)
-	nc := c.Connect()
-	c.Must(nc, add, "")
+	c, nc := serving(t, 1)
 	l := startLoad(c, t, 4, 4)
 
 	for _, pair := range [][]string{{"n2", "n3"}, {"n4", "n5"}} {
