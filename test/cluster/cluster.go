@@ -218,7 +218,12 @@ type Error struct {
 
 // Ask sends one request. The error is the bus's: 'no responders', or no answer in time: unknown.
 func Ask(nc *nats.Conn, patience time.Duration, subject, body string) (Reply, error) {
-	m, err := nc.Request(subject, []byte(body), patience)
+	return AskMsg(nc, patience, &nats.Msg{Subject: subject, Data: []byte(body)})
+}
+
+// AskMsg is Ask, of a request that may have a header.
+func AskMsg(nc *nats.Conn, patience time.Duration, request *nats.Msg) (Reply, error) {
+	m, err := nc.RequestMsg(request, patience)
 	if err != nil {
 		return Reply{}, err
 	}

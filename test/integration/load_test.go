@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -117,15 +116,12 @@ func operate(nc *nats.Conn, in linear.Input) linear.Output {
 	if in.Kind == linear.Update {
 		m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(in.Expected, 10))
 	}
-	answer, err := nc.RequestMsg(m, time.Second)
-	if errors.Is(err, nats.ErrNoResponders) {
-		return linear.Output{Outcome: linear.NotDone}
-	}
-	var r cluster.Reply
-	if err != nil || json.Unmarshal(answer.Data, &r) != nil {
-		return linear.Output{Outcome: linear.Unknown}
-	}
+	r, err := cluster.AskMsg(nc, time.Second, m)
 	switch found := in.Kind == linear.Get; {
+	case errors.Is(err, nats.ErrNoResponders):
+		return linear.Output{Outcome: linear.NotDone}
+	case err != nil:
+		return linear.Output{Outcome: linear.Unknown}
 	case r.Error == nil:
 		return linear.Output{Outcome: linear.Done, Found: found, Value: r.Value, Revision: r.Revision}
 	case r.Error.Code == 404 && found:

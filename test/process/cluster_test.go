@@ -4,7 +4,6 @@ package process
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	inprocess "github.com/raftbus/raftbus/test/cluster"
 )
 
 // layout says what a cluster consists of.
@@ -332,29 +332,11 @@ func allLinked(s replica.Status) bool {
 }
 
 // reply is what the native API answers.
-type reply struct {
-	Revision        uint64  `json:"revision"`
-	ClusterRevision uint64  `json:"cluster_revision"`
-	Value           string  `json:"value"`
-	Error           *failed `json:"error"`
-}
-
-type failed struct {
-	Code    int    `json:"code"`
-	ErrCode int    `json:"err_code"`
-	Text    string `json:"description"`
-}
+type reply = inprocess.Reply
 
 // request asks once. The error is the bus's: 'no responders', a timeout.
 func request(nc *nats.Conn, patience time.Duration, subject, body string, header nats.Header) (reply, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	m, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: []byte(body), Header: header})
-	if err != nil {
-		return reply{}, err
-	}
-	var r reply
-	return r, json.Unmarshal(m.Data, &r)
+	return inprocess.AskMsg(nc, patience, &nats.Msg{Subject: subject, Data: []byte(body), Header: header})
 }
 
 // requestSurely asks again while nobody leads, by which nothing is done.
