@@ -78,13 +78,10 @@ func newBackup(lookup lookupEnv) *cobra.Command {
 		if err := f.check(); err != nil {
 			return err
 		}
-		conn, err := connect(target, "backup", native.Options)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
 		f.prefix = prefix
-		return f.run(cmd, members.NewAdministrator(conn, prefix, target.Timeout), args[0])
+		return connected(cmd, target, func(conn *nats.Conn) error {
+			return f.run(cmd, members.NewAdministrator(conn, prefix, target.Timeout), args[0])
+		})
 	})
 }
 

@@ -49,13 +49,20 @@ func targeted(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, 
 // administered adds to a command what all have that speak with the leader, and gives it to what the command does.
 func administered(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, a *members.Administrator, args []string) error) *cobra.Command {
 	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
-		conn, err := connect(target, cmd.Name(), native.Options)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		return unsent(do(cmd, members.NewAdministrator(conn, prefix, target.Timeout), args))
+		return connected(cmd, target, func(conn *nats.Conn) error {
+			return unsent(do(cmd, members.NewAdministrator(conn, prefix, target.Timeout), args))
+		})
 	})
+}
+
+// connected gives a command a connection for what it does.
+func connected(cmd *cobra.Command, target natsopt.Target, do func(conn *nats.Conn) error) error {
+	conn, err := connect(target, cmd.Name(), native.Options)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return do(conn)
 }
 
 // connect dials NATS once; it does not wait for servers that are not there.

@@ -49,12 +49,9 @@ func newKV(lookup lookupEnv) *cobra.Command {
 // asked adds to a command what all have that ask as clients, and gives a client to what the command does.
 func asked(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, c *native.Client, args []string) error) *cobra.Command {
 	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
-		conn, err := connect(target, cmd.Name(), native.Options)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		return clientFailure(do(cmd, native.New(conn, prefix, target.Timeout), args), prefix, args...)
+		return connected(cmd, target, func(conn *nats.Conn) error {
+			return clientFailure(do(cmd, native.New(conn, prefix, target.Timeout), args), prefix, args...)
+		})
 	})
 }
 

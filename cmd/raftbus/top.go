@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/busclient"
-	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/top"
@@ -65,7 +64,7 @@ func newTop(lookup lookupEnv) *cobra.Command {
 			return err
 		}
 		f.prefix = prefix
-		return runTop(cmd, target, f)
+		return connected(cmd, target, func(conn *nats.Conn) error { return runTop(cmd, conn, f) })
 	})
 }
 
@@ -79,12 +78,7 @@ func (f *topFlags) check() error {
 	return nil
 }
 
-func runTop(cmd *cobra.Command, target natsopt.Target, f *topFlags) error {
-	conn, err := connect(target, "top", native.Options)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
+func runTop(cmd *cobra.Command, conn *nats.Conn, f *topFlags) error {
 	w := &topWatch{conn: conn, subject: busclient.StatsSubject(f.prefix, busclient.AllNodes), interval: f.interval}
 	out := cmd.OutOrStdout()
 	if f.once {
