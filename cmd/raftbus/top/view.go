@@ -84,8 +84,7 @@ func Compare(before, after Sample) View {
 		c := between(before.find(now.Node), now)
 		n := node(now, after.Time, c)
 		v.Nodes = append(v.Nodes, n)
-		plus(&all.writes, c.writes)
-		plus(&all.reads, c.reads)
+		all.writes, all.reads = all.writes.And(c.writes), all.reads.And(c.reads)
 		v.Writes.PerSecond += n.Writes.PerSecond
 		v.Reads.PerSecond += n.Reads.PerSecond
 		v.Errors += n.Errors
@@ -192,7 +191,7 @@ func reads(d observe.Door) observe.Durations  { return d.Reads }
 // total adds up what all doors counted.
 func total(doors []observe.Door, of func(observe.Door) observe.Durations) (sum measure.Durations) {
 	for _, d := range doors {
-		plus(&sum, measured(of(d)))
+		sum = sum.And(measured(of(d)))
 	}
 	return sum
 }
@@ -204,13 +203,6 @@ func measured(d observe.Durations) measure.Durations {
 		return measure.Durations{}
 	}
 	return m
-}
-
-func plus(sum *measure.Durations, d measure.Durations) {
-	for i := range d.Counts {
-		sum.Counts[i] += d.Counts[i]
-	}
-	sum.Sum += d.Sum
 }
 
 // since is a difference, bucket by bucket: of sums over doors, one bucket may be torn while they were read.
