@@ -192,7 +192,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 			code = http.StatusServiceUnavailable
 		}
 	}
-	answerJSON(w, code, map[string]any{"ready": code == http.StatusOK, "nodes": list})
+	AnswerJSON(w, code, map[string]any{"ready": code == http.StatusOK, "nodes": list})
 }
 
 // stats has the figures of all nodes of the process.
@@ -203,10 +203,11 @@ func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
 			list = append(list, n.Stats())
 		}
 	}
-	answerJSON(w, http.StatusOK, map[string]any{"nodes": list})
+	AnswerJSON(w, http.StatusOK, map[string]any{"nodes": list})
 }
 
-func answerJSON(w http.ResponseWriter, code int, body any) {
+// AnswerJSON answers a request with a code and a body.
+func AnswerJSON(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(body) // who asked is gone

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 )
 
@@ -22,13 +23,6 @@ const (
 	pageLimit = 100 // names at once
 	limitMax  = 1000
 )
-
-// names is the body of a request for a page of names.
-type names struct {
-	Prefix string `json:"prefix,omitempty"`
-	After  string `json:"after,omitempty"`
-	Limit  int    `json:"limit"`
-}
 
 func (p *page) buckets(w http.ResponseWriter, r *http.Request) {
 	if body, ok := paging(w, r); ok {
@@ -76,7 +70,7 @@ func bucketOf(w http.ResponseWriter, r *http.Request) (string, bool) {
 // paging reads which names are wanted.
 func paging(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
 	query := r.URL.Query()
-	n := names{Prefix: query.Get("prefix"), After: query.Get("after"), Limit: pageLimit}
+	n := native.Page{Prefix: query.Get("prefix"), After: query.Get("after"), Limit: pageLimit}
 	if text := query.Get("limit"); text != "" {
 		limit, err := strconv.Atoi(text)
 		if err != nil || limit < 1 || limit > limitMax {

@@ -5,7 +5,6 @@ package page
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"net"
 	"net/http"
 	"net/netip"
@@ -117,7 +116,7 @@ func onlyHere(next http.HandlerFunc) http.HandlerFunc {
 }
 
 func (p *page) cluster(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, p.look(r.Context()))
+	observe.AnswerJSON(w, http.StatusOK, p.look(r.Context()))
 }
 
 // look asks the nodes, unless that was done just now.
@@ -142,13 +141,7 @@ func (p *page) look(ctx context.Context) top.View {
 	return p.view
 }
 
-func answer(w http.ResponseWriter, code int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(body) // who asked is gone
-}
-
 // fail answers in the form of the native API's errors.
 func fail(w http.ResponseWriter, code int, text string) {
-	answer(w, code, map[string]any{"error": map[string]any{"code": code, "description": text}})
+	observe.AnswerJSON(w, code, map[string]any{"error": map[string]any{"code": code, "description": text}})
 }
