@@ -299,7 +299,7 @@ func TestLostChunksAreAskedForAgain(t *testing.T) {
 	require.NoError(t, lossy.o.Conn.Flush())
 	var file bytes.Buffer
 	s := w.source()
-	s.Wait = 100 * time.Millisecond
+	s.wait = 100 * time.Millisecond
 	_, err = s.Fetch(t.Context(), &file, quiet)
 	require.NoError(t, err)
 	_, err = Verify(&file, nil)
@@ -330,7 +330,7 @@ func TestPatienceIsForOneSilence(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, lossy.o.Conn.Flush())
 	s := w.source()
-	s.Wait, s.Patience = 50*time.Millisecond, 3*time.Second
+	s.wait, s.Patience = 50*time.Millisecond, 3*time.Second
 	_, err = s.Fetch(t.Context(), io.Discard, quiet)
 	require.NoError(t, err)
 	require.Greater(t, losses.Load(), int64(8), "as many silences")

@@ -30,7 +30,7 @@ type Source struct {
 	// Patience is how long one chunk is asked for before the backup is given up, and the start of one, if that is less than the node may take.
 	Patience time.Duration
 	Base     io.ReadSeeker // a whole backup: what is written is an increment of it
-	Wait     time.Duration // how long a silence is before a chunk is asked for again, at first; 0: 2 s
+	wait     time.Duration // how long a silence is before a chunk is asked for again, at first; 0: askWait
 }
 
 // ErrRefused is what a node says that gives no backup.
@@ -203,7 +203,7 @@ type follower struct {
 }
 
 func (s Source) follow(b *begun) (*follower, error) {
-	f := &follower{s: s, backup: b.Backup, ahead: min(b.Ahead, aheadMax), inbox: s.Conn.NewInbox() + ".", came: map[int]*nats.Msg{}, first: min(cmp.Or(s.Wait, askWait), s.Patience)}
+	f := &follower{s: s, backup: b.Backup, ahead: min(b.Ahead, aheadMax), inbox: s.Conn.NewInbox() + ".", came: map[int]*nats.Msg{}, first: min(cmp.Or(s.wait, askWait), s.Patience)}
 	f.wait = f.first
 	var err error
 	f.sub, err = s.Conn.SubscribeSync(f.inbox + "*")

@@ -67,7 +67,7 @@ func TestWhatWasUnderWayAtASilenceIsAskedForOnceMore(t *testing.T) {
 	_, err = listening.Subscribe(Subject("raftbus", "n1"), node.handle)
 	require.NoError(t, err)
 	require.NoError(t, listening.Flush())
-	f, err := Source{Conn: client, Prefix: "raftbus", Node: "n1", Patience: time.Minute, Wait: 20 * time.Millisecond}.follow(&begun{Ahead: 4})
+	f, err := Source{Conn: client, Prefix: "raftbus", Node: "n1", Patience: time.Minute, wait: 20 * time.Millisecond}.follow(&begun{Ahead: 4})
 	require.NoError(t, err)
 	defer f.close()
 	_, err = f.chunk(t.Context(), 0)
