@@ -54,12 +54,9 @@ func TestBoundsOfRequestsAreAsTold(t *testing.T) {
 				return nil
 			})))
 			o.Bounds = c.bounds
-			r, err := Start(t.Context(), o)
-			require.NoError(t, err)
+			r := ready(t, o)
 			defer stop(t, r)
 			defer close(heal)
-			_, err = r.WaitReady(t.Context())
-			require.NoError(t, err)
 			nc, err := nats.Connect(o.NATS.URLs[0])
 			require.NoError(t, err)
 			defer nc.Close()

@@ -32,10 +32,7 @@ func TestWhoCannotApplySaysWhatToDo(t *testing.T) {
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
 	defer nc.Close()
-	r, err := Start(t.Context(), o)
-	require.NoError(t, err)
-	_, err = r.WaitReady(t.Context())
-	require.NoError(t, err)
+	r := ready(t, o)
 	_, err = nc.Request("raftbus.bucket.add.app", nil, 10*time.Second)
 	require.NoError(t, err)
 	for i := range 100 { // more than is read at the start
@@ -43,10 +40,7 @@ func TestWhoCannotApplySaysWhatToDo(t *testing.T) {
 		require.NoError(t, err)
 	}
 	stop(t, r)
-	r, err = Start(t.Context(), o)
-	require.NoError(t, err)
-	_, err = r.WaitReady(t.Context())
-	require.NoError(t, err)
+	r = ready(t, o)
 	failing.Store(true)
 	for i := range 100 {
 		require.NoError(t, nc.PublishRequest(fmt.Sprintf("raftbus.kv.put.app.k%d", i), nc.NewInbox(), nil))

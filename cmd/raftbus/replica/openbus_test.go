@@ -100,13 +100,7 @@ func TestAClosedBusIsNot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := onConfig(t, config)
 			o.Members = []string{"n1"}
-			r, err := Start(t.Context(), o)
-			require.NoError(t, err)
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-			_, err = r.WaitReady(ctx)
-			require.NoError(t, err)
-			stop(t, r)
+			stop(t, ready(t, o))
 		})
 	}
 }
@@ -169,13 +163,8 @@ func TestAFurtherAccountIsServedOnceItIsLookedAt(t *testing.T) {
 	var dialer dialsOnce
 	team := []nats.Option{nats.UserInfo("team", "z")}
 	o.Members, o.NATS.Accounts = []string{"n1"}, []Account{{Name: "team", Clients: append(team, nats.SetCustomDialer(&dialer)), Leaf: team}}
-	r, err := Start(t.Context(), o)
-	require.NoError(t, err)
+	r := ready(t, o)
 	defer stop(t, r)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	_, err = r.WaitReady(ctx)
-	require.NoError(t, err)
 	nc, err := nats.Connect(o.NATS.URLs[0], team...)
 	require.NoError(t, err)
 	defer nc.Close()

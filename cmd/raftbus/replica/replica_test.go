@@ -26,6 +26,18 @@ import (
 
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
+// ready starts a node, and waits until clients are served with it.
+func ready(t *testing.T, o Options) *Replica {
+	t.Helper()
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	_, err = r.WaitReady(ctx)
+	require.NoError(t, err)
+	return r
+}
+
 // alone are the options of a node that is a cluster by itself, on a NATS server of its own.
 func alone(t *testing.T, fs vfs.FS) Options {
 	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
@@ -47,16 +59,12 @@ func stop(t *testing.T, r *Replica) {
 // A start that is refused late leaves nothing behind: neither a goroutine nor the folder's lock.
 func TestRefusedStartLeavesNothing(t *testing.T) {
 	o := alone(t, nil)
-	r, err := Start(t.Context(), o)
-	require.NoError(t, err)
-	_, err = r.WaitReady(t.Context())
-	require.NoError(t, err)
-	stop(t, r)
+	stop(t, ready(t, o))
 	others := o
 	others.Members = []string{"n1", "n2", "n3"}
-	_, err = Start(t.Context(), others)
+	_, err := Start(t.Context(), others)
 	require.ErrorContains(t, err, "--members n1")
-	r, err = Start(t.Context(), o)
+	r, err := Start(t.Context(), o)
 	require.NoError(t, err)
 	stop(t, r)
 }
@@ -155,11 +163,8 @@ func TestAStartedNodeAnswers(t *testing.T) {
 // consumer (W2).
 func TestANodeThatDrainsSaysThatItHearsNobody(t *testing.T) {
 	t.Parallel() // it mostly waits
-	r, err := Start(t.Context(), alone(t, nil))
-	require.NoError(t, err)
+	r := ready(t, alone(t, nil))
 	defer stop(t, r)
-	_, err = r.WaitReady(t.Context())
-	require.NoError(t, err)
 	announced, err := r.first().conn.NATS().SubscribeSync(delivery.Subject("raftbus", "_all", "n1"))
 	require.NoError(t, err)
 	says := func(deaf bool) {
@@ -192,10 +197,7 @@ func TestAFailedNodeLeavesTheBusAtOnce(t *testing.T) {
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
 	defer nc.Close()
-	r, err := Start(t.Context(), o)
-	require.NoError(t, err)
-	_, err = r.WaitReady(t.Context())
-	require.NoError(t, err)
+	r := ready(t, o)
 	failing.Store(true)
 	require.NoError(t, nc.PublishRequest("raftbus.bucket.add.app", nc.NewInbox(), nil))
 	<-r.Done()
@@ -261,12 +263,6 @@ func TestWhoJoinsKeepsNobodyFromFounding(t *testing.T) {
 	waits, err := Start(t.Context(), joiner)
 	require.NoError(t, err)
 	defer stop(t, waits)
-	r, err := Start(t.Context(), o)
-	require.NoError(t, err)
-	defer stop(t, r)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	_, err = r.WaitReady(ctx)
-	require.NoError(t, err)
+	defer stop(t, ready(t, o))
 	require.True(t, waits.Status().Joining)
 }

@@ -33,11 +33,8 @@ func TestTheLogLeavesRoomToTheStore(t *testing.T) {
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
 	defer nc.Close()
-	r, err := Start(t.Context(), o)
-	require.NoError(t, err)
+	r := ready(t, o)
 	defer stop(t, r)
-	_, err = r.WaitReady(t.Context())
-	require.NoError(t, err)
 	becomes := func(full bool, bytes int64) {
 		t.Helper()
 		left.Store(uint64(bytes))

@@ -71,10 +71,7 @@ func TestTracesFromTheClientToTheDiskAndBack(t *testing.T) {
 	require.NoError(t, err)
 	o := alone(t, nil)
 	o.Traces = traces
-	r, err := Start(t.Context(), o)
-	require.NoError(t, err)
-	_, err = r.WaitReady(t.Context())
-	require.NoError(t, err)
+	r := ready(t, o)
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
 	defer nc.Close()
