@@ -5,7 +5,6 @@ package replica
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,19 +31,9 @@ func startServed(t *testing.T, members ...string) (nodes []*Replica, client *nat
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
 	url := fmt.Sprintf("nats://127.0.0.1:%d", server.Port())
-	for _, id := range members {
-		r, err := Start(t.Context(), Options{
-			ID: id, Members: members, Dir: filepath.Join(t.TempDir(), id), Logger: slog.New(slog.DiscardHandler),
-			NATS: NATSOptions{URLs: []string{url}, Options: []nats.Option{nats.UserInfo("app", "x")}, Accounts: []Account{{Name: "team", Clients: []nats.Option{team}, Leaf: []nats.Option{team}}}},
-		})
-		require.NoError(t, err)
-		t.Cleanup(func() { stop(t, r) })
-		nodes = append(nodes, r)
-	}
-	for _, r := range nodes {
-		_, err := r.WaitReady(t.Context())
-		require.NoError(t, err)
-	}
+	nodes, _ = startOn(t, NATSOptions{
+		URLs: []string{url}, Options: []nats.Option{nats.UserInfo("app", "x")}, Accounts: []Account{{Name: "team", Clients: []nats.Option{team}, Leaf: []nats.Option{team}}},
+	}, members...)
 	client, err = nats.Connect(url, team)
 	require.NoError(t, err)
 	t.Cleanup(client.Close)

@@ -27,9 +27,9 @@ func TestWhenItsNATSServerGoesALeaderMoves(t *testing.T) {
 		}
 		gone.Wait()
 	})
-	nodes, leads := threeOn(t, NATSOptions{
+	nodes, leads := startOn(t, NATSOptions{
 		URLs: []string{servers[0].URL(), servers[1].URL()}, LeafURLs: []string{servers[1].LeafURL()}, Options: []nats.Option{nats.DontRandomize()},
-	})
+	}, "n1", "n2", "n3")
 	nc, err := nats.Connect(servers[0].URL()) // what is on its way between servers a hush is for
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)

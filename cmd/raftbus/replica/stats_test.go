@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -26,17 +25,16 @@ func three(t *testing.T) ([]*Replica, int, *nats.Conn) {
 	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1, LeafPort: embedded.Random})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
-	nodes, leads := threeOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}})
+	nodes, leads := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1", "n2", "n3")
 	nc, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nodes, leads, nc
 }
 
-// threeOn is three nodes on NATS, and which of them leads.
-func threeOn(t *testing.T, where NATSOptions) ([]*Replica, int) {
+// startOn starts the nodes of a cluster on NATS, and returns them, ready, and the leader's place.
+func startOn(t *testing.T, where NATSOptions, members ...string) ([]*Replica, int) {
 	t.Helper()
-	members := []string{"n1", "n2", "n3"}
 	nodes, errs := make([]*Replica, len(members)), make([]error, len(members))
 	dir := t.TempDir()
 	var all sync.WaitGroup
@@ -51,13 +49,7 @@ func threeOn(t *testing.T, where NATSOptions) ([]*Replica, int) {
 	all.Wait()
 	for i := range nodes {
 		require.NoError(t, errs[i])
-		t.Cleanup(func() {
-			if !nodes[i].over() {
-				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-				defer cancel()
-				require.NoError(t, nodes[i].Stop(ctx))
-			}
-		})
+		t.Cleanup(func() { stop(t, nodes[i]) })
 	}
 	leader := ""
 	for _, r := range nodes {
