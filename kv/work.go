@@ -1,5 +1,8 @@
 package kv
 
+// What a request is on its way through the service, and what it may ask for. Each protocol makes its messages into this, and the service
+// carries it out.
+
 import (
 	"sync/atomic"
 	"time"

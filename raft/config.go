@@ -1,5 +1,7 @@
 package raft
 
+// What a core is started with. It is not the configuration of the members, which is in the log (membership.go).
+
 import "github.com/raftbus/raftbus/raft/rpc"
 
 // Config is what a core starts from: its place in the cluster, what its disk remembers, its periods and bounds.

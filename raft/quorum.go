@@ -1,5 +1,7 @@
 package raft
 
+// Counts votes, acknowledgements and confirmations by the configuration that it is given. It decides nothing by the count.
+
 import (
 	"slices"
 

@@ -1,5 +1,7 @@
 package raft
 
+// What a core says of itself. It changes nothing.
+
 import "github.com/raftbus/raftbus/raft/rpc"
 
 // Status is what an operator may know of a core.

@@ -1,5 +1,7 @@
 package raft
 
+// How much is on its way to a peer at a time.
+
 // window bounds the AppendLogs on their way to a peer by what the way carries (L7). Without it a slow one is full for seconds: what else is to go over
 // it, as pings and heartbeats, comes too late, links break and leaders step down; and what is only slow is taken for lost and sent again, which
 // makes it slower. It begins small, grows by what is answered while it is what holds entries back, and is halved when answers take much longer than

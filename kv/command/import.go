@@ -1,5 +1,7 @@
 package command
 
+// Entries of another store, as the log carries them into a bucket. Whether they fit what is there the store decides when it applies them.
+
 import (
 	"crypto/sha256"
 	"time"

@@ -1,5 +1,7 @@
 package store
 
+// What came of a command. A result follows from the log alone, so that all nodes give the same; what clients hear of it is said in package kv.
+
 import "fmt"
 
 // Code says what came of a command, or that a bucket or key is not there.

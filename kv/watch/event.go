@@ -1,5 +1,7 @@
 package watch
 
+// What a hub is told, one type for each. They are facts: the hub does not answer them, and asks for more by effects only.
+
 // Event is something that happened. One of the types of this file.
 type Event interface{ event() }
 

@@ -1,5 +1,8 @@
 package watch
 
+// The hub itself: its bounds, its state and its step. A step takes events and returns effects, and that is all: no clock, no goroutine, no connection. What it does with
+// consumers is in the other files.
+
 // Limits bound what a hub holds and does at a time. Too small costs throughput, too large memory.
 type Limits struct {
 	Window     int // bytes sent to a consumer with flow control that its client has not processed

@@ -1,5 +1,7 @@
 package watch
 
+// Consumers as the log has them: the same on all nodes. What a host knows beside, as how far a client is, is in consumer.go.
+
 import "github.com/raftbus/raftbus/kv/subject"
 
 // Policy says where a consumer begins.

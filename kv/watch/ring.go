@@ -1,5 +1,8 @@
 package watch
 
+// A bucket's recent entries, for consumers that are a little behind: they need no page of the store. It may be short of entries, and says so; it never gives
+// one that its bucket has dropped.
+
 import "bytes"
 
 // slotBytes is what a place in a ring takes, also of an entry that was dropped: of keys that are written again and again nothing else is left.

@@ -1,5 +1,7 @@
 package model
 
+// The one type of this package: fields, and hooks that events meet in a fixed order.
+
 // EventKind says which hooks an event meets. Kinds are numbered from 0 by whoever defines the events.
 type EventKind uint8
 

@@ -1,5 +1,7 @@
 package node
 
+// What time it is for the cluster: the leader gives it to entries, and keys expire by it. No rule of consensus reads it.
+
 import (
 	"maps"
 	"slices"

@@ -1,5 +1,7 @@
 package node
 
+// When entries were written and committed on this node, for spans of traced requests. Nothing is decided by it, and without traces nothing is kept.
+
 import (
 	"sort"
 	"sync"

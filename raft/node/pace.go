@@ -1,5 +1,7 @@
 package node
 
+// How fast snapshots are sent. It is a matter of speed alone: no safety rule reads it.
+
 import "time"
 
 // pace is how fast chunks of snapshots leave this node, for all streams together (L7): by a rate that rises a little with each chunk

@@ -1,5 +1,8 @@
 package node
 
+// What a node and the state machine on it owe each other, as interfaces: package kv/store and every other state machine keep to the first, services in front
+// of one use the others.
+
 import (
 	"io"
 

@@ -1,5 +1,8 @@
 package node
 
+// What a node says of itself, to its operator and to peers that ping it. It is a copy made at the end of a turn: who reads it waits for no turn, and
+// changes nothing.
+
 import (
 	"errors"
 	"maps"

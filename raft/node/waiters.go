@@ -1,5 +1,7 @@
 package node
 
+// Whom to tell when an entry is applied. Only who proposed an entry here hears of it, and only of that very entry.
+
 import (
 	"sync"
 

@@ -1,5 +1,8 @@
 package wal
 
+// The errors of the log. They tell apart what can be waited for (no room), what ends the process (a failed sync) and what needs another copy (damage); which
+// one it is, the caller acts on.
+
 import (
 	"errors"
 	"fmt"

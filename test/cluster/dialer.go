@@ -1,5 +1,8 @@
 package cluster
 
+// Faults of the network for clusters within one process: connections to NATS that a test cuts or clogs. Each node has a wire of its own, so one may be
+// ill while the others are well. Bytes are held back or lost, never changed.
+
 import (
 	"errors"
 	"net"

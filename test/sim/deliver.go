@@ -1,5 +1,8 @@
 package sim
 
+// Watches in the simulator: what package kv/delivery is to a real node, stepped from the agenda. The hub and the placer under it are the product's;
+// what is made here may neither decide for them nor look into them.
+
 import (
 	"log/slog"
 	"maps"

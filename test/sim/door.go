@@ -1,5 +1,8 @@
 package sim
 
+// What simulated clients reach: the rules by which package kv answers, retold without NATS. It may say 'done' of what was applied only, and refuse only what
+// was certainly not done.
+
 import (
 	"errors"
 

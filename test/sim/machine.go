@@ -1,5 +1,7 @@
 package sim
 
+// The state machine under a simulated node: the product's store, with a look for the watcher at all that is applied, read as a snapshot or replaced.
+
 import (
 	"io"
 

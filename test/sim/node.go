@@ -1,5 +1,8 @@
 package sim
 
+// A simulated machine, and what befalls it: starts, crashes, power losses, lost and old disks. The faults are chosen elsewhere (faults.go); here is what
+// each does.
+
 import (
 	"errors"
 	"math/rand/v2"

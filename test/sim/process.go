@@ -1,5 +1,8 @@
 package sim
 
+// One life of a simulated node, from start to crash or stop: it puts the product's parts together, on a disk and a bus that are the world's, and steps
+// them. What outlives it belongs to the machine (node.go); what it may not lose is checked by the watcher and not here.
+
 import (
 	"fmt"
 	"log/slog"

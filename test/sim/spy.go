@@ -1,5 +1,7 @@
 package sim
 
+// Sees what consensus sends, on its way to the simulated bus. It passes on everything as it is: it looks, and changes nothing.
+
 import (
 	"slices"
 

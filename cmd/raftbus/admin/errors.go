@@ -1,5 +1,7 @@
 package admin
 
+// The errors that administrators are answered with: their codes and what each says about the change. ERRORS.md is made of them.
+
 import (
 	"errors"
 	"fmt"

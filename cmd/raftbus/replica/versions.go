@@ -1,5 +1,8 @@
 package replica
 
+// Which commands the members know, and the opening of the cluster to new ones. It is an administrator's decision, or that of the first leader of a new cluster
+// (founding.go): nothing here opens by itself.
+
 import (
 	"context"
 	"fmt"
