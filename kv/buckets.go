@@ -134,7 +134,7 @@ func (s *Service) list() {
 	}
 	list, err := s.allBuckets()
 	if err != nil {
-		s.logger.Warn("the buckets cannot be listed; trying again", "error", err)
+		s.logger.Warn("the buckets cannot be listed; trying again", "err", err)
 		return
 	}
 	s.buckets.add(list)
@@ -199,7 +199,7 @@ func (s *Service) followed(name string) {
 		return
 	}
 	if err := s.flush(context.Background()); err != nil {
-		s.logger.Debug("NATS may not know yet that nobody listens to a bucket that is gone", "error", err)
+		s.logger.Debug("NATS may not know yet that nobody listens to a bucket that is gone", "err", err)
 	}
 	s.toldLeft.Store(left)
 }
@@ -216,7 +216,7 @@ func (s *Service) followOne(name string) (left uint64) {
 	case is && !has:
 		sub, err := s.subscribeTo("$KV."+name+".>", func(m *nats.Msg, epoch uint64) { s.jetStream(s.protocol, m, epoch, m.Subject, true) })
 		if err != nil {
-			s.logger.Warn("cannot listen to a bucket's own subject: clients that put there are not heard", "bucket", name, "error", err)
+			s.logger.Warn("cannot listen to a bucket's own subject: clients that put there are not heard", "bucket", name, "err", err)
 			break
 		}
 		s.bare[name] = sub
@@ -224,7 +224,7 @@ func (s *Service) followOne(name string) (left uint64) {
 		delete(s.bare, name)
 		s.left++
 		if err := sub.Unsubscribe(); err != nil {
-			s.logger.Debug("unsubscribe", "error", err)
+			s.logger.Debug("unsubscribe", "err", err)
 		}
 	}
 	return s.left

@@ -306,7 +306,7 @@ func (s *Service) respond(r *request, replies []reply) (sent bool) {
 	sent = true
 	for _, a := range replies {
 		if err := s.publish(r.msg.Reply, a); err != nil {
-			s.logger.Debug("an answer could not be sent", "error", err)
+			s.logger.Debug("an answer could not be sent", "err", err)
 			sent = false
 		}
 	}

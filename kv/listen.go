@@ -85,7 +85,7 @@ func (s *Service) listenIfLeading() bool {
 		s.listensFor = epoch
 		s.buckets.forget()
 		if err := s.subscribe(); err != nil {
-			s.logger.Warn("leading, but cannot listen to clients; trying again", "error", err)
+			s.logger.Warn("leading, but cannot listen to clients; trying again", "err", err)
 		}
 	}
 	return s.subs != nil
@@ -179,7 +179,7 @@ func (s *Service) subscribeTo(subject string, taken taker) (subscription, error)
 func (s *Service) unsubscribe() {
 	for _, sub := range s.all() {
 		if err := sub.Unsubscribe(); err != nil {
-			s.logger.Debug("unsubscribe", "error", err)
+			s.logger.Debug("unsubscribe", "err", err)
 		}
 	}
 	s.silenced()

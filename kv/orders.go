@@ -14,7 +14,7 @@ func (s *Service) unlessOrder(take nats.MsgHandler) nats.MsgHandler {
 	return func(m *nats.Msg) {
 		if jetstream.IsOrder(s.prefix, m.Reply) {
 			if dropped := s.ordersDrops.Add(1); dropped&(dropped-1) == 0 {
-				s.logger.Warn("requests dropped: their answers would have been orders to nodes or to NATS, ask with an inbox as the reply subject", "subject", m.Subject, "reply", m.Reply, "so far", dropped)
+				s.logger.Warn("requests dropped: their answers would have been orders to nodes or to NATS, ask with an inbox as the reply subject", "subject", m.Subject, "reply", m.Reply, "so_far", dropped)
 			}
 			return
 		}

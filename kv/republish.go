@@ -89,7 +89,7 @@ func (s *Service) republish(e *store.Event) {
 	}
 	s.republishing.bytes.Add(-size)
 	if dropped := s.republishing.drops.Add(1); dropped&(dropped-1) == 0 {
-		s.logger.Warn("entries are not published again: the bus takes them too slowly", "so far", dropped)
+		s.logger.Warn("entries are not published again: the bus takes them too slowly", "so_far", dropped)
 	}
 }
 
@@ -114,7 +114,7 @@ func (s *Service) republisher() {
 		case msg := <-s.republishing.waiting:
 			s.republishing.bytes.Add(-int64(msg.Size()))
 			if err := s.conn.PublishMsg(msg); err != nil {
-				s.logger.Debug("an entry could not be published again", "error", err)
+				s.logger.Debug("an entry could not be published again", "err", err)
 			}
 		}
 	}

@@ -160,7 +160,7 @@ func (s *Service) Close() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
 		if err := s.end(ctx, true); err != nil {
-			s.logger.Warn("the kv service stops with requests in flight: their clients hear nothing", "error", err)
+			s.logger.Warn("the kv service stops with requests in flight: their clients hear nothing", "err", err)
 		}
 		close(s.stop)
 		s.wg.Wait()

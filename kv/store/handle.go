@@ -37,7 +37,7 @@ func (h *handle) release() {
 	if !h.superseded.Load() {
 		h.closeErr = h.Close()
 	} else if err := h.Discard(); err != nil {
-		h.logger.Warn("a state that is not used any more is not gone", "error", err)
+		h.logger.Warn("a state that is not used any more is not gone", "err", err)
 	}
 	close(h.closed)
 }

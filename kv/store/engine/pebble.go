@@ -345,7 +345,7 @@ type pebbleLogger struct {
 func (pebbleLogger) Infof(string, ...any) {}
 
 func (l pebbleLogger) Errorf(format string, args ...any) {
-	l.logger.Warn("store engine", "error", fmt.Sprintf(format, args...))
+	l.logger.Warn("store engine", "err", fmt.Sprintf(format, args...))
 }
 
 // Fatalf must not return: Pebble calls it when its manifest could not be written or synced, and goes on as if it had been.
