@@ -33,8 +33,8 @@ a command that is killed leaves behind.
 
 With --base it writes an increment: what is not in that backup, which is smaller where little has changed.
 'backup merge' makes a whole backup of the two, which is the one that would have been taken.
-There is none since a revision: what was purged, expired or removed since leaves nothing behind to
-tell it by, so the earlier backup is needed. Merge each increment and keep the result, as the
+An increment cannot be taken 'since revision N': what was purged, expired or removed leaves no
+trace, so the file of --base itself is needed. Merge each increment, and use the result as the
 next --base.
 
 While nobody leads, --local takes what one node has, with --from.

@@ -43,11 +43,11 @@ const exitCodesHelp = `Exit codes:
   5  unavailable: NATS cannot be reached, or no node answers
   6  timeout: the outcome is unknown, or what was awaited has not come yet
   7  no leader serves with a quorum, or it is busy: ask again after a pause
-  8  refused: the cluster would lose its quorum, or is full; the value is too large, the bucket
-     is read-only, being imported, without --allow-ttl, or another JetStream's too; no node
-     serves watches, there are too many, or one begins at what is not kept any more; it needs
-     the upgrade to be finished; what was asked for is impossible; the bus is open (others may
-     speak as a node); or you did not say yes`
+  8  refused, nothing was done: the quorum would be lost; the cluster or the bucket is full; the
+     value is too large; the bucket is read-only, being imported, in another JetStream too, or
+     has no --allow-ttl (for --ttl); no node serves watches, there are too many watches, or
+     --from is no longer kept; it needs 'raftbus upgrade finish'; what was asked for is
+     impossible; the bus is open (others may speak as a node); or you did not confirm`
 
 // codedError is an error that ends the process with a code of its own.
 type codedError struct {

@@ -19,8 +19,8 @@ What is there comes first: each key's newest entry, or with --first history all 
 with --first nothing only what is to come. When the node that serves the watch dies the watch
 goes on elsewhere, after the last event printed, so nothing is missed and nothing comes twice;
 if that is not kept any more, or the bucket was made anew, stderr says so, and what is there
-now follows. When nobody can serve it, it waits, unless it was not begun yet or --current has it
-end by itself.
+now follows. If no node can serve it, a watch that has begun waits; one that has not begun, or
+has --current, ends with an error.
 
 The exit code is 8 when no node can serve watches (NATS has no leafnodes port), or --from is not kept any more.`
 

@@ -1,6 +1,6 @@
 package main
 
-// The restore command: makes the data folder of a new cluster of a backup.
+// The restore command: makes the data folder of a new cluster from a backup.
 
 import (
 	"encoding/json"
@@ -24,8 +24,8 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-const restoreHelp = `Make the data folder of a new cluster of a backup. FILE is checked from end to end before the
-folder counts; with - it is read from the standard input.
+const restoreHelp = `Make the data folder of a new cluster from a backup. FILE is checked from end to end before
+the folder counts; with - it is read from the standard input.
 
 The new cluster has one member at first, the node of --id. Start it, start the others with empty
 folders and --join, and let them in with 'raftbus member add': they get the state from it. Let
