@@ -46,9 +46,12 @@ const (
 	faults              // how many there are
 )
 
+// UnknownSender is why a message of who is no member is dropped, as Drops counts it.
+const UnknownSender = "unknown sender"
+
 func (f fault) String() string {
 	return [...]string{
-		"none", "malformed", "misaddressed", "forged sender", "unknown sender", "not admitted", "other cluster",
+		"none", "malformed", "misaddressed", "forged sender", UnknownSender, "not admitted", "other cluster",
 		"other instance", "earlier life", "copied folder", "unproven start", "late return", "broken parts", "for others",
 	}[f]
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
@@ -117,7 +118,7 @@ func (f *facts) overload() (found []Finding) {
 			was[d.Reason] = d.Count
 		}
 		for _, d := range now.Dropped {
-			if sameLife(now, before) && d.Count > was[d.Reason] && !f.removedRuns() {
+			if sameLife(now, before) && d.Count > was[d.Reason] && !f.ofRemoved(id, d.Reason) {
 				found = append(found, Finding{
 					Severity: note, Code: "dropped", Node: id, Cause: id + " drops messages between nodes: " + d.Reason,
 					Evidence: fmt.Sprintf("%d were dropped meanwhile", d.Count-was[d.Reason]), Remedy: "few are no harm, they are sent again; many: look at the node's log",
@@ -128,9 +129,12 @@ func (f *facts) overload() (found []Finding) {
 	return found
 }
 
-// removedRuns reports whether a node goes on that was removed: what it says to the others is dropped, and to stop it is said already.
-func (f *facts) removedRuns() bool {
-	return slices.ContainsFunc(f.Nodes, func(n replica.Status) bool { return n.Role == "removed" })
+// ofRemoved reports whether a node drops what it does because one that was removed goes on: that one is told to stop already. The others do not know it any
+// more, nor it them.
+func (f *facts) ofRemoved(id, reason string) bool {
+	return slices.ContainsFunc(f.Nodes, func(n replica.Status) bool {
+		return n.Role == "removed" && (n.ID == id || reason == busclient.UnknownSender)
+	})
 }
 
 // sameLife reports whether two looks are of one life of a node, so that their counters can be compared.

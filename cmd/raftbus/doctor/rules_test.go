@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
@@ -298,12 +299,14 @@ func TestWhatHelpsWithoutAQuorum(t *testing.T) {
 // What a node that was removed goes on saying is dropped: one finding says so, and to stop it.
 func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
 	f := sound()
-	f.change("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "not a member", Count: 1}} })
+	f.change("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: busclient.UnknownSender, Count: 1}} })
 	require.Len(t, f.findings(), 1)
 	f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Role: "removed"})
 	found := f.findings()
 	require.Len(t, found, 1, "%v", found)
 	require.Equal(t, "node-removed", found[0].Code)
+	f.change("n2", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "inbox full", Count: 1}} })
+	require.Len(t, f.findings(), 2, "what else a node drops is still told")
 }
 
 // The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.
