@@ -144,7 +144,7 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	c.lane.shut = o.shutLane
 	nc, err := nats.Connect(strings.Join(o.URLs, ","), append(options, nats.SetCustomDialer(c.lane))...)
 	if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
-		return nil, errURL // without what is wrong, which may be a part of a password
+		return nil, invalidURL(o.URLs)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w: check the URLs and credentials", err)
@@ -158,7 +158,18 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	return c, nil
 }
 
-var errURL = errors.New("connect to NATS: a URL is not valid: check the URLs, write nats://host:port")
+// invalidURL says which URL is not valid, by its number: what is wrong with it may be a part of a password.
+func invalidURL(urls []string) error {
+	for i, one := range strings.Split(strings.Join(urls, ","), ",") {
+		if one = strings.TrimSpace(one); !strings.Contains(one, "://") {
+			one = "nats://" + one // as NATS's client reads it
+		}
+		if _, err := url.Parse(one); err != nil {
+			return fmt.Errorf("connect to NATS: URL number %d is not valid: check the URLs, write nats://host:port", i+1)
+		}
+	}
+	return errors.New("connect to NATS: a URL is not valid: check the URLs, write nats://host:port")
+}
 
 func (c *Conn) options() []nats.Option {
 	return []nats.Option{
@@ -176,7 +187,7 @@ func (c *Conn) options() []nats.Option {
 		nats.ConnectHandler(c.connected),
 		nats.ReconnectHandler(c.connected),
 		nats.DisconnectErrHandler(c.disconnected),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.note("cannot reach NATS, retrying", withRemedy(err)) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.note("cannot reach NATS, retrying", err) }),
 		nats.ErrorHandler(c.failed),
 		nats.LameDuckModeHandler(c.lameDuck),
 		nats.ClosedHandler(c.ended),
@@ -459,6 +470,7 @@ func (c *Conn) note(text string, err error) {
 }
 
 func (c *Conn) noteKind(kind, text string, err error) {
+	err = withRemedy(err)
 	c.mu.Lock()
 	c.lastError = err.Error()
 	c.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
@@ -42,4 +43,21 @@ func TestACertificateThatIsNotTrustedIsTold(t *testing.T) {
 	restart(t, first, server)
 	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
 	require.Empty(t, c.Stats().LastError)
+}
+
+// A server that somebody started without nkey users: each line that says so says what to do.
+func TestAServerWithoutNkeyUsersIsToldWithWhatToDo(t *testing.T) {
+	user, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	public, err := user.PublicKey()
+	require.NoError(t, err)
+	log := &countingHandler{}
+	c, err := Dial(t.Context(), ConnOptions{URLs: []string{startNATS(t).URL()}, Prefix: "raftbus", Node: "n1", Role: RoleControl,
+		Options: []nats.Option{nats.Nkey(public, user.Sign)}, Logger: slog.New(log)})
+	require.NoError(t, err)
+	defer c.Close()
+	const remedy = "start it with auth/nats/server.conf"
+	eventually(t, "both lines", func() bool { return log.count("nkeys not supported") >= 2 })
+	require.LessOrEqual(t, log.count("nkeys not supported"), log.count(remedy))
+	require.Contains(t, c.Stats().LastError, remedy)
 }

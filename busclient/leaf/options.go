@@ -115,7 +115,7 @@ func (s *settings) takeURLs() error {
 		for u := range strings.SplitSeq(list, ",") {
 			e, err := parseURL(strings.TrimSpace(u))
 			if err != nil {
-				return fmt.Errorf("leaf connection: %w", err)
+				return fmt.Errorf("leaf connection: URL number %d: %w", len(s.endpoints.given)+1, err)
 			}
 			s.endpoints.given = append(s.endpoints.given, e)
 		}

@@ -55,6 +55,7 @@ func TestOptionsThatCanNeverWorkAreRefused(t *testing.T) {
 		{func(o *Options) { o.URLs = nil }, "no URL"},
 		{func(o *Options) { o.URLs = []string{""} }, "not valid"},
 		{func(o *Options) { o.URLs = []string{"ws://a"} }, "no websocket"},
+		{func(o *Options) { o.URLs = []string{"a,b", "c:x"} }, "URL number 3"},
 		{func(o *Options) { o.Prefix = "" }, "cannot name it"},
 		{func(o *Options) { o.Node = "n 1" }, "cannot name it"},
 		{func(o *Options) { o.Subject = "a b" }, "cannot subscribe"},

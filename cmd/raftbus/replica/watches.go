@@ -43,10 +43,10 @@ func (r *Replica) leafURLs() ([]string, error) {
 		return r.o.NATS.LeafURLs, nil
 	}
 	var urls []string
-	for _, u := range r.o.NATS.URLs {
+	for i, u := range r.o.NATS.URLs {
 		derived, err := leaf.DeriveURL(u)
 		if err != nil {
-			return nil, fmt.Errorf("%w: name the leafnode port with --leaf", err)
+			return nil, fmt.Errorf("NATS URL number %d: %w: name the leafnode port with --leaf", i+1, err)
 		}
 		urls = append(urls, derived)
 	}
