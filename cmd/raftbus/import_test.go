@@ -57,7 +57,8 @@ func TestAnImportFromNobody(t *testing.T) {
 	require.Contains(t, text, "name its domain with --from-domain")
 }
 
-// Where raftbus answers in the place of a JetStream it would copy from itself. A JetStream that does not say who it is, or another cluster's, is one.
+// Where raftbus answers in the place of a JetStream it would copy from itself, whether its NATS is named or not. A JetStream that does not say who it is, or
+// another cluster's, is one; so is a cluster of the same prefix on another NATS.
 func TestAnImportFromItself(t *testing.T) {
 	for prefix, want := range map[string]int{"raftbus": exitUnavailable, "other": exitNotFound, "": exitNotFound} {
 		conn := onBus(t)
@@ -68,8 +69,12 @@ func TestAnImportFromItself(t *testing.T) {
 		_, err = conn.Subscribe("$JS.API.STREAM.INFO.KV_app", func(m *nats.Msg) { _ = m.Respond([]byte(`{"error":{"code":404}}`)) })
 		require.NoError(t, err)
 		require.NoError(t, conn.Flush())
-		text, code := said("import", "--from-js", "app", "--to", "copy", "--nats", conn.ConnectedUrl())
-		require.Equal(t, want, code, text)
-		require.Equal(t, prefix == "raftbus", strings.Contains(text, "no JetStream answers on $JS.API.>, but raftbus itself: "), text)
+		for _, named := range [][]string{nil, {"--from-nats", conn.ConnectedUrl()}} {
+			text, code := said(append([]string{"import", "--from-js", "app", "--to", "copy", "--nats", conn.ConnectedUrl()}, named...)...)
+			require.Equal(t, want, code, text)
+			require.Equal(t, prefix == "raftbus", strings.Contains(text, "no JetStream answers on $JS.API.>, but raftbus itself: "), text)
+		}
+		text, code := said("import", "--from-js", "app", "--to", "copy", "--nats", onBus(t).ConnectedUrl(), "--from-nats", conn.ConnectedUrl())
+		require.Equal(t, exitNotFound, code, text)
 	}
 }

@@ -63,6 +63,30 @@ func (s *source) is(ctx context.Context, prefix string) bool {
 	return err == nil && msg.Header.Get(jetstream.HeaderPrefix) == prefix // who may not ask that may import all the same
 }
 
+// same reports whether what one connection sends the other hears: they are of one account of one NATS, where a prefix is of one cluster.
+func same(into, from *nats.Conn) bool {
+	if into == from {
+		return true
+	}
+	sub, err := into.SubscribeSync(into.NewInbox())
+	if err != nil {
+		return false
+	}
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
+	if into.Flush() != nil {
+		return false
+	}
+	for range 10 { // other servers of NATS hear of the subscription a little later
+		if from.Publish(sub.Subject, nil) != nil || from.Flush() != nil {
+			return false
+		}
+		if _, err := sub.NextMsg(100 * time.Millisecond); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // info asks for configuration and state.
 func (s *source) info(ctx context.Context) (*streamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
