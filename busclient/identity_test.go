@@ -110,6 +110,21 @@ func TestAPingTellsTheClocksApartAndWhenTheConnectionIsSteady(t *testing.T) {
 	_ = n2
 }
 
+// A peer shows its clock at half the round trip, as far as anybody can tell: else a slow way would pass for a clock that is wrong.
+func TestAClockIsReadAtHalfTheRoundTrip(t *testing.T) {
+	n1 := newPeer(t, startNATS(t).URL(), "n1")
+	c, err := n1.client("n2")
+	require.NoError(t, err)
+	sent := time.Unix(1000, 0)
+	back := sent.Add(2 * time.Second)
+	n1.clock.stopped.Store(&back)
+	c.pinged(control, 0, sent, outcome{header: &rpc.Header{From: "n2"}, body: &rpc.PingReturn{SenderID: "n2"}})
+	waiting := n1.events.take()
+	require.Len(t, waiting, 1)
+	require.Equal(t, 2*time.Second, waiting[0].pinged.RTT)
+	require.Equal(t, sent.Add(time.Second), waiting[0].pinged.At)
+}
+
 func TestAConnectionIsNotSteadyBeforeASecond(t *testing.T) {
 	sim := simulate(t, t, 1)
 	sim.setAll(true)

@@ -167,10 +167,20 @@ func TestPingsOfAnEarlierVisitDecideNothing(t *testing.T) {
 	}
 	b.wakeUp()
 	b.pass(control)
+	b.do(linkEvent{kind: evFailed, path: control, visit: old, err: ErrTimeout})
+	require.ErrorIs(t, b.fields.reason, ErrNoResponders)
 	require.NotNil(t, b.pass(bulk))
 	_, change := b.do(linkEvent{kind: evFailed, path: bulk, visit: old, err: ErrTimeout})
 	require.Nil(t, change)
 	require.True(t, b.Connected())
+}
+
+// On the bulk connection a ping waits behind megabytes: that says nothing of how far away the peer is.
+func TestTheRoundTripIsThatOfTheControlConnection(t *testing.T) {
+	b := connectedBench(t)
+	b.wakeUp()
+	b.do(linkEvent{kind: evPassed, path: bulk, visit: b.visit, rtt: time.Second})
+	require.Equal(t, time.Millisecond, b.fields.rtt)
 }
 
 // A fault of the original: redial had neither back-off nor jitter.

@@ -1,6 +1,6 @@
 package busclient
 
-// Messages to several, on a real NATS: whom they reach, whose answer counts for whom, and when a peer is spoken to alone.
+// Messages to several, on a real NATS: whom they reach, and whose answer counts for whom.
 
 import (
 	"bytes"
@@ -336,82 +336,4 @@ func TestNobodyAtAllListens(t *testing.T) {
 		return slices.ContainsFunc(n1.pings(), func(p Pinged) bool { return p.Peer == "after all that" })
 	})
 	require.Equal(t, before, n1.changes())
-}
-
-// F28: one that does not say that it listens, of an earlier release or without the option, gets what is for it alone.
-func TestWhoDoesNotListenIsCalledAlone(t *testing.T) {
-	url := startNATS(t).URL()
-	n1, n2 := startPeer(t, url, "n1", withMulticast), startPeer(t, url, "n2", withMulticast)
-	startPeer(t, url, "n3", func(o *peerOptions) { o.members = four })
-	newPuppet(t, url, "n4", puppetOfFour)
-	n1.awaitListening("n2")
-	n1.awaitListening("n4")
-	n1.awaitLink("n3", "connected")
-	_, left := n1.append("n2", "n3", "n4")
-	require.Equal(t, []rpc.NodeID{"n3"}, left)
-	_, left = n1.append("n2", "n3")
-	require.Equal(t, []rpc.NodeID{"n2", "n3"}, left, "one alone needs no message to several")
-	require.Equal(t, []rpc.NodeID{"n2", "n3"}, n1.MulticastCommitLog([]rpc.NodeID{"n2", "n3"}, 1, &rpc.CommitLogCommand{}))
-	eventually(t, "n2 got the first", func() bool { return len(n2.messages()) == 1 })
-}
-
-// Who leaves one unanswered for too long is called alone, until it has answered there.
-func TestWhoDoesNotAnswerIsCalledAlone(t *testing.T) {
-	n1, puppets, _ := puppetsOfFour(t)
-	answer := func(id rpc.NodeID) func(puppetCall) {
-		p := puppets[id]
-		return func(c puppetCall) { p.send(answerTo(c, id), p.header(c), &rpc.AppendLogReturn{Accepted: true}) }
-	}
-	puppets["n2"].call(answer("n2"))
-	puppets["n4"].call(answer("n4"))
-	replies, left := n1.append("n2", "n3", "n4")
-	require.Empty(t, left)
-	require.Equal(t, []rpc.NodeID{"n2", "n4"}, froms(await(t, replies), await(t, replies)))
-	eventually(t, "n3 is out of step", func() bool {
-		replies, left := n1.append("n2", "n3", "n4")
-		for range 3 - len(left) - 1 {
-			await(t, replies)
-		}
-		return slices.Equal(left, []rpc.NodeID{"n3"})
-	})
-	puppets["n3"].call(answer("n3"))
-	alone := make(chan error, 1)
-	require.NoError(t, n1.to("n3").AppendLog(2, &rpc.AppendLogCommand{}, func(r appended) { alone <- r.Err }))
-	require.NoError(t, await(t, alone))
-	eventually(t, "n3 is back", func() bool { _, left := n1.append("n2", "n3", "n4"); return len(left) == 0 })
-}
-
-// What does not fit in one publish, or for which a peer has no room, goes alone.
-func TestWhatCannotGoToSeveralIsLeft(t *testing.T) {
-	n1, _, _ := puppetsOfFour(t)
-	to := []rpc.NodeID{"n2", "n3", "n4"}
-	large := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: make([]byte, n1.bulk.MaxPayload())}}}
-	require.Equal(t, to, n1.MulticastAppendLog(to, 1, large, nil))
-
-	c, err := n1.client("n3")
-	require.NoError(t, err)
-	for id := range uint64(inFlightCallsMax) {
-		require.NoError(t, c.rounds.begin(round{id: 1<<40 + id, path: bulk, deadline: time.Now().Add(time.Hour), done: func(outcome) {}}))
-	}
-	_, left := n1.append(to...)
-	require.Equal(t, []rpc.NodeID{"n3"}, left)
-
-	n1.bulk.Close()
-	replies, left := n1.append("n2", "n4")
-	require.Equal(t, []rpc.NodeID{"n2", "n4"}, left)
-	require.Empty(t, replies, "nobody is told twice")
-}
-
-// Whom a message names counts too: one that does not fit with that would go in parts, which nobody takes.
-func TestWhoIsNamedTakesRoom(t *testing.T) {
-	n1, _, _ := puppetsOfFour(t)
-	to := []rpc.NodeID{"n2", "n3", "n4"}
-	room := int(n1.bulk.MaxPayload()) - len(to)*rpc.AddresseeBytes
-	cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: make([]byte, room)}}}
-	entry := &cmd.Entries[0]
-	entry.Data = entry.Data[rpc.Size(cmd)-room:]
-	require.Equal(t, room, rpc.Size(cmd))
-	require.Empty(t, n1.MulticastAppendLog(to, 2, cmd, func(appended) {}))
-	entry.Data = append(entry.Data, 0)
-	require.Equal(t, to, n1.MulticastAppendLog(to, 2, cmd, nil))
 }
