@@ -5,13 +5,29 @@ package main
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
+	"github.com/raftbus/raftbus/cmd/raftbus/members"
 )
+
+// Of the voters that follow, the one that is furthest is asked first. The leader, which has most to do, is asked last.
+func TestWhoIsAskedForABackup(t *testing.T) {
+	nc := onBus(t)
+	answering(t, nc, admin.Subject("raftbus", admin.OpMembers), admin.Members{Leader: "n1", Commit: 77, Members: []admin.Member{
+		{ID: "n1", Role: admin.RoleVoter, State: "leader"}, {ID: "n2", Role: admin.RoleVoter, State: "replicate", Lag: 9},
+		{ID: "n3", Role: admin.RoleVoter, State: "replicate", Lag: 1}, {ID: "n4", Role: admin.RoleVoter, State: "probe"},
+		{ID: "n5", Role: admin.RoleLearner, State: "replicate"},
+	}})
+	nodes, atLeast, err := (&backupFlags{}).sources(t.Context(), members.NewAdministrator(nc, "raftbus", 30*time.Second))
+	require.NoError(t, err)
+	require.Equal(t, []string{"n3", "n2", "n1"}, nodes)
+	require.EqualValues(t, 77, atLeast)
+}
 
 // A follower that is there and says nothing, as one that is paused, does not end a backup that the leader may give. Whoever is asked must have
 // what was acknowledged before: the leader says up to which entry that is.

@@ -1,7 +1,11 @@
 package backup
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -78,4 +82,43 @@ func TestWhatWasUnderWayAtASilenceIsAskedForOnceMore(t *testing.T) {
 	_, err = f.chunk(t.Context(), 1)
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 2, 2, 1}, node.heard(t, client)[1:], "they are on their way, and another is asked for")
+}
+
+// What came is held against what the node says that it sent (D1).
+func TestWhatTheNodeDidNotSendIsNoBackup(t *testing.T) {
+	w := newWorld(t)
+	for sent, want := range map[string]error{"the state": nil, "another state": ErrBadFile} {
+		sub, err := w.conn.Subscribe(Subject("raftbus", "n2"), func(m *nats.Msg) {
+			_ = m.RespondMsg(&nats.Msg{Data: []byte("the state"), Header: nats.Header{headerDigest: {fmt.Sprintf("%x", sha256.Sum256([]byte(sent)))}}})
+		})
+		require.NoError(t, err)
+		s := w.source()
+		s.Node = "n2"
+		require.ErrorIs(t, s.chunks(t.Context(), &begun{Ahead: 1}, io.Discard), want)
+		require.NoError(t, sub.Unsubscribe())
+	}
+}
+
+// What an increment lacks is in its base: a base of another cluster, or of a later moment, has other things.
+func TestABaseIsOfTheSameClusterAndNotLater(t *testing.T) {
+	base := &Head{Cluster: "a", Index: 7}
+	for _, c := range []struct {
+		head Head
+		want error
+	}{
+		{Head{Cluster: "a", Index: 7}, nil},
+		{Head{Cluster: "a", Index: 8}, nil},
+		{Head{Cluster: "a", Index: 6}, ErrBase},
+		{Head{Cluster: "b", Index: 8}, ErrBase},
+	} {
+		require.ErrorIs(t, fits(base, &c.head), c.want)
+	}
+	behind, ahead := newWorld(t), newWorld(t)
+	ahead.fill(1, 10)
+	s := behind.source() // it need not have reached any entry
+	s.Base = bytes.NewReader(ahead.file(nil))
+	var out bytes.Buffer
+	_, err := s.Fetch(t.Context(), &out, quiet)
+	require.ErrorIs(t, err, ErrBase)
+	require.Zero(t, out.Len())
 }

@@ -101,6 +101,19 @@ func TestACopyThatIsNotAsTheOriginalDiffers(t *testing.T) {
 	require.Equal(t, "raftbus has no revision 2, of key l", compare(copied[0]))
 	require.NoError(t, js.PurgeStream("KV_app", &nats.StreamPurgeRequest{Subject: "$KV.app.l"}))
 	require.Equal(t, "the JetStream has no revision 2 any more", compare(copied...))
+	stream, err := js.StreamInfo("KV_app")
+	require.NoError(t, err)
+	for _, ends := range []func(*nats.StreamConfig){
+		func(c *nats.StreamConfig) { c.MaxAge = time.Hour },
+		func(c *nats.StreamConfig) { c.AllowMsgTTL = true },
+	} {
+		changed := stream.Config
+		ends(&changed)
+		_, err := js.UpdateStream(&changed)
+		require.NoError(t, err)
+		require.Empty(t, compare(copied...), "where entries go by themselves, one that has gone is no difference")
+		require.EqualValues(t, 1, c.sum.Expired)
+	}
 }
 
 // C1: what clients write to the source while the copy is compared is copied too, though what was compared does not differ.
