@@ -50,23 +50,30 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 		return err
 	}
 	defer traces.Close()
-	running, err := startAll(cmd.Context(), []replica.Options{{
-		ID: f.id, Members: f.members, Join: f.join, Dir: f.dir, Prefix: f.prefix, ClusterKey: secrets.current, OtherKey: secrets.another, Logger: logger, KeepLogBytes: f.keepLog,
-		Eager: f.eager, Multicast: f.multicast, Traces: traces,
-		Domain: f.api.domain, DefaultAPI: f.api.serveDefault,
-		RefuseOpenBus: !f.insecure, Bounds: f.bounds.bounds(),
-		NATS: replica.NATSOptions{
-			URLs: target.URLs, Options: target.Options, LeafURLs: f.api.leaf,
-			Peers: secrets.folder.Peers, Clients: secrets.folder.Clients, Leaf: secrets.folder.Leaf,
-			Accounts: accountsOf(secrets.tenants),
-		},
-	}})
+	options := f.options(target, &secrets)
+	options.Logger, options.Traces = logger, traces
+	running, err := startAll(cmd.Context(), []replica.Options{options})
 	if err != nil {
 		return err
 	}
 	defer running.rekeyOnHangup(hangups, secrets.keyFile, logger)()
 	running.show(page)
 	return running.serve(cmd.Context(), func(leader string) { logger.Info("ready", "node", f.id, "leader", leader) })
+}
+
+// options are what the flags say of the node.
+func (f *nodeFlags) options(target natsopt.Target, s *secrets) replica.Options {
+	return replica.Options{
+		ID: f.id, Members: f.members, Join: f.join, Dir: f.dir, Prefix: f.prefix, ClusterKey: s.current, OtherKey: s.another, KeepLogBytes: f.keepLog,
+		Eager: f.eager, Multicast: f.multicast,
+		Domain: f.api.domain, DefaultAPI: f.api.serveDefault,
+		RefuseOpenBus: !f.insecure, Bounds: f.bounds.bounds(),
+		NATS: replica.NATSOptions{
+			URLs: target.URLs, Options: target.Options, LeafURLs: f.api.leaf,
+			Peers: s.folder.Peers, Clients: s.folder.Clients, Leaf: s.folder.Leaf,
+			Accounts: accountsOf(s.tenants),
+		},
+	}
 }
 
 // newTraces are those of nodes, which say of which release they are.

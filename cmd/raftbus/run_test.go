@@ -15,10 +15,12 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/nats-io/nats.go"
+	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/node"
 )
@@ -69,6 +71,33 @@ func (w *endAt) Write(p []byte) (int, error) {
 		w.end()
 	}
 	return n, err
+}
+
+// What a flag says reaches the node, each in its own place.
+func TestANodeIsAsItsFlagsSay(t *testing.T) {
+	f, flags := &nodeFlags{}, pflag.NewFlagSet("node", pflag.ContinueOnError)
+	f.register(flags)
+	require.NoError(t, flags.Parse([]string{
+		"--id", "n1", "--members", "n1,n2", "--join", "--dir", "data", "--prefix", "p", "--eager", "--multicast", "--keep-log", "-1", "--insecure",
+		"--js-domain", "d", "--serve-default-api", "--leaf", "nats://leaf:7422",
+		"--requests-max", "7", "--request-bytes-max", "1MiB", "--client-share", "9", "--watches-max", "5",
+	}))
+	want := replica.Options{
+		ID: "n1", Members: []string{"n1", "n2"}, Join: true, Dir: "data", Prefix: "p", Eager: true, Multicast: true, KeepLogBytes: -1,
+		ClusterKey: []byte("current"), OtherKey: []byte("another"), Domain: "d", DefaultAPI: true,
+		Bounds: replica.Bounds{Requests: 7, RequestBytes: 1 << 20, ClientPercent: 9, Watches: 5},
+		NATS:   replica.NATSOptions{URLs: []string{"nats://bus:4222"}, LeafURLs: []string{"nats://leaf:7422"}},
+	}
+	require.Equal(t, want, f.options(natsopt.Target{URLs: []string{"nats://bus:4222"}}, &secrets{current: []byte("current"), another: []byte("another")}))
+	for flag, of := range map[string]func(replica.Options) bool{
+		"--eager":     func(o replica.Options) bool { return o.Eager && !o.Multicast && o.RefuseOpenBus },
+		"--multicast": func(o replica.Options) bool { return o.Multicast && !o.Eager && o.RefuseOpenBus },
+	} {
+		f, flags := &nodeFlags{}, pflag.NewFlagSet("node", pflag.ContinueOnError)
+		f.register(flags)
+		require.NoError(t, flags.Parse([]string{flag}))
+		require.True(t, of(f.options(natsopt.Target{}, &secrets{})), flag)
+	}
 }
 
 func TestDevEndsWithNothingLeftRunning(t *testing.T) {

@@ -56,6 +56,17 @@ func stop(t *testing.T, r *Replica) {
 	require.NoError(t, r.Stop(ctx))
 }
 
+// How writes go to the others is the node's to decide, each of the two ways by itself.
+func TestTheWaysOfSendingReachTheNode(t *testing.T) {
+	for _, o := range []Options{{}, {Eager: true}, {Multicast: true}} {
+		o.ID, o.Members = "n1", []string{"n1"}
+		r := &Replica{o: o}
+		require.NoError(t, r.configure(t.Context()))
+		require.Equal(t, o.Eager, r.config.Eager())
+		require.Equal(t, o.Multicast, r.config.Multicast())
+	}
+}
+
 // A start that is refused late leaves nothing behind: neither a goroutine nor the folder's lock.
 func TestRefusedStartLeavesNothing(t *testing.T) {
 	o := alone(t, nil)
