@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ type puppet struct {
 	mu      sync.Mutex
 	members *admin.Members
 	changes int
+	first   []byte // the first change, as it was asked for
 	// change answers the n-th change, from 1 on; nil: no answer.
 	change func(n int) any
 }
@@ -52,15 +54,19 @@ func newPuppet(t *testing.T, m *admin.Members, change func(n int) any) *puppet {
 }
 
 func (p *puppet) listen() {
-	change := func() any {
-		p.changes++
+	change := func(asked []byte) any {
+		if p.changes++; p.changes == 1 {
+			p.first = asked
+		}
 		return p.change(p.changes)
 	}
-	for op, answer := range map[string]func() any{admin.OpMembers: func() any { return p.members }, admin.OpReconfigure: change, admin.OpTransfer: change} {
+	for op, answer := range map[string]func(asked []byte) any{
+		admin.OpMembers: func([]byte) any { return p.members }, admin.OpReconfigure: change, admin.OpTransfer: change,
+	} {
 		sub, err := p.nc.Subscribe(admin.Subject("raftbus", op), func(m *nats.Msg) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if body := answer(); body != nil {
+			if body := answer(m.Data); body != nil {
 				data, _ := json.Marshal(body)
 				_ = m.Respond(data)
 			}
@@ -232,6 +238,45 @@ func TestALeaderThatIsFoundEndsTheTimeWithoutOne(t *testing.T) {
 	_, awaited, err := following.turn(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "a leader", awaited)
+}
+
+// Who lives counts until the one in its place is a voter. Who is lost, or whose name another data folder has, counts for nothing, and leaves at once.
+func TestWhoLivesLeavesAfterWhoComes(t *testing.T) {
+	instance := strings.Repeat("ab", 16)
+	for name, c := range map[string]struct {
+		state, status string
+		remove        []string
+	}{
+		"the leader reaches it":         {"replicate", "", nil},
+		"only this client reaches it":   {"unreachable", `{"id":"n3","instance":"n3"}`, nil},
+		"nobody reaches it":             {"unreachable", "", []string{"n3"}},
+		"another data folder says that": {"unreachable", `{"id":"n3","instance":"n9"}`, []string{"n3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPuppet(t, view(nil, "n1", "n2", "n3"), func(int) any { return refusal(admin.BadRequest) })
+			p.members.Members[2].State = c.state
+			if c.status != "" {
+				_, err := p.nc.Subscribe(busclient.StatusSubject("raftbus", "n3"), func(m *nats.Msg) { _ = m.Respond([]byte(c.status)) })
+				require.NoError(t, err)
+				require.NoError(t, p.nc.Flush())
+			}
+			for took := lookTime; took >= lookTime; { // else the machine may have kept n3 from answering in time
+				p.mu.Lock()
+				p.changes = 0
+				p.mu.Unlock()
+				asked := time.Now()
+				_, err := p.a.Replace(t.Context(), "n3", "n4", instance, untold(patience))
+				require.Equal(t, Refused, kindOf(err), "%v", err)
+				took = time.Since(asked)
+			}
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			var first admin.Change
+			require.NoError(t, json.Unmarshal(p.first, &first))
+			require.Equal(t, []admin.NewMember{{ID: "n4", Instance: instance}}, first.Add)
+			require.Equal(t, c.remove, first.Remove)
+		})
+	}
 }
 
 // Who belongs to another cluster is not let in: its folder is that one's.
