@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -73,4 +75,40 @@ func TestWhoAnswersAgainAndAgainIsNotListenedToForEver(t *testing.T) {
 	defer conn.Close()
 	require.Len(t, (&facts{}).lookAll(t.Context(), conn, "raftbus"), 1)
 	require.Zero(t, conn.NumSubscriptions())
+}
+
+// Nobody leads for a moment where a vote is under way: who asks waits for its end.
+func TestAnElectionIsNoFinding(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	node, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer node.Close()
+	const voting = `{"id":"n1","role":"candidate","term":2,"members":["n1"],"configuration":{"index":1,"committed":true,"voters":[{"id":"n1"}]},"watches":{"leaf":true}}`
+	elected := strings.Replace(voting, `"candidate"`, `"leader","leader":"n1","ready":true`, 1)
+	answers := make(chan string, 1)
+	_, err = node.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
+		select {
+		case first := <-answers:
+			_ = m.Respond([]byte(first))
+		default:
+			_ = m.Respond([]byte(elected))
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, node.Flush())
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer conn.Close()
+	for took := electionTime; took >= electionTime; { // else the machine may have kept it from asking twice
+		answers <- voting
+		asked := time.Now()
+		found, err := askSettled(t.Context(), conn, "raftbus")
+		require.NoError(t, err)
+		if took = time.Since(asked); took < electionTime {
+			require.NotNil(t, found.Leader())
+		}
+	}
 }

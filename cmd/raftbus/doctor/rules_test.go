@@ -48,15 +48,20 @@ func (f *facts) change(id string, do func(s *observe.Stats)) {
 	f.stats[id] = l
 }
 
+// both changes the figures of a node's two looks.
+func (f *facts) both(id string, do func(s *observe.Stats)) {
+	f.change(id, do)
+	f.before[id] = f.stats[id]
+}
+
 // refuse has NATS have refused a node a subject before both looks; 0: nobody knows when.
 func (f *facts) refuse(id string, ago time.Duration) {
-	f.change(id, func(s *observe.Stats) {
+	f.both(id, func(s *observe.Stats) {
 		s.NATS = []observe.Conn{{Up: true, PermissionErrors: 1}}
 		if ago > 0 {
 			s.NATS[0].Refused = s.Time.Add(-ago)
 		}
 	})
-	f.before[id] = f.stats[id]
 }
 
 // serve has nodes serve an account.
@@ -99,10 +104,49 @@ func TestASoundClusterHasNoFindings(t *testing.T) {
 	require.True(t, sound().diagnosis().Healthy)
 }
 
-func TestFindings(t *testing.T) {
-	behind := func(n uint64) []observe.Peer {
-		return []observe.Peer{{ID: "n2", Lag: &n}, {ID: "n3", Lag: new(uint64)}}
+// behind is what n1 says of the others: n2 is so many entries behind.
+func behind(n uint64) func(*observe.Stats) {
+	return func(s *observe.Stats) { s.Peers = []observe.Peer{{ID: "n2", Lag: &n}, {ID: "n3", Lag: new(uint64)}} }
+}
+
+// What is over, what gets better and what cannot be known is no finding.
+func TestNoFindings(t *testing.T) {
+	for name, c := range map[string]func(f *facts){
+		"a member was just left behind": func(f *facts) { f.change("n1", behind(9999)) },
+		"a member catches up": func(f *facts) {
+			f.both("n1", behind(9999))
+			f.change("n1", behind(5000))
+		},
+		"messages were dropped before": func(f *facts) {
+			f.both("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "inbox full", Count: 1}} })
+		},
+		"an answer came late: when its clock was read nobody knows": func(f *facts) {
+			l := f.stats["n3"]
+			l.had = l.asked.Add(4 * time.Second)
+			l.Time = l.had
+			f.stats["n3"] = l
+		},
+	} {
+		f := sound()
+		c(f)
+		require.Empty(t, f.findings(), name)
 	}
+}
+
+// Who does not answer is a finding of its own, and not each link to it.
+func TestLinksToWhoDoesNotAnswerAreNoFindings(t *testing.T) {
+	f := sound()
+	f.Nodes, f.Unreachable = f.Nodes[:2], []string{"n3"}
+	for _, n := range f.Nodes {
+		require.Equal(t, "n3", n.Links[1].Peer)
+		n.Links[1].State = "broken"
+	}
+	found := f.findings()
+	require.Len(t, found, 1, "%v", found)
+	require.Equal(t, "node-down", found[0].Code)
+}
+
+func TestFindings(t *testing.T) {
 	for _, c := range []struct {
 		severity, code, node string
 		verdict              Verdict
@@ -116,12 +160,14 @@ func TestFindings(t *testing.T) {
 		{warning, "nats-connection", "n2", Ailing, func(f *facts) {
 			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Role: "bulk", Up: true, Disconnects: 1}} })
 		}},
+		{warning, "nats-connection", "n2", Ailing, func(f *facts) {
+			f.both("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Role: "bulk"}} })
+		}},
 		{note, "nats-slow-consumer", "n2", Healthy, func(f *facts) {
-			for _, looks := range []map[string]look{f.stats, f.before} {
-				l := looks["n2"]
-				l.NATS = []observe.Conn{{Role: "bulk", Up: true, SlowConsumer: 1}}
-				looks["n2"] = l
-			}
+			f.both("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Role: "bulk", Up: true, SlowConsumer: 1}} })
+		}},
+		{warning, "nats-slow-consumer", "n2", Ailing, func(f *facts) {
+			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Role: "bulk", Up: true, SlowConsumer: 1}} })
 		}},
 		{warning, "nats-permissions", "n2", Ailing, func(f *facts) {
 			f.change("n2", func(s *observe.Stats) { s.NATS = []observe.Conn{{Up: true, PermissionErrors: 1}} })
@@ -140,12 +186,9 @@ func TestFindings(t *testing.T) {
 		{warning, "disk-full", "n2", Ailing, func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.Files = true, true }},
 		{warning, "disk-damaged", "n2", Ailing, func(f *facts) { f.Nodes[1].Disk.Damaged = 3 }},
 		{note, "snapshot", "n2", Healthy, func(f *facts) {
-			f.change("n1", func(s *observe.Stats) { s.Peers = behind(9999); s.Peers[0].State = "snapshot" })
+			f.change("n1", func(s *observe.Stats) { behind(9999)(s); s.Peers[0].State = "snapshot" })
 		}},
-		{warning, "lag", "n2", Ailing, func(f *facts) {
-			f.change("n1", func(s *observe.Stats) { s.Peers = behind(9999) })
-			f.before["n1"] = f.stats["n1"]
-		}},
+		{warning, "lag", "n2", Ailing, func(f *facts) { f.both("n1", behind(9999)) }},
 		{warning, "no-leaf", "", Ailing, func(f *facts) { f.Nodes[0].Watches.Leaf = false }},
 		{warning, "account", "", Ailing, func(f *facts) { f.serve("team-a", "n1", "n2") }},
 		{warning, "account", "", Ailing, func(f *facts) { f.serve("team-a", "n1", "n2", "n3"); f.Nodes[1].Accounts[0].Watches.Leaf = false }},
@@ -301,7 +344,7 @@ func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
 	f := sound()
 	f.change("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: busclient.UnknownSender, Count: 1}} })
 	require.Len(t, f.findings(), 1)
-	f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Role: "removed"})
+	f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Role: "removed", Links: []replica.LinkStatus{{Peer: "n1", State: "broken", Refusal: "no member"}}})
 	found := f.findings()
 	require.Len(t, found, 1, "%v", found)
 	require.Equal(t, "node-removed", found[0].Code)
