@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 // as makes a process of n1 with another start, and with another data folder if told so.
@@ -53,8 +54,8 @@ func TestOfProcessesThatStartTogetherOneGoesOn(t *testing.T) {
 	for _, urls := range [][2]string{{servers[0].URL(), servers[0].URL()}, {servers[0].URL(), servers[1].URL()}} {
 		alone := 0
 		for range 10 {
-			watch := startStopwatch(t)
-			if alone = startTogether(t, urls); alone < 2 || watch.lost() < selfQuestions*selfPause/2 {
+			watch := stalltest.During(t)
+			if alone = startTogether(t, urls); alone < 2 || watch.Lost() < selfQuestions*selfPause/2 {
 				break
 			} // else what one subscribed to may have come to the other's server too late
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 // freePort is a port that nothing listens on now.
@@ -77,13 +78,13 @@ func TestNATSRestarts(t *testing.T) {
 		require.ErrorIs(t, n1.bulk.Publish("raftbus.rpc.n2.n1.Heartbeat", "", []byte("stale")), ErrBusDown)
 
 		nats = restart(t, nats)
-		back := startStopwatch(t)
+		back := stalltest.During(t)
 		eventually(t, "calls pass", func() bool {
 			replies := make(chan error, 1)
 			err := n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(r rpc.Reply[*rpc.HeartbeatReturn]) { replies <- r.Err })
 			return err == nil && await(t, replies) == nil
 		})
-		require.Less(t, back.took(), 3*time.Second)
+		require.Less(t, back.Took(), 3*time.Second)
 	}
 	for _, m := range n2.messages() {
 		require.Zero(t, m.Body.(*rpc.HeartbeatCommand).Read)
@@ -112,13 +113,13 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
 
 	servers[1].Shutdown()
-	killed := startStopwatch(t)
+	killed := stalltest.During(t)
 	eventually(t, "n2 moved, and calls pass", func() bool {
 		replies := make(chan error, 1)
 		err := n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(r rpc.Reply[*rpc.HeartbeatReturn]) { replies <- r.Err })
 		return n2.control.NATS().ConnectedUrl() != urls[1] && err == nil && await(t, replies) == nil
 	})
-	require.Less(t, killed.took(), 3*time.Second)
+	require.Less(t, killed.Took(), 3*time.Second)
 	n2.awaitLink("n1", "connected")
 }
 
@@ -191,16 +192,16 @@ func TestAHalfOpenConnectionIsNoticed(t *testing.T) {
 	n2.awaitLink("n1", "connected")
 
 	v.halfOpen.Store(true)
-	cut := startStopwatch(t)
+	cut := stalltest.During(t)
 	replies := heartbeat(t, n1.to("n2"), 666)
 	for _, n := range []*peer{n1, n2} {
 		other := map[*peer]rpc.NodeID{n1: "n2", n2: "n1"}[n]
 		n.awaitLink(other, "broken")
-		require.Less(t, cut.took(), pingInterval+pingTimeout+sweepInterval+500*time.Millisecond)
+		require.Less(t, cut.Took(), pingInterval+pingTimeout+sweepInterval+500*time.Millisecond)
 	}
 	require.ErrorIs(t, await(t, replies).Err, ErrConnectionBroken)
 	eventually(t, "the connection is given up", func() bool { up, _ := n1.control.Up(); return !up })
-	require.Less(t, cut.took(), 4*time.Second)
+	require.Less(t, cut.Took(), 4*time.Second)
 
 	v.release()
 	n1.awaitLink("n2", "connected")

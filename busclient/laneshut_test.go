@@ -17,6 +17,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft/stalltest"
+
 	"github.com/raftbus/raftbus/busclient/embedded"
 )
 
@@ -111,10 +113,10 @@ func TestALargeMessageOnASlowWayWithoutALane(t *testing.T) {
 			came, _ := inbox(t, other, "x")
 			require.NoError(t, other.Flush(soon))
 			data := bytes.Repeat([]byte("x"), 1<<20)
-			watch, began := startStopwatch(t), time.Now()
+			watch, began := stalltest.During(t), time.Now()
 			require.NoError(t, c.Publish("x", "", data))
 			require.Positive(t, c.MaxPayload())
-			require.Less(t, watch.took(), writeTimeout/2)
+			require.Less(t, watch.Took(), writeTimeout/2)
 			require.True(t, bytes.Equal(data, await(t, came).Data))
 			require.Greater(t, time.Since(began), writeTimeout)
 			require.Zero(t, c.Stats().Disconnects)
@@ -132,9 +134,9 @@ func TestAHalfOpenConnectionWithoutALaneIsNoticed(t *testing.T) {
 			w, through := newWay(t, url)
 			c := dialUp(t, through, RoleClient, trust)
 			w.cut.Store(true)
-			cut := startStopwatch(t)
+			cut := stalltest.During(t)
 			eventually(t, "it is given up", func() bool { up, _ := c.Up(); return !up })
-			require.Less(t, cut.took(), 4*time.Second)
+			require.Less(t, cut.Took(), 4*time.Second)
 		})
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/stalltest"
 	"pgregory.net/rapid"
 )
 
@@ -168,9 +170,9 @@ func fullOutlet(t *testing.T) (near, far *net.TCPConn, o *outlet) {
 		o.waiting.bytes += outboxBytesMax - 3*len(data) // to copy as much would take a busy machine a second
 		o.mu.Unlock()
 		for err == nil {
-			watch := startStopwatch(t)
+			watch := stalltest.During(t)
 			err = o.publish("x", "", nil, data)
-			require.Less(t, watch.took(), writeTimeout)
+			require.Less(t, watch.Took(), writeTimeout)
 		}
 		own := o.write([]byte("PONG\r\n"), clientBytesMax)
 		if time.Since(began) > writeTimeout {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 func TestEveryMethodIsCarriedThereAndBack(t *testing.T) {
@@ -48,14 +49,14 @@ func TestNoRespondersEndsACallAtOnce(t *testing.T) {
 	n1, n2 := puppetPair(t)
 	changes := len(n1.changes())
 	n2.nc.Close()
-	watch := startStopwatch(t)
+	watch := stalltest.During(t)
 	replies := make(chan error, 1)
 	err := n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(r rpc.Reply[*rpc.HeartbeatReturn]) { replies <- r.Err })
 	if err == nil {
 		err = await(t, replies)
 	} // else a ping was quicker
 	require.True(t, errors.Is(err, ErrNoResponders) || errors.Is(err, ErrConnectionBroken), err)
-	require.Less(t, watch.took(), callTimeout/2)
+	require.Less(t, watch.Took(), callTimeout/2)
 	eventually(t, "the link breaks", func() bool { return len(n1.changes()) > changes })
 	require.ErrorIs(t, n1.changes()[changes].reason, ErrNoResponders)
 	require.ErrorIs(t, n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, nil), ErrConnectionBroken)

@@ -19,6 +19,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 const greetingLine = `INFO {"server_id":"S","server_name":"puppet","headers":true,"max_payload":65536,"client_id":7,"info_on_connect":true}` + "\r\n"
@@ -208,9 +210,9 @@ func TestAServerThatAnswersNoPingsIsGivenUp(t *testing.T) {
 		}
 	})
 	c := dial(t, url)
-	watch := startStopwatch(t)
+	watch := stalltest.During(t)
 	eventually(t, "given up", func() bool { return disconnectsOf(c) > 0 })
-	require.Less(t, watch.took(), 4*time.Second)
+	require.Less(t, watch.Took(), 4*time.Second)
 	eventually(t, "said", func() bool { return isUp(c) || strings.Contains(c.LastError(), "pings") })
 }
 
@@ -243,9 +245,9 @@ func TestAServerThatTakesNoMoreIsGivenUp(t *testing.T) {
 			})
 			conn := dial(t, url, with(c.options...), func(o *Options) { o.OutboundBytesMax = 16 << 20 })
 			fill(t, conn, make([]byte, 32<<10))
-			watch := startStopwatch(t)
+			watch := stalltest.During(t)
 			eventually(t, "given up", func() bool { return disconnectsOf(conn) > 0 })
-			require.Less(t, watch.took(), 4*time.Second)
+			require.Less(t, watch.Took(), 4*time.Second)
 		})
 	}
 }

@@ -27,6 +27,7 @@ var rooms = []room{
 	{"raft/wal", []string{"raft/rpc", "raft/measure"}, false, "the log stores entries and asks nobody: let the node tell it"},
 	{"raft/wal/waltest", []string{"raft/rpc", "raft/wal"}, false, "file systems for tests of the log, and nothing more"},
 	{"raft/leaktest", nil, false, "what ends the tests of every package stands under all of them"},
+	{"raft/stalltest", nil, false, "what measures beside the tests of every package stands under all of them"},
 	{"raft/node", []string{"raft", "raft/rpc", "raft/measure", "raft/wal", "raft/config", "raft/model", "busclient"}, false,
 		"the node drives core, log and bus; the state machine comes in by its interface, and cmd wires"},
 	{"busclient", []string{"raft/rpc", "raft/model", "raft/config", "busclient/internal/..."}, false, "the bus carries messages and knows neither the core nor kv: hand them to its Owner"},

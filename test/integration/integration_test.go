@@ -15,8 +15,8 @@ import (
 
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/test/cluster"
-	"github.com/raftbus/raftbus/test/stall"
 )
 
 const (
@@ -172,7 +172,7 @@ func TestAllRestart(t *testing.T) {
 // NATS restarts: writes are back within 3 s, the term rises by 2 at most (F5).
 func TestNATSRestarts(t *testing.T) {
 	c := cluster.Started(t, 3)
-	stalls := stall.During(t)
+	stalls := stalltest.During(t)
 	nc := c.Connect()
 	c.Must(nc, add, "")
 	for _, down := range []time.Duration{0, 2 * time.Second} {
@@ -248,7 +248,7 @@ func TestErrors(t *testing.T) {
 // Three NATS servers, each node and the client on one of its own: the cluster serves across routes, and one server's death
 // costs 3 s at most (L6).
 func TestNATSCluster(t *testing.T) {
-	stalls := stall.During(t)
+	stalls := stalltest.During(t)
 	servers, err := embedded.StartCluster(3, embedded.Options{})
 	require.NoError(t, err)
 	stopped := map[int]bool{}
@@ -285,7 +285,7 @@ func TestNATSCluster(t *testing.T) {
 // A stop is quick also while NATS is away, for a leader that does not know it yet too: nothing is left to be said to anybody.
 func TestStopWhileNATSIsAway(t *testing.T) {
 	c := cluster.Started(t, 3)
-	stalls := stall.During(t)
+	stalls := stalltest.During(t)
 	nc := c.Connect()
 	c.Must(nc, add, "")
 	c.Must(nc, put+"k", "v")

@@ -95,13 +95,13 @@ func (p *campaign) round(f fault) {
 	p.acked = append(p.acked, l.acks()...)
 	p.leaks.look(c, len(p.acked))
 	if f.worst > 0 {
-		require.Less(c.t, gap, f.worst, "%s (%s): too long without an acknowledged write; %v", f.name, hit.what, &l.stalls)
+		require.Less(c.t, gap, f.worst, "%s (%s): too long without an acknowledged write; %v", f.name, hit.what, l.stalls)
 	}
 	if f.back > 0 {
-		require.Less(c.t, back, f.back, "%s (%s): too long until writes are back; %v", f.name, hit.what, &l.stalls)
+		require.Less(c.t, back, f.back, "%s (%s): too long until writes are back; %v", f.name, hit.what, l.stalls)
 	}
 	if hit.follower {
-		require.Equal(c.t, term, c.term(), "%s (%s): the return of a follower caused an election; %v", f.name, hit.what, &l.stalls)
+		require.Equal(c.t, term, c.term(), "%s (%s): the return of a follower caused an election; %v", f.name, hit.what, l.stalls)
 	}
 }
 

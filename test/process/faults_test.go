@@ -71,7 +71,7 @@ func TestNATSRestarted(t *testing.T) {
 		c.leader()
 		after := c.term()
 		t.Logf("NATS away for %v: writes back after %v, term %d -> %d", down, gap, before, after)
-		require.Less(t, gap, 3*time.Second+lost, "%v", &l.stalls)
+		require.Less(t, gap, 3*time.Second+lost, "%v", l.stalls)
 		require.LessOrEqual(t, after, before+2)
 	}
 	l.finish()
@@ -99,7 +99,7 @@ func TestLeaderPaused(t *testing.T) {
 	paused, taken := time.Now(), l.stalls.Lost()
 	c.signal(leader, syscall.SIGSTOP)
 	gap := l.waitAck(paused.Add(100*time.Millisecond), 5*time.Second)
-	require.Less(t, gap, 3*time.Second+l.stalls.Lost()-taken, "%v", &l.stalls)
+	require.Less(t, gap, 3*time.Second+l.stalls.Lost()-taken, "%v", l.stalls)
 	probe := startProbe(c.connect(), false) // from now on every request is answered
 	time.Sleep(time.Until(paused.Add(10 * time.Second)))
 	c.signal(leader, syscall.SIGCONT)

@@ -14,8 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/test/linear"
-	"github.com/raftbus/raftbus/test/stall"
 )
 
 // load is concurrent clients that write, update, delete and read a few keys, at once again after every answer, and record what
@@ -27,7 +27,7 @@ type load struct {
 	pace    time.Duration
 	stop    chan struct{}
 	group   sync.WaitGroup
-	stalls  stall.Meter
+	stalls  *stalltest.Meter
 
 	mu    sync.Mutex
 	acked []ack          // of the writers, in order
@@ -46,6 +46,7 @@ var loads atomic.Int64
 // after it began; 0: at once.
 func startLoad(c *cluster, clients, keys int, pace time.Duration) *load {
 	l := &load{c: c, pace: pace, name: fmt.Sprintf("l%d-", loads.Add(1)), history: linear.NewHistory(), stop: make(chan struct{}), told: map[string]int{}}
+	l.stalls = stalltest.Until(l.stop)
 	for i := range clients {
 		servers := c.servers
 		if c.layout.paired {
@@ -56,7 +57,6 @@ func startLoad(c *cluster, clients, keys int, pace time.Duration) *load {
 	for i := range c.servers {
 		l.run(c.servers[i:][:1], func(nc *nats.Conn) { l.writer(nc, i) })
 	}
-	l.group.Go(func() { l.stalls.Watch(l.stop) })
 	return l
 }
 

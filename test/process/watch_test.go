@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/raftbus/raftbus/test/stall"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 var watchKills = flag.Int("watch-kills", 3, "how often TestWatchersOutliveKills kills a node")
@@ -134,7 +134,7 @@ func TestWatchersOutliveKills(t *testing.T) {
 func watchersOutliveKills(t *testing.T, l layout) {
 	c := started(t, l)
 	c.awaitHosts(3)
-	stalls := stall.During(t)
+	stalls := stalltest.During(t)
 	kv := c.keyValue()
 	list := c.witnesses(100)
 	stop := c.writeSlowly(kv)

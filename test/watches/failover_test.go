@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/test/cluster"
-	"github.com/raftbus/raftbus/test/stall"
 )
 
 // follower takes a watcher's updates, and requires that they rise.
@@ -204,7 +204,7 @@ func TestAWatcherThatHasNothingYetMissesNothing(t *testing.T) { // W2, W3; speci
 
 func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.7
 	c := cluster.Started(t, 3)
-	stalls := stall.During(t)
+	stalls := stalltest.During(t)
 	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	list := crowd(t, c, kv, 100)

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/test/cluster"
-	"github.com/raftbus/raftbus/test/stall"
 )
 
 // fill puts values of a size, many at a time.
@@ -72,7 +72,7 @@ func TestASlowWatcherIsSlowAlone(t *testing.T) { // 7.4, F25
 
 func TestWatchersOutliveNATS(t *testing.T) { // F5, L6
 	c := cluster.Started(t, 3)
-	stalls := stall.During(t)
+	stalls := stalltest.During(t)
 	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	list := crowd(t, c, kv, 9)

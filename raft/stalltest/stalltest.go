@@ -1,0 +1,91 @@
+// Package stalltest measures how long the machine keeps a test waiting: what is tested beside it may have been kept waiting as long, and a bound on
+// time is a promise of that beside what the machine takes.
+package stalltest
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Meter has for how long this process was kept waiting: how late a goroutine of it was that wants to run every few milliseconds.
+type Meter struct {
+	mu           sync.Mutex
+	began        time.Time
+	due          time.Time // when that goroutine wants to run next; zero: it has ended
+	longest, all time.Duration
+}
+
+// period is how often it wants to run. What it is late by less than that is how things are on any machine.
+const period = 5 * time.Millisecond
+
+// During measures from now until the test ends.
+func During(t testing.TB) *Meter { return Until(t.Context().Done()) }
+
+// Until measures from now until it is told to stop.
+func Until(stop <-chan struct{}) *Meter {
+	m := begin(time.Now())
+	go func() {
+		for {
+			select {
+			case <-time.After(period):
+				now := time.Now()
+				m.ran(now, now.Add(period))
+			case <-stop:
+				m.ran(time.Now(), time.Time{})
+				return
+			}
+		}
+	}()
+	return m
+}
+
+func begin(now time.Time) *Meter { return &Meter{began: now, due: now.Add(period)} }
+
+func (m *Meter) ran(now, due time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.longest, m.all = m.kept(now)
+	m.due = due
+}
+
+// kept is what is known by a time. The goroutine may be late at that moment, and not have been able to say so.
+func (m *Meter) kept(now time.Time) (longest, all time.Duration) {
+	late := now.Sub(m.due)
+	if m.due.IsZero() || late <= period {
+		return m.longest, m.all
+	}
+	return max(m.longest, late), m.all + late
+}
+
+func (m *Meter) soFar() (longest, all, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	longest, all = m.kept(now)
+	return longest, all, now.Sub(m.began) - all
+}
+
+// Lost is how much time it was kept from running so far: what takes many steps, one after the other, was kept from each of them.
+func (m *Meter) Lost() time.Duration {
+	_, all, _ := m.soFar()
+	return all
+}
+
+// Longest is the longest time that it was kept from running.
+func (m *Meter) Longest() time.Duration {
+	longest, _, _ := m.soFar()
+	return longest
+}
+
+// Took is how long it is since the measurement began, without what was lost.
+func (m *Meter) Took() time.Duration {
+	_, _, took := m.soFar()
+	return took
+}
+
+func (m *Meter) String() string {
+	longest, all, _ := m.soFar()
+	return fmt.Sprintf("the machine kept this process waiting for %v at most, for %v in all", longest.Round(time.Millisecond), all.Round(time.Millisecond))
+}
