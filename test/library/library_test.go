@@ -127,7 +127,7 @@ func startGroupOn(t testing.TB, url string, size int, fs func() vfs.FS, change .
 			}
 		}
 		return false
-	}, 10*time.Second, time.Millisecond, "no leader")
+	}, 30*time.Second, time.Millisecond, "no leader")
 	return leader, machines
 }
 
@@ -158,8 +158,12 @@ func TestMulticast(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, nc.Flush())
-	// On one slow disk five logs would have a follower fall behind for moments, and be spoken to alone.
-	leader, machines := startGroupOn(t, url, 5, func() vfs.FS { return vfs.NewMem() }, func(c *config.Config) { c.Multicast = true })
+	// On one slow disk five logs would have a follower fall behind for moments. So would a busy machine, and it would elect anew: a follower that has not
+	// answered for a heartbeat is spoken to alone.
+	leader, machines := startGroupOn(t, url, 5, func() vfs.FS { return vfs.NewMem() }, func(c *config.Config) {
+		c.Multicast = true
+		c.Periods = config.Timing{Heartbeat: time.Second, ElectionMin: 5 * time.Second, ElectionMax: 10 * time.Second}
+	})
 	for i := range uint64(100) {
 		require.NotNil(t, propose(t, leader, i))
 	}
@@ -175,7 +179,13 @@ func TestMulticast(t *testing.T) {
 func propose(t testing.TB, leader *node.Node, x uint64) any {
 	answer := make(chan any, 1)
 	require.NoError(t, leader.Propose(binary.BigEndian.AppendUint64(nil, x), func(r any, _ rpc.EntryID) { answer <- r }))
-	return <-answer
+	select {
+	case r := <-answer:
+		return r
+	case <-time.After(30 * time.Second):
+		require.FailNow(t, "a proposal is not answered")
+		return nil
+	}
 }
 
 // BenchmarkPropose is the write path without clients and store: log, bus, majority, apply.
