@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// someTime is enough for what was asked to be under way: requests that are sent together may change places.
+// someTime is between requests whose order matters: those that are sent together may change places.
 const someTime = 300 * time.Millisecond
 
 // puller asks for messages by hand, and writes down what it hears.
@@ -35,6 +35,9 @@ func (p *puller) api(subject, body string) {
 
 func (p *puller) put(key, value string) { step{subject: "$KV.p." + key, body: value}.send(p.t, p.nc) }
 
+// lasting has a consumer outlive all that is asked between two requests to it, also on a busy machine. Without it, one ends that was left alone for 5 s.
+const lasting = `,"inactive_threshold":300000000000`
+
 func (p *puller) create(name, fields string) {
 	p.api("CONSUMER.CREATE.KV_p."+name, fmt.Sprintf(`{"stream_name":"KV_p","action":"create","config":{"name":%q,"ack_policy":"none",%s}}`, name, fields))
 }
@@ -47,6 +50,10 @@ func (p *puller) pull(name, body string, want int, meanwhile ...func()) {
 	require.NoError(p.t, p.nc.Flush())
 	p.say("pull %s %s", name, body)
 	for _, do := range meanwhile {
+		require.Eventually(p.t, func() bool {
+			m, err := p.nc.Request(apiPrefix+"CONSUMER.INFO.KV_p."+name, nil, time.Second)
+			return err == nil && strings.Contains(string(m.Data), `"num_waiting":1`)
+		}, 30*time.Second, 5*time.Millisecond, "the request is under way")
 		time.Sleep(someTime)
 		do()
 	}
@@ -110,7 +117,7 @@ func requireAlike[T any](t *testing.T, ours *nats.Conn, run func(*nats.Conn) T) 
 }
 
 func (p *puller) askForMessages() {
-	p.create("all", `"deliver_policy":"all","filter_subject":"$KV.p.>","mem_storage":true,"num_replicas":1`)
+	p.create("all", `"deliver_policy":"all","filter_subject":"$KV.p.>","mem_storage":true,"num_replicas":1`+lasting)
 	p.api("CONSUMER.INFO.KV_p.all", "")
 	p.pull("all", "", 1)
 	p.pull("all", "2", 2)
@@ -123,20 +130,20 @@ func (p *puller) askForMessages() {
 	p.put("k.9", "not pulled")
 	p.put("k.8", "nor this")
 	p.api("CONSUMER.INFO.KV_p.all", "")
-	p.create("latest", `"deliver_policy":"last_per_subject","filter_subjects":[">"],"headers_only":true,"inactive_threshold":300000000000,"metadata":{"a":"b"}`)
+	p.create("latest", `"deliver_policy":"last_per_subject","filter_subjects":[">"],"headers_only":true,"metadata":{"a":"b"}`)
 	p.pull("latest", `{"batch":100,"no_wait":true}`, 8)
-	p.create("new", `"deliver_policy":"new","max_waiting":7`)
+	p.create("new", `"deliver_policy":"new","max_waiting":7`+lasting)
 	p.pull("new", `{"batch":2,"expires":5000000000}`, 2, func() { p.put("k.1", "a"); time.Sleep(someTime); p.put("k.2", "b") })
 	p.create("from", `"deliver_policy":"by_start_sequence","opt_start_seq":7,"filter_subject":"$KV.p.k.9"`)
 	p.pull("from", `{"batch":100,"no_wait":true}`, 4)
 }
 
 func (p *puller) askInOtherWays() {
-	p.create("bytes", `"deliver_policy":"all"`)
+	p.create("bytes", `"deliver_policy":"all"`+lasting)
 	p.pull("bytes", `{"batch":3,"max_bytes":100000}`, 4) // ends with how much it might have had beside
 	p.pull("bytes", `{"batch":3,"max_bytes":10,"expires":1000000000}`, 1)
 	p.pull("bytes", `{"batch":30,"max_bytes":150,"expires":1000000000}`, 2)
-	p.create("beats", `"deliver_policy":"new","max_batch":10,"max_expires":10000000000,"max_bytes":1000`)
+	p.create("beats", `"deliver_policy":"new","max_batch":10,"max_expires":10000000000,"max_bytes":1000`+lasting)
 	p.pull("beats", `{"expires":5000000000,"idle_heartbeat":2000000000}`, 3)
 	for _, wrong := range []string{
 		`{"expires":500000000,"idle_heartbeat":300000000}`, `{"batch":11}`, `{"expires":11000000000}`, `{"max_bytes":1001}`, `{"batch":"1"`, `{"min_pending":1}`,
@@ -144,7 +151,7 @@ func (p *puller) askInOtherWays() {
 	} {
 		p.pull("beats", wrong, 1)
 	}
-	p.create("full", `"deliver_policy":"new","max_waiting":1`)
+	p.create("full", `"deliver_policy":"new","max_waiting":1`+lasting)
 	p.pull("full", `{"expires":5000000000}`, 1, func() {
 		p.pull("full", `{"expires":1000000000}`, 1)
 	})
@@ -157,7 +164,7 @@ func (p *puller) askInOtherWays() {
 }
 
 func (p *puller) changeAndEnd() {
-	const request = `{"stream_name":"KV_p","action":"update","config":{"name":"all","ack_policy":"none","mem_storage":true,"num_replicas":1,"deliver_policy":"all"`
+	const request = `{"stream_name":"KV_p","action":"update","config":{"name":"all","ack_policy":"none","mem_storage":true,"num_replicas":1,"deliver_policy":"all"` + lasting
 	p.api("CONSUMER.CREATE.KV_p.all", request+`,"filter_subject":"$KV.p.k.8"}}`)
 	p.pull("all", `{"batch":100,"no_wait":true}`, 1)
 	p.api("CONSUMER.CREATE.KV_p.all", request+`,"deliver_subject":"d"}}`)
