@@ -30,8 +30,9 @@ const (
 	cacheBytes = blockCacheBytes + memTablesMax*memTableBytes
 	// filesMax bounds open files.
 	filesMax = 128
-	// levelZeroDepth is how many flushes lie above each other before they are merged. Each merge rewrites the level below as far as they reach, which
-	// is all of it where keys come in no order; who looks for a key pays with a look into one more filter for each.
+	// levelZeroDepth is twice as many flushes as lie above each other when Pebble begins to merge them, since it counts each twice. Each merge rewrites
+	// the level below as far as they reach, which is all of it where keys come in no order; who looks for a key pays with a look into one more filter
+	// for each.
 	levelZeroDepth = 8
 	// levelZeroMax is how many there may be until writes wait: any number. Compactions may have no room for a long time, and whoever reads waits for
 	// who writes (Gather). Who applies looks up each key, and so gets slower by itself the more there are.
