@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -28,7 +29,7 @@ type jam struct {
 }
 
 // hopeless is how often a flush may fail until nobody is believed to notice. Then the disk is well again, so that the test ends.
-const hopeless = 100
+const hopeless = 5
 
 func (j *jam) disk() disk {
 	return pebbleDisk{every(vfs.NewMem(), func(op errorfs.Op) error {
@@ -36,8 +37,12 @@ func (j *jam) disk() disk {
 			return nil
 		}
 		<-j.fails
-		if j.tries.Add(1) > hopeless {
+		n := j.tries.Add(1)
+		if n > hopeless {
 			return nil
+		}
+		if n > 1 {
+			time.Sleep(time.Second) // which passes only once all others wait: who was to hear of the first has
 		}
 		return j.cause
 	})}
