@@ -57,6 +57,25 @@ func TestWhatIsAppliedIsFlushedInTime(t *testing.T) {
 	})
 }
 
+// Nor does it replay much: what is applied is durable at once when it is enough.
+func TestMuchThatIsAppliedIsFlushedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := Open(Options{Engine: memengine.New()})
+		require.NoError(t, err)
+		f, value := feeder{t, s}, string(make([]byte, 1<<20))
+		f.one(addBucket("app", command.Settings{}))
+		for range flushBytes>>20 - 1 {
+			f.one(put("app", "k", value))
+		}
+		synctest.Wait()
+		require.Zero(t, s.Durable())
+		f.one(put("app", "k", value))
+		synctest.Wait()
+		require.Equal(t, s.Applied().Index, s.Durable())
+		f.close()
+	})
+}
+
 func TestACloseThatNobodyElseCanEndDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
