@@ -4,13 +4,10 @@ package replica
 
 import (
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
@@ -47,12 +44,7 @@ func TestBoundsOfRequestsAreAsTold(t *testing.T) {
 			t.Parallel() // it mostly waits
 			var hung atomic.Bool
 			heal := make(chan struct{})
-			o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-				if hung.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
-					<-heal
-				}
-				return nil
-			})))
+			o := alone(t, faulty(&hung, writesLog, until(heal)))
 			o.Bounds = c.bounds
 			r := ready(t, o)
 			defer stop(t, r)

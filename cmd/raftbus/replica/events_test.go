@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
@@ -119,12 +118,7 @@ func TestEventOfASlowDisk(t *testing.T) {
 	t.Parallel() // it mostly waits
 	var hung atomic.Bool
 	heal := make(chan struct{})
-	o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if hung.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
-			<-heal
-		}
-		return nil
-	})))
+	o := alone(t, faulty(&hung, writesLog, until(heal)))
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
 	defer nc.Close()

@@ -11,7 +11,6 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -23,12 +22,7 @@ import (
 func TestWhoCannotApplySaysWhatToDo(t *testing.T) {
 	t.Parallel() // it mostly waits
 	var failing atomic.Bool
-	o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if failing.Load() && op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst") {
-			return syscall.EIO
-		}
-		return nil
-	})))
+	o := alone(t, faulty(&failing, readsTable, ioError))
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
 	defer nc.Close()
@@ -53,12 +47,9 @@ func TestWhoCannotApplySaysWhatToDo(t *testing.T) {
 // So does who cannot take a snapshot's state, unless it is the snapshot that cannot be read: another one comes then.
 func TestWhoCannotTakeASnapshotSaysWhatToDo(t *testing.T) {
 	var failing atomic.Bool
-	r, err := Start(t.Context(), alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "kv/state-2") {
-			return syscall.EIO
-		}
-		return nil
-	}))))
+	r, err := Start(t.Context(), alone(t, faulty(&failing, func(op errorfs.Op) bool {
+		return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "kv/state-2")
+	}, ioError)))
 	require.NoError(t, err)
 	defer stop(t, r)
 	_, err = r.WaitReady(t.Context())

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,6 +50,29 @@ func alone(t *testing.T, fs vfs.FS) Options {
 	}
 }
 
+// faulty is the disk. While now is set, each operation that which picks waits for fault, and fails if that returns an error.
+func faulty(now *atomic.Bool, which func(op errorfs.Op) bool, fault func() error) vfs.FS {
+	return errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if now.Load() && which(op) {
+			return fault()
+		}
+		return nil
+	}))
+}
+
+func readsTable(op errorfs.Op) bool {
+	return op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst")
+}
+
+func writesLog(op errorfs.Op) bool {
+	return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal")
+}
+
+func ioError() error { return syscall.EIO }
+
+// until is a fault that lasts until heal is closed: operations hang.
+func until(heal <-chan struct{}) func() error { return func() error { <-heal; return nil } }
+
 func stop(t *testing.T, r *Replica) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
@@ -85,13 +109,7 @@ func TestStopWithAHungDisk(t *testing.T) {
 	t.Parallel() // it mostly waits
 	var hung atomic.Bool
 	heal := make(chan struct{})
-	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if hung.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
-			<-heal
-		}
-		return nil
-	}))
-	o := alone(t, fs)
+	o := alone(t, faulty(&hung, writesLog, until(heal)))
 	r, err := Start(t.Context(), o)
 	require.NoError(t, err)
 	_, err = r.WaitReady(t.Context())
@@ -126,16 +144,14 @@ func TestANodeThatFailsWhileItsDiskHangsIsOver(t *testing.T) {
 	t.Parallel() // it mostly waits
 	var hung atomic.Bool
 	reached, heal := make(chan struct{}, 1), make(chan struct{})
-	r, err := Start(t.Context(), alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if hung.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
-			select {
-			case reached <- struct{}{}:
-			default:
-			}
-			<-heal
+	r, err := Start(t.Context(), alone(t, faulty(&hung, writesLog, func() error {
+		select {
+		case reached <- struct{}{}:
+		default:
 		}
+		<-heal
 		return nil
-	}))))
+	})))
 	require.NoError(t, err)
 	_, err = r.WaitReady(t.Context())
 	require.NoError(t, err)
@@ -199,12 +215,7 @@ func TestANodeThatDrainsSaysThatItHearsNobody(t *testing.T) {
 func TestAFailedNodeLeavesTheBusAtOnce(t *testing.T) {
 	t.Parallel() // it mostly waits
 	var failing atomic.Bool
-	o := alone(t, errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if failing.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "wal") {
-			return errors.New("no disk")
-		}
-		return nil
-	})))
+	o := alone(t, faulty(&failing, writesLog, func() error { return errors.New("no disk") }))
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
 	defer nc.Close()
