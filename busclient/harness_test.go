@@ -36,10 +36,7 @@ func startNATS(t testing.TB, change ...func(*embedded.Options)) *embedded.Server
 	for _, c := range change {
 		c(&o)
 	}
-	s, err := embedded.Start(o)
-	for end := time.Now().Add(soon); err != nil && o.Port != 0 && time.Now().Before(end); s, err = embedded.Start(o) {
-		time.Sleep(50 * time.Millisecond) // somebody's connection may have the port for a moment
-	}
+	s, err := embedded.StartAgain(o)
 	require.NoError(t, err)
 	t.Cleanup(s.Shutdown)
 	return s

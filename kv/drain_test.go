@@ -48,7 +48,7 @@ func (r *rig) startNATS(change ...func(*server.Options)) {
 	require.Eventually(r, func() bool { // somebody's connection may have the port for a moment
 		l, err := net.Listen("tcp", at.Host)
 		return err == nil && l.Close() == nil
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	change = append(change, func(o *server.Options) { o.Port, err = strconv.Atoi(at.Port()) })
 	r.bus = newBus(r.T, change...)
 	require.NoError(r, err)

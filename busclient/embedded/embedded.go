@@ -84,6 +84,20 @@ func Start(o Options) (*Server, error) {
 	return run, nil
 }
 
+// againTimeout is how long StartAgain tries.
+const againTimeout = 30 * time.Second
+
+// StartAgain is Start on a port that a server had before. The system may have given that to a connection of somebody's meanwhile, which will soon have
+// ended: until then it tries again.
+func StartAgain(o Options) (*Server, error) {
+	for end := time.Now().Add(againTimeout); ; time.Sleep(50 * time.Millisecond) {
+		s, err := Start(o)
+		if err == nil || time.Now().After(end) {
+			return s, err
+		}
+	}
+}
+
 func (o *Options) server() (*server.Options, error) {
 	opts := &server.Options{}
 	if o.ConfigFile != "" {

@@ -62,9 +62,22 @@ func TestAServerCanBeStartedAgainOnItsPort(t *testing.T) {
 	for range 3 {
 		s.Shutdown()
 		s.Shutdown()
-		s = start(t, Options{Port: s.Port()})
+		again, err := StartAgain(Options{Port: s.Port()})
+		require.NoError(t, err)
+		t.Cleanup(again.Shutdown)
+		s = again
 		echo(t, s.URL(), s.URL())
 	}
+}
+
+// Somebody may have its port for a moment.
+func TestAServerIsStartedAgainOnceItsPortIsFree(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	time.AfterFunc(200*time.Millisecond, func() { l.Close() })
+	s, err := StartAgain(Options{Port: l.Addr().(*net.TCPAddr).Port})
+	require.NoError(t, err)
+	s.Shutdown()
 }
 
 func TestServersFormACluster(t *testing.T) {

@@ -127,7 +127,7 @@ func TestAChangeOutlivesItsNATSServer(t *testing.T) {
 		asked.Add(1)
 		go func() {
 			server.Shutdown()
-			another, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: server.Port()})
+			another, err := embedded.StartAgain(embedded.Options{Host: "127.0.0.1", Port: server.Port()})
 			assert.NoError(t, err)
 			again <- another
 		}()

@@ -101,7 +101,7 @@ func (c *Cluster) StartNATS(port int) {
 	if c.leafURL != nil {
 		leafPort, _ = strconv.Atoi(c.leafURL.Port())
 	}
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: port, LeafPort: leafPort})
+	server, err := embedded.StartAgain(embedded.Options{Host: "127.0.0.1", Port: port, LeafPort: leafPort})
 	require.NoError(c.t, err)
 	c.NATS = server
 	c.leafURL, err = url.Parse(server.LeafURL())

@@ -43,7 +43,7 @@ func withAccounts(t testing.TB) *cluster.Cluster {
 	require.NoError(t, err)
 	config := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(config, []byte(accountsConfig), 0o600))
-	c.NATS, err = embedded.Start(embedded.Options{ConfigFile: config, Port: embedded.Random, LeafPort: leafPort})
+	c.NATS, err = embedded.StartAgain(embedded.Options{ConfigFile: config, Port: embedded.Random, LeafPort: leafPort})
 	require.NoError(t, err)
 	for _, id := range c.Members {
 		c.Start(id)

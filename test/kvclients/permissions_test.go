@@ -45,7 +45,7 @@ func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
 			user("leaf-"+id, roles.Leaf(rpc.NodeID(id))))
 	}
 	o.Users = append(o.Users, user("ann", roles.Client("ann")), user("rob", roles.ReadOnly("rob")))
-	server, err := embedded.Start(o)
+	server, err := embedded.StartAgain(o)
 	require.NoError(t, err)
 	c.NATS = server
 	startAll(c)

@@ -298,7 +298,7 @@ func TestAWatchTellsThatNATSIsAway(t *testing.T) {
 			return
 		}
 		all.Wait()
-		server, err = embedded.Start(embedded.Options{Port: port})
+		server, err = embedded.StartAgain(embedded.Options{Port: port})
 		require.NoError(t, err)
 		t.Cleanup(server.Shutdown)
 		serve(func(_ *nats.Conn, m *nats.Msg) { _ = m.Respond([]byte(`{"watch":"again","pending":0}`)) })
