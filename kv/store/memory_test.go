@@ -63,6 +63,7 @@ func TestMuchThatIsAppliedIsFlushedAtOnce(t *testing.T) {
 		s, err := Open(Options{Engine: memengine.New()})
 		require.NoError(t, err)
 		f, value := feeder{t, s}, string(make([]byte, 1<<20))
+		defer f.close()
 		f.one(addBucket("app", command.Settings{}))
 		for range flushBytes>>20 - 1 {
 			f.one(put("app", "k", value))
@@ -72,7 +73,6 @@ func TestMuchThatIsAppliedIsFlushedAtOnce(t *testing.T) {
 		f.one(put("app", "k", value))
 		synctest.Wait()
 		require.Equal(t, s.Applied().Index, s.Durable())
-		f.close()
 	})
 }
 
