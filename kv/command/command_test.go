@@ -96,6 +96,7 @@ func TestEncodingIsAsPublished(t *testing.T) {
 		"\x4a\x13\x0a\x01b\x12\x01c\x1a\x01{\x22\x01d\x2a\x01h\x30\x01\x38\x02": {AddConsumer: &AddConsumer{"b", "c", []byte("{"), "d", "h", 1, UpdateOnly, ""}},
 		"\x52\x11\x0a\x0f\x0a\x01b\x12\x01c\x18\x01\x22\x01h\x28\x02\x30\x03":   {MoveConsumers: &MoveConsumers{[]ConsumerMove{{"b", "c", 3, 1, "h", 2}}}},
 		"\x08\x03\x32\x07\x0a\x01b\x12\x02\x68\x01":                             {UpdateBucket: &UpdateBucket{"b", Settings{ReadOnly: true}, 0}},
+		"\x32\x07\x0a\x01b\x12\x02\x40\x01":                                     {UpdateBucket: &UpdateBucket{"b", Settings{AllowTTL: true}, 0}},
 		"\x08\x03\x6a\x02\x08\x03":                                              {Raise: &Raise{Version: 3}},
 		"\x12\x05\x0a\x01b\x20\x01":                                             {AddBucket: &AddBucket{Name: "b", Importing: true}},
 		"\x62\x20\x0a\x01b\x10\x01\x1a\x13\x0a\x01k\x10\x02\x18\x02\x22\x01v\x2a\x01H\x30\x01\x38\x03\x40\x01\x20\x04\x28\x05\x30\x01": {Import: &Import{"b", 1, []ImportEntry{
@@ -130,7 +131,7 @@ func TestSettingsThatAreActedOnRaiseTheVersion(t *testing.T) {
 
 func TestWindow(t *testing.T) {
 	for _, c := range []struct{ window, ttl, want time.Duration }{
-		{0, 0, WindowDefault}, {0, time.Second, time.Second}, {0, time.Hour, WindowDefault}, {time.Hour, time.Second, time.Hour},
+		{0, 0, 2 * time.Minute}, {0, time.Second, time.Second}, {0, time.Hour, 2 * time.Minute}, {time.Hour, time.Second, time.Hour},
 	} {
 		require.Equal(t, c.want, (&Settings{DuplicateWindow: c.window, TTL: c.ttl}).Window())
 	}
@@ -187,6 +188,7 @@ func TestMalformedCommands(t *testing.T) {
 		"two orders":       append(remove[:len(remove):len(remove)], remove...),
 		"cut":              remove[:len(remove)-1],
 		"cut inside":       {0x1a, 0x02, 0x0a, 0x05},
+		"cut in settings":  {0x12, 0x03, 0x12, 0x01, 0x2a},
 		"a length too big": {0x22, 0xff, 0xff, 0xff, 0xff, 0x7f},
 		"group":            {0x0c},
 	} {
@@ -209,6 +211,16 @@ func TestSettingsKeepWhatANewerVersionAdded(t *testing.T) {
 	got, err := DecodeSettings(append(within(6, 0x0a, 0x01, 'a'), within(11, 0x18, 0x01)...))
 	require.NoError(t, err)
 	require.Equal(t, Settings{Metadata: map[string]string{"a": ""}, Republish: &Republish{HeadersOnly: true}}, got)
+}
+
+// Settings outlive the message that they were read from, whose bytes may become another's.
+func TestSettingsShareNothingWithWhatTheyWereReadFrom(t *testing.T) {
+	s := Settings{Description: "d", Metadata: map[string]string{"a": "b"}, Republish: &Republish{Destination: "x"}, Echo: []byte(`{"s2":true}`)}
+	data := s.Append(nil)
+	got, err := DecodeSettings(data)
+	require.NoError(t, err)
+	clear(data)
+	require.Equal(t, s, got)
 }
 
 func TestEqualSettingsAreWrittenAlike(t *testing.T) {
