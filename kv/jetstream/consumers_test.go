@@ -43,7 +43,8 @@ func Test71_AConsumerIsARecordThatItsHostAnswersFor(t *testing.T) {
 		Created: c.Created, Start: 1, Answer: "_INBOX.reply",
 		Config: []byte(`{"name":"c","deliver_policy":"last_per_subject","ack_policy":"none","max_deliver":-1,"filter_subject":"$KV.a.\u003e","replay_policy":"instant","deliver_subject":"_INBOX.x","inactive_threshold":5000000000,"num_replicas":1}`),
 	}, c)
-	w.made("d", "CONSUMER.CREATE.KV_a.d", consumerBody("KV_a", `"filter_subjects":["$KV.a.x","$KV.a.y"]`))
+	d := w.made("d", "CONSUMER.CREATE.KV_a.d", consumerBody("KV_a", `"filter_subjects":["$KV.a.x","$KV.a.y"]`))
+	require.Contains(t, string(d.Config), `"deliver_policy":"all"`, "who names none is sent everything")
 	w.made("e", "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"e"`))
 	require.Empty(t, w.send("CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"deliver_policy":"all"`)))
 	names, err := w.store.ConsumerNames("a", "", 10)

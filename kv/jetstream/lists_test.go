@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -88,6 +90,42 @@ func TestListsGoOnAfterWhatIsReadAtATime(t *testing.T) {
 		require.True(t, slices.Equal(want, got), subject)
 	}
 	w.has(fmt.Sprintf(`{"streams":%d,"consumers":%[1]d}`, many), "INFO", "")
+}
+
+// A name that went since the names were read is passed over, and what cannot be read is told as that: neither a list of fewer that says it is whole, nor none.
+func TestAListWhoseNamesGoMeanwhile(t *testing.T) {
+	list := newListed(0, 10)
+	for _, name := range []string{"a", "b", "c"} {
+		list.take(name)
+	}
+	c, failed := call{Request: Request{PayloadMax: payloadMax}, verb: streamList}, errors.New("the disk fails")
+	for _, err := range []error{store.NoBucket, store.NoConsumer, failed} {
+		page, told, got := c.fill(nil, list, func(_ *store.Store, name string) (json.RawMessage, error) {
+			if name == "b" {
+				return nil, err
+			}
+			return json.RawMessage(name), nil
+		})
+		if err == failed {
+			require.Equal(t, failed, got)
+			require.Empty(t, told)
+			continue
+		}
+		require.NoError(t, got)
+		require.Equal(t, paged{3, 0, 10}, page)
+		require.Equal(t, []json.RawMessage{json.RawMessage("a"), json.RawMessage("c")}, told)
+	}
+}
+
+// What a list is asked for and cannot be read is refused: the first page would be taken for another.
+func TestAListThatIsAskedForInAnotherWay(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	for _, list := range []string{"STREAM.NAMES", "STREAM.LIST", "CONSUMER.NAMES.KV_a", "CONSUMER.LIST.KV_a"} {
+		for _, body := range []string{`{"offset":"1"}`, `{"offset":`, `{"beyond":1}`} {
+			require.Contains(t, string(w.ask(list, body).Data), `"err_code":10025`, "%s %s", list, body)
+		}
+	}
 }
 
 // Q12: a subject of 250 KB took a reader five seconds, with 900 buckets.
