@@ -101,6 +101,54 @@ func TestAPageSaysAsOfWhenItIs(t *testing.T) {
 	require.Equal(t, watch.Page{From: 2, Next: 3, Count: 2, Last: 3, Applied: 4}, p)
 }
 
+// What a hub asks for is what the store is asked: a watch begins where it should, and sees what it is about.
+func TestAPageIsOfWhatWasAskedFor(t *testing.T) { // W1, W3
+	n := newSolo(t)
+	n.do(command.Command{AddBucket: &command.AddBucket{Name: "app", Settings: command.Settings{History: 2}}})
+	for _, key := range []string{"l", "k", "k", "k"} {
+		n.put("app", key, "value") // of the seconds 2 to 5; the second one makes place for the last
+	}
+	for about, c := range map[string]struct {
+		read watch.Read
+		want []uint64
+	}{
+		"all":                         {watch.Read{}, []uint64{1, 3, 4}},
+		"from a time on":              {watch.Read{From: 1, FromTime: int64(4 * time.Second)}, []uint64{3, 4}},
+		"the newest":                  {watch.Read{Mode: watch.NewestOfKey}, []uint64{1, 4}},
+		"the newest as of a sequence": {watch.Read{Mode: watch.NewestOfKey, AsOf: 3}, []uint64{1, 3, 4}},
+		"the last":                    {watch.Read{Mode: watch.NewestOfAll}, []uint64{4}},
+		"the last as of a sequence":   {watch.Read{Mode: watch.NewestOfAll, AsOf: 3}, []uint64{3, 4}},
+		"some keys":                   {watch.Read{Filter: mustParse(t, "k")}, []uint64{3, 4}},
+		"no values":                   {watch.Read{NoValues: true}, []uint64{1, 3, 4}},
+	} {
+		read := c.read
+		read.Bucket, read.Incarnation, read.Count, read.EntriesMax, read.BytesMax = "app", 1, true, 10, 1_000
+		p, err := Page(n.store, &read, nil)
+		require.NoError(t, err)
+		var got []uint64
+		for _, e := range p.Entries {
+			got = append(got, e.Sequence)
+			require.Equal(t, read.NoValues, len(e.Value) == 0, about)
+			require.Equal(t, len("value"), e.Size, about)
+		}
+		require.Equal(t, c.want, got, about)
+		require.EqualValues(t, len(c.want), p.Count, about)
+	}
+}
+
+func mustParse(t *testing.T, patterns ...string) subject.Filter {
+	filter, err := subject.Parse(patterns...)
+	require.NoError(t, err)
+	return filter
+}
+
+// The hub and the store each say which entries count, and one is made the other by its number.
+func TestTheHubsModesAreTheStores(t *testing.T) {
+	require.EqualValues(t, store.Every, watch.Every)
+	require.EqualValues(t, store.NewestOfKey, watch.NewestOfKey)
+	require.EqualValues(t, store.NewestOfAll, watch.NewestOfAll)
+}
+
 // A node that does not know who leads sends nothing that would have a client ask for another consumer: nobody would answer.
 func TestAServiceThatDoesNotFollowTheLogWaits(t *testing.T) { // W2
 	r := newRig(t)

@@ -174,6 +174,18 @@ func TestAPullExpires(t *testing.T) {
 	require.Empty(t, o.pulled())
 }
 
+// A time that is past when the request comes ends it at once. Only 0 is for ever.
+func TestAPullWhoseTimeIsPastExpires(t *testing.T) {
+	o := newPulled(t)
+	o.pull(Pulled{Batch: 9, Expires: -second})
+	require.Len(t, o.pulled(), 5)
+	o.pass(1)
+	require.Len(t, o.pulled(), 1)
+	o.pull(Pulled{Batch: 9})
+	o.pass(second)
+	require.Empty(t, o.pulled())
+}
+
 func TestANodeThatDoesNotFollowTheLogHasNoHeartbeatsForWhoPulls(t *testing.T) {
 	o := newPulled(t)
 	o.pull(Pulled{Batch: 9, Expires: 10 * second, Heartbeat: second})
