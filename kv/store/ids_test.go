@@ -104,6 +104,24 @@ func TestIDsAreForgotten(t *testing.T) {
 	})
 }
 
+// Who asks whether a write was done is told so for as long as it would be answered as then, and no longer.
+func TestAnIDIsAnsweredWithinItsWindow(t *testing.T) { // C4
+	f := open(t, newMemory())
+	answered := func(id string) bool {
+		is, err := f.store.Answered("app", id)
+		require.NoError(t, err)
+		return is
+	}
+	f.at(0, addBucket("app", command.Settings{DuplicateWindow: 16 * time.Second}))
+	f.at(time.Second, putID("k", "id"))
+	require.False(t, answered("another"))
+	f.at(17*time.Second-1, removeBucket("none")) // moves only the log's time
+	require.True(t, answered("id"))
+	f.at(17*time.Second, removeBucket("none"))
+	require.False(t, answered("id"), "though its record is there")
+	f.close()
+}
+
 // An id that is used again after its window is as a new one: nothing that is left of its first use ends it early (C4).
 func TestAnIDThatIsUsedAgainLastsAsLong(t *testing.T) {
 	f := open(t, newMemory())

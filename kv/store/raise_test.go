@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,4 +79,23 @@ func TestReadOnlyBuckets(t *testing.T) {
 		require.Equal(t, Done, f.one(put("app", "k", "w")).Code)
 		f.close()
 	})
+}
+
+// In a read-only bucket entries still expire, and it can be removed.
+func TestReadOnlyBucketsEnd(t *testing.T) { // F24
+	f := open(t, newMemory())
+	settings := command.Settings{TTL: 10 * time.Second, AllowTTL: true, MarkerTTL: time.Second}
+	f.at(0, command.Command{Raise: &command.Raise{Version: 3}}, addBucket("app", settings), put("app", "aged", "v"), putTTL("app", "own", 5*time.Second))
+	settings.ReadOnly = true
+	f.at(0, command.Command{UpdateBucket: &command.UpdateBucket{Name: "app", Settings: settings}})
+	over := f.due(time.Hour, 10)
+	require.Len(t, over, 2)
+	require.Equal(t, []Result{{Count: 2}}, f.at(time.Hour, expire(over...)))
+	for _, key := range []string{"aged", "own"} {
+		marker, err := f.store.Last("app", key)
+		require.NoError(t, err)
+		require.Equal(t, command.Purge, marker.Op)
+	}
+	require.Equal(t, Done, f.at(time.Hour, removeBucket("app"))[0].Code)
+	f.close()
 }
