@@ -142,6 +142,9 @@ func TestStaticRefusals(t *testing.T) {
 		{BadRequest, "bucket.update.app", `{"ttl":"5"}`, nil},
 		{BadRequest, "bucket.update.app", `{"ttl":"1ms"}`, nil},
 		{BadRequest, "bucket.update.app", `{"marker_ttl":"999ms"}`, nil},
+		{BadRequest, "bucket.update.app", `{"ttl":"-1h"}`, nil},
+		{BadRequest, "bucket.update.app", `{"marker_ttl":"-1s"}`, nil},
+		{BadRequest, "bucket.update.app", `{"duplicate_window":"-1s"}`, nil},
 		{BadRequest, "bucket.add.b", `{"ttl":"1m","duplicate_window":"1h"}`, nil},
 		{NoBucket, "bucket.update.none", ``, nil},
 		{NoBucket, "kv.history.none.k", ``, nil},
@@ -260,24 +263,29 @@ func TestALocalReadAfterARestartIsAsOldAsTheStore(t *testing.T) {
 func TestLongHistoriesAreCutToThePayload(t *testing.T) {
 	r := newRig(t, nil)
 	r.lead()
-	r.ask("bucket.add.app", `{"history":64}`)
-	for range 6 {
-		r.ask("kv.put.app.k", strings.Repeat("v", 400<<10))
-	}
-	var revisions []uint64
-	for after, pages := uint64(0), 0; ; pages++ {
-		var page historyReply
-		require.NoError(t, json.Unmarshal(r.ask("kv.history.app.k", `{"after":`+strconv.FormatUint(after, 10)+`}`).Data, &page))
-		require.NotEmpty(t, page.Entries)
-		for _, e := range page.Entries {
-			revisions = append(revisions, e.Revision)
+	for bucket, value := range map[string]string{
+		"values": strings.Repeat("v", 400<<10),
+		"text":   strings.Repeat("\x00", 50<<10), // six times as long in JSON: all are read at once, and do not fit in one reply
+	} {
+		r.ask("bucket.add."+bucket, `{"history":64}`)
+		for range 6 {
+			r.ask("kv.put."+bucket+".k", value)
 		}
-		if after = page.After; !page.More {
-			require.GreaterOrEqual(t, pages, 2)
-			break
+		var revisions []uint64
+		for after, pages := uint64(0), 1; ; pages++ {
+			var page historyReply
+			require.NoError(t, json.Unmarshal(r.ask("kv.history."+bucket+".k", `{"after":`+strconv.FormatUint(after, 10)+`}`).Data, &page))
+			require.NotEmpty(t, page.Entries, bucket)
+			for _, e := range page.Entries {
+				revisions = append(revisions, e.Revision)
+			}
+			if after = page.After; !page.More {
+				require.Greater(t, pages, 1, bucket)
+				break
+			}
 		}
+		require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, revisions, bucket)
 	}
-	require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, revisions)
 }
 
 func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"encoding/json"
 	"fmt"
 	"sync"
 	"testing"
@@ -33,6 +34,26 @@ func TestMetadataIsReplacedAsAWhole(t *testing.T) {
 	told(`"ttl":"1h0m0s","metadata":{"b":"2"},`)
 	r.ask("bucket.update.meta", `{"metadata":null}`)
 	told(`"ttl":"1h0m0s","created"`)
+}
+
+// What only KV clients set stays when somebody changes another setting by the native API.
+func TestAChangeLeavesWhatOnlyKVClientsSet(t *testing.T) { // C5
+	r := newRig(t, nil)
+	r.lead()
+	require.Contains(t, string(r.js(api+"STREAM.CREATE.KV_app", `{"name":"KV_app","subjects":["$KV.app.>"],"max_msgs_per_subject":5,"discard":"new","deny_delete":true,`+
+		`"allow_rollup_hdrs":true,"allow_direct":true,"storage":"memory","max_msg_size":100,"republish":{"src":">","dest":"copy.>","headers_only":true}}`).Data), `"did_create":true`)
+	config := func() (c map[string]any) {
+		var shown struct{ Config map[string]any }
+		require.NoError(t, json.Unmarshal(r.js(api+"STREAM.INFO.KV_app", "").Data, &shown))
+		return shown.Config
+	}
+	want := config()
+	require.Equal(t, "memory", want["storage"])
+	require.EqualValues(t, 100, want["max_msg_size"])
+	require.NotEmpty(t, want["republish"])
+	r.expect(`{"bucket":"app","cluster_revision":2}`, "bucket.update.app", `{"description":"d"}`)
+	want["description"] = "d"
+	require.Equal(t, want, config())
 }
 
 // Of two who change a bucket at the same time one hears so: what the other has set is not set back (C5).
