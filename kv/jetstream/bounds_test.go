@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/kv/watch"
 )
 
@@ -186,6 +187,35 @@ func Test62_AnUpdateIsNotTriedForEver(t *testing.T) {
 	}
 	require.Len(t, plan.Replies, 1)
 	require.Contains(t, string(plan.Replies[0].Data), "settings changed")
+}
+
+// A bucket that goes before its maker is told is told as it was asked for: clients read the configuration in the answer.
+func Test62_ABucketThatIsGoneAtOnceIsTold(t *testing.T) {
+	w := newWorld(t)
+	made := w.Plan(Request{Subject: "STREAM.CREATE.KV_a", Data: []byte(config("a")), Now: w.now, PayloadMax: payloadMax}).Write
+	result := w.apply(made.Command.Encode())
+	w.ask("STREAM.DELETE.KV_a", "")
+	reply := made.Done(w.store, result).Replies[0]
+	require.Contains(t, string(reply.Data), `"config":{"name":"KV_a","subjects":["$KV.a.\u003e"]`)
+	require.Contains(t, string(reply.Data), `"did_create":true`)
+}
+
+// What cannot be read is not told to be missing: who hears that may make it anew, or take it for gone (C5, F20).
+func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
+	w := newWorld(t)
+	closed, err := store.Open(store.Options{Engine: memengine.New(), ManualFlush: true})
+	require.NoError(t, err)
+	require.NoError(t, closed.Close())
+	w.store = closed
+	for subject, body := range map[string]string{
+		"INFO": "", "STREAM.NAMES": "", "STREAM.LIST": "", "STREAM.INFO.KV_a": "", "STREAM.UPDATE.KV_a": config("a"), "STREAM.MSG.GET.KV_a": `{"seq":1}`,
+		"CONSUMER.INFO.KV_a.c": "", "CONSUMER.NAMES.KV_a": "", "CONSUMER.LIST.KV_a": "",
+	} {
+		require.Contains(t, string(w.ask(subject, body).Data), `"code":503,"err_code":10008`, subject)
+	}
+	w.status(statusNone, "DIRECT.GET.KV_a", `{"seq":1}`)
+	w.status(statusNone, "DIRECT.GET.KV_a.$KV.a.k", "")
+	w.status(statusNone, next, "")
 }
 
 func Test64_ListsOfOddPlaces(t *testing.T) {

@@ -51,6 +51,12 @@ func Test71_AConsumerIsARecordThatItsHostAnswersFor(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, names.Names, 4)
 	require.Regexp(t, `^[A-Z2-7]{8}$`, names.Names[0], "one that was made up")
+	require.Empty(t, w.send("CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"deliver_policy":"all"`)))
+	names, err = w.store.ConsumerNames("a", "", 10)
+	require.NoError(t, err)
+	require.Len(t, names.Names, 5, "who asks again without a name has another, though its answers go to the same inbox")
+	f := w.made("f", "CONSUMER.CREATE.KV_a.f", consumerBody("KV_a", `"name":"g"`))
+	require.Contains(t, string(f.Config), `"name":"f"`, "the subject says which it is: what a client may ask for goes by that")
 	w.refused(errBadRequest.says("bad request: the consumer's configuration may have 65536 bytes"), "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"description":"`+strings.Repeat("x", consumerBytesMax)+`"`))
 }
 

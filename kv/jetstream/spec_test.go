@@ -33,6 +33,7 @@ func Test3_BodiesAreReadStrictlyAndWhatMeansNothingIsPassedOver(t *testing.T) {
 	w.refused(errInvalidJSON.says("invalid JSON: invalid character 'x' looking for beginning of value at offset 1"), "STREAM.CREATE.KV_a", "x")
 	w.refused(errInvalidJSON.says(`invalid JSON: json: unknown field "x"`), "STREAM.CREATE.KV_a", config("a", `"x":1`))
 	w.refused(errInvalidJSON.says(`invalid JSON: json: unknown field "y"`), "STREAM.CREATE.KV_a", config("a", `"x":0`, `"republish":{"dest":"o.>","y":true}`))
+	w.refused(errInvalidJSON.says(`invalid JSON: json: unknown field "x"`), "STREAM.CREATE.KV_a", config("a", `"x":-1`))
 	w.bucket("a", `"v":false`, `"w":0`, `"x":""`, `"y":null`, `"z":{"a":[],"b":{}}`)
 	w.refused(errBadRequest.says("bad request: the body has 262145 bytes, and may have 262144"), "STREAM.CREATE.KV_a", strings.Repeat(" ", bodyBytesMax+1))
 	deep := strings.Repeat(`{"x":`, 9_000) + "1" + strings.Repeat("}", 9_000)
@@ -317,6 +318,11 @@ func Test63_Info(t *testing.T) {
 	w.has(`{"total":0,"offset":0,"limit":0,"domain":"dom","cluster":{"name":"raftbus","leader":"n1"},
 		"state":{"messages":3,"bytes":126,"first_seq":2,"first_ts":"1970-01-12T13:46:43Z","last_seq":4,"last_ts":"1970-01-12T13:46:45Z","num_subjects":2,"consumer_count":0}}`, "STREAM.INFO.KV_a", "")
 	w.has(`{"total":2,"offset":0,"limit":100000}`, "STREAM.INFO.KV_a", `{"subjects_filter":">"}`)
+	w.bucket("gaps")
+	for _, key := range []string{"x", "y", "y", "y"} {
+		w.ask("$KV.gaps."+key, "v")
+	}
+	require.Contains(t, string(w.ask("STREAM.INFO.KV_gaps", "").Data), `"num_deleted":2`)
 	require.Contains(t, string(w.ask("STREAM.INFO.KV_a", `{"subjects_filter":"$KV.a.x"}`).Data), `"subjects":{"$KV.a.x":2}`)
 	require.Contains(t, string(w.ask("STREAM.INFO.KV_a", `{"subjects_filter":">","offset":1}`).Data), `"subjects":{"$KV.a.y":1}`)
 	require.Contains(t, string(w.ask("STREAM.INFO.KV_a", `{"subjects_filter":"a..b"}`).Data), `"err_code":10003`)
@@ -425,7 +431,9 @@ func Test64_Deletes(t *testing.T) {
 	w := newWorld(t)
 	w.bucket("a")
 	w.ask("$KV.a.k", "v")
-	w.refused(errNotEmpty, "STREAM.DELETE.KV_a", `{"x":1}`)
+	for _, body := range []string{`{"x":1}`, `null`, `[]`} {
+		w.refused(errNotEmpty, "STREAM.DELETE.KV_a", body)
+	}
 	w.says(`{"type":"io.nats.jetstream.api.v1.stream_delete_response","success":true}`, "STREAM.DELETE.KV_a", "")
 	w.refused(errNoStream, "STREAM.DELETE.KV_a", "")
 	w.refused(errNoStream, "STREAM.DELETE.other", "")
