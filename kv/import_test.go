@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -63,6 +64,27 @@ func TestAnImportFromALongerName(t *testing.T) {
 	r.lead()
 	r.expect(`{"bucket":"app","revision":0,"cluster_revision":1}`, "bucket.import_begin.app", strings.ReplaceAll(importConfig, "old", strings.Repeat("o", 252)))
 	r.expectError(BadRequest, "bucket.import_begin.b", strings.ReplaceAll(importConfig, "old", "*"))
+}
+
+// What is compared of an import is all of an entry that lasts: that a time to live was lost would be seen.
+func TestSumsAreOfAllThatLasts(t *testing.T) { // C6
+	r := newRig(t, nil)
+	r.lead()
+	r.ask("bucket.import_begin.app", importConfig)
+	entries := []command.ImportEntry{
+		{Key: "k", Sequence: 3, Value: []byte("v"), Time: 1e9, TTL: time.Hour},
+		{Key: "l", Sequence: 5, Value: []byte("w"), Time: 1e9, TTL: command.Never, Header: []byte("NATS/1.0\r\nA: b\r\n\r\n")},
+		{Key: "m", Sequence: 7, Op: command.Purge, Time: 1e9, Rollup: command.RollupKey, Header: []byte("NATS/1.0\r\nKV-Operation: PURGE\r\nNats-Rollup: sub\r\n\r\n")},
+	}
+	require.Contains(t, string(r.ask("bucket.import_entries.app", importOf("app", 0, entries...)).Data), `"revision":7`)
+	var want []sumOf
+	for i := range entries {
+		sum := entries[i].Sum()
+		want = append(want, sumOf{entries[i].Sequence, hex.EncodeToString(sum[:])})
+	}
+	var sums sumsReply
+	require.NoError(t, json.Unmarshal(r.ask("bucket.import_sums.app", "").Data, &sums))
+	require.Equal(t, want, sums.Entries)
 }
 
 // F11: as many sums as were asked for do not fit: there are fewer, and it is said that there are more.

@@ -89,11 +89,13 @@ func TestAWatchIsEndedInItsAccount(t *testing.T) {
 	other := r.account("team-a")
 	other.service.hosts = r.service.hosts // nothing is asked yet
 	for one, another := range map[*rig]*rig{r: other, other: r} {
-		name, account := watch.Parted(one.watched(`{"deliver":"x"}`).Name)
+		recorded := one.watched(`{"deliver":"x"}`).Name
+		name, account := watch.Parted(recorded)
 		require.Equal(t, one.service.protocol.Account, account)
 		unwatch, err := json.Marshal(unwatchRequest{name})
 		require.NoError(t, err)
 		another.expectError(NoWatch, "kv.unwatch.app", string(unwatch))
+		another.expectError(NoWatch, "kv.unwatch.app", `{"watch":"`+recorded+`"}`) // nor by a name that says whose it is
 		one.expect(`{"bucket":"app","watch":"`+name+`"}`, "kv.unwatch.app", string(unwatch))
 		one.expectError(NoWatch, "kv.unwatch.app", string(unwatch))
 	}

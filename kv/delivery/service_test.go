@@ -87,68 +87,6 @@ func TestANativeWatchIsToldWhichBucketItWatches(t *testing.T) { // W2
 	}
 }
 
-// The hub hears from a page as of which entry of the log it is: what it is told of later may be in it already.
-func TestAPageSaysAsOfWhenItIs(t *testing.T) {
-	n := newSolo(t)
-	n.bucket("app")
-	for i := range 3 {
-		n.put("app", fmt.Sprint(i), "v")
-	}
-	p, err := Page(n.store, &watch.Read{Bucket: "app", Incarnation: 1, From: 2, Count: true, EntriesMax: 1, BytesMax: 1_000}, nil)
-	require.NoError(t, err)
-	require.Equal(t, uint64(2), p.Entries[0].Sequence)
-	p.Entries = nil
-	require.Equal(t, watch.Page{From: 2, Next: 3, Count: 2, Last: 3, Applied: 4}, p)
-}
-
-// What a hub asks for is what the store is asked: a watch begins where it should, and sees what it is about.
-func TestAPageIsOfWhatWasAskedFor(t *testing.T) { // W1, W3
-	n := newSolo(t)
-	n.do(command.Command{AddBucket: &command.AddBucket{Name: "app", Settings: command.Settings{History: 2}}})
-	for _, key := range []string{"l", "k", "k", "k"} {
-		n.put("app", key, "value") // of the seconds 2 to 5; the second one makes place for the last
-	}
-	for about, c := range map[string]struct {
-		read watch.Read
-		want []uint64
-	}{
-		"all":                         {watch.Read{}, []uint64{1, 3, 4}},
-		"from a time on":              {watch.Read{From: 1, FromTime: int64(4 * time.Second)}, []uint64{3, 4}},
-		"the newest":                  {watch.Read{Mode: watch.NewestOfKey}, []uint64{1, 4}},
-		"the newest as of a sequence": {watch.Read{Mode: watch.NewestOfKey, AsOf: 3}, []uint64{1, 3, 4}},
-		"the last":                    {watch.Read{Mode: watch.NewestOfAll}, []uint64{4}},
-		"the last as of a sequence":   {watch.Read{Mode: watch.NewestOfAll, AsOf: 3}, []uint64{3, 4}},
-		"some keys":                   {watch.Read{Filter: mustParse(t, "k")}, []uint64{3, 4}},
-		"no values":                   {watch.Read{NoValues: true}, []uint64{1, 3, 4}},
-	} {
-		read := c.read
-		read.Bucket, read.Incarnation, read.Count, read.EntriesMax, read.BytesMax = "app", 1, true, 10, 1_000
-		p, err := Page(n.store, &read, nil)
-		require.NoError(t, err)
-		var got []uint64
-		for _, e := range p.Entries {
-			got = append(got, e.Sequence)
-			require.Equal(t, read.NoValues, len(e.Value) == 0, about)
-			require.Equal(t, len("value"), e.Size, about)
-		}
-		require.Equal(t, c.want, got, about)
-		require.EqualValues(t, len(c.want), p.Count, about)
-	}
-}
-
-func mustParse(t *testing.T, patterns ...string) subject.Filter {
-	filter, err := subject.Parse(patterns...)
-	require.NoError(t, err)
-	return filter
-}
-
-// The hub and the store each say which entries count, and one is made the other by its number.
-func TestTheHubsModesAreTheStores(t *testing.T) {
-	require.EqualValues(t, store.Every, watch.Every)
-	require.EqualValues(t, store.NewestOfKey, watch.NewestOfKey)
-	require.EqualValues(t, store.NewestOfAll, watch.NewestOfAll)
-}
-
 // A node that does not know who leads sends nothing that would have a client ask for another consumer: nobody would answer.
 func TestAServiceThatDoesNotFollowTheLogWaits(t *testing.T) { // W2
 	r := newRig(t)
@@ -365,6 +303,18 @@ func TestWhoLeavesDoesNotComeBack(t *testing.T) {
 		said = append(said, told.Announcement.Leaving)
 	}
 	require.Equal(t, []bool{false, true, true}, said)
+}
+
+// As many consumers as an account may have are made, and no more (Q12).
+func TestConsumersOfAnAccountAreBounded(t *testing.T) {
+	s := &Service{o: Options{ConsumersMax: 2}, began: time.Now(), placer: watch.NewPlacer("n1")}
+	s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 7, Able: true})
+	for _, want := range []error{nil, nil, watch.ErrTooMany} {
+		_, _, err := s.Choose(false)
+		require.Equal(t, want, err)
+		ref := watch.Ref{Incarnation: 1, Name: fmt.Sprint(s.placer.Consumers())}
+		s.placer.Apply([]watch.Change{watch.Placed{Record: watch.Record{Ref: ref, Host: "n1", Boot: 7}}})
+	}
 }
 
 // Who pulls from a consumer of this node, which has no room for the request, is not left to wait; of another's this node only wants to know.

@@ -1,0 +1,116 @@
+package delivery
+
+// The store's terms in the hub's.
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/subject"
+	"github.com/raftbus/raftbus/kv/watch"
+)
+
+// The hub hears from a page as of which entry of the log it is: what it is told of later may be in it already.
+func TestAPageSaysAsOfWhenItIs(t *testing.T) {
+	n := newSolo(t)
+	n.bucket("app")
+	for i := range 3 {
+		n.put("app", fmt.Sprint(i), "v")
+	}
+	p, err := Page(n.store, &watch.Read{Bucket: "app", Incarnation: 1, From: 2, Count: true, EntriesMax: 1, BytesMax: 1_000}, nil)
+	require.NoError(t, err)
+	require.Equal(t, uint64(2), p.Entries[0].Sequence)
+	p.Entries = nil
+	require.Equal(t, watch.Page{From: 2, Next: 3, Count: 2, Last: 3, Applied: 4}, p)
+}
+
+// What a hub asks for is what the store is asked: a watch begins where it should, and sees what it is about.
+func TestAPageIsOfWhatWasAskedFor(t *testing.T) { // W1, W3
+	n := newSolo(t)
+	n.do(command.Command{AddBucket: &command.AddBucket{Name: "app", Settings: command.Settings{History: 2}}})
+	for _, key := range []string{"l", "k", "k", "k"} {
+		n.put("app", key, "value") // of the seconds 2 to 5; the second one makes place for the last
+	}
+	for about, c := range map[string]struct {
+		read watch.Read
+		want []uint64
+	}{
+		"all":                         {watch.Read{}, []uint64{1, 3, 4}},
+		"from a time on":              {watch.Read{From: 1, FromTime: int64(4 * time.Second)}, []uint64{3, 4}},
+		"the newest":                  {watch.Read{Mode: watch.NewestOfKey}, []uint64{1, 4}},
+		"the newest as of a sequence": {watch.Read{Mode: watch.NewestOfKey, AsOf: 3}, []uint64{1, 3, 4}},
+		"the last":                    {watch.Read{Mode: watch.NewestOfAll}, []uint64{4}},
+		"the last as of a sequence":   {watch.Read{Mode: watch.NewestOfAll, AsOf: 3}, []uint64{3, 4}},
+		"some keys":                   {watch.Read{Filter: mustParse(t, "k")}, []uint64{3, 4}},
+		"no values":                   {watch.Read{NoValues: true}, []uint64{1, 3, 4}},
+	} {
+		read := c.read
+		read.Bucket, read.Incarnation, read.Count, read.EntriesMax, read.BytesMax = "app", 1, true, 10, 1_000
+		p, err := Page(n.store, &read, nil)
+		require.NoError(t, err)
+		var got []uint64
+		for _, e := range p.Entries {
+			got = append(got, e.Sequence)
+			require.Equal(t, read.NoValues, len(e.Value) == 0, about)
+			require.Equal(t, len("value"), e.Size, about)
+		}
+		require.Equal(t, c.want, got, about)
+		require.EqualValues(t, len(c.want), p.Count, about)
+	}
+}
+
+func mustParse(t *testing.T, patterns ...string) subject.Filter {
+	filter, err := subject.Parse(patterns...)
+	require.NoError(t, err)
+	return filter
+}
+
+// The hub and the store each say which entries count, and one is made the other by its number.
+func TestTheHubsModesAreTheStores(t *testing.T) {
+	require.EqualValues(t, store.Every, watch.Every)
+	require.EqualValues(t, store.NewestOfKey, watch.NewestOfKey)
+	require.EqualValues(t, store.NewestOfAll, watch.NewestOfAll)
+}
+
+// A page that cannot be read says so: what is in it is not all that there is.
+func TestAPageThatCannotBeReadSaysSo(t *testing.T) { // W2
+	n := newSolo(t)
+	n.bucket("app")
+	for _, read := range []watch.Read{{Bucket: "none", Incarnation: 1}, {Bucket: "app", Incarnation: 9}} {
+		p, err := Page(n.store, &read, nil)
+		require.ErrorIs(t, err, store.NoBucket)
+		require.Equal(t, watch.Page{Failed: true}, p)
+	}
+}
+
+// The hub hears of all that concerns watchers, as it was, and in order. A consumer whose configuration cannot be read is left out.
+func TestChangesAreWhatABatchHasChanged(t *testing.T) { // W1, W2
+	consumer := &store.Consumer{Incarnation: 5, Name: "c", Bucket: "app", Config: []byte(`{"deliver_policy":"new"}`), Generation: 1, Added: 7}
+	list := Changes(&store.Batch{Events: []store.Event{
+		{Kind: store.BucketAdded, Incarnation: 5},
+		{Kind: store.Removed, Incarnation: 5, Entry: store.Entry{Key: "k", Sequence: 2}, Next: 4},
+		{Kind: store.Stored, Incarnation: 5, Entry: store.Entry{Key: "k", Sequence: 4, Time: 6, Value: []byte("value"), Revision: 8}},
+		{Kind: store.BucketPurged, Incarnation: 5},
+		{Kind: store.ConsumerAdded, Incarnation: 5, Consumer: &store.Consumer{Name: "bad", Config: []byte("{")}},
+		{Kind: store.ConsumerAdded, Incarnation: 5, Consumer: consumer},
+		{Kind: store.ConsumerRemoved, Incarnation: 5, Consumer: consumer},
+		{Kind: store.BucketRemoved, Incarnation: 5},
+	}}, slog.New(slog.DiscardHandler))
+	require.Len(t, list, 6)
+	require.EqualValues(t, 7, list[3].(watch.Placed).Record.Created)
+	list[3] = nil
+	require.Equal(t, []watch.Change{
+		watch.Dropped{Incarnation: 5, Key: "k", Sequence: 2, NextOfThisKey: 4},
+		watch.Stored{Incarnation: 5, Entry: watch.Entry{Key: "k", Sequence: 4, Time: 6, Value: []byte("value"), Size: 5, Operation: "put", Revision: 8}},
+		watch.Purged{Incarnation: 5},
+		nil,
+		watch.Removed{Ref: watch.Ref{Incarnation: 5, Name: "c"}},
+		watch.BucketGone{Incarnation: 5},
+	}, list)
+}
