@@ -93,6 +93,17 @@ func TestEarlyCampaignsSlowDown(t *testing.T) {
 	rounds := len(asked) / len(s.peers)
 	require.Greater(t, rounds, triesMax)
 	require.LessOrEqual(t, rounds, triesMax+timeouts)
+
+	// Those that follow have as long as any other: where answers take longer than an early campaign nobody would be elected (L8).
+	require.False(t, asked[len(asked)-1].Early)
+	for _, r := range []Role{Follower, PreCandidate} {
+		for s.role != r {
+			s.turn(Tick{})
+		}
+	}
+	s.tickFor(s.Core.ticks.QuickMax + 1)
+	s.hear("n3", 2, preGranted())
+	require.Equal(t, Candidate, s.role)
 }
 
 // Two followers lose their leader at the same moment. If each gave the other its pre-vote, both would stand, split the vote

@@ -20,6 +20,19 @@ func TestWhatALeaderSaidInAnEarlierTermLosesItNot(t *testing.T) {
 	require.Empty(t, s.leader)
 }
 
+// Nor does what it said before it spoke to this node: an answer may come late.
+func TestALeaderThatHasSpokenSinceIsNotDoubted(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 3}))
+	s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	sent := s.tickFor(int(s.silenceMax()) + 1)
+	require.Empty(t, sent)
+	require.Equal(t, []rpc.NodeID{"n2"}, s.out.Pings)
+	s.hear("n2", 3, &rpc.HeartbeatCommand{})
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 3})
+	require.Equal(t, rpc.NodeID("n2"), s.leader)
+	require.Zero(t, s.election.quickAt)
+}
+
 // That a majority knows no leader is to be said by all of it at about the same time: who said so long ago may have one since.
 func TestThatNobodyLeadsIsSaidAtOneTime(t *testing.T) {
 	s := newSolo(t, five())
