@@ -151,6 +151,7 @@ func TestTransferLeadership(t *testing.T) {
 	m.run(50)
 	require.Len(t, answers, 1)
 	require.ErrorIs(t, answers[0], ErrNotTransferred)
+	require.Zero(t, old.requests.Load()+m.hub.nodes[to].requests.Load(), "what was taken keeps no place")
 }
 
 // A node that was deposed, and does not learn who leads, does not have who asked wait for ever (L9).

@@ -84,6 +84,7 @@ func TestReadIndex(t *testing.T) {
 	answer := make(chan error, 1)
 	require.NoError(t, leader.ReadIndex(func(err error) { answer <- err }))
 	require.NoError(t, <-answer)
+	require.Zero(t, leader.reads.Load(), "it keeps no place")
 	for _, id := range g.ids {
 		if n := g.hub.nodes[id]; n != leader {
 			require.ErrorIs(t, n.ReadIndex(func(error) {}), ErrNotLeader)
@@ -97,6 +98,7 @@ func TestReadIndex(t *testing.T) {
 	g.hub.mu.Unlock()
 	require.NoError(t, leader.ReadIndex(func(err error) { answer <- err }))
 	require.ErrorIs(t, <-answer, ErrNotLeader, "a leader without a quorum confirmed a read")
+	require.Zero(t, leader.reads.Load())
 }
 
 // Reads that wait are answered when the loop ends, those in the inbox and those that the core still holds, also when the node stops

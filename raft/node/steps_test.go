@@ -234,6 +234,26 @@ func TestStepsReplay(t *testing.T) {
 	require.Equal(t, first, history())
 }
 
+// What came is taken before the time that passed meanwhile: a busy node does not take a leader for silent whose heartbeat waits in its inbox.
+func TestWhatCameIsTakenBeforeTheTimeThatPassed(t *testing.T) {
+	m := newManual(t, 11, "n1", "n2", "n3")
+	m.add(1)
+	leader, f := m.leader(), m.hub.nodes[m.follower()]
+	beat := rpc.Message{From: leader.id(), Instance: m.folders[leader.id()].Instance, To: f.id(), Term: leader.Status().Term, Body: &rpc.HeartbeatCommand{}}
+	for _, turn := range []struct {
+		heard bool
+		ticks int
+	}{{true, 0}, {false, 8}, {true, 10}} { // a leader is silent after 12, of which it slept 4 at most
+		if turn.heard {
+			f.Receive(beat)
+		}
+		_, err := m.steps[f.id()].Turn(turn.ticks)
+		require.NoError(t, err)
+		require.Equal(t, leader.id(), f.Status().Leader)
+		require.Empty(t, f.inbox.waiting.pings, "it asks whether its leader is there")
+	}
+}
+
 // Stop answers whoever waits, as the goroutines would; a crash answers nobody.
 func TestStepsEnd(t *testing.T) {
 	for _, crash := range []bool{false, true} {
