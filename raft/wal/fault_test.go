@@ -102,6 +102,7 @@ func oneFault(t *testing.T, b *breaker, what string) {
 		require.Empty(t, j.differs(l), what)
 		require.NoError(t, l.Close(), what)
 	}
+	require.Zero(t, fs.OpenFiles(), what)
 	require.Empty(t, b.retried, "%s: a sync was tried again", what)
 	fs.Hook(nil)
 	disk := fs.Crash(waltest.KeepNothing, nil)

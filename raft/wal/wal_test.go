@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -408,10 +409,15 @@ func TestSyncsAreMeasured(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- put(2) }()
 	<-met
-	require.Positive(t, l.Stats().Syncing)
+	const long = 20 * time.Millisecond // for a file in memory
+	require.Eventually(t, func() bool { return l.Stats().Syncing >= long }, 30*time.Second, time.Millisecond)
 	require.Equal(t, s.SyncTimes, l.Stats().SyncTimes)
 	healed()
 	require.NoError(t, <-done)
-	require.Zero(t, l.Stats().Syncing)
-	require.EqualValues(t, s.Syncs+1, l.Stats().SyncTimes.Count())
+	hung := l.Stats()
+	require.Zero(t, hung.Syncing)
+	require.EqualValues(t, s.Syncs+1, hung.SyncTimes.Count())
+	require.GreaterOrEqual(t, hung.SyncLast, long)
+	require.NoError(t, put(3))
+	require.GreaterOrEqual(t, l.Stats().SyncMax, hung.SyncMax, "the longest is remembered")
 }
