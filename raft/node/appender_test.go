@@ -3,6 +3,7 @@ package node
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -54,12 +55,52 @@ func TestMessagesLeaveAfterTheSync(t *testing.T) {
 			then:  []rpc.Message{{Body: &rpc.AppendLogReturn{Match: i}}},
 		}, true)
 	}
+	a.submit(job{then: []rpc.Message{{Body: &rpc.AppendLogReturn{Match: 5}}}}, true) // of a turn that wrote nothing
 	worked, err := a.step()
 	require.NoError(t, err)
 	require.True(t, worked)
-	require.Equal(t, 5, left)
+	require.Equal(t, 6, left)
 	require.Equal(t, before+1, a.log.Stats().Syncs, "writes that wait together share a sync")
 	require.Equal(t, []raft.Event{raft.DiskDone{Seq: 5}}, *told)
+}
+
+// What waits when the node stops becomes durable, though that takes more than one append.
+func TestWhatWaitsIsWrittenBeforeTheNodeStops(t *testing.T) {
+	a, _ := newAppender(t, nil)
+	write := func(i rpc.Index, then ...rpc.Message) {
+		a.submit(job{write: raft.Write{Seq: uint64(i), Entries: []rpc.Entry{entry(i)}}, then: then}, true)
+	}
+	a.send = func(rpc.Message) { write(2) } // while the first is finished
+	write(1, rpc.Message{})
+	stop := make(chan struct{})
+	close(stop)
+	require.NoError(t, a.run(stop))
+	require.Equal(t, rpc.Index(2), a.log.State(0).Last.Index)
+}
+
+// What a full disk keeps waiting is written once there is room, though nothing comes that would have the appender look again (F21).
+func TestAFullDiskIsTriedAgain(t *testing.T) {
+	a, disk := crampedAppender(t)
+	a.report = ignore
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	tried := make(chan struct{}, 1)
+	disk.Hook(func(op waltest.Op) error {
+		if op.Kind != waltest.Create {
+			return nil
+		}
+		select {
+		case tried <- struct{}{}:
+		default:
+		}
+		return syscall.ENOSPC
+	})
+	a.submit(job{write: raft.Write{Seq: 1, Entries: tooLarge(1)}}, true)
+	go func() { ended <- a.run(stop) }()
+	<-tried
+	disk.Hook(nil)
+	require.Eventually(t, func() bool { return a.log.State(0).Last.Index == 1 }, 30*time.Second, time.Millisecond)
+	close(stop)
+	require.NoError(t, <-ended)
 }
 
 // Messages alone are bounded; writes never are dropped here.

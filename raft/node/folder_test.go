@@ -116,6 +116,7 @@ func TestFolderOfAnotherNode(t *testing.T) {
 	_, err := OpenFolder(fs, "/d", "n2")
 	require.ErrorContains(t, err, "belongs to node n1")
 	require.ErrorIs(t, err, ErrOtherNode)
+	openClose(t, fs, "/d") // nobody holds it
 }
 
 // emptyFolder is what n1 does that has lost what it cannot do without.

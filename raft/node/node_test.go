@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/leaktest"
@@ -227,4 +228,18 @@ func TestK75AnswersOfBeforeAReconnectAreForgotten(t *testing.T) {
 		m.run(n.ticks().ElectionMin - 1)
 		require.Equal(t, reconnects, n.Status().Leader == leader, m.trail.String())
 	}
+}
+
+// unwilling is a bus that begins no call, as one to a peer that it does not know yet.
+type unwilling struct{ Bus }
+
+func (unwilling) Using(rpc.NodeID, func(busclient.IRaftClient)) error {
+	return busclient.ErrUnknownPeer
+}
+
+// A call that the bus does not begin has failed: what it carried is sent again, and not waited for (K62).
+func TestACallThatDoesNotBeginHasFailed(t *testing.T) {
+	s := sender{self: "n1", bus: unwilling{}, inbox: newInbox()}
+	s.send(rpc.Message{From: "n1", To: "n2", Term: 1, Body: &rpc.HeartbeatCommand{}})
+	require.Equal(t, []raft.Event{raft.Failed{Peer: "n2", Method: rpc.MethodHeartbeat}}, s.inbox.take(batch{}).events)
 }

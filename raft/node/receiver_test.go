@@ -297,6 +297,7 @@ func TestAnOldHalfOfAnotherTransferIsNotRead(t *testing.T) {
 		}
 		r.takeAll(t, said, list...)
 		require.Len(t, r.told(), 1)
+		require.Zero(t, fs.OpenFiles())
 	}
 }
 
