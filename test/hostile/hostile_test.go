@@ -260,11 +260,14 @@ func TestTheClusterKeyChangesUnderLoad(t *testing.T) {
 	current, next := other, key
 	electsNobody(t, c, func() error {
 		current, next = next, current
-		return whileClientsWrite(t, nc, func() {
+		return whileClientsWrite(t, nc, func(more func()) {
 			for _, step := range []struct{ current, another []byte }{{current, next}, {next, current}, {next, nil}} {
 				for _, id := range c.Members {
 					require.NoError(t, c.Nodes[id].Rekey(step.current, step.another))
-					time.Sleep(50 * time.Millisecond) // the load goes on while nodes differ
+					more() // while nodes differ
+					for _, id := range c.Members {
+						c.Applied(id)
+					}
 				}
 			}
 		})
@@ -283,8 +286,8 @@ func TestTheClusterKeyChangesUnderLoad(t *testing.T) {
 	require.NoError(t, c.Nodes["n1"].Rekey(next, nil))
 }
 
-// whileClientsWrite does something while clients write, each of them more than ten times. The error is that of a write that failed.
-func whileClientsWrite(t *testing.T, nc *nats.Conn, do func()) error {
+// whileClientsWrite does something while clients write; with more it waits until each has written again. The error is that of a write that failed.
+func whileClientsWrite(t *testing.T, nc *nats.Conn, do func(more func())) error {
 	ctx, cancel := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
 	var done [4]atomic.Int64
@@ -308,10 +311,12 @@ func whileClientsWrite(t *testing.T, nc *nats.Conn, do func()) error {
 			}
 		})
 	}
-	do()
-	for i := range done {
-		require.Eventually(t, func() bool { return done[i].Load() > 10 || len(failed) > 0 }, 30*time.Second, time.Millisecond)
-	}
+	do(func() {
+		for i := range done {
+			enough := done[i].Load() + 3
+			require.Eventually(t, func() bool { return done[i].Load() >= enough || len(failed) > 0 }, 30*time.Second, time.Millisecond, "nothing is written")
+		}
+	})
 	cancel()
 	writers.Wait()
 	close(failed)
