@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 // The clients are on another NATS server than the leader, and what one server forwards to the other takes its time: there is always
@@ -82,10 +83,10 @@ func drainBetweenServers(t *testing.T, j joined, delay time.Duration, h *hush, r
 	margin := (h.length() - 2*delay) / 12
 	for whole, rounds := 0, 0; whole < 3; rounds++ {
 		require.Less(t, rounds, 30, "this machine is too busy to tell")
-		late := startLateness(t)
+		stalls := stalltest.During(t)
 		err := r.drainWhileAsked(far, requests)
-		if err != nil && late.worst() > margin {
-			t.Log("a hush is too short where a machine stands still for longer:", late.worst(), err)
+		if err != nil && stalls.Longest() > margin {
+			t.Log("a hush is too short where a machine stands still for longer:", stalls.Longest(), err)
 			continue
 		}
 		require.NoError(t, err, "a client that asks again lost a request")
@@ -104,40 +105,6 @@ func (r *rig) drainWhileAsked(far *server.Server, requests int64) error {
 	r.service.Resume()
 	r.lead()
 	return asking.finish()
-}
-
-// lateness is how late a goroutine of this process is that wants to wake every few milliseconds: so late may all others have been.
-type lateness struct {
-	mu   sync.Mutex
-	due  time.Time
-	most time.Duration
-}
-
-func startLateness(t *testing.T) *lateness {
-	const beat = 5 * time.Millisecond
-	l := &lateness{due: time.Now().Add(beat)}
-	ctx := t.Context()
-	go func() {
-		for ctx.Err() == nil {
-			time.Sleep(beat)
-			l.note(beat)
-		}
-	}()
-	return l
-}
-
-func (l *lateness) note(next time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	l.most, l.due = max(l.most, now.Sub(l.due)), now.Add(next)
-}
-
-// worst is the latest it has been, and may be now.
-func (l *lateness) worst() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return max(l.most, time.Since(l.due))
 }
 
 // farServer is another NATS server, which is connected to that of the leader by a wire that takes its time.

@@ -4,13 +4,11 @@ package store
 // store is told what time it is by the server's messages.
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 type lifetime struct {
@@ -119,12 +118,10 @@ func (l *lifetime) compare(t *testing.T, nc *nats.Conn, stream string) {
 
 // compareOnce reports whether the machine was on time.
 func (l *lifetime) compareOnce(t *testing.T, nc *nats.Conn, stream string) bool {
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	late := startLateness(ctx)
+	stalls := stalltest.During(t)
 	list, onTime := l.live(t, nc, stream)
 	differs := slices.ContainsFunc(list, func(c compared) bool { return !reflect.DeepEqual(c.theirs, c.ours) })
-	if !onTime || differs && late.worst() >= lateMax {
+	if !onTime || differs && stalls.Longest() >= lateMax {
 		return false
 	}
 	for _, c := range list {
@@ -191,39 +188,6 @@ func (l *lifetime) make(t *testing.T, nc *nats.Conn, stream string) {
 	}
 	ask(t, nc, "$JS.API.STREAM.CREATE."+stream, config, &made)
 	require.Nil(t, made.Error)
-}
-
-// lateness is how late a goroutine of this process is that wants to wake every few milliseconds: so late may all others have been.
-type lateness struct {
-	mu   sync.Mutex
-	due  time.Time
-	most time.Duration
-}
-
-func startLateness(ctx context.Context) *lateness {
-	const beat = 5 * time.Millisecond
-	l := &lateness{due: time.Now().Add(beat)}
-	go func() {
-		for ctx.Err() == nil {
-			time.Sleep(beat)
-			l.note(beat)
-		}
-	}()
-	return l
-}
-
-func (l *lateness) note(next time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	l.most, l.due = max(l.most, now.Sub(l.due)), now.Add(next)
-}
-
-// worst is the latest it has been, and may be now.
-func (l *lateness) worst() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return max(l.most, time.Since(l.due))
 }
 
 // expire has what is over by a time expire, as the leader does, which looks every 10 ms.
