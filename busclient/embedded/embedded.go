@@ -84,16 +84,26 @@ func Start(o Options) (*Server, error) {
 	return run, nil
 }
 
-// againTimeout is how long StartAgain tries.
-const againTimeout = 30 * time.Second
+// How often StartAgain tries, and for how long.
+const (
+	againEvery   = 50 * time.Millisecond
+	againTimeout = 30 * time.Second
+)
 
 // StartAgain is Start on a port that a server had before. The system may have given that to a connection of somebody's meanwhile, which will soon have
 // ended: until then it tries again.
 func StartAgain(o Options) (*Server, error) {
-	for end := time.Now().Add(againTimeout); ; time.Sleep(50 * time.Millisecond) {
+	tick := time.NewTicker(againEvery)
+	defer tick.Stop()
+	for end := time.After(againTimeout); ; {
 		s, err := Start(o)
-		if err == nil || time.Now().After(end) {
-			return s, err
+		if err == nil {
+			return s, nil
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			return nil, err
 		}
 	}
 }
