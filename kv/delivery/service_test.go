@@ -66,7 +66,7 @@ func TestANativeWatchIsReadAsWritten(t *testing.T) {
 	require.True(t, is)
 	require.Equal(t, watch.Config{
 		Native: true, Policy: watch.DeliverByStartSequence, StartSequence: 7, Filter: filter, HeadersOnly: true, FlowControl: true,
-		Heartbeat: int64(time.Second), Inactive: int64(idleAfter),
+		Heartbeat: int64(time.Second), Inactive: int64(5 * time.Second),
 	}, read)
 }
 

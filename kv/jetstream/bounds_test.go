@@ -218,6 +218,16 @@ func TestWhatCannotBeReadIsNotMissing(t *testing.T) {
 	w.status(statusNone, next, "")
 }
 
+func Test63_GapsAreCounted(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	for _, key := range []string{"x", "y", "y", "y"} {
+		w.ask("$KV.a."+key, "v")
+	}
+	w.has(`{"state":{"messages":2,"bytes":84,"first_seq":1,"first_ts":"1970-01-12T13:46:42Z","last_seq":4,"last_ts":"1970-01-12T13:46:45Z","num_subjects":2,"num_deleted":2,"consumer_count":0}}`,
+		"STREAM.INFO.KV_a", "")
+}
+
 func Test64_ListsOfOddPlaces(t *testing.T) {
 	w := hosted(t)
 	w.bucket("b")

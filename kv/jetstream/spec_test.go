@@ -318,11 +318,6 @@ func Test63_Info(t *testing.T) {
 	w.has(`{"total":0,"offset":0,"limit":0,"domain":"dom","cluster":{"name":"raftbus","leader":"n1"},
 		"state":{"messages":3,"bytes":126,"first_seq":2,"first_ts":"1970-01-12T13:46:43Z","last_seq":4,"last_ts":"1970-01-12T13:46:45Z","num_subjects":2,"consumer_count":0}}`, "STREAM.INFO.KV_a", "")
 	w.has(`{"total":2,"offset":0,"limit":100000}`, "STREAM.INFO.KV_a", `{"subjects_filter":">"}`)
-	w.bucket("gaps")
-	for _, key := range []string{"x", "y", "y", "y"} {
-		w.ask("$KV.gaps."+key, "v")
-	}
-	require.Contains(t, string(w.ask("STREAM.INFO.KV_gaps", "").Data), `"num_deleted":2`)
 	require.Contains(t, string(w.ask("STREAM.INFO.KV_a", `{"subjects_filter":"$KV.a.x"}`).Data), `"subjects":{"$KV.a.x":2}`)
 	require.Contains(t, string(w.ask("STREAM.INFO.KV_a", `{"subjects_filter":">","offset":1}`).Data), `"subjects":{"$KV.a.y":1}`)
 	require.Contains(t, string(w.ask("STREAM.INFO.KV_a", `{"subjects_filter":"a..b"}`).Data), `"err_code":10003`)
