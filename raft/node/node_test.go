@@ -1,12 +1,14 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient"
@@ -163,6 +165,43 @@ type broken struct{ *sum }
 var errBroken = errors.New("the state cannot be trusted")
 
 func (broken) Apply([]rpc.Entry) ([]any, error) { return nil, errBroken }
+
+// hanging is a state machine that hangs until its gate opens.
+type hanging struct {
+	*sum
+	gate chan struct{}
+}
+
+func (h hanging) Apply(entries []rpc.Entry) ([]any, error) {
+	<-h.gate
+	return h.sum.Apply(entries)
+}
+
+// Whoever stops a node waits no longer than it says for a state machine that hangs, as one whose disk does (F22).
+func TestStopWaitsForAHungStateMachineAsLongAsItIsTo(t *testing.T) {
+	log, err := wal.Open(vfs.NewMem(), "wal", wal.Options{})
+	require.NoError(t, err)
+	defer log.Close()
+	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
+	require.NoError(t, err)
+	gate := make(chan struct{})
+	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: hanging{&sum{}, gate}, Logger: quiet()})
+	hub := newHub()
+	hub.nodes["n1"] = n
+	defer hub.leave("n1")
+	require.NoError(t, n.Start(port{hub, "n1"}))
+	n.Bus(true)
+	require.Eventually(t, func() bool { return n.Status().Commit > 0 && n.applier.waiting() == 0 }, 30*time.Second, time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.Stop(ctx) }()
+	returns := assert.Eventually(t, func() bool { return len(stopped) > 0 }, 30*time.Second, time.Millisecond)
+	close(gate)
+	<-n.Done()
+	require.True(t, returns)
+	require.ErrorIs(t, <-stopped, context.DeadlineExceeded)
+}
 
 // What a leader that was cut off had logged, and another replaced, holds no place once it leads again: else its bound on
 // proposals could stay full for as long as it leads (L9).

@@ -4,8 +4,11 @@ package wal
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,4 +44,33 @@ func TestADeadLogDeletesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, before, after)
 	require.Contains(t, after, segmentName(1))
+}
+
+// Nor is it closed while a compaction goes on: what follows may open the same folder.
+func TestCloseWaitsForACompaction(t *testing.T) {
+	fs := waltest.New()
+	l := openTest(t, fs)
+	last := rpc.Index(1)
+	for ; l.Stats().Segments < 4; last++ {
+		require.NoError(t, l.Append(Batch{Entries: entries(1, last, last+1)}))
+	}
+	begun, gate := make(chan struct{}), make(chan struct{})
+	hangs := sync.OnceFunc(func() { close(begun); <-gate })
+	var removed atomic.Int32
+	fs.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Remove {
+			hangs()
+			removed.Add(1)
+		}
+		return nil
+	})
+	compacted, closed := make(chan error, 1), make(chan error, 1)
+	go func() { compacted <- l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: last - 1}}) }()
+	<-begun
+	go func() { closed <- l.Close() }()
+	require.Never(t, func() bool { return len(closed) > 0 }, 50*time.Millisecond, time.Millisecond)
+	close(gate)
+	require.NoError(t, <-closed)
+	require.EqualValues(t, 3, removed.Load())
+	require.NoError(t, <-compacted)
 }
