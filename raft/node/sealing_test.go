@@ -106,6 +106,14 @@ func TestTableOfOtherMembers(t *testing.T) {
 	require.ErrorIs(t, m.tryStart("n1", 50), ErrOtherMembers)
 }
 
+// Who has said that it holds the table is not started again without it: the log is to be put back (D3).
+func TestWhoHeldTheTableHasALog(t *testing.T) {
+	m := founding(t)
+	m.crash("n1")
+	require.NoError(t, m.disks["n1"].RemoveAll(m.folders["n1"].Path("wal")))
+	require.ErrorContains(t, m.tryStart("n1", 50), "put it back")
+}
+
 // A member whose disk was lost after it had said that it holds the table keeps nobody: all held it, so nobody can make another.
 func TestS8WipedOnceAllHold(t *testing.T) {
 	m := founding(t)

@@ -231,6 +231,20 @@ func TestAViewWithoutATimeIsClosed(t *testing.T) {
 	require.True(t, machine.closed)
 }
 
+// unreadable is a state that cannot be read at all.
+type unreadable struct{ seen }
+
+func (u *unreadable) Snapshot() (Snapshot, error)    { return u, nil }
+func (*unreadable) WriteTo(io.Writer) (int64, error) { return 0, syscall.EIO }
+
+// Nor does a view stay that cannot be read.
+func TestAViewThatCannotBeReadIsClosed(t *testing.T) {
+	state := &unreadable{}
+	_, err := openSource(state, 100, func(rpc.EntryID) (int64, error) { return 7, nil })
+	require.ErrorIs(t, err, syscall.EIO)
+	require.True(t, state.closed)
+}
+
 // A chunk that was not sent, or not answered, is sent again after a pause, and not before: what is said of other messages is no reason.
 func TestAStreamPausesWhenAChunkFails(t *testing.T) {
 	m := newManual(t, 1, "n1", "n2", "n3")
