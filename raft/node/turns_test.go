@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -98,4 +99,22 @@ func TestWhatComesDuringATurnIsTakenAfterIt(t *testing.T) {
 	inTurns(n.inbox, 2, &taken)
 	require.NoError(t, n.loopTurn(false))
 	require.Equal(t, 2, taken)
+}
+
+// No turn follows one that has failed, whoever took that: what the core holds then is not to be believed (D5).
+func TestNoTurnFollowsOneThatFailed(t *testing.T) {
+	for who, turn := range map[string]func(*Node) bool{
+		"the loop":    func(n *Node) bool { return n.loopTurn(false) == nil },
+		"who brought": func(n *Node) bool { return n.tryTurn(hasty) },
+	} {
+		conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
+		require.NoError(t, err)
+		n := New(Options{Config: conf, Logger: quiet()})
+		n.rest.beat = metronome{period: time.Hour, last: time.Now()}
+		require.True(t, turn(n), who)
+		n.inbox.call(func() { panic(&raft.InvariantError{}) })
+		require.False(t, turn(n), who)
+		n.inbox.call(func() { t.Error("a turn follows one of " + who) })
+		n.tryTurn(hasty)
+	}
 }
