@@ -30,7 +30,7 @@ const (
 	exitUnavailable = 5 // NATS cannot be reached, or no node answers
 	exitTimeout     = 6 // no answer in time: the outcome is unknown; or what was awaited has not come yet
 	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum, or it takes no more just now: ask again
-	exitRefused     = 8 // the cluster refuses, for its own good or for want of room, and nothing was done; or a node, to run where anybody may speak in its name; or you, when asked
+	exitRefused     = 8 // the cluster refuses, for its own good or for want of room; or a node, to run where anybody may speak in its name; or you, when asked
 )
 
 const exitCodesHelp = `Exit codes:
@@ -43,11 +43,12 @@ const exitCodesHelp = `Exit codes:
   5  unavailable: NATS cannot be reached, or no node answers
   6  timeout: the outcome is unknown, or what was awaited has not come yet
   7  no leader serves with a quorum, or it is busy: ask again after a pause
-  8  refused, nothing was done: the quorum would be lost; the cluster or the bucket is full; the
-     value is too large; the bucket is read-only, being imported, in another JetStream too, or
-     has no --allow-ttl (for --ttl); no node serves watches, there are too many watches, or
-     --from is no longer kept; it needs 'raftbus upgrade finish'; what was asked for is
-     impossible; the bus is open (others may speak as a node); or you did not confirm`
+  8  refused: the quorum would be lost; the cluster or the bucket is full; the value is too
+     large; the bucket is read-only, being imported, in another JetStream too, or has no
+     --allow-ttl (for --ttl); no node serves watches, there are too many watches, or --from is
+     no longer kept; it needs 'raftbus upgrade finish'; what was asked for is impossible; the
+     bus is open (others may speak as a node); or you did not confirm. Nothing was done, but
+     that 'import' and 'member' may have done a part, and say so`
 
 // codedError is an error that ends the process with a code of its own.
 type codedError struct {

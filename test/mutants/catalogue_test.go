@@ -23,7 +23,9 @@ func TestCatalogue(t *testing.T) {
 	rows := map[string][]string{}
 	for _, line := range strings.Split(string(page), "\n") {
 		if cells := strings.Split(line, "|"); strings.HasPrefix(line, "| K") {
-			rows[strings.TrimSpace(cells[1])] = cells
+			id := strings.TrimSpace(cells[1])
+			require.NotContains(t, rows, id, "a row once")
+			rows[id] = cells
 		}
 	}
 	tests := allTests(t)
