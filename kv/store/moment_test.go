@@ -66,13 +66,15 @@ func TestSucceedLeavesImports(t *testing.T) {
 
 // What is foreseen is what Apply then does, and until then nothing has changed.
 func TestForesee(t *testing.T) {
-	f := open(t, newMemory())
-	f.apply(addBucket("app", command.Settings{}), put("app", "k", "1"))
+	f, other := open(t, newMemory()), open(t, newMemory())
+	for _, f := range []feeder{f, other} {
+		f.apply(addBucket("app", command.Settings{History: 3}), put("app", "k", "1"), put("app", "k", "2"), put("app", "k", "3"))
+	}
 	before := f.store.Moment()
-	data := []command.Command{put("app", "k", "2"), put("nothing", "k", "3"), put("app", "l", "4")}
+	data := []command.Command{purge(command.PurgeBucket{Filter: "k", Keep: 1}), put("app", "k", "4"), put("nothing", "k", "5"), put("app", "l", "6")}
 	var entries []rpc.Entry
 	for i, c := range data {
-		entries = append(entries, rpc.Entry{Index: rpc.Index(3 + i), Term: 1, Kind: rpc.EntryCommand, Time: int64(i+3) * 1000, Data: c.Encode()})
+		entries = append(entries, rpc.Entry{Index: rpc.Index(5 + i), Term: 1, Kind: rpc.EntryCommand, Time: int64(i+5) * 1000, Data: c.Encode()})
 	}
 	rest := slices.Clone(entries)
 	then, err := f.store.Foresee(func() (next []rpc.Entry, err error) {
@@ -85,10 +87,13 @@ func TestForesee(t *testing.T) {
 	require.Equal(t, before, f.store.Moment())
 	e, err := f.store.Get("app", "k")
 	require.NoError(t, err)
-	require.Equal(t, "1", string(e.Value))
+	require.Equal(t, "3", string(e.Value))
 	f.apply(data...)
 	require.Equal(t, then, f.store.Moment())
-	require.Equal(t, Moment{rpc.EntryID{Term: 1, Index: 5}, 4, 5000}, then)
+	require.Equal(t, Moment{rpc.EntryID{Term: 1, Index: 8}, 6, 8000}, then)
+	other.apply(data...)
+	require.Equal(t, sumOf(t, other.store), sumOf(t, f.store), "nothing of what was foreseen is remembered")
+	other.close()
 	f.close()
 }
 
