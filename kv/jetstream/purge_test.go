@@ -90,6 +90,13 @@ func TestNativeClientsAreToldWhatAMarkerIs(t *testing.T) {
 	require.Equal(t, "delete", OperationOf(&store.Entry{Op: command.Delete}))
 }
 
+// A put that looks for its bucket first may be logged then: of one that is overdue it is not said that it was not done (C5).
+func TestAPutThatLooksFirstMayBeLogged(t *testing.T) {
+	plan := newWorld(t).Plan(Request{Subject: "$KV.a.k", PayloadMax: payloadMax})
+	require.NotNil(t, plan.Look)
+	require.True(t, plan.Writes)
+}
+
 // What a put asks for that cannot be is told by nobody for a bucket that is not there: others may have it (L9).
 func TestARefusedPutHearsOfItsBucketFirst(t *testing.T) {
 	w := newWorld(t)
