@@ -245,6 +245,14 @@ func TestAViewThatCannotBeReadIsClosed(t *testing.T) {
 	require.True(t, state.closed)
 }
 
+// Nor do views stay when the node stops: whoever closes the store then finds them open.
+func TestViewsEndWithTheNode(t *testing.T) {
+	state, c, stop := &seen{}, &cutter{worker: newWorker()}, make(chan struct{})
+	c.open(state, 100, func(rpc.EntryID) (int64, error) { return 7, nil }, func(*source, error) { close(stop) })
+	require.NoError(t, c.run(stop))
+	require.True(t, state.closed)
+}
+
 // A chunk that was not sent, or not answered, is sent again after a pause, and not before: what is said of other messages is no reason.
 func TestAStreamPausesWhenAChunkFails(t *testing.T) {
 	m := newManual(t, 1, "n1", "n2", "n3")

@@ -101,6 +101,29 @@ func TestWhatComesDuringATurnIsTakenAfterIt(t *testing.T) {
 	require.Equal(t, 2, taken)
 }
 
+// What waits for the end of what is under way is no reason for a turn: the loop would take one after the other until then.
+func TestNoTurnIsTakenForWhatIsToWait(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	n := m.leader()
+	m.run(20)
+	s := m.steps[n.id()]
+	ask := map[string]func(){
+		"proposals": func() { require.NoError(t, n.Propose(make([]byte, 8), nil)) },
+		"reads":     func() { require.NoError(t, n.ReadIndex(func(error) {})) },
+	}
+	for what, ask := range ask {
+		for range 2 { // batches may be under way
+			ask()
+			_, err := s.Turn(0)
+			require.NoError(t, err)
+		}
+		ask()
+		_, err := s.Turn(0)
+		require.NoError(t, err)
+		require.False(t, s.Waiting().Turn, what)
+	}
+}
+
 // No turn follows one that has failed, whoever took that: what the core holds then is not to be believed (D5).
 func TestNoTurnFollowsOneThatFailed(t *testing.T) {
 	for who, turn := range map[string]func(*Node) bool{
