@@ -137,6 +137,23 @@ func TestEachEntryHasItsResult(t *testing.T) {
 	require.ErrorContains(t, err, "0 results for 1 entries")
 }
 
+// Whoever wants to know that a run is through is told once, after the answers to it.
+func TestARunIsSettledAfterItsAnswers(t *testing.T) {
+	var told []string
+	a := &applier{machine: &sum{}, waiters: &waiters{}, spot: newSpot(nil), settled: []func(){func() { told = append(told, "settled") }}}
+	list := make([]rpc.Entry, 2)
+	for i := range list {
+		list[i] = entry(rpc.Index(i + 1))
+		list[i].Data = make([]byte, 8)
+		require.True(t, a.waiters.reserve(8))
+		a.waiters.add(list[i].ID(), 8, func(any, rpc.EntryID) { told = append(told, "answered") })
+	}
+	reached, err := a.apply(raft.Apply{From: 1, To: 2, Entries: list})
+	require.NoError(t, err)
+	require.Equal(t, rpc.Index(2), reached)
+	require.Equal(t, []string{"answered", "answered", "settled"}, told)
+}
+
 // stoppedState is a machine that is told to stop once it has read something.
 type stoppedState struct {
 	anyState
