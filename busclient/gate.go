@@ -46,13 +46,16 @@ const (
 	faults              // how many there are
 )
 
-// UnknownSender is why a message of who is no member is dropped, as Drops counts it.
-const UnknownSender = "unknown sender"
+// Why messages are dropped, as Drops counts it.
+const (
+	UnknownSender = "unknown sender" // it is no member
+	OtherInstance = "other instance" // it has the id of a member, and another data folder
+)
 
 func (f fault) String() string {
 	return [...]string{
 		"none", "malformed", "misaddressed", "forged sender", UnknownSender, "not admitted", "other cluster",
-		"other instance", "earlier life", "copied folder", "unproven start", "late return", "broken parts", "for others",
+		OtherInstance, "earlier life", "copied folder", "unproven start", "late return", "broken parts", "for others",
 	}[f]
 }
 

@@ -130,10 +130,11 @@ func (f *facts) overload() (found []Finding) {
 }
 
 // ofRemoved reports whether a node drops what it does because one that was removed goes on: that one is told to stop already. The others do not know it any
-// more, nor it them.
+// more, nor it them. If it was replaced under its own id, they know that id by another data folder.
 func (f *facts) ofRemoved(id, reason string) bool {
 	return slices.ContainsFunc(f.Nodes, func(n replica.Status) bool {
-		return n.Role == "removed" && (n.ID == id || reason == busclient.UnknownSender)
+		replaced := slices.Contains(f.Members(), n.ID)
+		return n.Role == "removed" && (n.ID == id || reason == busclient.UnknownSender || replaced && reason == busclient.OtherInstance)
 	})
 }
 

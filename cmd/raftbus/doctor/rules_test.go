@@ -339,7 +339,8 @@ func TestWhatHelpsWithoutAQuorum(t *testing.T) {
 	require.Contains(t, f.service()[0].Remedy, "if they can never come back: 'raftbus recover'")
 }
 
-// What a node that was removed goes on saying is dropped: one finding says so, and to stop it.
+// What a node that was removed goes on saying is dropped: one finding says so, and to stop it. Members know the id of one that was replaced under its own
+// by another data folder, and drop what the old one says for that.
 func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
 	f := sound()
 	f.change("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: busclient.UnknownSender, Count: 1}} })
@@ -350,6 +351,14 @@ func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
 	require.Equal(t, "node-removed", found[0].Code)
 	f.change("n2", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "inbox full", Count: 1}} })
 	require.Len(t, f.findings(), 2, "what else a node drops is still told")
+	f.change("n2", func(s *observe.Stats) { s.Dropped[0].Reason = busclient.OtherInstance })
+	require.Len(t, f.findings(), 2, "n4 has no member's id")
+	f.Nodes = f.Nodes[:3]
+	f.change("n1", func(s *observe.Stats) { s.Dropped[0].Reason = busclient.OtherInstance })
+	f.Nodes[2].Role, f.Nodes[2].Instance = "removed", "old"
+	found = f.findings()
+	require.Len(t, found, 1, "%v", found)
+	require.Equal(t, "node-removed", found[0].Code)
 }
 
 // The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.
