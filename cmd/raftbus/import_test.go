@@ -2,12 +2,16 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/jetstream"
@@ -57,24 +61,85 @@ func TestAnImportFromNobody(t *testing.T) {
 	require.Contains(t, text, "name its domain with --from-domain")
 }
 
-// Where raftbus answers in the place of a JetStream it would copy from itself, whether its NATS is named or not. A JetStream that does not say who it is, or
-// another cluster's, is one; so is a cluster of the same prefix on another NATS.
+// Where raftbus answers in the place of a JetStream it would copy from itself, whether its NATS is named or not, and whatever NATS lets its users do. A
+// JetStream that does not say who it is, or another cluster's, is one; so is a cluster of the same prefix on another NATS.
 func TestAnImportFromItself(t *testing.T) {
 	for prefix, want := range map[string]int{"raftbus": exitUnavailable, "other": exitNotFound, "": exitNotFound} {
-		conn := onBus(t)
-		_, err := conn.Subscribe("$JS.API.INFO", func(m *nats.Msg) {
-			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{jetstream.HeaderPrefix: {prefix}}, Data: []byte("{}")})
-		})
-		require.NoError(t, err)
-		_, err = conn.Subscribe("$JS.API.STREAM.INFO.KV_app", func(m *nats.Msg) { _ = m.Respond([]byte(`{"error":{"code":404}}`)) })
-		require.NoError(t, err)
-		require.NoError(t, conn.Flush())
-		for _, named := range [][]string{nil, {"--from-nats", conn.ConnectedUrl()}} {
-			text, code := said(append([]string{"import", "--from-js", "app", "--to", "copy", "--nats", conn.ConnectedUrl()}, named...)...)
-			require.Equal(t, want, code, text)
-			require.Equal(t, prefix == "raftbus", strings.Contains(text, "no JetStream answers on $JS.API.>, but raftbus itself: "), text)
+		for _, begin := range []func(*testing.T) led{onOpenBus, onSecuredBus} {
+			bus := begin(t)
+			bus.answer(t, "$JS.API.INFO", &nats.Msg{Header: nats.Header{jetstream.HeaderPrefix: {prefix}}, Data: []byte("{}")})
+			for _, named := range [][]string{nil, bus.from} {
+				text, code := said(slices.Concat([]string{"import", "--from-js", "app", "--to", "copy"}, bus.into, named)...)
+				require.Equal(t, want, code, text)
+				require.Equal(t, prefix == "raftbus", strings.Contains(text, "no JetStream answers on $JS.API.>, but raftbus itself: "), text)
+			}
+			text, code := said(slices.Concat([]string{"import", "--from-js", "app", "--to", "copy"}, begin(t).into, bus.from)...)
+			require.Equal(t, exitNotFound, code, text)
 		}
-		text, code := said("import", "--from-js", "app", "--to", "copy", "--nats", onBus(t).ConnectedUrl(), "--from-nats", conn.ConnectedUrl())
-		require.Equal(t, exitNotFound, code, text)
 	}
+}
+
+// A source that does not say who it is is asked for the bucket all the same, however patient the import is.
+func TestAnImportWaitsNotForWhoItIsFrom(t *testing.T) {
+	bus := onOpenBus(t)
+	asked, err := bus.conn.SubscribeSync("$JS.API.INFO")
+	require.NoError(t, err)
+	ended := make(chan int, 1)
+	go func() {
+		_, code := said(slices.Concat([]string{"import", "--from-js", "app", "--patience", "1h"}, bus.into)...)
+		ended <- code
+	}()
+	_, err = asked.NextMsg(30 * time.Second)
+	require.NoError(t, err)
+	select {
+	case code := <-ended:
+		require.Equal(t, exitNotFound, code)
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "it waits")
+	}
+}
+
+// led is a bus on which a leader answers, that has no bucket.
+type led struct {
+	conn       *nats.Conn // the leader's
+	into, from []string   // flags of a client, and of an import from there
+}
+
+func onOpenBus(t *testing.T) led {
+	conn := onBus(t)
+	return newLed(t, conn, []string{"--nats", conn.ConnectedUrl()}, []string{"--from-nats", conn.ConnectedUrl()})
+}
+
+// onSecuredBus is a bus as auth init makes it.
+func onSecuredBus(t *testing.T) led {
+	t.Helper()
+	dir := t.TempDir()
+	text, code := said("auth", "init", "--nodes", "n1", "--dir", dir, "--serve-default-api")
+	require.Equal(t, exitOK, code, text)
+	server, err := embedded.Start(embedded.Options{
+		ConfigFile: filepath.Join(dir, "nats", "server.conf"), Host: "127.0.0.1", Port: embedded.Random, LeafPort: embedded.Random,
+	})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	node, err := nats.NkeyOptionFromSeed(filepath.Join(dir, "nodes", "n1", "clients.nk"))
+	require.NoError(t, err)
+	conn, err := nats.Connect(server.URL(), node)
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	client := filepath.Join(dir, "users", "client.json")
+	return newLed(t, conn, []string{"--nats", server.URL(), "--context", client}, []string{"--from-nats", server.URL(), "--from-context", client})
+}
+
+func newLed(t *testing.T, conn *nats.Conn, into, from []string) led {
+	l := led{conn, into, from}
+	l.answer(t, "$JS.API.STREAM.INFO.KV_app", &nats.Msg{Data: []byte(`{"error":{"code":404}}`)})
+	l.answer(t, "raftbus.bucket.info.copy", &nats.Msg{Data: []byte(`{"error":{"code":404}}`)})
+	return l
+}
+
+func (l led) answer(t *testing.T, subject string, with *nats.Msg) {
+	t.Helper()
+	_, err := l.conn.Subscribe(subject, func(m *nats.Msg) { _ = m.RespondMsg(with) })
+	require.NoError(t, err)
+	require.NoError(t, l.conn.Flush())
 }

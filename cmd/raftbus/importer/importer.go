@@ -102,7 +102,7 @@ type copying struct {
 }
 
 func (c *copying) run(ctx context.Context) error {
-	if c.from.is(ctx, c.options.Prefix) && same(c.options.Into, c.options.From) {
+	if c.from.is(ctx, c.options.Prefix) && same(&c.into, c.options.From) {
 		return fmt.Errorf("%w on %s>, but raftbus itself: name the JetStream's domain with --from-domain, its NATS with --from-nats", ErrNoJetStream, c.from.apiPrefix())
 	}
 	info, err := c.from.info(ctx)

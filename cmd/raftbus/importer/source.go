@@ -55,32 +55,39 @@ func (s *source) apiPrefix() string {
 	return "$JS." + s.domain + ".API."
 }
 
+// whoTime bounds the question who answers: who does not say it is asked for the bucket all the same.
+const whoTime = 2 * time.Second
+
 // is reports whether it is the cluster of a prefix that answers in the JetStream's place, and would copy from itself.
 func (s *source) is(ctx context.Context, prefix string) bool {
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	ctx, cancel := context.WithTimeout(ctx, min(whoTime, s.patience))
 	defer cancel()
 	msg, err := s.asker.Request(ctx, &nats.Msg{Subject: s.apiPrefix() + "INFO"})
 	return err == nil && msg.Header.Get(jetstream.HeaderPrefix) == prefix // who may not ask that may import all the same
 }
 
-// same reports whether what one connection sends the other hears: they are of one account of one NATS, where a prefix is of one cluster.
-func same(into, from *nats.Conn) bool {
-	if into == from {
+// same reports whether the target's cluster is heard on another connection: both are of one account of one NATS then, where a prefix is of one cluster.
+// A user may publish to nobody's inbox, and hear its own only. But NATS lets a request name any subject for its answer, and a node answer there.
+func same(into *Target, from *nats.Conn) bool {
+	if into.Conn == from {
 		return true
 	}
-	sub, err := into.SubscribeSync(into.NewInbox())
+	inbox := from.NewInbox()
+	sub, err := from.SubscribeSync(inbox + ".*")
 	if err != nil {
 		return false
 	}
 	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone
-	if into.Flush() != nil {
+	if from.Flush() != nil {
 		return false
 	}
-	for range 10 { // other servers of NATS hear of the subscription a little later
-		if from.Publish(sub.Subject, nil) != nil || from.Flush() != nil {
+	const pause = 100 * time.Millisecond
+	for i := range whoTime / pause { // other servers of NATS hear of the subscription a little later
+		reply := fmt.Sprintf("%s.%d", inbox, i) // NATS lets a node answer once on each
+		if into.Conn.PublishRequest(into.subject("info"), reply, nil) != nil {
 			return false
 		}
-		if _, err := sub.NextMsg(100 * time.Millisecond); err == nil {
+		if _, err := sub.NextMsg(pause); err == nil {
 			return true
 		}
 	}

@@ -78,6 +78,8 @@ func (t *Target) Info(ctx context.Context) (i native.Info, err error) {
 	return i, err
 }
 
+func (t *Target) subject(op string) string { return t.Prefix + ".bucket." + op + "." + t.Bucket }
+
 // ask asks until it is answered, or for too long. What is asked twice must be done once.
 func (t *Target) ask(ctx context.Context, op string, body []byte, into any) error {
 	end := time.Now().Add(t.Patience)
@@ -103,7 +105,7 @@ const answerTime = 10 * time.Second
 func (t *Target) askOnce(ctx context.Context, op string, body []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, min(answerTime, t.Patience))
 	defer cancel()
-	msg, err := t.Asker.Request(ctx, &nats.Msg{Subject: t.Prefix + ".bucket." + op + "." + t.Bucket, Data: body})
+	msg, err := t.Asker.Request(ctx, &nats.Msg{Subject: t.subject(op), Data: body})
 	if err != nil {
 		return err
 	}
