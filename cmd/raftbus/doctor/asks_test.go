@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,27 +89,29 @@ func TestAnElectionIsNoFinding(t *testing.T) {
 	defer node.Close()
 	const voting = `{"id":"n1","role":"candidate","term":2,"members":["n1"],"configuration":{"index":1,"committed":true,"voters":[{"id":"n1"}]},"watches":{"leaf":true}}`
 	elected := strings.Replace(voting, `"candidate"`, `"leader","leader":"n1","ready":true`, 1)
-	answers := make(chan string, 1)
+	var asked atomic.Int64
 	_, err = node.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
-		select {
-		case first := <-answers:
-			_ = m.Respond([]byte(first))
-		default:
-			_ = m.Respond([]byte(elected))
+		answer := elected
+		if asked.Add(1) == 1 {
+			answer = voting
 		}
+		_ = m.Respond([]byte(answer))
 	})
 	require.NoError(t, err)
 	require.NoError(t, node.Flush())
 	conn, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	defer conn.Close()
-	for took := electionTime; took >= electionTime; { // else the machine may have kept it from asking twice
-		answers <- voting
-		asked := time.Now()
+	for range 10 {
+		asked.Store(0)
+		began := time.Now()
 		found, err := askSettled(t.Context(), conn, "raftbus")
 		require.NoError(t, err)
-		if took = time.Since(asked); took < electionTime {
+		// A busy machine may keep the node from answering in time, or who asks from asking twice: then nothing is told.
+		if len(found.Nodes) > 0 && time.Since(began) < electionTime {
 			require.NotNil(t, found.Leader())
+			return
 		}
 	}
+	require.Fail(t, "this machine is too busy to tell")
 }
