@@ -20,8 +20,13 @@ func TestWhatTheMachineTakes(t *testing.T) {
 		require.Equal(t, wantLongest, longest)
 		require.Equal(t, wantAll, all)
 	}
-	ran(period) // as ever
+	ran(idle) // as ever
 	requireKept(now, 0, 0)
+	for range 100 {
+		ran(4 * time.Millisecond) // no stall, but what takes 100 steps is late by as many of them
+	}
+	requireKept(now, 0, 400*time.Millisecond)
+	m.all = 0
 	ran(300 * time.Millisecond)
 	ran(200 * time.Millisecond)
 	requireKept(now, 300*time.Millisecond, 500*time.Millisecond)
