@@ -4,6 +4,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,6 +64,8 @@ func TestAServerCanBeStartedAgainOnItsPort(t *testing.T) {
 	for range 3 {
 		s.Shutdown()
 		s.Shutdown()
+		_, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port())))
+		require.ErrorIs(t, err, syscall.ECONNREFUSED, "it listens on") // StartAgain would wait for its end
 		again, err := StartAgain(Options{Port: s.Port()})
 		require.NoError(t, err)
 		t.Cleanup(again.Shutdown)
