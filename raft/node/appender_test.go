@@ -97,6 +97,7 @@ func TestAFullDiskIsTriedAgain(t *testing.T) {
 	a.submit(job{write: raft.Write{Seq: 1, Entries: tooLarge(1)}}, true)
 	go func() { ended <- a.run(stop) }()
 	<-tried
+	require.Eventually(t, a.waits, 30*time.Second, time.Millisecond, "it is not put back") // the same step may meet the disk once more
 	disk.Hook(nil)
 	require.Eventually(t, func() bool { return a.log.State(0).Last.Index == 1 }, 30*time.Second, time.Millisecond)
 	close(stop)
