@@ -45,13 +45,18 @@ func (r *rig) stopNATS() {
 func (r *rig) startNATS(change ...func(*server.Options)) {
 	at, err := url.Parse(r.bus.ClientURL())
 	require.NoError(r, err)
-	require.Eventually(r, func() bool { // somebody's connection may have the port for a moment
+	port, err := strconv.Atoi(at.Port())
+	require.NoError(r, err)
+	free := func() bool {
 		l, err := net.Listen("tcp", at.Host)
 		return err == nil && l.Close() == nil
-	}, 30*time.Second, 10*time.Millisecond)
-	change = append(change, func(o *server.Options) { o.Port, err = strconv.Atoi(at.Port()) })
-	r.bus = newBus(r.T, change...)
-	require.NoError(r, err)
+	}
+	r.bus = nil
+	for end := time.Now().Add(30 * time.Second); r.bus == nil; { // somebody's connection may have the port for a moment, or take it before NATS does
+		require.Eventually(r, free, 30*time.Second, 10*time.Millisecond)
+		require.True(r, time.Now().Before(end), "it does not listen")
+		r.bus = startBus(r.T, busOptions(append(change, func(o *server.Options) { o.Port = port })...))
+	}
 	r.Cleanup(func() { r.bus.Shutdown(); r.bus.WaitForShutdown() })
 	require.Eventually(r, r.service.conn.IsConnected, 5*time.Second, time.Millisecond)
 	require.NoError(r, r.service.conn.Flush())

@@ -179,14 +179,29 @@ func newRig(t *testing.T, change func(*Options), serverChange ...func(*server.Op
 
 func newBus(t *testing.T, serverChange ...func(*server.Options)) *server.Server {
 	t.Helper()
-	opts := &server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true}
-	for _, change := range serverChange {
-		change(opts)
+	bus := startBus(t, busOptions(serverChange...))
+	require.NotNil(t, bus, "it does not listen")
+	return bus
+}
+
+func busOptions(changes ...func(*server.Options)) *server.Options {
+	o := &server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true}
+	for _, change := range changes {
+		change(o)
 	}
+	return o
+}
+
+// startBus returns nil where the server does not come to listen.
+func startBus(t *testing.T, opts *server.Options) *server.Server {
 	bus, err := server.NewServer(opts)
 	require.NoError(t, err)
 	bus.Start()
-	require.True(t, bus.ReadyForConnections(5*time.Second))
+	if !bus.ReadyForConnections(5 * time.Second) {
+		bus.Shutdown()
+		bus.WaitForShutdown()
+		return nil
+	}
 	return bus
 }
 
