@@ -57,7 +57,7 @@ type room struct {
 
 	mu                   sync.Mutex
 	compactions, flushes pause
-	told                 time.Time
+	told                 map[string]time.Time // when each was said last
 }
 
 // pause is what work waits for after it has failed.
@@ -76,7 +76,9 @@ func (p *pause) failed(most time.Duration) {
 	p.until = now.Add(p.length)
 }
 
-func newRoom(logger *slog.Logger) *room { return &room{logger: logger, closed: make(chan struct{})} }
+func newRoom(logger *slog.Logger) *room {
+	return &room{logger: logger, closed: make(chan struct{}), told: map[string]time.Time{}}
+}
 
 // ended takes what came of a compaction. Pebble calls it with its lock held.
 func (r *room) ended(info pebble.CompactionInfo) {
@@ -104,10 +106,10 @@ func (r *room) flushed(err error) bool {
 	return time.Since(r.flushes.since) >= flushPatience
 }
 
-// tell says so, now and then. Call it with mu held.
+// tell says so, now and then: a failed compaction does not keep a failed flush from being told. Call it with mu held.
 func (r *room) tell(what string, args ...any) {
-	if now := time.Now(); now.Sub(r.told) >= tellEvery {
-		r.told = now
+	if now := time.Now(); now.Sub(r.told[what]) >= tellEvery {
+		r.told[what] = now
 		r.logger.Error(what, args...)
 	}
 }

@@ -1,0 +1,24 @@
+package engine
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/stretchr/testify/require"
+)
+
+// What is said of compactions does not keep what is to be said of flushes, which is worse, and each is said once in a while.
+func TestAFailedCompactionHidesNoFailedFlush(t *testing.T) {
+	var said bytes.Buffer
+	r := newRoom(slog.New(slog.NewTextHandler(&said, nil)))
+	for range 2 {
+		r.ended(pebble.CompactionInfo{Err: syscall.EMFILE})
+		r.flushed(syscall.EMFILE)
+	}
+	require.Equal(t, 1, strings.Count(said.String(), "the disk has no room for the store's compactions"))
+	require.Equal(t, 1, strings.Count(said.String(), "what is written is not flushed"))
+}
