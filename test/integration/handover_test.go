@@ -15,6 +15,7 @@ import (
 
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/test/cluster"
 )
 
@@ -34,11 +35,11 @@ func newWriter(nc *nats.Conn) *writer {
 	w := &writer{stop: make(chan struct{})}
 	w.group.Go(func() {
 		for i := 0; ; i++ {
+			w.write(nc, strconv.Itoa(i)) // one at least, whenever it is stopped
 			select {
 			case <-w.stop:
 				return
 			default:
-				w.write(nc, strconv.Itoa(i))
 			}
 		}
 	})
@@ -109,6 +110,7 @@ func TestComesBackBySnapshot(t *testing.T) {
 	c, nc := serving(t, 3, func(o *replica.Options) { o.KeepLogBytes = -1 })
 	beside, meanwhile := &writer{}, &writer{}
 	beatsBeside, beatsMeanwhile := &beats{}, &beats{}
+	var stalled time.Duration // at most, meanwhile
 	calm := func() {
 		beside.during(nc, func() {
 			defer beatsBeside.watch(t, nc)()
@@ -131,6 +133,12 @@ func TestComesBackBySnapshot(t *testing.T) {
 		calm() // to compare with
 		began := time.Now()
 		meanwhile.during(nc, func() {
+			ended := make(chan struct{})
+			stalls := stalltest.Until(ended)
+			defer func() {
+				close(ended)
+				stalled = max(stalled, stalls.Longest())
+			}()
 			defer beatsMeanwhile.watch(t, nc)()
 			c.Start(away)
 			require.Eventually(t, func() bool { return c.Nodes[away].Status().Applied >= last }, max(120*time.Second, time.Duration(*snapshotMiB)*300*time.Millisecond), 10*time.Millisecond)
@@ -146,8 +154,10 @@ func TestComesBackBySnapshot(t *testing.T) {
 		t.Logf("%s: %d writes, median %v, p99 %v, the slowest %v; slow: %v", name, len(w.times), w.times[len(w.times)/2], p99, w.times[len(w.times)-1], w.slow)
 		require.Empty(t, w.fails)
 	}
-	without, p99 := beatsBeside.p99(), beatsMeanwhile.p99()
-	t.Logf("heartbeats, after the one before: without p99 %v; meanwhile %d, p99 %v, at most %v", without, len(beatsMeanwhile.gaps), p99, slices.Max(beatsMeanwhile.gaps))
+	without, p99, longest := beatsBeside.p99(), beatsMeanwhile.p99(), slices.Max(beatsMeanwhile.gaps)
+	t.Logf("heartbeats, after the one before: without p99 %v; meanwhile %d, p99 %v, at most %v; the machine stood still for %v",
+		without, len(beatsMeanwhile.gaps), p99, longest, stalled)
+	require.Less(t, longest, config.DefaultTiming().ElectionMin+stalled, "a heartbeat was so late that there could have been an election")
 	if *snapshotJudge {
 		require.LessOrEqual(t, meanwhile.p99(), 2*beside.p99(), "writers noticed")
 		require.Less(t, p99, max(2*config.DefaultTiming().Heartbeat, 2*without), "heartbeats were late")
@@ -159,20 +169,28 @@ type beats struct {
 	gaps []time.Duration
 }
 
-// watch listens until its result is called.
+// watch listens until its result is called, which waits for a few heartbeats.
 func (b *beats) watch(t *testing.T, nc *nats.Conn) (end func()) {
-	last := map[string]time.Time{}
-	ended := make(chan struct{})
+	last, gaps := map[string]time.Time{}, 0
+	ended, enough := make(chan struct{}), make(chan struct{})
 	sub, err := nc.Subscribe("raftbus.rpc.*.*.Heartbeat", func(m *nats.Msg) {
 		now := time.Now()
 		if before, heard := last[m.Subject]; heard {
 			b.gaps = append(b.gaps, now.Sub(before))
+			if gaps++; gaps == 3 {
+				close(enough)
+			}
 		}
 		last[m.Subject] = now
 	})
 	require.NoError(t, err)
 	sub.SetClosedHandler(func(string) { close(ended) })
 	return func() {
+		select {
+		case <-enough:
+		case <-time.After(30 * time.Second):
+			require.Fail(t, "no heartbeats are heard")
+		}
 		require.NoError(t, sub.Unsubscribe())
 		<-ended
 	}
