@@ -73,15 +73,17 @@ func TestWhoPullsFromANodeThatIsGoneIsAnswered(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	_, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})
-	stalls := stalltest.During(t)
 	for range 5 {
-		lost := stalls.Lost()
+		ended := make(chan struct{})
+		stalls := stalltest.Until(ended)
 		told := pullFromOneThatGoes(t, c, nc)
+		close(ended)
 		if told == 1 {
 			return
 		}
-		// A node that is there is taken for one that is gone when nothing is heard of it for 600 ms.
-		require.Greater(t, stalls.Lost()-lost, 300*time.Millisecond, "%d were told: those of the others wait", told)
+		// A node that is there is taken for one that is gone when nothing is heard of it for 600 ms. Many short waits excuse nothing.
+		require.GreaterOrEqual(t, stalls.Longest(), 300*time.Millisecond, "%d were told: those of the others wait", told)
+		t.Logf("%d were told; it is done anew, since %v", told, stalls)
 	}
 	require.Fail(t, "this machine is too busy to tell")
 }
