@@ -82,6 +82,7 @@ func (p *place) state(t testing.TB, bucket string) (state jetstream.StreamState)
 
 // Everything that a bucket keeps is there with its revision, its headers and its time, and the next revision is the same.
 func TestAnImportedBucketIsTheSame(t *testing.T) {
+	needCLI(t)
 	theirs, ours := at(t, "", jetStream(t).URL()), dev(t)
 	theirs.give(t, "kv add app --history 5 --ttl 1h --marker-ttl 1h --max-value-size 2MB --compress --description words --metadata owner=ann")
 	theirs.give(t, "kv create app lives v --ttl 20m")
@@ -134,6 +135,7 @@ func (p *place) give(t testing.TB, commands ...string) {
 
 // What had a time to live when it was imported has the rest of it.
 func TestWhatWasImportedExpires(t *testing.T) {
+	needCLI(t)
 	theirs, ours := at(t, "", jetStream(t).URL()), dev(t)
 	theirs.give(t, "kv add app --history 3 --marker-ttl 2s", "kv create app k v --ttl 4s", "kv put app l v")
 	stored := theirs.messages(t, "app")[0].Time
@@ -167,6 +169,7 @@ func (p *place) fill(t testing.TB, bucket string, count int, value []byte) {
 
 // An import that is killed goes on where it was; meanwhile nobody else writes to the bucket.
 func TestAnImportThatWasKilledGoesOn(t *testing.T) {
+	needCLI(t)
 	theirs, ours := at(t, "", jetStream(t).URL()), dev(t)
 	theirs.give(t, "kv add app")
 	const count = 20_000
@@ -217,6 +220,7 @@ func killedWhileItCopied(t *testing.T, theirs, ours *place, nc *nats.Conn, count
 
 // An import outlives leaders.
 func TestAnImportOutlivesLeaders(t *testing.T) {
+	needCLI(t)
 	server := jetStream(t)
 	theirs, ours := at(t, "", jetStream(t).URL()), at(t, "raftbus", server.URL())
 	nodes := startNodes(t, false, server)
@@ -250,6 +254,7 @@ func TestAnImportOutlivesLeaders(t *testing.T) {
 
 // A bucket is copied while its clients write, and the rest of it once they have stopped.
 func TestAnImportFollowsTheWriters(t *testing.T) {
+	needCLI(t)
 	theirs, ours := at(t, "", jetStream(t).URL()), dev(t)
 	theirs.give(t, "kv add app --history 2")
 	theirs.fill(t, "app", 2_000, []byte("v"))
@@ -302,6 +307,7 @@ func sameButFresh(t testing.TB, theirs, ours []jetstream.RawStreamMsg) {
 
 // Who watches a bucket while it is imported sees every entry once, in order, although revisions are left out.
 func TestAnImportIsWatched(t *testing.T) {
+	needCLI(t)
 	theirs, ours := at(t, "", jetStream(t).URL()), dev(t)
 	theirs.give(t, "kv add app --history 5", "kv put app a 1", "kv put app b 2")
 	mustImport(t, theirs, ours, "--from-js", "app", "--keep-open")
@@ -330,6 +336,7 @@ func TestAnImportIsWatched(t *testing.T) {
 }
 
 func TestWhatCannotBeImportedIsRefused(t *testing.T) {
+	needCLI(t)
 	theirs, ours := at(t, "", jetStream(t).URL()), dev(t)
 	theirs.give(t, "kv add app", "kv add origin", "kv add image --mirror origin", "kv add merged --source origin", "kv put app k v", "kv put app l v")
 	ours.give(t, "kv add there")
@@ -387,6 +394,7 @@ func TestWhatCannotBeImportedIsRefused(t *testing.T) {
 
 // Where the JetStream that a bucket comes from serves the same clients, it stays theirs until it is removed there.
 func TestAnImportBesideTheJetStreamItComesFrom(t *testing.T) {
+	needCLI(t)
 	ours, theirs := besideJetStream(t)
 	theirs.give(t, "kv put foreign k v")
 	is := runImport(t, ours, ours, "--from-js", "foreign")

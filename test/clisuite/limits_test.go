@@ -28,6 +28,7 @@ func timed(t testing.TB, what string, times int, do func()) {
 
 // Values of 1 MiB need a NATS server that carries 8 KiB more; then they are like any others.
 func TestValuesOfOneMiB(t *testing.T) {
+	needCLI(t)
 	server, err := embedded.Start(embedded.Options{MaxPayload: 1<<20 + 8<<10, LeafPort: embedded.Random})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
@@ -62,6 +63,7 @@ func TestValuesOfOneMiB(t *testing.T) {
 }
 
 func TestManyKeys(t *testing.T) {
+	needCLI(t)
 	if !*large {
 		t.Skip("takes a minute: give -limits")
 	}

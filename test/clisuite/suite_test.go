@@ -14,6 +14,7 @@ var placesFlag = flag.String("places", "servers", "where the CLI's commands are 
 // Every command of `nats kv` prints the same as against a JetStream: on a NATS cluster of three servers, and, where -places says so, with
 // `raftbus dev` and as a domain beside another JetStream. What a JetStream prints is kept; -theirs asks one.
 func TestTheCLIPrintsTheSame(t *testing.T) {
+	needCLI(t)
 	places, others := map[string]*place{}, (*place)(nil)
 	asked := strings.Split(*placesFlag, ",")
 	if slices.Contains(asked, "dev") {
