@@ -462,10 +462,7 @@ func TestCompactionRecoversFullDisk(t *testing.T) {
 func TestCompactionWhileTooManyFilesAreOpen(t *testing.T) {
 	fs := waltest.New()
 	l := openInline(t, fs)
-	last := rpc.Index(0)
-	for ; l.Stats().Segments < 5; last++ {
-		require.NoError(t, l.Append(Batch{Entries: entries(1, last+1, last+2)}))
-	}
+	last := fill(t, l, 5)
 	opens, changes := 0, []string{}
 	fs.Hook(func(op waltest.Op) error {
 		switch {
@@ -521,10 +518,7 @@ func (f slowFile) Close() error {
 func TestNobodyWaitsForTheCloseOfARemovedSegment(t *testing.T) {
 	fs := &slowClose{FS: waltest.New(), closing: make(chan struct{}), goOn: make(chan struct{})}
 	l := openInline(t, fs)
-	last := rpc.Index(0)
-	for ; l.Stats().Segments < 3; last++ {
-		require.NoError(t, l.Append(Batch{Entries: entries(1, last+1, last+2)}))
-	}
+	last := fill(t, l, 3)
 	reading, readOn := make(chan struct{}), make(chan struct{})
 	fs.Hook(func(op waltest.Op) error {
 		if op.Kind == waltest.Read {

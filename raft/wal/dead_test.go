@@ -20,11 +20,8 @@ import (
 func TestADeadLogDeletesNothing(t *testing.T) {
 	fs := waltest.New()
 	l := openTest(t, fs)
-	last := rpc.Index(1)
-	for ; l.Stats().Segments < 3; last++ {
-		require.NoError(t, l.Append(Batch{Entries: entries(1, last, last+1)}))
-	}
-	base := Base{ID: rpc.EntryID{Term: 1, Index: last - 1}}
+	last := fill(t, l, 3)
+	base := Base{ID: rpc.EntryID{Term: 1, Index: last}}
 	require.NoError(t, l.Append(Batch{Base: &base}))
 	require.Eventually(t, l.prep.hasReady, retryWithin, retryEvery)
 	fs.Hook(func(op waltest.Op) error {
@@ -33,7 +30,7 @@ func TestADeadLogDeletesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	require.ErrorIs(t, l.Append(Batch{Entries: entries(1, last, last+1)}), ErrFailed)
+	require.ErrorIs(t, l.Append(Batch{Entries: entries(1, last+1, last+2)}), ErrFailed)
 	fs.Hook(nil)
 	before, err := fs.List("/log")
 	require.NoError(t, err)
@@ -50,10 +47,7 @@ func TestADeadLogDeletesNothing(t *testing.T) {
 func TestCloseWaitsForACompaction(t *testing.T) {
 	fs := waltest.New()
 	l := openTest(t, fs)
-	last := rpc.Index(1)
-	for ; l.Stats().Segments < 4; last++ {
-		require.NoError(t, l.Append(Batch{Entries: entries(1, last, last+1)}))
-	}
+	last := fill(t, l, 4)
 	begun, gate := make(chan struct{}), make(chan struct{})
 	hangs := sync.OnceFunc(func() { close(begun); <-gate })
 	var removed atomic.Int32
@@ -65,7 +59,7 @@ func TestCloseWaitsForACompaction(t *testing.T) {
 		return nil
 	})
 	compacted, closed := make(chan error, 1), make(chan error, 1)
-	go func() { compacted <- l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: last - 1}}) }()
+	go func() { compacted <- l.Compact(0, Base{ID: rpc.EntryID{Term: 1, Index: last}}) }()
 	<-begun
 	go func() { closed <- l.Close() }()
 	require.Never(t, func() bool { return len(closed) > 0 }, 50*time.Millisecond, time.Millisecond)

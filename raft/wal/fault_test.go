@@ -214,10 +214,7 @@ func fullFor(t *testing.T, by error) {
 func TestCompactionOnFullDisk(t *testing.T) {
 	fs, disk := waltest.New(), &fullDisk{}
 	l := openTest(t, fs)
-	last := rpc.Index(1)
-	for ; l.Stats().Segments < 4; last++ {
-		require.NoError(t, l.Append(Batch{Entries: entries(1, last, last+1)}))
-	}
+	last := fill(t, l, 4) + 1
 	fs.Hook(disk.hook)
 	disk.set(true)
 	for err := error(nil); !errors.Is(err, ErrFull); last++ {

@@ -214,6 +214,15 @@ func openTest(t require.TestingT, fs vfs.FS) *Log {
 	return l
 }
 
+// fill appends entries of term 1 one by one until a log has so many segments, and returns the index of the last.
+func fill(t require.TestingT, l *Log, segments int) (last rpc.Index) {
+	for l.Stats().Segments < segments {
+		last++
+		require.NoError(t, l.Append(Batch{Entries: entries(1, last, last+1)}))
+	}
+	return last
+}
+
 func entries(term rpc.Term, lo, hi rpc.Index) []rpc.Entry {
 	var es []rpc.Entry
 	for i := lo; i < hi; i++ {
