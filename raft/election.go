@@ -122,14 +122,20 @@ func (c *Core) startRound(early bool) {
 	e := &c.election
 	e.early, e.began, e.votes, e.quickAt = early, c.now, map[rpc.NodeID]bool{}, 0
 	e.patient = uint64(c.dice(c.ticks.ElectionMin, c.ticks.ElectionMax))
-	switch {
-	case early:
+	if early || c.role == Candidate {
+		e.patient = min(e.patient, c.quickPatience())
 		e.tries++
-		e.patient = uint64(c.ticks.QuickMax)
-	case c.role == Candidate:
-		e.tries++
-		e.patient = uint64(c.dice(c.ticks.QuickMax, 2*c.ticks.QuickMax))
 	}
+}
+
+// quickPatience is for how long a round that another is soon to follow waits for answers. It doubles with every second campaign: a vote takes what a disk
+// takes that may be slow, or a long way, and one that comes when its round is over elects nobody (L8).
+func (c *Core) quickPatience() uint64 {
+	quick := c.ticks.QuickMax
+	if !c.election.early {
+		quick = c.dice(quick, 2*quick)
+	}
+	return uint64(quick) << (min(c.election.tries, triesMax) / 4)
 }
 
 // giveUp ends a campaign. The next one is soon if the leader is lost, or if a majority would have voted for this node and two
@@ -149,9 +155,9 @@ func (c *Core) giveUp(reason string) {
 }
 
 // writingOwnVote reports whether a candidate's vote is not on its disk yet, and so nobody was asked: to give up then would raise the term
-// for nothing once more (F5). A disk that takes an election timeout for it leaves the next campaign to others.
+// for nothing once more (F5). A disk that hangs leaves the next campaign to others.
 func (c *Core) writingOwnVote() bool {
-	return c.role == Candidate && !c.hardDurable() && c.now-c.election.began < uint64(c.ticks.ElectionMin)
+	return c.role == Candidate && !c.hardDurable() && c.now-c.election.began < c.hangMax()
 }
 
 // ownVoteDurable gives the others as much time to write their votes as this node took, and more: its disk may be no slower than theirs.

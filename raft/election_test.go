@@ -28,17 +28,17 @@ func TestOnlyALeadersCommandsMakeALeader(t *testing.T) {
 	require.Empty(t, s.leader)
 }
 
-// A slow disk raises no term: a candidate that has asked nobody yet does not begin anew (F5), but for as long as an election takes.
+// A slow disk raises no term: a candidate that has asked nobody yet does not begin anew (F5), unless it hangs.
 func TestCandidateWaitsForItsOwnDisk(t *testing.T) {
 	s := newSolo(t, start(rpc.HardState{Term: 1}))
 	s.tickFor(100)
 	s.hear("n2", 2, preGranted())
 	require.Equal(t, Candidate, s.role)
-	s.tickFor(s.Core.ticks.ElectionMin - 1)
+	s.tickFor(int(s.hangMax()) - 1)
 	require.Equal(t, Candidate, s.role)
 	require.Equal(t, rpc.Term(2), s.hard.Term)
 	s.synced()
-	s.tickFor(s.Core.ticks.ElectionMin)
+	s.tickFor(int(s.hangMax()))
 	require.Equal(t, Candidate, s.role, "others may need as long")
 	s.hear("n2", 2, granted())
 	require.Equal(t, Leader, s.role)
@@ -46,8 +46,52 @@ func TestCandidateWaitsForItsOwnDisk(t *testing.T) {
 	s = newSolo(t, start(rpc.HardState{Term: 1}))
 	s.tickFor(100)
 	s.hear("n2", 2, preGranted())
-	s.tickFor(s.Core.ticks.ElectionMin)
+	s.tickFor(int(s.hangMax()))
 	require.Equal(t, Follower, s.role, "a disk that is stuck")
+}
+
+// Who votes for a node takes what its disk takes, or a long way: a candidate whose own disk is quick, and that begins anew before the votes are there, is
+// elected by nobody, for ever (L8). Meanwhile the voter answers pings, and says that it knows no leader.
+func TestVotesThatComeLateElectInTheEnd(t *testing.T) {
+	for _, late := range []int{30, 60, 90} { // less than the lowest election timeout
+		for _, lost := range []bool{true, false} {
+			s := newSolo(t, start(rpc.HardState{Term: 1}))
+			if lost {
+				s.hear("n2", 1, &rpc.HeartbeatCommand{})
+				s.tickFor(20)
+				s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 1})
+				require.True(t, s.election.lost)
+			}
+			s.awaitLateVotes(late)
+			require.Equal(t, Leader, s.role, "votes after %d ticks, a leader lost: %v", late, lost)
+			require.Less(t, s.hard.Term, rpc.Term(triesMax), "votes after %d ticks, a leader lost: %v", late, lost)
+		}
+	}
+}
+
+// awaitLateVotes lets time pass in which n2 is gone and n3 gives each pre-vote at once, and each vote so many ticks after it was asked for it.
+func (s *solo) awaitLateVotes(late int) {
+	asked := map[rpc.Term]int{}
+	for now := 0; now < 3000 && s.role != Leader; now++ {
+		out := s.turn(Tick{})
+		for range out.Pings {
+			s.turn(Pinged{Peer: "n3", Outcome: PingOK, Term: s.hard.Term})
+		}
+		switch s.synced(); s.role {
+		case PreCandidate:
+			s.hear("n3", s.hard.Term+1, preGranted())
+			s.synced()
+		case Candidate:
+			if _, known := asked[s.hard.Term]; !known {
+				asked[s.hard.Term] = now
+			}
+		}
+		for term, at := range asked {
+			if now == at+late {
+				s.hear("n3", term, granted())
+			}
+		}
+	}
 }
 
 func TestLateRefusalDoesNotHideAGrant(t *testing.T) {

@@ -283,6 +283,24 @@ func TestRemovedLeaderCampaignsUntilItsRemovalIsCommitted(t *testing.T) {
 	require.Empty(t, only[*rpc.RequestVoteCommand](s.tickFor(1_000)), "it is committed: nothing to lead for")
 }
 
+// A member that was removed and let in again, and does not know yet that its removal is committed, may be elected as the learner that it is: it promotes nobody,
+// itself not either, and hands over.
+func TestALeaderThatIsALearnerPromotesNobody(t *testing.T) {
+	c := start(rpc.HardState{Term: 1}, 1, 1, 1, 1)
+	again := rpc.Configuration{Index: 4, Voters: members("n2", "n3"), Learners: members("n1")}
+	c.Configurations = []rpc.Configuration{table("n1", "n2", "n3"), at3(table("n2", "n3")), again}
+	s := candidate(t, c)
+	s.hear("n2", 2, granted())
+	s.hear("n3", 2, granted())
+	require.Equal(t, Leader, s.role)
+	s.synced()
+	acked := &rpc.AppendLogReturn{Accepted: true, Match: 5}
+	s.turn(from2("n2", "n1", 2, acked), from2("n3", "n1", 2, acked), Tick{}) // dereferenced nil: no progress is kept of itself
+	require.Equal(t, again.Learners, s.conf.Learners)
+	s.tickFor(s.Core.ticks.ElectionMax)
+	require.Equal(t, Follower, s.role)
+}
+
 // Who is on its way out still leads, and stands for it, until the change is through: of the old half it may be the only one with the
 // whole log (thesis 4.2.2, 4.3).
 func TestWhoIsOnItsWayOutStandsUntilTheChangeIsThrough(t *testing.T) {

@@ -380,9 +380,9 @@ func (c *Core) goOn() {
 }
 
 // promote makes learners voters that have caught up (thesis 4.2.1): they got all that was in the log when a round began within an
-// election timeout.
+// election timeout. Who is no voter itself only hands over: it may be one of them, elected by a configuration that it knew as the last.
 func (c *Core) promote() {
-	if len(c.conf.Learners) == 0 || c.mayChange(0) != nil {
+	if len(c.conf.Learners) == 0 || !c.quorum.voter(c.id) || c.mayChange(0) != nil {
 		return
 	}
 	next := rpc.Configuration{Voters: slices.Clone(c.conf.Voters)}

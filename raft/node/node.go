@@ -186,7 +186,7 @@ func (n *Node) prepare(bus Bus) error {
 func (n *Node) prepareSnapshots() {
 	n.cutter = &cutter{worker: newWorker()}
 	n.streams = streams{
-		machine: n.o.Machine, pace: newPace(), now: n.o.Now, size: cmp.Or(n.o.ChunkBytes, chunkBytesSent), inbox: n.inbox, cutter: n.cutter, send: n.send.send, self: n.id(), logger: n.logger, notice: n.notice,
+		machine: n.o.Machine, pace: newPace(), asks: asksAfter(n.ticks()), now: n.o.Now, size: cmp.Or(n.o.ChunkBytes, chunkBytesSent), inbox: n.inbox, cutter: n.cutter, send: n.send.send, self: n.id(), logger: n.logger, notice: n.notice,
 		timeOf: func(id rpc.EntryID) (int64, error) { return timeOf(n.o.Log, n.o.Group, id) },
 		confAt: func(i rpc.Index) rpc.Configuration { return n.core.ConfigurationAt(i) },
 	}

@@ -35,7 +35,7 @@ type sentChunk struct {
 // wayTo is a stream of so many chunks over a line of so many bytes a second.
 func wayTo(rate, delay, chunks int) (*way, *stream) {
 	w := &way{rate: rate / 100, delay: delay}
-	w.streams = &streams{pace: newPace(), inbox: newInbox(), logger: quiet(), now: func() time.Time { return time.Unix(1000, 0).Add(time.Duration(w.tick) * 10 * time.Millisecond) }}
+	w.streams = &streams{pace: newPace(), asks: streamInstalling, inbox: newInbox(), logger: quiet(), now: func() time.Time { return time.Unix(1000, 0).Add(time.Duration(w.tick) * 10 * time.Millisecond) }}
 	w.streams.cutter = &cutter{worker: newWorker()}
 	w.begin("n3", 1)
 	t := w.of("n3")

@@ -25,7 +25,7 @@ const (
 	// After how many ticks
 	streamPause      = 10   // a stream goes on that met a failure
 	streamRetry      = 25   // what was not stored is sent again
-	streamInstalling = 50   // a peer that installs all of it is asked again: its answers keep a leader, so two are to come in an election timeout
+	streamInstalling = 50   // a peer that installs all of it is asked again, or sooner (asksAfter)
 	streamBehind     = 100  // a peer is believed that says that it has lost what it had
 	streamGiveUp     = 1000 // a stream is given up whose peer is silent
 	streamStuck      = 6000 // and one whose peer takes in nothing more
@@ -60,6 +60,7 @@ type streams struct {
 	transfers uint64     // how many were begun
 	served    rpc.NodeID // the peer that was sent a chunk last
 	pace      pace
+	asks      int // ticks after which a peer that installs all of it is asked again
 	now       func() time.Time
 	unread    int // the last pause, for views that could not be read to their end; 0: the last one could
 	blind     int // ticks until a view is opened again
@@ -296,7 +297,7 @@ func (s *streams) tick() {
 			continue
 		}
 		t.pause, t.quiet, t.silent, t.idle = max(t.pause-1, 0), t.quiet+1, t.silent+1, t.idle+1
-		switch retry := t.retry(); {
+		switch retry := s.retry(t); {
 		case t.behind && t.quiet > streamBehind:
 			s.giveUp(t, "the peer has lost what it had received")
 		case t.silent > streamGiveUp:
@@ -314,12 +315,15 @@ func (s *streams) tick() {
 }
 
 // retry is after how many ticks what is not stored is sent again: seldom while the peer installs the snapshot.
-func (t *stream) retry() int {
+func (s *streams) retry(t *stream) int {
 	if t.done() {
-		return streamInstalling
+		return s.asks
 	}
 	return min(max(streamRetry, 2*t.gap), streamRetryMax)
 }
+
+// asksAfter: the answers of a peer that installs a snapshot keep a leader, so two are to come in an election timeout, however short that is (K60, L7).
+func asksAfter(t raft.Ticks) int { return max(min(streamInstalling, t.ElectionMin/2), 1) }
 
 // keep ends the streams that are not this leader's in this term, or whose peer left.
 func (s *streams) keep(leading bool, term rpc.Term, conf *rpc.Configuration) {

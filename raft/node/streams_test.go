@@ -20,18 +20,22 @@ import (
 // A leader whose entries wait for a voter that installs its snapshot stays while the answers show that it gets on: so it asks, and one answer may be lost
 // within an election timeout (K60, L7).
 func TestWhoInstallsASnapshotIsAskedHowFarItIs(t *testing.T) {
-	asked := 0
-	s := &streams{pace: newPace(), now: func() time.Time { return time.Unix(1000, 0) }, send: func(m rpc.Message) {
-		require.True(t, m.Body.(*rpc.InstallSnapshotCommand).Final)
-		asked++
-	}}
-	s.list = []*stream{{
-		peer: "n3", source: &source{}, whole: true, end: 10, stored: 10, unsent: 1, flight: 1, chunks: []chunk{{data: make([]byte, 10), digest: make([]byte, rpc.DigestBytes)}},
-	}}
-	for range config.DefaultTiming().ElectionMax / config.DefaultTiming().Tick {
-		s.tick()
+	usual := raft.Ticks{ElectionMin: int(config.DefaultTiming().ElectionMin / config.DefaultTiming().Tick), ElectionMax: int(config.DefaultTiming().ElectionMax / config.DefaultTiming().Tick)}
+	for _, ticks := range []raft.Ticks{usual, {ElectionMin: 20, ElectionMax: 40}, {ElectionMin: 10, ElectionMax: 20}} {
+		asked := 0
+		s := &streams{pace: newPace(), asks: asksAfter(ticks), now: func() time.Time { return time.Unix(1000, 0) }, send: func(m rpc.Message) {
+			require.True(t, m.Body.(*rpc.InstallSnapshotCommand).Final)
+			asked++
+		}}
+		s.pace.rate = paceAlone
+		s.list = []*stream{{
+			peer: "n3", source: &source{}, whole: true, end: 10, stored: 10, unsent: 1, flight: 1, chunks: []chunk{{data: make([]byte, 10), digest: make([]byte, rpc.DigestBytes)}},
+		}}
+		for range ticks.ElectionMax {
+			s.tick()
+		}
+		require.GreaterOrEqual(t, asked, 3, "%v", ticks)
 	}
-	require.GreaterOrEqual(t, asked, 3)
 }
 
 // A log that is found damaged when a view is opened ends the node, which is repaired at the next start. Whatever else is in the way of a view is
@@ -115,7 +119,7 @@ func TestTheViewOfAnEndedStreamIsClosed(t *testing.T) {
 // ends when nothing more is taken in for a minute; while something is it goes on (F22). The view of the state is let go before that.
 func TestAStreamOfWhichNothingMoreIsTakenInEnds(t *testing.T) {
 	s := &streams{
-		pace: newPace(), now: func() time.Time { return time.Unix(1000, 0) }, send: func(rpc.Message) {}, cutter: &cutter{worker: newWorker()},
+		pace: newPace(), asks: streamInstalling, now: func() time.Time { return time.Unix(1000, 0) }, send: func(rpc.Message) {}, cutter: &cutter{worker: newWorker()},
 		inbox: newInbox(), logger: slog.New(slog.DiscardHandler),
 	}
 	at := rpc.EntryID{Term: 1, Index: 5}
@@ -145,7 +149,7 @@ func TestAStreamOfWhichNothingMoreIsTakenInEnds(t *testing.T) {
 // sent says so each time it is asked, and is not given up; one that has lost it is (L7, F1).
 func TestWhatAPeerSaysAfterALateAnswerCounts(t *testing.T) {
 	at := rpc.EntryID{Term: 1, Index: 5}
-	s := &streams{pace: newPace(), now: time.Now, send: func(rpc.Message) {}, inbox: newInbox(), logger: quiet()}
+	s := &streams{pace: newPace(), asks: streamInstalling, now: time.Now, send: func(rpc.Message) {}, inbox: newInbox(), logger: quiet()}
 	s.list = []*stream{{
 		peer: "n3", transfer: 1, source: &source{}, whole: true, id: at, end: 20, stored: 20, chunks: []chunk{{offset: 10, data: make([]byte, 10), digest: make([]byte, rpc.DigestBytes)}},
 	}}
