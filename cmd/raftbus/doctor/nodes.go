@@ -1,6 +1,6 @@
 package doctor
 
-// The rules about how the nodes do: disks, logs, queues, clocks, releases.
+// The rules about how the nodes do: disks, logs, queues, clocks, releases, settings.
 
 import (
 	"fmt"
@@ -176,13 +176,44 @@ func (f *facts) versions() []Finding {
 	if len(nodes) < 2 {
 		return nil
 	}
-	var said []string
-	for _, version := range slices.Sorted(maps.Keys(nodes)) {
-		said = append(said, fmt.Sprintf("%s: %s", version, strings.Join(nodes[version], ", ")))
+	return []Finding{{
+		Severity: note, Code: "version-mix", Cause: "the nodes run different versions", Evidence: byWhat(nodes), Remedy: "bring the upgrade to its end, node by node",
+	}}
+}
+
+// apis: members that serve clients of NATS KV in different places. Only who leads does, so that some clients are served by some leaders only.
+func (f *facts) apis() []Finding {
+	nodes := map[string][]string{}
+	for _, n := range f.Nodes {
+		if n.API != nil && n.Role != "joining" && n.Role != "removed" {
+			flags := asFlags(*n.API)
+			nodes[flags] = append(nodes[flags], n.ID)
+		}
+	}
+	if len(nodes) < 2 {
+		return nil
 	}
 	return []Finding{{
-		Severity: note, Code: "version-mix", Cause: "the nodes run different versions", Evidence: strings.Join(said, "; "), Remedy: "bring the upgrade to its end, node by node",
+		Severity: warning, Code: "api-mix", Cause: "the members serve clients of NATS KV in different places: it depends on who leads which clients find anybody", Evidence: byWhat(nodes),
+		Remedy: "give all members the same --js-domain and --serve-default-api, and start them anew, one at a time",
 	}}
+}
+
+func asFlags(api replica.API) string {
+	flags := "--js-domain " + api.Domain
+	if api.Default {
+		flags += " --serve-default-api"
+	}
+	return flags
+}
+
+// byWhat says which nodes have what.
+func byWhat(nodes map[string][]string) string {
+	var said []string
+	for _, what := range slices.Sorted(maps.Keys(nodes)) {
+		said = append(said, fmt.Sprintf("%s: %s", what, strings.Join(nodes[what], ", ")))
+	}
+	return strings.Join(said, "; ")
 }
 
 // upgrade: one that was brought to all members, and not finished. While a member is older, or does not answer, there is nothing to be done about it.

@@ -50,7 +50,7 @@ func (f *facts) findings() []Finding {
 	all := []Finding{} // in JSON a list, also if it is empty
 	for _, rule := range []func(*facts) []Finding{
 		(*facts).service, (*facts).absent, (*facts).founding, (*facts).refusals, (*facts).links, (*facts).disks, (*facts).lags, (*facts).overload,
-		(*facts).clocks, (*facts).versions, (*facts).upgrade, (*facts).connections, (*facts).payload, (*facts).leaves, (*facts).accounts, (*facts).figures, (*facts).bus, (*facts).comings,
+		(*facts).clocks, (*facts).versions, (*facts).apis, (*facts).upgrade, (*facts).connections, (*facts).payload, (*facts).leaves, (*facts).accounts, (*facts).figures, (*facts).bus, (*facts).comings,
 	} {
 		all = append(all, rule(f)...)
 	}

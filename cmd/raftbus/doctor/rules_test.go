@@ -23,7 +23,7 @@ func sound() *facts {
 	conf := &replica.Configuration{Committed: true, Voters: []replica.Member{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}}}
 	now := time.Now()
 	for _, id := range []string{"n1", "n2", "n3"} {
-		n := replica.Status{ID: id, Role: "follower", Term: 2, Leader: "n1", Ready: true, Configuration: conf, Watches: observe.Watches{Leaf: true}}
+		n := replica.Status{ID: id, Role: "follower", Term: 2, Leader: "n1", Ready: true, Configuration: conf, API: &replica.API{Domain: "raftbus", Default: true}, Watches: observe.Watches{Leaf: true}}
 		s := observe.Stats{Node: id, Version: "v1", Time: now, Started: now.Add(-time.Hour), NATS: []observe.Conn{{Role: "bulk", Up: true}}}
 		for _, peer := range []string{"n1", "n2", "n3"} {
 			if peer != id {
@@ -117,6 +117,7 @@ func TestNoFindings(t *testing.T) {
 			f.both("n1", behind(9999))
 			f.change("n1", behind(5000))
 		},
+		"an earlier release does not say where it serves clients": func(f *facts) { f.Nodes[1].API = nil },
 		"messages were dropped before": func(f *facts) {
 			f.both("n1", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "inbox full", Count: 1}} })
 		},
@@ -154,6 +155,8 @@ func TestFindings(t *testing.T) {
 	}{
 		{warning, "clock-skew", "n3", Ailing, func(f *facts) { f.change("n3", func(s *observe.Stats) { s.Time = s.Time.Add(2 * time.Second) }) }},
 		{note, "version-mix", "", Healthy, func(f *facts) { f.change("n2", func(s *observe.Stats) { s.Version = "v2" }) }},
+		{warning, "api-mix", "", Ailing, func(f *facts) { f.Nodes[1].API.Default = false }},
+		{warning, "api-mix", "", Ailing, func(f *facts) { f.Nodes[1].API.Domain = "orders" }},
 		{note, "upgrade-unfinished", "", Healthy, func(f *facts) { f.know(3, 3, 3) }},
 		{note, "nats-max-payload", "", Healthy, func(f *facts) { f.maxPayload = payloadMin / 2 }},
 		{warning, "nats-max-payload", "", Ailing, func(f *facts) { f.maxPayload = 4096 }},
@@ -235,6 +238,10 @@ func TestFindingsSayWhatWasSeen(t *testing.T) {
 		{account(func(a *replica.AccountStatus) { a.Connected, a.Watches.Leaf = false, false }), "n2: not connected", "look whether the NATS server knows"},
 		{account(func(a *replica.AccountStatus) { a.Watches = observe.Watches{LeafError: "EOF"} }), "n2: its leaf connection is not up: EOF", "connect as a leafnode"},
 		{func(f *facts) { f.Nodes[2].Watches = observe.Watches{LeafError: "dial: connection refused"} }, "n3: its leaf connection is not up: dial: connection refused", "leafnodes port"},
+		{
+			func(f *facts) { f.Nodes[1].API.Default, f.Nodes[2].API.Domain = false, "orders" },
+			"--js-domain orders --serve-default-api: n3; --js-domain raftbus: n2; --js-domain raftbus --serve-default-api: n1", "start them anew, one at a time",
+		},
 		{func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.LogBytes = true, 3<<20 }, "it has less room than is left to the state (48 MiB, and as much as that has on the disk, up to 256 MiB more) and a segment of the log, which has 3 MiB", "make room"},
 		{func(f *facts) { f.Nodes[1].Disk.Full, f.Nodes[1].Disk.Files = true, true }, "the system refused the next segment of its log for that", "have some closed, or allow more"},
 		{func(f *facts) {
@@ -359,6 +366,15 @@ func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
 	found = f.findings()
 	require.Len(t, found, 1, "%v", found)
 	require.Equal(t, "node-removed", found[0].Code)
+}
+
+// Who leads must be a member: where others would serve clients does not matter.
+func TestOnlyMembersServeClients(t *testing.T) {
+	for _, role := range []string{"joining", "removed"} {
+		f := sound()
+		f.Nodes = append(f.Nodes, replica.Status{ID: "n4", Role: role, API: &replica.API{Domain: "orders"}})
+		require.Empty(t, f.apis(), role)
+	}
 }
 
 // The codes are API: docs/troubleshooting.md lists those that the rules give, and no others.

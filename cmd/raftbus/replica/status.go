@@ -3,6 +3,7 @@ package replica
 // What a node says of itself when it is asked for its status, and how long whoever started it waits until it is of use.
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -40,10 +41,17 @@ type Status struct {
 	Denied        string            `json:"denied,omitempty"`      // which subject beside those that clients ask at NATS refuses the node, and for how long: with it those; it leads only where no other can; absent: none
 	Cluster       string            `json:"cluster,omitempty"`     // empty before the first boot is through
 	Instance      string            `json:"instance"`              // of the data folder
+	API           *API              `json:"api,omitempty"`         // where it serves clients of NATS KV while it leads; absent: an earlier release does not say
 	Watches       observe.Watches   `json:"watches"`
 	Accounts      []AccountStatus   `json:"accounts,omitempty"` // that are served beside the first
 	Commands      VersionStatus     `json:"commands"`
 	Goroutines    int               `json:"goroutines"` // of the whole process
+}
+
+// API is where a node serves clients of NATS KV.
+type API struct {
+	Domain  string `json:"domain"`  // of $JS.<domain>.API
+	Default bool   `json:"default"` // at $JS.API too
 }
 
 // Configuration is who belongs to the cluster, as one node knows it.
@@ -114,6 +122,7 @@ func (r *Replica) Status() Status {
 		Dropped:   s.Dropped,
 		RefusedBy: map[string]string{}, Links: []LinkStatus{}, Joining: s.Joining, Deaf: r.deaf(), Denied: r.denied(),
 	}
+	out.API = &API{Domain: cmp.Or(r.o.Domain, r.config.Prefix()), Default: r.o.DefaultAPI}
 	out.Watches = r.first().watchStatus()
 	out.Accounts = r.accountsStatus()
 	out.Commands, out.Goroutines = r.versions(), goroutines()
