@@ -17,8 +17,9 @@ import (
 // while an Apply runs, and so may whatever reads of the state the machine offers to others.
 type StateMachine interface {
 	// Apply applies committed entries, each index once, in order and without a gap, and returns one result per entry,
-	// which goes to whoever proposed it on this node. Entries of kind EntryNoop carry no command but count: Applied
-	// must reach them (their result is ignored). When Apply returns, reads see the entries; they need not be durable yet.
+	// which goes to whoever proposed it on this node. Only those of kind EntryCommand carry a command; a leader's first entry of its
+	// term and changes of the members are passed too, and count: Applied must reach them (their result is ignored, their Data is
+	// no command). When Apply returns, reads see the entries; they need not be durable yet.
 	// The entries' Data is shared: keep it only by copying, never write to it.
 	// A refusal of a command is a result, not an error. An error means the state can no longer be trusted: the node stops.
 	Apply(entries []rpc.Entry) ([]any, error)

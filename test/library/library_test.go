@@ -20,6 +20,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -29,6 +30,7 @@ import (
 // counter is a state machine: it adds numbers up.
 type counter struct {
 	total   atomic.Uint64
+	others  atomic.Uint64 // entries that carry no command
 	applied atomic.Pointer[rpc.EntryID]
 }
 
@@ -37,6 +39,8 @@ func (c *counter) Apply(entries []rpc.Entry) ([]any, error) {
 	for i := range entries {
 		if entries[i].Kind == rpc.EntryCommand {
 			results[i] = c.total.Add(binary.BigEndian.Uint64(entries[i].Data))
+		} else {
+			c.others.Add(1)
 		}
 	}
 	last := entries[len(entries)-1].ID()
@@ -139,6 +143,28 @@ func TestOwnStateMachine(t *testing.T) {
 	}
 	for _, m := range machines {
 		require.Eventually(t, func() bool { return m.total.Load() == 4950 }, 20*time.Second, time.Millisecond)
+	}
+}
+
+// A change of the members is given to state machines, as an entry that counts and carries no command.
+func TestAStateMachineIsGivenChangesOfTheMembers(t *testing.T) {
+	leader, machines := startGroup(t, 3)
+	propose(t, leader, 40)
+	gone := rpc.NodeID("n1")
+	if leader.Status().ID == gone {
+		gone = "n2"
+	}
+	changed := make(chan error, 1)
+	require.NoError(t, leader.Reconfigure(raft.Change{Remove: []rpc.NodeID{gone}}, func(_ rpc.EntryID, err error) { changed <- err }))
+	require.NoError(t, <-changed)
+	require.Equal(t, uint64(42), propose(t, leader, 2))
+	for i, m := range machines {
+		if clusterOf(3)[i] == gone {
+			continue
+		}
+		require.Eventually(t, func() bool { return m.total.Load() == 42 && uint64(m.Applied().Index) == m.others.Load()+2 }, 20*time.Second, time.Millisecond,
+			"all that was logged, without a gap")
+		require.Greater(t, m.others.Load(), uint64(1), "an election's, and that of the change")
 	}
 }
 
