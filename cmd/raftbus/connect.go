@@ -62,7 +62,17 @@ func connected(cmd *cobra.Command, target natsopt.Target, do func(conn *nats.Con
 		return err
 	}
 	defer conn.Close()
-	return do(conn)
+	return endedFor(conn, do(conn))
+}
+
+// endedFor is what a command has ended for, with the cause if that is that NATS takes its credentials no more: they were revoked, or have expired, and the
+// connection is not made anew. Neither what was answered before nor that an outcome is unknown is changed by that.
+func endedFor(conn *nats.Conn, err error) error {
+	code := exitCode(err)
+	if err != nil && (code == exitUnavailable || code == exitNoLeader) && conn.IsClosed() && refusesUser(conn.LastError()) {
+		return credentialsRefused(natsopt.WithoutUser(strings.Join(conn.Opts.Servers, ",")))
+	}
+	return err
 }
 
 // connect dials NATS once; it does not wait for servers that are not there.
@@ -76,12 +86,23 @@ func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Con
 		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats", at)
 	case unreachable(err):
 		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats: %w", at, err)
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
-		return nil, failf(exitError, "NATS at %s refuses these credentials, or lets nobody in without: give --context (auth/users/NAME.json of 'raftbus auth init'), --nkey, --creds, --user or --token", at)
+	case refusesUser(err):
+		return nil, credentialsRefused(at)
 	case err != nil:
 		return nil, failf(exitError, "NATS at %s: %w: check the NATS flags", at, err)
 	}
 	return conn, nil
+}
+
+// refusesUser reports whether NATS lets this user not in, or not any more.
+func refusesUser(err error) bool {
+	return slices.ContainsFunc([]error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired}, func(why error) bool {
+		return errors.Is(err, why)
+	})
+}
+
+func credentialsRefused(at string) error {
+	return failf(exitError, "NATS at %s refuses these credentials, or lets nobody in without: give --context (auth/users/NAME.json of 'raftbus auth init'), --nkey, --creds, --user or --token", at)
 }
 
 // unsaid takes what NATS says beside the answers: commands look for what they must know of it, and nats.go would print it.

@@ -120,10 +120,8 @@ func clientFailure(err error, prefix string, args ...string) error {
 		return failf(exitNoLeader, "no leader answers (prefix %s), so nothing was done: see 'raftbus status', and check %s and the NATS account", prefix, prefixHint(prefix))
 	case errors.Is(err, native.ErrUnknown):
 		return failf(exitTimeout, "no answer in time: the outcome is unknown, a write may have been done or may yet be: read it, or look with 'raftbus doctor' why nobody answers")
-	case errors.Is(err, native.ErrDenied), errors.Is(err, native.ErrUnheard):
-		return unsent(err)
 	case !errors.As(err, &refused):
-		return err
+		return unsent(err)
 	}
 	return asExit(refused, append(args, "BUCKET")[0])
 }

@@ -126,14 +126,17 @@ func (w *topWatch) look(ctx context.Context) (top.View, error) {
 	return v, err
 }
 
-// run shows one look after another until ctx ends, which is no error. The first has no rates yet.
+// run shows one look after another until ctx ends, which is no error, or NATS lets it ask no more. The first has no rates yet.
 func (w *topWatch) run(ctx context.Context, show func(top.View) error) error {
 	ticks := time.NewTicker(w.interval)
 	defer ticks.Stop()
 	for {
-		v, _ := w.look(ctx) // it goes on, and shows it
-		if ctx.Err() != nil {
+		v, lost := w.look(ctx) // while NATS is away it goes on, and shows it
+		switch {
+		case ctx.Err() != nil:
 			return nil
+		case w.conn.IsClosed():
+			return unsent(lost)
 		}
 		if err := show(v); err != nil {
 			return err

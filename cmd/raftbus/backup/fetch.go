@@ -228,7 +228,7 @@ func (f *follower) chunk(ctx context.Context, k int) (*nats.Msg, error) {
 		switch {
 		case err == nil:
 			continue
-		case ctx.Err() != nil || errors.Is(err, ErrRefused) || time.Now().After(until):
+		case ctx.Err() != nil || errors.Is(err, ErrRefused) || f.s.Conn.IsClosed() || time.Now().After(until):
 			return nil, err
 		case errors.Is(err, context.DeadlineExceeded):
 			f.slower()

@@ -138,6 +138,9 @@ func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 }
 
 func (c *Client) once(ctx context.Context, r Request) (*nats.Msg, error) {
+	if c.conn.IsClosed() { // NATS takes these credentials no more: nobody will answer
+		return nil, nats.ErrConnectionClosed
+	}
 	waiting, cancel := context.WithTimeout(ctx, min(answerTime, c.wait/2))
 	defer cancel()
 	answer, err := c.asker.Request(waiting, &nats.Msg{Subject: c.prefix + "." + r.Subject, Header: r.Header, Data: r.Body})

@@ -33,6 +33,8 @@ type Watch struct {
 	// Waits is called when nobody serves the watch any more, with why, and then, with nil, when somebody does again. nil: nobody wants to know.
 	Waits func(err error)
 
+	closed <-chan nats.Status // told when NATS has closed the connection for good
+
 	waits bool   // nobody serves it
 	begun bool   // once: that where it was to begin is gone is the caller's mistake only the first time
 	mark  uint64 // all up to this revision has come, though no event after the last that did is of it; 0: nothing says so
@@ -58,6 +60,9 @@ const (
 // Watch watches until ctx ends, which is an error, or all that was there has come, or the bucket is gone. Once it has begun it waits for
 // whoever can serve it, however long that takes, unless it is to end by itself.
 func (c *Client) Watch(ctx context.Context, w Watch) error {
+	closed := c.conn.StatusChanged(nats.CLOSED)
+	defer c.conn.RemoveStatusListener(closed)
+	w.closed = closed
 	for {
 		err := c.watchOnce(ctx, &w)
 		var f *Failure
@@ -186,6 +191,8 @@ func (c *Client) follow(ctx context.Context, w *Watch, arrived chan *nats.Msg, b
 			return ctx.Err()
 		case <-quiet.C:
 			return errAgain
+		case <-w.closed:
+			return nats.ErrConnectionClosed
 		case m := <-arrived:
 			quiet.Reset(silence)
 			if m.Reply != "" {

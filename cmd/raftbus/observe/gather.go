@@ -34,7 +34,10 @@ const (
 func Gather(ctx context.Context, conn *nats.Conn, subject string, silent []string) ([]Stats, error) {
 	ctx, cancel := context.WithTimeout(ctx, GatherTime)
 	defer cancel()
-	if !conn.IsConnected() {
+	switch {
+	case conn.IsClosed():
+		return nil, nats.ErrConnectionClosed
+	case !conn.IsConnected():
 		return nil, nats.ErrConnectionReconnecting
 	}
 	var list []Stats
