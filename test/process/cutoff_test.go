@@ -73,7 +73,7 @@ func TestPlannedMoveAfterACutOff(t *testing.T) {
 		next := c.leader(leader)
 		require.Eventually(t, func() bool { return c.nodes[leader].said("connection to NATS lost") >= lost+3 }, 2*noticed, 5*time.Millisecond)
 		time.Sleep(noticed) // the longer it is cut off, the longer NATS waits until it tries again
-		p := startProbe(c.connect(), true)
+		p := startProbe(c.connect(), true, 0)
 		lift()
 		move(next)
 		c.leader(next)

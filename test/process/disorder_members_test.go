@@ -178,14 +178,14 @@ func transfer(d *disorder) strike {
 	if d.r.IntN(2) == 0 {
 		args = append(args, "--to", d.draw(d.c.followers(d.r, d.c.leader())))
 	}
-	p := startProbe(d.c.connect(), true)
+	p := startProbe(d.c.connect(), true, 0)
 	d.c.command(args...)
 	return strike{what: listed(args), undo: func() { d.lossless(p) }}
 }
 
 // restartAll restarts every node gracefully, one after the other.
 func restartAll(d *disorder) strike {
-	p := startProbe(d.c.connect(), true)
+	p := startProbe(d.c.connect(), true, 0)
 	for _, id := range d.c.followers(d.r, "") {
 		d.c.restart(id)
 	}

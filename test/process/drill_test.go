@@ -152,6 +152,7 @@ func same(t *testing.T, want map[uint64]record, got map[uint64]store.Entry) {
 // was acknowledged up to the backup's revision, nothing else is there, and what was acknowledged before the backup began is in it. Revisions
 // go on above all that the old cluster ever gave.
 func TestBackupUnderWrites(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const history, skip = 3, 1_000_000
 	c := newCluster(t, layout{nodes: 3})
 	c.startAll()
@@ -229,6 +230,7 @@ func local(t *testing.T, args ...string) string {
 // last write that was acknowledged, and no later one is. The same where n1 led: then
 // what it may have logged at its end in vain is in the place of what others have done since.
 func TestRecoverTellsTheTruth(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, led := range []bool{false, true} {
 		if led && !*memberTests {
 			break // -members
@@ -315,6 +317,7 @@ func newestOf(all map[uint64]store.Entry, key string) (newest store.Entry) {
 // stays (F14, F23, D3). Watchers that were there before see what is written after; one that goes on from a revision that is lost, or may be, is told
 // to begin anew (W3).
 func TestRecoveredClusterKeepsOutTheOld(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
 	nc := c.connect()
 	c.awaitHosts(3)

@@ -38,6 +38,7 @@ func TestLeaderKilled(t *testing.T) {
 
 // kill -9 of all nodes at once: every acknowledged write is there (C2).
 func TestAllKilled(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
 	for range 3 {
 		l := startLoad(c, 4, 5, 0)
@@ -57,8 +58,9 @@ func TestAllKilled(t *testing.T) {
 
 // NATS restarted under a running cluster: writes are back within 3 s, terms rise by 2 at most (F5, L6).
 func TestNATSRestarted(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
-	l := startLoad(c, 2, 5, 0)
+	l := startLoad(c, 2, 5, 3*time.Millisecond)
 	for _, down := range []time.Duration{300 * time.Millisecond, 3 * time.Second} {
 		l.waitAck(time.Now(), 5*time.Second)
 		before := c.term()
@@ -92,6 +94,7 @@ func (c *cluster) term() (term uint64) {
 // SIGSTOP of the leader for 10 s: another leads within 3 s, no request is lost from then on, the old one serves nothing
 // stale when it comes back (F16, C3).
 func TestLeaderPaused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
 	l := startLoad(c, 4, 3, 0)
 	leader := c.leader()
@@ -100,11 +103,15 @@ func TestLeaderPaused(t *testing.T) {
 	c.signal(leader, syscall.SIGSTOP)
 	gap := l.waitAck(paused.Add(100*time.Millisecond), 5*time.Second)
 	require.Less(t, gap, 3*time.Second+l.stalls.Lost()-taken, "%v", l.stalls)
-	probe := startProbe(c.connect(), false) // from now on every request is answered
+	probe := startProbe(c.connect(), false, 5*time.Millisecond) // from now on every request is answered
+	l.setPace(20 * time.Millisecond)
+	time.Sleep(time.Until(paused.Add(9800 * time.Millisecond)))
+	l.setPace(0) // many ask when the old leader comes back
 	time.Sleep(time.Until(paused.Add(10 * time.Second)))
 	c.signal(leader, syscall.SIGCONT)
 	resumed := time.Now()
 	c.caughtUp(leader)
+	l.setPace(20 * time.Millisecond)
 	l.waitAck(resumed.Add(2*time.Second), 5*time.Second)
 	asked, lost := probe.finish()
 	t.Logf("next write %v after the pause began; then %d requests, %d lost", gap, asked, lost)
@@ -115,6 +122,7 @@ func TestLeaderPaused(t *testing.T) {
 
 // First boot with a member missing: the others say whom they wait for and vote for nobody. A start of the third ends it.
 func TestFirstBootWaitsForAll(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := newCluster(t, layout{nodes: 3})
 	c.start("n1")
 	c.start("n2")
@@ -135,6 +143,7 @@ func TestFirstBootWaitsForAll(t *testing.T) {
 
 // A second process with the same id, or the same folder, is refused with the reason (F13).
 func TestSecondProcessIsRefused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := started(t, layout{nodes: 3})
 	first := c.nodes["n1"]
 	p := c.start("n1")
@@ -154,6 +163,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 // Many entries share a sync under concurrent writers (group commit). The node counts its syncs; with -strace the kernel
 // counts them too.
 func TestGroupCommit(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, layout{nodes: 3})
 	report := filepath.Join(t.TempDir(), "strace")
 	if *traced {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sort"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -18,13 +19,13 @@ import (
 	"github.com/raftbus/raftbus/test/linear"
 )
 
-// load is concurrent clients that write, update, delete and read a few keys, at once again after every answer, and record what
-// they see; and one per NATS server that writes new keys only, so that availability can be measured and nothing acknowledged may be missed.
+// load is concurrent clients that write, update, delete and read a few keys, one operation after the other, and record what they
+// see; and one per NATS server that writes new keys only, so that availability can be measured and nothing acknowledged may be missed.
 type load struct {
 	c       *cluster
 	name    string // of its keys: the history of a key begins with the load
 	history *linear.History
-	pace    time.Duration
+	pace    atomic.Int64 // a time.Duration
 	stop    chan struct{}
 	group   sync.WaitGroup
 	stalls  *stalltest.Meter
@@ -45,8 +46,9 @@ var loads atomic.Int64
 // startLoad begins; the clients share n keys. Each begins an operation when the last is answered, but no sooner than a pace
 // after it began; 0: at once.
 func startLoad(c *cluster, clients, keys int, pace time.Duration) *load {
-	l := &load{c: c, pace: pace, name: fmt.Sprintf("l%d-", loads.Add(1)), history: linear.NewHistory(), stop: make(chan struct{}), told: map[string]int{}}
+	l := &load{c: c, name: fmt.Sprintf("l%d-", loads.Add(1)), history: linear.NewHistory(), stop: make(chan struct{}), told: map[string]int{}}
 	l.stalls = stalltest.Until(l.stop)
+	l.setPace(pace)
 	for i := range clients {
 		servers := c.servers
 		if c.layout.paired {
@@ -159,11 +161,12 @@ func (l *load) client(nc *nats.Conn, id, keys int) {
 	}
 }
 
+// setPace changes the pace from the next operations on.
+func (l *load) setPace(pace time.Duration) { l.pace.Store(int64(pace)) }
+
 // rest waits until the next operation's turn comes.
 func (l *load) rest(asked time.Time) {
-	if l.pace > 0 {
-		time.Sleep(time.Until(asked.Add(l.pace)))
-	}
+	time.Sleep(time.Until(asked.Add(time.Duration(l.pace.Load()))))
 }
 
 // stable codes of the native API's errors.
@@ -224,7 +227,8 @@ type probe struct {
 	failure     string        // of the last that was lost
 }
 
-func startProbe(nc *nats.Conn, retries bool) *probe {
+// startProbe begins. The probe rests after each answer.
+func startProbe(nc *nats.Conn, retries bool, rest time.Duration) *probe {
 	p := &probe{stop: make(chan struct{}), done: make(chan struct{}), retries: retries}
 	go func() {
 		defer close(p.done)
@@ -235,6 +239,7 @@ func startProbe(nc *nats.Conn, retries bool) *probe {
 			default:
 			}
 			p.ask(nc)
+			time.Sleep(rest)
 		}
 	}()
 	return p
@@ -267,17 +272,23 @@ func (p *probe) finish() (asked, lost int) {
 
 // waitAck waits for a write acknowledged after a moment, and returns how long after it that was.
 func (l *load) waitAck(since time.Time, within time.Duration) time.Duration {
-	var gap time.Duration
-	require.Eventually(l.c.t, func() bool {
-		all := l.acks()
-		if len(all) == 0 || !all[len(all)-1].at.After(since) {
-			return false
-		}
-		first := slices.IndexFunc(all, func(a ack) bool { return a.at.After(since) })
-		gap = all[first].at.Sub(since)
-		return true
-	}, within, time.Millisecond, "no write was acknowledged")
-	return gap
+	var at time.Time
+	require.Eventually(l.c.t, func() (ok bool) {
+		at, ok = l.ackAfter(since)
+		return ok
+	}, within, 5*time.Millisecond, "no write was acknowledged")
+	return at.Sub(since)
+}
+
+// ackAfter is when the first write after a moment was acknowledged.
+func (l *load) ackAfter(since time.Time) (at time.Time, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := sort.Search(len(l.acked), func(i int) bool { return l.acked[i].at.After(since) })
+	if first == len(l.acked) {
+		return at, false
+	}
+	return l.acked[first].at, true
 }
 
 // longestGap is the longest time between two moments in which no write was acknowledged.

@@ -142,7 +142,7 @@ func TestPlannedMoves(t *testing.T) {
 	c := started(t, layout{nodes: 3, hosts: *namespaces})
 	l := startLoad(c, 4, 20, 5*time.Millisecond)
 	l.waitAck(time.Now(), 5*time.Second)
-	p := startProbe(c.connect(), true)
+	p := startProbe(c.connect(), true, 0)
 	var gaps []time.Duration
 	for range 5 {
 		from := c.leader()

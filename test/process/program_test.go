@@ -83,7 +83,7 @@ func (p *program) said(words ...string) (count int) {
 
 // logged waits until this life has written a line that holds all of the words.
 func (p *program) logged(t *testing.T, within time.Duration, words ...string) {
-	require.Eventually(t, func() bool { return p.said(words...) > 0 }, within, 5*time.Millisecond, "no line with %q in:\n%s", words, p.log)
+	require.Eventually(t, func() bool { return p.said(words...) > 0 }, within, 20*time.Millisecond, "no line with %q in:\n%s", words, p.log)
 }
 
 // logBytesMax is how much of a log is kept; of more the older half is forgotten.

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -73,8 +74,11 @@ func (s *server) start(t *testing.T, command []string) {
 	s.logged(t, 10*time.Second, listening)
 }
 
-// freeAddress is one of the loopback that nobody uses now. It is below the ports that the kernel gives to whoever asks for any, as tests beside
-// this one do before the server listens.
+// given are the addresses that tests of this process have: some are in use again only when their server is started again.
+var given sync.Map
+
+// freeAddress is one of the loopback that nobody uses now, and that was not given before. It is below the ports that the kernel gives to whoever
+// asks for any, as tests beside this one do before the server listens.
 func freeAddress(t *testing.T) (address string) {
 	require.Eventually(t, func() bool {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_768)))
@@ -82,7 +86,8 @@ func freeAddress(t *testing.T) (address string) {
 			return false
 		}
 		address = l.Addr().String()
-		return l.Close() == nil
+		_, taken := given.LoadOrStore(address, true)
+		return l.Close() == nil && !taken
 	}, 10*time.Second, time.Millisecond, "no port is free")
 	return address
 }

@@ -37,7 +37,7 @@ func TestRollingUpgrade(t *testing.T) {
 	c.addBucket("app")
 	l := startLoad(c, 4, 20, 5*time.Millisecond)
 	l.waitAck(time.Now(), 5*time.Second)
-	p := startProbe(c.connect(), true)
+	p := startProbe(c.connect(), true, 0)
 	for _, build := range []string{binary, older, binary} {
 		for i, id := range c.members {
 			c.runs(build, id)

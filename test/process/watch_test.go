@@ -92,7 +92,7 @@ func (c *cluster) writeSlowly(kv jetstream.KeyValue) (stop func()) {
 			select {
 			case <-quit:
 				return
-			case <-time.After(5 * time.Millisecond):
+			case <-time.After(10 * time.Millisecond):
 			}
 		}
 	}()
@@ -124,8 +124,10 @@ func (c *cluster) busiest() (busiest string) {
 }
 
 func TestWatchersOutliveKills(t *testing.T) {
+	t.Parallel()                          // it mostly waits
 	for _, servers := range []int{1, 3} { // with 3, watchers and nodes are on different servers of one NATS cluster
 		t.Run(fmt.Sprintf("%d NATS servers", servers), func(t *testing.T) {
+			t.Parallel()
 			watchersOutliveKills(t, layout{nodes: 3, servers: servers})
 		})
 	}
