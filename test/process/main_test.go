@@ -9,6 +9,7 @@
 //	go test ./test/process -members                                   members come, go, are replaced; planned moves; a leader that is all that is left
 //	go test ./test/process -upgrade -run RollingUpgrade               from the last release to this build and back, under load
 //	go test ./test/process -run BackupUnderWrites -drill-keys 1000000 -v   a million keys backed up, and restored elsewhere
+//	go test ./test/process -kills 20 -run LeaderKilled -v             how long nobody writes when a leader dies
 //	go test ./test/process -strace -run DiskHangs                     the leader's disk hangs
 //	go test ./test/process -flips 20 -run BitFlipped                  bits flipped in logs and states
 //	go test ./test/process -leadercpu 10s -run LeaderCPU -v           what a put costs a leader, by the number of nodes
@@ -29,7 +30,7 @@ import (
 
 var (
 	namespaces = flag.Bool("namespaces", false, "give every node and NATS server a network namespace of its own: needs Linux, ip, nft, and root or user namespaces")
-	kills      = flag.Int("kills", 20, "how often TestLeaderKilled kills the leader")
+	kills      = flag.Int("kills", 5, "how often TestLeaderKilled kills the leader")
 	traced     = flag.Bool("strace", false, "TestGroupCommit and TestDiskHangs use strace, which must be installed")
 	calm       = flag.Duration("calm", 10*time.Second, "how long a leader must stay once a partial partition has one (L4 asks for a minute)")
 	minutes    = flag.Float64("minutes", 0, "how long TestCampaign runs, over all its clusters together; 0: not at all")
@@ -77,7 +78,7 @@ func runTests(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "raftbus")
-	build := exec.Command("go", "build", "-o", binary, "github.com/raftbus/raftbus/cmd/raftbus")
+	build := exec.Command("go", "build", "-ldflags=-s", "-o", binary, "github.com/raftbus/raftbus/cmd/raftbus")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
