@@ -168,7 +168,7 @@ func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
 		_, err := js.Publish(fmt.Sprintf("$KV.app.k%d", i), value)
 		require.NoError(t, err)
 	}
-	from, read := source{conn: conn, asker: into.Asker, bucket: "app", patience: 10 * time.Second}, 0
+	from, read := source{conn: conn, asker: into.Asker, bucket: "app", patience: 3 * time.Second}, 0 // after which it knows that nothing comes
 	require.NoError(t, from.each(t.Context(), 1, func(command.ImportEntry) (bool, error) {
 		if read++; read == 1 {
 			require.Eventually(t, func() bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,11 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
+
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // they mostly wait; -parallel says otherwise
+	m.Run()
+}
 
 // patience bounds every wait: it is long because it only passes when a test fails.
 const patience = 20 * time.Second
@@ -105,6 +111,7 @@ func (p *puppet) done() { p.members = view(nil, "n1", "n2", "n4") }
 
 // Answers that are lost, and refusals that pass, are survived; what is done already is not asked for again.
 func TestAChangeIsPursued(t *testing.T) {
+	t.Parallel() // it waits
 	for name, c := range map[string]struct {
 		change  func(p *puppet, n int) any
 		changes int
@@ -119,6 +126,7 @@ func TestAChangeIsPursued(t *testing.T) {
 		"somebody else did it":                       {func(p *puppet, _ int) any { p.done(); return refusal(admin.NoChange) }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPuppet(t, view(nil, "n1", "n2"), nil)
 			p.change = func(n int) any { return c.change(p, n) }
 			require.NoError(t, p.add(t.Context(), patience))
@@ -138,6 +146,7 @@ func (p *puppet) doneAt(n, at int, before any) any {
 
 // A refusal that stays ends the command with an error of its kind, and so does an end of patience, or of the operator's.
 func TestAChangeIsGivenUp(t *testing.T) {
+	t.Parallel() // it waits
 	for name, c := range map[string]struct {
 		answer any
 		kind   Kind
@@ -157,6 +166,7 @@ func TestAChangeIsGivenUp(t *testing.T) {
 		})
 	}
 	t.Run("interrupted", func(t *testing.T) {
+		t.Parallel()
 		p := newPuppet(t, view([]string{"n4"}, "n1", "n2"), nil)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
@@ -168,6 +178,7 @@ func TestAChangeIsGivenUp(t *testing.T) {
 
 // A removal that is given again waits until it is through: until then what is in force may come to nothing, and who left is there again.
 func TestARemovalGivenAgainIsAwaited(t *testing.T) {
+	t.Parallel() // it waits
 	for name, c := range map[string]struct {
 		through *admin.Members
 		wait    time.Duration
@@ -179,6 +190,7 @@ func TestARemovalGivenAgainIsAwaited(t *testing.T) {
 		"it is never through": {nil, 2 * time.Second, Timeout, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPuppet(t, view(nil, "n1", "n3"), nil)
 			p.change = func(int) any { p.members = view(nil, "n1", "n3"); return admin.Changed{Index: 8} }
 			p.members.Committed = false
@@ -201,6 +213,7 @@ func TestARemovalGivenAgainIsAwaited(t *testing.T) {
 
 // Nobody leads for a while: certainly nothing is done, so the command waits for a leader.
 func TestAChangeWaitsForALeader(t *testing.T) {
+	t.Parallel() // it waits
 	p := newPuppet(t, view(nil, "n1", "n2"), nil)
 	p.change = func(int) any { p.done(); return admin.Changed{Index: 8} }
 	for _, sub := range p.subs {
@@ -292,6 +305,7 @@ func TestAnotherClustersNodeIsNotLetIn(t *testing.T) {
 
 // While NATS is away certainly nothing is done; of a connection that is closed nobody knows.
 func TestALostConnectionIsNoRefusal(t *testing.T) {
+	t.Parallel() // it waits
 	p := newPuppet(t, view(nil, "n1", "n2"), nil)
 	p.server.Shutdown()
 	require.Eventually(t, p.a.Conn.IsReconnecting, 5*time.Second, time.Millisecond)

@@ -13,6 +13,7 @@ import (
 
 // Once the request was taken, that nobody answers is no proof that nothing was done, however the command ends.
 func TestARaiseThatWasTakenMayBeDone(t *testing.T) {
+	t.Parallel() // it waits
 	for name, c := range map[string]struct {
 		taken, interrupted bool
 		kind               Kind
