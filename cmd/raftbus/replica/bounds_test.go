@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -59,7 +58,7 @@ func TestBoundsOfRequestsAreAsTold(t *testing.T) {
 			for n := range c.fit + 1 {
 				require.NoError(t, nc.PublishRequest(fmt.Sprintf("raftbus.bucket.add.b%d", n), fmt.Sprintf("%s.%d", inbox, n), nil))
 			}
-			m, err := answers.NextMsg(10 * time.Second)
+			m, err := answers.NextMsg(patience)
 			require.NoError(t, err)
 			require.Equal(t, fmt.Sprintf("%s.%d", inbox, c.fit), m.Subject)
 			require.Contains(t, string(m.Data), "busy")

@@ -54,17 +54,18 @@ func (l *listener) await(what string, fits func(observe.Event) bool) (found obse
 			}
 		}
 		return false
-	}, 20*time.Second, 5*time.Millisecond, "no event: %s", what)
+	}, patience, 5*time.Millisecond, "no event: %s", what)
 	require.WithinDuration(l.t, time.Now(), found.Time, time.Minute)
 	return found
 }
 
 // Whoever subscribes hears of another leader, of links that break and come back, and of the members.
 func TestEventsTellWhatHappens(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nodes, leads, nc := three(t)
 	l := listen(t, nc)
 	to := (leads + 1) % 3
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	require.Eventually(t, func() bool { // one may be refused
 		for _, r := range nodes {
@@ -73,7 +74,7 @@ func TestEventsTellWhatHappens(t *testing.T) {
 			}
 		}
 		return nodes[to].Status().Role == "leader"
-	}, 20*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	for _, r := range nodes {
 		l.await(r.o.ID+" follows another leader", func(e observe.Event) bool {
 			return e.Kind == observe.KindLeader && e.Node == r.o.ID && e.Peer == nodes[to].o.ID && e.Term > 0
@@ -92,7 +93,7 @@ func TestEventsTellWhatHappens(t *testing.T) {
 	require.Eventually(t, func() bool {
 		h := nodes[to].Health()
 		return h.Ready && slices.ContainsFunc(h.Warnings, func(w string) bool { return strings.Contains(w, gone.o.ID) })
-	}, 10*time.Second, 10*time.Millisecond, "a node that serves warns of a peer that is away")
+	}, patience, 10*time.Millisecond, "a node that serves warns of a peer that is away")
 	again, err := Start(t.Context(), gone.o)
 	require.NoError(t, err)
 	defer stop(t, again)
@@ -105,7 +106,7 @@ func TestEventsTellWhatHappens(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s := nodes[to].Stats()
 		return s.LeaderChanges >= 2 && s.Events.Published > 0 && s.Events.Dropped == 0
-	}, 5*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	for _, p := range nodes[to].Stats().Peers {
 		if p.ID == gone.o.ID {
 			require.Positive(t, p.LinkBreaks)
@@ -128,7 +129,7 @@ func TestEventOfASlowDisk(t *testing.T) {
 	require.NoError(t, nc.Publish("raftbus.bucket.add.app", nil))
 	e := l.await("slow", func(e observe.Event) bool { return e.Kind == observe.KindDisk && e.State == "slow" })
 	require.GreaterOrEqual(t, e.Seconds, observe.SlowSync.Seconds())
-	require.Eventually(t, func() bool { return r.Stats().Disk.Slow && r.Stats().Disk.SyncUnderWay > 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.Stats().Disk.Slow && r.Stats().Disk.SyncUnderWay > 0 }, patience, time.Millisecond)
 	require.Contains(t, strings.Join(r.Health().Warnings, "; "), "the disk is slow")
 	require.True(t, r.Health().Live)
 	close(heal)
@@ -166,7 +167,7 @@ func TestEventOfAFullDisk(t *testing.T) {
 	l.await("full", func(e observe.Event) bool { return e.Kind == observe.KindDisk && e.State == "full" })
 	require.Eventually(t, func() bool { // figures are given again for a tenth of a second
 		return strings.Contains(request(t, nc, busclient.NodeSubject("raftbus", "n1", "metrics"), ""), `raftbus_disk_full{cluster="raftbus",node="n1"} 1`)
-	}, 5*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	require.Contains(t, strings.Join(r.Health().Warnings, "; "), "the disk is full")
 	require.True(t, r.Health().Ready)
 	require.Contains(t, request(t, nc, "raftbus.bucket.ls", ""), "buckets")

@@ -64,8 +64,9 @@ func TestAFoundingIsSoonOver(t *testing.T) {
 }
 
 func TestANewClusterBeginsWithTheNewestVersion(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nodes, _, _ := three(t)
 	for _, r := range nodes {
-		require.Eventually(t, func() bool { return r.versions() == VersionStatus{Knows: command.Version, Open: command.Version} }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return r.versions() == VersionStatus{Knows: command.Version, Open: command.Version} }, patience, 5*time.Millisecond)
 	}
 }

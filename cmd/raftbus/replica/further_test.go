@@ -51,7 +51,7 @@ func hears(t *testing.T, r *Replica, want bool, each func()) {
 			}
 		}
 		return true
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 }
 
 // L2: with an error a node leads on, and serves as before, in every account.
@@ -88,7 +88,7 @@ func TestWhoStopsSaysSoInEachAccount(t *testing.T) {
 	require.NoError(t, client.Flush())
 	stop(t, nodes[0])
 	for text := ""; !strings.Contains(text, `"Leaving":true`); {
-		m, err := said.NextMsg(10 * time.Second)
+		m, err := said.NextMsg(patience)
 		require.NoError(t, err)
 		text = string(m.Data)
 	}
@@ -106,7 +106,7 @@ func TestAFormerLeaderIsWaitedForInEachAccount(t *testing.T) {
 			}
 		}
 		return r != nil
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	hears(t, r, true, func() {})
 	former, err := client.Subscribe(busclient.ListensSubject("raftbus", busclient.NodeIn("team", r.peers()[0]), 1), func(*nats.Msg) {})
 	require.NoError(t, err)

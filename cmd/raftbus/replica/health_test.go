@@ -47,7 +47,7 @@ func startLetIn(t *testing.T, members []string, conf []byte) (nodes map[string]*
 	nc, err = nats.Connect(server.URL(), nats.UserInfo("client", "x"))
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	_, err = nc.Request("raftbus.bucket.add.app", nil, 5*time.Second)
+	_, err = nc.Request("raftbus.bucket.add.app", nil, patience)
 	require.NoError(t, err)
 	return nodes, leader, nc, func(conf []byte) {
 		require.NoError(t, os.WriteFile(file, conf, 0o600))
@@ -62,20 +62,20 @@ func TestALeaderThatNoClientReaches(t *testing.T) {
 	members := []string{"n1", "n2", "n3"}
 	nodes, leader, nc, reload := startLetIn(t, members, letIn(members))
 	require.Empty(t, nodes[leader].Status().Deaf)
-	require.Eventually(t, func() bool { return nodes[leader].Status().Watches.LeafError != "" }, 30*time.Second, time.Millisecond, "why it has no leaf connection: NATS has no port for it")
+	require.Eventually(t, func() bool { return nodes[leader].Status().Watches.LeafError != "" }, patience, time.Millisecond, "why it has no leaf connection: NATS has no port for it")
 
 	rest := slices.DeleteFunc(slices.Clone(members), func(id string) bool { return id == leader })
 	reload(letIn(rest))
 	require.Eventually(t, func() bool {
 		_, err := nc.Request("raftbus.bucket.info.app", nil, time.Second)
 		return err == nil
-	}, 30*time.Second, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 
 	var s Status
 	require.Eventually(t, func() bool { // a client may hear of the next leader before this node does
 		s = nodes[leader].Status()
 		return slices.Contains(rest, s.Leader) && s.Deaf != ""
-	}, 30*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	require.False(t, s.Disk.Full)
 	h := s.Health()
 	require.False(t, h.Ready)
@@ -83,10 +83,10 @@ func TestALeaderThatNoClientReaches(t *testing.T) {
 	said := strings.Join(h.Reasons, "; ")
 	require.Contains(t, said, "no client reaches "+leader)
 	require.Contains(t, strings.ToLower(said), "authorization violation")
-	require.Eventually(t, func() bool { return nodes[rest[0]].Health().Ready }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return nodes[rest[0]].Health().Ready }, patience, 10*time.Millisecond)
 
 	reload(letIn(members))
-	require.Eventually(t, func() bool { return nodes[leader].Health().Ready }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return nodes[leader].Health().Ready }, patience, 10*time.Millisecond)
 }
 
 // barring is letIn, without a subject for some of the nodes.
@@ -114,18 +114,18 @@ func TestALeaderThatIsRefusedWhatClientsAskAt(t *testing.T) {
 			require.Eventually(t, func() bool {
 				_, err := nc.Request(ask, nil, time.Second)
 				return err == nil
-			}, 30*time.Second, 50*time.Millisecond)
+			}, patience, 50*time.Millisecond)
 			var s Status
 			require.Eventually(t, func() bool { // a client may hear of the next leader before this node does
 				s = nodes[leader].Status()
 				return s.Leader != "" && s.Leader != leader && s.Denied != ""
-			}, 30*time.Second, 10*time.Millisecond)
+			}, patience, 10*time.Millisecond)
 			require.Contains(t, strings.Join(s.Health().Warnings, "; "), "NATS refuses this node a subject that clients ask at ("+strings.TrimSuffix(subject, ">"))
 			require.Empty(t, s.Deaf)
 
 			reload(barring(subject, members, members...))
 			for _, id := range members {
-				require.Eventually(t, func() bool { return nodes[id].Status().Denied != "" }, 30*time.Second, 10*time.Millisecond)
+				require.Eventually(t, func() bool { return nodes[id].Status().Denied != "" }, patience, 10*time.Millisecond)
 			}
 			// A leader may hand over once more, before it hears that the other is refused too; and while a machine stands still nodes elect another. But
 			// leadership that goes round changes every second or so.

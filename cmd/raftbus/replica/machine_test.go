@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/nats-io/nats.go"
@@ -27,10 +26,10 @@ func TestWhoCannotApplySaysWhatToDo(t *testing.T) {
 	require.NoError(t, err)
 	defer nc.Close()
 	r := ready(t, o)
-	_, err = nc.Request("raftbus.bucket.add.app", nil, 10*time.Second)
+	_, err = nc.Request("raftbus.bucket.add.app", nil, patience)
 	require.NoError(t, err)
 	for i := range 100 { // more than is read at the start
-		_, err := nc.Request(fmt.Sprintf("raftbus.kv.put.app.k%d", i), make([]byte, 2<<10), 10*time.Second)
+		_, err := nc.Request(fmt.Sprintf("raftbus.kv.put.app.k%d", i), make([]byte, 2<<10), patience)
 		require.NoError(t, err)
 	}
 	stop(t, r)
@@ -46,6 +45,7 @@ func TestWhoCannotApplySaysWhatToDo(t *testing.T) {
 
 // So does who cannot take a snapshot's state, unless it is the snapshot that cannot be read: another one comes then.
 func TestWhoCannotTakeASnapshotSaysWhatToDo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var failing atomic.Bool
 	r, err := Start(t.Context(), alone(t, faulty(&failing, func(op errorfs.Op) bool {
 		return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.Contains(op.Path, "kv/state-2")

@@ -43,7 +43,7 @@ func TestNodesAreANATSService(t *testing.T) {
 		kv := byName["kv"]
 		return kv.NumRequests == 2 && kv.NumErrors == 1 && kv.ProcessingTime > 0 && kv.AverageProcessingTime == kv.ProcessingTime/2 &&
 			byName["bucket"].NumRequests >= 1 && byName["status"].NumRequests >= 1
-	}, 5*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 }
 
 const semver = `^[0-9]+\.[0-9]+\.[0-9]+([-+].*)?$`

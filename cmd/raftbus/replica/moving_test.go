@@ -64,9 +64,9 @@ func TestAConnectionIsMadeAnewWithNothingUnderWay(t *testing.T) {
 		session++
 	}
 	r.first().noteMove()
-	require.Eventually(t, func() bool { return r.first().conn.NATS().Stats().Reconnects == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.first().conn.NATS().Stats().Reconnects == 1 }, patience, time.Millisecond)
 	p.goOn()
-	require.Eventually(t, func() bool { return nobody(session) }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return nobody(session) }, patience, time.Millisecond)
 	p.end()
 }
 
@@ -74,7 +74,7 @@ func TestAConnectionIsMadeAnewWithNothingUnderWay(t *testing.T) {
 func moving(t *testing.T) (r *Replica, team *served, former *nats.Subscription) {
 	nodes, client := startServed(t, "n1", "n2", "n3")
 	leads := ""
-	require.Eventually(t, func() bool { leads = nodes[0].Status().Leader; return leads != "" }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { leads = nodes[0].Status().Leader; return leads != "" }, patience, time.Millisecond)
 	for _, n := range nodes {
 		if n.o.ID == leads {
 			r = n
@@ -86,7 +86,7 @@ func moving(t *testing.T) (r *Replica, team *served, former *nats.Subscription) 
 	require.NoError(t, client.Flush())
 	team = r.further()[0]
 	team.noteMove()
-	require.Eventually(t, func() bool { return !r.idle() }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !r.idle() }, patience, time.Millisecond)
 	return r, team, former
 }
 
@@ -101,22 +101,24 @@ func (r *Replica) idle() bool {
 
 // Who moves listens on while a former leader does, as in a hand-over (L2); other accounts do not wait for that.
 func TestWhoMovesWaitsForAFormerLeaderOfItsAccount(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r, team, former := moving(t)
 	r.first().noteMove()
-	require.Eventually(t, func() bool { return r.first().reconnects() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.first().reconnects() == 1 }, patience, time.Millisecond)
 	require.True(t, team.listens())
 	require.Zero(t, team.reconnects())
 	require.NoError(t, former.Unsubscribe())
-	require.Eventually(t, func() bool { return team.reconnects() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return team.reconnects() == 1 }, patience, time.Millisecond)
 }
 
 // A connection that was lost meanwhile is a new one, maybe to another server: it is not cut again.
 func TestAConnectionThatWasLostIsNotMadeAnewOnceMore(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r, team, former := moving(t)
 	team.conn.Renew()
-	require.Eventually(t, func() bool { return team.reconnects() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return team.reconnects() == 1 }, patience, time.Millisecond)
 	require.NoError(t, former.Unsubscribe())
-	require.Eventually(t, r.idle, 10*time.Second, time.Millisecond)
+	require.Eventually(t, r.idle, patience, time.Millisecond)
 	hears(t, r, true, func() {})
 	require.EqualValues(t, 1, team.reconnects())
 	up, _ := team.conn.Up()
@@ -142,13 +144,14 @@ func TestAStopEndsAMove(t *testing.T) {
 
 // While leadership is handed over no connection is made anew: the service would listen again, and finish nothing.
 func TestAMoveWaitsForAHandOver(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nodes, leads, _ := three(t)
 	s := nodes[leads].first()
 	nodes[leads].handing.Lock()
 	s.noteMove()
 	require.Never(t, func() bool { return s.reconnects() > 0 || !s.listens() }, 2*moveRetry, time.Millisecond)
 	nodes[leads].handing.Unlock()
-	require.Eventually(t, func() bool { return s.reconnects() == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.reconnects() == 1 }, patience, time.Millisecond)
 }
 
 // putters are clients that put, and ask again where nobody listens.
@@ -161,7 +164,7 @@ type putters struct {
 
 func startPutters(t *testing.T, nc *nats.Conn) *putters {
 	t.Helper()
-	m, err := nc.Request("raftbus.bucket.add.app", nil, 10*time.Second)
+	m, err := nc.Request("raftbus.bucket.add.app", nil, patience)
 	require.NoError(t, err)
 	require.NotContains(t, string(m.Data), "error")
 	ctx, stop := context.WithCancel(t.Context())
@@ -176,7 +179,7 @@ func startPutters(t *testing.T, nc *nats.Conn) *putters {
 // put returns what came of a put beside done and nobody listening.
 func (p *putters) put(ctx context.Context, nc *nats.Conn) error {
 	for ctx.Err() == nil {
-		_, err := nc.Request("raftbus.kv.put.app.k", []byte("v"), 10*time.Second)
+		_, err := nc.Request("raftbus.kv.put.app.k", []byte("v"), patience)
 		switch {
 		case err == nil:
 			p.done.Add(1)
@@ -193,7 +196,7 @@ func (p *putters) put(ctx context.Context, nc *nats.Conn) error {
 func (p *putters) goOn() {
 	p.t.Helper()
 	before := p.done.Load()
-	require.Eventually(p.t, func() bool { return p.done.Load() > before+50 }, 20*time.Second, time.Millisecond)
+	require.Eventually(p.t, func() bool { return p.done.Load() > before+50 }, patience, time.Millisecond)
 }
 
 // end has each put be answered.

@@ -28,6 +28,7 @@ const (
 )
 
 func TestAnOpenBusIsRefused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, c := range []struct{ name, config, finding string }{
 		{"nobody asks who one is", `max_payload: 1048576`, "this node speak as another node"},
 		{"no permissions", `authorization { users: [{user: n1, password: x}] }`, "this node speak as another node"},
@@ -56,7 +57,7 @@ func requireOpen(t *testing.T, r *Replica) {
 	t.Helper()
 	select {
 	case <-r.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		require.Fail(t, "it runs")
 	}
 	require.ErrorIs(t, r.Err(), ErrOpenBus)
@@ -64,6 +65,7 @@ func requireOpen(t *testing.T, r *Replica) {
 
 // Who a node is may stand in the address of NATS: nobody else is taken for it.
 func TestWhoIsInTheAddressIsTheNodeOnly(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const user = `{user: n1, password: x, permissions: {publish: {allow: ["raftbus.rpc.*.n1.>", "raftbus.node.>", "raftbus.event.>", "raftbus._", "raftbus.bucket.ls"]},
 		subscribe: {allow: ["raftbus.rpc.n1.>", "raftbus.rpc._all.>", "raftbus.node.>", "raftbus.admin.>", "raftbus.kv.>", "raftbus.bucket.>", "$JS.>", "$KV.>"]}, allow_responses: true}}`
 	start := func(config string) *Replica {
@@ -75,7 +77,7 @@ func TestWhoIsInTheAddressIsTheNodeOnly(t *testing.T) {
 		return r
 	}
 	closed := start(`authorization { users: [` + user + `] }`)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	_, err := closed.WaitReady(ctx)
 	require.NoError(t, err)
@@ -89,6 +91,7 @@ func TestWhoIsInTheAddressIsTheNodeOnly(t *testing.T) {
 
 // Accounts hold apart too: what may be said in another account reaches no node.
 func TestAClosedBusIsNot(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, config := range map[string]string{
 		"permissions": `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: clients, password: y, permissions: {` + services + `}}] }`,
 		"accounts": `accounts {
@@ -108,6 +111,7 @@ func TestAClosedBusIsNot(t *testing.T) {
 // A further account that lets nobody else in, or not for good, does not keep a node from its cluster; one from which a node can be spoken as
 // ends it all the same.
 func TestAFurtherAccountHoldsUpNoNode(t *testing.T) {
+	t.Parallel() // it mostly waits
 	const peers = `PEERS { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: open, password: z}] }
 		APP { users: [{user: clients, password: y}] }`
 	start := func(more string, users ...string) *Replica {
@@ -123,11 +127,11 @@ func TestAFurtherAccountHoldsUpNoNode(t *testing.T) {
 	t.Run("at its limit", func(t *testing.T) {
 		r := start(`TEAM { limits: {max_connections: 1}, users: [{user: team, password: z}] }`, "team")
 		defer stop(t, r)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		_, err := r.WaitReady(ctx)
 		require.NoError(t, err)
-		require.Eventually(t, func() bool { s := r.Status().Accounts[0]; return s.Connected && s.Refused == "" }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { s := r.Status().Accounts[0]; return s.Connected && s.Refused == "" }, patience, time.Millisecond)
 	})
 	t.Run("open", func(t *testing.T) {
 		r := start("", "open")
@@ -155,6 +159,7 @@ func (d *dialsOnce) Dial(network, address string) (net.Conn, error) {
 
 // Nobody of a further account is served before it is known that the bus is closed to those (Q6).
 func TestAFurtherAccountIsServedOnceItIsLookedAt(t *testing.T) {
+	t.Parallel() // it mostly waits
 	o := onConfig(t, `accounts {
 		PEERS { users: [{user: n1, password: x, permissions: {`+asN1+`}}] }
 		APP { users: [{user: clients, password: y}] }
@@ -169,7 +174,7 @@ func TestAFurtherAccountIsServedOnceItIsLookedAt(t *testing.T) {
 	require.NoError(t, err)
 	defer nc.Close()
 	served := func() bool {
-		_, err := nc.Request("raftbus.bucket.ls", nil, 10*time.Second)
+		_, err := nc.Request("raftbus.bucket.ls", nil, patience)
 		return !errors.Is(err, nats.ErrNoResponders)
 	}
 	require.Never(t, served, 50*time.Millisecond, time.Millisecond)

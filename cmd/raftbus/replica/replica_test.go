@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -25,14 +26,20 @@ import (
 	"github.com/raftbus/raftbus/raft/node"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+// patience bounds every wait of which a test says nothing: it is long because it only passes when a test fails.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "10") // those that may run together mostly wait; -parallel says otherwise
+	leaktest.Main(m)
+}
 
 // ready starts a node, and waits until clients are served with it.
 func ready(t *testing.T, o Options) *Replica {
 	t.Helper()
 	r, err := Start(t.Context(), o)
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	_, err = r.WaitReady(ctx)
 	require.NoError(t, err)
@@ -93,6 +100,7 @@ func TestTheWaysOfSendingReachTheNode(t *testing.T) {
 
 // A start that is refused late leaves nothing behind: neither a goroutine nor the folder's lock.
 func TestRefusedStartLeavesNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	o := alone(t, nil)
 	stop(t, ready(t, o))
 	others := o
@@ -115,7 +123,7 @@ func TestStopWithAHungDisk(t *testing.T) {
 	_, err = r.WaitReady(t.Context())
 	require.NoError(t, err)
 	client := r.first().conn.NATS()
-	_, err = client.Request("raftbus.bucket.add.app", nil, 10*time.Second)
+	_, err = client.Request("raftbus.bucket.add.app", nil, patience)
 	require.NoError(t, err)
 	hung.Store(true)
 	require.NoError(t, client.Publish("raftbus.kv.put.app.k", nil)) // what it begins is waited for
@@ -135,7 +143,7 @@ func TestStopWithAHungDisk(t *testing.T) {
 		}
 		stop(t, again)
 		return true
-	}, 10*time.Second, 10*time.Millisecond, "the folder is never let go")
+	}, patience, 10*time.Millisecond, "the folder is never let go")
 }
 
 // A node that fails while its disk hangs is over at once, for who is to start it again, for health checks, and for its peers: what waits for the
@@ -175,6 +183,7 @@ func TestANodeThatFailsWhileItsDiskHangsIsOver(t *testing.T) {
 
 // Whoever started a node may ask it at once: an operator's next command is the one that adds it.
 func TestAStartedNodeAnswers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	o := alone(t, nil)
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
@@ -182,7 +191,7 @@ func TestAStartedNodeAnswers(t *testing.T) {
 	r, err := Start(t.Context(), o)
 	require.NoError(t, err)
 	defer stop(t, r)
-	_, err = nc.Request(busclient.StatusSubject("raftbus", o.ID), nil, 10*time.Second)
+	_, err = nc.Request(busclient.StatusSubject("raftbus", o.ID), nil, patience)
 	require.NoError(t, err)
 }
 
@@ -196,12 +205,12 @@ func TestANodeThatDrainsSaysThatItHearsNobody(t *testing.T) {
 	require.NoError(t, err)
 	says := func(deaf bool) {
 		require.Eventually(t, func() bool {
-			m, err := announced.NextMsg(10 * time.Second)
+			m, err := announced.NextMsg(patience)
 			require.NoError(t, err)
 			var told struct{ Announcement watch.Announcement }
 			require.NoError(t, json.Unmarshal(m.Data, &told))
 			return told.Announcement.Deaf == deaf
-		}, 10*time.Second, time.Millisecond)
+		}, patience, time.Millisecond)
 	}
 	says(false)
 	require.NoError(t, r.drain(t.Context()))
@@ -235,14 +244,16 @@ func TestAFailedNodeLeavesTheBusAtOnce(t *testing.T) {
 
 // A planned stop hushes for as long as the way between nodes asks for (L2).
 func TestTheWayBetweenNodesIsMeasured(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nodes, _, _ := three(t)
 	for _, r := range nodes {
-		require.Eventually(t, func() bool { return r.roundTrip() > 0 }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return r.roundTrip() > 0 }, patience, 5*time.Millisecond)
 	}
 }
 
 // F11, F12: a connection that NATS's client has given up comes back with a new start of the node only.
 func TestANodeWhoseConnectionIsGivenUpStops(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r, err := Start(t.Context(), alone(t, nil))
 	require.NoError(t, err)
 	defer func() { _ = r.Stop(context.Background()) }()
@@ -256,12 +267,13 @@ func TestANodeWhoseConnectionIsGivenUpStops(t *testing.T) {
 // Who is about to end says so, so that others deliver to its watchers at once (W2); and it hands over to nobody for an administrator: its
 // services would listen again if that failed, and then go (L2).
 func TestWhoStopsIsDone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nodes, leads, nc := three(t)
 	r := nodes[leads]
 	said, err := nc.SubscribeSync(busclient.ConsumersSubject("raftbus", busclient.AllNodes, r.o.ID))
 	require.NoError(t, err)
 	require.NoError(t, nc.Flush())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var asked error
 	require.NoError(t, r.end(ctx, func(ctx context.Context) error {
@@ -271,7 +283,7 @@ func TestWhoStopsIsDone(t *testing.T) {
 	}))
 	require.ErrorIs(t, asked, node.ErrBusy)
 	for text := ""; !strings.Contains(text, `"Leaving":true`); {
-		m, err := said.NextMsg(10 * time.Second)
+		m, err := said.NextMsg(patience)
 		require.NoError(t, err)
 		text = string(m.Data)
 	}
@@ -279,6 +291,7 @@ func TestWhoStopsIsDone(t *testing.T) {
 
 // A node that waits to be added is of no cluster, and so keeps none from beginning (F14).
 func TestWhoJoinsKeepsNobodyFromFounding(t *testing.T) {
+	t.Parallel() // it mostly waits
 	o := alone(t, nil)
 	joiner := o
 	joiner.ID, joiner.Members, joiner.Join, joiner.Dir = "n2", nil, true, filepath.Join(t.TempDir(), "n2")

@@ -38,7 +38,7 @@ func TestTheLogLeavesRoomToTheStore(t *testing.T) {
 	becomes := func(full bool, bytes int64) {
 		t.Helper()
 		left.Store(uint64(bytes))
-		require.Eventually(t, func() bool { return r.node.Status().Full == full }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return r.node.Status().Full == full }, patience, time.Millisecond)
 	}
 	becomes(true, store.Reserve(0)) // there are files already
 	becomes(false, store.Reserve(512<<10))

@@ -71,7 +71,7 @@ func askAll[T any](t *testing.T, nc *nats.Conn, subject string, count int, id fu
 	require.NoError(t, nc.PublishRequest(subject, sub.Subject, nil))
 	found := map[string]T{}
 	for len(found) < count {
-		m, err := sub.NextMsg(5 * time.Second)
+		m, err := sub.NextMsg(patience)
 		require.NoError(t, err)
 		var one T
 		require.NoError(t, json.Unmarshal(m.Data, &one))
@@ -82,7 +82,7 @@ func askAll[T any](t *testing.T, nc *nats.Conn, subject string, count int, id fu
 
 func request(t *testing.T, nc *nats.Conn, subject, body string) string {
 	t.Helper()
-	m, err := nc.Request(subject, []byte(body), 5*time.Second)
+	m, err := nc.Request(subject, []byte(body), patience)
 	require.NoError(t, err)
 	return string(m.Data)
 }
@@ -115,7 +115,7 @@ func TestStatsSayWhatHappened(t *testing.T) {
 			caughtUp = caughtUp && p.Lag != nil && *p.Lag == 0
 		}
 		return caughtUp
-	}, 10*time.Second, 20*time.Millisecond)
+	}, patience, 20*time.Millisecond)
 	for id, s := range all {
 		require.Equal(t, leader, s.Leader)
 		require.Equal(t, []string{"n1", "n2", "n3"}, s.Members)
@@ -158,5 +158,5 @@ func TestStatsSayWhatHappened(t *testing.T) {
 	require.Eventually(t, func() bool { // a disk may have been slow, and is said to be for some seconds
 		health = askAll(t, nc, busclient.NodeSubject("raftbus", busclient.AllNodes, "health"), 3, func(h observe.Health) string { return h.Node })["n1"]
 		return reflect.DeepEqual(well, health)
-	}, 30*time.Second, 100*time.Millisecond, "%+v", &health)
+	}, patience, 100*time.Millisecond, "%+v", &health)
 }

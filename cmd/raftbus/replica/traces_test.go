@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -64,6 +63,7 @@ func (c *taken) of(trace string) map[string]span {
 
 // A client that asks for a trace of its request gets one, from the request's arrival over the disk to the answer; others cost nothing.
 func TestTracesFromTheClientToTheDiskAndBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var got taken
 	server := httptest.NewServer(&got)
 	defer server.Close()
@@ -79,7 +79,7 @@ func TestTracesFromTheClientToTheDiskAndBack(t *testing.T) {
 	const put, get, unsampled = "0af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c", "2af7651916cd43dd8448eb211c80319c"
 	ask := func(subject, body, parent string) {
 		t.Helper()
-		_, err := nc.RequestMsg(&nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{"traceparent": {parent}}}, 5*time.Second)
+		_, err := nc.RequestMsg(&nats.Msg{Subject: subject, Data: []byte(body), Header: nats.Header{"traceparent": {parent}}}, patience)
 		require.NoError(t, err)
 	}
 	ask("raftbus.kv.put.app.color", "blue", "00-"+put+"-b7ad6b7169203331-01")

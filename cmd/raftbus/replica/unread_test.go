@@ -61,7 +61,7 @@ func TestAKeyThatTheLeaderCannotReadIsServed(t *testing.T) {
 		i := slices.IndexFunc(nodes, leads)
 		bad = nodes[max(i, 0)]
 		return i >= 0
-	}, 30*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	defer func() { require.ErrorIs(t, bad.Stop(t.Context()), syscall.EIO) }()
 	others := slices.DeleteFunc(slices.Clone(nodes), func(r *Replica) bool { return r == bad })
 	for _, r := range others {
@@ -80,7 +80,7 @@ func TestAKeyThatTheLeaderCannotReadIsServed(t *testing.T) {
 		}
 		get()
 		return bad.over()
-	}, 30*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 	require.ErrorContains(t, bad.Err(), "the store's disk failed")
 	require.Eventually(t, get, 30*time.Second, 10*time.Millisecond)
 	for _, r := range others {
