@@ -96,8 +96,10 @@ func nothingMore(t *testing.T, w jetstream.KeyWatcher, put func()) {
 }
 
 func TestOfficialClientsWorkInEachAccount(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*auth.Options){"nkeys": func(*auth.Options) {}, "jwt": func(o *auth.Options) { o.JWT = true }} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			_, running, clients := tenants(t, change)
 			watchers := map[string]jetstream.KeyWatcher{}
 			for who, p := range clients {
@@ -155,6 +157,7 @@ func requireServedApart(t *testing.T, running []*replica.Replica) {
 
 // A tenant names another's inbox, and the subjects and names of another's watches: it hears nothing, lists nothing, and ends nothing.
 func TestNoAccountReachesAnother(t *testing.T) {
+	t.Parallel()
 	r, _, clients := tenants(t, func(o *auth.Options) { o.Anonymous = true })
 	a, b, app := clients["team-a"], clients["team-b"], clients["client"]
 	kv := bucketOf(t, a, "app")
@@ -225,6 +228,7 @@ func leaderOf(t *testing.T, running []*replica.Replica) (at int) {
 
 // The leader is gone from one moment to the next, and comes back: clients and watchers of all accounts go on, and miss nothing.
 func TestAccountsOutliveTheLeader(t *testing.T) {
+	t.Parallel()
 	r, running, clients := tenants(t, func(*auth.Options) {})
 	watchers := map[string]jetstream.KeyWatcher{}
 	for who, p := range clients {
@@ -249,6 +253,7 @@ func TestAccountsOutliveTheLeader(t *testing.T) {
 
 // The leader stops as it should: no client of any account loses a request.
 func TestAPlannedStopLosesNoRequestOfAnyAccount(t *testing.T) {
+	t.Parallel()
 	_, running, clients := tenants(t, func(*auth.Options) {})
 	kv := bucketOf(t, clients["client"], "app")
 	stopped, done := make(chan struct{}), make(chan error, len(clients))
@@ -351,6 +356,7 @@ func putSurely(t *testing.T, p *party, key string) {
 
 // Q12: an account may have so many watches on all nodes, by either door, and takes none from others.
 func TestWatchesOfAnAccountAreBounded(t *testing.T) {
+	t.Parallel()
 	_, running, clients := tenants(t, func(*auth.Options) {}, replica.Bounds{Watches: 3})
 	a := clients["team-a"]
 	kv := bucketOf(t, a, "app")
@@ -386,6 +392,7 @@ func seenByAll(running []*replica.Replica, account string, n int) bool {
 
 // Credentials of an account that is served already, under another name: nothing is done twice.
 func TestOneAccountIsServedOnce(t *testing.T) {
+	t.Parallel()
 	r := begin(t, func(*auth.Options) {})
 	r.more = func(f *auth.Folder) []replica.Account {
 		return []replica.Account{{Name: "again", Clients: f.Clients, Leaf: f.Leaf}}
@@ -409,6 +416,7 @@ func TestOneAccountIsServedOnce(t *testing.T) {
 
 // A JetStream of an account ends what is served there, and nothing else.
 func TestAJetStreamOfOneAccountStopsNoOther(t *testing.T) {
+	t.Parallel()
 	r := begin(t, func(o *auth.Options) { o.Tenants = []string{"team-a", "team-b"} })
 	other := r.connect(r.credentials()["nodes/n2/tenants/team-a/clients"])
 	_, err := other.Subscribe("$JS.API.INFO", func(m *nats.Msg) { _ = m.Respond([]byte(`{}`)) })

@@ -61,8 +61,10 @@ func content(t testing.TB, dir, name string) string {
 
 // Nothing said: nothing changed, but JWTs are signed anew. And one node named: it is added.
 func TestInitAgainTakesNothingBack(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, layout.change)
 			o.Domain = "keys"
 			require.NoError(t, auth.Init(&o))
@@ -90,8 +92,10 @@ func TestInitAgainTakesNothingBack(t *testing.T) {
 
 // A NATS server that runs takes what is new when it reads its configuration anew.
 func TestARunningNATSTakesWhatIsNew(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			r := begin(t, layout.change)
 			stays := r.connect(r.credentials()["nodes/n1/peers"])
 			again(t, r.dir, func(o *auth.Options) { o.Nodes, o.Tenants = []string{"n4"}, []string{"team-z"} })
@@ -107,6 +111,7 @@ func TestARunningNATSTakesWhatIsNew(t *testing.T) {
 
 // A folder without settings.json: who has credentials there stays.
 func TestInitAgainKeepsNodesThatAreThere(t *testing.T) {
+	t.Parallel()
 	o := options(t, layouts[1].change)
 	require.NoError(t, auth.Init(&o))
 	require.NoError(t, os.Remove(filepath.Join(o.Dir, "settings.json")))
@@ -118,6 +123,7 @@ func TestInitAgainKeepsNodesThatAreThere(t *testing.T) {
 
 // What the operator set up stays, or is refused, and never goes without a word.
 func TestInitAgainLeavesTheOperatorsOwn(t *testing.T) {
+	t.Parallel()
 	o := options(t, layouts[0].change)
 	require.NoError(t, auth.Init(&o))
 	own := filepath.Join(o.Dir, "nats", "server.conf")
@@ -145,8 +151,10 @@ func TestInitAgainLeavesTheOperatorsOwn(t *testing.T) {
 
 // Who is to go is named, and gone.
 func TestRemove(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, layout.change)
 			require.NoError(t, auth.Init(&o))
 			leaving := []string{"n3", "visitors"}
@@ -189,6 +197,7 @@ func TestRemove(t *testing.T) {
 
 // A node may have been called as an issuer of JWTs is: when it goes, that one's seed stays. No new one is called so.
 func TestRemoveLeavesTheIssuers(t *testing.T) {
+	t.Parallel()
 	o := options(t, func(o *auth.Options) { o.JWT = true })
 	require.NoError(t, auth.Init(&o))
 	names := []string{"operator", "APP", "RAFTBUS"}
@@ -206,6 +215,7 @@ func TestRemoveLeavesTheIssuers(t *testing.T) {
 
 // What an account's JWT was given elsewhere stays when it is signed anew.
 func TestRevocationsStay(t *testing.T) {
+	t.Parallel()
 	o := options(t, layouts[2].change)
 	require.NoError(t, auth.Init(&o))
 	operator, err := nkeys.ParseDecoratedNKey([]byte(content(t, o.Dir, "issuer/operator.nk")))
@@ -245,6 +255,7 @@ func TestRevocationsStay(t *testing.T) {
 
 // Credentials that nodes have are not replaced by others without a word.
 func TestNodesAreNotLockedOut(t *testing.T) {
+	t.Parallel()
 	o := options(t, layouts[0].change)
 	require.NoError(t, auth.Init(&o))
 	require.NoError(t, os.RemoveAll(filepath.Join(o.Dir, "nodes", "n2")))
@@ -258,6 +269,7 @@ func TestNodesAreNotLockedOut(t *testing.T) {
 
 // During a rotation nodes have two keys, in one order or the other; which of them a node that comes is to have only its end says.
 func TestNoNodeComesDuringARotation(t *testing.T) {
+	t.Parallel()
 	o := options(t, layouts[0].change)
 	require.NoError(t, auth.Init(&o))
 	other := strings.Repeat("k", 44) + "\n"

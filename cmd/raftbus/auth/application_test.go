@@ -33,7 +33,7 @@ func connectAsDocumented(t *testing.T, r *realm) {
 	require.NoError(t, err)
 	require.Equal(t, "v", string((<-w.Updates()).Value()))
 	require.NoError(t, w.Stop())
-	bare, err := nc.Request("$KV.documented.k", []byte("w"), nats.DefaultTimeout) // as nats.py puts, whatever the domain
+	bare, err := nc.Request("$KV.documented.k", []byte("w"), patience) // as nats.py puts, whatever the domain
 	require.NoError(t, err)
 	require.Contains(t, string(bare.Data), `"seq":2`)
 

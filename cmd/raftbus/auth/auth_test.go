@@ -4,6 +4,7 @@ package auth_test
 // clients do what is.
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +26,10 @@ import (
 	"github.com/raftbus/raftbus/raft/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "3") // they mostly wait, for elections and the disk; -parallel says otherwise
+	leaktest.Main(m)
+}
 
 var nodes = []string{"n1", "n2", "n3"}
 
@@ -114,7 +118,7 @@ type party struct {
 func (r *realm) connect(who nats.Option, more ...nats.Option) *party {
 	p := &party{t: r.t}
 	var err error
-	p.Conn, err = nats.Connect(r.server.URL(), append(more, who, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+	p.Conn, err = nats.Connect(r.server.URL(), append(more, who, nats.Timeout(patience), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.refused = append(p.refused, err.Error())
@@ -136,7 +140,7 @@ func (p *party) requireRefused(who, subject string) {
 			}
 		}
 		return false
-	}, 5*time.Second, time.Millisecond, "%s may use %s", who, subject)
+	}, patience, time.Millisecond, "%s may use %s", who, subject)
 }
 
 // listener takes what reaches the subjects of a node, with that node's own credentials.
@@ -168,8 +172,10 @@ func (l *listener) all() []string {
 
 // Q1, Q2, Q5, Q9: forged votes, acks, replies and orders, with every credential that is not the right one.
 func TestForgeriesAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			r := begin(t, layout.change)
 			all := r.credentials()
 			peers := (&listener{}).on(r.connect(all["nodes/n2/peers"]), "raftbus.rpc.n2.>", "raftbus.rpc._all.>")
@@ -246,8 +252,10 @@ func maySubscribe(who, subject string) bool {
 }
 
 func TestAClusterAndItsClients(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			r := begin(t, layout.change)
 			var out log
 			r.start(&out)
@@ -288,7 +296,7 @@ func TestAClusterAndItsClients(t *testing.T) {
 
 func request(t testing.TB, p *party, subject, body string) string {
 	t.Helper()
-	m, err := p.Request(subject, []byte(body), 5*time.Second)
+	m, err := p.Request(subject, []byte(body), patience)
 	require.NoError(t, err, subject)
 	return string(m.Data)
 }
@@ -318,7 +326,7 @@ func hearRepublished(t testing.TB, p *party) {
 	require.NoError(t, err)
 	_, err = kv.Put(within(t), "k", []byte("again"))
 	require.NoError(t, err)
-	m, err := sub.NextMsg(5 * time.Second)
+	m, err := sub.NextMsg(patience)
 	require.NoError(t, err)
 	require.Equal(t, "again", string(m.Data))
 }
@@ -341,6 +349,7 @@ func read(t testing.TB, p *party, bucket string) string {
 
 // The same configuration on each server of a NATS cluster.
 func TestOnSeveralServers(t *testing.T) {
+	t.Parallel()
 	o := options(t, layouts[0].change)
 	require.NoError(t, auth.Init(&o))
 	servers, err := embedded.StartCluster(3, embedded.Options{ConfigFile: filepath.Join(o.Dir, "nats", "server.conf"), Host: "127.0.0.1", LeafPort: embedded.Random})
@@ -361,6 +370,7 @@ func TestOnSeveralServers(t *testing.T) {
 // A node has rights that its clients have not: none of them may have it speak where it must not itself, neither by the subject of an
 // answer, nor of a watch, nor of what a bucket publishes again (Q2, Q9).
 func TestNoClientHasANodeGiveOrders(t *testing.T) {
+	t.Parallel()
 	r := begin(t, func(o *auth.Options) { o.OneAccount, o.Anonymous = true, true })
 	var out log
 	r.start(&out)
@@ -409,8 +419,10 @@ func TestNoClientHasANodeGiveOrders(t *testing.T) {
 
 // What is there is kept, and another node gets its own.
 func TestInitAgainKeepsTheKeys(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, layout.change)
 			require.NoError(t, auth.Init(&o))
 			before := files(t, o.Dir)
@@ -432,6 +444,7 @@ func TestInitAgainKeepsTheKeys(t *testing.T) {
 
 // Who owns the nodes' files may put there what whoever gives init again, who may be root, must not follow.
 func TestNoLinkIsFollowed(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"nodes/n1/cluster.key", "nodes/n1/other", "nodes/n9", "users/admin.nk", "users/client.json"} {
 		o := options(t, layouts[0].change)
 		o.Owner = os.Getuid()
@@ -449,6 +462,7 @@ func TestNoLinkIsFollowed(t *testing.T) {
 
 // What a power loss left of a key is none.
 func TestADamagedClusterKeyIsNoKey(t *testing.T) {
+	t.Parallel()
 	for _, content := range []string{"", "short\n"} {
 		o := options(t, layouts[0].change)
 		require.NoError(t, auth.Init(&o))
@@ -464,6 +478,7 @@ func TestADamagedClusterKeyIsNoKey(t *testing.T) {
 // Q13: what is secret can be read by nobody else, no two of those that connect have one in common, and the server's configuration holds nothing
 // that is.
 func TestSecretsAreKept(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		o := options(t, layout.change)
 		require.NoError(t, auth.Init(&o))
@@ -500,6 +515,7 @@ func files(t testing.TB, dir string) map[string]string {
 
 // Q4: a leaf node without credentials is let in no more than it may do as anybody.
 func TestALeafNodeNeedsCredentials(t *testing.T) {
+	t.Parallel()
 	r := begin(t, layouts[0].change)
 	leaf := embeddedLeaf(t, r.server.LeafURL())
 	nc, err := nats.Connect(leaf.URL())
@@ -513,7 +529,7 @@ func TestALeafNodeNeedsCredentials(t *testing.T) {
 		require.NoError(t, nc.Publish("raftbus.admin.transfer", nil))
 		require.NoError(t, nc.Publish("raftbus.kv.put.app.k", nil))
 		return len(anybody.all()) > 20
-	}, 10*time.Second, 10*time.Millisecond, "the leaf node is connected, and may do what anybody may")
+	}, patience, 10*time.Millisecond, "the leaf node is connected, and may do what anybody may")
 	require.Empty(t, heard.all())
 	require.Empty(t, admin.all())
 }

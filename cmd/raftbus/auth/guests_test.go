@@ -43,8 +43,10 @@ func requireNobody(t testing.TB, p *party) {
 }
 
 func TestGuestsAreServedByImport(t *testing.T) {
+	t.Parallel()
 	for name, change := range forms {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := begin(t, change)
 			guest := r.user("visitors")
 			requireNobody(t, guest)
@@ -125,6 +127,7 @@ func requireNothingElse(t testing.TB, guest *party) {
 
 // A guest is at one server, and the leader at another.
 func TestGuestsOnSeveralServers(t *testing.T) {
+	t.Parallel()
 	o := options(t, withGuests)
 	require.NoError(t, auth.Init(&o))
 	servers, err := embedded.StartCluster(3, embedded.Options{ConfigFile: filepath.Join(o.Dir, "nats", "server.conf"), Host: "127.0.0.1", LeafPort: embedded.Random})
@@ -150,8 +153,10 @@ func TestGuestsOnSeveralServers(t *testing.T) {
 
 // A NATS server that runs takes what is new of guests: in the configuration's own form the second time that it reads it, see docs/operating.md.
 func TestGuestsComeAndGoWhileNATSRuns(t *testing.T) {
+	t.Parallel()
 	for name, change := range forms {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := begin(t, func(o *auth.Options) { change(o); o.Guests = nil })
 			var out log
 			r.start(&out)
@@ -178,6 +183,7 @@ func TestGuestsComeAndGoWhileNATSRuns(t *testing.T) {
 
 // Of what one client of the first account may have in flight: all guests at one NATS server have that together.
 func TestGuestsAreOneClientOfTheFirstAccount(t *testing.T) {
+	t.Parallel()
 	r := begin(t, withGuests)
 	taken := r.connect(r.credentials()["nodes/n2/clients"])
 	sub, err := taken.SubscribeSync("raftbus.kv.>")
@@ -196,6 +202,7 @@ func TestGuestsAreOneClientOfTheFirstAccount(t *testing.T) {
 
 // What a guest's account may reach does not hang on its users: whoever holds its key can sign one that may do anything there.
 func TestAnAccountImportsRequestsOnly(t *testing.T) {
+	t.Parallel()
 	r := begin(t, forms["jwt"])
 	serving := (&listener{}).on(r.connect(r.credentials()["nodes/n2/clients"]), "raftbus.kv.>", "raftbus.bucket.>", "raftbus.admin.>", "raftbus.node.n2.>", "raftbus.node._all.>", "$JS.API.>", "$KV.>", "$SRV.>")
 	peers := (&listener{}).on(r.connect(r.credentials()["nodes/n2/peers"]), "raftbus.rpc.n2.>")
@@ -255,6 +262,7 @@ func edit(t testing.TB, dir, account string, change func(*jwt.AccountClaims)) {
 
 // Another account of the operator, without the token that the exporting account signs; and what was added to exports and imports elsewhere stays.
 func TestOnlyNamedAccountsImport(t *testing.T) {
+	t.Parallel()
 	o := options(t, forms["jwt"])
 	require.NoError(t, auth.Init(&o))
 	edit(t, o.Dir, "visitors", func(c *jwt.AccountClaims) {
@@ -282,6 +290,7 @@ func TestOnlyNamedAccountsImport(t *testing.T) {
 
 // The same without JWTs: NATS does not take a configuration in which an account imports that is not named.
 func TestOnlyNamedAccountsImportWithoutJWTs(t *testing.T) {
+	t.Parallel()
 	o := options(t, forms["nkeys"])
 	require.NoError(t, auth.Init(&o))
 	config := content(t, o.Dir, "nats/nats.conf")
@@ -297,8 +306,10 @@ func TestOnlyNamedAccountsImportWithoutJWTs(t *testing.T) {
 
 // From a guest to an account that is served: it imports nothing any more, from the same call on.
 func TestAGuestBecomesATenant(t *testing.T) {
+	t.Parallel()
 	for name, change := range forms {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, change)
 			require.NoError(t, auth.Init(&o))
 			require.Empty(t, o.Served)
@@ -323,8 +334,10 @@ func TestAGuestBecomesATenant(t *testing.T) {
 
 // No account is both, whoever says so, and the error names the way out.
 func TestNoTenantIsAGuest(t *testing.T) {
+	t.Parallel()
 	for name, change := range forms {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, change)
 			require.NoError(t, auth.Init(&o))
 			before := files(t, o.Dir)

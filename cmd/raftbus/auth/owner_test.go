@@ -13,12 +13,14 @@ import (
 
 // Whatever init given again came to, nodes that are started anew can read their folders.
 func TestABrokenOffInitLocksNoNodeOut(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root gives files away")
 	}
 	const owner = 65532
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, layout.change)
 			o.Owner = owner
 			require.NoError(t, auth.Init(&o))

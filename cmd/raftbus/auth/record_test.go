@@ -65,8 +65,10 @@ func removeN3(o *auth.Options) { o.Remove = []string{"n3"} }
 
 // A node's keys end with it, whether or not the folder still has them.
 func TestKeysEndWithoutTheirFiles(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLeaver(t, layout.change)
 			require.NoError(t, os.RemoveAll(filepath.Join(l.dir, "nodes", "n3")))
 			again(t, l.dir, removeN3)
@@ -77,6 +79,7 @@ func TestKeysEndWithoutTheirFiles(t *testing.T) {
 
 // A folder of an earlier release does not know the keys: then nothing is done until somebody puts the files back.
 func TestAKeyThatIsNotKnownIsNotRevoked(t *testing.T) {
+	t.Parallel()
 	l := newLeaver(t, layouts[2].change)
 	l.settings(func(all map[string]any) { delete(all, "keys") })
 	require.NoError(t, os.RemoveAll(filepath.Join(l.dir, "nodes", "n3")))
@@ -92,6 +95,7 @@ func TestAKeyThatIsNotKnownIsNotRevoked(t *testing.T) {
 
 // Nothing is to be revoked of whom the folder was never made for, nor of an account that goes as a whole.
 func TestNobodyIsMissedWhoWasNeverThere(t *testing.T) {
+	t.Parallel()
 	l := newLeaver(t, layouts[2].change)
 	l.settings(func(all map[string]any) { delete(all, "keys") })
 	again(t, l.dir, func(o *auth.Options) { o.Nodes, o.Remove = []string{"n4"}, []string{"team-a"} })
@@ -99,6 +103,7 @@ func TestNobodyIsMissedWhoWasNeverThere(t *testing.T) {
 
 // A configuration that somebody changed is to be deleted: what was revoked stays so.
 func TestRevocationsOutliveTheConfiguration(t *testing.T) {
+	t.Parallel()
 	l := newLeaver(t, layouts[2].change)
 	again(t, l.dir, removeN3)
 	for range 2 {
@@ -110,8 +115,10 @@ func TestRevocationsOutliveTheConfiguration(t *testing.T) {
 
 // A removal that a crash broke off, before files were deleted, is brought to its end by the next call, and the name is free for another.
 func TestARemovalThatWasBrokenOff(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			for _, next := range []func(*auth.Options){func(*auth.Options) {}, func(o *auth.Options) { o.Nodes = []string{"n3"} }} {
 				l := newLeaver(t, layout.change)
 				again(t, l.dir, removeN3)
@@ -134,6 +141,7 @@ func TestARemovalThatWasBrokenOff(t *testing.T) {
 
 // Until its files are gone a removal is not at its end.
 func TestARemovalThatFails(t *testing.T) {
+	t.Parallel()
 	l := newLeaver(t, layouts[0].change)
 	stays := filepath.Join(l.dir, "nodes", "n3", "cluster.key")
 	require.NoError(t, os.Remove(stays))
@@ -149,8 +157,10 @@ func TestARemovalThatFails(t *testing.T) {
 
 // What nodes have had is not made anew, if it is gone as a part.
 func TestNodesAreNotLockedOutByAPart(t *testing.T) {
+	t.Parallel()
 	for _, layout := range layouts {
 		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
 			l := newLeaver(t, layout.change)
 			for name := range files(t, filepath.Join(l.dir, "nodes", "n3")) {
 				if name == "cluster.key" {
@@ -173,6 +183,7 @@ func (l *leaver) comesBackWith(name string) {
 
 // Nor is the cluster's key.
 func TestTheClusterKeyIsNotMadeAnew(t *testing.T) {
+	t.Parallel()
 	l := newLeaver(t, layouts[0].change)
 	for _, id := range nodes {
 		require.NoError(t, os.Remove(filepath.Join(l.dir, "nodes", id, "cluster.key")))

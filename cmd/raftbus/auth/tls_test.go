@@ -26,6 +26,7 @@ import (
 )
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	o := options(t, layouts[0].change)
 	require.NoError(t, auth.Init(&o))
 	certificates := t.TempDir()
