@@ -54,6 +54,7 @@ func requireServes(t testing.TB, c *Conn, nc *nats.Conn) {
 }
 
 func TestUserAndPassword(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startNATS(t, config(t, `
 accounts { APP { users [{user: app, password: x}] } }
 leafnodes { authorization { user: leaf, password: "y/z", account: APP } }`))
@@ -69,6 +70,7 @@ leafnodes { authorization { user: leaf, password: "y/z", account: APP } }`))
 }
 
 func TestToken(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := startNATS(t, config(t, `authorization { token: secret }`))
 	nc := client(t, s.URL(), nats.Token("secret"))
 	requireServes(t, begin(t, s.LeafURL(), with(nats.Token("secret"))), nc)
@@ -148,6 +150,7 @@ func (r realm) credentials(t testing.TB, file string, expires time.Time) {
 
 // F12, K76: credentials that have expired are read anew, so that they can be renewed in place.
 func TestCredentialsAreReadAnew(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := newRealm(t)
 	s := startNATS(t, config(t, r.config))
 	file := filepath.Join(t.TempDir(), "leaf.creds")
@@ -230,6 +233,7 @@ func TestTLS(t *testing.T) {
 		{"before the greeting", "handshake_first: true", []nats.Option{nats.TLSHandshakeFirst()}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := startNATS(t, config(t, fmt.Sprintf(
 				`leafnodes { tls { cert_file: %q, key_file: %q, ca_file: %q, verify: true, %s } }`, certificate, key, ca.file, c.more)))
 			options := func(o ...nats.Option) func(*Options) { return with(append(o, c.first...)...) }

@@ -1,6 +1,7 @@
 package leaf
 
 import (
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,10 @@ import (
 	"github.com/raftbus/raftbus/raft/leaktest"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "6") // those that may run together mostly wait; -parallel says otherwise
+	leaktest.Main(m)
+}
 
 // soon is how long tests wait for what must happen, tick how often they look.
 const (
@@ -153,7 +157,7 @@ func awaitUp(t testing.TB, c *Conn) {
 
 func client(t testing.TB, url string, o ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond)}, o...)...)
+	nc, err := nats.Connect(url, append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(10 * time.Millisecond), nats.Timeout(soon)}, o...)...)
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	return nc
