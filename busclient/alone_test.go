@@ -104,6 +104,7 @@ func TestTheHigherNonceGivesWay(t *testing.T) {
 
 // Somebody who listens but says nothing, such as a connection that died without a word, keeps nobody from starting.
 func TestSilenceOnTheOwnSubjectIsNoProcess(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	nc, err := nats.Connect(url)
 	require.NoError(t, err)

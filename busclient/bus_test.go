@@ -47,8 +47,7 @@ func TestNATSMayStartLast(t *testing.T) {
 	startNATS(t, func(o *embedded.Options) { o.Port = port })
 	require.NoError(t, await(t, started))
 	require.NoError(t, await(t, started))
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	awaitEachOther(n1, n2)
 	require.Equal(t, []bool{true}, n1.busChanges())
 }
 
@@ -104,11 +103,11 @@ func TestOneOfThreeServersIsKilled(t *testing.T) {
 		urls = append(urls, s.URL())
 	}
 	inOrder := func(o *peerOptions) { o.nats = append(o.nats, nats.DontRandomize()) }
-	n1 := startPeer(t, strings.Join([]string{urls[0], urls[1], urls[2]}, ","), "n1", inOrder)
-	n2 := startPeer(t, strings.Join([]string{urls[1], urls[2], urls[0]}, ","), "n2", inOrder)
+	n1 := newPeer(t, strings.Join([]string{urls[0], urls[1], urls[2]}, ","), "n1", inOrder)
+	n2 := newPeer(t, strings.Join([]string{urls[1], urls[2], urls[0]}, ","), "n2", inOrder)
+	startAdmitted(n1, n2)
 	require.NotEqual(t, n1.control.NATS().ConnectedServerName(), n2.control.NATS().ConnectedServerName())
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	awaitEachOther(n1, n2)
 	n2.echo()
 	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
 
@@ -188,8 +187,7 @@ func TestAHalfOpenConnectionIsNoticed(t *testing.T) {
 	v := newValve()
 	n1 := startPeer(t, nats1.URL(), "n1", func(o *peerOptions) { o.nats = append(o.nats, nats.SetCustomDialer(v)) })
 	n2 := startPeer(t, nats1.URL(), "n2")
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	awaitEachOther(n1, n2)
 
 	v.halfOpen.Store(true)
 	cut := stalltest.During(t)
@@ -215,10 +213,10 @@ func TestAStuckBulkConnectionHoldsUpNobody(t *testing.T) {
 	eventually(t, "up", func() bool { up, _ := n1.Up(); return up })
 	t.Cleanup(v.release)
 	v.stuck.Store(true)
-	published := make(chan error, 1)
+	published, data := make(chan error, 1), make([]byte, 1<<20)
 	go func() {
 		for {
-			if err := n1.Publish("x", "", make([]byte, 1<<20)); err != nil {
+			if err := n1.Publish("x", "", data); err != nil {
 				published <- err
 				return
 			}
@@ -250,6 +248,7 @@ func TestMaxPayloadIsLowered(t *testing.T) {
 // F11: the same by a reload, of which NATS tells nobody: it ends the connection for the first message that is too large, and what comes after has the
 // new size.
 func TestMaxPayloadIsLoweredByReload(t *testing.T) {
+	t.Parallel() // it mostly waits
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	limit := func(bytes int) {
 		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "max_payload: %d\n", bytes), 0o600))
@@ -386,10 +385,11 @@ func TestWhatWaitsIsDroppedWithTheConnection(t *testing.T) {
 // What waits for a connection is bounded, by bytes and by messages, and what was taken to be written waits no more.
 func TestTheOutboxIsBounded(t *testing.T) {
 	o := newOutbox()
-	half := make([]byte, outboxBytesMax/2)
+	data := make([]byte, 1<<20)
 	for range 3 {
-		require.NoError(t, o.put("x", "", half))
-		require.NoError(t, o.put("x", "", half))
+		o.bytes += outboxBytesMax - 2*len(data) // as if so much waited: to copy it takes a busy machine a second
+		require.NoError(t, o.put("x", "", data))
+		require.NoError(t, o.put("x", "", data))
 		require.ErrorIs(t, o.put("x", "", []byte{1, 2}), ErrTooManyInFlight)
 		batch, _ := o.take(nil)
 		require.Len(t, batch, 2)

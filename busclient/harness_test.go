@@ -2,6 +2,7 @@ package busclient
 
 import (
 	"context"
+	"flag"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,10 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // those that may run together mostly wait; -parallel says otherwise
+	leaktest.Main(m)
+}
 
 // soon is how long tests wait for what must happen, tick how often they look.
 const (
@@ -190,6 +194,19 @@ func stopClocks(peers ...*peer) (goOn func()) {
 	}
 }
 
+// endCalls ends the calls to a peer that are open by their deadline, and no ping: the clock, which stands still, is put forward.
+func (p *peer) endCalls(to rpc.NodeID) {
+	c, err := p.client(to)
+	require.NoError(p.t, err)
+	eventually(p.t, "no ping is open", func() bool {
+		c.rounds.mu.Lock()
+		defer c.rounds.mu.Unlock()
+		return c.rounds.pings == 0
+	})
+	later := p.clock.now().Add(callTimeout)
+	p.clock.stopped.Store(&later)
+}
+
 // instanceOf makes ids that differ.
 func instanceOf(id rpc.NodeID) (i rpc.InstanceID) {
 	copy(i[:], "instance of "+string(id))
@@ -278,16 +295,32 @@ func newPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOption
 // startPeer makes a node that is started and has the table of all members.
 func startPeer(t testing.TB, url string, id rpc.NodeID, change ...func(*peerOptions)) *peer {
 	p := newPeer(t, url, id, change...)
-	p.start()
-	p.admit()
+	startAdmitted(p)
 	return p
 }
 
-func (p *peer) start() {
+// startAdmitted starts nodes, and gives them the table of all members.
+func startAdmitted(peers ...*peer) {
+	startAll(peers...)
+	for _, p := range peers {
+		p.admit()
+	}
+}
+
+// startAll starts nodes at once: each looks for a while for others of its name.
+func startAll(peers ...*peer) {
 	ctx, cancel := context.WithTimeout(context.Background(), soon)
 	defer cancel()
-	require.NoError(p.t, p.Start(ctx))
+	outcomes := make(chan error, len(peers))
+	for _, p := range peers {
+		go func() { outcomes <- p.Start(ctx) }()
+	}
+	for _, p := range peers {
+		require.NoError(p.t, <-outcomes)
+	}
 }
+
+func (p *peer) start() { startAll(p) }
 
 func (p *peer) admit() {
 	table := tableOf(p.members...)
@@ -298,6 +331,13 @@ func (p *peer) to(id rpc.NodeID) IRaftClient {
 	var client IRaftClient
 	require.NoError(p.t, p.Using(id, func(c IRaftClient) { client = c }))
 	return client
+}
+
+// awaitEachOther awaits the links of two nodes: then each hears the other, since the other's start is proven.
+func awaitEachOther(n1, n2 *peer) {
+	n1.t.Helper()
+	n1.awaitLink(n2.self.ID, "connected")
+	n2.awaitLink(n1.self.ID, "connected")
 }
 
 func (p *peer) awaitLink(id rpc.NodeID, state string) {
@@ -340,9 +380,9 @@ func returnFor(m rpc.Message) rpc.Message {
 
 // pair starts n1 and n2, connected.
 func pair(t testing.TB, url string, change ...func(*peerOptions)) (n1, n2 *peer) {
-	n1, n2 = startPeer(t, url, "n1", change...), startPeer(t, url, "n2", change...)
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	n1, n2 = newPeer(t, url, "n1", change...), newPeer(t, url, "n2", change...)
+	startAdmitted(n1, n2)
+	awaitEachOther(n1, n2)
 	return n1, n2
 }
 

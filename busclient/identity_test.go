@@ -36,12 +36,11 @@ func (p *peer) awaitPing(peer rpc.NodeID, what string, condition func(Pinged) bo
 
 // Before there is a table only pings pass, and they carry what a table is made of (first boot).
 func TestFirstBootNeedsNoTable(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	n1, n2 := newPeer(t, url, "n1"), newPeer(t, url, "n2")
-	n1.start()
-	n2.start()
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	startAll(n1, n2)
+	awaitEachOther(n1, n2)
 	p := n1.awaitPing("n2", "heard", func(p Pinged) bool { return p.Err == nil })
 	require.Equal(t, instanceOf("n2"), p.Instance)
 	require.Equal(t, epoch(1, 7), p.Boot)
@@ -72,6 +71,7 @@ func TestACommandBeforeTheTableIsDropped(t *testing.T) {
 
 // A node without a table is given the one of its peers.
 func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	table := tableOf(members...)
 	content := func(o *peerOptions) {
@@ -79,8 +79,9 @@ func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
 			return PingContent{Leader: "n3", Term: 9, Configuration: &rpc.Configuration{Voters: table}, Full: true, NoRoom: true, Commands: 3}
 		}
 	}
-	n1, n2 := newPeer(t, url, "n1"), startPeer(t, url, "n2", content)
-	n1.start()
+	n1, n2 := newPeer(t, url, "n1"), newPeer(t, url, "n2", content)
+	n2.admit()
+	startAll(n1, n2)
 	p := n1.awaitPing("n2", "heard", func(p Pinged) bool { return p.Err == nil })
 	require.Equal(t, table, p.Configuration.Voters)
 	require.Equal(t, rpc.NodeID("n3"), p.Leader)
@@ -99,6 +100,7 @@ func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
 }
 
 func TestAPingTellsTheClocksApartAndWhenTheConnectionIsSteady(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	later := func(o *peerOptions) {
 		o.service.Now = func() time.Time { return time.Now().Add(time.Hour) }
@@ -142,6 +144,7 @@ func TestAConnectionIsNotSteadyBeforeASecond(t *testing.T) {
 
 // F23, D3: a wiped disk comes back as another instance, and is told so by those who knew the old one.
 func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	n1 := startPeer(t, url, "n1")
 	wiped := newPeer(t, url, "n2", func(o *peerOptions) {
@@ -166,6 +169,7 @@ func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
 
 // F14: two clusters with one prefix refuse each other, and say so.
 func TestAnotherClusterIsRefusedAndTold(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	n1, n2 := startPeer(t, url, "n1"), newPeer(t, url, "n2")
 	other := tableOf(members...)
@@ -253,14 +257,12 @@ func TestOnlyWhatFitsItsSubjectIsReceived(t *testing.T) {
 
 // Q3: with a cluster key nothing counts that was not sealed with it, and during a rotation either key is good.
 func TestMessagesAreSealed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	withKey := func(key, previous string) func(*peerOptions) {
 		return func(o *peerOptions) { o.key, o.service.PreviousKey = []byte(key), []byte(previous) }
 	}
-	n1 := startPeer(t, url, "n1", withKey("new", "old"))
-	n2 := startPeer(t, url, "n2", withKey("new", "old"))
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	n1, _ := pair(t, url, withKey("new", "old"))
 
 	n3 := newPuppet(t, url, "n3", func(p *puppet) { p.keys = rpc.NewKeys([]byte("old"), []byte("new")) })
 	n1.awaitLink("n3", "connected")

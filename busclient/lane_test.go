@@ -107,6 +107,7 @@ func TestTheLaneIsInForceOnPlainConnections(t *testing.T) {
 }
 
 func TestWithTLSTheLaneLetsAllPass(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, c := range []struct {
 		name, config string
 		option       []nats.Option
@@ -159,6 +160,7 @@ func TestALaneComesAndGoesWithTLS(t *testing.T) {
 }
 
 func TestALaneDeliversAsTheClientDoes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, role := range []Role{RoleControl, RoleBulk} {
 		t.Run(string(role), func(t *testing.T) {
 			server := startNATS(t, func(o *embedded.Options) { o.MaxPayload = 8 << 20 })
@@ -247,6 +249,7 @@ func TestWhatIsCorkedLeavesTogether(t *testing.T) {
 
 // The owner is told once all that arrived at once is handed out, on the same goroutine; where the lane is shut after each message.
 func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, c := range []struct {
 		name  string
 		plain bool
@@ -266,11 +269,8 @@ func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 					told <- n
 				}
 			}, func(bool) {}))
-			for _, n := range []*peer{n1, n2} {
-				n.start()
-				n.admit()
-			}
-			n1.awaitLink("n2", "connected")
+			startAdmitted(n1, n2)
+			awaitEachOther(n1, n2)
 			n1.Together(func() {
 				for range 10 {
 					require.NoError(t, n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(rpc.Reply[*rpc.HeartbeatReturn]) {}))
@@ -296,11 +296,8 @@ func TestWhoWaitsOnTheBulkConnectionHoldsUpNoHeartbeat(t *testing.T) {
 		}
 	}))
 	defer close(release)
-	for _, n := range []*peer{n1, n2} {
-		n.start()
-		n.admit()
-	}
-	n1.awaitLink("n2", "connected")
+	startAdmitted(n1, n2)
+	awaitEachOther(n1, n2)
 	require.NoError(t, n1.to("n2").AppendLog(1, &rpc.AppendLogCommand{}, func(rpc.Reply[*rpc.AppendLogReturn]) {}))
 	await(t, waits)
 	for k := range 10 {

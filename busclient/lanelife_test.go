@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 // longerThanSilence is for how long no answer to a ping comes in what is no silence all the same.
@@ -76,6 +78,21 @@ func TestAFloodIsNoSilence(t *testing.T) {
 func TestASlowWayIsNoSilence(t *testing.T) {
 	t.Parallel() // it mostly waits
 	const messages = 9
+	for range 5 {
+		watch := stalltest.During(t)
+		came, disconnects := takenOnASlowWay(t, messages)
+		if (came < messages || disconnects > 0) && watch.Lost() > writeTimeout/2 {
+			continue // the machine was slower than the way
+		}
+		require.Equal(t, messages, came)
+		require.Zero(t, disconnects)
+		return
+	}
+	require.Fail(t, "this machine is too busy to tell")
+}
+
+// takenOnASlowWay is how many messages a server takes, and how often the connection is lost by then.
+func takenOnASlowWay(t *testing.T, messages int) (came int, disconnects uint64) {
 	all := make(chan int, 1)
 	c := dialUp(t, played(t, func(c net.Conn, lines *bufio.Scanner) {
 		n := 0
@@ -92,12 +109,15 @@ func TestASlowWayIsNoSilence(t *testing.T) {
 	for range messages { // in all more than 5 s of it
 		require.NoError(t, c.Publish("x", "", []byte(strings.Repeat("x", 500_000))))
 	}
-	require.Equal(t, messages, await(t, all))
-	require.Zero(t, c.Stats().Disconnects)
+	came = await(t, all)
+	disconnects = c.Stats().Disconnects
+	c.Close()
+	return came, disconnects
 }
 
 // A server that refuses a client may leave the connection open, and NATS's client does: each attempt ends the one before.
 func TestAConnectionThatWasRefusedIsClosed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ended := make(chan struct{}, 100)

@@ -159,6 +159,13 @@ func send(t require.TestingT, o *outlet, senders int, sizes []int, cork bool) {
 	}
 }
 
+// holds has an outlet take it that so many bytes wait: to copy as much would take a busy machine a second.
+func (o *outlet) holds(bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting.bytes = bytes
+}
+
 // fullOutlet takes no more, since nobody reads at the far end of its socket. It is not given up yet.
 func fullOutlet(t *testing.T) (near, far *net.TCPConn, o *outlet) {
 	data := make([]byte, 4<<20)
@@ -166,9 +173,7 @@ func fullOutlet(t *testing.T) (near, far *net.TCPConn, o *outlet) {
 		near, far = socketPair(t)
 		o = newOutlet(t, near)
 		began, err := time.Now(), o.publish("x", "", nil, data)
-		o.mu.Lock()
-		o.waiting.bytes += outboxBytesMax - 3*len(data) // to copy as much would take a busy machine a second
-		o.mu.Unlock()
+		o.holds(outboxBytesMax - 3*len(data))
 		for err == nil {
 			watch := stalltest.During(t)
 			err = o.publish("x", "", nil, data)
@@ -212,8 +217,9 @@ func TestACorkedOutletOffersWhatIsMuch(t *testing.T) {
 	for range outboxMessagesMax {
 		require.NoError(t, o.publish("x", "", nil, nil))
 	}
-	for range 2 * outboxBytesMax / (1 << 20) {
-		eventually(t, "it is taken", func() bool { return o.publish("x", "", nil, make([]byte, 1<<20)) == nil })
+	data := make([]byte, 1<<20)
+	for range outboxBytesMax/len(data) + 2 {
+		eventually(t, "it is taken", func() bool { return o.publish("x", "", nil, data) == nil })
 	}
 }
 
@@ -253,9 +259,8 @@ func TestTheClientWaitsWhereMuchWaits(t *testing.T) {
 		near, _ := socketPair(t)
 		o := newOutlet(t, near)
 		o.draining = true // as if a goroutine wrote
-		for range clientBytesMax / (1 << 20) {
-			require.NoError(t, o.write(make([]byte, 1<<20), clientBytesMax))
-		}
+		require.NoError(t, o.write(make([]byte, 1<<20), clientBytesMax))
+		o.holds(clientBytesMax)
 		require.NoError(t, o.write([]byte("PING\r\n"), clientBytesMax), name)
 		ended := make(chan error, 2)
 		for range cap(ended) {
@@ -275,6 +280,7 @@ func TestTheClientDoesNotWaitForWhatIsPublished(t *testing.T) {
 	near, _ := socketPair(t)
 	o := newOutlet(t, near)
 	o.draining = true // as if a goroutine wrote
+	o.holds(outboxBytesMax - 3<<20)
 	for _, size := range []int{1 << 20, smallBytes} {
 		for o.publish("x", "", nil, make([]byte, size)) == nil {
 		}

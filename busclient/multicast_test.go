@@ -22,12 +22,13 @@ func withMulticast(o *peerOptions) { o.several, o.members = true, four }
 
 func puppetOfFour(p *puppet) { p.several, p.cluster = true, rpc.ClusterIDOf(tableOf(four...)) }
 
-// startFour starts all four, connected.
+// startFour starts all four, each as the user of its name, connected.
 func startFour(t testing.TB, url string, change ...func(*peerOptions)) []*peer {
 	var peers []*peer
 	for _, id := range four {
-		peers = append(peers, startPeer(t, url, id, append([]func(*peerOptions){withMulticast}, change...)...))
+		peers = append(peers, newPeer(t, url, id, append([]func(*peerOptions){withMulticast, asUser(string(id))}, change...)...))
 	}
+	startAdmitted(peers...)
 	for _, p := range peers[1:] {
 		peers[0].awaitListening(p.self.ID)
 		p.awaitLink("n1", "connected")
@@ -79,6 +80,7 @@ func froms(replies ...appended) (ids []rpc.NodeID) {
 }
 
 func TestAMessageToSeveralReachesThoseNamedAndNobodyElse(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	peers := startFour(t, url)
 	n1, n2, n3, n4 := peers[0], peers[1], peers[2], peers[3]
@@ -212,6 +214,7 @@ func TestAForgedMessageToSeveralIsDropped(t *testing.T) {
 
 // Q3: whom a message is for cannot be changed without the cluster's key.
 func TestTheMACKeepsOthersFromBeingAddressed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	sealed := func(o *peerOptions) { o.key = []byte("a key of this cluster, long enough") }
 	peers := startFour(t, url, sealed)
@@ -236,15 +239,11 @@ func TestTheMACKeepsOthersFromBeingAddressed(t *testing.T) {
 }
 
 func TestMulticastWorksWithThePermissionsOfNodesAlone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := guardedNATS(t).URL()
-	var peers []*peer
-	for _, id := range four {
-		peers = append(peers, startPeer(t, url, id, withMulticast, asUser(string(id))))
-	}
+	peers := startFour(t, url)
 	n1 := peers[0]
 	for _, p := range peers[1:] {
-		n1.awaitListening(p.self.ID)
-		p.awaitLink("n1", "connected")
 		p.echo()
 	}
 	replies, left := n1.append("n2", "n3", "n4")
@@ -282,6 +281,7 @@ func TestWhoLeavesEndsItsOwnRoundOnly(t *testing.T) {
 // A link that breaks while a round is open ends that one; who is broken is left to be called alone, which fails at once. When it is back, what it
 // left unanswered before, however long ago, does not count (K62).
 func TestABrokenLinkEndsItsOwnRoundOnly(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n1, puppets, calls := puppetsOfFour(t)
 	replies, _ := n1.append("n2", "n3")
 	c := await(t, calls)

@@ -119,6 +119,7 @@ func TestTheFirstCallOfANewClientMeetsAState(t *testing.T) {
 // `disposed` flags, connection and state were read and written without synchronisation; between closing the connection
 // and switching state an RPC met a nil connection; a call's end was anybody's guess. The race detector watches.
 func TestCallsWhileTheLinkFlapsEndOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n1, n2 := pair(t, startNATS(t).URL())
 	n2.echo()
 	var calls, wire sync.WaitGroup

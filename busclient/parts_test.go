@@ -82,13 +82,13 @@ func TestGarbagePartsHoldNoMoreThanTheyBring(t *testing.T) {
 	require.True(t, ok)
 	require.Less(t, cap(a.message), 1<<10)
 
-	part = append(part[:partHeaderBytes], make([]byte, 16<<20)...)
-	for n := range uint32(5) {
-		binary.BigEndian.PutUint32(part[9:], n)
+	part = append(part[:partHeaderBytes], make([]byte, 1<<20)...)
+	a.message = make([]byte, MessageBytesMax-len(part)+partHeaderBytes, MessageBytesMax) // as if it had come
+	for n, fits := range []bool{true, false} {
+		binary.BigEndian.PutUint32(part[9:], uint32(n+1))
 		_, ok = a.add(part)
-		require.LessOrEqual(t, len(a.message), MessageBytesMax)
+		require.Equal(t, fits, ok)
 	}
-	require.False(t, ok)
 	require.Zero(t, a)
 }
 

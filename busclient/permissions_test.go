@@ -70,10 +70,11 @@ func (i *intruder) mayNot(publish, subscribe []string) {
 }
 
 func TestNodesWorkWithTheirPermissionsAlone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url := guardedNATS(t).URL()
-	n1, n2 := startPeer(t, url, "n1", asUser("n1")), startPeer(t, url, "n2", asUser("n2"))
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	n1, n2 := newPeer(t, url, "n1", asUser("n1")), newPeer(t, url, "n2", asUser("n2"))
+	startAdmitted(n1, n2)
+	awaitEachOther(n1, n2)
 	n2.echo()
 	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
 	appended := make(chan error, 1)

@@ -35,18 +35,18 @@ func permitting(t testing.TB, subjects ...string) (server *embedded.Server, perm
 
 // A reload takes a permission of a node's, and another gives it back: NATS has removed the subscriptions and adds none, so the connections are made anew.
 func TestAPermissionIsTakenAndGivenBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server, permit := permitting(t, "raftbus.rpc.n1.>", "raftbus.rpc._all.>")
 	soonAgain := func(o *peerOptions) { o.regain = 20 * time.Millisecond }
-	n1, n2 := startPeer(t, server.URL(), "n1", asUser("n1"), soonAgain), startPeer(t, server.URL(), "n2", asUser("n2"))
-	n1.awaitLink("n2", "connected")
-	n2.awaitLink("n1", "connected")
+	n1, n2 := newPeer(t, server.URL(), "n1", asUser("n1"), soonAgain), newPeer(t, server.URL(), "n2", asUser("n2"))
+	startAdmitted(n1, n2)
+	awaitEachOther(n1, n2)
 	permit("raftbus.rpc._all.>")
 	n2.awaitLink("n1", "broken")
 	eventually(t, "it was in vain, twice", func() bool { return n1.control.NATS().Stats().Reconnects > 1 && n1.bulk.NATS().Stats().Reconnects > 1 })
 	require.NotZero(t, n1.control.Stats().PermissionErrors)
 	permit("raftbus.rpc.n1.>", "raftbus.rpc._all.>")
-	n2.awaitLink("n1", "connected")
-	n1.awaitLink("n2", "connected")
+	awaitEachOther(n1, n2)
 	require.Zero(t, n1.control.Stats().Disconnects, "it was lost to nobody")
 }
 

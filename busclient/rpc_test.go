@@ -46,6 +46,7 @@ func TestEveryMethodIsCarriedThereAndBack(t *testing.T) {
 
 // 'No responders' ends a call at once, and breaks the link.
 func TestNoRespondersEndsACallAtOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	n1, n2 := puppetPair(t)
 	changes := len(n1.changes())
 	n2.nc.Close()
@@ -131,31 +132,35 @@ func TestAReturnOnTheWrongConnectionIsDropped(t *testing.T) {
 
 // An answer that comes after the deadline is dropped.
 func TestALateReturnIsDropped(t *testing.T) {
-	t.Parallel() // it mostly waits
 	n1, n2 := puppetPair(t)
+	stopClocks(n1)
 	called := make(chan puppetCall, 1)
 	n2.call(func(c puppetCall) { called <- c })
 	replies := heartbeat(t, n1.to("n2"), 8)
 	c := await(t, called)
+	n1.endCalls("n2")
 	require.ErrorIs(t, await(t, replies).Err, ErrTimeout)
 	late := n1.Drops()["late return"]
 	n2.send(c.reply, n2.header(c), &rpc.HeartbeatReturn{Read: 8})
 	eventually(t, "dropped", func() bool { return n1.Drops()["late return"] == late+1 })
 	require.Empty(t, replies)
+	pings := len(n1.pings())
+	require.NoError(t, n1.to("n2").Ping())
+	eventually(t, "a ping passes", func() bool { return len(n1.pings()) > pings })
 	require.True(t, n1.to("n2").Connected(), "pings pass, so the link stays")
 }
 
 // F9: a peer that answers nothing never has more on its way than the bound, and heartbeats go past all that.
 func TestASlowPeerNeverHasMoreInFlightThanTheBound(t *testing.T) {
-	t.Parallel() // it mostly waits
 	n1, n2 := puppetPair(t)
+	stopClocks(n1)
 	n2.call(func(c puppetCall) {
 		if _, ok := c.body.(*rpc.HeartbeatCommand); ok {
 			n2.send(c.reply, n2.header(c), &rpc.HeartbeatReturn{})
 		}
 	})
 	cmd := &rpc.AppendLogCommand{Entries: []rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Data: make([]byte, 512<<10)}}}
-	sent, ends, goOn := 0, make(chan error, 64), stopClocks(n1)
+	sent, ends := 0, make(chan error, 64)
 	for {
 		err := n1.to("n2").AppendLog(1, cmd, func(r rpc.Reply[*rpc.AppendLogReturn]) { ends <- r.Err })
 		if err != nil {
@@ -167,7 +172,7 @@ func TestASlowPeerNeverHasMoreInFlightThanTheBound(t *testing.T) {
 	}
 	require.Greater(t, (sent+2)*512<<10, inFlightBytesMax)
 	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
-	goOn()
+	n1.endCalls("n2")
 	for range sent {
 		require.ErrorIs(t, await(t, ends), ErrTimeout)
 	}
