@@ -121,6 +121,7 @@ func snapshot(id rpc.EntryID) Batch {
 // all otherwise, whether the log is too short, or holds another entry there, or ends just there; in one write, and
 // with a crash at each of its operations and those of the deletions.
 func TestK27ConflictingTailKept(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	for name, c := range map[string]struct {
 		base rpc.EntryID
 		last rpc.Index // that the log then has

@@ -134,6 +134,7 @@ func (j *journal) goesOn(t *testing.T, fs *waltest.FS, what string) (*Log, *jour
 
 // TestCrashAtEveryOperation takes images of the disk before every operation that changes it.
 func TestCrashAtEveryOperation(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	images := 0
 	for seed := range seeds(2, 120) {
 		inline := seed%2 == 1
@@ -178,6 +179,7 @@ var errKilled = errors.New("killed")
 // TestKilledThenPowerLost: a process is killed at every operation that changes the disk; what it wrote is there for the next one, but
 // not all of it would survive a power loss. What that one builds on it, and acknowledges, does (K54).
 func TestKilledThenPowerLost(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	for seed := range seeds(2, 60) {
 		for at, killed := 1, true; killed; at++ {
 			fs, j := waltest.New(), &journal{acked: model{}}
@@ -206,6 +208,7 @@ func TestKilledThenPowerLost(t *testing.T) {
 // TestCrashWhileALargerSegmentIsMade: power is lost while a segment that is ready is replaced by a larger one, which has room or has
 // not. The next start finds the one or the other, and no half of either.
 func TestCrashWhileALargerSegmentIsMade(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	for _, full := range []bool{false, true} {
 		l, fs, m, big := withReady(t, true)
 		j := &journal{acked: m, underway: m.with(big)}
@@ -310,6 +313,7 @@ func TestAFolderInWhatOnlyOthersRead(t *testing.T) {
 // TestK56MarkBeforeData: a base is never durable before the entries and hard state of its batch, nor are segments deleted
 // before it is.
 func TestK56MarkBeforeData(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	fs := waltest.New()
 	l := openInline(t, fs) // so that the crashes are where Compact is, and nowhere else
 	var bs []Batch

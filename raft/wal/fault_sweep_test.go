@@ -128,6 +128,7 @@ func (s *scene) repair(t *testing.T, l *Log, what string) {
 // TestFaultWhileOpening: each operation of an Open, of reads, repairs and some work after it fails once, in each way. The log
 // says so and stops, or goes on; nothing is lost, no file stays open, and no sync is tried again.
 func TestFaultWhileOpening(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	runs := 0
 	for _, s := range scenes(t) {
 		for _, f := range append(slices.Clone(faults), readFaults...) {
@@ -299,6 +300,7 @@ func stops(bytes int) (at []int) {
 // damage: a batch of which nothing is missing but the last few bytes of an entry's data, right at the end of a sector. That
 // entry is reported, as damage is.
 func TestShortWriteAtEveryByte(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	first := Batch{HardState: &rpc.HardState{Term: 1, Vote: "n1"}, Entries: entries(1, 1, 3)}
 	exact := Batch{Entries: entries(1, 3, 5)}
 	exact.Entries[1].Data = make([]byte, 3*sectorBytes-3*headerBytes-len(exact.Entries[0].Data))

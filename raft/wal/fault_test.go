@@ -78,6 +78,7 @@ func (b *breaker) hook(op waltest.Op) error {
 
 // TestFaultAtEveryOperation: F20, F21, D5, K53.
 func TestFaultAtEveryOperation(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	runs := 0
 	for _, f := range faults {
 		reached := true

@@ -180,6 +180,7 @@ func livingLog(t testing.TB) (disk, model) {
 
 // TestRepairEverySector loses sectors, in all the ways that disks do: within a large payload they are repaired.
 func TestRepairEverySector(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	fs := vfs.NewMem()
 	l, m := openInline(t, fs), model{}
 	for i := rpc.Index(1); i < 9; i++ {
@@ -297,6 +298,7 @@ func damagedLog(t *testing.T) (fs *waltest.FS, m model, sectors map[string][]spa
 // TestCrashWhileRepairing: at every operation of the start of a damaged log and of its repairs. What was repaired stays so,
 // the rest is found damaged again or is whole, and until it is repaired the start writes over none of it (D4).
 func TestCrashWhileRepairing(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	fs, m, sectors := damagedLog(t)
 	images, opening := 0, true
 	rng := seeded(uint64(4 + start))
@@ -352,6 +354,7 @@ func TestCrashWhileRepairing(t *testing.T) {
 // TestFaultWhileRepairing: a write or sync of a repair that fails ends the log, and is never tried again; a restart finds the
 // entry damaged or whole (F20, K53).
 func TestFaultWhileRepairing(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	for _, f := range faults {
 		for n := 1; n <= 2; n++ {
 			fs, m, _ := damagedLog(t)

@@ -22,6 +22,7 @@ import (
 
 // TestModel compares a log with the model through random steps and restarts.
 func TestModel(t *testing.T) {
+	t.Parallel() // a sweep: it works, and shares nothing
 	rapid.Check(t, func(t *rapid.T) {
 		fs, inline := vfs.NewMem(), rapid.Bool().Draw(t, "inline")
 		open := func() *Log {
