@@ -214,6 +214,8 @@ func TestAStuckBulkConnectionHoldsUpNobody(t *testing.T) {
 	t.Cleanup(v.release)
 	v.stuck.Store(true)
 	published, data := make(chan error, 1), make([]byte, 1<<20)
+	require.NoError(t, n1.Publish("x", "", data))
+	n1.lane.conn().outlet.holds(outboxBytesMax - 3*len(data))
 	go func() {
 		for {
 			if err := n1.Publish("x", "", data); err != nil {

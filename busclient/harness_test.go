@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 
 // soon is how long tests wait for what must happen, tick how often they look.
 const (
-	soon = 10 * time.Second
+	soon = 30 * time.Second
 	tick = 2 * time.Millisecond
 )
 
@@ -198,6 +198,9 @@ func stopClocks(peers ...*peer) (goOn func()) {
 func (p *peer) endCalls(to rpc.NodeID) {
 	c, err := p.client(to)
 	require.NoError(p.t, err)
+	pings := len(p.pings())
+	require.NoError(p.t, c.Ping())
+	eventually(p.t, "pings that were due are answered", func() bool { return len(p.pings()) > pings })
 	eventually(p.t, "no ping is open", func() bool {
 		c.rounds.mu.Lock()
 		defer c.rounds.mu.Unlock()

@@ -71,7 +71,6 @@ func TestACommandBeforeTheTableIsDropped(t *testing.T) {
 
 // A node without a table is given the one of its peers.
 func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	table := tableOf(members...)
 	content := func(o *peerOptions) {
@@ -144,7 +143,6 @@ func TestAConnectionIsNotSteadyBeforeASecond(t *testing.T) {
 
 // F23, D3: a wiped disk comes back as another instance, and is told so by those who knew the old one.
 func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	n1 := startPeer(t, url, "n1")
 	wiped := newPeer(t, url, "n2", func(o *peerOptions) {
@@ -169,7 +167,6 @@ func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
 
 // F14: two clusters with one prefix refuse each other, and say so.
 func TestAnotherClusterIsRefusedAndTold(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	n1, n2 := startPeer(t, url, "n1"), newPeer(t, url, "n2")
 	other := tableOf(members...)
@@ -257,7 +254,6 @@ func TestOnlyWhatFitsItsSubjectIsReceived(t *testing.T) {
 
 // Q3: with a cluster key nothing counts that was not sealed with it, and during a rotation either key is good.
 func TestMessagesAreSealed(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	withKey := func(key, previous string) func(*peerOptions) {
 		return func(o *peerOptions) { o.key, o.service.PreviousKey = []byte(key), []byte(previous) }

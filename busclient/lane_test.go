@@ -160,7 +160,6 @@ func TestALaneComesAndGoesWithTLS(t *testing.T) {
 }
 
 func TestALaneDeliversAsTheClientDoes(t *testing.T) {
-	t.Parallel() // it mostly waits
 	for _, role := range []Role{RoleControl, RoleBulk} {
 		t.Run(string(role), func(t *testing.T) {
 			server := startNATS(t, func(o *embedded.Options) { o.MaxPayload = 8 << 20 })
@@ -249,7 +248,6 @@ func TestWhatIsCorkedLeavesTogether(t *testing.T) {
 
 // The owner is told once all that arrived at once is handed out, on the same goroutine; where the lane is shut after each message.
 func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
-	t.Parallel() // it mostly waits
 	for _, c := range []struct {
 		name  string
 		plain bool

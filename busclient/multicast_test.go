@@ -80,7 +80,6 @@ func froms(replies ...appended) (ids []rpc.NodeID) {
 }
 
 func TestAMessageToSeveralReachesThoseNamedAndNobodyElse(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	peers := startFour(t, url)
 	n1, n2, n3, n4 := peers[0], peers[1], peers[2], peers[3]
@@ -214,7 +213,6 @@ func TestAForgedMessageToSeveralIsDropped(t *testing.T) {
 
 // Q3: whom a message is for cannot be changed without the cluster's key.
 func TestTheMACKeepsOthersFromBeingAddressed(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	sealed := func(o *peerOptions) { o.key = []byte("a key of this cluster, long enough") }
 	peers := startFour(t, url, sealed)
@@ -239,7 +237,6 @@ func TestTheMACKeepsOthersFromBeingAddressed(t *testing.T) {
 }
 
 func TestMulticastWorksWithThePermissionsOfNodesAlone(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := guardedNATS(t).URL()
 	peers := startFour(t, url)
 	n1 := peers[0]
@@ -281,7 +278,6 @@ func TestWhoLeavesEndsItsOwnRoundOnly(t *testing.T) {
 // A link that breaks while a round is open ends that one; who is broken is left to be called alone, which fails at once. When it is back, what it
 // left unanswered before, however long ago, does not count (K62).
 func TestABrokenLinkEndsItsOwnRoundOnly(t *testing.T) {
-	t.Parallel() // it mostly waits
 	n1, puppets, calls := puppetsOfFour(t)
 	replies, _ := n1.append("n2", "n3")
 	c := await(t, calls)

@@ -16,7 +16,6 @@ import (
 
 // F28: one that does not say that it listens, of an earlier release or without the option, gets what is for it alone.
 func TestWhoDoesNotListenIsCalledAlone(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	n1, n2 := newPeer(t, url, "n1", withMulticast), newPeer(t, url, "n2", withMulticast)
 	n3 := newPeer(t, url, "n3", func(o *peerOptions) { o.members = four })
@@ -42,7 +41,6 @@ func TestWhoDoesNotListenIsCalledAlone(t *testing.T) {
 
 // Who leaves one unanswered for too long is called alone, until it has answered there.
 func TestWhoDoesNotAnswerIsCalledAlone(t *testing.T) {
-	t.Parallel() // it mostly waits
 	n1, puppets, _ := puppetsOfFour(t)
 	answer := func(id rpc.NodeID) func(puppetCall) {
 		p := puppets[id]

@@ -70,12 +70,12 @@ func (i *intruder) mayNot(publish, subscribe []string) {
 }
 
 func TestNodesWorkWithTheirPermissionsAlone(t *testing.T) {
-	t.Parallel() // it mostly waits
 	url := guardedNATS(t).URL()
 	n1, n2 := newPeer(t, url, "n1", asUser("n1")), newPeer(t, url, "n2", asUser("n2"))
 	startAdmitted(n1, n2)
 	awaitEachOther(n1, n2)
 	n2.echo()
+	defer stopClocks(n1, n2)()
 	require.NoError(t, await(t, heartbeat(t, n1.to("n2"), 1)).Err)
 	appended := make(chan error, 1)
 	require.NoError(t, n1.to("n2").AppendLog(1, &rpc.AppendLogCommand{}, func(r rpc.Reply[*rpc.AppendLogReturn]) { appended <- r.Err }))
