@@ -21,6 +21,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 // Cluster is a NATS server and the nodes on it.
@@ -147,28 +148,33 @@ func (c *Cluster) Stop(id string) {
 	delete(c.Nodes, id)
 }
 
-// Leader waits until a majority of the running nodes that can talk agree on a leader that serves, none of those excluded.
+// Leader waits until a majority of the running nodes that can talk agree on a leader that serves, none of those excluded. What the machine takes
+// of the time is not counted.
 func (c *Cluster) Leader(not ...string) string {
-	var leader string
-	require.Eventually(c.t, func() bool {
-		votes := map[string]int{}
-		for _, n := range c.Nodes {
-			if s := n.Status(); s.Ready {
-				votes[s.Leader]++
-			}
+	ended := make(chan struct{})
+	defer close(ended)
+	for stalls := stalltest.Until(ended); ; time.Sleep(5 * time.Millisecond) {
+		if leader := c.agreed(not); leader != "" {
+			return leader
 		}
-		for _, id := range not {
-			delete(votes, id)
+		require.Less(c.t, stalls.Took(), 15*time.Second, "no leader; %v", stalls)
+	}
+}
+
+// agreed is that leader; empty: there is none now.
+func (c *Cluster) agreed(not []string) string {
+	votes := map[string]int{}
+	for _, n := range c.Nodes {
+		if s := n.Status(); s.Ready {
+			votes[s.Leader]++
 		}
-		for id, n := range votes {
-			if n > len(c.Members)/2 && c.answers(id) {
-				leader = id
-				return true
-			}
+	}
+	for id, n := range votes {
+		if n > len(c.Members)/2 && !slices.Contains(not, id) && c.answers(id) {
+			return id
 		}
-		return false
-	}, 15*time.Second, 5*time.Millisecond, "no leader")
-	return leader
+	}
+	return ""
 }
 
 // Transfer has a member lead by a planned hand-over; empty: any other than the one that does. It may be refused, as while another is under way.

@@ -78,14 +78,18 @@ func crowd(t testing.TB, c *cluster.Cluster, kv jetstream.KeyValue, n int) []*fo
 		if i%perConnection == 0 {
 			js, err := jetstream.NewWithDomain(c.Connect(), "raftbus")
 			require.NoError(t, err)
-			own, err = js.KeyValue(within(t), kv.Bucket())
-			require.NoError(t, err)
+			own = soon(t, func(ctx context.Context) (jetstream.KeyValue, error) { return js.KeyValue(ctx, kv.Bucket()) })
 		}
-		w, err := own.WatchAll(t.Context(), jetstream.UpdatesOnly())
-		require.NoError(t, err)
-		list = append(list, follow(w))
+		list = append(list, follow(watchNew(t, own)))
 	}
 	return list
+}
+
+// watchNew watches what is new, until it is stopped.
+func watchNew(t testing.TB, kv jetstream.KeyValue) jetstream.KeyWatcher {
+	return soon(t, func(context.Context) (jetstream.KeyWatcher, error) {
+		return kv.WatchAll(t.Context(), jetstream.UpdatesOnly())
+	})
 }
 
 // writer writes, each key fewer times than history keeps, until it is stopped. It tells how many of its puts were acknowledged, in
@@ -135,14 +139,21 @@ func (w *writer) end() {
 	<-w.done
 }
 
-// requireAll requires that all followers get all there is in the bucket, which is all that was ever written.
-func requireAll(t testing.TB, kv jetstream.KeyValue, list []*follower) {
+// awaitAll waits until all followers have got what is in the bucket now, which is all that was ever written, and returns how much that is.
+func awaitAll(t testing.TB, kv jetstream.KeyValue, list []*follower) (want int) {
 	t.Helper()
-	status, err := kv.Status(within(t))
-	require.NoError(t, err)
-	want := int(status.Values())
+	want = int(soon(t, kv.Status).Values())
 	for i, f := range list {
 		require.Eventually(t, func() bool { n, _, _ := f.state(); return n >= want }, patience, 10*time.Millisecond, "watcher %d does not get all %d", i, want)
+	}
+	return want
+}
+
+// requireAll requires that all followers get all, once it is not written any more, and nothing twice.
+func requireAll(t testing.TB, kv jetstream.KeyValue, list []*follower) {
+	t.Helper()
+	want := awaitAll(t, kv, list)
+	for i, f := range list {
 		n, wrong, _ := f.state()
 		require.Equal(t, want, n, "watcher %d", i)
 		require.Empty(t, wrong, "watcher %d", i)
@@ -173,17 +184,11 @@ func TestAWatcherThatHasNothingYetMissesNothing(t *testing.T) { // W2, W3; speci
 	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	c.AwaitWatches()
-	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
-	put := func(key string) {
-		_, err := kv.Put(within(t), key, nil)
-		require.NoError(t, err)
-	}
-	put("old")
+	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
+	put(t, nc, "old", "")
 	var list []jetstream.KeyWatcher
 	for range c.Members {
-		w, err := kv.WatchAll(t.Context(), jetstream.UpdatesOnly())
-		require.NoError(t, err)
-		list = append(list, w)
+		list = append(list, watchNew(t, kv))
 	}
 	leader := c.Leader()
 	for _, id := range c.Members {
@@ -195,7 +200,7 @@ func TestAWatcherThatHasNothingYetMissesNothing(t *testing.T) { // W2, W3; speci
 		}
 	}
 	for _, key := range []string{"gap", "after"} {
-		put(key)
+		put(t, nc, key, "")
 		for _, w := range list {
 			require.Equal(t, key, next(t, w).Key())
 		}
@@ -203,12 +208,13 @@ func TestAWatcherThatHasNothingYetMissesNothing(t *testing.T) { // W2, W3; speci
 }
 
 func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specification 7.7
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	stalls := stalltest.During(t)
 	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	list := crowd(t, c, kv, 100)
-	w := write(kv, 5*time.Millisecond)
+	w := write(kv, 10*time.Millisecond) // each of which is a hundred events
 	for range 4 {
 		leader, victim := c.Leader(), busiest(c)
 		lost := stalls.Lost()

@@ -34,6 +34,7 @@ func fill(t testing.TB, kv jetstream.KeyValue, keys, size int) {
 }
 
 func TestASlowWatcherIsSlowAlone(t *testing.T) { // 7.4, F25
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 1)
 	c.AwaitWatches()
 	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})
@@ -71,6 +72,7 @@ func TestASlowWatcherIsSlowAlone(t *testing.T) { // 7.4, F25
 }
 
 func TestWatchersOutliveNATS(t *testing.T) { // F5, L6
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	stalls := stalltest.During(t)
 	c.AwaitWatches()
@@ -97,6 +99,7 @@ func TestWatchersOutliveNATS(t *testing.T) { // F5, L6
 }
 
 func TestManyKeysAreListed(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 1)
 	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})

@@ -30,9 +30,7 @@ func askNative(t testing.TB, nc *nats.Conn, subject string, body any) (a nativeA
 	t.Helper()
 	data, err := json.Marshal(body)
 	require.NoError(t, err)
-	m, err := nc.Request("raftbus."+subject, data, patience)
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(m.Data, &a), "%s", m.Data)
+	require.NoError(t, json.Unmarshal(request(t, nc, "raftbus."+subject, data), &a))
 	return a
 }
 
@@ -47,12 +45,12 @@ func event(t testing.TB, sub *nats.Subscription) string {
 }
 
 func TestNativeWatch(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	c.AwaitWatches()
 	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 2})
 	for i, key := range []string{"a.x", "b", "a.x", "a.y", "a.x"} {
-		_, err := kv.Put(within(t), key, []byte(fmt.Sprint(i+1)))
-		require.NoError(t, err)
+		put(t, nc, key, fmt.Sprint(i+1))
 	}
 	require.NoError(t, kv.Delete(within(t), "b")) // 6
 	for first, want := range map[string][]string{
@@ -88,8 +86,7 @@ func TestNativeWatch(t *testing.T) {
 	require.Nil(t, askNative(t, nc, "kv.unwatch.app", fields{"watch": a.Watch}).Error)
 	require.Nil(t, ask(fields{"from": 9, "keys": []string{"k"}}).Error, "of the future")
 	for range 3 {
-		_, err := kv.Put(within(t), "k", []byte("v"))
-		require.NoError(t, err)
+		put(t, nc, "k", "v")
 	}
 	require.Equal(t, "1/0 9 put k=v", event(t, sub))
 	for _, bad := range []fields{{"first": "x"}, {"from": 4, "first": "newest"}, {"keys": []string{"a..b"}}, {"heartbeat": "1ms"}, {"x": 1}} {
@@ -100,18 +97,21 @@ func TestNativeWatch(t *testing.T) {
 }
 
 func TestANativeWatcherNoticesWhatItMisses(t *testing.T) { // W2, in the native form
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	c.AwaitWatches()
 	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
 	sub, err := nc.SubscribeSync("my.events")
 	require.NoError(t, err)
-	begin := func(body fields) {
-		body["deliver"], body["heartbeat"] = "my.events", "500ms"
-		require.Nil(t, askNative(t, nc, "kv.watch.app", body).Error)
-	}
-	begin(fields{})
 	var watch string
 	var sequence, revision uint64
+	begin := func(body fields) {
+		body["deliver"], body["heartbeat"] = "my.events", "500ms"
+		a := askNative(t, nc, "kv.watch.app", body)
+		require.Nil(t, a.Error)
+		watch, sequence = a.Watch, 0
+	}
+	begin(fields{})
 	var last uint64
 	put := func() { // until it is acknowledged: who leads may just have gone
 		require.Eventually(t, func() bool {
@@ -124,17 +124,13 @@ func TestANativeWatcherNoticesWhatItMisses(t *testing.T) { // W2, in the native 
 	// take is what a native client does: it notices a number that is not the next, and begins again after the last revision that it has.
 	take := func() {
 		h := heard(t, sub).Header
-		if h.Get("Rb-Watch") != watch && h.Get("Rb-Sequence") == "1" {
-			watch, sequence = h.Get("Rb-Watch"), 0
-		}
 		n, is := number(t, h.Get("Rb-Sequence")), h.Get("Rb-Revision") != ""
 		switch {
-		case h.Get("Rb-Watch") != watch: // of an earlier watch, or of one that has nothing to send yet
+		case h.Get("Rb-Watch") != watch: // of an earlier watch, which begins anew on another node too
 		case is && n == sequence+1:
 			require.Greater(t, number(t, h.Get("Rb-Revision")), revision)
 			sequence, revision = n, number(t, h.Get("Rb-Revision"))
 		case is || n > sequence:
-			watch = ""
 			begin(fields{"from": revision + 1})
 		}
 	}

@@ -3,6 +3,7 @@ package watches
 // Pull consumers whose nodes go: who pulls is told soon, by an answer, and ordered consumers get every event once and in order.
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -21,8 +22,9 @@ func pullers(t testing.TB, c *cluster.Cluster, n int) (list []*follower) {
 	for range n {
 		js, err := jetstream.NewWithDomain(c.Connect(), "raftbus")
 		require.NoError(t, err)
-		consumer, err := js.OrderedConsumer(within(t), "KV_app", jetstream.OrderedConsumerConfig{})
-		require.NoError(t, err)
+		consumer := soon(t, func(ctx context.Context) (jetstream.Consumer, error) {
+			return js.OrderedConsumer(ctx, "KV_app", jetstream.OrderedConsumerConfig{})
+		})
 		// A request that a leader has, which is cut off before it passes it on, has no answer before that is back: a client with heartbeats notices in
 		// two of them. Of a leader that is only deposed it is told (kv.TestWhoWaitsForMessagesIsToldThatItsLeaderIsGone).
 		messages, err := consumer.Messages(jetstream.PullExpiry(2*time.Second), jetstream.PullHeartbeat(500*time.Millisecond))
@@ -58,7 +60,8 @@ func TestOrderedPullConsumersOutliveTheNodeThatServesThem(t *testing.T) { // W1,
 			f.restart()
 		}
 		c.Wires[victim].Cut()
-		time.Sleep(9 * time.Second)
+		time.Sleep(3 * time.Second) // from then on nobody hears what is new but from the others
+		awaitAll(t, kv, list)
 		t.Logf("%s, leader %v: longest silence %v", victim, victim == leader, longest(list))
 		c.Wires[victim].Heal()
 		require.Less(t, longest(list), 9*time.Second)

@@ -2,6 +2,7 @@ package watches
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -40,11 +41,21 @@ func ask(t testing.TB, nc *nats.Conn, subject string, body any) consumerAnswer {
 	if body == nil {
 		data = nil
 	}
-	m, err := nc.Request("$JS.raftbus.API."+subject, data, patience)
-	require.NoError(t, err, subject)
 	var a consumerAnswer
-	require.NoError(t, json.Unmarshal(m.Data, &a), "%s", m.Data)
+	require.NoError(t, json.Unmarshal(request(t, nc, "$JS.raftbus.API."+subject, data), &a))
 	return a
+}
+
+// request sends a request once somebody takes it, and returns what is answered: on a busy machine nobody may lead for a moment.
+func request(t testing.TB, nc *nats.Conn, subject string, data []byte) []byte {
+	t.Helper()
+	m, err := nc.Request(subject, data, patience)
+	for end := time.Now().Add(patience); errors.Is(err, nats.ErrNoResponders) && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+		m, err = nc.Request(subject, data, patience)
+	}
+	require.NoError(t, err, subject)
+	return m.Data
 }
 
 type fields map[string]any

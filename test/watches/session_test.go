@@ -68,6 +68,7 @@ func (s *session) event(lines []string) {
 }
 
 func TestTheSessionOfThePage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "native.md"))
 	require.NoError(t, err)
 	_, text, _ := strings.Cut(string(page), "```session\n")

@@ -37,8 +37,7 @@ func delivery(t testing.TB, m *nats.Msg) string {
 func bucketOf(t testing.TB, c *cluster.Cluster) (jetstream.KeyValue, *nats.Conn) {
 	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 5})
 	for _, key := range []string{"a", "b", "c"} {
-		_, err := kv.Put(within(t), key, []byte("hello"))
-		require.NoError(t, err)
+		put(t, nc, key, "hello")
 	}
 	return kv, nc
 }
@@ -72,6 +71,7 @@ func TestAConsumerMadeBeforeItsSubscriptionWaits(t *testing.T) { // nats.js, nat
 }
 
 func TestConsumerInfoAnswersWithWhatWasSentBefore(t *testing.T) { // nats.py, nats.java
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
@@ -106,6 +106,7 @@ func TestConsumerInfoAnswersWithWhatWasSentBefore(t *testing.T) { // nats.py, na
 }
 
 func TestAConsumerWithoutANameOrFilter(t *testing.T) { // nats.py, nats.c
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 1)
 	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
@@ -118,6 +119,7 @@ func TestAConsumerWithoutANameOrFilter(t *testing.T) { // nats.py, nats.c
 }
 
 func TestAskingAgainForTheSameConsumer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
@@ -130,6 +132,7 @@ func TestAskingAgainForTheSameConsumer(t *testing.T) {
 }
 
 func TestAConsumerWithoutASubscriberGoes(t *testing.T) { // 7.2
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
@@ -143,6 +146,7 @@ func TestAConsumerWithoutASubscriberGoes(t *testing.T) { // 7.2
 }
 
 func TestABucketRemovedEndsItsConsumersSilently(t *testing.T) { // 6.4
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	c.AwaitWatches()
 	_, nc := bucketOf(t, c)
@@ -168,6 +172,7 @@ func TestABucketRemovedEndsItsConsumersSilently(t *testing.T) { // 6.4
 }
 
 func TestWithoutALeafConnectionWatchesAreRefusedAndTheRestWorks(t *testing.T) { // specification 1
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3, func(o *replica.Options) { o.NATS.LeafURLs = []string{"nats://127.0.0.1:1"} })
 	_, nc := bucketOf(t, c)
 	a := consume(t, nc, "app", "c", "_INBOX.x", nil)
