@@ -53,7 +53,7 @@ type EntryPage struct {
 	At      rpc.Index
 }
 
-// Bounds of what a page looks at: a range that is counted entry by entry, keys that are tried before a range is, and bytes of a range, beside scanMax: who reads
+// Bounds of what a page looks at: a range that is counted entry by entry, keys that are tried before a range is, and bytes of entries, beside scanMax: who reads
 // it serves others only when it has ended.
 const (
 	countRangeMax = 2_000
@@ -186,7 +186,7 @@ func (v *bucketView) countNewest(q *Query, p *pace) (n uint64, err error) {
 func (v *bucketView) eachInRange(from, to uint64, p *pace, visit func(Entry) (bool, error)) error {
 	incarnation := v.record.incarnation
 	return v.r.Scan(entryKey(incarnation, from), entryKey(incarnation, to+1), func(key, record []byte) (bool, error) {
-		if err := p.pass(record); err != nil {
+		if err := p.pass(len(record)); err != nil {
 			return false, err
 		}
 		e, err := asEntry(key, record)
@@ -219,7 +219,7 @@ func (v *bucketView) listed(q *Query, p *pace) (listed bool, sequences []uint64,
 			few = false
 			return false, nil
 		}
-		if err := p.pass(record); err != nil {
+		if err := p.pass(len(record)); err != nil {
 			return false, err
 		}
 		if !q.Filter.Match(string(key[len(table):])) {
@@ -266,11 +266,11 @@ type pager struct {
 func (c *pager) takeListed(sequences []uint64) error {
 	for _, s := range sequences {
 		e, err := readEntry(c.v.r, c.v.record.incarnation, s)
-		if err != nil {
-			return err
+		if err == nil {
+			err = c.pace.pass(len(e.Header) + len(e.Value))
 		}
-		if !c.add(e, false) {
-			return nil
+		if err != nil || !c.visit(e) || !c.add(e, false) {
+			return err
 		}
 	}
 	c.finish()
@@ -280,12 +280,9 @@ func (c *pager) takeListed(sequences []uint64) error {
 func (c *pager) takeRange() error {
 	full := false
 	err := c.v.eachInRange(c.q.From, c.p.Last, c.pace, func(e Entry) (bool, error) {
-		if c.visited == scanMax || c.passed >= rangeBytesMax {
-			c.p.Next, full = e.Sequence, true
+		if full = !c.visit(e); full {
 			return false, nil
 		}
-		c.visited++
-		c.passed += len(e.Header) + len(e.Value)
 		wanted, err := c.wants(e)
 		if err != nil || !wanted {
 			return true, err
@@ -297,6 +294,17 @@ func (c *pager) takeRange() error {
 		c.finish()
 	}
 	return err
+}
+
+// visit counts an entry that is looked at; false if the page has looked at enough.
+func (c *pager) visit(e Entry) bool {
+	if c.visited == scanMax || c.passed >= rangeBytesMax {
+		c.p.Next = e.Sequence
+		return false
+	}
+	c.visited++
+	c.passed += len(e.Header) + len(e.Value)
+	return true
 }
 
 func (c *pager) finish() { c.p.Next, c.p.Done = c.p.Last+1, true }
@@ -314,7 +322,7 @@ func (c *pager) wants(e Entry) (bool, error) {
 	return i >= 0 && k.live[i].sequence == e.Sequence, nil
 }
 
-// add takes an entry along; false if the page is full. Borrowed bytes are copied.
+// add takes an entry along; false if the page is full. Borrowed bytes are copied, and a header that would keep the value of its record.
 func (c *pager) add(e Entry, borrowed bool) bool {
 	size := len(e.Value)
 	if c.q.NoValues {
@@ -325,7 +333,7 @@ func (c *pager) add(e Entry, borrowed bool) bool {
 		c.p.Next = e.Sequence
 		return false
 	}
-	if borrowed {
+	if borrowed || c.q.NoValues {
 		e.Value, e.Header = bytes.Clone(e.Value), bytes.Clone(e.Header)
 	}
 	c.bytes += weight

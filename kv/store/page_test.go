@@ -141,3 +141,40 @@ func TestAPagePassesOverABoundedNumberOfBytes(t *testing.T) { // Q12
 	require.Equal(t, []uint64{21}, sequences(readPages(t, f.store, q)))
 	f.close()
 }
+
+// Nor what it lists by their keys: headers only are wanted.
+func TestAPageOfHeadersLooksAtABoundedNumberOfBytes(t *testing.T) { // Q12
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{}))
+		for i := range 20 {
+			f.apply(write(command.Write{Bucket: "app", Key: fmt.Sprint(i), Value: make([]byte, 1<<20), Header: header}))
+		}
+		asked := 0
+		q := Query{
+			Bucket: "app", Incarnation: 1, Which: NewestOfKey, NoValues: true, Max: 1_000, MaxBytes: 256 << 10,
+			Wanted: func() bool { asked++; return true },
+		}
+		first, err := f.store.Page(q)
+		require.NoError(t, err)
+		require.False(t, first.Done)
+		require.EqualValues(t, len(first.Entries)+1, first.Next)
+		require.InDelta(t, rangeBytesMax>>20, len(first.Entries), 1)
+		require.GreaterOrEqual(t, asked, len(first.Entries), "each is more than is read between two looks at whether it is wanted")
+		require.Len(t, readPages(t, f.store, q), 20)
+		q.Wanted = func() bool { return false }
+		_, err = f.store.Page(q)
+		require.ErrorIs(t, err, ErrUnwanted)
+		f.close()
+	})
+}
+
+// A header that is a part of its record would keep its value, however large.
+func TestAPageOfHeadersKeepsNoRecords(t *testing.T) { // Q12
+	record := []byte("header, value")
+	c := pager{q: &Query{NoValues: true, Max: 1, MaxBytes: 100}, p: &EntryPage{}}
+	require.True(t, c.add(Entry{Header: record[:6], Value: record[8:]}, false))
+	clear(record)
+	require.Equal(t, []byte("header"), c.p.Entries[0].Header)
+	require.Equal(t, []int{5}, c.p.Sizes)
+}

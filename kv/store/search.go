@@ -27,9 +27,9 @@ type pace struct {
 	bytes  int
 }
 
-// pass counts a record that is read. The error is ErrUnwanted.
-func (p *pace) pass(record []byte) error {
-	if p.bytes += len(record) + recordBytes; p.wanted == nil || p.bytes < stretchBytes {
+// pass counts a record of so many bytes that is read. The error is ErrUnwanted.
+func (p *pace) pass(bytes int) error {
+	if p.bytes += bytes + recordBytes; p.wanted == nil || p.bytes < stretchBytes {
 		return nil
 	}
 	p.bytes = 0
@@ -97,7 +97,7 @@ func (v *bucketView) nextOf(key string, from uint64) (Entry, error) {
 
 func (v *bucketView) next(from uint64, filter subject.Filter, p *pace) (found Entry, err error) {
 	err = v.r.Scan(entryKey(v.record.incarnation, from), v.end(), func(key, record []byte) (bool, error) {
-		if err := p.pass(record); err != nil {
+		if err := p.pass(len(record)); err != nil {
 			return false, err
 		}
 		e, err := asEntry(key, record)
@@ -218,7 +218,7 @@ func (v *bucketView) searchKeys(filter subject.Filter, p *pace, visit func(key s
 	table := numbered(tableKey, v.record.incarnation)
 	from := append(table[:len(table):len(table)], filter.Prefix()...)
 	return v.r.Scan(from, prefixEnd(from), func(key, record []byte) (bool, error) {
-		if err := p.pass(record); err != nil {
+		if err := p.pass(len(record)); err != nil {
 			return false, err
 		}
 		name := string(key[len(table):])
