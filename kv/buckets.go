@@ -20,11 +20,12 @@ import (
 
 // buckets are the buckets that are known to be there. Its methods may be called by several goroutines, and do not wait.
 type buckets struct {
-	mu     sync.Mutex
-	listed bool
-	known  map[string]bool
-	todo   []string       // buckets that the subscriptions have not followed yet
-	since  []bucketChange // what came while the list was read
+	mu      sync.Mutex
+	follows bool // somebody listens: what changes is kept
+	listed  bool
+	known   map[string]bool
+	todo    []string       // buckets that the subscriptions have not followed yet
+	since   []bucketChange // what came while the list was read
 }
 
 type bucketChange struct {
@@ -43,13 +44,23 @@ func (b *buckets) has(name string) bool {
 func (b *buckets) forget() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.listed, b.known, b.todo, b.since = false, map[string]bool{}, nil, nil
+	b.follows, b.listed, b.known, b.todo, b.since = true, false, map[string]bool{}, nil, nil
+}
+
+// rest keeps nothing of what changes: nobody listens, and who will lists anew. What was known still tells how those are taken that came before.
+func (b *buckets) rest() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.follows, b.todo, b.since = false, nil, nil
 }
 
 // change takes in a change that was applied.
 func (b *buckets) change(c bucketChange) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.follows {
+		return
+	}
 	if !b.listed {
 		b.since = append(b.since, c)
 	}
@@ -101,7 +112,9 @@ func (b *buckets) changes() []string {
 func (b *buckets) putBack(todo []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.todo = append(todo, b.todo...)
+	if b.follows {
+		b.todo = append(todo, b.todo...)
+	}
 }
 
 // follower hears what was applied, on the node's goroutine.

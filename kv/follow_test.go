@@ -47,6 +47,35 @@ func TestABucketThatGoesWhileTheyAreListedIsGone(t *testing.T) {
 	require.True(t, b.has("other"))
 }
 
+// Q12: a leader that listens to nobody, as the service of an account that is refused, or one that stops, collects nothing of what becomes of buckets.
+func TestWhoListensToNobodyKeepsNoChanges(t *testing.T) {
+	for name, silence := range map[string]func(*rig){
+		"withheld from the first": func(r *rig) { r.service.Withhold(true); r.node.lead(true) },
+		"withheld later":          func(r *rig) { r.lead(); r.service.Withhold(true); r.awaitListening(false) },
+		"deposed":                 func(r *rig) { r.lead(); r.stepDown(); r.service.Withhold(true); r.node.lead(true) },
+		"stops":                   func(r *rig) { r.lead(); r.service.stopListening() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil)
+			silence(r)
+			for _, c := range []command.Command{
+				{AddBucket: &command.AddBucket{Name: "app"}}, {RemoveBucket: &command.RemoveBucket{Name: "app"}}, {AddBucket: &command.AddBucket{Name: "app"}},
+			} {
+				require.NoError(t, r.node.Propose(c.Encode(), func(any, rpc.EntryID) {}))
+			}
+			b := &r.service.buckets
+			b.putBack([]string{"app"}) // as by who was following
+			b.mu.Lock()
+			require.Empty(t, b.since)
+			require.Empty(t, b.todo)
+			b.mu.Unlock()
+			r.service.Withhold(false)
+			r.service.Resume()
+			require.Eventually(t, func() bool { return r.hears("app") }, 5*time.Second, time.Millisecond)
+		})
+	}
+}
+
 // L9: a node that was elected finds all buckets, however many there are; but one that is being imported is still another's.
 func TestALeaderListensToAllBucketsThatThereAre(t *testing.T) {
 	r := newRig(t, nil)

@@ -188,6 +188,7 @@ func (s *Service) unsubscribe() {
 // silenced forgets the subscriptions, which were ended. listenMu is held.
 func (s *Service) silenced() {
 	s.endSession()
+	s.buckets.rest()
 	s.subs, s.bare = nil, nil
 	s.left++
 }

@@ -103,7 +103,6 @@ func New(o Options) (*Service, error) {
 		session:      session{number: rand.IntN(sessionsMax)}, // a process before this one most likely had others
 		waits:        o.waits,
 		republishing: newRepublishing(),
-		buckets:      buckets{known: map[string]bool{}},
 		wake:         bell.New(),
 		elected:      bell.New(),
 		stop:         make(chan struct{}),
