@@ -3,7 +3,6 @@ package delivery
 // The store's terms in the hub's.
 
 import (
-	"bytes"
 	"log/slog"
 	"time"
 
@@ -95,9 +94,7 @@ func answer(s *watch.State) []byte {
 
 // record reads a consumer's record; false if what it asks for cannot be read, which the version that wrote it could.
 func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
-	own := *c
-	own.Config = bytes.Clone(c.Config) // the record stays, and the message that it came in may be far larger
-	config, echo, err := configOf(&own)
+	config, echo, err := configOf(c)
 	if err != nil {
 		log.Error("a consumer cannot be served", "bucket", c.Bucket, "consumer", c.Name, "err", err)
 		return watch.Record{}, false

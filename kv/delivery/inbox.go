@@ -3,6 +3,7 @@ package delivery
 // What waits for the server: entries that were applied, within a bound, and all else that happens.
 
 import (
+	"bytes"
 	"sync"
 
 	"github.com/raftbus/raftbus/kv/internal/bell"
@@ -123,8 +124,8 @@ func (b *inbox) applied(batch store.Batch, mine func(*store.Consumer) bool) {
 	}
 }
 
-// wanted is a copy of a batch with what the server wants of it.
-func (b *inbox) wanted(batch *store.Batch, mine func(*store.Consumer) bool) (kept *store.Batch, bytes int) {
+// wanted is a copy of a batch with what the server wants of it, and about what that takes.
+func (b *inbox) wanted(batch *store.Batch, mine func(*store.Consumer) bool) (kept *store.Batch, size int) {
 	kept = &store.Batch{At: batch.At, Time: batch.Time}
 	for i := range batch.Events {
 		e := &batch.Events[i]
@@ -141,10 +142,23 @@ func (b *inbox) wanted(batch *store.Batch, mine func(*store.Consumer) bool) (kep
 		default:
 			continue
 		}
-		kept.Events = append(kept.Events, *e)
-		bytes += eventBytes + len(e.Entry.Key) + len(e.Entry.Header) + len(e.Entry.Value)
+		own, bytes := owned(e)
+		kept.Events, size = append(kept.Events, own), size+bytes
 	}
-	return kept, bytes
+	return kept, size
+}
+
+// owned is an event with bytes of its own, and about what it takes. The hub keeps them, and what they come from is a part of a far larger message:
+// that would stay for the sake of little that is counted.
+func owned(e *store.Event) (own store.Event, size int) {
+	own, size = *e, eventBytes+len(e.Entry.Key)+len(e.Entry.Header)+len(e.Entry.Value)
+	own.Entry.Header, own.Entry.Value = bytes.Clone(e.Entry.Header), bytes.Clone(e.Entry.Value)
+	if e.Consumer != nil {
+		c := *e.Consumer
+		c.Config = bytes.Clone(c.Config)
+		own.Consumer, size = &c, size+len(c.Config)
+	}
+	return own, size
 }
 
 // forget forgets what was applied and waits.

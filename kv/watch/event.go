@@ -67,7 +67,7 @@ func (Asked) event()     {}
 // Change is one change of the state, by an applied entry. One of the types below.
 type Change interface{ change() }
 
-// Stored is an entry that a bucket got. The sequences of a bucket's entries follow each other without a gap.
+// Stored is an entry that a bucket got, whose bytes the hub keeps. The sequences of a bucket's entries follow each other without a gap.
 type Stored struct {
 	Incarnation uint64
 	Entry       Entry

@@ -3,8 +3,6 @@ package watch
 // A bucket's recent entries, for consumers that are a little behind: they need no page of the store. It may be short of entries, and says so; it never gives
 // one that its bucket has dropped.
 
-import "bytes"
-
 // slotBytes is what a place in a ring takes, also of an entry that was dropped: of keys that are written again and again nothing else is left.
 const slotBytes = 8
 
@@ -30,7 +28,7 @@ func (r *ring) at(sequence uint64) *Entry {
 	return r.entries.items[r.entries.first+int(sequence-r.first)]
 }
 
-// push adds the next entry: a copy, since what it comes from is a part of a far larger message.
+// push adds the next entry, and keeps its bytes.
 func (r *ring) push(e *Entry) {
 	if e.Sequence != r.next() {
 		r.clear()
@@ -41,8 +39,7 @@ func (r *ring) push(e *Entry) {
 			r.since = e.Sequence
 		}
 	}
-	kept := *e
-	kept.Header, kept.Value = bytes.Clone(e.Header), bytes.Clone(e.Value)
+	kept := *e // not the list that it is in
 	r.entries.push(&kept)
 	r.bytes += kept.bytes() + slotBytes
 }
