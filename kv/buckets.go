@@ -145,37 +145,13 @@ func (s *Service) list() {
 	if !s.buckets.wantsList() {
 		return
 	}
-	list, err := s.allBuckets()
+	var list []bucketChange
+	err := s.store.EachBucket(func(name string, importing bool) { list = append(list, there(name, importing)) })
 	if err != nil {
 		s.logger.Warn("the buckets cannot be listed; trying again", "err", err)
 		return
 	}
 	s.buckets.add(list)
-}
-
-// bucketsPage is how many names are read at a time.
-const bucketsPage = 1_000
-
-func (s *Service) allBuckets() (list []bucketChange, err error) {
-	for after := ""; ; {
-		page, err := s.store.Buckets("", after, bucketsPage)
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range page.Names {
-			info, err := s.store.Bucket(name)
-			switch {
-			case err == nil:
-				list = append(list, there(name, info.Importing))
-			case err != store.NoBucket: // else it went meanwhile
-				return nil, err
-			}
-		}
-		if !page.More {
-			return list, nil
-		}
-		after = page.After
-	}
 }
 
 // followFor bounds how long the keeper follows at a time: what is overdue is answered by it too (L9).

@@ -78,23 +78,58 @@ func TestWhoListensToNobodyKeepsNoChanges(t *testing.T) {
 
 // L9: a node that was elected finds all buckets, however many there are; but one that is being imported is still another's.
 func TestALeaderListensToAllBucketsThatThereAre(t *testing.T) {
+	const buckets, imported = 2_001, 1_000
 	r := newRig(t, nil)
 	var made []rpc.Entry
-	for i := range 2*bucketsPage + 1 {
-		add := command.Command{AddBucket: &command.AddBucket{Name: fmt.Sprintf("b%04d", i), Importing: i == bucketsPage}}
+	for i := range buckets {
+		add := command.Command{AddBucket: &command.AddBucket{Name: fmt.Sprintf("b%04d", i), Importing: i == imported}}
 		made = append(made, rpc.Entry{Index: rpc.Index(i + 1), Term: 1, Kind: rpc.EntryCommand, Time: 1, Data: add.Encode()})
 	}
 	_, err := r.store.Apply(made)
 	require.NoError(t, err)
 	r.lead()
-	last := fmt.Sprintf("b%04d", 2*bucketsPage)
+	last := fmt.Sprintf("b%04d", buckets-1)
 	require.Eventually(t, func() bool { return r.hears(last) }, 30*time.Second, time.Millisecond)
 	for i := range made {
 		name := fmt.Sprintf("b%04d", i)
-		require.Equal(t, i != bucketsPage, r.hears(name), name)
+		require.Equal(t, i != imported, r.hears(name), name)
 	}
 	require.NoError(t, r.service.conn.Flush())
 	require.Contains(t, string(r.js("$KV."+last+".k", "v").Data), `"seq":1`)
+}
+
+// observed is a lane that tells when it is about to be subscribed to.
+type observed struct {
+	directLane
+	subscribes func(subject string)
+}
+
+func (l observed) SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscription, error) {
+	l.subscribes(subject)
+	return l.directLane.SubscribeMsgs(subject, h)
+}
+
+// A put to a bucket that is not known waits for a look, and the next one, once it is known, does not: so a leader knows all buckets before anybody is
+// heard, or what a client sends just after an election, without waiting, would be done in another order (C1).
+func TestALeaderKnowsAllBucketsBeforeItHearsAnybody(t *testing.T) {
+	lane, knew := observed{}, make(chan bool, 100)
+	r := newRig(t, func(o *Options) {
+		lane.directLane, o.Node = directLane{o.Conn}, prompted{o.Node.(*solo)}
+		lane.subscribes = func(string) { knew <- false }
+		o.Lane = &lane
+	})
+	add := command.Command{AddBucket: &command.AddBucket{Name: "app"}}
+	_, err := r.store.Apply([]rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryCommand, Time: 1, Data: add.Encode()}})
+	require.NoError(t, err)
+	lane.subscribes = func(string) { knew <- r.service.buckets.has("app") }
+	for range 2 {
+		r.lead()
+		require.NotEmpty(t, knew)
+		for len(knew) > 0 {
+			require.True(t, <-knew)
+		}
+		r.stepDown()
+	}
 }
 
 // stepped is a lane on which to subscribe to a bucket's own subject takes until the test says so.

@@ -84,6 +84,7 @@ func (s *Service) listenIfLeading() bool {
 	if want && s.subs == nil {
 		s.listensFor = epoch
 		s.buckets.forget()
+		s.list() // before anybody is heard: a put to a bucket that is not known yet would be overtaken by the next
 		if err := s.subscribe(); err != nil {
 			s.logger.Warn("leading, but cannot listen to clients; trying again", "err", err)
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -136,5 +137,21 @@ func TestNewsIsBounded(t *testing.T) {
 	require.Len(t, f.due(2*time.Second, 10), 1)
 	f.at(2*time.Second, putTTL("app", "k", time.Hour))
 	require.Len(t, f.store.schedule.news.changes, 1)
+	f.close()
+}
+
+// Who begins to lead lists all buckets before it serves anybody: with one view and one scan, however many they are (L1).
+func TestAllBucketsAreListedInOneScan(t *testing.T) {
+	looks := 0
+	look := func() { looks++ }
+	s, err := Open(Options{Engine: watched{memengine.New(), &look}, ManualFlush: true})
+	require.NoError(t, err)
+	f := feeder{t, s}
+	f.at(time.Second, addBucket("b", command.Settings{}), addBucket("a", command.Settings{}), command.Command{AddBucket: &command.AddBucket{Name: "c", Importing: true}})
+	looks = 0
+	var all []string
+	require.NoError(t, s.EachBucket(func(name string, importing bool) { all = append(all, fmt.Sprint(name, importing)) }))
+	require.Equal(t, []string{"afalse", "bfalse", "ctrue"}, all)
+	require.Equal(t, 2, looks)
 	f.close()
 }

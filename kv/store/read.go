@@ -119,6 +119,19 @@ func (s *Store) Buckets(prefix, after string, limit int) (Page, error) {
 	return page, err
 }
 
+// EachBucket visits all buckets as of one moment, by name, and says whether each is being imported.
+func (s *Store) EachBucket(visit func(name string, importing bool)) error {
+	return s.view(func(r engine.Reader) error {
+		return r.Scan([]byte{tableBucket}, []byte{tableBucket + 1}, func(key, value []byte) (bool, error) {
+			b, err := decodeBucket(value)
+			if err == nil {
+				visit(string(key[1:]), b.importing)
+			}
+			return true, err
+		})
+	})
+}
+
 // Keys lists the keys of a bucket that have a value, by name, at most limit: those that start with prefix and come after a
 // name. A page may hold fewer than limit, even none, and still have More. The error is as that of Bucket.
 func (s *Store) Keys(bucket, prefix, after string, limit int) (Page, error) {
