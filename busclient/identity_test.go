@@ -214,6 +214,56 @@ func TestACopiedFolderIsRefusedAndTheFirstGoesOn(t *testing.T) {
 	require.Contains(t, newAsker(t, sim).ask(h, nil, nil).Refusal, "old backup")
 }
 
+// F14, F23, F27: another process that answers each ping under a member's name as the member does, in whatever order, breaks no link to the member. Once
+// the member is gone, it is told who is there.
+func TestAnotherUnderAMembersNameBreaksNoLinkToTheMember(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		another Identity
+		cluster rpc.ClusterID
+		drop    string
+	}{
+		{"a replaced member that runs on", Identity{"n2", again("n2").Instance, epoch(1, 8)}, theCluster, "other instance"},
+		{"an old copy", Identity{"n2", instanceOf("n2"), epoch(1, 8)}, theCluster, "earlier life"},
+		{"of another cluster", Identity{"n2", instanceOf("n2"), epoch(2, 9)}, rpc.ClusterID{7}, "other cluster"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sim := connectedSimulation(t)
+			n1, n2 := sim.nodes[0], sim.nodes[1]
+			n2.self.Boot = epoch(2, 9)
+			sim.run(time.Second, func() {})
+			changes, pings, late := len(n1.changes()), len(n1.pings()), n1.Drops()["late return"]
+			another := sim.add(t, configOf(t, "n2", nil), c.another)
+			another.Admit(c.cluster, tableOf(members...))
+			for p := range paths {
+				another.conns[p].set(true)
+			}
+			shuffle := func() {
+				sim.bus.random.Shuffle(len(sim.bus.conns), func(i, j int) { c := sim.bus.conns; c[i], c[j] = c[j], c[i] })
+			}
+			sim.run(5*time.Second, shuffle)
+			require.Len(t, n1.changes(), changes, "the member is listened to, and nothing breaks")
+			require.Equal(t, late, n1.Drops()["late return"])
+			require.Greater(t, n1.Drops()[c.drop], uint64(2*5*time.Second/pingInterval), "each answer of the other is dropped")
+			for _, p := range n1.pings()[pings:] {
+				require.NoError(t, p.Err)
+			}
+			p, _ := another.lastPing("n1")
+			require.NotEmpty(t, p.Refusal)
+
+			for _, conn := range n2.conns {
+				conn.set(false)
+			}
+			sim.run(pingInterval+pingTimeout+sweepInterval+2*time.Millisecond, shuffle)
+			require.Equal(t, "broken", n1.Links()[0].State)
+			require.NotEmpty(t, n1.Links()[0].Refusal)
+			p, _ = n1.lastPing("n2")
+			require.ErrorIs(t, p.Err, ErrRefused)
+			require.Equal(t, c.another.Instance, p.Instance, "what it said is there all the same")
+		})
+	}
+}
+
 func TestOnlyWhatFitsItsSubjectIsReceived(t *testing.T) {
 	n1, n2 := puppetPair(t)
 	n3 := newPuppet(t, n2.nc.ConnectedUrl(), "n3")

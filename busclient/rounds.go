@@ -37,6 +37,7 @@ type round struct {
 	shared   bool // other peers got the same message, each with a round of this number
 	bytes    int
 	deadline time.Time
+	another  *outcome      // what another than the peer answered, if one did: why, should the peer itself not answer in time
 	done     func(outcome) // called without any lock held, once
 }
 
@@ -104,6 +105,19 @@ func (t *rounds) end(id uint64, fits func(round) bool) (round, bool) {
 	return r, true
 }
 
+// suspect notes what another than the peer answered, if the round is open and fits. The round goes on.
+func (t *rounds) suspect(id uint64, fits func(round) bool, another outcome) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r, open := t.open[id]
+	if !open || !fits(r) {
+		return false
+	}
+	r.another = &another
+	t.open[id] = r
+	return true
+}
+
 // withdraw takes a round out of the table without calling its done, and reports whether it was still open.
 func (t *rounds) withdraw(id uint64) bool {
 	_, open := t.end(id, func(round) bool { return true })
@@ -153,8 +167,18 @@ func (t *rounds) expire(now time.Time) (open bool) {
 	ended := t.take(func(r round) bool { return !now.Before(r.deadline) })
 	open = len(t.open) > 0
 	t.mu.Unlock()
-	finish(ended, ErrTimeout)
+	for _, r := range ended {
+		r.done(r.overdue())
+	}
 	return open
+}
+
+// overdue is how a round ends at its deadline.
+func (r round) overdue() outcome {
+	if r.another != nil {
+		return *r.another
+	}
+	return outcome{err: ErrTimeout}
 }
 
 // take removes the rounds it is asked for, the oldest first: a simulated run must not depend on the order of a map.

@@ -222,11 +222,36 @@ func (s *Service) receiveReturn(p path, d Delivery) {
 	}
 }
 
-// finish ends the round that a return answers, if it is the answer of the very peer. What a peer says wrongly of itself
-// ends a ping too, as a failure with a reason; but of two processes with one start the second is not listened to.
+// finish ends the round that a return answers, if it is the answer of the very peer.
 func (s *Service) finish(c *client, p path, h *rpc.Header, body rpc.Body) {
 	pong, isPong := body.(*rpc.PingReturn)
-	var why fault
+	if why := s.judgeReturn(c, h, pong, isPong); why != noFault {
+		s.drop(c.peer, why, h)
+		if isPong && why != copiedFolder && why != unprovenStart { // of two processes with one start the second is not listened to
+			s.hearAnother(c, p, h, pong, why)
+		}
+		return
+	}
+	r, open := c.rounds.end(h.Round, func(r round) bool { return r.fits(p, body) })
+	if !open {
+		s.drops.count(lateReturn)
+		return
+	}
+	s.believe(identityOf(h)) // it answered what this node itself asked
+	switch {
+	case isPong:
+		s.hearStarts(pong.Starts)
+		s.learn(h, pong.Configuration, noFault)
+		c.listens.Store(pong.Multicast)
+		c.commands.Store(pong.Commands)
+	case r.method == rpc.MethodAppendLog:
+		c.step.answered(r.shared)
+	}
+	r.done(outcome{header: h, body: body})
+}
+
+// judgeReturn says what is wrong with who answered. Before there is a table, any peer of the configuration may answer a ping.
+func (s *Service) judgeReturn(c *client, h *rpc.Header, pong *rpc.PingReturn, isPong bool) (why fault) {
 	if s.roster.Load() != nil || !isPong {
 		why = s.judge(h, isPong)
 	}
@@ -234,41 +259,21 @@ func (s *Service) finish(c *client, p path, h *rpc.Header, body rpc.Body) {
 		c.commands.Store(0)
 		why = s.proof(h, pong)
 	}
-	if why != noFault {
-		s.drop(c.peer, why, h)
-		if !isPong || why == copiedFolder || why == unprovenStart {
-			return
-		}
-	}
-	r, open := c.rounds.end(h.Round, func(r round) bool { return r.fits(p, body) })
-	if !open {
-		s.drops.count(lateReturn)
+	return why
+}
+
+// hearAnother takes a pong of who is not the peer: a replaced member that runs on, or what is there in place of it. The ping waits for the
+// peer's own answer all the same, or each pong of the one would break the link to the other.
+func (s *Service) hearAnother(c *client, p path, h *rpc.Header, pong *rpc.PingReturn, why fault) {
+	refused := fmt.Errorf("%w: %s", ErrRefused, s.explain(s.roster.Load(), why, h))
+	fits := func(r round) bool { return r.fits(p, pong) }
+	if !c.rounds.suspect(h.Round, fits, outcome{header: h, body: pong, err: refused}) {
 		return
 	}
-	switch {
-	case why == noFault:
-		s.believe(identityOf(h)) // it answered what this node itself asked
-		if isPong {
-			s.hearStarts(pong.Starts)
-		}
-	case isPong && pong.Forgot && why == earlierLife:
+	if pong.Forgot && why == earlierLife {
 		s.roster.Load().condemn(h)
 	}
-	switch {
-	case isPong:
-		s.learn(h, pong.Configuration, why)
-		c.listens.Store(pong.Multicast && why == noFault)
-		if why == noFault {
-			c.commands.Store(pong.Commands)
-		}
-	case r.method == rpc.MethodAppendLog:
-		c.step.answered(r.shared)
-	}
-	o := outcome{header: h, body: body}
-	if why != noFault {
-		o.err = fmt.Errorf("%w: %s", ErrRefused, s.explain(s.roster.Load(), why, h))
-	}
-	r.done(o)
+	s.learn(h, pong.Configuration, why)
 }
 
 // proof judges an answer of a start that nothing is proven of: it counts if its folder knows the start that was proven before, which
