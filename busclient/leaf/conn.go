@@ -23,7 +23,7 @@ import (
 // connection must be noticed within 4 s (F10).
 const (
 	dialTimeout      = time.Second
-	handshakeTimeout = 2 * time.Second // from the dial to the first answer to a ping
+	handshakeTimeout = 2 * time.Second // from the dial to the first answer to a ping, but for what the server says meanwhile of who listens
 	pingInterval     = time.Second
 	// writeTimeout bounds for how long a server may take nothing of what is written. Whether it does is looked at every writeLook.
 	writeTimeout = 2 * time.Second

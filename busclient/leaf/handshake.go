@@ -90,7 +90,7 @@ func (c patient) Write(b []byte) (written int, err error) {
 	}
 }
 
-// dial connects to a server and hears its greeting. The deadline of the handshake stands until it is lifted.
+// dial connects to a server and hears its greeting. The deadline of the handshake stands until it is moved or lifted.
 func (s *settings) dial(ctx context.Context, to endpoint) (*link, error) {
 	raw, err := s.open(ctx, to)
 	if err != nil {

@@ -78,6 +78,16 @@ func (p puppet) greeted(before string) {
 	p.say(before + "PONG\r\n")
 }
 
+// welcomeSlowly plays the handshake up to what it ends with, and says meanwhile for so long who listens.
+func (p puppet) welcomeSlowly(d time.Duration) {
+	p.say(greetingLine)
+	p.hear()
+	p.say(welcomeLine)
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(handshakeTimeout / 40) {
+		p.say("LS+ a\r\n")
+	}
+}
+
 // drain answers pings until the connection ends.
 func (p puppet) drain() {
 	for line := p.hear(); line != ""; line = p.hear() {
@@ -111,6 +121,11 @@ func TestWhatIsNoLeafnodePortIsSaid(t *testing.T) {
 		{"full", hear("-ERR 'maximum connections exceeded'\r\n"), "raise the limit"},
 		{"a voice before TLS", hear(`INFO {"client_id":7,"info_on_connect":true,"tls_required":true}` + "\r\nINFO {}\r\n"), "before TLS"},
 		{"no answer to CONNECT", func(p puppet) { p.say(greetingLine); p.drain() }, "did not answer in time"},
+		{"silence after some of who listens", func(p puppet) {
+			p.welcomeSlowly(100 * time.Millisecond)
+			for p.hear() != "" {
+			}
+		}, "did not answer in time"},
 		{"a loop", hear(greetingLine + welcomeLine + "-ERR 'Loop detected for leafnode account=\"$G\"'\r\n"), "remove one"},
 		{"a word", func(p puppet) { p.welcome("MSG a 1 0\r\n\r\n"); p.hear() }, `unlike a NATS server: give`},
 		{"a size", func(p puppet) { p.welcome("LMSG a 99999999999\r\n"); p.hear() }, "as a message"},
@@ -313,6 +328,17 @@ func sendOnASlowWay(t *testing.T, kib, messages int) *Conn {
 	}
 	require.Eventually(t, func() bool { return len(all) > 0 || disconnectsOf(conn) > 0 }, 3*soon, 10*time.Millisecond)
 	return conn
+}
+
+// F9: nor is one that has more to say of who listens than a slow way carries within the time that a dead server is waited for.
+func TestWhoListensMayTakeLongToSay(t *testing.T) {
+	t.Parallel() // it mostly waits
+	url := play(t, func(p puppet) {
+		p.welcomeSlowly(3 * handshakeTimeout / 2)
+		p.say("PONG\r\n")
+		p.drain()
+	})
+	require.Equal(t, 1, dial(t, url).interest.size())
 }
 
 // A message larger than max_payload, from a server of the cluster that takes larger ones, costs the message only.

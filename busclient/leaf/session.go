@@ -205,6 +205,9 @@ func (s *session) settled() error {
 // heard is told that somebody listens on a subject, or nobody does any more. What queue groups listen on would not reach them, and
 // the subject by which the server finds loops is nobody's.
 func (s *session) heard(op *operation) error {
+	if err := s.bear(); err != nil {
+		return err
+	}
 	subject := string(op.subject)
 	if op.queue != nil || strings.HasPrefix(subject, loopPrefix) {
 		return nil
@@ -216,6 +219,15 @@ func (s *session) heard(op *operation) error {
 	changes, err := s.interest.add(subject)
 	s.tell(changes)
 	return err
+}
+
+// bear has the handshake go on while the server says who listens, which it does before it answers our ping: over a slow way, or of very many, that
+// takes longer than a dead server is waited for.
+func (s *session) bear() error {
+	if !s.accepted || s.up {
+		return nil
+	}
+	return s.link.raw.SetReadDeadline(time.Now().Add(handshakeTimeout))
 }
 
 func (s *session) tell(changes []change) {
