@@ -8,12 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 )
 
@@ -265,6 +268,40 @@ func TestNodesAreNotLockedOut(t *testing.T) {
 	require.Equal(t, []string{"nodes/n2"}, again(t, o.Dir, func(o *auth.Options) { o.Nodes = []string{"n2"} }).Made)
 	_, err = tryAgain(o.Dir, func(o *auth.Options) { o.JWT, o.Tenants = true, []string{"n1"} })
 	require.ErrorContains(t, err, "holds nkeys, not JWTs")
+}
+
+// A node whose key is replaced in place by another offers the one that it began with: each of its connections says what to do about it.
+func TestAnotherKeyInPlaceIsToldToTheNode(t *testing.T) {
+	r := begin(t, layouts[0].change)
+	own := filepath.Join(t.TempDir(), "n1")
+	given := func() { require.NoError(t, os.CopyFS(own, os.DirFS(filepath.Join(r.dir, "nodes", "n1")))) }
+	given()
+	folder, err := auth.Open(own)
+	require.NoError(t, err)
+	control, err := busclient.Dial(t.Context(), busclient.ConnOptions{URLs: []string{r.server.URL()}, Prefix: "raftbus", Node: "n1", Role: busclient.RoleControl, Options: folder.Peers})
+	require.NoError(t, err)
+	t.Cleanup(control.Close)
+	stands := func() bool { up, _ := control.Up(); return up }
+	require.Eventually(t, stands, 10*time.Second, time.Millisecond)
+
+	again(t, r.dir, func(o *auth.Options) { o.Remove = []string{"n1"} })
+	again(t, r.dir, func(o *auth.Options) { o.Nodes = []string{"n1"} })
+	require.NoError(t, os.RemoveAll(own))
+	given()
+	require.NoError(t, r.server.Reload())
+	watches, err := leaf.Dial(leaf.Options{URLs: []string{r.server.LeafURL()}, Prefix: "raftbus", Node: "n1", NATS: folder.Leaf})
+	require.NoError(t, err)
+	t.Cleanup(watches.Close)
+	for name, says := range map[string]func() string{"control": func() string { return control.Stats().LastError }, "leaf": watches.LastError} {
+		require.Eventually(t, func() bool {
+			return strings.Contains(says(), "another key than at this node's start: start the node again")
+		}, 10*time.Second, time.Millisecond, name)
+	}
+	require.False(t, stands())
+
+	folder, err = auth.Open(own)
+	require.NoError(t, err)
+	r.connect(folder.Peers[1])
 }
 
 // During a rotation nodes have two keys, in one order or the other; which of them a node that comes is to have only its end says.

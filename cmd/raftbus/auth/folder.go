@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // Folder is a node's folder of credentials, as Init makes it under nodes/<id>.
@@ -80,7 +81,7 @@ func credential(dir, name string) (nats.Option, error) {
 	seed, creds := filepath.Join(dir, name+".nk"), filepath.Join(dir, name+".creds")
 	switch {
 	case exists(seed):
-		option, err := nats.NkeyOptionFromSeed(seed)
+		option, err := nkey(seed)
 		switch {
 		case errors.Is(err, os.ErrPermission):
 			return nil, unreadable(err)
@@ -96,6 +97,33 @@ func credential(dir, name string) (nats.Option, error) {
 		return nats.UserCredentials(creds), content.Close()
 	}
 	return nil, fmt.Errorf("credentials: there is no %s.nk or %[1]s.creds in %s: give the node its folder that 'raftbus auth init' made", name, dir)
+}
+
+// errAnotherKey: NATS's client offers the key that was there at the start for as long as it lives, and signs with what is there now. NATS would only say
+// that it does not know who that is.
+var errAnotherKey = errors.New("it is another key than at this node's start: start the node again")
+
+// nkey is nats.NkeyOptionFromSeed, and says so when the file holds another key by now.
+func nkey(seed string) (nats.Option, error) {
+	option, err := nats.NkeyOptionFromSeed(seed)
+	if err != nil {
+		return nil, err
+	}
+	return func(o *nats.Options) error {
+		if err := option(o); err != nil {
+			return err
+		}
+		key, err := nkeys.FromPublicKey(o.Nkey)
+		sign := o.SignatureCB
+		o.SignatureCB = func(nonce []byte) ([]byte, error) {
+			signature, err := sign(nonce)
+			if err == nil && key.Verify(nonce, signature) != nil {
+				return nil, fmt.Errorf("%s: %w", seed, errAnotherKey)
+			}
+			return signature, err
+		}
+		return err
+	}, nil
 }
 
 func unreadable(err error) error {
