@@ -37,6 +37,9 @@ Given again, it keeps what is there, and adds what is new: --nodes, --tenants an
 to those that there are, any other flag counts as it was said last, and what is left out stays
 as it is. Nodes, tenants and guests end with --remove, other flags with --anonymous=false and
 the like. Have the NATS server read its configuration anew then (nats-server --signal reload).
+That ends the connections of whom was removed, but not leaf connections that are named then:
+where such a process is not stopped, start the NATS servers again, one after the other, or have
+them kick it.
 
 What nodes say to each other is in the account RAFTBUS, keys are in the account APP. With
 --one-account only permissions hold them apart. --tenants are further accounts, whose
@@ -118,6 +121,9 @@ a user:  raftbus status --context %[4]s
          nats --context %[5]s kv ls
 `, at("nats", "server.conf"), o.Nodes[0], at("nodes", o.Nodes[0]), at("users", "monitor.json"), at("users", "client.json"),
 		strings.Join(o.Nodes, ", "), cmp.Or(strings.Join(o.Made, ", "), "nothing"))
+	if left := o.LeafsLeft(); err == nil && len(left) > 0 {
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "removed: leaf connections of %s that stand outlive a reload of NATS, and what they send is delivered: where such a process is not stopped, start the NATS servers again, one after the other, or have them kick it\n", strings.Join(left, ", "))
+	}
 	if err != nil {
 		return err
 	}

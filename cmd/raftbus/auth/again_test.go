@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -302,6 +303,53 @@ func TestAnotherKeyInPlaceIsToldToTheNode(t *testing.T) {
 	folder, err = auth.Open(own)
 	require.NoError(t, err)
 	r.connect(folder.Peers[1])
+}
+
+// A reload of NATS ends a leaf connection only where the key of its user is revoked: which go on, and are heard, is told.
+func TestLeafConnectionsThatOutliveTheirUsersAreTold(t *testing.T) {
+	for _, layout := range layouts {
+		t.Run(layout.name, func(t *testing.T) {
+			r, gone := begin(t, layout.change), []string{"n3"}
+			folder, err := auth.Open(filepath.Join(r.dir, "nodes", "n3"))
+			require.NoError(t, err)
+			connections := map[string]*leaf.Conn{"nodes/n3": r.leaf(folder.Leaf)}
+			for _, tenant := range folder.Tenants {
+				gone = append(gone, tenant.Name)
+				connections["nodes/n3/tenants/"+tenant.Name] = r.leaf(tenant.Leaf)
+			}
+			listener := r.connect(r.credentials()["users/client"])
+			heard, err := listener.SubscribeSync("news.x")
+			require.NoError(t, err)
+			require.NoError(t, listener.Flush())
+			delivers := func() bool {
+				_ = connections["nodes/n3"].Publish("news.x", "", nil, nil)
+				_, err := heard.NextMsg(100 * time.Millisecond)
+				return err == nil
+			}
+			require.Eventually(t, delivers, 10*time.Second, time.Millisecond)
+			o := again(t, r.dir, func(o *auth.Options) { o.Remove = gone })
+			require.NoError(t, r.server.Reload())
+			for folder, connection := range connections {
+				if slices.Contains(o.LeafsLeft(), folder) {
+					require.NotZero(t, connection.MaxPayload(), folder)
+				} else {
+					require.Eventually(t, func() bool { return connection.MaxPayload() == 0 }, 10*time.Second, time.Millisecond, folder)
+				}
+			}
+			require.Equal(t, delivers(), slices.Contains(o.LeafsLeft(), "nodes/n3"))
+			require.Equal(t, len(folder.Tenants) > 0, slices.Contains(o.LeafsLeft(), "nodes/n1/tenants/team-a"))
+			require.NotContains(t, o.LeafsLeft(), "nodes/n1")
+		})
+	}
+}
+
+// leaf is a connection that is up.
+func (r *realm) leaf(who []nats.Option) *leaf.Conn {
+	c, err := leaf.Dial(leaf.Options{URLs: []string{r.server.LeafURL()}, Prefix: "raftbus", Node: "n3", NATS: who})
+	require.NoError(r.t, err)
+	r.t.Cleanup(c.Close)
+	require.Eventually(r.t, func() bool { return c.MaxPayload() > 0 }, 10*time.Second, time.Millisecond)
+	return c
 }
 
 // During a rotation nodes have two keys, in one order or the other; which of them a node that comes is to have only its end says.

@@ -72,6 +72,17 @@ func (o *Options) keysOf(u user) (keys []string, err error) {
 	return keys, nil
 }
 
+// LeafsLeft are the folders of removed credentials whose leaf connections go on when NATS reads its configuration anew: it looks at none of them for that,
+// and ends those alone whose keys are revoked in an account that stays.
+func (o *Options) LeafsLeft() (folders []string) {
+	for _, u := range o.gone {
+		if u.name() == leafName && strings.HasPrefix(u.file, "nodes/") && (!o.JWT || slices.Contains(o.goneAccounts, u.account)) {
+			folders = append(folders, path.Dir(u.file))
+		}
+	}
+	return folders
+}
+
 // leaving are the files of whom is removed.
 func (o *Options) leaving() (files []string) {
 	for _, u := range o.gone {
