@@ -153,10 +153,8 @@ func (r *Replica) serveAccount(s *served) (err error) {
 	if err := s.release(); err != nil {
 		return err
 	}
-	if s.name != "" {
-		s.refused.text = notYet
-		s.kv.Withhold(true)
-	}
+	s.refused.text = notYet
+	s.kv.Withhold(true)
 	s.ready.Store(true)
 	return nil
 }

@@ -3,7 +3,7 @@ package replica
 // Whether the bus is closed (Q6): before a node takes its name it tries what nobody may do, to speak to it as another node and to hear
 // what it says to another, as itself and as somebody who shows no credentials. What NATS delivers counts, whatever accounts and
 // permissions say. No node takes the method _check, so nothing of it reaches any. What clients of a further account may is tried beside: an
-// account that lets nobody in, because it has as many connections as it may have, holds up itself only.
+// account that lets nobody in, because it has as many connections as it may have, holds up itself only, and the first no node that has a cluster.
 
 import (
 	"context"
@@ -33,55 +33,41 @@ const (
 	checkToken  = busclient.MethodCheck // no node's id either
 )
 
-// checkBus returns nil when the bus is closed, or when nobody wants to know. While NATS is away it waits.
-func (r *Replica) checkBus(ctx context.Context) error {
+// checkBus looks at the bus until it is known, or nobody wants to know; the error says that it is open. While NATS is away it waits. It calls on when
+// the bus is closed: then, or while what keeps it from looking is excused.
+func (r *Replica) checkBus(ctx context.Context, who []somebody, excused func(error) bool, on func()) error {
 	for told := false; r.o.RefuseOpenBus; {
-		finding, err := r.tryBus(r.whoToTry())
-		switch {
-		case err != nil:
-			if up, _ := r.conns[busclient.RoleControl].Up(); up && !told { // else it is said already that NATS is away
-				r.logger.Warn("whether the bus is closed cannot be looked at, trying again", "err", err)
-				told = true
-			}
-		case finding != "":
-			return openBus(finding)
-		default:
-			return nil
-		}
-		if err := pause(ctx, openBusRetry); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func openBus(finding string) error {
-	return fmt.Errorf("%w: NATS lets %s: give NATS accounts and permissions ('raftbus auth init' makes them), or start the node with --insecure", ErrOpenBus, finding)
-}
-
-// checkBusIn looks at the bus from a further account, until it is known. It calls served when the account may be served: then, or while NATS lets
-// nobody else in, since the node's own connections to it may use all that are left.
-func (r *Replica) checkBusIn(ctx context.Context, s *served, options []nats.Option, served func()) {
-	who := []somebody{{"this node's connection to clients of the account " + s.name, options}}
-	for r.o.RefuseOpenBus {
 		finding, err := r.tryBus(who)
 		wait := openBusRetry
 		switch {
 		case finding != "":
-			r.node.Abort(openBus(finding))
-			return
+			return openBus(finding)
 		case err == nil:
-			served()
-			return
-		case says(err, nats.MAX_CONNECTIONS_ERR, nats.MAX_ACCOUNT_CONNECTIONS_ERR):
-			served()
+			on()
+			return nil
+		case excused(err):
+			on()
 			wait = besideRetry
 		}
-		if pause(ctx, wait) != nil {
-			return
+		if up, _ := r.conns[busclient.RoleControl].Up(); up && !told { // else it is said already that NATS is away
+			r.logger.Warn("whether the bus is closed cannot be looked at, trying again", "err", err)
+			told = true
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
 		}
 	}
-	served()
+	on()
+	return nil
+}
+
+// isFull reports whether NATS lets nobody else in: the node's own connections may use all that are left.
+func isFull(err error) bool {
+	return says(err, nats.MAX_CONNECTIONS_ERR, nats.MAX_ACCOUNT_CONNECTIONS_ERR)
+}
+
+func openBus(finding string) error {
+	return fmt.Errorf("%w: NATS lets %s: give NATS accounts and permissions ('raftbus auth init' makes them), or start the node with --insecure", ErrOpenBus, finding)
 }
 
 // notLetIn reports whether NATS refuses a connection for whose it is. nats.go has errors for it, which are not always like what a server says.
@@ -101,6 +87,7 @@ func (r *Replica) tryBus(all []somebody) (finding string, err error) {
 		return "", err
 	}
 	defer node.Close()
+	var unseen error
 	for _, who := range all {
 		other := node
 		if len(who.options) > 0 {
@@ -109,7 +96,8 @@ func (r *Replica) tryBus(all []somebody) (finding string, err error) {
 				continue
 			}
 			if err != nil {
-				return "", err
+				unseen = errors.Join(unseen, err) // of the others it may be known
+				continue
 			}
 			defer other.Close()
 		}
@@ -117,7 +105,7 @@ func (r *Replica) tryBus(all []somebody) (finding string, err error) {
 			return who.text + " " + what, err
 		}
 	}
-	return "", nil
+	return "", unseen
 }
 
 // somebody is who may not.

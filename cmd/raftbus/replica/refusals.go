@@ -23,7 +23,7 @@ func (f *refusal) reason() string {
 	return f.text
 }
 
-// notYet is the reason until it is known that an account lets nobody speak as a node, and that no JetStream answers in it.
+// notYet is the reason until it is known that an account lets nobody speak as a node, that no JetStream answers in it, and no other cluster in the first.
 const notYet = "whether it can be served rightly is not known yet"
 
 // settle has an account served, or not, by what there is against it after a change.
@@ -79,7 +79,10 @@ func (r *Replica) checkFurther(ctx context.Context) {
 	var all sync.WaitGroup
 	for i, s := range r.further() {
 		closed := make(chan struct{})
-		all.Go(func() { r.checkBusIn(ctx, s, r.o.NATS.Accounts[i].Clients, sync.OnceFunc(func() { close(closed) })) })
+		who := somebody{"this node's connection to clients of the account " + s.name, r.o.NATS.Accounts[i].Clients}
+		all.Go(func() {
+			r.abort(ctx, r.checkBus(ctx, []somebody{who}, isFull, sync.OnceFunc(func() { close(closed) })))
+		})
 		all.Go(func() { r.checkAccount(ctx, s, closed) })
 	}
 	all.Wait()
@@ -87,19 +90,21 @@ func (r *Replica) checkFurther(ctx context.Context) {
 
 // checkAccount serves an account once its bus is closed and, with DefaultAPI, no JetStream answers in it.
 func (r *Replica) checkAccount(ctx context.Context, s *served, closed <-chan struct{}) {
-	select {
-	case <-closed:
-	case <-ctx.Done():
+	if !r.await(ctx, closed) {
 		return
 	}
-	var err error
-	if r.o.DefaultAPI {
-		err = kv.CheckDefaultAPI(ctx, s.conn.NATS(), r.config.Prefix())
-	}
-	switch {
+	switch err := r.checkAPI(ctx, s); {
 	case err == nil:
 		r.settle(s, allow)
 	case ctx.Err() == nil:
 		r.settle(s, refuse(err.Error()))
 	}
+}
+
+// checkAPI returns kv.ErrJetStream if a JetStream answers in an account where this node is to answer.
+func (r *Replica) checkAPI(ctx context.Context, s *served) error {
+	if !r.o.DefaultAPI {
+		return nil
+	}
+	return kv.CheckDefaultAPI(ctx, s.conn.NATS(), r.config.Prefix())
 }

@@ -18,7 +18,6 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
-	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/node"
@@ -241,23 +240,6 @@ func (r *Replica) serve(context.Context) error {
 		return nil
 	})
 	return nil
-}
-
-// arrive takes the node's name on the bus, and begins to serve it.
-func (r *Replica) arrive(ctx context.Context) {
-	err := r.checkBus(ctx)
-	if err == nil {
-		err = r.checkPrefix(ctx)
-	}
-	if err == nil && r.o.DefaultAPI {
-		err = kv.CheckDefaultAPI(ctx, r.first().conn.NATS(), r.config.Prefix())
-	}
-	if err == nil {
-		err = r.bus.Start(ctx)
-	}
-	if err != nil && ctx.Err() == nil {
-		r.node.Abort(err)
-	}
 }
 
 // Rekey changes the keys of the message authentication code while the node runs: the one that seals, and another that is accepted.
