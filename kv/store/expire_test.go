@@ -73,6 +73,20 @@ func TestNothingExpiresEarly(t *testing.T) {
 	})
 }
 
+// A lock that is renewed once more under the same message id ends when the first renewal says: whoever holds it counts from then (README, locks).
+func TestAWriteThatIsGivenAgainRenewsNothing(t *testing.T) {
+	f := open(t, newMemory())
+	renewal := write(command.Write{Bucket: "locks", Key: "job", Value: []byte("me"), TTL: 30 * time.Second, Condition: command.IfSequence, Sequence: 1, MsgID: "X"})
+	f.at(0, addBucket("locks", command.Settings{AllowTTL: true, DuplicateWindow: 2 * time.Minute}), putTTL("locks", "job", 30*time.Second))
+	first := f.at(10*time.Second, renewal)[0]
+	again := f.at(25*time.Second, renewal)[0]
+	require.True(t, again.Again)
+	require.Equal(t, first.Sequence, again.Sequence)
+	require.Empty(t, f.due(40*time.Second-1, 10))
+	require.Len(t, f.due(40*time.Second, 10), 1)
+	f.close()
+}
+
 // An item names an entry for good: not another of the key, nor of a bucket of the name.
 func TestAnExpiryOfWhatIsGoneDoesNothing(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {

@@ -206,3 +206,11 @@ func sources(t *testing.T) string {
 	}
 	return all.String()
 }
+
+// What README says of locks gives one to nobody else: a renewal that is given again under its id renews nothing (kv/store has a test of that), so that time
+// counts from when it was given first.
+func TestTheTimeOfALockCountsFromTheFirstTry(t *testing.T) {
+	page := read(t, "README.md")
+	require.Contains(t, page, "30 s after the last `create` or `update` that was answered was first given.")
+	require.Contains(t, page, "Given again under its id it renews nothing")
+}
