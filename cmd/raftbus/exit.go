@@ -10,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -69,10 +70,23 @@ func usagef(format string, args ...any) error { return failf(exitUsage, format, 
 
 // report prints the error, if there is one, and returns the exit code.
 func report(stderr io.Writer, err error) int {
-	if err == nil {
-		return exitOK
+	if err != nil {
+		fmt.Fprintf(stderr, "raftbus: error: %s\n", oneLine(err))
 	}
-	fmt.Fprintf(stderr, "raftbus: error: %s\n", oneLine(err))
+	return exitCode(err)
+}
+
+// reportInTime is report of a node, which ends also where nobody reads what it says: else whoever is to start it again would take it for one that runs.
+func reportInTime(stderr io.Writer, err error) int {
+	reported := make(chan struct{})
+	go func() { // ends with the process at the latest
+		defer close(reported)
+		report(stderr, err)
+	}()
+	select {
+	case <-reported:
+	case <-time.After(logFlushTime):
+	}
 	return exitCode(err)
 }
 
@@ -99,6 +113,8 @@ func exitCode(err error) int {
 	var coded *codedError
 	var failed *members.Error
 	switch {
+	case err == nil:
+		return exitOK
 	case errors.As(err, &coded):
 		return coded.code
 	case errors.As(err, &failed):

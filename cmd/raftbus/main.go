@@ -19,6 +19,9 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if path := cmd.CommandPath(); path == "raftbus node" || path == "raftbus dev" {
+		return reportInTime(os.Stderr, err)
+	}
 	return report(os.Stderr, err)
 }

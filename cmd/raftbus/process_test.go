@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"os"
 	"os/exec"
@@ -194,5 +195,36 @@ func requestCommand(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(end) {
 			ts.Fatalf("no answer on %s: %v", args[0], err)
 		}
+	}
+}
+
+// unreadCommand runs a program whose stderr is a pipe that is full and that nobody reads, and wants it to end with an exit code: unread N program [args]
+func unreadCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: unread N program [args]")
+	}
+	path, err := exec.LookPath(args[1])
+	ts.Check(err)
+	out, in, err := os.Pipe()
+	ts.Check(err)
+	defer out.Close()
+	defer in.Close()
+	fd := int(in.Fd())
+	ts.Check(syscall.SetNonblock(fd, true))
+	for err == nil {
+		_, err = syscall.Write(fd, bytes.Repeat([]byte("x"), 512))
+	}
+	ts.Check(syscall.SetNonblock(fd, false))
+	p := &process{cmd: exec.Command(path, args[2:]...), done: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = ts.MkAbs("."), scriptEnv(ts), in
+	ts.Check(p.cmd.Start())
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // its state tells how it ended
+	}()
+	defer func() { _ = p.cmd.Process.Kill() }() // it may have ended
+	p.wait(ts)
+	if code := p.cmd.ProcessState.ExitCode(); strconv.Itoa(code) != args[0] {
+		ts.Fatalf("it ended with code %d, not %s", code, args[0])
 	}
 }

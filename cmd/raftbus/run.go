@@ -166,7 +166,7 @@ func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 }
 
 // endNow ends the process as any failure of a disk does. Lines of the log that wait may be lost, so it says itself why.
-func endNow(err error) { os.Exit(report(os.Stderr, err)) }
+func endNow(err error) { os.Exit(reportInTime(os.Stderr, err)) }
 
 // serve runs the nodes until ctx ends or one of them stops by itself. It calls ready once, when a leader serves.
 func (n nodes) serve(ctx context.Context, ready func(leader string)) error {

@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"process":  processCommand,
 			"request":  requestCommand,
 			"until":    untilCommand,
+			"unread":   unreadCommand,
 		},
 	})
 }
