@@ -23,7 +23,8 @@ import (
 )
 
 const recoverHelp = `Turn what one node still holds into a new cluster, when the others are lost for good and too few are
-left for a quorum. Stop the node first. If a quorum can come back, start it instead: nothing is
+left for a quorum. Stop the node first, and give the command as the user that it runs as ('sudo -u
+raftbus' with systemd): in a folder of another user root is refused. If a quorum can come back, start it instead: nothing is
 lost then. If several nodes are left, take the one that has most (LAST ENTRY, of the highest term).
 
 The command says what the folder has and what may be lost, and asks, on a terminal only. What was acknowledged and is
@@ -40,7 +41,7 @@ was done.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
 
 The exit code is 3 when DIR is no data folder, 4 when the node runs, the folder is another node's or
-another command was begun in it, 8 when the answer is no.`
+another command was begun in it, 8 when the answer is no or the folder another user's.`
 
 const recoverExamples = `  raftbus recover --dir data/n1 --id n1 --dry-run
   raftbus recover --dir data/n1 --id n1

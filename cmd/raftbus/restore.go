@@ -36,10 +36,12 @@ New revisions start --skip above the backup's, so that none is reused that the o
 out after the backup: a client would take a new value for one it has seen. Use --skip 0 only if
 nothing was written after the backup.
 
-The folder must be empty. The old cluster and the new one are strangers: nodes of one refuse those
+The folder must be empty. What root makes in a folder of another user that user's node cannot use: as
+root that is refused, give the command as the node's user ('sudo -u raftbus' with systemd). The old cluster and the new one are strangers: nodes of one refuse those
 of the other, and a node does not start under a prefix where the other answers.
 
-The exit code is 3 when FILE is not there, 4 when the folder is not empty, 8 when FILE is an increment.`
+The exit code is 3 when FILE is not there, 4 when the folder is not empty, 8 when FILE is an increment or
+the folder another user's.`
 
 const restoreExamples = `  raftbus restore monday.rbb --dir data/n1 --id n1
   raftbus node --id n1 --members n1 --dir data/n1 --auth-dir auth/nodes/n1
@@ -163,6 +165,9 @@ func mustBeEmpty(dir string) error {
 func openFolderToSucceed(dir string, id rpc.NodeID) (*node.Folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := mustBeOwn(dir, os.Geteuid()); err != nil {
 		return nil, err
 	}
 	return node.OpenFolderToSucceed(vfs.Default, dir, id)
