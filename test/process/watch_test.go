@@ -112,14 +112,17 @@ func (c *cluster) awaitHosts(n int) {
 	}, 15*time.Second, 20*time.Millisecond, "not all nodes have a leaf connection")
 }
 
-// busiest is the node that serves the most watchers.
+// busiest is the node that serves the most watchers, of those that answer.
 func (c *cluster) busiest() (busiest string) {
-	most := -1
-	for id, s := range c.statuses() {
-		if s.Watches.Consumers > most {
-			busiest, most = id, s.Watches.Consumers
+	require.Eventually(c.t, func() bool {
+		most := -1
+		for id, s := range c.statuses() {
+			if s.Watches.Consumers > most {
+				busiest, most = id, s.Watches.Consumers
+			}
 		}
-	}
+		return busiest != ""
+	}, 15*time.Second, 20*time.Millisecond, "no node says anything")
 	return busiest
 }
 
