@@ -111,6 +111,7 @@ func TestEachKindOfErrorHasAnExitCode(t *testing.T) {
 
 // The NATS server dies with the request, and another comes in its place: the command goes on, and sees that what it asked for is done.
 func TestAChangeOutlivesItsNATSServer(t *testing.T) {
+	t.Parallel() // it mostly waits
 	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)

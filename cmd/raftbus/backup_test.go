@@ -32,6 +32,7 @@ func TestWhoIsAskedForABackup(t *testing.T) {
 // A follower that is there and says nothing, as one that is paused, does not end a backup that the leader may give. Whoever is asked must have
 // what was acknowledged before: the leader says up to which entry that is.
 func TestASilentNodeDoesNotEndABackup(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nc := onBus(t)
 	answering(t, nc, admin.Subject("raftbus", admin.OpMembers), admin.Members{Leader: "n1", Commit: 77, Members: []admin.Member{
 		{ID: "n1", Role: admin.RoleVoter}, {ID: "n2", Role: admin.RoleVoter, State: "replicate"},

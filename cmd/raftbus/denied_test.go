@@ -44,6 +44,7 @@ func TestWhatNATSRefusesIsSaidSo(t *testing.T) {
 
 // It is said once, and by the command: nats.go prints each refusal by itself if it is let.
 func TestWhatNATSRefusesIsSaidOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	url, _ := guarded(t, "other.>", "_INBOX_guest.>")
 	for _, args := range [][]string{{"doctor"}, {"top", "--once"}, {"health", "--id", "n1"}, {"kv", "ls", "app"}} {
 		cmd := exec.Command("raftbus", append(args, "--nats", url, "--user", "guest", "--password", "guest")...)

@@ -64,6 +64,7 @@ func TestAnImportFromNobody(t *testing.T) {
 // Where raftbus answers in the place of a JetStream it would copy from itself, whether its NATS is named or not, and whatever NATS lets its users do. A
 // JetStream that does not say who it is, or another cluster's, is one; so is a cluster of the same prefix on another NATS.
 func TestAnImportFromItself(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for prefix, want := range map[string]int{"raftbus": exitUnavailable, "other": exitNotFound, "": exitNotFound} {
 		for _, begin := range []func(*testing.T) led{onOpenBus, onSecuredBus} {
 			bus := begin(t)
@@ -81,6 +82,7 @@ func TestAnImportFromItself(t *testing.T) {
 
 // A source that does not say who it is is asked for the bucket all the same, however patient the import is.
 func TestAnImportWaitsNotForWhoItIsFrom(t *testing.T) {
+	t.Parallel() // it mostly waits
 	bus := onOpenBus(t)
 	asked, err := bus.conn.SubscribeSync("$JS.API.INFO")
 	require.NoError(t, err)

@@ -55,6 +55,7 @@ func TestLogIsWrittenToItsEnd(t *testing.T) {
 
 // Who reads the log may go: the nodes stay, and end as they do else.
 func TestNodesOutliveWhoReadsTheirLog(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dev := exec.Command("raftbus", "dev", "--port", "0", "--nodes", "1", "--log-level", "debug", "--dir", t.TempDir())
 	withoutReader(t, dev)
 	stdout, err := dev.StdoutPipe()

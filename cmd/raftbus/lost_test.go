@@ -37,6 +37,7 @@ func newShaky(t *testing.T) shaky {
 
 // The connection of some commands is closed then, and that of others is made anew: an answer that is awaited comes in neither case.
 func TestNATSIsLostWhileAnAnswerIsAwaited(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, args := range [][]string{
 		{"health", "--id", "n9"},
 		{"backup", filepath.Join(t.TempDir(), "state.rbb"), "--local", "--from", "n9", "--patience", "2s"},
@@ -60,6 +61,7 @@ func requireLost(t *testing.T, url string, args ...string) {
 
 // Chunks are asked for without waiting for each: that NATS is gone is a silence too.
 func TestNATSIsLostWhileABackupComes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	p := newShaky(t)
 	_, err := p.nc.Subscribe(backup.Subject("raftbus", "n1"), func(m *nats.Msg) {
 		if string(m.Data) == `{}` {

@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait of the scripts: it is long because it only passes when a test fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // lookPause is how long a script rests between two looks at something that is to come, most of which take a process each.
 const lookPause = 100 * time.Millisecond

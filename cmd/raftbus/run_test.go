@@ -110,6 +110,7 @@ func TestDevEndsWithNothingLeftRunning(t *testing.T) {
 
 // Nobody is left to take over when a whole cluster ends: that is nothing to warn of. What was asked before is answered.
 func TestTheEndOfAWholeClusterIsNoWarning(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, nodes := range []string{"1", "3", "3", "3"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		var said bytes.Buffer
