@@ -108,6 +108,7 @@ func TestReplaceALostDisk(t *testing.T) {
 
 // A node that joins after other changes hears of them in the log as it catches up: it does not take itself for removed meanwhile.
 func TestAJoinerIsNotTakenForRemoved(t *testing.T) {
+	t.Parallel() // it shares nothing
 	m := joinGroup(t, 5, nil)
 	m.change(raft.Change{Remove: []rpc.NodeID{"n1"}})
 	m.change(raft.Change{Add: []rpc.Member{m.member("n1")}})

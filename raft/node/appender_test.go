@@ -80,6 +80,7 @@ func TestWhatWaitsIsWrittenBeforeTheNodeStops(t *testing.T) {
 
 // What a full disk keeps waiting is written once there is room, though nothing comes that would have the appender look again (F21).
 func TestAFullDiskIsTriedAgain(t *testing.T) {
+	t.Parallel() // it mostly waits
 	a, disk := crampedAppender(t)
 	a.report = ignore
 	stop, ended := make(chan struct{}), make(chan error, 1)

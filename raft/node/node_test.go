@@ -23,6 +23,7 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // A state machine of one's own, replicated by three nodes: all apply the same.
 func TestReplicates(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for name, plain := range map[string]bool{"lanes": false, "plain": true} {
 		t.Run(name, func(t *testing.T) {
 			g := emptyGroup(t, "n1", "n2", "n3")
@@ -40,6 +41,7 @@ func TestReplicates(t *testing.T) {
 
 // What was acknowledged survives the loss of power of all nodes at once (C2, I9).
 func TestAcknowledgedSurvivesPowerLossOfAll(t *testing.T) {
+	t.Parallel() // it mostly waits
 	g := newGroup(t, "n1", "n2", "n3")
 	var want uint64
 	for round := range uint64(5) {

@@ -303,6 +303,7 @@ func TestAnOldHalfOfAnotherTransferIsNotRead(t *testing.T) {
 
 // Every bit of a received snapshot's file counts, and so does every byte of its length (D1).
 func TestSnapshotFileNoticesDamage(t *testing.T) {
+	t.Parallel() // it shares nothing
 	fs := vfs.NewMem()
 	r, said := newTestReceiver(fs)
 	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)

@@ -87,6 +87,7 @@ func (w *way) step(t *stream) {
 // A snapshot uses what the way carries, next to nothing of it is sent twice, and next to no call fails since too much is on the way before it: also where a
 // chunk alone takes longer than a second.
 func TestASnapshotOverASlowWay(t *testing.T) {
+	t.Parallel() // it shares nothing
 	for name, c := range map[string]struct{ rate, delay, chunks, failures int }{
 		"800 kbit/s":        {100_000, 1, 30, 2},
 		"1 Mbit/s":          {125_000, 1, 30, 1},

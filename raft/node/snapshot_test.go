@@ -199,6 +199,7 @@ func (m *manual) powerFails(id rpc.NodeID, k int, mode waltest.Mode) (image func
 // or the new one, never a mix, and the node catches up after it (F29, K33). It leaves nothing that looks like damage: what has the
 // name of a whole snapshot is whole (D2).
 func TestCrashWhileInstalling(t *testing.T) {
+	t.Parallel() // it shares nothing
 	crashes := 0
 	for k := 1; ; k++ {
 		m, away := behind(t, uint64(k%3))
@@ -325,6 +326,7 @@ func (m *manual) badLine() {
 
 // Lost, doubled, late and damaged chunks cost time, nothing else (F1, F4, F29).
 func TestSnapshotOverABadLine(t *testing.T) {
+	t.Parallel() // it shares nothing
 	for seed := range uint64(20) {
 		m, away := behind(t, seed)
 		m.badLine()

@@ -238,6 +238,7 @@ func TestRemainsWithADamagedConfiguration(t *testing.T) {
 // Broken off at any change of the disk, with whatever that kept: the folder starts no node until the command was given again, which goes on
 // from there (F15, F17, D4).
 func TestSuccessionBrokenOffAnywhere(t *testing.T) {
+	t.Parallel() // it shares nothing
 	for _, mode := range waltest.Modes {
 		for at, done := 0, false; !done; at++ {
 			fs, h := waltest.New(), &heir{}
