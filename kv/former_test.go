@@ -145,7 +145,10 @@ type wordsDialer struct {
 
 func (d *wordsDialer) Dial(network, address string) (net.Conn, error) {
 	c, err := net.Dial(network, address)
-	return wordsConn{c, d}, err
+	if err != nil {
+		return nil, err
+	}
+	return wordsConn{c, d}, nil
 }
 
 func (d *wordsDialer) text() string {
@@ -182,6 +185,7 @@ func TestAReconnectBeginsASession(t *testing.T) {
 
 // Where NATS lets a node ask nobody, nobody waits: credentials of an earlier release do not allow it.
 func TestWhoMayNotLookDoesNotWait(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := newLooking(t)
 	nc, err := nats.Connect(r.bus.ClientURL())
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"flag"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,7 +18,10 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "6") // those that may run together mostly wait; -parallel says otherwise
+	leaktest.Main(m)
+}
 
 // solo is a node that is a cluster by itself: what is proposed is applied, at once or when the test says so.
 type solo struct {

@@ -479,6 +479,7 @@ func TestALeaderThatIsWithheldHearsNobody(t *testing.T) {
 
 // Time wakes the keeper of a node that leads, or has something in flight yet: whoever was deposed gives it up in time.
 func TestKeeperSleepsWhereNothingIsAsked(t *testing.T) {
+	t.Parallel() // it mostly waits
 	r := newLeader(t, func(o *Options) { o.Timeout = 2 * time.Second })
 	require.False(t, r.service.sleeps())
 	r.node.set(func(n *solo) { n.hold = true })
