@@ -106,7 +106,7 @@ func (m *mutant) overlay(t *testing.T) string {
 func (m *mutant) test(t *testing.T, overlay string, limit time.Duration, args ...string) (output string, failed bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), limit+time.Minute)
 	defer cancel()
-	args = append([]string{"test", "-overlay", overlay, "-count=1", "-failfast", "-timeout", limit.String()}, args...)
+	args = append([]string{"test", "-overlay", overlay, "-vet=off", "-count=1", "-failfast", "-timeout", limit.String()}, args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
