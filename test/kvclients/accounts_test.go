@@ -52,6 +52,7 @@ func withAccounts(t testing.TB) *cluster.Cluster {
 }
 
 func TestAnotherAccountsClients(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c, ctx := withAccounts(t), within(t)
 	connect := func(user string, options ...nats.Option) *nats.Conn {
 		nc, err := nats.Connect(c.NATS.URL(), append(options, nats.UserInfo(user, user))...)

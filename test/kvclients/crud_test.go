@@ -33,6 +33,7 @@ func client(t testing.TB, nc *nats.Conn, domain string) jetstream.JetStream {
 }
 
 func TestBucketsAndKeysWithNatsGo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	nc := connected(t, 3, defaultAPI)
 	for _, domain := range []string{"", "raftbus"} {
 		t.Run("domain "+domain, func(t *testing.T) { useBucket(t, client(t, nc, domain)) })
@@ -158,6 +159,7 @@ func useLegacyBucket(t *testing.T, js nats.JetStreamContext) {
 
 // Values of every size that fits, whether the bucket allows direct gets or the client has to ask for JSON.
 func TestValuesOfAllSizes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 1, defaultAPI)
 	js, ctx := client(t, c.Connect(), ""), within(t)
 	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app"})
@@ -179,6 +181,7 @@ func TestValuesOfAllSizes(t *testing.T) {
 
 // A put under a message id is done once, also when the leader changed in between.
 func TestARetryIsDoneOnceAcrossLeaders(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3, defaultAPI)
 	nc, ctx := c.Connect(), within(t)
 	js := client(t, nc, "")

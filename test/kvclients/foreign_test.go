@@ -41,6 +41,7 @@ func startAll(c *cluster.Cluster) {
 }
 
 func TestBesideAnotherJetStream(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := withJetStream(t, 3)
 	startAll(c)
 	nc, ctx := c.Connect(), within(t)
@@ -71,6 +72,7 @@ func TestBesideAnotherJetStream(t *testing.T) {
 
 // Who has been told that a bucket is gone finds nobody at its own subject at once: NATS is told first.
 func TestABucketThatIsGoneSwallowsNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc, ctx := c.Connect(), within(t)
 	js := client(t, nc, "raftbus")
@@ -85,6 +87,7 @@ func TestABucketThatIsGoneSwallowsNothing(t *testing.T) {
 
 // The bare subjects of buckets that are there before a leader is elected are heard too.
 func TestANewLeaderHearsBarePuts(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	nc, ctx := c.Connect(), within(t)
 	_, err := client(t, nc, "raftbus").CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app"})
@@ -112,6 +115,7 @@ func answers(t testing.TB, nc *nats.Conn, subject string) (list []string) {
 }
 
 func TestTheDefaultAPIIsNotServedBesideAJetStream(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := withJetStream(t, 1, defaultAPI)
 	r, err := c.TryStart("n1")
 	require.NoError(t, err)
@@ -129,6 +133,7 @@ func TestTheDefaultAPIIsNotServedBesideAJetStream(t *testing.T) {
 
 // A node that comes late finds its own cluster answering $JS.API, and that is no JetStream.
 func TestTheDefaultAPIIsServedByAllNodesOfACluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3, defaultAPI)
 	follower := "n1"
 	if c.Leader() == follower {
@@ -142,6 +147,7 @@ func TestTheDefaultAPIIsServedByAllNodesOfACluster(t *testing.T) {
 
 // Clients in other languages read a status from the first line of the headers: nats.go would hide how it was sent.
 func TestAStatusIsInTheFirstLine(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 1)
 	_, err := client(t, c.Connect(), "raftbus").CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "app"})
 	require.NoError(t, err)

@@ -18,6 +18,7 @@ import (
 // W2: a key that is there all the time is among the initial values of a watch, in a list of keys, and has a history, also if it was written between
 // the entry that made the watch and the first page that is read for it, or between two pages.
 func TestAKeyThatIsWrittenAgainIsNeverMissing(t *testing.T) {
+	t.Parallel()                   // it mostly waits
 	const keys, rounds = 3_000, 30 // three pages
 	c := cluster.Started(t, 3)
 	js := client(t, c.Connect(), "raftbus")

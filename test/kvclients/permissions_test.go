@@ -25,6 +25,7 @@ var roles = busclient.Roles{Prefix: "raftbus", DefaultAPI: true}
 
 // Nodes and clients with the permissions of the templates, and no others.
 func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var log lockedBuffer
 	c := cluster.New(t, 3, func(o *replica.Options) {
 		o.DefaultAPI, o.Logger = true, slog.New(slog.NewTextHandler(&log, nil))

@@ -90,19 +90,27 @@ func (p *puller) heard(m *nats.Msg) {
 
 func TestPullConsumersAreThoseOfJetStream(t *testing.T) {
 	t.Parallel() // it mostly waits
-	run := func(nc *nats.Conn) []string {
-		p := &puller{t: t, nc: nc}
-		step{subject: "STREAM.CREATE.KV_p", body: bucketConfig("p", `"max_msgs_per_subject":3`)}.send(t, nc)
-		p.put("first", "") // JetStream says of a new consumer that what it does not begin with was delivered
-		for i := range 6 {
-			p.put(fmt.Sprintf("k.%d", i%4), fmt.Sprintf("value %d", i))
-		}
-		p.askForMessages()
-		p.askInOtherWays()
-		p.changeAndEnd()
-		return p.log
+	for name, ask := range map[string]func(*puller){
+		"ask for messages": (*puller).askForMessages, "ask in other ways": (*puller).askInOtherWays, "change and end": (*puller).changeAndEnd,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			requireAlike(t, connected(t, 1), func(nc *nats.Conn) []string {
+				p := &puller{t: t, nc: nc}
+				p.fill()
+				ask(p)
+				return p.log
+			})
+		})
 	}
-	requireAlike(t, connected(t, 1), run)
+}
+
+func (p *puller) fill() {
+	step{subject: "STREAM.CREATE.KV_p", body: bucketConfig("p", `"max_msgs_per_subject":3`)}.send(p.t, p.nc)
+	p.put("first", "") // JetStream says of a new consumer that what it does not begin with was delivered
+	for i := range 6 {
+		p.put(fmt.Sprintf("k.%d", i%4), fmt.Sprintf("value %d", i))
+	}
 }
 
 // requireAlike has a real JetStream and ours asked at the same time, since both mostly wait, and requires that what comes of it is alike.
@@ -116,8 +124,16 @@ func requireAlike[T any](t *testing.T, ours *nats.Conn, run func(*nats.Conn) T) 
 	require.Equal(t, want, got)
 }
 
-func (p *puller) askForMessages() {
+func (p *puller) createAll() {
 	p.create("all", `"deliver_policy":"all","filter_subject":"$KV.p.>","mem_storage":true,"num_replicas":1`+lasting)
+}
+
+func (p *puller) createNew() { p.create("new", `"deliver_policy":"new","max_waiting":7`+lasting) }
+
+func (p *puller) createFull() { p.create("full", `"deliver_policy":"new","max_waiting":1`+lasting) }
+
+func (p *puller) askForMessages() {
+	p.createAll()
 	p.api("CONSUMER.INFO.KV_p.all", "")
 	p.pull("all", "", 1)
 	p.pull("all", "2", 2)
@@ -132,7 +148,7 @@ func (p *puller) askForMessages() {
 	p.api("CONSUMER.INFO.KV_p.all", "")
 	p.create("latest", `"deliver_policy":"last_per_subject","filter_subjects":[">"],"headers_only":true,"metadata":{"a":"b"}`)
 	p.pull("latest", `{"batch":100,"no_wait":true}`, 8)
-	p.create("new", `"deliver_policy":"new","max_waiting":7`+lasting)
+	p.createNew()
 	p.pull("new", `{"batch":2,"expires":5000000000}`, 2, func() { p.put("k.1", "a"); time.Sleep(someTime); p.put("k.2", "b") })
 	p.create("from", `"deliver_policy":"by_start_sequence","opt_start_seq":7,"filter_subject":"$KV.p.k.9"`)
 	p.pull("from", `{"batch":100,"no_wait":true}`, 4)
@@ -151,7 +167,7 @@ func (p *puller) askInOtherWays() {
 	} {
 		p.pull("beats", wrong, 1)
 	}
-	p.create("full", `"deliver_policy":"new","max_waiting":1`+lasting)
+	p.createFull()
 	p.pull("full", `{"expires":5000000000}`, 1, func() {
 		p.pull("full", `{"expires":1000000000}`, 1)
 	})
@@ -164,6 +180,12 @@ func (p *puller) askInOtherWays() {
 }
 
 func (p *puller) changeAndEnd() {
+	p.createAll()
+	p.pull("all", `{"batch":100,"no_wait":true}`, 8)
+	p.put("k.8", "not pulled")
+	p.api("CONSUMER.INFO.KV_p.all", "")
+	p.createNew()
+	p.createFull()
 	const request = `{"stream_name":"KV_p","action":"update","config":{"name":"all","ack_policy":"none","mem_storage":true,"num_replicas":1,"deliver_policy":"all"` + lasting
 	p.api("CONSUMER.CREATE.KV_p.all", request+`,"filter_subject":"$KV.p.k.8"}}`)
 	p.pull("all", `{"batch":100,"no_wait":true}`, 1)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestEntriesArePublishedAgain(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3, defaultAPI)
 	nc, ctx := c.Connect(), within(t)
 	js := client(t, nc, "")

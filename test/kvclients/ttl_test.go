@@ -46,6 +46,7 @@ func TestKeysExpireAndLeaveMarkers(t *testing.T) {
 }
 
 func TestBucketsExpire(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3, defaultAPI)
 	js, ctx := client(t, c.Connect(), ""), within(t)
 	kv, err := js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "app", TTL: 200 * time.Millisecond})
