@@ -77,6 +77,7 @@ func (w *writer) end() {
 
 // Planned hand-overs, by a transfer and by a stop, fail no write of a client that retries, and cost it little time (L2).
 func TestHandOverFailsNoWrite(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c, nc := serving(t, 3)
 	w := newWriter(nc)
 	for range 5 {
@@ -103,6 +104,9 @@ var (
 	snapshotJudge  = flag.Bool("snapshot-judge", false, "have TestComesBackBySnapshot judge times too, on a machine with nothing else to do: writers' p99 at most doubled, heartbeats not late")
 )
 
+// flushedMiB is so much that the store flushes it at once, and not when ten seconds are over: the log may be compacted then.
+const flushedMiB = 26
+
 // A node that was away while more was written than the log keeps comes back by a snapshot, writers hardly notice, and heartbeats
 // are in time (L7): what writers notice is measured beside what they have without one, before and after it in the same run, so that what
 // else the machine does falls on both.
@@ -123,9 +127,9 @@ func TestComesBackBySnapshot(t *testing.T) {
 		away := c.Members[(slices.Index(c.Members, c.Leader())+1)%3]
 		c.Stop(away)
 		first := c.Nodes[c.Leader()].Status().LogLast
-		for i := range *snapshotMiB * 4 {
+		for i := range max(*snapshotMiB, flushedMiB) * 4 {
 			_, _ = noise.Read(value) // never fails
-			c.Must(nc, put+"big"+strconv.Itoa(i), string(value))
+			c.Must(nc, put+"big"+strconv.Itoa(i%(*snapshotMiB*4)), string(value))
 		}
 		leader := c.Nodes[c.Leader()]
 		last, term := leader.Status().LogLast, leader.Status().Term

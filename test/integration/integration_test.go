@@ -175,6 +175,7 @@ func TestAllRestart(t *testing.T) {
 
 // NATS restarts: writes are back within 3 s, the term rises by 2 at most (F5).
 func TestNATSRestarts(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	stalls := stalltest.During(t)
 	nc := c.Connect()
@@ -195,6 +196,7 @@ func TestNATSRestarts(t *testing.T) {
 
 // NATS may start last: nodes wait for it.
 func TestNATSStartsLast(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.New(t, 3)
 	port := c.NATS.Port()
 	url := c.NATS.URL()
@@ -258,6 +260,7 @@ func TestErrors(t *testing.T) {
 // Three NATS servers, each node and the client on one of its own: the cluster serves across routes, and one server's death
 // costs 3 s at most (L6).
 func TestNATSCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	stalls := stalltest.During(t)
 	servers, err := embedded.StartCluster(3, embedded.Options{})
 	require.NoError(t, err)
@@ -294,6 +297,7 @@ func TestNATSCluster(t *testing.T) {
 
 // A stop is quick also while NATS is away, for a leader that does not know it yet too: nothing is left to be said to anybody.
 func TestStopWhileNATSIsAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	stalls := stalltest.During(t)
 	nc := c.Connect()

@@ -35,6 +35,7 @@ type kvClient struct {
 }
 
 func TestJetStreamClientsSeeOneOrderWhateverFails(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c := cluster.Started(t, 3)
 	l := &load{t: t, history: linear.NewHistory(), stop: make(chan struct{})}
 	for i := range 4 {

@@ -50,6 +50,7 @@ func raftbus(t *testing.T, c *cluster.Cluster, args ...string) string {
 // another, and the leader is removed: all by commands. No write of a client that retries fails, none is lost, and the
 // history is linearizable (C1, C2, I11).
 func TestMembersChangeUnderLoad(t *testing.T) {
+	t.Parallel() // it mostly waits
 	c, nc := serving(t, 1)
 	l := startLoad(c, t, 4, 4)
 
