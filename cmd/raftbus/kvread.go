@@ -3,9 +3,12 @@ package main
 // Commands that read keys.
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -14,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
+	"github.com/raftbus/raftbus/kv"
 )
 
 const getHelp = `Print the value of a key, with its revision and time; with --raw the bytes of the value and nothing
@@ -50,13 +54,17 @@ func kvGet(lookup lookupEnv) *cobra.Command {
 	})
 }
 
-// entryAt reads a key, as it is or as it was. The newest is asked for first: a history's answer cannot hold the largest values.
+// entryAt reads a key, as it is or as it was. The newest is asked for first: it comes as it is.
 func entryAt(cmd *cobra.Command, c *native.Client, bucket, key string, local bool, revision uint64) (native.Entry, error) {
 	e, err := c.Get(cmd.Context(), bucket, key, local)
 	if revision == 0 || err == nil && e.Revision == revision {
 		return e, err
 	}
 	entries, _, err := c.History(cmd.Context(), bucket, key, revision-1, 1)
+	if tooLarge(err) {
+		entries, err = watchedHistory(cmd.Context(), c, bucket, key)
+		entries = slices.DeleteFunc(entries, func(e native.Entry) bool { return e.Revision != revision })
+	}
 	switch {
 	case err != nil:
 		return e, err
@@ -140,7 +148,7 @@ func kvHistory(lookup lookupEnv) *cobra.Command {
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print each entry as JSON on a line")
 	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
-		entries, err := wholeHistory(cmd, c, args[0], args[1])
+		entries, err := wholeHistory(cmd.Context(), c, args[0], args[1])
 		if err != nil {
 			return err
 		}
@@ -158,10 +166,13 @@ func kvHistory(lookup lookupEnv) *cobra.Command {
 }
 
 // wholeHistory reads all entries of a key: 64 at most, page by page, since a page holds what fits in a message.
-func wholeHistory(cmd *cobra.Command, c *native.Client, bucket, key string) (all []native.Entry, err error) {
+func wholeHistory(ctx context.Context, c *native.Client, bucket, key string) (all []native.Entry, err error) {
 	for after := uint64(0); ; {
-		page, next, err := c.History(cmd.Context(), bucket, key, after, 64)
-		if err != nil {
+		page, next, err := c.History(ctx, bucket, key, after, 64)
+		switch {
+		case tooLarge(err):
+			return watchedHistory(ctx, c, bucket, key)
+		case err != nil:
 			return nil, err
 		}
 		all = append(all, page...)
@@ -170,6 +181,21 @@ func wholeHistory(cmd *cobra.Command, c *native.Client, bucket, key string) (all
 		}
 		after = next
 	}
+}
+
+// tooLarge reports whether an answer was to hold a value that has no room in it as JSON.
+func tooLarge(err error) bool {
+	var f *native.Failure
+	return errors.As(err, &f) && f.OfKind(kv.TooLarge)
+}
+
+// watchedHistory is a whole history by a watch, which sends each value as it is.
+func watchedHistory(ctx context.Context, c *native.Client, bucket, key string) (all []native.Entry, err error) {
+	return all, c.Watch(ctx, native.Watch{
+		Bucket: bucket, Keys: []string{key}, First: "history", Current: true,
+		Event:  func(e native.Entry) error { all = append(all, e); return nil },
+		Missed: func() { all = nil },
+	})
 }
 
 func printLines[T any](w io.Writer, list []T) error {
