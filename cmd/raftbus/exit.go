@@ -18,6 +18,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -27,7 +28,7 @@ const (
 	exitError       = 1 // anything without a code of its own
 	exitUsage       = 2 // the command line or the environment is wrong; nothing was done
 	exitNotFound    = 3 // what was named does not exist: a member, a bucket, a key
-	exitConflict    = 4 // another process has the id, the data folder or the port, or another node or cluster the folder, or the prefix; or members changed meanwhile; or a bucket or key exists, or has changed
+	exitConflict    = 4 // another process has the id, the data folder or the port, or another node or cluster the folder, or the prefix, or a JetStream $JS.API; or members changed meanwhile; or a bucket or key exists, or has changed
 	exitUnavailable = 5 // NATS cannot be reached, or no node answers
 	exitTimeout     = 6 // no answer in time: the outcome is unknown; or what was awaited has not come yet
 	exitNoLeader    = 7 // nodes answer, but no leader serves with a quorum, or it takes no more just now: ask again
@@ -39,8 +40,8 @@ const exitCodesHelp = `Exit codes:
   1  error
   2  wrong command line or environment; nothing was done
   3  not found: no such member, bucket or key
-  4  conflict: node id, data folder, prefix or port is another's; or the bucket or key exists,
-     or it, its settings or the members were changed by somebody else meanwhile
+  4  conflict: node id, data folder, prefix, port or $JS.API is another's; or the bucket or
+     key exists, or it, its settings or the members were changed by somebody else meanwhile
   5  unavailable: NATS cannot be reached, or no node answers
   6  timeout: the outcome is unknown, or what was awaited has not come yet
   7  no leader serves with a quorum, or it is busy: ask again after a pause
@@ -100,7 +101,7 @@ func oneLine(err error) string {
 
 // conflicts are what a node that is started again would only meet again.
 var conflicts = []error{
-	node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder, syscall.EADDRINUSE,
+	node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder, kv.ErrJetStream, syscall.EADDRINUSE,
 }
 
 // codesOfMembers are the exit codes of errors of package members, by their kind.

@@ -22,6 +22,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -158,7 +159,7 @@ func TestExitCodesOfNodes(t *testing.T) {
 	for code, errs := range map[int][]error{
 		exitConflict: {
 			node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder,
-			&os.SyscallError{Syscall: "bind", Err: syscall.EADDRINUSE},
+			kv.ErrJetStream, &os.SyscallError{Syscall: "bind", Err: syscall.EADDRINUSE},
 		},
 		exitRefused:     {replica.ErrOpenBus},
 		exitUnavailable: {nats.ErrNoServers, nats.ErrNoResponders},
