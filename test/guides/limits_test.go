@@ -54,3 +54,10 @@ func TestThePageOfNativeSubjectsNamesTheBounds(t *testing.T) {
 		}
 	}
 }
+
+// What finds no responders in a domain is said (test/kvclients asks for it).
+func TestThePageOfNATSKVSaysWhoNeedsTheDefaultAPI(t *testing.T) {
+	for _, client := range []string{"nats-key-value (Python)", "nats.ex"} {
+		require.Contains(t, read(t, "docs/nats-kv.md"), "* "+client+" needs `--serve-default-api`: ")
+	}
+}
