@@ -39,7 +39,7 @@ cp -r docs "$work/common"
 mkdir "$work/common/deploy"
 cp -r deploy/{systemd,kubernetes,monitoring} "$work/common/deploy" # where the guides link to
 cp --parents ARCHITECTURE.md kv/{ERRORS.md,jetstream/doc.go,store/DESIGN.md} cmd/raftbus/{admin/ERRORS.md,backup/FORMAT.md,observe/stats.go} \
-  test/{compare/main.go,sim/DESIGN.md,sim/BUGS.md,mutants/CATALOGUE.md} "$work/common"
+  test/{compare/main.go,library/example_test.go,sim/DESIGN.md,sim/BUGS.md,mutants/CATALOGUE.md} "$work/common"
 
 for platform in "${platforms[@]}"; do
   name=raftbus-$version-${platform/\//-}

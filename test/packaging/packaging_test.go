@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -183,6 +184,20 @@ func TestRelease(t *testing.T) {
 	require.Equal(t, string(sums[0]), string(sums[1]))
 }
 
+// What the pages of a release link to is in it: the lines that gather it are run as they stand.
+func TestAReleaseHoldsWhatItsPagesLinkTo(t *testing.T) {
+	_, lines, found := strings.Cut(read(t, "deploy/release.sh"), "\ncp LICENSE ")
+	lines, _, ends := strings.Cut(lines, "\nfor platform ")
+	require.True(t, found && ends, "deploy/release.sh gathers in another way")
+	work := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(work, "common"), 0o700))
+	gather := exec.Command("bash", "-c", "set -eu\nwork=$1\ncp LICENSE "+lines, "gather", work)
+	gather.Dir = root
+	said, err := gather.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	requireLinks(t, filepath.Join(work, "common"))
+}
+
 func checkRelease(t *testing.T, out string) {
 	check := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
 	check.Dir = out
@@ -204,10 +219,31 @@ func checkRelease(t *testing.T, out string) {
 	}
 }
 
-// checkBinary wants an archive's binary to be for its platform, and to need no library of it.
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// requireLinks wants what the pages in a folder link to, beside what is elsewhere, to be there.
+func requireLinks(t *testing.T, dir string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(file string, _ os.DirEntry, err error) error {
+		require.NoError(t, err)
+		if filepath.Ext(file) != ".md" {
+			return nil
+		}
+		page, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, found := range link.FindAllSubmatch(page, -1) {
+			_, err := os.Stat(filepath.Join(filepath.Dir(file), string(found[1])))
+			require.NoError(t, err, "%s links to %s", file, found[1])
+		}
+		return nil
+	}))
+}
+
+// checkBinary wants an archive's binary to be for its platform, and to need no library of it, and its pages to link to nothing that is not there.
 func checkBinary(t *testing.T, out, name, platform string) {
 	dir := t.TempDir()
 	require.NoError(t, exec.Command("tar", "-xzf", filepath.Join(out, name+".tar.gz"), "-C", dir).Run())
+	requireLinks(t, filepath.Join(dir, name))
 	info, err := buildinfo.ReadFile(filepath.Join(dir, name, "raftbus"))
 	require.NoError(t, err)
 	system, processor, _ := strings.Cut(platform, "-")
