@@ -30,7 +30,9 @@ const (
 	besideRetry = time.Second
 	// openBusWait bounds how long NATS may take for one step.
 	openBusWait = 2 * time.Second
-	checkToken  = busclient.MethodCheck // no node's id either
+	// sameServerTries is how often an address is dialled until it leads to the same server once more.
+	sameServerTries = 32
+	checkToken      = busclient.MethodCheck // no node's id either
 )
 
 // checkBus looks at the bus until it is known, or nobody wants to know; the error says that it is open. While NATS is away it waits. It calls on when
@@ -91,7 +93,7 @@ func (r *Replica) tryBus(all []somebody) (finding string, err error) {
 	for _, who := range all {
 		other := node
 		if len(who.options) > 0 {
-			other, err = r.connectToTry(withoutUser(node.ConnectedUrl()), slices.Concat(r.o.NATS.Options, who.options)) // the same server: no route delays what is tried
+			other, err = r.connectBeside(node, slices.Concat(r.o.NATS.Options, who.options))
 			if notLetIn(err) {
 				continue
 			}
@@ -120,6 +122,18 @@ func (r *Replica) whoToTry() []somebody {
 		{"this node's connection to clients", r.o.NATS.Clients},
 		{"anybody without credentials", []nats.Option{auth.NoCredentials}},
 	}
+}
+
+// connectBeside connects to the server of another connection: no route delays what is tried. Behind its address there may be several.
+func (r *Replica) connectBeside(node *nats.Conn, options []nats.Option) (*nats.Conn, error) {
+	for range sameServerTries {
+		other, err := r.connectToTry(withoutUser(node.ConnectedUrl()), options)
+		if err != nil || other.ConnectedServerId() == node.ConnectedServerId() {
+			return other, err
+		}
+		other.Close()
+	}
+	return nil, fmt.Errorf("%d connections to %s came to other servers than one before: name a server by an address of its own", sameServerTries, withoutUser(node.ConnectedUrl()))
 }
 
 func (r *Replica) connectToTry(url string, options []nats.Option) (*nats.Conn, error) {

@@ -89,6 +89,32 @@ func TestWhoIsInTheAddressIsTheNodeOnly(t *testing.T) {
 	require.ErrorIs(t, open.Stop(t.Context()), ErrOpenBus)
 }
 
+// dials leads to these servers, one after the other, whatever the address.
+type dials struct {
+	servers []string
+	count   atomic.Int64
+}
+
+func (d *dials) Dial(network, _ string) (net.Conn, error) {
+	return net.Dial(network, strings.TrimPrefix(d.servers[int(d.count.Add(1)-1)%len(d.servers)], "nats://"))
+}
+
+// Behind one address there may be several servers: what is tried is tried at one of them, since a route between two delays what passes. Here it
+// never does.
+func TestAnOpenBusIsSeenBehindALoadBalancer(t *testing.T) {
+	const config = `authorization { users: [{user: n1, password: x, permissions: {` + asN1 + `}}, {user: clients, password: y, permissions: {` + services + `}}, {user: any, password: y}] }
+		no_auth_user: any`
+	o := onConfig(t, config)
+	one, another := o.NATS.URLs[0], onConfig(t, config).NATS.URLs[0]
+	o.NATS.Peers = append(o.NATS.Peers, nats.SetCustomDialer(&dials{servers: []string{one}}))
+	o.NATS.Options = append(o.NATS.Options, nats.SetCustomDialer(&dials{servers: []string{another, another, another, another, another, another, another, one}}))
+	r, err := Start(t.Context(), o)
+	require.NoError(t, err)
+	requireOpen(t, r)
+	require.ErrorContains(t, r.Err(), "anybody without credentials speak as another node")
+	require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
+}
+
 // Accounts hold apart too: what may be said in another account reaches no node.
 func TestAClosedBusIsNot(t *testing.T) {
 	t.Parallel() // it mostly waits
