@@ -20,6 +20,7 @@ type look struct {
 	// Of the entries that never end: how many, and how much of them, it has passed.
 	passed, passedBytes int
 	long                bool // it is to end: there is more to pass
+	trims               bool // a step of one lower history is among the items: as much as one command may remove
 
 	table       *timetable // of the bucket whose turn it is
 	incarnation uint64
@@ -34,8 +35,9 @@ func (l *look) take(t turn, table *timetable) error {
 	if t.kind == ofBucketsTTL {
 		return l.aged()
 	}
-	if table.trim {
+	if table.trim && !l.trims {
 		l.add(0, "")
+		l.trims = true
 	}
 	if table.due <= l.now {
 		return l.due()

@@ -20,7 +20,7 @@ type schedule struct {
 	mu     sync.Mutex            // held by who looks, however long that takes
 	tables map[uint64]*timetable // by incarnation; nil until somebody asks
 	news   news                  // what the tables do not know yet
-	last   turn                  // the one with which the last look ended before the others had theirs
+	last   turn                  // the one with which the last look ended before the others had theirs, or had a lower history trimmed
 }
 
 // turn is a bucket's, for entries whose own time is over, or for those that its TTL ends. However much is over in one, the others wait for one command
@@ -67,11 +67,14 @@ func (s *Store) Due(now int64, max int) ([]command.ExpireItem, error) {
 		}
 		l.r = r
 		for _, t := range s.schedule.over(now) {
+			trims := l.trims
 			if err := l.take(t, s.schedule.tables[t.incarnation]); err != nil {
 				return err
 			}
-			if l.over() {
+			if l.over() || l.trims != trims { // lower histories take turns too
 				s.schedule.last = t
+			}
+			if l.over() {
 				break
 			}
 		}

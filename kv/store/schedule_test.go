@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -76,5 +77,42 @@ func TestALowerHistoryDoesNotWaitForLeases(t *testing.T) {
 	f.at(time.Second, command.Command{UpdateBucket: &command.UpdateBucket{Name: "app", Settings: command.Settings{History: 1, AllowTTL: true}}})
 	f.at(time.Second, putTTL("app", "lease", time.Second))
 	require.Contains(t, f.due(time.Hour, 10), command.ExpireItem{Bucket: "app", Incarnation: 1})
+	f.close()
+}
+
+// Each step of a lower history removes as much as one command may: of many buckets one takes a step with each look, in turn, and nothing else waits for
+// that (F26).
+func TestLowerHistoriesTakeTurns(t *testing.T) {
+	const buckets, keys, history = 3, 420, 50
+	f := open(t, newMemory())
+	f.at(0, addBucket("leases", command.Settings{AllowTTL: true}), putTTL("leases", "k", time.Second))
+	for b := range buckets {
+		name := fmt.Sprint("b", b)
+		made := []command.Command{addBucket(name, command.Settings{History: history})}
+		for i := range keys * history {
+			made = append(made, put(name, fmt.Sprint(i%keys), "v"))
+		}
+		f.at(0, made...)
+		f.at(0, command.Command{UpdateBucket: &command.UpdateBucket{Name: name, Settings: command.Settings{History: 1}}})
+	}
+	trimmed := map[string]int{}
+	for range buckets {
+		items := f.due(2*time.Second, 512)
+		steps := 0
+		for _, item := range items {
+			if item.Sequence == 0 {
+				trimmed[item.Bucket]++
+				steps++
+			}
+		}
+		require.Equal(t, 1, steps)
+		if len(trimmed) == 1 {
+			require.Len(t, items, 2, "the lease waits for no history")
+		}
+		removed := f.at(2*time.Second, expire(items...))[0].Count
+		require.Greater(t, removed, uint64(1))
+		require.LessOrEqual(t, removed, uint64(removedMax+history+1))
+	}
+	require.Len(t, trimmed, buckets)
 	f.close()
 }
