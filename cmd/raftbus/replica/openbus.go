@@ -103,8 +103,11 @@ func (r *Replica) tryBus(all []somebody) (finding string, err error) {
 			}
 			defer other.Close()
 		}
-		if what, err := r.try(node, other); what != "" || err != nil {
-			return who.text + " " + what, err
+		switch what, err := r.try(node, other); {
+		case err != nil:
+			return "", err
+		case what != "":
+			return who.text + " " + what, nil
 		}
 	}
 	return "", unseen

@@ -3,6 +3,7 @@ package replica
 // Q6: a node that could be impersonated does not run.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -113,6 +114,37 @@ func TestAnOpenBusIsSeenBehindALoadBalancer(t *testing.T) {
 	requireOpen(t, r)
 	require.ErrorContains(t, r.Err(), "anybody without credentials speak as another node")
 	require.ErrorIs(t, r.Stop(t.Context()), ErrOpenBus)
+}
+
+// cutting dials connections of which the first that tries the bus is cut by that.
+type cutting struct{ cut atomic.Bool }
+
+func (c *cutting) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.Dial(network, address)
+	return &cuttingConn{conn, c}, err
+}
+
+type cuttingConn struct {
+	net.Conn
+	by *cutting
+}
+
+func (c *cuttingConn) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("."+checkToken+" ")) && c.by.cut.CompareAndSwap(false, true) {
+		_ = c.Close()
+	}
+	return c.Conn.Write(b)
+}
+
+// A try that NATS cuts off, as it does when it goes, says nothing of the bus: it is made again (F5).
+func TestATryThatIsCutOffIsNoOpenBus(t *testing.T) {
+	t.Parallel() // it mostly waits
+	o := onConfig(t, `authorization { users: [{user: n1, password: x, permissions: {`+asN1+`}}, {user: clients, password: y, permissions: {`+services+`}}] }`)
+	o.Members = []string{"n1"}
+	dialer := &cutting{}
+	o.NATS.Peers = append(o.NATS.Peers, nats.SetCustomDialer(dialer))
+	stop(t, ready(t, o))
+	require.True(t, dialer.cut.Load())
 }
 
 // Accounts hold apart too: what may be said in another account reaches no node.
