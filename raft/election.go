@@ -205,9 +205,11 @@ func (c *Core) grants(m rpc.Message, cmd *rpc.RequestVoteCommand) bool {
 }
 
 // goesFirst reports whether this node is to win a race of two that lost their leader at the same moment and know the same:
-// the lower id. Without it both would win the pre-vote, split the vote, and raise the term for nothing. One that refused this node's own pre-vote is no rival any more: let it try.
+// the lower id. Without it both would win the pre-vote, split the vote, and raise the term for nothing. One that refused this node's own pre-vote is no rival
+// any more, nor is one that asks when the round has lasted: whom this node does not reach may be all that keeps it waiting (L4). Let it try.
 func (c *Core) goesFirst(other rpc.NodeID, cmd *rpc.RequestVoteCommand) bool {
-	rivals := cmd.Early && c.role == PreCandidate && c.election.early && !c.votedNo(other)
+	young := c.now-c.election.began < uint64(c.ticks.QuickMax)
+	rivals := cmd.Early && c.role == PreCandidate && c.election.early && young && !c.votedNo(other)
 	return rivals && c.id < other && !c.log.lastID().Less(cmd.Last)
 }
 

@@ -174,6 +174,27 @@ func TestOfTwoThatLostTheirLeaderTheLowerIDGoesFirst(t *testing.T) {
 	}
 }
 
+// Who goes first does not for as long as a late round lasts: of five of which two are gone and two do not reach each other only the third can win, and
+// both would refuse it (L4).
+func TestWhoGoesFirstLetsAnotherTryInTime(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.hear("n2", 1, &rpc.HeartbeatCommand{})
+	s.tickFor(20)
+	s.turn(Pinged{Peer: "n2", Outcome: PingOK, Term: 1})
+	for s.election.tries < triesMax/2 || s.role != PreCandidate {
+		s.tickFor(1)
+	}
+	wins := func() bool {
+		out := s.hear("n3", 2, &rpc.RequestVoteCommand{PreVote: true, Early: true})
+		return only[*rpc.RequestVoteReturn](out.Send)[0].Granted
+	}
+	s.tickFor(int(s.election.began) + s.Core.ticks.QuickMax - 1 - int(s.now))
+	require.False(t, wins())
+	s.tickFor(1)
+	require.Equal(t, PreCandidate, s.role)
+	require.True(t, wins())
+}
+
 // Who has just given its vote, be it to itself, gives no pre-vote to another: that one would end the new leader's term as it begins (F5).
 func TestAVoteJustGivenIsNotUndone(t *testing.T) {
 	voter := newSolo(t, start(rpc.HardState{Term: 1}))

@@ -33,8 +33,13 @@ func TestLeaderKilled(t *testing.T) {
 	}
 	l.finish()
 	t.Logf("time to the next acknowledged write: median %v, all %v", median(gaps), gaps)
-	require.Less(t, median(gaps), 500*time.Millisecond)
+	if *kills >= medianKills {
+		require.Less(t, median(gaps), 500*time.Millisecond)
+	}
 }
+
+// medianKills is how many kills it takes for a median that a few elections of two rounds do not move: CI's long checks have as many.
+const medianKills = 20
 
 // kill -9 of all nodes at once: every acknowledged write is there (C2).
 func TestAllKilled(t *testing.T) {
@@ -57,8 +62,7 @@ func TestAllKilled(t *testing.T) {
 }
 
 // NATS restarted under a running cluster: writes are back within 3 s, terms rise by 2 at most (F5, L6).
-func TestNATSRestarted(t *testing.T) {
-	t.Parallel() // it mostly waits
+func TestNATSRestarted(t *testing.T) { // alone: terms are counted: no other test may take the leader's time
 	c := started(t, layout{nodes: 3})
 	l := startLoad(c, 2, 5, 3*time.Millisecond)
 	for _, down := range []time.Duration{300 * time.Millisecond, 3 * time.Second} {
@@ -93,8 +97,7 @@ func (c *cluster) term() (term uint64) {
 
 // SIGSTOP of the leader for 10 s: another leads within 3 s, no request is lost from then on, the old one serves nothing
 // stale when it comes back (F16, C3).
-func TestLeaderPaused(t *testing.T) {
-	t.Parallel() // it mostly waits
+func TestLeaderPaused(t *testing.T) { // alone: requests are counted: no other test may take the leader's time
 	c := started(t, layout{nodes: 3})
 	l := startLoad(c, 4, 3, 0)
 	leader := c.leader()

@@ -61,8 +61,10 @@ func TestOrderedPullConsumersOutliveTheNodeThatServesThem(t *testing.T) { // W1,
 		for _, f := range list {
 			f.restart()
 		}
+		before := soon(t, kv.Status).Values()
 		c.Wires[victim].Cut()
 		time.Sleep(3 * time.Second) // from then on nobody hears what is new but from the others
+		require.Eventually(t, func() bool { return soon(t, kv.Status).Values() > before+50 }, patience, 10*time.Millisecond, "nobody writes")
 		awaitAll(t, kv, list)
 		t.Logf("%s, leader %v: longest silence %v", victim, victim == leader, longest(list))
 		c.Wires[victim].Heal()
