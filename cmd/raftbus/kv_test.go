@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
+	"github.com/raftbus/raftbus/kv"
 )
 
 // What became of a request that brought no answer is said with its exit code: what was not done for sure is never called unknown, nor the other way round.
@@ -52,6 +53,52 @@ func TestNamesThatOnlyJetStreamTakes(t *testing.T) {
 	}
 	require.Equal(t, []string{`a"b`, "c\u009b2J", "plain"}, names)
 	require.Contains(t, eventLine(&native.Entry{Key: "c\u009b2J", Operation: "put"}, true), `put "c\u009b2J", revision`)
+}
+
+// A history of values that have no room in an answer is whole, or none: where its watch is broken off, and cannot go on where it was, since what other keys
+// had there is not kept any more, it is asked for anew.
+func TestAHistoryThatIsBrokenOffIsAskedForAnew(t *testing.T) {
+	conn := onBus(t)
+	refuses := func(m *nats.Msg, kind kv.ErrorKind) {
+		_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Nats-Service-Error-Code": {fmt.Sprint(kind.Code)}}, Data: fmt.Appendf(nil, `{"error":{"err_code":%d,"description":"%s"}}`, kind.ErrCode, kind.Name)})
+	}
+	_, err := conn.Subscribe("raftbus.kv.history.app.k", func(m *nats.Msg) { refuses(m, kv.TooLarge) })
+	require.NoError(t, err)
+	watches := 0
+	_, err = conn.Subscribe("raftbus.kv.watch.app", func(m *nats.Msg) {
+		var request struct {
+			Deliver, First string
+			From           uint64
+		}
+		_ = json.Unmarshal(m.Data, &request)
+		watches++
+		event := func(sequence, revision, pending int) {
+			_ = conn.PublishMsg(&nats.Msg{Subject: request.Deliver, Header: nats.Header{
+				"Rb-Watch": {"w"}, "Rb-Sequence": {fmt.Sprint(sequence)}, "Rb-Key": {"k"}, "Rb-Revision": {fmt.Sprint(revision)}, "Rb-Operation": {"put"}, "Rb-Pending": {fmt.Sprint(pending)},
+			}})
+		}
+		switch {
+		case request.From > 0:
+			refuses(m, kv.Compacted)
+		case request.First == "newest":
+			_ = m.Respond([]byte(`{"watch":"w","pending":1}`))
+			event(1, 7, 0)
+		case watches == 1:
+			_ = m.Respond([]byte(`{"watch":"w","pending":3}`))
+			event(1, 3, 2)
+			event(3, 7, 0) // one is lost
+		default:
+			_ = m.Respond([]byte(`{"watch":"w","pending":3}`))
+			event(1, 3, 2)
+			event(2, 5, 1)
+			event(3, 7, 0)
+		}
+	})
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	text, code := said("kv", "history", "app", "k", "--json", "--nats", conn.ConnectedUrl())
+	require.Equal(t, exitOK, code, text)
+	require.Equal(t, 3, strings.Count(text, "\n"), text)
 }
 
 // A signal ends a watch, which is no error; of what is there it ends only a part.

@@ -189,14 +189,33 @@ func tooLarge(err error) bool {
 	return errors.As(err, &f) && f.OfKind(kv.TooLarge)
 }
 
-// watchedHistory is a whole history by a watch, which sends each value as it is.
+// watchedHistory is a whole history by a watch, which sends each value as it is. One that is broken off and cannot go on where it was is asked for anew.
 func watchedHistory(ctx context.Context, c *native.Client, bucket, key string) (all []native.Entry, err error) {
-	return all, c.Watch(ctx, native.Watch{
-		Bucket: bucket, Keys: []string{key}, First: "history", Current: true,
-		Event:  func(e native.Entry) error { all = append(all, e); return nil },
-		Missed: func() { all = nil },
-	})
+	for range historyTries {
+		torn := false
+		all = nil
+		err = c.Watch(ctx, native.Watch{
+			Bucket: bucket, Keys: []string{key}, First: "history", Current: true, Missed: func() { torn = true },
+			Event: func(e native.Entry) error {
+				if torn {
+					return errTorn
+				}
+				all = append(all, e)
+				return nil
+			},
+		})
+		if !torn {
+			return all, err
+		}
+	}
+	return nil, errTorn
 }
+
+// historyTries bounds how often a history is asked for that does not come as a whole.
+const historyTries = 5
+
+// errTorn: a history did not come as a whole.
+var errTorn = &native.Failure{ErrCode: kv.Unavailable.ErrCode, Description: "the history did not come as a whole: ask again"}
 
 func printLines[T any](w io.Writer, list []T) error {
 	out := json.NewEncoder(w)
