@@ -339,6 +339,22 @@ func TestLeafConnectionsThatOutliveTheirUsersAreTold(t *testing.T) {
 			require.Equal(t, delivers(), slices.Contains(o.LeafsLeft(), "nodes/n3"))
 			require.Equal(t, len(folder.Tenants) > 0, slices.Contains(o.LeafsLeft(), "nodes/n1/tenants/team-a"))
 			require.NotContains(t, o.LeafsLeft(), "nodes/n1")
+
+			// One that was broken off before their files were gone is told by the next.
+			settings := filepath.Join(r.dir, "settings.json")
+			kept := map[string]any{}
+			raw, err := os.ReadFile(settings)
+			require.NoError(t, err)
+			require.NoError(t, json.Unmarshal(raw, &kept))
+			for _, folder := range o.LeafsLeft() {
+				leaving, _ := kept["leaving"].([]any)
+				kept["leaving"] = append(leaving, folder+"/leaf.nk", folder+"/leaf.creds", folder+"/leaf.json", folder+"/peers.json")
+			}
+			raw, err = json.Marshal(kept)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(settings, raw, 0o600))
+			require.ElementsMatch(t, o.LeafsLeft(), again(t, r.dir, func(*auth.Options) {}).LeafsLeft())
+			require.Empty(t, again(t, r.dir, func(*auth.Options) {}).LeafsLeft())
 		})
 	}
 }

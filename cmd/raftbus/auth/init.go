@@ -44,9 +44,10 @@ type Options struct {
 	// Given says of each of these names whether it is said now; what is not is as the folder was made. Nil: all are.
 	Given func(name string) bool `json:"-"`
 
-	before []byte // the configuration of NATS that is there
-	kept   record // of the folder, beside what was said
-	gone   []user // users of whom is removed
+	before []byte   // the configuration of NATS that is there
+	kept   record   // of the folder, beside what was said
+	gone   []user   // users of whom is removed
+	late   []string // files of whom an earlier call removed, which was broken off before they were gone
 
 	goneAccounts []string            // those of whom is removed
 	goneKeys     map[string][]string // of users that are to be revoked, by account

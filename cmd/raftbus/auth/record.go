@@ -73,11 +73,16 @@ func (o *Options) keysOf(u user) (keys []string, err error) {
 }
 
 // LeafsLeft are the folders of removed credentials whose leaf connections go on when NATS reads its configuration anew: it looks at none of them for that,
-// and ends those alone whose keys are revoked in an account that stays.
+// and ends those alone whose keys are revoked in an account that stays. Those are among them that a call removed which was broken off.
 func (o *Options) LeafsLeft() (folders []string) {
 	for _, u := range o.gone {
 		if u.name() == leafName && strings.HasPrefix(u.file, "nodes/") && (!o.JWT || slices.Contains(o.goneAccounts, u.account)) {
 			folders = append(folders, path.Dir(u.file))
+		}
+	}
+	for _, file := range o.late {
+		if strings.HasPrefix(file, "nodes/") && path.Base(file) == leafName+".json" && (!o.JWT || strings.Contains(file, "/tenants/")) {
+			folders = append(folders, path.Dir(file))
 		}
 	}
 	return folders

@@ -28,6 +28,7 @@ func (o *Options) resume() error {
 	if err := errors.Join(o.readJSON(settingsName, &before), o.readJSON(settingsName, &o.kept)); err != nil {
 		return err
 	}
+	o.late = o.kept.Leaving
 	if err := o.clear(); err != nil {
 		return err
 	}
