@@ -118,7 +118,11 @@ func (h *Hub) update(c *consumer, r Record) {
 		c.Record, c.to = r, r.Deliver
 		h.watchDeliver(c)
 	}
-	h.count(c)
+	if r.Config.Pull { // of what nobody has pulled yet nothing else tells
+		h.recount(c)
+	} else {
+		h.count(c)
+	}
 	h.schedule(c)
 }
 

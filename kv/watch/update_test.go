@@ -56,6 +56,25 @@ func TestAConsumerThatIsPulledFromNowOnBeginsAnew(t *testing.T) {
 	require.Equal(t, []string{"1/1/2", "2/2/1"}, o.pulled())
 }
 
+// A pull consumer that is given another filter says what there is by that: what nobody has pulled yet too.
+func TestAPullConsumerWithAnotherFilterSaysWhatItHasToCome(t *testing.T) {
+	o := newHost(t, 5)
+	o.put("a", "x")
+	o.puller(Config{Filter: patterns("a")})
+	o.listen(true)
+	require.Empty(t, o.pulled())
+	o.pull(Pulled{Batch: 1})
+	require.Equal(t, []string{"1/1/0"}, o.pulled())
+	o.put("a", "y")
+	r := o.model.records["c"]
+	r.Config.Filter, r.Answer = patterns(">"), "again"
+	o.tell(o.model.change(r))
+	require.Empty(t, o.pulled())
+	require.Equal(t, uint64(1), o.answers["again"].Pending)
+	o.pull(Pulled{Batch: 1})
+	require.Equal(t, []string{"2/2/0"}, o.pulled())
+}
+
 func TestWhoAsksForAConsumerAgainGetsNothingTwice(t *testing.T) { // W1
 	for name, policy := range map[string]Config{"all": {}, "by time": {Policy: DeliverByStartTime, StartTime: 1_000}} {
 		t.Run(name, func(t *testing.T) {
