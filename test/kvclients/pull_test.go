@@ -124,6 +124,17 @@ func requireAlike[T any](t *testing.T, ours *nats.Conn, run func(*nats.Conn) T) 
 	require.Equal(t, want, got)
 }
 
+// noticed waits until a consumer knows that so much is to come: a JetStream tells it of a message a moment after the put was answered.
+func (p *puller) noticed(name string, pending int) {
+	for range 1_000 {
+		if answer := (step{subject: "CONSUMER.INFO.KV_p." + name}).send(p.t, p.nc).String(); strings.Contains(answer, fmt.Sprintf(`"num_pending":%d,`, pending)) {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	require.Fail(p.t, "the consumer does not hear of a message")
+}
+
 func (p *puller) createAll() {
 	p.create("all", `"deliver_policy":"all","filter_subject":"$KV.p.>","mem_storage":true,"num_replicas":1`+lasting)
 }
@@ -183,6 +194,7 @@ func (p *puller) changeAndEnd() {
 	p.createAll()
 	p.pull("all", `{"batch":100,"no_wait":true}`, 8)
 	p.put("k.8", "not pulled")
+	p.noticed("all", 1)
 	p.api("CONSUMER.INFO.KV_p.all", "")
 	p.createNew()
 	p.createFull()
