@@ -86,6 +86,7 @@ func TestAnImportWaitsNotForWhoItIsFrom(t *testing.T) {
 	bus := onOpenBus(t)
 	asked, err := bus.conn.SubscribeSync("$JS.API.INFO")
 	require.NoError(t, err)
+	require.NoError(t, bus.conn.Flush())
 	ended := make(chan int, 1)
 	go func() {
 		_, code := said(slices.Concat([]string{"import", "--from-js", "app", "--patience", "1h"}, bus.into)...)
