@@ -78,20 +78,33 @@ func (s *Service) giveUp(r *request, f *failure) {
 	}
 }
 
-// propose has a write logged, unless its client has been told that it is overdue (C5). A node that does not lead, or that leads again, says
-// nothing: another may have carried out a copy (K25). Nor is anything said of a request that has been carried out in part; one that is in the middle
-// of its parts when this node hurries to hand over ends there: nobody is served while they are waited for (L2).
+// propose has a write logged, now or in its turn.
 func (s *Service) propose(r *request, w work) {
+	if w.wide {
+		s.inTurn(r, w)
+		return
+	}
+	s.offer(r, w, func() {})
+}
+
+// offer has a write logged, unless its client has been told that it is overdue (C5). A node that does not lead, or that leads again, says
+// nothing: another may have carried out a copy (K25). Nor is anything said of a request that has been carried out in part; one that is in the middle
+// of its parts when this node hurries to hand over ends there: nobody is served while they are waited for (L2). over is
+// called once it was applied, or will not be by this node.
+func (s *Service) offer(r *request, w work, over func()) {
 	if !s.leadsSince(r) || w.rest && s.hurries.Load() {
+		over()
 		s.drop(r)
 		return
 	}
 	inPart, waits := s.inflight.log(r)
 	if !waits {
+		over()
 		return
 	}
 	r.trace.proposed()
 	err := s.node.Propose(w.command, func(result any, at rpc.EntryID) {
+		over()
 		if refused, is := result.(error); is {
 			s.refused(r, inPart, refused)
 			return
@@ -100,6 +113,7 @@ func (s *Service) propose(r *request, w work) {
 		s.applied(r, w, result)
 	})
 	if err != nil {
+		over()
 		s.refused(r, inPart, err)
 	}
 }

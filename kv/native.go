@@ -27,6 +27,7 @@ type plan struct {
 	quick   bool                          // as in work
 	writes  bool                          // the read may go on with a command
 	silent  bool                          // somebody else answers when it is done
+	wide    bool                          // as in work
 	made    string                        // as in work
 	bucket  string                        // as in work
 }
@@ -100,7 +101,7 @@ func (s *Service) parse(c *call) (plan, *failure) {
 
 // work puts a plan into the service's terms.
 func (s *Service) work(c *call, p plan) work {
-	w := work{command: p.command, local: p.local, quick: p.quick, writes: p.writes || p.command != nil, made: p.made, bucket: p.bucket}
+	w := work{command: p.command, local: p.local, quick: p.quick, writes: p.writes || p.command != nil, wide: p.wide, made: p.made, bucket: p.bucket}
 	w.done = func(result store.Result) ([]reply, *work) {
 		if result.Code != store.Done {
 			return s.message(nil, c, refusal(result, c.bucket, c.key)), nil

@@ -57,11 +57,13 @@ type Service struct {
 	republishing republishing
 	ordersDrops  atomic.Uint64
 
-	wake    bell.Bell // leadership changed, or there is something else for the keeper
-	elected bell.Bell // leadership changed: for the expirer
-	stop    chan struct{}
-	closed  sync.Once
-	wg      sync.WaitGroup
+	wides    wides
+	wideOver bell.Bell // the wide command that was proposed is applied, or will not be
+	wake     bell.Bell // leadership changed, or there is something else for the keeper
+	elected  bell.Bell // leadership changed: for the expirer
+	stop     chan struct{}
+	closed   sync.Once
+	wg       sync.WaitGroup
 
 	listenMu   sync.Mutex
 	subs       []subscription          // nil: not listening
@@ -104,6 +106,7 @@ func New(o Options) (*Service, error) {
 		waits:        o.waits,
 		republishing: newRepublishing(),
 		wake:         bell.New(),
+		wideOver:     bell.New(),
 		elected:      bell.New(),
 		stop:         make(chan struct{}),
 	}
@@ -114,7 +117,7 @@ func New(o Options) (*Service, error) {
 	if at := o.Store.Moment(); at.ID.Index > 0 { // what a node shows that has applied nothing since it started is as old as that
 		s.reflects.Store(&moment{at.ID.Index, at.Time})
 	}
-	s.run(s.keeper, s.replier, s.prober)
+	s.run(s.keeper, s.replier, s.prober, s.wider)
 	if s.first() {
 		s.run(s.republisher, s.expirer)
 	}

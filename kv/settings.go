@@ -103,7 +103,7 @@ func (s *Service) bucketRm(c *call) (plan, *failure) {
 
 func bucketPlan(c *call, order command.Command) plan {
 	done := func(result store.Result) any { return bucketReply{c.bucket, result.Revision} }
-	return plan{command: order.Encode(), done: done, bucket: order.OfBucket()}
+	return plan{command: order.Encode(), done: done, wide: isWide(&order), bucket: order.OfBucket()}
 }
 
 func settingsOf(s *command.Settings) settings {

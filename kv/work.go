@@ -42,6 +42,7 @@ type work struct {
 	search  bool                                // the look may be at all that a bucket has, or at many names
 	writes  bool                                // something may be logged, now or after the look
 	rest    bool                                // the command goes on with what was done in part; as many may follow
+	wide    bool                                // the command may look at many keys where it is applied
 	made    string                              // the bucket that the command makes
 	apart   bool                                // its answer may take a while: it is not given where commands are applied
 	bucket  string                              // the command makes, changes or removes it: its answer waits until the subscription follows

@@ -1,0 +1,124 @@
+package kv
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
+)
+
+const purgeOfMany = `{"filter":"$KV.app.k.>"}`
+
+// count is how many wide commands wait for their turn.
+func (l *wides) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting)
+}
+
+// wides sends purges of many keys to a node that holds what it is to log, and waits until all but the first are in line.
+func (r *rig) wides(n int) []*nats.Subscription {
+	r.Helper()
+	r.node.set(func(n *solo) { n.hold = true })
+	purges := make([]*nats.Subscription, n)
+	for i := range purges {
+		purges[i] = r.sendJS(api+"STREAM.PURGE.KV_app", purgeOfMany)
+	}
+	<-r.node.heldMax
+	r.awaitInLine(n - 1)
+	return purges
+}
+
+func (r *rig) awaitInLine(n int) {
+	r.Helper()
+	require.Eventually(r, func() bool { return r.service.wides.count() == n }, 5*time.Second, time.Millisecond)
+}
+
+// Q12: what looks at many keys is proposed one after the other, and what others write meanwhile does not wait for all of it.
+func TestWideCommandsAreProposedOneAfterTheOther(t *testing.T) {
+	r := newLeader(t, nil)
+	purges := r.wides(3)
+	put := r.send("kv.put.app.k", "v")
+	<-r.node.heldMax
+	update := r.send("bucket.update.app", `{"history":2}`)
+	<-r.node.heldMax // it looks first
+	r.node.step()
+	said := func(sub *nats.Subscription) string {
+		msg, err := sub.NextMsg(5 * time.Second)
+		require.NoError(t, err)
+		return string(msg.Data)
+	}
+	require.Contains(t, said(put), `"revision"`)
+	for _, purge := range purges {
+		require.Contains(t, said(purge), `"success":true`)
+		<-r.node.heldMax
+		r.silentSoFar(update)
+		require.Empty(t, r.node.heldMax, "no other is proposed")
+		r.node.step()
+	}
+	require.Contains(t, string(r.answered(update).Data), `"cluster_revision"`)
+}
+
+// L9: however many wait, who asks for one more hears 'busy'.
+func TestWideCommandsThatWaitAreBounded(t *testing.T) {
+	r := newLeader(t, nil)
+	purges := r.wides(widesMax + 1)
+	more := r.sendJS(api+"STREAM.PURGE.KV_app", purgeOfMany)
+	<-r.node.heldMax // it is confirmed first that this node leads
+	r.node.release()
+	require.Contains(t, string(r.answered(more).Data), `"err_code":10008`)
+	for _, purge := range purges {
+		require.Contains(t, string(r.answered(purge).Data), `"success":true`)
+	}
+}
+
+// L2: a planned move waits for what is proposed, and tells those whose turn has not come to ask again.
+func TestAPlannedMoveWaitsForNoWideCommandInLine(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.hurryAfter = time.Millisecond })
+	purges := r.wides(3)
+	drained := make(chan error, 1)
+	go func() { drained <- r.service.Drain(t.Context()) }()
+	require.Eventually(t, r.service.hurries.Load, 5*time.Second, time.Millisecond)
+	r.node.release()
+	require.NoError(t, <-drained)
+	require.Contains(t, string(r.answered(purges[0]).Data), `"success":true`)
+	for _, purge := range purges[1:] {
+		require.Contains(t, string(r.answered(purge).Data), `"err_code":10008`)
+	}
+}
+
+// Those that wait when another leads are told nothing, and do not stand in the way of those that come once this node leads again.
+func TestWideCommandsInLineEndWithTheOffice(t *testing.T) {
+	r := newLeader(t, nil)
+	purges := r.wides(3)
+	r.stepDown()
+	r.node.release()
+	require.Contains(t, string(r.answered(purges[0]).Data), `"success":true`, "it is done")
+	require.Eventually(t, r.service.inflight.none, 5*time.Second, time.Millisecond)
+	for _, purge := range purges[1:] {
+		r.silent(purge)
+	}
+	r.lead()
+	require.Contains(t, string(r.js(api+"STREAM.PURGE.KV_app", purgeOfMany).Data), `"success":true`)
+}
+
+func TestWhatIsWide(t *testing.T) {
+	for _, c := range []command.Command{
+		{PurgeBucket: &command.PurgeBucket{}},
+		{PurgeBucket: &command.PurgeBucket{Filter: "a.*"}},
+		{PurgeBucket: &command.PurgeBucket{Filter: "a.>"}},
+		{UpdateBucket: &command.UpdateBucket{}},
+	} {
+		require.True(t, isWide(&c), "%v", c)
+	}
+	for _, c := range []command.Command{
+		{PurgeBucket: &command.PurgeBucket{Filter: "a.b", Keep: 1}},
+		{RemoveBucket: &command.RemoveBucket{}},
+		{AddBucket: &command.AddBucket{}},
+	} {
+		require.False(t, isWide(&c), "%v", c)
+	}
+}
