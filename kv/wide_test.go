@@ -27,7 +27,7 @@ func (r *rig) wides(n int) []*nats.Subscription {
 	for i := range purges {
 		purges[i] = r.sendJS(api+"STREAM.PURGE.KV_app", purgeOfMany)
 	}
-	<-r.node.heldMax
+	r.awaitHeld()
 	r.awaitInLine(n - 1)
 	return purges
 }
@@ -42,9 +42,9 @@ func TestWideCommandsAreProposedOneAfterTheOther(t *testing.T) {
 	r := newLeader(t, nil)
 	purges := r.wides(3)
 	put := r.send("kv.put.app.k", "v")
-	<-r.node.heldMax
+	r.awaitHeld()
 	update := r.send("bucket.update.app", `{"history":2}`)
-	<-r.node.heldMax // it looks first
+	r.awaitHeld() // it looks first
 	r.node.step()
 	said := func(sub *nats.Subscription) string {
 		msg, err := sub.NextMsg(5 * time.Second)
@@ -54,7 +54,7 @@ func TestWideCommandsAreProposedOneAfterTheOther(t *testing.T) {
 	require.Contains(t, said(put), `"revision"`)
 	for _, purge := range purges {
 		require.Contains(t, said(purge), `"success":true`)
-		<-r.node.heldMax
+		r.awaitHeld()
 		r.silentSoFar(update)
 		require.Empty(t, r.node.heldMax, "no other is proposed")
 		r.node.step()
@@ -67,7 +67,7 @@ func TestWideCommandsThatWaitAreBounded(t *testing.T) {
 	r := newLeader(t, nil)
 	purges := r.wides(widesMax + 1)
 	more := r.sendJS(api+"STREAM.PURGE.KV_app", purgeOfMany)
-	<-r.node.heldMax // it is confirmed first that this node leads
+	r.awaitHeld() // it is confirmed first that this node leads
 	r.node.release()
 	require.Contains(t, string(r.answered(more).Data), `"err_code":10008`)
 	for _, purge := range purges {
