@@ -350,10 +350,12 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 }
 
 // Fatalf must not return: Pebble calls it when its manifest could not be written or synced, and goes on as if it had been.
-// Stopping the process is what a failed sync asks for (D5); the log has all that is lost.
+// Stopping the process is what a failed sync asks for (D5); the log has all that is lost. That it is the manifest is in the text: of a
+// database that is new Pebble has it in the format, of any other in the error.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("store engine: "+format, args...)
-	if l.fatal != nil && strings.HasPrefix(format, "MANIFEST") { // all else is Pebble's fault, whose trace a panic has
+	text := fmt.Sprintf(format, args...)
+	err := errors.New("store engine: " + text)
+	if l.fatal != nil && strings.HasPrefix(text, "MANIFEST") { // all else is Pebble's fault, whose trace a panic has
 		l.fatal(err)
 	}
 	panic(err)
