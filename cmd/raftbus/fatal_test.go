@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -12,11 +13,15 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
-// nodeWhoseStoreFails is a program of the scripts: a node on a disk that does not sync the list of the store's files, after which the store's engine must
-// not go on (D5).
+// nodeWhoseStoreFails is a program of the scripts: a node on a disk that syncs nothing of the store's any more once a file of that name is made, after which
+// the store's engine must not go on (D5): node-whose-store-fails FOLDER NAME
 func nodeWhoseStoreFails() {
+	var failing atomic.Bool
 	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind == errorfs.OpFileSync && strings.Contains(op.Path, "MANIFEST") {
+		if op.Kind == errorfs.OpCreate && strings.Contains(op.Path, os.Args[2]) {
+			failing.Store(true)
+		}
+		if failing.Load() && op.Kind == errorfs.OpFileSync && strings.Contains(op.Path, "state-1") {
 			return syscall.EIO
 		}
 		return nil
