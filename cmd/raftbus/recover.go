@@ -137,6 +137,9 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 // plan looks, asks, and says what is to be done: nothing, with nil.
 func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *store.Store) (plan *node.Succession, err error) {
 	log, err := folder.OpenLog(wal.Options{ReportDamaged: true})
+	if damage := (*wal.CorruptError)(nil); errors.As(err, &damage) { // its own remedy is the other nodes
+		return nil, fmt.Errorf("open the log: %s: take the folder of another node, if one is left, else restore a backup (raftbus restore)", damage.Cause())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}

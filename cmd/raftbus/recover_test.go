@@ -159,16 +159,41 @@ func TestRecoverGoesOnAfterTheStateDid(t *testing.T) {
 	require.Equal(t, begun.Revision+2, recovered(t, dir).Revision)
 }
 
-// A log with an entry that cannot be read is recovered up to it, and who asks is told what is lost.
-func TestRecoverOfADamagedLog(t *testing.T) {
-	dir, begun, _ := leftOver(t)
+// damage changes the log where its last entry's bucket is named.
+func damage(t *testing.T, dir string, change func(segment []byte, at int)) {
+	t.Helper()
 	segments, err := filepath.Glob(filepath.Join(dir, "wal", "*.wal"))
 	require.NoError(t, err)
 	for _, name := range segments {
 		raw, err := os.ReadFile(name)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(name, bytes.Replace(raw, []byte("the-other"), []byte("the-0ther"), 1), 0o600))
+		if at := bytes.Index(raw, []byte("the-other")); at >= 0 {
+			change(raw, at)
+			require.NoError(t, os.WriteFile(name, raw, 0o600))
+		}
 	}
+}
+
+// unreadable damages the head of the log's last batch, which begins on a sector.
+func unreadable(segment []byte, at int) { segment[at/512*512+9] ^= 1 }
+
+// Who is to recover has no other nodes: of a log that cannot be read the command does not say that they hold what was acknowledged.
+func TestRecoverOfALogThatCannotBeReadPointsToNoOthers(t *testing.T) {
+	dir, _, _ := leftOver(t)
+	damage(t, dir, unreadable)
+	for _, flag := range []string{"--dry-run", "--yes"} {
+		text, code := said("recover", "--dir", dir, "--id", "n1", flag)
+		require.Equal(t, exitError, code, text)
+		require.Contains(t, text, "is damaged at offset")
+		require.Contains(t, text, "restore a backup")
+		require.NotContains(t, text, "the other nodes hold")
+	}
+}
+
+// A log with an entry that cannot be read is recovered up to it, and who asks is told what is lost.
+func TestRecoverOfADamagedLog(t *testing.T) {
+	dir, begun, _ := leftOver(t)
+	damage(t, dir, func(segment []byte, at int) { segment[at+len("the-")] = '0' })
 	text, code := said("recover", "--dir", dir, "--id", "n1", "--dry-run", "--json")
 	require.Equal(t, exitOK, code, text)
 	var have remains

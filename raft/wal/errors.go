@@ -45,14 +45,20 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	what, remedy := "", "replace this node by a new instance"
+	remedy := "replace this node by a new instance"
 	if e.Entry != (rpc.EntryID{}) {
-		what = fmt.Sprintf(" (group %d, entry %v)", e.Group, e.Entry)
 		remedy = "have the entry repaired from a peer, or " + remedy
 	}
-	return fmt.Sprintf("wal: segment %s is damaged at offset %d%s: %s. Nothing was changed or deleted: keep the folder, "+
-		"check the disk, and %s; the other nodes hold what was acknowledged",
-		e.Segment, e.Offset, what, e.Reason, remedy)
+	return fmt.Sprintf("%s: keep the folder, check the disk, and %s; the other nodes hold what was acknowledged", e.Cause(), remedy)
+}
+
+// Cause is the error without the remedy, for who has no other nodes.
+func (e *CorruptError) Cause() string {
+	what := ""
+	if e.Entry != (rpc.EntryID{}) {
+		what = fmt.Sprintf(" (group %d, entry %v)", e.Group, e.Entry)
+	}
+	return fmt.Sprintf("wal: segment %s is damaged at offset %d%s: %s. Nothing was changed or deleted", e.Segment, e.Offset, what, e.Reason)
 }
 
 func invalid(format string, args ...any) error {
