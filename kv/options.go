@@ -31,8 +31,8 @@ type Options struct {
 	// Lane is a faster way over Conn; nil: there is none.
 	Lane Lane
 
-	// Listens is the subject on which it can be seen that a node listens, in one of its sessions; Peers are the other members. Both nil: who else
-	// listens is not looked at before a planned move (AwaitAlone).
+	// Listens is the subject on which it can be seen that a node listens, in one of its sessions; Peers are the others that may, or may have before they were
+	// removed. Both nil: who else listens is not looked at before a planned move (AwaitAlone).
 	Listens func(node string, session int) string
 	Peers   func() []string
 

@@ -16,6 +16,9 @@ const diskEvery = 250 * time.Millisecond
 
 // noticed makes an event of a node's notice, of the kind that it has there. The node's goroutines call it.
 func (r *Replica) noticed(n node.Notice) {
+	if n.Kind == node.NoticeLeader {
+		r.leaders.saw(string(n.Peer))
+	}
 	term := n.Term
 	if term == 0 {
 		term = r.node.PingContent().Term

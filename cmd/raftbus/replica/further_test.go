@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/kv"
+	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // team are the credentials of the further account.
@@ -116,4 +119,48 @@ func TestAFormerLeaderIsWaitedForInEachAccount(t *testing.T) {
 	require.ErrorIs(t, r.awaitAlone(soon, formerWait), kv.ErrFormerLeader)
 	require.NoError(t, former.Unsubscribe())
 	require.NoError(t, r.awaitAlone(t.Context(), formerWait))
+}
+
+// L2: a leader that was cut off, and removed, is a former leader all the same.
+func TestAFormerLeaderThatWasRemovedIsWaitedFor(t *testing.T) {
+	t.Parallel() // it mostly waits
+	nodes, client := startServed(t, "n1", "n2", "n3")
+	leader := func() (r *Replica) {
+		require.Eventually(t, func() bool {
+			i := slices.IndexFunc(nodes, func(n *Replica) bool { return n.Listens() })
+			if i >= 0 {
+				r = nodes[i]
+			}
+			return i >= 0
+		}, patience, time.Millisecond)
+		return r
+	}
+	gone := leader()
+	require.Eventually(t, func() bool { return gone.TransferLeadership(t.Context(), "") == nil }, patience, 10*time.Millisecond)
+	var r *Replica
+	require.Eventually(t, func() bool {
+		r = leader()
+		_ = r.node.Reconfigure(raft.Change{Remove: []rpc.NodeID{rpc.NodeID(gone.o.ID)}}, func(rpc.EntryID, error) {})
+		return r != gone && len(r.node.Status().Configuration.Voters) == 2 && r.node.Status().Committed
+	}, patience, 10*time.Millisecond)
+	hears(t, r, true, func() {})
+	_, err := client.Subscribe(busclient.ListensSubject("raftbus", busclient.NodeIn("team", gone.o.ID), 1), func(*nats.Msg) {})
+	require.NoError(t, err)
+	require.NoError(t, client.Flush())
+	soon, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, r.awaitAlone(soon, formerWait), kv.ErrFormerLeader)
+}
+
+// So many leaders as are remembered are the last ones, each once.
+func TestTheLastLeadersAreRemembered(t *testing.T) {
+	var l leaders
+	for i := range leadersMax + 2 {
+		l.saw(fmt.Sprintf("n%d", i))
+		l.saw("")
+		l.saw("n1")
+	}
+	require.Len(t, l.seen(), leadersMax)
+	require.Equal(t, []string{fmt.Sprintf("n%d", leadersMax+1), "n1"}, l.seen()[leadersMax-2:])
+	require.NotContains(t, l.seen(), "n0")
 }

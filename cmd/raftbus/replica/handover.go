@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
@@ -91,7 +93,7 @@ const (
 
 // awaitAlone returns when nobody listens beside this node, in any account (L2).
 func (r *Replica) awaitAlone(ctx context.Context, longest time.Duration) error {
-	if r.alone() {
+	if len(r.peers()) == 0 {
 		return nil // nobody else ever led
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
@@ -101,15 +103,41 @@ func (r *Replica) awaitAlone(ctx context.Context, longest time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// peers are the other members.
-func (r *Replica) peers() (ids []string) {
+// peers are the others that may listen, or may have listened: the members, and those that led and may be members no more.
+func (r *Replica) peers() []string {
+	ids := r.leaders.seen()
 	c := r.node.Status().Configuration
 	for _, m := range c.Members() {
-		if string(m.ID) != r.o.ID {
-			ids = append(ids, string(m.ID))
-		}
+		ids = append(ids, string(m.ID))
 	}
-	return ids
+	slices.Sort(ids)
+	return slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return id == r.o.ID })
+}
+
+// leadersMax is how many leaders are remembered. NATS gives up a dead connection long before so many have led.
+const leadersMax = 16
+
+// leaders are those that this node saw lead since it started, the last ones: one that was cut off is removed, and NATS still has its subscriptions (L2).
+type leaders struct {
+	mu  sync.Mutex
+	ids []string
+}
+
+// saw is told of a leader; empty: there is none.
+func (l *leaders) saw(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id == "" {
+		return
+	}
+	l.ids = append(slices.DeleteFunc(l.ids, func(o string) bool { return o == id }), id)
+	l.ids = l.ids[max(0, len(l.ids)-leadersMax):]
+}
+
+func (l *leaders) seen() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.ids)
 }
 
 // alone reports whether this node is the only voter: then there is never anybody to hand over to.

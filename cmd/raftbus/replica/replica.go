@@ -81,6 +81,7 @@ type Replica struct {
 	served  []*served              // the first account's first
 	handing sync.RWMutex           // held by one hand-over at a time, or shared by connections that are made anew
 	endMove context.CancelFunc     // from then on no connection is made anew
+	leaders leaders                // that were seen
 	rival   atomic.Pointer[string] // who of another cluster leads under the prefix; nil: nobody
 	lonely  int                    // looks in a row that found nobody who does; of watchPrefix
 	stats   statsCache
