@@ -34,6 +34,7 @@ type PeerStatus struct {
 	Next      rpc.Index // sent next
 	State     string    // "probe", "replicate", "snapshot"
 	Connected bool
+	Lacks     bool // it said that it had better not lead, as far as it was heard: nobody hands over to it unasked
 }
 
 // Status describes the core as it is now.
@@ -51,7 +52,9 @@ func (c *Core) Membership() Membership {
 	if c.role == Leader {
 		s.Transfer = c.office.transfer.to
 		for _, m := range c.peers {
-			s.Peers = append(s.Peers, c.office.peers[m.ID].status(m.ID))
+			peer := c.office.peers[m.ID].status(m.ID)
+			peer.Lacks = c.full[m.ID]
+			s.Peers = append(s.Peers, peer)
 		}
 	}
 	return s

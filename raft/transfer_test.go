@@ -63,6 +63,7 @@ func TestTransferGoesToNobodyWhoseDiskIsFull(t *testing.T) {
 	s.ack("n3", 4)
 	s.turn(Pinged{Peer: "n3", Full: true})
 	require.Equal(t, rpc.NodeID("n2"), s.Successor())
+	require.Equal(t, []bool{false, true}, []bool{s.Membership().Peers[0].Lacks, s.Membership().Peers[1].Lacks}, "who names one is told")
 	s.turn(Pinged{Peer: "n3", Outcome: PingUnclear}) // that says nothing of it
 	require.Equal(t, rpc.NodeID("n2"), s.Successor())
 	s.turn(Pinged{Peer: "n2", Full: true})

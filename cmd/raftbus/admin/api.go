@@ -57,6 +57,8 @@ type Member struct {
 	State string `json:"state"`
 	Match uint64 `json:"match"` // index up to which it holds the log durably, as far as the leader knows
 	Lag   uint64 `json:"lag"`   // entries of the leader's log that it is not known to hold
+	// Lacks: it says that it had better not lead, since its disk is full, no client reaches it, or its state machine is behind.
+	Lacks bool `json:"lacks,omitempty"`
 }
 
 // Change is a change of the membership: all of it together, or nothing.
@@ -130,7 +132,7 @@ func newMember(s *node.Status, member rpc.Member) Member {
 	if member.ID == s.ID {
 		m.State, match = "leader", s.Synced
 	} else if p := peer(s.Peers, member.ID); p != nil {
-		match = p.Match
+		match, m.Lacks = p.Match, p.Lacks
 		if p.Connected {
 			m.State = p.State
 		}

@@ -166,7 +166,7 @@ func TestMembersAreToldAsTheLeaderKnowsThem(t *testing.T) {
 		Learners: []rpc.Member{{ID: "n4", Instance: instance(4)}},
 	}
 	s.Peers = []raft.PeerStatus{
-		{ID: "n2", Match: 15, State: "replicate", Connected: true}, {ID: "n3", Match: 20, State: "replicate"}, {ID: "n4", State: "snapshot", Connected: true},
+		{ID: "n2", Match: 15, State: "replicate", Connected: true, Lacks: true}, {ID: "n3", Match: 20, State: "replicate"}, {ID: "n4", State: "snapshot", Connected: true},
 	}
 	b.node.mu.Unlock()
 	var m Members
@@ -174,10 +174,10 @@ func TestMembersAreToldAsTheLeaderKnowsThem(t *testing.T) {
 	require.Equal(t, Members{
 		Cluster: rpc.ClusterID{}.String(), Leader: "n1", Term: 4, Index: 9, Joint: true, Last: 20, Commit: 18,
 		Members: []Member{
-			{"n1", instance(1).String(), RoleVoter, "leader", 19, 1},
-			{"n2", instance(2).String(), RoleVoter, "replicate", 15, 5},
-			{"n3", instance(3).String(), RoleOutgoing, "unreachable", 20, 0},
-			{"n4", instance(4).String(), RoleLearner, "snapshot", 0, 20},
+			{"n1", instance(1).String(), RoleVoter, "leader", 19, 1, false},
+			{"n2", instance(2).String(), RoleVoter, "replicate", 15, 5, true},
+			{"n3", instance(3).String(), RoleOutgoing, "unreachable", 20, 0, false},
+			{"n4", instance(4).String(), RoleLearner, "snapshot", 0, 20, false},
 		},
 	}, m)
 	require.False(t, m.Settled())

@@ -51,15 +51,24 @@ func (g *membersGoal) next(m *admin.Members) (step, error) {
 }
 
 // successor is a voter that stays, and can take over from a leader that is to leave: that way its clients' requests are finished
-// first, and none of them is lost. Empty: there is none, and what the leader does then is for it to decide.
-func successor(m *admin.Members, leaving []string) (id string) {
-	best := uint64(0)
+// first, and none of them is lost. One that lacks what a leader needs (F21, F12, L2) is named only where all do, since the leader hands over to
+// whom it is told. Empty: there is none, and what the leader does then is for it to decide.
+func successor(m *admin.Members, leaving []string) string {
+	var best admin.Member
 	for _, o := range m.Members {
-		if o.Role == admin.RoleVoter && o.State == "replicate" && !slices.Contains(leaving, o.ID) && o.Match >= best {
-			id, best = o.ID, o.Match
+		if o.Role == admin.RoleVoter && o.State == "replicate" && !slices.Contains(leaving, o.ID) && (best.ID == "" || better(o, best)) {
+			best = o
 		}
 	}
-	return id
+	return best.ID
+}
+
+// better reports whether one is to take over rather than another.
+func better(o, than admin.Member) bool {
+	if o.Lacks != than.Lacks {
+		return than.Lacks
+	}
+	return o.Match >= than.Match
 }
 
 func reconfigure(m *admin.Members, add []admin.NewMember, remove []string) step {

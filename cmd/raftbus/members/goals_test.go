@@ -129,6 +129,11 @@ func TestALeaderHandsOverBeforeItLeaves(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, admin.OpReconfigure, s.op)
 
+	m.Members[3].Lacks = true
+	require.Equal(t, "n3", successor(m, []string{"n1", "n2"}), "which holds less, and lacks nothing")
+	m.Members[2].Lacks = true
+	require.Equal(t, "n4", successor(m, []string{"n1", "n2"}), "all lack something")
+
 	alone := &membersGoal{gone: newsOf("n1")}
 	s, err = alone.next(view([]string{"n2"}, "n1"))
 	require.NoError(t, err)
