@@ -20,7 +20,7 @@ type membersGoal struct {
 	after bool
 
 	asked  map[string]bool // in want, and let in by this command
-	handed bool            // the leader was asked to hand over before it leaves
+	handed bool            // the leader has handed over before it leaves, or will not
 }
 
 func (g *membersGoal) next(m *admin.Members) (step, error) {
@@ -34,7 +34,6 @@ func (g *membersGoal) next(m *admin.Members) (step, error) {
 	case err != nil:
 		return step{}, err
 	case now && !g.handed && slices.Contains(leaving, m.Leader) && successor(m, leaving) != "":
-		g.handed = true
 		return step{op: admin.OpTransfer, body: admin.Transfer{To: successor(m, leaving)}, optional: true}, nil
 	case len(missing) > 0 && g.after:
 		return reconfigure(m, missing, nil), nil
@@ -76,8 +75,9 @@ func reconfigure(m *admin.Members, add []admin.NewMember, remove []string) step 
 	return step{op: admin.OpReconfigure, body: admin.Change{Add: add, Remove: remove, If: &index}}
 }
 
-// took remembers who was let in: one that is missing after that was removed by somebody else, and is not let in again.
+// took remembers that the leader was asked, and who was let in: one that is missing after that was removed by somebody else, and is not let in again.
 func (g *membersGoal) took(s step) {
+	g.handed = g.handed || s.op == admin.OpTransfer
 	change, ok := s.body.(admin.Change)
 	if !ok {
 		return

@@ -125,6 +125,7 @@ func TestALeaderHandsOverBeforeItLeaves(t *testing.T) {
 	s, err := g.next(m)
 	require.NoError(t, err)
 	require.Equal(t, step{op: admin.OpTransfer, body: admin.Transfer{To: "n4"}, optional: true}, s)
+	g.took(s)
 	s, err = g.next(m)
 	require.NoError(t, err)
 	require.Equal(t, admin.OpReconfigure, s.op)

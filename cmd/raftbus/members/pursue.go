@@ -18,7 +18,7 @@ import (
 type goal interface {
 	// next says what is left to do. An error ends the command.
 	next(m *admin.Members) (step, error)
-	// took hears that what a step asked for is done.
+	// took hears that what a step asked for is done, or if it is optional that it was asked for as long as is of use.
 	took(s step)
 }
 
@@ -26,7 +26,7 @@ type goal interface {
 type step struct {
 	op       string
 	body     any
-	optional bool // a refusal does not end the command
+	optional bool // it is asked for as long as is of use, and the command goes on without
 	awaited  string
 }
 
@@ -47,6 +47,7 @@ type pursuit struct {
 	toldAt time.Time // and when, or when the command began
 	alone  time.Time // since when nobody leads; zero: somebody does
 	unsafe time.Time // since when the leader refuses for want of voters that answer; zero: it does not
+	wished time.Time // since when an optional step is asked for; zero: none was
 }
 
 const (
@@ -55,6 +56,9 @@ const (
 	// unsafeMax bounds how long a refusal for want of voters that answer is tried again: a leader that was just elected has not heard
 	// of all of them yet, and nothing is done when it refuses.
 	unsafeMax = 2 * time.Second
+	// wishedMax bounds how long an optional step is asked for again. A leader that is to hand over is busy until NATS has given up a former one (L2), which
+	// takes it ten seconds and more.
+	wishedMax = 20 * time.Second
 	// progressPause is how long a progress stands before another is told.
 	progressPause = time.Second
 )
@@ -117,10 +121,12 @@ func (p *pursuit) turn(ctx context.Context) (m admin.Members, awaited string, er
 func (p *pursuit) ask(ctx context.Context, s step) (awaited string, err error) {
 	var answer struct{}
 	err = p.admin.ask(ctx, s.op, s.body, &answer, p.admin.Timeout)
+	if err == nil || s.optional && !p.mayWish(err) {
+		p.goal.took(s)
+	}
 	var f *admin.Failure
 	switch {
 	case err == nil:
-		p.goal.took(s)
 		return "the change to be through", nil
 	case errors.Is(err, errNobodyLeads):
 		return "a leader", nil
@@ -136,6 +142,16 @@ func (p *pursuit) ask(ctx context.Context, s step) (awaited string, err error) {
 		return "", Refused.says("%w", f)
 	}
 	return "an end of: " + f.Description, nil // stale, under way, busy, unknown: look again
+}
+
+// mayWish reports whether an optional step that came to nothing, as far as is known, is of use yet.
+func (p *pursuit) mayWish(err error) bool {
+	if p.wished.IsZero() {
+		p.wished = time.Now()
+	}
+	var f *admin.Failure
+	refused := errors.As(err, &f) && !f.OfKind(admin.Busy) && !f.OfKind(admin.OutcomeUnknown)
+	return !refused && time.Since(p.wished) < wishedMax
 }
 
 // mayPass reports whether a refusal for want of voters may be of a leader that does not know them yet.

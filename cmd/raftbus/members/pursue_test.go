@@ -38,7 +38,8 @@ type puppet struct {
 	mu      sync.Mutex
 	members *admin.Members
 	changes int
-	first   []byte // the first change, as it was asked for
+	first   []byte   // the first change, as it was asked for
+	ops     []string // of the changes
 	// change answers the n-th change, from 1 on; nil: no answer.
 	change func(n int) any
 }
@@ -60,14 +61,17 @@ func newPuppet(t *testing.T, m *admin.Members, change func(n int) any) *puppet {
 }
 
 func (p *puppet) listen() {
-	change := func(asked []byte) any {
-		if p.changes++; p.changes == 1 {
-			p.first = asked
+	change := func(op string) func([]byte) any {
+		return func(asked []byte) any {
+			if p.changes++; p.changes == 1 {
+				p.first = asked
+			}
+			p.ops = append(p.ops, op)
+			return p.change(p.changes)
 		}
-		return p.change(p.changes)
 	}
 	for op, answer := range map[string]func(asked []byte) any{
-		admin.OpMembers: func([]byte) any { return p.members }, admin.OpReconfigure: change, admin.OpTransfer: change,
+		admin.OpMembers: func([]byte) any { return p.members }, admin.OpReconfigure: change(admin.OpReconfigure), admin.OpTransfer: change(admin.OpTransfer),
 	} {
 		sub, err := p.nc.Subscribe(admin.Subject("raftbus", op), func(m *nats.Msg) {
 			p.mu.Lock()
@@ -319,4 +323,49 @@ func TestALostConnectionIsNoRefusal(t *testing.T) {
 	p.a.Conn.Close()
 	_, err = p.a.look(t.Context())
 	require.ErrorIs(t, err, errUnanswered)
+}
+
+// A leader that is to leave is asked to hand over until it has, or will not: else it is removed while requests are under way (L2).
+func TestALeaderLeavesOnceItHasHandedOver(t *testing.T) {
+	t.Parallel() // it waits
+	for name, c := range map[string]struct {
+		before []any // it hands over
+		ops    []string
+	}{
+		"at once":             {nil, []string{admin.OpTransfer, admin.OpReconfigure}},
+		"it is busy at first": {[]any{refusal(admin.Busy), refusal(admin.Busy)}, []string{admin.OpTransfer, admin.OpTransfer, admin.OpTransfer, admin.OpReconfigure}},
+		"no word of it":       {[]any{nil}, []string{admin.OpTransfer, admin.OpTransfer, admin.OpReconfigure}},
+		"it does not know":    {[]any{refusal(admin.OutcomeUnknown)}, []string{admin.OpTransfer, admin.OpTransfer, admin.OpReconfigure}},
+		"it will not":         {[]any{refusal(admin.NotTransferred)}, []string{admin.OpTransfer, admin.OpReconfigure}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPuppet(t, view(nil, "n1", "n2", "n3"), nil)
+			p.change = func(n int) any {
+				switch {
+				case n <= len(c.before):
+					return c.before[n-1]
+				case p.ops[n-1] == admin.OpTransfer:
+					p.members.Leader = "n2"
+				default:
+					p.members = view(nil, "n2", "n3")
+				}
+				return struct{}{}
+			}
+			_, err := p.a.Remove(t.Context(), []string{"n1"}, untold(patience))
+			require.NoError(t, err)
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			require.Equal(t, c.ops, p.ops)
+		})
+	}
+}
+
+func TestALeaderIsNotAskedToHandOverForEver(t *testing.T) {
+	p := newPuppet(t, view(nil, "n1", "n2"), func(int) any { return refusal(admin.Busy) })
+	g := &membersGoal{gone: newsOf("n1")}
+	following := &pursuit{admin: p.a, goal: g, wished: time.Now().Add(-2 * wishedMax)}
+	_, _, err := following.turn(t.Context())
+	require.NoError(t, err)
+	require.True(t, g.handed)
 }
