@@ -46,7 +46,7 @@ type pursuit struct {
 	told   string    // the progress that was told last
 	toldAt time.Time // and when, or when the command began
 	alone  time.Time // since when nobody leads; zero: somebody does
-	unsafe time.Time // since when the leader refuses for want of voters that answer; zero: it does not
+	unsafe time.Time // since when the leader answers nothing but that too few voters answer; zero: it does not
 	wished time.Time // since when an optional step is asked for; zero: none was
 }
 
@@ -121,9 +121,7 @@ func (p *pursuit) turn(ctx context.Context) (m admin.Members, awaited string, er
 func (p *pursuit) ask(ctx context.Context, s step) (awaited string, err error) {
 	var answer struct{}
 	err = p.admin.ask(ctx, s.op, s.body, &answer, p.admin.Timeout)
-	if err == nil || s.optional && !p.mayWish(err) {
-		p.goal.took(s)
-	}
+	p.heard(s, err)
 	var f *admin.Failure
 	switch {
 	case err == nil:
@@ -144,14 +142,24 @@ func (p *pursuit) ask(ctx context.Context, s step) (awaited string, err error) {
 	return "an end of: " + f.Description, nil // stale, under way, busy, unknown: look again
 }
 
-// mayWish reports whether an optional step that came to nothing, as far as is known, is of use yet.
-func (p *pursuit) mayWish(err error) bool {
+// heard keeps what is to be known of an answer, or of none, when the next request is made.
+func (p *pursuit) heard(s step, err error) {
+	var f *admin.Failure
+	if answered := errors.As(err, &f) || err == nil; answered && !f.OfKind(admin.Unsafe) {
+		p.unsafe = time.Time{}
+	}
+	refused := f != nil && !f.OfKind(admin.Busy) && !f.OfKind(admin.OutcomeUnknown)
+	if err == nil || s.optional && (refused || !p.mayWish()) {
+		p.goal.took(s)
+	}
+}
+
+// mayWish reports whether an optional step that came to nothing, as far as is known, may be asked for again.
+func (p *pursuit) mayWish() bool {
 	if p.wished.IsZero() {
 		p.wished = time.Now()
 	}
-	var f *admin.Failure
-	refused := errors.As(err, &f) && !f.OfKind(admin.Busy) && !f.OfKind(admin.OutcomeUnknown)
-	return !refused && time.Since(p.wished) < wishedMax
+	return time.Since(p.wished) < wishedMax
 }
 
 // mayPass reports whether a refusal for want of voters may be of a leader that does not know them yet.

@@ -257,6 +257,34 @@ func TestALeaderThatIsFoundEndsTheTimeWithoutOne(t *testing.T) {
 	require.Equal(t, "a leader", awaited)
 }
 
+// How long a leader refuses for want of voters counts from its last other answer: a command is not ended by two refusals that both pass.
+func TestAnAnswerEndsTheTimeOfRefusals(t *testing.T) {
+	t.Parallel() // it waits
+	for name, c := range map[string]struct {
+		first any
+		err   Kind
+	}{
+		"done":            {admin.Changed{Index: 8}, none},
+		"another refusal": {refusal(admin.UnderWay), none},
+		"no answer":       {nil, Refused},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPuppet(t, view(nil, "n1"), func(n int) any {
+				if n == 1 {
+					return c.first
+				}
+				return refusal(admin.Unsafe)
+			})
+			following := &pursuit{admin: p.a, goal: &membersGoal{}, unsafe: time.Now().Add(-2 * unsafeMax)}
+			_, err := following.ask(t.Context(), reconfigure(p.members, newsOf("n4"), nil))
+			require.NoError(t, err)
+			_, err = following.ask(t.Context(), reconfigure(p.members, nil, []string{"n1"}))
+			require.Equal(t, c.err, kindOf(err), "%v", err)
+		})
+	}
+}
+
 // Who lives counts until the one in its place is a voter. Who is lost, or whose name another data folder has, counts for nothing, and leaves at once.
 func TestWhoLivesLeavesAfterWhoComes(t *testing.T) {
 	instance := strings.Repeat("ab", 16)
