@@ -23,8 +23,9 @@ import (
 )
 
 const recoverHelp = `Turn what one node still holds into a new cluster, when the others are lost for good and too few are
-left for a quorum. Stop the node first, and give the command as the user that it runs as ('sudo -u
-raftbus' with systemd): in a folder of another user root is refused. If a quorum can come back, start it instead: nothing is
+left for a quorum. Stop all nodes that are left first: while one of the old cluster runs, this one does
+not start. Give the command as the user that the node runs as ('sudo -u raftbus' with systemd): in a
+folder of another user root is refused. If a quorum can come back, start it instead: nothing is
 lost then. If several nodes are left, take the one that has most (LAST ENTRY, of the highest term).
 
 The command says what the folder has and what may be lost, and asks, on a terminal only. What was acknowledged and is
@@ -256,7 +257,7 @@ func (f *recoverFlags) say(w io.Writer, done *node.Succession) error {
 		return json.NewEncoder(w).Encode(done)
 	}
 	_, err := fmt.Fprintf(w, "recovered revision %d (certainly committed: %d): cluster %s, whose only member is %s, goes on after revision %d\n"+
-		"start it:         raftbus node --id %s --members %s --dir %s ..., with its --nats and --auth-dir\nand the others:   raftbus node --id ID --join --dir DIR ..., with empty folders, then raftbus member add ID ID\nold log:          %s, for as long as you want it\n",
+		"start it:         raftbus node --id %s --members %s --dir %s ..., with its --nats and --auth-dir, once no node of the old cluster runs\nand the others:   raftbus node --id ID --join --dir DIR ..., with empty folders, then raftbus member add ID ID\nold log:          %s, for as long as you want it\n",
 		done.Revision, done.Certain, done.Cluster, *f.id, done.Revision+done.Skip, *f.id, *f.id, *f.dir, filepath.Join(*f.dir, done.OldLog))
 	return err
 }

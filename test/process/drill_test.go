@@ -352,7 +352,7 @@ func TestRecoveredClusterKeepsOutTheOld(t *testing.T) {
 		c.launch(id, nil, "--members", "n1,n2,n3")
 	}
 	for _, id := range []string{"n2", "n3"} {
-		c.nodes[id].logged(t, 10*time.Second, "another cluster uses this prefix")
+		c.nodes[id].logged(t, 10*time.Second, "stop n1 and the others of its cluster if that is to go")
 		require.Eventually(t, c.nodes[id].ended, 10*time.Second, 5*time.Millisecond)
 	}
 	require.Equal(t, "n1", c.leader())

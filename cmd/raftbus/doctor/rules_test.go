@@ -343,7 +343,7 @@ func TestWhatHelpsWithoutAQuorum(t *testing.T) {
 	f.Nodes, f.Unreachable = f.Nodes[:1], []string{"n2", "n3"}
 	require.Len(t, f.absent(), 2)
 	require.NotContains(t, f.absent()[0].Remedy, "replace")
-	require.Contains(t, f.service()[0].Remedy, "if they can never come back: 'raftbus recover'")
+	require.Contains(t, f.service()[0].Remedy, "if they can never come back: stop all that are left, and 'raftbus recover'")
 }
 
 // What a node that was removed goes on saying is dropped: one finding says so, and to stop it. Members know the id of one that was replaced under its own

@@ -38,7 +38,7 @@ func (f *facts) service() []Finding {
 	case code == codeNoQuorum:
 		return []Finding{{
 			Severity: critical, Code: code, Cause: "the quorum is lost: no write and no read is served", Evidence: heard + ", and a majority of the voters is needed",
-			Remedy: "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority answers; nothing acknowledged is lost meanwhile; if they can never come back: 'raftbus recover' on the one that has most (docs/operating.md)",
+			Remedy: "bring back so many of " + strings.Join(f.Unreachable, ", ") + " that a majority answers; nothing acknowledged is lost meanwhile; if they can never come back: stop all that are left, and 'raftbus recover' on the one that has most (docs/operating.md)",
 		}}
 	}
 	if !f.CanElect() {

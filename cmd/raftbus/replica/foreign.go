@@ -44,15 +44,15 @@ func (r *Replica) checkPrefix(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := r.lostFolder(r.Status(), others); err != nil {
+		mine := r.Status()
+		if err := r.lostFolder(mine, others); err != nil {
 			return err
 		}
 		i := slices.IndexFunc(others, r.foreign)
 		if i < 0 {
 			return nil
 		}
-		err = fmt.Errorf("%w: node %s answers on %q with the members %s, this node was given %s: start one of them with another --prefix, or all nodes with the same --members; to have this node added to that cluster, start it with --join",
-			ErrForeignCluster, others[i].ID, r.config.Prefix(), strings.Join(others[i].Members, ","), strings.Join(r.o.Members, ","))
+		err = foreignError(r.config.Prefix(), mine, others[i])
 		if others[i].Cluster != "" {
 			return err
 		}
@@ -63,6 +63,17 @@ func (r *Replica) checkPrefix(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// foreignError says what to do about another cluster's node. One that has a cluster is to be added to none: most often one of the two was recovered
+// from the other (D4), of which nodes still run.
+func foreignError(prefix string, mine, other Status) error {
+	if mine.Cluster != "" {
+		return fmt.Errorf("%w: node %s answers on %q, of cluster %s with the members %s; this node is of cluster %s with the members %s: stop %s and the others of its cluster if that is to go, as after 'raftbus recover' the old one is, whose nodes come back with empty folders and --join; else stop this one's; or start one of the two with another --prefix",
+			ErrForeignCluster, other.ID, prefix, other.Cluster, strings.Join(other.Members, ","), mine.Cluster, strings.Join(mine.Members, ","), other.ID)
+	}
+	return fmt.Errorf("%w: node %s answers on %q with the members %s, this node was given %s: start one of them with another --prefix, or all nodes with the same --members; to have this node added to that cluster, start it with --join",
+		ErrForeignCluster, other.ID, prefix, strings.Join(other.Members, ","), strings.Join(mine.Members, ","))
 }
 
 // foreign reports whether a status is of a node of another cluster, before which this node must give way: an established one

@@ -52,3 +52,17 @@ func TestWhoTakesTheIDOfANodeThatRunsHasLostNothing(t *testing.T) {
 	require.ErrorIs(t, r.lostFolder(mine, []Status{mine, n2}), ErrLostFolder)
 	require.NoError(t, r.lostFolder(mine, []Status{mine}))
 }
+
+// A node that has a cluster, as one that was recovered while others of the old one run, is told which is which, and to stop those, and not to join.
+func TestWhoHasAClusterIsNotToldToJoinAnother(t *testing.T) {
+	recovered := Status{ID: "n1", Cluster: "c2", Members: []string{"n1"}}
+	old := Status{ID: "n2", Cluster: "c1", Members: []string{"n1", "n2", "n3"}}
+	err := foreignError("raftbus", recovered, old)
+	require.ErrorIs(t, err, ErrForeignCluster)
+	require.ErrorContains(t, err, "of cluster c1 with the members n1,n2,n3; this node is of cluster c2 with the members n1: stop n2 and")
+	require.NotContains(t, err.Error(), "start it with --join")
+	require.NotContains(t, err.Error(), "--members")
+
+	founds := Status{ID: "m1", Members: []string{"m1"}}
+	require.ErrorContains(t, foreignError("raftbus", founds, old), "this node was given m1: start one of them with another --prefix")
+}
