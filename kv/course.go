@@ -53,13 +53,13 @@ func (s *Service) overBound(r *request) bool {
 	return true
 }
 
-// log has a command logged; of one that makes a bucket, after it is known that no other JetStream has its stream.
+// log has a command logged; of one that makes a bucket, after it is known that no other JetStream has its stream: it is if the bucket is there.
 func (s *Service) log(r *request, w work) {
 	if f := s.notOpen(w.command); f != nil {
 		s.giveUp(r, f)
 		return
 	}
-	if w.made == "" || s.defaultAPI {
+	if w.made == "" || s.defaultAPI || s.buckets.has(w.made) {
 		s.propose(r, w)
 		return
 	}

@@ -25,7 +25,7 @@ const (
 	probeRetry = 50 * time.Millisecond
 )
 
-// prober asks for the buckets that are to be made, one after the other.
+// prober asks for the buckets that are to be made.
 func (s *Service) prober() {
 	defer s.wg.Done()
 	for {
@@ -33,17 +33,46 @@ func (s *Service) prober() {
 		case <-s.stop:
 			return
 		case p := <-s.probes:
-			switch {
-			case s.hurries.Load():
-				s.withdrawUnconfirmed(p.request)
-			case !s.inflight.waiting(p.request): // a JetStream that is slow to answer is not to be asked for who was told that it is overdue
-			case s.taken(p.work.made):
-				s.giveUp(p.request, StreamTaken.says("another JetStream, or another raftbus with --serve-default-api, has the stream KV_%s in an account that is served: choose another name, or remove it there", p.work.made))
-			default:
-				s.propose(p.request, p.work)
-			}
+			s.probe(s.andWaiting(p))
 		}
 	}
+}
+
+// andWaiting is one who waits for a probe, and all others who do.
+func (s *Service) andWaiting(p todo) []todo {
+	list := []todo{p}
+	for range len(s.probes) {
+		list = append(list, <-s.probes)
+	}
+	return list
+}
+
+// probe asks for several buckets at once: what is silent is waited for once, however many are to be made (L9). They go on in the order in which they came.
+func (s *Service) probe(list []todo) {
+	goOn := make([]func(), len(list))
+	var all sync.WaitGroup
+	for i, p := range list {
+		all.Go(func() { goOn[i] = s.asked(p) })
+	}
+	all.Wait()
+	for _, do := range goOn {
+		do()
+	}
+}
+
+// asked asks for a bucket, and returns how who is to make it goes on.
+func (s *Service) asked(p todo) func() {
+	switch {
+	case s.hurries.Load():
+		return func() { s.withdrawUnconfirmed(p.request) }
+	case !s.inflight.waiting(p.request): // a JetStream that is slow to answer is not to be asked for who was told that it is overdue
+		return func() {}
+	case s.taken(p.work.made):
+		return func() {
+			s.giveUp(p.request, StreamTaken.says("another JetStream, or another raftbus with --serve-default-api, has the stream KV_%s in an account that is served: choose another name, or remove it there", p.work.made))
+		}
+	}
+	return func() { s.propose(p.request, p.work) }
 }
 
 // taken reports whether another JetStream, of any account that is served, has a bucket's stream. All are asked at once: what is silent in one

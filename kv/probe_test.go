@@ -2,6 +2,7 @@ package kv
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"sync"
 	"testing"
@@ -68,6 +69,52 @@ func TestAPlannedMoveWaitsForNoProbes(t *testing.T) {
 	r.service.Resume()
 	r.awaitListening(true)
 	require.Contains(t, string(r.ask("bucket.add.third", "").Data), "cluster_revision", "it leads on, and is in no hurry any more")
+}
+
+// L9: a JetStream that is silent, as that of other accounts is to one without, is waited for by all buckets together that are to be made: each of many
+// would else be answered only after all before it, and the last ones not in time.
+func TestBucketsThatWaitAreProbedForTogether(t *testing.T) {
+	const more = 20
+	r := newLeader(t, func(o *Options) { o.probeWait = time.Minute })
+	asked := make(chan *nats.Msg, probesMax)
+	_, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(m *nats.Msg) { asked <- m })
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	made := []*nats.Subscription{r.send("bucket.add.first", "")}
+	probes := []*nats.Msg{<-asked}
+	for i := range more {
+		made = append(made, r.send("bucket.add.b"+strconv.Itoa(i), ""))
+	}
+	require.Eventually(t, func() bool { return len(r.service.probes) == more }, 5*time.Second, time.Millisecond)
+	require.NoError(t, probes[0].Respond([]byte(`{}`)))
+	for range more {
+		select {
+		case probe := <-asked:
+			probes = append(probes, probe)
+		case <-time.After(5 * time.Second):
+			require.FailNow(t, "none is asked for while another has no answer")
+		}
+	}
+	for _, probe := range probes[1:] {
+		require.NoError(t, probe.Respond([]byte(`{}`)))
+	}
+	for i, sub := range made { // in the order in which they came
+		require.Contains(t, string(r.answered(sub).Data), fmt.Sprintf(`"cluster_revision":%d`, i+2))
+	}
+}
+
+// A bucket that is there is no other JetStream's: who makes it as it is, as services do that start, waits for nobody.
+func TestABucketThatIsThereIsNotProbedFor(t *testing.T) {
+	r := newLeader(t, func(o *Options) { o.probeWait = time.Minute })
+	r.bucketJS("ours")
+	silent, err := r.client.SubscribeSync("$JS.API.STREAM.INFO.>")
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	r.bucketJS("ours")
+	r.expectError(BucketExists, "bucket.add.ours", "")
+	pending, _, err := silent.Pending()
+	require.NoError(t, err)
+	require.Zero(t, pending)
 }
 
 // L9: however many buckets wait to be made, who asks for one more hears 'busy', and nobody else waits for them.
