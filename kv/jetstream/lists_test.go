@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -57,6 +58,55 @@ func TestPagesThatAreCutSaySo(t *testing.T) {
 		require.True(t, slices.Equal(want, got), "%s: %v", subject, got)
 		require.Greater(t, pages, 1, subject)
 	}
+}
+
+// Pages of subjects are as long as the first one says, whatever each holds: nats.js asks for the others at multiples of its limit, and ends with one that
+// has fewer, without an error.
+func TestPagesOfSubjectsAreOfOneLength(t *testing.T) {
+	const keys, payload = 300, replyReserve + 20_000
+	w := newWorld(t)
+	w.bucket("b")
+	page := func(offset int) (p infoReply) {
+		body := fmt.Appendf(nil, `{"subjects_filter":">","offset":%d}`, offset)
+		reply := w.carryOut(w.Plan(Request{Subject: "STREAM.INFO.KV_b", Data: body, PayloadMax: payload, Now: w.now.Add(time.Duration(offset))}))[0]
+		require.LessOrEqual(t, len(reply.Data), payload)
+		require.NoError(t, json.Unmarshal(reply.Data, &p))
+		require.Equal(t, keys, p.Total)
+		return p
+	}
+	for i := range keys {
+		w.ask(fmt.Sprintf("$KV.b.k%03d%s", i, strings.Repeat("<", i/4)), "v")
+	}
+	told, limit := map[string]bool{}, 0
+	for i := 0; ; i++ {
+		p := page(i * limit)
+		if i == 0 {
+			limit = p.Limit
+		}
+		for subject := range p.State.Subjects {
+			told[subject] = true
+		}
+		if len(p.State.Subjects) < limit {
+			break
+		}
+		w.ask("$KV.b.k000", strings.Repeat("v", 1<<10)) // the state gets longer meanwhile
+	}
+	require.Equal(t, keys, len(told))
+}
+
+// Subjects that fit are told in one page, though so many that are as long as the longest would not.
+func TestSubjectsThatFitAreOnePage(t *testing.T) {
+	const keys = 100
+	w := newWorld(t)
+	w.bucket("b")
+	w.ask("$KV.b."+strings.Repeat("<", 700), "v")
+	for i := range keys - 1 {
+		w.ask(fmt.Sprintf("$KV.b.k%d", i), "v")
+	}
+	reply := w.carryOut(w.Plan(Request{Subject: "STREAM.INFO.KV_b", Data: []byte(`{"subjects_filter":">"}`), PayloadMax: replyReserve + 20_000}))[0]
+	var page infoReply
+	require.NoError(t, json.Unmarshal(reply.Data, &page))
+	require.Equal(t, [3]int{keys, keys, subjectsMax}, [3]int{page.Total, len(page.State.Subjects), page.Limit})
 }
 
 // The store tells a thousand names at a time: who asks is told of all, each once, and so many are counted.

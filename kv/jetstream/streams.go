@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
-	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -214,12 +213,12 @@ func (p *Protocol) informed(s *store.Store, c call, body infoRequest, wanted fun
 		return answer(jsonReply(told(b)))
 	}
 	offset := max(body.Offset, 0)
-	b, list, total, err := s.Subjects(c.bucket, filter, offset, subjectsMax, wanted)
+	b, list, all, err := s.Subjects(c.bucket, filter, offset, subjectsMax, wanted)
 	if err != nil {
 		return c.refuse(readError(err))
 	}
 	reply := told(b)
-	reply.count(c, list, total, offset)
+	reply.count(c, list, all, offset)
 	return answer(jsonReply(reply))
 }
 
@@ -227,21 +226,25 @@ func (p *Protocol) informed(s *store.Store, c call, body infoRequest, wanted fun
 const subjectsMax = 100_000
 
 // count tells how many messages subjects have, which are those after an offset of so many that a filter matches.
-func (r *infoReply) count(c call, list []store.Subject, total, offset int) {
-	if total == 0 {
+func (r *infoReply) count(c call, list []store.Subject, all store.Matched, offset int) {
+	if all.Keys == 0 {
 		return
 	}
-	r.paged = paged{Total: total, Offset: offset, Limit: subjectsMax}
+	r.paged = paged{Total: all.Keys, Offset: offset, Limit: c.subjectsLimit(all, c.room()-len(jsonReply(r.Config).Data))}
 	r.State.Subjects = map[string]uint64{}
-	room := c.room() - len(jsonReply(r).Data)
-	for _, k := range list {
-		name := subjectOf(c.bucket, k.Key)
-		if room -= names.JSONBytesMax(name) + len(`:18446744073709551615,`); room < 0 {
-			r.Limit = len(r.State.Subjects) // nats.java asks for the rest from there on
-			break
-		}
-		r.State.Subjects[name] = k.Entries
+	for _, k := range list[:min(len(list), r.Limit)] {
+		r.State.Subjects[subjectOf(c.bucket, k.Key)] = k.Entries
 	}
+}
+
+// subjectsLimit is how many subjects each page of a list has, by what all take: nats.java goes on after as many as a page's limit says, and nats.js asks
+// for all further pages by the limit of the first.
+func (c call) subjectsLimit(all store.Matched, room int) int {
+	beside := len(subjectOf(c.bucket, "")) + len(`:18446744073709551615,`)
+	if all.Bytes+all.Keys*beside <= room {
+		return subjectsMax
+	}
+	return max(1, min(subjectsMax, room/(all.Longest+beside)))
 }
 
 type successReply struct {

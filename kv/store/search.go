@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 
+	rules "github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/subject"
 )
 
@@ -121,12 +122,20 @@ type Subject struct {
 	Entries uint64
 }
 
-// Subjects returns the keys that have entries and match, in order, at most max of them after so many, how many there are in all, and the state of the
+// Matched is how many keys match, and how long their names are at most in JSON: all together, and the longest.
+type Matched struct{ Keys, Bytes, Longest int }
+
+func (m *Matched) add(key string) {
+	size := rules.JSONBytesMax(key)
+	m.Keys, m.Bytes, m.Longest = m.Keys+1, m.Bytes+size, max(m.Longest, size)
+}
+
+// Subjects returns the keys that have entries and match, in order, at most limit of them after so many, how many there are in all, and the state of the
 // bucket that they are of (C1). The error is NoBucket, ErrClosed, ErrUnwanted, or one of the disk.
-func (s *Store) Subjects(bucket string, filter subject.Filter, after, max int, wanted func() bool) (state State, list []Subject, total int, err error) {
+func (s *Store) Subjects(bucket string, filter subject.Filter, after, limit int, wanted func() bool) (state State, list []Subject, all Matched, err error) {
 	err = s.viewBucket(bucket, func(v *bucketView) error {
 		err := v.searchKeys(filter, &pace{wanted: wanted}, func(key string, k *keyRecord) {
-			if total++; total > after && len(list) < max {
+			if all.add(key); all.Keys > after && len(list) < limit {
 				list = append(list, Subject{key, uint64(len(k.live))})
 			}
 		})
@@ -136,7 +145,7 @@ func (s *Store) Subjects(bucket string, filter subject.Filter, after, max int, w
 		state, err = s.stateOf(v)
 		return err
 	})
-	return state, list, total, err
+	return state, list, all, err
 }
 
 // KeepFrom returns the sequence from which on there are as many entries, of all keys that match together, as are to be kept; 0 if

@@ -64,13 +64,13 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 	for which := range NewestOfAll + 1 {
 		require.NoError(t, page(pattern(t, "x"), which, true, func() bool { return false }), "one key is no search, however many begin with it")
 	}
-	_, list, total, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, nil)
+	_, list, all, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, nil)
 	require.NoError(t, err)
 	require.Equal(t, []Subject{{"last", 1}}, list)
-	require.Equal(t, 1, total)
-	_, _, total, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, func() bool { return false })
+	require.Equal(t, 1, all.Keys)
+	_, _, all, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, func() bool { return false })
 	require.NoError(t, err)
-	require.Zero(t, total)
+	require.Zero(t, all)
 	from, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, nil)
 	require.NoError(t, err)
 	require.EqualValues(t, keys-4, from)
@@ -109,18 +109,18 @@ func TestSubjects(t *testing.T) {
 			pattern    string
 			after, max int
 			want       []Subject
-			total      int
+			all        Matched
 		}{
-			{">", 0, 9, []Subject{{"a.x", 3}, {"a.y", 1}, {"b", 1}, {"c", 1}, {"gone", 1}}, 5},
-			{">", 1, 2, []Subject{{"a.y", 1}, {"b", 1}}, 5},
-			{"*", 2, 9, []Subject{{"gone", 1}}, 3},
-			{">", 5, 9, nil, 5},
-			{"none", 0, 9, nil, 0},
+			{">", 0, 9, []Subject{{"a.x", 3}, {"a.y", 1}, {"b", 1}, {"c", 1}, {"gone", 1}}, Matched{5, 22, 6}},
+			{">", 1, 2, []Subject{{"a.y", 1}, {"b", 1}}, Matched{5, 22, 6}},
+			{"*", 2, 9, []Subject{{"gone", 1}}, Matched{3, 12, 6}},
+			{">", 5, 9, nil, Matched{5, 22, 6}},
+			{"none", 0, 9, nil, Matched{}},
 		} {
-			_, list, total, err := f.store.Subjects("app", pattern(t, c.pattern), c.after, c.max, nil)
+			_, list, all, err := f.store.Subjects("app", pattern(t, c.pattern), c.after, c.max, nil)
 			require.NoError(t, err)
 			require.Equal(t, c.want, list, c)
-			require.Equal(t, c.total, total, c)
+			require.Equal(t, c.all, all, c)
 		}
 		_, _, _, err := f.store.Subjects("none", pattern(t), 0, 1, nil)
 		require.ErrorIs(t, err, NoBucket)
