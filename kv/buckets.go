@@ -4,7 +4,7 @@ package kv
 // there for each bucket by itself: another JetStream of the account may have other buckets, whose clients must neither wait for us in
 // vain nor pass their traffic through us.
 //
-// A leader lists the buckets once; later changes come with what is applied. What is not known to be there is asked of the store after
+// A leader lists the buckets once, and again if its state is replaced; later changes come with what is applied. What is not known to be there is asked of the store after
 // a ReadIndex, so the list decides nothing.
 
 import (
@@ -26,6 +26,7 @@ type buckets struct {
 	known   map[string]bool
 	todo    []string       // buckets that the subscriptions have not followed yet
 	since   []bucketChange // what came while the list was read
+	resets  uint64         // how often another state took the place of the one that they are of
 }
 
 type bucketChange struct {
@@ -78,25 +79,41 @@ func (b *buckets) set(c bucketChange) {
 	}
 }
 
-// add adds a list of buckets. What has changed since it was begun counts more.
-func (b *buckets) add(list []bucketChange) {
+// relist has the buckets listed anew: another state has taken the place of the one that they are of.
+func (b *buckets) relist() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.resets++
+	b.listed, b.since = false, nil
+}
+
+// add takes in a list of the buckets, of the state after so many resets. What has changed since it was begun counts more.
+func (b *buckets) add(list []bucketChange, of uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if of != b.resets {
+		return
+	}
 	since := b.since
 	b.listed, b.since = true, nil
+	gone := maps.Clone(b.known)
 	for _, c := range list {
+		delete(gone, c.name)
 		b.set(c)
+	}
+	for name := range gone {
+		b.set(bucketChange{name: name})
 	}
 	for _, c := range since {
 		b.set(c)
 	}
 }
 
-// wantsList reports whether the buckets have not been listed yet.
-func (b *buckets) wantsList() bool {
+// wantsList reports whether the buckets are to be listed, and after how many resets.
+func (b *buckets) wantsList() (wanted bool, of uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.listed
+	return !b.listed, b.resets
 }
 
 // changes takes the buckets that the subscriptions have not followed yet.
@@ -123,6 +140,10 @@ func (s *Service) follower(batch store.Batch) {
 	if !isLeading(s.epoch.Load()) {
 		return
 	}
+	if batch.Reset { // who is needed leads while it installs (L8)
+		s.buckets.relist()
+		s.rouse()
+	}
 	for i := range batch.Events {
 		switch e := &batch.Events[i]; e.Kind {
 		case store.Stored:
@@ -142,7 +163,8 @@ func there(name string, importing bool) bucketChange { return bucketChange{name,
 
 // list lists the buckets, if that is to be done.
 func (s *Service) list() {
-	if !s.buckets.wantsList() {
+	wanted, of := s.buckets.wantsList()
+	if !wanted {
 		return
 	}
 	var list []bucketChange
@@ -151,7 +173,7 @@ func (s *Service) list() {
 		s.logger.Warn("the buckets cannot be listed; trying again", "err", err)
 		return
 	}
-	s.buckets.add(list)
+	s.buckets.add(list, of)
 }
 
 // followFor bounds how long the keeper follows at a time: what is overdue is answered by it too (L9).

@@ -3,6 +3,7 @@ package kv
 // Whose answers wait until the subscriptions have followed what became of the buckets.
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"sync"
@@ -13,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -42,9 +45,58 @@ func TestABucketThatGoesWhileTheyAreListedIsGone(t *testing.T) {
 	var b buckets
 	b.forget()
 	b.change(bucketChange{name: "app"})
-	b.add([]bucketChange{{name: "app", is: true}, {name: "other", is: true}})
+	b.add([]bucketChange{{name: "app", is: true}, {name: "other", is: true}}, 0)
 	require.False(t, b.has("app"))
 	require.True(t, b.has("other"))
+}
+
+// What was read of a state that another took the place of meanwhile does not count.
+func TestAListOfAStateThatIsReplacedIsMadeAnew(t *testing.T) {
+	var b buckets
+	b.forget()
+	_, of := b.wantsList()
+	b.change(bucketChange{name: "changed", is: true})
+	b.relist()
+	b.add([]bucketChange{{name: "app", is: true}}, of)
+	require.False(t, b.has("app"))
+	wanted, of := b.wantsList()
+	require.True(t, wanted)
+	b.add([]bucketChange{{name: "other", is: true}}, of)
+	require.True(t, b.has("other"))
+	require.False(t, b.has("changed"))
+	require.ElementsMatch(t, []string{"changed", "changed", "other"}, b.changes())
+}
+
+// A node may lead while it installs a snapshot (L8): it then listens to the buckets that there are, and to those that are gone no more.
+func TestALeaderWhoseStateIsReplacedListensToItsBuckets(t *testing.T) {
+	r := newRig(t, nil)
+	applied := func(s *store.Store, commands ...command.Command) {
+		var made []rpc.Entry
+		for i, c := range commands {
+			made = append(made, rpc.Entry{Index: rpc.Index(i + 1), Term: 1, Kind: rpc.EntryCommand, Time: 1, Data: c.Encode()})
+		}
+		_, err := s.Apply(made)
+		require.NoError(t, err)
+	}
+	bucket := func(name string) command.Command { return command.Command{AddBucket: &command.AddBucket{Name: name}} }
+	gone := command.Command{RemoveBucket: &command.RemoveBucket{Name: "old"}}
+	applied(r.store, bucket("old"), bucket("kept"))
+	r.lead()
+	require.Eventually(t, func() bool { return r.hears("old") && r.hears("kept") }, 5*time.Second, time.Millisecond)
+
+	ahead, err := store.Open(store.Options{Engine: memengine.New(), ManualFlush: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, ahead.Close()) }()
+	applied(ahead, bucket("old"), bucket("kept"), gone, bucket("new"))
+	view, err := ahead.Snapshot()
+	require.NoError(t, err)
+	var snapshot bytes.Buffer
+	_, err = view.WriteTo(&snapshot)
+	require.NoError(t, err)
+	require.NoError(t, view.Close())
+	require.NoError(t, r.store.Restore(&snapshot))
+	require.Eventually(t, func() bool { return r.hears("new") && !r.hears("old") }, 5*time.Second, time.Millisecond)
+	require.True(t, r.hears("kept"))
 }
 
 // Q12: a leader that listens to nobody, as the service of an account that is refused, or one that stops, collects nothing of what becomes of buckets.
