@@ -125,7 +125,7 @@ func checkDefaultAPI(ctx context.Context, conn *nats.Conn, prefix string, wait t
 		case err == nil && msg.Header.Get(jetstream.HeaderPrefix) == prefix:
 			return nil
 		case err == nil:
-			return fmt.Errorf("%w: start without --serve-default-api, and have clients name the domain (nats --js-domain %s); or use an account without JetStream", ErrJetStream, prefix)
+			return fmt.Errorf("%w: start without --serve-default-api, and have clients name the domain (nats --js-domain %s); or use %s", ErrJetStream, prefix, insteadOf(msg))
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, nats.ErrNoResponders), conn.IsConnected() && errors.Is(err, context.DeadlineExceeded):
@@ -137,4 +137,18 @@ func checkDefaultAPI(ctx context.Context, conn *nats.Conn, prefix string, wait t
 			return ctx.Err()
 		}
 	}
+}
+
+// insteadOf is what to use in the place of who answered: servers of NATS that run JetStream answer also for the accounts that have none.
+func insteadOf(msg *nats.Msg) string {
+	const notEnabledForAccount = 10039
+	var info struct {
+		Error struct {
+			Code int `json:"err_code"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(msg.Data, &info) == nil && info.Error.Code == notEnabledForAccount {
+		return "NATS servers without JetStream: those that run it answer for this account too, though it has none"
+	}
+	return "an account without JetStream"
 }

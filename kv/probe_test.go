@@ -159,3 +159,22 @@ func TestTheDefaultAPIIsNotServedWhileNATSIsAway(t *testing.T) {
 	require.NoError(t, r.client.Flush())
 	require.ErrorIs(t, checkDefaultAPI(t.Context(), conn, "raftbus", time.Minute), ErrJetStream)
 }
+
+// A node that refuses names what helps: an account without JetStream does not where the servers answer for all accounts.
+func TestWhoAnswersInThePlaceOfTheDefaultAPIIsNamed(t *testing.T) {
+	r := newRig(t, nil)
+	for reply, remedy := range map[string]string{
+		`{"type":"io.nats.jetstream.api.v1.account_info_response","memory":0}`:                                                                              "or use an account without JetStream",
+		`{"type":"io.nats.jetstream.api.v1.account_info_response","error":{"code":503,"err_code":10039,"description":"JetStream not enabled for account"}}`: "or use NATS servers without JetStream",
+		`{"type":"io.nats.jetstream.api.v1.account_info_response","error":{"code":503,"err_code":10008}}`:                                                   "or use an account without JetStream",
+	} {
+		sub, err := r.client.Subscribe("$JS.API.INFO", func(m *nats.Msg) { _ = m.Respond([]byte(reply)) })
+		require.NoError(t, err)
+		require.NoError(t, r.client.Flush())
+		err = checkDefaultAPI(t.Context(), r.service.conn, "raftbus", time.Minute)
+		require.ErrorIs(t, err, ErrJetStream)
+		require.ErrorContains(t, err, remedy)
+		require.NoError(t, sub.Unsubscribe())
+		require.NoError(t, r.client.Flush())
+	}
+}
