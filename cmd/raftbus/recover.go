@@ -3,6 +3,7 @@ package main
 // The recover command: what is left of a cluster that has lost its quorum for good goes on as a new one.
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,9 @@ instance: nodes of the old cluster that come back after all are refused, and do 
 this one answers. New revisions start --skip higher, so that none is reused that the old cluster
 gave out. The old log stays in the folder, under another name, and the identity file keeps what
 was done.
+A log that is damaged in more than single entries cannot be read. --without-log then goes on with
+the state alone, which is some seconds older, and all of it committed; what the log held after it
+is lost, also what was acknowledged.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
 
 The exit code is 3 when DIR is no data folder, 4 when the node runs, the folder is another node's or
@@ -69,6 +73,8 @@ type remains struct {
 	Revision  uint64 `json:"revision"`
 	// Damaged is the first entry that cannot be read; it and those after it are lost. 0: none is.
 	Damaged rpc.Index `json:"damaged,omitempty"`
+	// LogDamage is why nothing of the log is gone on with, but for who the members were. Empty: it can be read.
+	LogDamage string `json:"log_damage,omitempty"`
 
 	whole rpc.Index // up to which the log can be read
 }
@@ -77,6 +83,7 @@ type recoverFlags struct {
 	dir, id           *string
 	skip              *uint64
 	yes, dryRun, json bool
+	withoutLog        bool
 }
 
 func newRecover() *cobra.Command {
@@ -86,6 +93,7 @@ func newRecover() *cobra.Command {
 	f.skip = skipFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask: for scripts")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what the folder has and what may be lost, and recover nothing")
+	cmd.Flags().BoolVar(&f.withoutLog, "without-log", false, "if the log is damaged so that it cannot be read, go on with the state alone")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON: with --dry-run what the folder has, else what was done")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := errors.Join(checkFolder(*f.dir, *f.id), checkSkip(*f.skip)); err != nil {
@@ -136,16 +144,8 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 }
 
 // plan looks, asks, and says what is to be done: nothing, with nil.
-func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *store.Store) (plan *node.Succession, err error) {
-	log, err := folder.OpenLog(wal.Options{ReportDamaged: true})
-	if damage := (*wal.CorruptError)(nil); errors.As(err, &damage) { // its own remedy is the other nodes
-		return nil, fmt.Errorf("open the log: %s: take the folder of another node, if one is left, else restore a backup (raftbus restore)", damage.Cause())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open the log: %w", err)
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
-	have, err := remainsOf(folder, log, state, *f.id)
+func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *store.Store) (*node.Succession, error) {
+	have, err := f.look(folder, state)
 	if err != nil {
 		return nil, err
 	}
@@ -166,27 +166,65 @@ func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *stor
 	}, nil
 }
 
-// remainsOf says what a folder has.
+// look opens the log and says what the folder has.
+func (f *recoverFlags) look(folder *node.Folder, state *store.Store) (have *remains, err error) {
+	log, err := folder.OpenLog(wal.Options{ReportDamaged: true})
+	if damage := (*wal.CorruptError)(nil); errors.As(err, &damage) {
+		return f.lookWithoutLog(folder, state.Moment(), damage.Cause())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	return remainsOf(folder, log, state, *f.id)
+}
+
+func (f *recoverFlags) lookWithoutLog(folder *node.Folder, now store.Moment, damage string) (*remains, error) {
+	if !f.withoutLog { // that the other nodes have it, as elsewhere, is no remedy here
+		return nil, fmt.Errorf("open the log: %s: take the folder of another node, if one is left, or restore a backup (raftbus restore); or give --without-log, which goes on with the state alone (revision %d) and loses what the log holds after it", damage, now.Revision)
+	}
+	r, err := folder.RemainingWithoutLog(0, now.ID)
+	if err != nil {
+		return nil, err
+	}
+	r.Time = now.Time
+	have, err := remainsIn(&r, now, *f.id)
+	if err != nil {
+		return nil, err
+	}
+	have.LogDamage, have.Revision = damage, now.Revision
+	return have, nil
+}
+
+// remainsOf says what a folder has whose log can be read.
 func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string) (*remains, error) {
 	r, err := folder.Remaining(log, 0, state.Applied().Index)
 	if err != nil {
 		return nil, err
 	}
 	now := state.Moment()
+	have, err := remainsIn(&r, now, id)
+	if err != nil {
+		return nil, err
+	}
+	then, err := state.Foresee(following(log, now.ID.Index+1, have.whole))
+	have.Revision = then.Revision
+	return have, err
+}
+
+func remainsIn(r *node.Remains, now store.Moment, id string) (*remains, error) {
+	if now.ID.Index < r.Base.Index || now.ID.Index > r.Last.Index {
+		return nil, fmt.Errorf("the state is of entry %d, the log holds %d to %d: they do not belong together; put back the ones that do, or restore a backup", now.ID.Index, r.Base.Index+1, r.Last.Index)
+	}
 	have := &remains{
 		Node: id, Cluster: r.Cluster.String(), Term: uint64(r.Term), Last: r.Last.Index, LastTerm: r.Last.Term, Time: time.Unix(0, r.Time).UTC(),
 		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Whole - now.ID.Index), Damaged: r.Damaged.Index, whole: r.Whole,
-	}
-	if now.ID.Index < r.Base.Index || now.ID.Index > r.Last.Index {
-		return nil, fmt.Errorf("the state is of entry %d, the log holds %d to %d: they do not belong together; put back the ones that do, or restore a backup", now.ID.Index, r.Base.Index+1, r.Last.Index)
 	}
 	for _, m := range r.Conf.Members() {
 		have.Members = append(have.Members, string(m.ID))
 	}
 	have.MembersLost, have.Voter = r.Lost, r.Conf.Voter(rpc.NodeID(id))
-	then, err := state.Foresee(following(log, now.ID.Index+1, have.whole))
-	have.Revision = then.Revision
-	return have, err
+	return have, nil
 }
 
 // following are a log's entries from one index to another.
@@ -200,15 +238,19 @@ func following(log *wal.Log, from, to rpc.Index) func() ([]rpc.Entry, error) {
 
 func (r *remains) print(w io.Writer) {
 	fmt.Fprintf(w, "node:         %s, of cluster %s\nmembers:      %s\nlast entry:   %d of term %d, made %s\nstate:        revision %d, as of entry %d, all of it committed\n",
-		r.Node, r.Cluster, strings.Join(r.Members, ", "), r.Last, r.LastTerm, r.Time.Format(time.RFC3339), r.Certain, r.Applied)
-	fmt.Fprintf(w, "with its log: revision %d, by %d entries more; those at the end may never have been acknowledged\n", r.Revision, r.Uncertain)
+		r.Node, r.Cluster, cmp.Or(strings.Join(r.Members, ", "), "unknown"), r.Last, r.LastTerm, r.Time.Format(time.RFC3339), r.Certain, r.Applied)
+	if r.LogDamage != "" {
+		fmt.Fprintf(w, "without log:  revision %d, and no more; %s\n", r.Revision, r.LogDamage)
+	} else {
+		fmt.Fprintf(w, "with its log: revision %d, by %d entries more; those at the end may never have been acknowledged\n", r.Revision, r.Uncertain)
+	}
 	if r.Damaged > 0 {
 		fmt.Fprintf(w, "damaged:      entry %d: it and those after it are lost\n", r.Damaged)
 	}
 	if r.MembersLost > 0 {
 		fmt.Fprintf(w, "beware:       the list of members may be old: entry %d, a later one, cannot be read\n", r.MembersLost)
 	}
-	if !r.Voter {
+	if !r.Voter && len(r.Members) > 0 {
 		fmt.Fprintf(w, "beware:       %s was no voter: it may be far behind those that were\n", r.Node)
 	}
 	if others := slices.DeleteFunc(slices.Clone(r.Members), func(id string) bool { return id == r.Node }); len(others) > 0 {
@@ -223,7 +265,7 @@ func carryOut(folder *node.Folder, state *store.Store, plan node.Succession) (no
 	if err != nil {
 		return plan, err
 	}
-	if state.Applied().Index < plan.Index {
+	if state.Applied().Index+1 < plan.Index { // else the log is not needed, nor perhaps to be read
 		if err := replay(folder, state, plan.Index-1); err != nil {
 			return plan, err
 		}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,10 +53,10 @@ func leftOver(t *testing.T) (dir string, begun node.Succession, term rpc.Term) {
 }
 
 // recovered gives the command, and returns what it did.
-func recovered(t *testing.T, dir string) (done node.Succession) {
+func recovered(t *testing.T, dir string, flags ...string) (done node.Succession) {
 	t.Helper()
 	var out bytes.Buffer
-	require.NoError(t, execute(t, t.Context(), &out, "recover", "--dir", dir, "--id", "n1", "--yes", "--skip", "100", "--json"))
+	require.NoError(t, execute(t, t.Context(), &out, append([]string{"recover", "--dir", dir, "--id", "n1", "--yes", "--skip", "100", "--json"}, flags...)...))
 	require.NoError(t, json.Unmarshal(out.Bytes(), &done))
 	return done
 }
@@ -186,8 +187,94 @@ func TestRecoverOfALogThatCannotBeReadPointsToNoOthers(t *testing.T) {
 		require.Equal(t, exitError, code, text)
 		require.Contains(t, text, "is damaged at offset")
 		require.Contains(t, text, "restore a backup")
+		require.Contains(t, text, "--without-log")
 		require.NotContains(t, text, "the other nodes hold")
 	}
+}
+
+// The state goes on without a log that cannot be read, in a term that is later than any that may have been in it (D3), and the log stays as it is (D4).
+func TestRecoverWithoutALogThatCannotBeRead(t *testing.T) {
+	dir, begun, term := leftOver(t)
+	damage(t, dir, unreadable)
+	text, code := said("recover", "--dir", dir, "--id", "n1", "--without-log", "--dry-run", "--json")
+	require.Equal(t, exitOK, code, text)
+	var have remains
+	require.NoError(t, json.Unmarshal([]byte(text), &have), text)
+	require.Contains(t, have.LogDamage, "is damaged at offset")
+	require.Greater(t, have.Term, uint64(term), "which it cannot read")
+	require.Equal(t, remains{
+		Node: "n1", Cluster: begun.Cluster, Members: []string{"n1"}, Voter: true, Term: have.Term, Last: begun.Index, LastTerm: begun.Term, Time: have.Time,
+		Applied: begun.Index, Certain: begun.Revision, Revision: begun.Revision, Damaged: begun.Index + 1, LogDamage: have.LogDamage,
+	}, have)
+	text, code = said("recover", "--dir", dir, "--id", "n1", "--without-log", "--dry-run")
+	require.Equal(t, exitOK, code, text)
+	require.Contains(t, text, fmt.Sprintf("without log:  revision %d, and no more; wal: segment ", begun.Revision))
+	old := logFiles(t, dir, "wal")
+	done := recovered(t, dir, "--without-log")
+	require.EqualValues(t, have.Term+1, done.Term)
+	require.Equal(t, begun.Index+1, done.Index)
+	require.Equal(t, []uint64{begun.Revision, begun.Revision}, []uint64{done.Certain, done.Revision})
+	require.Equal(t, old, logFiles(t, dir, done.OldLog))
+	folder, err := node.OpenFolder(vfs.Default, dir, "n1")
+	require.NoError(t, err, "a node can start with it")
+	require.NoError(t, folder.Close())
+}
+
+// Nor is a state without its log taken for all that the node had, if what is left of that says otherwise.
+func TestRecoverWithoutALogAndWithoutTheState(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(segment []byte, at int)
+		want   string
+	}{
+		"of which the beginning can be read": {unreadable, "the state is of entry 0, the log holds"},
+		"of which nothing can be read":       {func(segment []byte, _ int) { segment[512+9] ^= 1 }, "the state is empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, _, _ := leftOver(t)
+			damage(t, dir, c.change)
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "kv")))
+			text, code := said("recover", "--dir", dir, "--id", "n1", "--without-log", "--yes")
+			require.Equal(t, exitError, code, text)
+			require.Contains(t, text, c.want)
+		})
+	}
+}
+
+// Who the members were cannot be read either: nothing is said of them.
+func TestRecoverWithoutALogOfWhichNothingCanBeRead(t *testing.T) {
+	dir, begun, _ := leftOver(t)
+	damage(t, dir, func(segment []byte, _ int) { segment[512+9] ^= 1 })
+	text, code := said("recover", "--dir", dir, "--id", "n1", "--without-log", "--dry-run")
+	require.Equal(t, exitOK, code, text)
+	require.Contains(t, text, "members:      unknown\n")
+	require.NotContains(t, text, "was no voter")
+	require.Equal(t, begun.Revision, recovered(t, dir, "--without-log").Revision)
+}
+
+// Broken off before the log was set aside, the command goes on also if that cannot be read.
+func TestRecoverWithoutALogGoesOn(t *testing.T) {
+	dir, begun, term := leftOver(t)
+	damage(t, dir, unreadable)
+	folder, err := openFolderToSucceed(dir, "n1")
+	require.NoError(t, err)
+	at := node.After(begun.Index, term)
+	_, err = folder.Plan(node.Succession{Kind: node.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
+	require.NoError(t, errors.Join(err, folder.Close()))
+	require.Equal(t, begun.Revision, recovered(t, dir).Revision)
+}
+
+// logFiles are the files of a log, by name.
+func logFiles(t *testing.T, dir, log string) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	names, err := filepath.Glob(filepath.Join(dir, log, "*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		files[filepath.Base(name)], err = os.ReadFile(name)
+		require.NoError(t, err)
+	}
+	return files
 }
 
 // A log with an entry that cannot be read is recovered up to it, and who asks is told what is lost.

@@ -109,8 +109,8 @@ type Remains struct {
 
 // Remaining reads what the folder's log has, for a state machine that has applied so much. The log stays as it is.
 func (f *Folder) Remaining(log *wal.Log, group wal.GroupID, applied rpc.Index) (r Remains, err error) {
-	if f.snapshots().exists(snapComplete) {
-		return r, errors.New("a snapshot was received and is not installed: start the node once, which installs it without asking anybody, stop it, and give the command again")
+	if err := f.installed(); err != nil {
+		return r, err
 	}
 	state := log.State(group)
 	if !state.HasBase {
@@ -143,6 +143,48 @@ func (f *Folder) Remaining(log *wal.Log, group wal.GroupID, applied rpc.Index) (
 		}
 	}
 	r.Time, err = timeOf(log, group, state.Last)
+	return r, err
+}
+
+// installed refuses a state that is not the latest which the folder has.
+func (f *Folder) installed() error {
+	if f.snapshots().exists(snapComplete) {
+		return errors.New("a snapshot was received and is not installed: start the node once, which installs it without asking anybody, stop it, and give the command again")
+	}
+	return nil
+}
+
+// termsUnread bounds how many terms there are in what cannot be read of a log any more. It is far more than there can be elections while a state is not
+// flushed, and costs nothing.
+const termsUnread = 1 << 20
+
+// RemainingWithoutLog is Remaining where the log is damaged in more than entries: what the state machine has applied, and no more. Of the log counts what can be
+// read of who the members were, and of terms, so that the next one is later (D3).
+func (f *Folder) RemainingWithoutLog(group wal.GroupID, applied rpc.EntryID) (r Remains, err error) {
+	if err := f.installed(); err != nil {
+		return r, err
+	}
+	r = Remains{Term: applied.Term, Last: applied, Whole: applied.Index, Damaged: rpc.EntryID{Index: applied.Index + 1}}
+	in, err := wal.Inspect(f.fs, f.Path("wal"), func(record *wal.Record) error {
+		r.Term = max(r.Term, record.ID.Term)
+		return nil
+	})
+	if damage := (*wal.CorruptError)(nil); err != nil && !errors.As(err, &damage) {
+		return r, err
+	}
+	r.Term += termsUnread
+	state := in.Groups[group]
+	switch {
+	case !state.HasBase && applied.Index == 0:
+		return r, errors.New("the state is empty, so there is nothing to recover: put back the one that was there")
+	case !state.HasBase:
+		return r, nil
+	}
+	base, err := decodeBase(&state.Base)
+	r.Base, r.Cluster, r.Conf = base.ID, base.Configuration.ClusterID(), base.Configuration
+	if n := len(state.Configurations); n > 0 {
+		r.Lost = state.Configurations[n-1]
+	}
 	return r, err
 }
 
@@ -228,21 +270,30 @@ func (f *Folder) setAside(at rpc.EntryID, name string, l *Legacy) error {
 	if _, err := f.fs.Stat(f.Path("wal")); name == "" || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	log, err := l.OpenLog(f.Path("wal"))
+	if begun, err := f.newBegun(at, l); err != nil || begun {
+		return err
+	}
+	name, err := f.free(name)
 	if err != nil {
-		return err
-	}
-	state := log.State(l.Group)
-	if err := log.Close(); err != nil || !state.HasBase || state.Base.ID == at {
-		return err
-	}
-	if name, err = f.free(name); err != nil {
 		return err
 	}
 	if err := f.fs.Rename(f.Path("wal"), f.Path(name)); err != nil {
 		return err
 	}
 	return wal.SyncDir(f.fs, f.Dir)
+}
+
+// newBegun reports whether the log is the new one. One that cannot be read is the old one: the state does not need it any more.
+func (f *Folder) newBegun(at rpc.EntryID, l *Legacy) (bool, error) {
+	log, err := l.OpenLog(f.Path("wal"))
+	if damage := (*wal.CorruptError)(nil); errors.As(err, &damage) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	state := log.State(l.Group)
+	return !state.HasBase || state.Base.ID == at, log.Close()
 }
 
 // free is a name that nothing in the folder has, like one that is wanted.
