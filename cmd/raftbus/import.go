@@ -72,7 +72,7 @@ func newImport(lookup lookupEnv) *cobra.Command {
 		}
 		from := into
 		if f.other.Given() {
-			if from, err = f.connectFrom(lookup); err != nil {
+			if from, err = f.connectFrom(lookup, target.URLs); err != nil {
 				return err
 			}
 			defer from.Close()
@@ -85,7 +85,7 @@ func (f *importFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.bucket, "from-js", "", "`BUCKET` of the JetStream, without KV_")
 	flags.StringVar(&f.domain, "from-domain", "", "`TOKEN` that names the JetStream's domain; empty: none")
 	flags.StringVar(&f.other.URL, "from-nats", "", "NATS server `URL` of the JetStream; default: the same NATS, with the same credentials")
-	flags.StringVar(&f.other.Creds, "from-creds", "", "credentials `FILE` for the JetStream's NATS")
+	flags.StringVar(&f.other.Creds, "from-creds", "", "credentials `FILE` for the JetStream's NATS; given alone: for the same NATS")
 	flags.StringVar(&f.other.Context, "from-context", "", "nats CLI context `NAME` of the JetStream's NATS")
 	flags.StringVar(&f.name, "to", "", "`BUCKET` of raftbus; default: the same name")
 	prefixVar(flags, &f.prefix)
@@ -116,8 +116,8 @@ func (f *importFlags) check() error {
 // be asked for twice.
 var keeping = nats.ReconnectBufSize(nats.DefaultReconnectBufSize)
 
-func (f *importFlags) connectFrom(lookup lookupEnv) (*nats.Conn, error) {
-	target, err := f.other.Resolve(lookup)
+func (f *importFlags) connectFrom(lookup lookupEnv, first []string) (*nats.Conn, error) {
+	target, err := f.other.Resolve(lookup, first)
 	if err != nil {
 		return nil, usagef("--from-nats, --from-creds, --from-context: %w", err)
 	}

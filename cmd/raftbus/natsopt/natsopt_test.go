@@ -290,16 +290,20 @@ func TestAnotherNATSTakesNothingOfTheFirst(t *testing.T) {
 	require.False(t, Other{}.Given())
 	other := Other{URL: "nats://other:4222"}
 	require.True(t, other.Given())
-	target, err := other.Resolve(e.lookup)
+	first := []string{"nats://a:1", "tls://b:2"}
+	target, err := other.Resolve(e.lookup, first)
 	require.NoError(t, err)
 	require.Equal(t, []string{"nats://other:4222"}, target.URLs)
 	require.Empty(t, target.Options)
 	require.Equal(t, DefaultTimeout, target.Timeout)
-	target, err = Other{Context: "prod"}.Resolve(e.lookup)
+	target, err = Other{Context: "prod"}.Resolve(e.lookup, first)
 	require.NoError(t, err)
 	require.Equal(t, []string{"nats://context:4222"}, target.URLs)
-	_, err = Other{Creds: "none.creds"}.Resolve(e.lookup)
+	_, err = Other{Creds: "none.creds"}.Resolve(e.lookup, first)
 	require.ErrorContains(t, err, "none.creds")
+	target, err = Other{Creds: write(t, filepath.Join(t.TempDir(), "js.creds"), "x")}.Resolve(e.lookup, first)
+	require.NoError(t, err)
+	require.Equal(t, first, target.URLs, "credentials alone are for the same NATS")
 }
 
 func TestNoAddressShowsItsCredentials(t *testing.T) {

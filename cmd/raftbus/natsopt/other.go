@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Other says where a second NATS is: none of what is set for the first counts for it. Empty fields are not set.
+// Other says where a second NATS is: none of what is set for the first counts for it, but its addresses where none are said. Empty fields are not set.
 type Other struct {
 	URL, Context, Creds string
 }
@@ -16,8 +16,11 @@ type Other struct {
 // Given reports whether there is a second NATS.
 func (o Other) Given() bool { return o != Other{} }
 
-// Resolve reads its sources. It is called if there is one.
-func (o Other) Resolve(lookup lookupFunc) (Target, error) {
+// Resolve reads its sources. It is called if there is one. Credentials alone are for the NATS at first, the addresses of the one beside it.
+func (o Other) Resolve(lookup lookupFunc, first []string) (Target, error) {
+	if o.URL == "" && o.Context == "" {
+		o.URL = strings.Join(first, ",")
+	}
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags := Register(set)
 	for name, value := range map[string]string{keyURL: o.URL, "context": o.Context, keyCreds: o.Creds} {
