@@ -163,6 +163,7 @@ func (f *benchFlags) target() bench.Target {
 }
 
 func (f *benchFlags) run(cmd *cobra.Command) error {
+	outliveReaders() // else the bucket would stay
 	picture, err := f.picture()
 	if err != nil {
 		return err

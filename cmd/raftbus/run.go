@@ -81,7 +81,8 @@ func newTraces(collector string, logger *slog.Logger) (*observe.Traces, error) {
 	return observe.NewTraces(collector, thisBuild().Version, logger)
 }
 
-// outliveReaders has a write to a pipe that nobody reads any more fail, where it would end the process: who reads the log may go, and nodes stay.
+// outliveReaders has a write to a pipe that nobody reads any more fail, where it would end the process: who reads the log may go, and nodes stay, and
+// who measures removes what was made for it.
 func outliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
 func accountsOf(tenants []auth.Tenant) (list []replica.Account) {
