@@ -50,7 +50,11 @@ func newKV(lookup lookupEnv) *cobra.Command {
 func asked(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, c *native.Client, args []string) error) *cobra.Command {
 	return targeted(cmd, lookup, func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error {
 		return connected(cmd, target, func(conn *nats.Conn) error {
-			return clientFailure(do(cmd, native.New(conn, prefix, target.Timeout), args), prefix, args...)
+			err := do(cmd, native.New(conn, prefix, target.Timeout), args)
+			if errors.Is(err, native.ErrNoLeader) && !conn.IsConnected() { // nothing could be sent, which says nothing of a leader
+				err = nats.ErrDisconnected
+			}
+			return clientFailure(err, prefix, args...)
 		})
 	})
 }

@@ -41,9 +41,10 @@ func TestNATSIsLostWhileAnAnswerIsAwaited(t *testing.T) {
 	for _, args := range [][]string{
 		{"health", "--id", "n9"},
 		{"backup", filepath.Join(t.TempDir(), "state.rbb"), "--local", "--from", "n9", "--patience", "2s"},
+		{"kv", "get", "app", "color", "--timeout", "2s"},
 	} {
 		p := newShaky(t)
-		for _, subject := range []string{busclient.StatusSubject("raftbus", "n9"), backup.Subject("raftbus", "n9")} {
+		for _, subject := range []string{busclient.StatusSubject("raftbus", "n9"), backup.Subject("raftbus", "n9"), "raftbus.kv.get.app.color"} {
 			_, err := p.nc.Subscribe(subject, func(*nats.Msg) { p.server.Shutdown() })
 			require.NoError(t, err)
 		}
