@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+
+	"github.com/spf13/cobra"
 )
 
 // reader reads until ctx ends.
@@ -32,6 +34,9 @@ func (w writer) Write(p []byte) (int, error) {
 	own := bytes.Clone(p)
 	return within(w.ctx, func() (int, error) { return w.w.Write(own) })
 }
+
+// stdout is a command's standard output for as long as the command lasts: who reads it may hang.
+func stdout(cmd *cobra.Command) io.Writer { return writer{cmd.Context(), cmd.OutOrStdout()} }
 
 // within does something that nothing can call back, for as long as ctx lasts: its goroutine ends with what it waits for, or with the process, which
 // is about to.

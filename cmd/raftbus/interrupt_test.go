@@ -4,12 +4,16 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient"
 )
 
 // stuck is somebody at the other end who does nothing: whoever reads of it or writes to it waits, which it tells once.
@@ -69,6 +73,33 @@ func TestASignalEndsAWriteToStdout(t *testing.T) {
 	_, err = out.Write([]byte("a backup"))
 	require.NoError(t, err)
 	requireInterrupted(t, func() error { return out.end(nil) })
+}
+
+// What is printed for as long as there is something, or is much, ends as it would if it were read.
+func TestASignalEndsACommandThatNobodyReads(t *testing.T) {
+	conn := onBus(t)
+	answers := map[string]string{
+		"raftbus.kv.get.app.color":                            `{"value":"blue"}`,
+		"raftbus.kv.keys.app":                                 `{"keys":["color"]}`,
+		"raftbus.bucket.ls":                                   `{"buckets":["app"]}`,
+		"raftbus.kv.history.app.color":                        `{"entries":[{"revision":3,"operation":"put","value":"blue"}]}`,
+		busclient.StatsSubject("raftbus", busclient.AllNodes): `{"node":"n1"}`,
+	}
+	for subject, answer := range answers {
+		_, err := conn.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(answer)) })
+		require.NoError(t, err)
+	}
+	watchedOnce(t, conn)
+	require.NoError(t, conn.Flush())
+	for args, want := range map[string]error{
+		"kv watch app": nil, "kv watch app --json": nil, "kv watch app --current": context.Canceled, "top": nil, "top --once": context.Canceled,
+		"kv get app color --raw": context.Canceled, "kv ls app": context.Canceled, "bucket ls --json": context.Canceled,
+		"kv history app color": context.Canceled, "kv history app color --json": context.Canceled,
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := execute(t, ctx, newStuck(t, cancel), append(strings.Fields(args), "--nats", conn.ConnectedUrl())...)
+		require.ErrorIs(t, err, want, args)
+	}
 }
 
 // Ctrl-C is no 'yes'.

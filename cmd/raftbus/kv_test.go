@@ -104,6 +104,17 @@ func TestAHistoryThatIsBrokenOffIsAskedForAnew(t *testing.T) {
 // A signal ends a watch, which is no error; of what is there it ends only a part.
 func TestASignalEndsAWatch(t *testing.T) {
 	conn := onBus(t)
+	watchedOnce(t, conn)
+	for args, want := range map[string]error{"--no-values": nil, "--current": context.Canceled} {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := execute(t, ctx, &endAt{word: "color", end: cancel}, "kv", "watch", "app", args, "--nats", conn.ConnectedUrl())
+		require.ErrorIs(t, err, want, args)
+	}
+}
+
+// watchedOnce answers watches with one event of two.
+func watchedOnce(t *testing.T, conn *nats.Conn) {
+	t.Helper()
 	_, err := conn.Subscribe("raftbus.kv.watch.app", func(m *nats.Msg) {
 		var request struct{ Deliver string }
 		_ = json.Unmarshal(m.Data, &request)
@@ -114,11 +125,6 @@ func TestASignalEndsAWatch(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, conn.Flush())
-	for args, want := range map[string]error{"--no-values": nil, "--current": context.Canceled} {
-		ctx, cancel := context.WithCancel(t.Context())
-		err := execute(t, ctx, &endAt{word: "color", end: cancel}, "kv", "watch", "app", args, "--nats", conn.ConnectedUrl())
-		require.ErrorIs(t, err, want, args)
-	}
 }
 
 // A list, or a history, that is more than a page is printed as a whole (C1).

@@ -41,7 +41,7 @@ func kvGet(lookup lookupEnv) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		w := cmd.OutOrStdout()
+		w := stdout(cmd)
 		switch value := e.Value(); {
 		case *raw:
 			_, err = w.Write(value)
@@ -109,7 +109,7 @@ func (f *nameFlags) print(cmd *cobra.Command, c *native.Client, bucket string) e
 	if f.limit < 0 {
 		return usagef("--limit %d: give a number above zero, or 0 for all", f.limit)
 	}
-	left, w := f.limit, cmd.OutOrStdout()
+	left, w := f.limit, stdout(cmd)
 	p := native.Page{Bucket: bucket, Prefix: f.prefix, Limit: pageOf}
 	for {
 		if f.limit > 0 {
@@ -153,9 +153,9 @@ func kvHistory(lookup lookupEnv) *cobra.Command {
 			return err
 		}
 		if *asJSON {
-			return printLines(cmd.OutOrStdout(), entries)
+			return printLines(stdout(cmd), entries)
 		}
-		table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+		table := tabwriter.NewWriter(stdout(cmd), 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "REVISION\tOPERATION\tTIME\tBYTES\tVALUE")
 		for _, e := range entries {
 			value := e.Value()

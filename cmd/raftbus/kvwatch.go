@@ -45,12 +45,13 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 			return err
 		}
 		w.Bucket, w.Keys = args[0], args[1:]
-		out := json.NewEncoder(cmd.OutOrStdout())
+		out := stdout(cmd)
+		lines := json.NewEncoder(out)
 		w.Event = func(e native.Entry) error {
 			if *asJSON {
-				return out.Encode(e)
+				return lines.Encode(e)
 			}
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), eventLine(&e, w.NoValues))
+			_, err := fmt.Fprintln(out, eventLine(&e, w.NoValues))
 			return err
 		}
 		w.Missed = func() {

@@ -98,7 +98,7 @@ func logDump() *cobra.Command {
 	to := cmd.Flags().Uint64("to", 0, "`INDEX` of the last entry to list; 0: the last there is")
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object per record")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		out := bufio.NewWriter(writer{cmd.Context(), cmd.OutOrStdout()})
+		out := bufio.NewWriter(stdout(cmd))
 		lines := json.NewEncoder(out)
 		d := damages{}
 		_, err := inspect(cmd.Context(), *dir, func(r *wal.Record) error {

@@ -29,7 +29,7 @@ type file struct {
 // newFile makes the file, or with - writes to the standard output.
 func newFile(cmd *cobra.Command, name string) (*file, error) {
 	if name == "-" {
-		return &file{w: bufio.NewWriterSize(writer{cmd.Context(), cmd.OutOrStdout()}, 1<<20)}, nil
+		return &file{w: bufio.NewWriterSize(stdout(cmd), 1<<20)}, nil
 	}
 	if err := isFree(name); err != nil { // before there is work to be lost
 		return nil, err

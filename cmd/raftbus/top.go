@@ -80,12 +80,12 @@ func (f *topFlags) check() error {
 
 func runTop(cmd *cobra.Command, conn *nats.Conn, f *topFlags) error {
 	w := &topWatch{conn: conn, subject: busclient.StatsSubject(f.prefix, busclient.AllNodes), interval: f.interval}
-	out := cmd.OutOrStdout()
+	out := stdout(cmd)
 	if f.once {
 		return w.once(cmd.Context(), func(v top.View) error { return f.print(out, v) })
 	}
 	if !f.asJSON {
-		if screen := openScreen(out); screen != nil {
+		if screen := openScreen(cmd.OutOrStdout()); screen != nil {
 			defer screen.Close()
 			return screen.run(cmd.Context(), w, f.sort)
 		}
@@ -138,7 +138,7 @@ func (w *topWatch) run(ctx context.Context, show func(top.View) error) error {
 		case w.conn.IsClosed():
 			return unsent(lost)
 		}
-		if err := show(v); err != nil {
+		if err := show(v); err != nil && ctx.Err() == nil {
 			return err
 		}
 		select {
