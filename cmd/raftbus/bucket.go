@@ -148,7 +148,7 @@ func printInfo(w io.Writer, i *native.Info) error {
 	row("duplicate window", i.Window().Round(time.Millisecond), true)
 	row("max value size", byteSize(i.MaxValueSize), i.MaxValueSize > 0)
 	row("max bytes", byteSize(i.MaxBytes), i.MaxBytes > 0)
-	row("metadata", i.Metadata, len(i.Metadata) > 0)
+	row("metadata", cell(fmt.Append(nil, i.Metadata)), len(i.Metadata) > 0)
 	row("read only", i.ReadOnly, i.ReadOnly)
 	row("being imported", "read only until 'raftbus import' has ended", i.Importing)
 	return table.Flush()

@@ -38,7 +38,7 @@ func TestABucketIsShownWhole(t *testing.T) {
 	var shown bytes.Buffer
 	require.NoError(t, printInfo(&shown, &native.Info{
 		Bucket: "app", History: 5, TTL: "1h0m0s", MaxValueSize: 64 << 10, MaxBytes: 1 << 30, AllowTTL: true, MarkerTTL: "30s", DuplicateWindow: "1m30s",
-		Description: "who", Metadata: map[string]string{"a": "1"}, Created: "2026-01-02T03:04:05Z", Revision: 7, ClusterRevision: 8, Keys: 2, Values: 3,
+		Description: "who", Metadata: map[string]string{"a": "1", "b": "\x1b[2J"}, Created: "2026-01-02T03:04:05Z", Revision: 7, ClusterRevision: 8, Keys: 2, Values: 3,
 		Bytes: 1025, ReadOnly: true, Importing: true,
 	}))
 	require.Equal(t, strings.TrimLeft(`
@@ -56,7 +56,7 @@ marker ttl        30s
 duplicate window  1m30s
 max value size    64KiB
 max bytes         1GiB
-metadata          map[a:1]
+metadata          "map[a:1 b:\x1b[2J]"
 read only         true
 being imported    read only until 'raftbus import' has ended
 `, "\n"), shown.String())

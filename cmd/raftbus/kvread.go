@@ -230,12 +230,18 @@ func printLines[T any](w io.Writer, list []T) error {
 // shortMax is how many characters of a value a table shows.
 const shortMax = 60
 
-// short is a value on one line of a table.
-func short(value []byte) string {
+// cell is a value on one line of a table.
+func cell(value []byte) string {
 	text := shown(value)
 	if strings.ContainsAny(text, "\n\t") {
 		text = fmt.Sprintf("%q", value)
 	}
+	return text
+}
+
+// short is the beginning of a value on one line of a table.
+func short(value []byte) string {
+	text := cell(value)
 	if runes := []rune(text); len(runes) > shortMax {
 		return string(runes[:shortMax]) + "…"
 	}
