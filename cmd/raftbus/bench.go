@@ -229,10 +229,18 @@ func (f *benchFlags) create(ctx context.Context, target bench.Target) error {
 	ctx, cancel := context.WithTimeout(ctx, f.nats.Timeout)
 	defer cancel()
 	err := target.Create(ctx)
-	if errors.Is(err, context.DeadlineExceeded) { // it is not removed: another run may have made it meanwhile
-		return fmt.Errorf("bucket %s may have been made: look with 'raftbus bucket info %s', and remove it with 'raftbus bucket rm %s' or use it with --reuse: %w", f.bucket, f.bucket, f.bucket, err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return f.doubt("no answer in time")
+	case errors.Is(err, context.Canceled):
+		return f.doubt("interrupted")
 	}
 	return err
+}
+
+// doubt says that the bucket may be there (C5). It is not removed: another run may have made it meanwhile.
+func (f *benchFlags) doubt(why string) error {
+	return failf(exitTimeout, "%s: bucket %s may have been made: look with 'raftbus bucket info %s', and remove it with 'raftbus bucket rm %s' or use it with --reuse", why, f.bucket, f.bucket, f.bucket)
 }
 
 // remove removes the bucket, also after Ctrl-C.
