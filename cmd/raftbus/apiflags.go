@@ -47,7 +47,7 @@ func (f *apiFlags) register(flags *pflag.FlagSet, serveDefault bool) {
 }
 
 func (f *apiFlags) check() error {
-	if f.domain == "API" || f.domain != "" && !config.ValidToken(f.domain) {
+	if !auth.ValidDomain(f.domain) {
 		return usagef("--js-domain %q: use one subject token, 1 to 64 of A-Z a-z 0-9 _ -, not starting with _, and not API", f.domain)
 	}
 	for i, address := range f.leaf {

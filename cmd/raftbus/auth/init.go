@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
+	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/config"
 )
 
@@ -138,7 +139,7 @@ func (o *Options) check() error {
 			errs = append(errs, fmt.Errorf("node %q: that name is taken, choose another", name))
 		}
 	}
-	errs = slices.Concat(errs, o.taken("tenant", o.Tenants), o.taken("guest", o.Guests), o.servedGuests())
+	errs = slices.Concat(errs, o.unusable(), o.taken("tenant", o.Tenants), o.taken("guest", o.Guests), o.servedGuests())
 	if o.JWT && o.Anonymous {
 		errs = append(errs, errors.New("--jwt and --anonymous do not go together, since with JWTs NATS lets nobody in without credentials: leave --jwt out, or give --anonymous=false"))
 	}
@@ -146,6 +147,24 @@ func (o *Options) check() error {
 		return OptionsError{errors.Join(errs...)}
 	}
 	return nil
+}
+
+// unusable refuses what no node can serve, and NATS not read.
+func (o *Options) unusable() (errs []error) {
+	if !ValidDomain(o.Domain) {
+		errs = append(errs, fmt.Errorf("--js-domain %q: use one subject token, 1 to 64 of A-Z a-z 0-9 _ -, not starting with _, and not API", o.Domain))
+	}
+	for _, pattern := range o.Republish {
+		if _, err := subject.Parse(pattern); err != nil {
+			errs = append(errs, fmt.Errorf("--republish %q: use subjects as NATS has them, such as updates.>, separated by commas alone", pattern))
+		}
+	}
+	return errs
+}
+
+// ValidDomain reports whether nodes can serve a domain of this name; with an empty one they serve their prefix.
+func ValidDomain(name string) bool {
+	return name == "" || name != "API" && config.ValidToken(name)
 }
 
 // taken refuses names of accounts that others have.
