@@ -192,11 +192,15 @@ func backupFailure(conn *nats.Conn, err error) error {
 	return unsent(err)
 }
 
+const verifyHelp = `Read a backup, or with - the standard input, from end to end: every checksum, and what it says of
+itself against what it holds. What an increment says is of the whole that 'raftbus backup merge'
+makes of it, which counts that: here its checksums are all that there is to check.`
+
 func backupVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Read a backup from end to end, and check all of it",
-		Long:  "Read a backup, or with - the standard input, from end to end: every checksum, and what it says of itself against what it holds.",
+		Long:  verifyHelp,
 		Args:  oneFile,
 	}
 	asJSON := cmd.Flags().Bool("json", false, `print {"revision":...,"bytes":...,"sha256":...}`)

@@ -37,7 +37,9 @@ what the servers used.
 
 Progress is on stderr, the report on stdout. Ctrl-C ends the load, and prints what was measured
 so far. The exit code is 0 when anything was done, even if some operations failed: the report
-says how many, and why. It is 4 when the bucket exists, 7 when nobody serves.`
+says how many, and why. But where 'bulk' cannot write a key, or --kill-cmd fails, it is not,
+though what was measured is printed. It is 4 when the bucket exists, 6 when the bucket may have
+been made, or nothing was answered in time, and 7 when nobody serves.`
 
 const benchExamples = `  raftbus bench put                                   # 64 clients, 10 s
   raftbus bench put --clients 256 --json
