@@ -35,6 +35,7 @@ var (
 	errStale     = errors.New("the server no longer answers pings")
 	errStuck     = errors.New("the server reads too little of what it is told")
 	errDenied    = errors.New("it lacks a subscription that NATS did not allow, and may allow by now")
+	errRaised    = errors.New("max_payload of the NATS server was raised, which a new connection may use")
 	errTooMuch   = errors.New("the clients of this account listen on too many subjects: give raftbus an account of its own")
 )
 
@@ -50,13 +51,18 @@ var remedies = []struct{ part, remedy string }{
 	{"authentication expired", "renew the credentials"},
 	{"permissions violation", "grant the leaf's user this subject"},
 	{"loop detected", "another leaf connection of that server leads the same account back to it: remove one"},
-	{"maximum payload", "raise max_payload of the NATS server"},
+	{tooLarge, "raise max_payload of the NATS server"},
 	{"subscriptions", "raise the limit of subscriptions of the account"},
 	{"connections", "raise the limit of leafnode connections of the account"},
 	{"cluster name", "rename the cluster of the NATS server"},
 	{"minimum version", "lower leafnodes{min_version} of the NATS server"},
 	{"stale connection", "the network is slow, or this process has too little CPU"},
 }
+
+// tooLarge is a part of what a server says when a message was.
+const tooLarge = "maximum payload"
+
+func isTooLarge(said []byte) bool { return strings.Contains(strings.ToLower(string(said)), tooLarge) }
 
 // refused is what a server said in an -ERR, with the remedy.
 func refused(said string) error {

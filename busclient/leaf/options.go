@@ -46,6 +46,8 @@ type Options struct {
 	OnInterest func(subject string, interested bool)
 	// OnRoom is told that there is room again, after a Publish that failed with ErrFull.
 	OnRoom func()
+	// OnPayloadRefused is told that the server refuses a message which a client may send, as ClientsMaySend was told: that may have changed since.
+	OnPayloadRefused func()
 
 	Logger *slog.Logger // nil: silent
 
@@ -84,6 +86,9 @@ func (o Options) settings() (settings, error) {
 	}
 	if s.OnRoom == nil {
 		s.OnRoom = func() {}
+	}
+	if s.OnPayloadRefused == nil {
+		s.OnPayloadRefused = func() {}
 	}
 	return s, errors.Join(s.checkNames(), s.takeNATS(), s.takeURLs())
 }

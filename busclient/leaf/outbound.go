@@ -31,6 +31,7 @@ type outbound struct {
 	open    bool // there is a connection
 	up      bool // and messages may be sent
 	limits  limits
+	payload payload
 	pending []byte
 	refused bool // somebody waits for room
 	missed  int  // pings of our own since the last answer
@@ -60,6 +61,7 @@ func (o *outbound) publish(subject, reply string, header, data []byte) error {
 	}
 	o.ring()
 	o.pending = appendMessage(o.pending, subject, reply, header, data)
+	o.payload.largest = max(o.payload.largest, size)
 	return nil
 }
 
@@ -141,7 +143,7 @@ func (o *outbound) answered() {
 func (o *outbound) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open, o.missed, o.pending = true, 0, o.pending[:0]
+	o.open, o.missed, o.pending, o.payload.largest = true, 0, o.pending[:0], 0
 }
 
 // admit opens it for messages.

@@ -118,6 +118,9 @@ func (s *session) take(op *operation) error {
 	case opErr:
 		s.said = refused(string(op.text))
 		s.note("error on the leaf connection", s.said)
+		if isTooLarge(op.text) {
+			s.payloadRefused()
+		}
 	case opInterest, opNoInterest:
 		return s.heard(op)
 	case opMessage:
@@ -149,7 +152,8 @@ func (s *session) informed(text []byte) error {
 func (s *session) limit(g *greeting) {
 	s.out.limit(func(l *limits) {
 		if g.MaxPayload > 0 {
-			l.payloadMax = int(min(g.MaxPayload, messageBytesMax))
+			s.out.payload.hear(int(min(g.MaxPayload, messageBytesMax)))
+			l.payloadMax = s.out.payload.max()
 			s.link.parser.payloadMax = l.payloadMax
 		}
 		l.headers = g.Headers
@@ -257,7 +261,7 @@ func (s *session) write() {
 			s.settings.OnRoom()
 		}
 		if _, err := s.link.Write(batch); err != nil {
-			s.end(err)
+			time.AfterFunc(writeLook, func() { s.end(err) }) // why it ended the connection the server may have said
 			return
 		}
 		if time.Since(began) > pingInterval {

@@ -207,8 +207,7 @@ type AccountStatus struct {
 
 func (r *Replica) accountsStatus() (list []AccountStatus) {
 	for _, s := range r.further() {
-		up, _ := s.conn.Up()
-		list = append(list, AccountStatus{Name: s.name, Connected: up, Refused: s.refused.reason(), Watches: s.watchStatus()})
+		list = append(list, AccountStatus{Name: s.name, Connected: s.connected(), Refused: s.refused.reason(), Watches: s.watchStatus()})
 	}
 	return list
 }

@@ -19,13 +19,31 @@ func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Log
 	conn, err := leaf.Dial(leaf.Options{
 		URLs: urls, Prefix: r.config.Prefix(), Node: s.node, NATS: slices.Concat(r.o.NATS.Options, s.leaf),
 		Subject: calls.FlowSubject, OnMessage: func(m leaf.Message) { calls.Processed(m.Subject) },
-		OnStatus: calls.Status, OnInterest: calls.Interest, OnRoom: calls.Room, Logger: logger,
+		OnStatus: calls.Status, OnInterest: calls.Interest, OnRoom: calls.Room,
+		OnPayloadRefused: s.noteMove, Logger: logger, // what its clients may send it is told as it connects only
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.dialled = conn
+	s.tellPayload()
 	return conn, nil
+}
+
+// tellPayload has the leaf connection know what NATS lets clients send, which its own port does not say.
+func (s *served) tellPayload() {
+	tell := func(up bool) {
+		if up {
+			s.dialled.ClientsMaySend(s.conn.MaxPayload())
+		}
+	}
+	s.conn.OnStatus(tell)
+	tell(s.connected())
+}
+
+func (s *served) connected() bool {
+	up, _ := s.conn.Up()
+	return up
 }
 
 func (s *served) watchStatus() observe.Watches {

@@ -1,0 +1,66 @@
+package leaf
+
+// How large a message may be (F11). A server says on its leafnode port what max_payload was when that port began to listen, whatever a reload has made of
+// it since, and nothing of an account's limits; to clients it says what holds as they connect. What is too large ends the connection.
+
+// payload is what is known of it, by all connections in turn.
+type payload struct {
+	said    int // on the leafnode port of the last server
+	clients int // to the last client that told; 0: none did
+	refused int // so large a message ended a connection; 0: none did since one of them became news
+	largest int // that was sent over the connection of the moment
+}
+
+// max is the larger of what was said and not refused since: another server may have said it to the client, and what is held back for nothing a watcher
+// never gets (W2), while what is sent in vain costs one connection.
+func (p *payload) max() (bytes int) {
+	for _, said := range []int{p.said, p.clients} {
+		if p.refused == 0 || said < p.refused {
+			bytes = max(bytes, said)
+		}
+	}
+	if bytes == 0 {
+		return p.refused - 1
+	}
+	return bytes
+}
+
+func (p *payload) hear(said int) {
+	if said != p.said {
+		p.said, p.refused = said, 0
+	}
+}
+
+func (p *payload) hearOfClients(said int) {
+	if said > p.clients {
+		p.refused = 0
+	}
+	p.clients = said
+}
+
+// refuse reports whether it was not to be expected by what a client was told. What ended the connection was as large as the largest message at most.
+func (p *payload) refuse() bool {
+	p.refused = p.largest
+	return p.refused <= p.clients
+}
+
+// ClientsMaySend is to be told what NATS says to a client of the same account about max_payload, each time that it connects.
+func (c *Conn) ClientsMaySend(bytes int64) {
+	raised := false
+	c.out.limit(func(l *limits) {
+		c.out.payload.hearOfClients(int(min(bytes, messageBytesMax)))
+		raised = l.payloadMax > 0 && c.out.payload.max() > l.payloadMax
+	})
+	if raised { // a server holds a leaf to what it was when that connected
+		c.now.Load().end(errRaised)
+	}
+}
+
+// payloadRefused is told that the server ends the connection for what was sent.
+func (s *session) payloadRefused() {
+	unexpected := false
+	s.out.limit(func(*limits) { unexpected = s.out.payload.refuse() })
+	if unexpected {
+		s.settings.OnPayloadRefused()
+	}
+}

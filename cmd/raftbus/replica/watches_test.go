@@ -1,0 +1,79 @@
+package replica
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// limited is a node with a bucket, on a server that takes messages of 256 KiB, until a reload.
+func limited(t *testing.T) (r *Replica, server *embedded.Server, reload func(kib int)) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	write := func(kib int) {
+		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "max_payload: %dKB\n", kib), 0o600))
+	}
+	write(256)
+	server, err := embedded.Start(embedded.Options{LeafPort: embedded.Random, ConfigFile: file})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	nodes, _ := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1")
+	require.Eventually(t, func() bool { return nodes[0].Status().Watches.Leaf }, patience, time.Millisecond)
+	_, err = connectTo(t, server).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "app"})
+	require.NoError(t, err)
+	return nodes[0], server, func(kib int) { write(kib); require.NoError(t, server.Reload()) }
+}
+
+// connectTo is a client that hears what the server takes now.
+func connectTo(t *testing.T, server *embedded.Server) jetstream.JetStream {
+	nc, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.NewWithDomain(nc, "raftbus")
+	require.NoError(t, err)
+	return js
+}
+
+// F11: max_payload is raised while a node runs, and what is larger than before gets to watchers too (W2).
+func TestWatchersGetWhatARaisedMaxPayloadAllows(t *testing.T) {
+	r, server, reload := limited(t)
+	reload(512)
+	r.first().noteMove() // that NATS takes more a node hears as it connects
+	require.Eventually(t, func() bool { return r.first().reconnects() == 1 && r.first().listens() }, patience, time.Millisecond)
+	bucket, err := connectTo(t, server).KeyValue(t.Context(), "app")
+	require.NoError(t, err)
+	_, err = bucket.Put(t.Context(), "large", make([]byte, 400<<10))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return r.first().dialled.MaxPayload() == 512<<10 }, patience, time.Millisecond)
+	w, err := bucket.WatchAll(t.Context())
+	require.NoError(t, err)
+	require.Len(t, (<-w.Updates()).Value(), 400<<10)
+	require.Zero(t, r.Status().Watches.LeftOut)
+}
+
+// F11: it is lowered, and what is stored and too large is left out: the connection that this ends has the node ask NATS what it takes now.
+func TestWatchersAreLeftOutWhatALoweredMaxPayloadForbids(t *testing.T) {
+	r, server, reload := limited(t)
+	bucket, err := connectTo(t, server).KeyValue(t.Context(), "app")
+	require.NoError(t, err)
+	for key, bytes := range map[string]int{"large": 200 << 10, "small": 1} {
+		_, err = bucket.Put(t.Context(), key, make([]byte, bytes))
+		require.NoError(t, err)
+	}
+	reload(64)
+	r.first().dialled.ClientsMaySend(1 << 20) // ends it; until then the server holds it to what was
+	bucket, err = connectTo(t, server).KeyValue(t.Context(), "app")
+	require.NoError(t, err)
+	w, err := bucket.WatchAll(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "small", (<-w.Updates()).Key())
+	require.Eventually(t, func() bool { return r.first().reconnects() == 1 && r.first().dialled.MaxPayload() == 64<<10 }, patience, time.Millisecond)
+	require.NotZero(t, r.Status().Watches.LeftOut)
+}
