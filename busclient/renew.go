@@ -4,6 +4,11 @@ package busclient
 // What is under way over it is lost with it, so who owns it finishes that first: see ConnOptions.Move.
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
 	"net/url"
 	"time"
 
@@ -12,6 +17,9 @@ import (
 
 // otherRetry is how often another server is looked for by a connection whose own is about to go.
 const otherRetry = 250 * time.Millisecond
+
+// infoBytesMax bounds what a server says of itself: all others of its cluster, too.
+const infoBytesMax = 1 << 20
 
 // Renew makes the connection anew, with all that is subscribed: to another server, if there is one.
 func (c *Conn) Renew() {
@@ -54,20 +62,35 @@ func (c *Conn) leave(nc *nats.Conn, before uint64) {
 	}
 }
 
-// reachesAnother reports whether a server with another address takes connections. That it is known says little: it may be down, or be the same one.
+// reachesAnother reports whether another server takes connections. That it is known says little: it may be down, or be the same one. Nor does the address
+// of this one: it may lead to several.
 func (c *Conn) reachesAnother(nc *nats.Conn) bool {
-	at := hostOf(nc.ConnectedUrl())
+	at, id := hostOf(nc.ConnectedUrl()), nc.ConnectedServerId()
 	for _, other := range nc.Servers() {
 		host := hostOf(other)
-		if at == "" || host == at || c.closing.Load() {
-			continue
+		if at == "" || c.closing.Load() {
+			return false
 		}
 		if socket, err := c.lane.dialer.Dial("tcp", host); err == nil {
+			another := host != at || isAnother(socket, id)
 			_ = socket.Close()
-			return true
+			if another {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// isAnother reports whether a server other than the one with this id has answered. One that waits for TLS says nothing, and so does who is none.
+func isAnother(socket net.Conn, id string) bool {
+	_ = socket.SetReadDeadline(time.Now().Add(connectTimeout))
+	line, _ := bufio.NewReader(io.LimitReader(socket, infoBytesMax)).ReadBytes('\n')
+	var info struct {
+		ID string `json:"server_id"`
+	}
+	said, greeted := bytes.CutPrefix(line, []byte("INFO "))
+	return greeted && json.Unmarshal(said, &info) == nil && info.ID != "" && info.ID != id
 }
 
 // hostOf is the host and port of a server's URL; empty: there is none.

@@ -101,6 +101,45 @@ func dialRetired(t *testing.T, server *embedded.Server, o ConnOptions) *Conn {
 	return c
 }
 
+// service is an address that leads to whichever server listens.
+type service []string
+
+func (s service) Dial(network, _ string) (socket net.Conn, err error) {
+	for _, address := range s {
+		if socket, err = net.Dial(network, address); err == nil {
+			return socket, nil
+		}
+	}
+	return nil, err
+}
+
+// As behind a Service of Kubernetes, whose servers say nothing of each other.
+func TestAServerThatGoesIsLeftForAnotherBehindItsAddress(t *testing.T) {
+	goes, stays := startNATS(t), startNATS(t)
+	c := dialWith(t, ConnOptions{URLs: []string{goes.URL()}, Node: "n1", Role: RoleControl, Options: []nats.Option{
+		nats.SetCustomDialer(service{strings.TrimPrefix(goes.URL(), "nats://"), strings.TrimPrefix(stays.URL(), "nats://")}),
+	}})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	require.Equal(t, goes.Name(), c.NATS().ConnectedServerName())
+	retire(t, goes)
+	eventually(t, "moved", func() bool { return c.NATS().ConnectedServerName() == stays.Name() })
+	require.Zero(t, c.Stats().Disconnects, "it was not lost")
+}
+
+// Where it leads to the same one, that is of use until it goes.
+func TestAServerIsNotLeftForItself(t *testing.T) {
+	server := startNATS(t)
+	nc, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer nc.Close()
+	for id, another := range map[string]bool{nc.ConnectedServerId(): false, "another": true} {
+		socket, err := net.Dial("tcp", strings.TrimPrefix(server.URL(), "nats://"))
+		require.NoError(t, err)
+		require.Equal(t, another, isAnother(socket, id))
+		require.NoError(t, socket.Close())
+	}
+}
+
 // Where the other one comes up meanwhile, it is moved to then.
 func TestAServerThatGoesIsLeftOnceAnotherIsThere(t *testing.T) {
 	server, other, asked := startNATS(t), unused(t), make(chan struct{}, 1)
