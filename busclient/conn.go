@@ -196,8 +196,11 @@ func (c *Conn) options() []nats.Option {
 
 // withRemedy is an error that goes on until somebody does something about it.
 func withRemedy(err error) error {
-	if errors.Is(err, nats.ErrNkeysNotSupported) {
+	switch {
+	case errors.Is(err, nats.ErrNkeysNotSupported):
 		return fmt.Errorf("%w: this NATS server has no nkey users: start it with auth/nats/server.conf of 'raftbus auth init', or check --nats", err)
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		return fmt.Errorf("%w: raise max_subscriptions of the NATS server, or of its account or user: a leader needs one for each bucket and some dozens more", err)
 	}
 	return err
 }
@@ -427,17 +430,25 @@ func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 		c.slow.Add(1)
 		c.log.Warn("messages dropped: this process is too slow for what arrives, give it more CPU", "subject", sub.Subject)
 	case errors.Is(err, nats.ErrPermissionViolation):
-		c.permission.Add(1)
-		c.mu.Lock()
-		c.denied = time.Now()
-		c.mu.Unlock()
+		c.countRefused()
 		if permissionKind(err) == mayNotSubscribe {
 			c.regain.RefusedSubject(subjectIn(err))
 		}
 		c.noteKind(permissionKind(err), "NATS refuses this user a subject that a node needs, grant it the permissions of its role", err)
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded): // of which one, NATS does not say
+		c.countRefused()
+		c.regain.Refused()
+		c.note("NATS refuses this node a subscription", err)
 	default:
 		c.note(connectionError, err)
 	}
+}
+
+func (c *Conn) countRefused() {
+	c.permission.Add(1)
+	c.mu.Lock()
+	c.denied = time.Now()
+	c.mu.Unlock()
 }
 
 const mayNotSubscribe, mayNotPublish = "may not subscribe", "may not publish"

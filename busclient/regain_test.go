@@ -70,6 +70,36 @@ func TestAPermissionIsGivenLater(t *testing.T) {
 	})
 }
 
+// So is one for which there were too many: which of them NATS refuses is chance, and it does not say.
+func TestTheLimitOfSubscriptionsIsRaised(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	limit := func(subscriptions int) {
+		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `accounts { app { limits { max_subscriptions: %d }, users: [{user: n1, password: n1}] } }`, subscriptions), 0o600))
+	}
+	limit(3)
+	server := startNATS(t, func(o *embedded.Options) { o.ConfigFile = file })
+	c := dialWith(t, ConnOptions{URLs: []string{server.URL()}, Node: "n1", Role: RoleClient, Options: []nats.Option{nats.UserInfo("n1", "n1")}, regainAfter: 20 * time.Millisecond})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	const wanted = 5
+	var heard [wanted]atomic.Bool
+	for i := range heard {
+		_, err := c.SubscribeMsgs(fmt.Sprintf("$KV.b%d.>", i), func(*nats.Msg) { heard[i].Store(true) })
+		require.NoError(t, err)
+	}
+	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors > 0 })
+	limit(20)
+	require.NoError(t, server.Reload())
+	asker, err := nats.Connect(server.URL(), nats.UserInfo("n1", "n1"))
+	require.NoError(t, err)
+	defer asker.Close()
+	for i := range heard {
+		eventually(t, "heard", func() bool {
+			require.NoError(t, asker.Publish(fmt.Sprintf("$KV.b%d.k", i), nil))
+			return heard[i].Load()
+		})
+	}
+}
+
 // Nor is a connection made anew that was closed.
 func TestAClosedConnectionAsksForNothingAgain(t *testing.T) {
 	c := dialWith(t, ConnOptions{URLs: []string{startNATS(t).URL()}, Node: "n1", Role: RoleClient})

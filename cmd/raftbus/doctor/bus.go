@@ -42,7 +42,7 @@ func (f *facts) connections() (found []Finding) {
 			if c.PermissionErrors > 0 {
 				recent := !c.Refused.IsZero() && now.Time.Sub(c.Refused) < refusedFor
 				say(severityIf(recent || grew(c.PermissionErrors, was.PermissionErrors)), "nats-permissions", "NATS refuses, or refused, "+id+" a subject that it needs", fmt.Sprintf("%d times since it started; %s", c.PermissionErrors, c.LastError),
-					"give its user the permissions of a node; its log names the subject")
+					"give its user the permissions of a node, and as many subscriptions as it needs; its log says what was refused")
 			}
 		}
 	}
