@@ -77,6 +77,7 @@ type ConnStats struct {
 	Disconnects      uint64
 	SlowConsumer     uint64    // how often a subscription began to drop messages
 	PermissionErrors uint64    // publishes and subscriptions that NATS refused
+	Unanswered       uint64    // requests whose answer NATS refused since they came over the connection before
 	Refused          time.Time // when it did so last, which is now while a subscription lacks; zero: never
 	LastError        string    // since the last connect; empty: none
 }
@@ -92,10 +93,11 @@ type Conn struct {
 	move   func()
 	outbox *outbox // of a bulk connection, for where the lane is not in force; the others carry too little to fill what the system buffers
 
-	disconnects, slow, permission atomic.Uint64
-	notes                         notes.Notes
-	regain                        regain.Regain
-	told                          atomic.Pointer[func(whole bool)] // nil: nobody wants to know
+	disconnects, slow, permission, unanswered atomic.Uint64
+
+	notes  notes.Notes
+	regain regain.Regain
+	told   atomic.Pointer[func(whole bool)] // nil: nobody wants to know
 
 	mu        sync.Mutex
 	up        bool
@@ -228,7 +230,7 @@ func (c *Conn) Stats() ConnStats {
 		refused = time.Now()
 	}
 	return ConnStats{
-		Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load(), Refused: refused, LastError: c.lastError,
+		Disconnects: c.disconnects.Load(), SlowConsumer: c.slow.Load(), PermissionErrors: c.permission.Load(), Unanswered: c.unanswered.Load(), Refused: refused, LastError: c.lastError,
 	}
 }
 
@@ -424,11 +426,14 @@ func (c *Conn) refused(text string) {
 }
 
 // failed is told of errors that belong to no call: each is counted, and logged when it is news.
-func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+func (c *Conn) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
 		c.slow.Add(1)
 		c.log.Warn("messages dropped: this process is too slow for what arrives, give it more CPU", "subject", sub.Subject)
+	case c.isLateAnswer(nc, err):
+		c.unanswered.Add(1)
+		c.noteKind("not answered", "a request is not answered: it came over the connection before, and NATS takes no answer to it over this one", err)
 	case errors.Is(err, nats.ErrPermissionViolation):
 		c.countRefused()
 		if permissionKind(err) == mayNotSubscribe {
@@ -442,6 +447,19 @@ func (c *Conn) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	default:
 		c.note(connectionError, err)
 	}
+}
+
+// lateAnswerMax is longer than a request is under way: what is refused later is for want of a permission.
+const lateAnswerMax = time.Minute
+
+// isLateAnswer reports whether NATS may have refused an answer because of the connection alone: who may answer requests, wherever they are from, may where they came
+// in (F5). No other message has a subject that begins so.
+func (c *Conn) isLateAnswer(nc *nats.Conn, err error) bool {
+	if !errors.Is(err, nats.ErrPermissionViolation) || permissionKind(err) != mayNotPublish || !strings.HasPrefix(subjectIn(err), "_") {
+		return false
+	}
+	_, since := c.Up()
+	return nc.Stats().Reconnects > 0 && time.Since(since) < lateAnswerMax
 }
 
 func (c *Conn) countRefused() {

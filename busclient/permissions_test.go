@@ -25,13 +25,14 @@ func userOf(name string, p Permissions) embedded.User {
 }
 
 func guardedNATS(t testing.TB) *embedded.Server {
-	return startNATS(t, func(o *embedded.Options) {
-		for _, id := range four {
-			o.Users = append(o.Users, userOf(string(id), roles.Node(id).And(roles.Service(id))))
-		}
-		o.Users = append(o.Users, userOf("ann", roles.Client("ann")), userOf("bob", roles.Client("bob")),
-			userOf("eve", roles.Admin("eve")))
-	})
+	return startNATS(t, func(o *embedded.Options) { o.Users = guarded() })
+}
+
+func guarded() (users []embedded.User) {
+	for _, id := range four {
+		users = append(users, userOf(string(id), roles.Node(id).And(roles.Service(id))))
+	}
+	return append(users, userOf("ann", roles.Client("ann")), userOf("bob", roles.Client("bob")), userOf("eve", roles.Admin("eve")))
 }
 
 func asUser(name string) func(*peerOptions) {
@@ -67,6 +68,36 @@ func (i *intruder) mayNot(publish, subscribe []string) {
 		require.NoError(i.t, i.nc.Flush())
 		require.ErrorIs(i.t, await(i.t, i.refused), nats.ErrPermissionViolation, subject)
 	}
+}
+
+// F5: NATS restarts, and what a leader had taken it answers over the next connection, over which nobody may answer it. No permission is missing for that;
+// where one is, that shows from then on.
+func TestAnAnswerAfterAReconnectLacksNoPermission(t *testing.T) {
+	server := guardedNATS(t)
+	c := dial(t, server.URL(), "n1", RoleClient, nats.UserInfo("n1", "n1"))
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	requests := make(chan *nats.Msg, 2)
+	_, err := c.NATS().Subscribe("raftbus.kv.>", func(m *nats.Msg) { requests <- m })
+	require.NoError(t, err)
+	require.NoError(t, c.Flush(soon))
+	ann := intrude(t, server.URL(), "ann").nc
+	for range cap(requests) {
+		require.NoError(t, ann.PublishRequest("raftbus.kv.get.app.k", ann.NewRespInbox(), nil))
+	}
+	taken, later := await(t, requests), await(t, requests)
+	server.Shutdown()
+	eventually(t, "down", func() bool { up, _ := c.Up(); return !up })
+	restart(t, server, func(o *embedded.Options) { o.Users = guarded() })
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	require.NoError(t, taken.Respond([]byte("blue")))
+	eventually(t, "not answered", func() bool { return c.Stats().Unanswered == 1 })
+	require.Zero(t, c.Stats().PermissionErrors)
+	require.Zero(t, c.Stats().Refused)
+	c.mu.Lock()
+	c.since = c.since.Add(-lateAnswerMax)
+	c.mu.Unlock()
+	require.NoError(t, later.Respond([]byte("blue")))
+	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors == 1 })
 }
 
 func TestNodesWorkWithTheirPermissionsAlone(t *testing.T) {

@@ -114,7 +114,9 @@ func (r *Replica) connFigures() []observe.Conn {
 // figures are those of the services of all accounts, the first's first.
 func (r *Replica) figures() (list []kv.Figures) {
 	for _, s := range r.served {
-		list = append(list, s.kv.Figures())
+		f := s.kv.Figures()
+		f.Unanswered += s.conn.Stats().Unanswered
+		list = append(list, f)
 	}
 	return list
 }
