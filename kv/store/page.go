@@ -4,7 +4,6 @@ package store
 
 import (
 	"bytes"
-	"slices"
 	"sort"
 
 	"github.com/raftbus/raftbus/kv/subject"
@@ -91,8 +90,9 @@ func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
 		q.Which = NewestOfKey
 	}
 	p.From, p.Next = q.From, q.From
+	found, listed := lowest{most: q.Max + 1}, false // one more says that more follows
 	if q.Count && q.From <= p.Last {
-		if p.Count, err = v.count(q, pace); err != nil {
+		if p.Count, listed, err = v.count(q, pace, &found); err != nil {
 			return err
 		}
 	}
@@ -103,13 +103,14 @@ func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
 		p.Done = true
 		return nil
 	}
-	listed, sequences, err := v.listed(q, pace)
-	if err != nil {
-		return err
+	if !listed {
+		if listed, err = v.listed(q, pace, &found); err != nil {
+			return err
+		}
 	}
 	c := pager{q: q, p: p, v: v, pace: pace}
 	if listed {
-		return c.takeListed(sequences)
+		return c.takeListed(found.sorted())
 	}
 	return c.takeRange()
 }
@@ -141,26 +142,33 @@ func (v *bucketView) lastUpTo(q *Query, p *pace) (uint64, error) {
 	return last, err
 }
 
-// count counts the entries that a query is about.
-func (v *bucketView) count(q *Query, p *pace) (n uint64, err error) {
+// count counts the entries that a query is about, and reports whether it has listed the lowest of them. Where few of many match, a page that passes over the
+// others is long in coming to one.
+func (v *bucketView) count(q *Query, p *pace, found *lowest) (n uint64, listed bool, err error) {
 	last, whole := v.stats.sequence, q.Filter.All() && q.From <= 1
 	_, one := q.Filter.Literal()
 	switch {
 	case whole && q.Which == Every:
-		return v.stats.entries, nil
+		return v.stats.entries, false, nil
 	case whole && q.Which == NewestOfKey && last-q.AsOf < countRangeMax:
-		return v.countNewest(q, p)
+		n, err = v.countNewest(q, p)
+		return n, false, err
 	case q.Which == Every && !one && last-q.From < countRangeMax:
 		err = v.eachInRange(q.From, last, p, func(e Entry) (bool, error) {
 			if q.Filter.Match(e.Key) {
 				n++
+				found.add(e.Sequence)
 			}
 			return true, nil
 		})
-		return n, err
+		return n, true, err
 	}
-	err = v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) { n += uint64(len(k.within(q))) })
-	return n, err
+	err = v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) {
+		list := k.within(q)
+		n += uint64(len(list))
+		found.add(list...)
+	})
+	return n, true, err
 }
 
 // countNewest counts the newest entry of each key as of q.AsOf, and all after it: of keys that have none after it that is one.
@@ -197,19 +205,18 @@ func (v *bucketView) eachInRange(from, to uint64, p *pace, visit func(Entry) (bo
 	})
 }
 
-// listed lists the sequences that a query is about, rising, if the keys tell them in short: when it is about one key or few.
-func (v *bucketView) listed(q *Query, p *pace) (listed bool, sequences []uint64, err error) {
+// listed lists the lowest sequences that a query is about, if the keys tell them in short: when it is about one key or few.
+func (v *bucketView) listed(q *Query, p *pace, found *lowest) (listed bool, err error) {
 	key, one := q.Filter.Literal()
 	switch {
 	case one:
 		k, err := readKey(v.r, v.record.incarnation, key)
 		if err == nil {
-			sequences = k.within(q)
-			slices.Sort(sequences)
+			found.add(k.within(q)...)
 		}
-		return true, sequences, err
+		return true, err
 	case q.Which == Every:
-		return false, nil, nil
+		return false, nil
 	}
 	looked, few := 0, true
 	table := numbered(tableKey, v.record.incarnation)
@@ -226,11 +233,10 @@ func (v *bucketView) listed(q *Query, p *pace) (listed bool, sequences []uint64,
 			return true, nil
 		}
 		k, err := decodeKey(record)
-		sequences = append(sequences, k.within(q)...)
+		found.add(k.within(q)...)
 		return true, err
 	})
-	slices.Sort(sequences)
-	return few, sequences, err
+	return few, err
 }
 
 // within are the key's sequences that a query is about, falling.

@@ -125,6 +125,52 @@ func TestPagesOfManyKeys(t *testing.T) {
 	})
 }
 
+// However much of a bucket is others': what is counted by the keys is taken by them too, and nothing is passed over.
+func TestAPageThatIsCountedPassesOverNothing(t *testing.T) { // W2
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{History: 2}))
+		f.apply(put("app", "a.cfg", "old"), put("app", "b.cfg", "v"), put("app", "a.cfg", "new"))
+		others := make([]command.Command, tryKeysMax)
+		for i := range others {
+			others[i] = put("app", fmt.Sprint(i), strings.Repeat("x", rangeBytesMax/tryKeysMax+1))
+		}
+		f.apply(others...)
+		for which, want := range map[Which][]uint64{Every: {1, 2, 3}, NewestOfKey: {2, 3}} {
+			q := Query{Bucket: "app", Incarnation: 1, Which: which, Filter: pattern(t, "*.cfg"), Count: true, Max: 3, MaxBytes: 1_000}
+			p, err := f.store.Page(q)
+			require.NoError(t, err)
+			require.Equal(t, want, sequences(p.Entries))
+			require.EqualValues(t, len(want), p.Count)
+			require.True(t, p.Done)
+			q.Max = 1
+			p, err = f.store.Page(q)
+			require.NoError(t, err)
+			require.Equal(t, want[:1], sequences(p.Entries))
+			require.EqualValues(t, len(want), p.Count)
+			require.False(t, p.Done)
+			require.Equal(t, want[1], p.Next)
+		}
+		f.close()
+	})
+}
+
+func TestLowest(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 2))
+	for range 1_000 {
+		l := lowest{most: 1 + chance.IntN(5)}
+		all := chance.Perm(chance.IntN(40))
+		for _, s := range all {
+			l.add(uint64(s + 1))
+			require.Less(t, len(l.list), 2*l.most)
+		}
+		got := l.sorted()
+		for i := range min(l.most, len(all)) {
+			require.EqualValues(t, i+1, got[i])
+		}
+	}
+}
+
 // However large the entries are that a page passes over: it comes to an end, and the next one goes on there.
 func TestAPagePassesOverABoundedNumberOfBytes(t *testing.T) { // Q12
 	f := open(t, newMemory())

@@ -261,10 +261,25 @@ func (h *Hub) pageRead(e PageRead) {
 		}
 		h.open(c)
 	}
-	if h.maySend(c) {
+	if h.maySend(c) && !h.seldom(c, &e.Page) {
 		h.takePage(c, e.Page)
 	}
 	h.kick(c)
+}
+
+// seldom has a consumer counted anew after many pages in which nothing was for it, and reports whether it does: the page of a count is found by the keys. Its client
+// hears nothing as long as pages pass over what is others', and would begin again, and for ever (W2). One page or two are read faster than all keys.
+func (h *Hub) seldom(c *consumer, p *Page) bool {
+	if len(p.Entries) > 0 || p.Done {
+		c.empty = 0
+		return false
+	}
+	if c.empty++; c.empty < h.limits.EmptyMax {
+		return false
+	}
+	c.empty, c.next = 0, max(c.next, p.Next)
+	h.recount(c)
+	return true
 }
 
 // takePage sends what a page has, as far as room and window allow. What is left over is looked for again later.

@@ -22,6 +22,7 @@ type consumer struct {
 	unsure   bool   // the store may have more than the bucket here has heard of
 	opening  bool   // not counted yet, its client not answered
 	reading  uint64 // the page being read; 0: none
+	empty    int    // pages in a row in which nothing was for it
 	queued   bool   // in Hub.ready
 	headAt   int    // in group.heads
 	loadAt   int    // in group.loading

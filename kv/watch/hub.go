@@ -14,13 +14,14 @@ type Limits struct {
 	TurnBytes  int // sent in one step to consumers that catch up, before others have their turn
 	AsksMax    int // requests for the state of consumers that wait, in all: for the log, for a count, for room
 	ShareBytes int // sent to one of them before the next
+	EmptyMax   int // pages in a row in which nothing is for a consumer, until it is looked for by the keys
 }
 
 // DefaultLimits are for a connection of several MiB.
 func DefaultLimits() Limits {
 	return Limits{
 		Window: 2 << 20, PageBytes: 256 << 10, PageMax: 1_024, Reads: 4, RingBytes: 64 << 20, HeldBytes: 32 << 20,
-		TurnBytes: 1 << 20, AsksMax: 1_024, ShareBytes: 64 << 10,
+		TurnBytes: 1 << 20, AsksMax: 1_024, ShareBytes: 64 << 10, EmptyMax: 4,
 	}
 }
 

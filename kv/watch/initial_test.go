@@ -68,6 +68,26 @@ func TestWhatIsDroppedIsNotExpectedAnyMore(t *testing.T) { // 7.2
 	require.Equal(t, []string{"3/3/5", "4/4/4", "5/5/3", "6/6/2", "7/7/1", "10/8/0"}, o.sent(), "9 was overwritten by 10, 8 has expired")
 }
 
+// However much of a bucket is others': what a filter lets through is found by the keys, so that its last message goes at once. A client would hear nothing while
+// it is held back, and begin again.
+func TestWhatIsSeldomOfAFilterIsFoundByTheKeys(t *testing.T) { // W2
+	for _, policy := range []Policy{DeliverAll, DeliverLastPerSubject} {
+		o := newHost(t, 1)
+		o.model.look = 1
+		o.put("a.cfg", "x")
+		for i := range 1_000 {
+			o.put(fmt.Sprintf("k%d", i), "x")
+		}
+		o.consumer(Config{Policy: policy, Filter: patterns("*.cfg")})
+		o.settle() // nobody listens when it is counted
+		require.Equal(t, uint64(1), o.answers["answer"].Pending)
+		o.listen(true)
+		before := o.hub().readLast
+		require.Equal(t, []string{"1/1/0"}, o.sent())
+		require.LessOrEqual(t, o.hub().readLast-before, uint64(o.peer.limits.EmptyMax+2))
+	}
+}
+
 // The store may be ahead of the feed: what was gone already when it was counted is not taken off again when the hub hears of it.
 func TestWhatWasGoneWhenItWasCountedIsTakenOffOnce(t *testing.T) { // 7.2
 	o := newHost(t, 1, pages)

@@ -18,6 +18,7 @@ type model struct {
 	since    map[string]uint64 // the index at which a key came to be there
 	records  map[string]Record
 	created  uint64
+	look     int // entries that a page looks at which does not count; 0: any number
 }
 
 func newModel(history int) *model {
@@ -170,8 +171,12 @@ func (m *model) page(r Read) Page {
 	if r.EntriesMax == 0 {
 		return p
 	}
+	end := m.lookedUpTo(r)
 	bytes := 0
 	for _, e := range list {
+		if e.Sequence >= end {
+			break
+		}
 		if n := len(p.Entries); n > 0 && (n == r.EntriesMax || bytes+e.bytes() > r.BytesMax) {
 			return p
 		}
@@ -182,7 +187,19 @@ func (m *model) page(r Read) Page {
 		p.Next = e.Sequence + 1
 		bytes += e.bytes()
 	}
-	p.Done = true
-	p.Next = max(r.From, m.sequence+1)
+	p.Done = end > m.sequence
+	p.Next = max(r.From, end)
 	return p
+}
+
+// lookedUpTo is the sequence before which a read looks at what there is.
+func (m *model) lookedUpTo(r Read) uint64 {
+	from := 0
+	for from < len(m.live) && m.live[from].Sequence < r.From {
+		from++
+	}
+	if r.Count || m.look == 0 || from+m.look >= len(m.live) {
+		return m.sequence + 1
+	}
+	return m.live[from+m.look].Sequence
 }

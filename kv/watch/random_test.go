@@ -64,6 +64,7 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 			limits.HeldBytes = 1 << 20
 		}
 		w := newWorld(t, rapid.IntRange(1, 3).Draw(t, "history"), 2, limits)
+		w.model.look = rapid.IntRange(0, 2).Draw(t, "a page looks at")
 		host := func(t *rapid.T) *peer { return rapid.SampledFrom(w.hosts).Draw(t, "host") }
 		someone := func(t *rapid.T) *client {
 			if len(w.clients) == 0 {

@@ -42,7 +42,7 @@ type peer struct {
 // testLimits are small, so that all of them are met.
 func testLimits() Limits {
 	return Limits{
-		Window: 2_000, PageBytes: 900, PageMax: 5, Reads: 2, RingBytes: 3_000, HeldBytes: 2_000, TurnBytes: 1_000, AsksMax: 8, ShareBytes: 400,
+		Window: 2_000, PageBytes: 900, PageMax: 5, Reads: 2, RingBytes: 3_000, HeldBytes: 2_000, TurnBytes: 1_000, AsksMax: 8, ShareBytes: 400, EmptyMax: 2,
 	}
 }
 

@@ -113,7 +113,7 @@ func drawHub(r *rand.Rand) watch.Limits {
 		return watch.DefaultLimits()
 	}
 	return watch.Limits{
-		Window: 4_000, PageBytes: 4_000, PageMax: 5, Reads: 2, RingBytes: 3_000, HeldBytes: 8_000, TurnBytes: 1_000, AsksMax: 8, ShareBytes: 400,
+		Window: 4_000, PageBytes: 4_000, PageMax: 5, Reads: 2, RingBytes: 3_000, HeldBytes: 8_000, TurnBytes: 1_000, AsksMax: 8, ShareBytes: 400, EmptyMax: 2,
 	}
 }
 
