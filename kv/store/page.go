@@ -146,14 +146,14 @@ func (v *bucketView) lastUpTo(q *Query, p *pace) (uint64, error) {
 // others is long in coming to one.
 func (v *bucketView) count(q *Query, p *pace, found *lowest) (n uint64, listed bool, err error) {
 	last, whole := v.stats.sequence, q.Filter.All() && q.From <= 1
-	_, one := q.Filter.Literal()
+	few := len(q.Filter.Literals(tryKeysMax)) > 0
 	switch {
 	case whole && q.Which == Every:
 		return v.stats.entries, false, nil
 	case whole && q.Which == NewestOfKey && last-q.AsOf < countRangeMax:
 		n, err = v.countNewest(q, p)
 		return n, false, err
-	case q.Which == Every && !one && last-q.From < countRangeMax:
+	case q.Which == Every && !few && last-q.From < countRangeMax:
 		err = v.eachInRange(q.From, last, p, func(e Entry) (bool, error) {
 			if q.Filter.Match(e.Key) {
 				n++
@@ -205,16 +205,11 @@ func (v *bucketView) eachInRange(from, to uint64, p *pace, visit func(Entry) (bo
 	})
 }
 
-// listed lists the lowest sequences that a query is about, if the keys tell them in short: when it is about one key or few.
+// listed lists the lowest sequences that a query is about, if the keys tell them in short: when it is about few keys, or there are few.
 func (v *bucketView) listed(q *Query, p *pace, found *lowest) (listed bool, err error) {
-	key, one := q.Filter.Literal()
 	switch {
-	case one:
-		k, err := readKey(v.r, v.record.incarnation, key)
-		if err == nil {
-			found.add(k.within(q)...)
-		}
-		return true, err
+	case len(q.Filter.Literals(tryKeysMax)) > 0:
+		return true, v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) { found.add(k.within(q)...) })
 	case q.Which == Every:
 		return false, nil
 	}

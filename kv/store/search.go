@@ -217,12 +217,8 @@ func (t *tally) narrow(nth uint64) (uint64, bool) {
 
 // searchKeys visits the records of the keys that match, in order of key.
 func (v *bucketView) searchKeys(filter subject.Filter, p *pace, visit func(key string, k *keyRecord)) error {
-	if key, one := filter.Literal(); one {
-		k, err := readKey(v.r, v.record.incarnation, key)
-		if err == nil && len(k.live) > 0 {
-			visit(key, k)
-		}
-		return err
+	if keys := filter.Literals(tryKeysMax); len(keys) > 0 {
+		return v.searchThese(keys, p, visit)
 	}
 	table := numbered(tableKey, v.record.incarnation)
 	from := append(table[:len(table):len(table)], filter.Prefix()...)
@@ -240,4 +236,21 @@ func (v *bucketView) searchKeys(filter subject.Filter, p *pace, visit func(key s
 		}
 		return true, err
 	})
+}
+
+// searchThese visits the records of keys that have one.
+func (v *bucketView) searchThese(keys []string, p *pace, visit func(key string, k *keyRecord)) error {
+	for _, key := range keys {
+		if err := p.pass(len(key)); err != nil {
+			return err
+		}
+		k, err := readKey(v.r, v.record.incarnation, key)
+		if err != nil {
+			return err
+		}
+		if len(k.live) > 0 {
+			visit(key, k)
+		}
+	}
+	return nil
 }

@@ -63,6 +63,18 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 	}
 	for which := range NewestOfAll + 1 {
 		require.NoError(t, page(pattern(t, "x"), which, true, func() bool { return false }), "one key is no search, however many begin with it")
+		p, err := f.store.Page(Query{
+			Bucket: "app", Incarnation: 1, Filter: pattern(t, "last", "none", "x."+name(1)), Which: which, Count: true, Max: 9, MaxBytes: 1_000,
+			Wanted: func() bool { return false },
+		})
+		require.NoError(t, err, "nor are a few")
+		require.True(t, p.Done)
+		want := []uint64{2, uint64(keys) + 1}
+		if which == NewestOfAll {
+			want = want[1:]
+		}
+		require.Equal(t, want, sequences(p.Entries))
+		require.EqualValues(t, len(want), p.Count)
 	}
 	_, list, all, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, nil)
 	require.NoError(t, err)

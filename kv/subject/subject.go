@@ -197,6 +197,14 @@ func (f Filter) Literal() (key string, ok bool) {
 	return "", false
 }
 
+// Literals are the keys that the filter matches, in order, if it may match no others and has so many patterns at most; else none.
+func (f Filter) Literals(most int) []string {
+	if len(f.patterns) > most || f.Wild() > 0 {
+		return nil
+	}
+	return slices.Compact(f.Strings())
+}
+
 // Prefix is what every key that matches begins with. It may be empty.
 func (f Filter) Prefix() string {
 	if len(f.patterns) == 0 {

@@ -89,6 +89,13 @@ func TestAllLiteralAndPrefix(t *testing.T) {
 	}
 }
 
+func TestLiterals(t *testing.T) {
+	require.Equal(t, []string{"a", "b.c"}, filter(t, "b.c", "a", "b.c").Literals(3))
+	require.Empty(t, filter(t, "b.c", "a").Literals(1))
+	require.Empty(t, filter(t, "a", "b.*").Literals(9))
+	require.Empty(t, filter(t).Literals(9))
+}
+
 func TestUnder(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"$KV.app.>": ">", "$KV.app.a": "a", "$KV.*.a.*": "a.*", "*.*.*": "*", "$KV.>": ">", ">": ">", "*.>": ">", "$KV.app.a.>": "a.>",

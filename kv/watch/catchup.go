@@ -146,11 +146,11 @@ func (h *Hub) toOpen(c *consumer) {
 	}
 }
 
-// wide reports whether to count what a consumer is to be sent may take long: its filter lets more than one key through, and the records of all may have to be read.
-func (c *consumer) wide() bool {
-	_, one := c.group.filter.Literal()
-	return !one
-}
+// wide reports whether to count what a consumer is to be sent may take long: its filter lets more than a few keys through, and the records of all may have to be read.
+func (c *consumer) wide() bool { return len(c.group.filter.Literals(fewKeys)) == 0 }
+
+// fewKeys is how many keys are counted as quickly as one, by their names.
+const fewKeys = 64
 
 // openFirst has the first consumer counted of those that wait, all of which are wide or none is; false if there is none, or it must wait. Of the readers
 // one is left for what is quick: however many look at all of large buckets, others are answered (Q12, L9).

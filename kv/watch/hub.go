@@ -70,7 +70,7 @@ type Hub struct {
 	pulls       []Pulled         // the same
 	askers      askers
 	asksCounted int              // requests that wait until it is counted what their consumers are to be sent, of all consumers
-	opens       queue[*consumer] // are to be counted, and look at one key
+	opens       queue[*consumer] // are to be counted, and look at few keys
 	wideOpens   queue[*consumer] // the same, and look at many
 	ready       queue[*consumer] // behind, and may be sent to
 	reads       map[uint64]reading

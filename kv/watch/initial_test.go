@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/subject"
 )
 
 // pages makes pages of three entries.
@@ -210,15 +212,19 @@ func TestAPageForWhoIsGoneIsDropped(t *testing.T) {
 	require.Zero(t, o.hub().reserved)
 }
 
-// Counts that look at more than one key leave a reader to what is quick, and one for a consumer that is gone is wanted no more.
+// Counts that look at more than a few keys leave a reader to what is quick, and one for a consumer that is gone is wanted no more.
 func TestCountsOfManyKeysLeaveAReader(t *testing.T) { // Q12, L9
 	o := newHost(t, 1)
 	o.puts("a.x", "b.x")
 	o.sent()
-	for i := range 6 {
-		o.other(fmt.Sprint("wide", i), Config{Filter: patterns("*.x")})
+	many := make([]string, fewKeys+1)
+	for i := range many {
+		many[i] = fmt.Sprint(i)
 	}
-	o.other("narrow", Config{Filter: patterns("a.x")})
+	for i := range 6 {
+		o.other(fmt.Sprint("wide", i), Config{Filter: [2]subject.Filter{patterns("*.x"), patterns(many...)}[i%2]})
+	}
+	o.other("narrow", Config{Filter: patterns("a.x", "b.x")})
 	o.step(o.peer)
 	o.step(o.peer) // with what is known of interest
 	asked := func() (names []string) {
