@@ -173,7 +173,7 @@ func (c *Client) begin(ctx context.Context, w *Watch, inbox string) (b beginning
 	if err != nil {
 		return b, err
 	}
-	// A watch that was begun and not heard of ends by itself, and its events carry another name.
+	// A watch that was begun and not heard of in time is a stray, which follow ends.
 	err = c.into(ctx, Request{Subject: "kv.watch." + w.Bucket, Read: true, Body: body}, &b)
 	if err == nil && b.Watch == "" {
 		err = errNotBegun
@@ -185,6 +185,7 @@ func (c *Client) begin(ctx context.Context, w *Watch, inbox string) (b beginning
 func (c *Client) follow(ctx context.Context, w *Watch, arrived chan *nats.Msg, b beginning) error {
 	quiet := time.NewTimer(silence)
 	defer quiet.Stop()
+	strays := map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -194,17 +195,31 @@ func (c *Client) follow(ctx context.Context, w *Watch, arrived chan *nats.Msg, b
 		case <-w.closed:
 			return nats.ErrConnectionClosed
 		case m := <-arrived:
+			if m.Header.Get("Rb-Watch") != b.Watch {
+				c.endStray(w.Bucket, m, strays)
+				continue
+			}
 			quiet.Reset(silence)
 			if m.Reply != "" {
 				_ = m.Respond(nil) // a lost one is asked for again
-			}
-			if m.Header.Get("Rb-Watch") != b.Watch {
-				continue
 			}
 			if whole, err := w.take(m, &b.Sequence); whole || err != nil {
 				return err
 			}
 		}
+	}
+}
+
+// endStray ends the watch of a message that is not of the one which is followed: it was begun for the same request, when its answer was late, and would be served for as
+// long as this one. The word may be lost, so it is said again at each of the stray's marks, of which there are few.
+func (c *Client) endStray(bucket string, m *nats.Msg, told map[string]bool) {
+	stray := m.Header.Get("Rb-Watch")
+	if isEvent := m.Header.Get("Rb-Key") != ""; stray == "" || isEvent && told[stray] {
+		return
+	}
+	told[stray] = true
+	if body, err := json.Marshal(map[string]string{"watch": stray}); err == nil {
+		_ = c.conn.Publish(c.prefix+".kv.unwatch."+bucket, body)
 	}
 }
 

@@ -98,6 +98,42 @@ func TestAWatchIsBegunAgainAfterASilence(t *testing.T) {
 	})
 }
 
+// A watch that was begun for the same request, since its answer was late, is ended: it is told at once, and at each mark, since that may be lost. It is no sign of
+// life of the one that is followed, and what it asks is not answered (W2, Q12).
+func TestAStrayWatchIsEnded(t *testing.T) {
+	t.Parallel()
+	c, _ := begin(t, "no.leader", nil)
+	ended, err := c.conn.SubscribeSync("raftbus.kv.unwatch.app")
+	require.NoError(t, err)
+	flow, err := c.conn.SubscribeSync("flow")
+	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) {
+		arrived := make(chan *nats.Msg, 5)
+		go func() {
+			for _, key := range []string{"a", "b", "", ""} {
+				arrived <- &nats.Msg{Sub: flow, Reply: "flow", Header: nats.Header{"Rb-Watch": {"stray"}, "Rb-Key": {key}}}
+				time.Sleep(silence / 4)
+			}
+			arrived <- &nats.Msg{}
+		}()
+		began := time.Now()
+		require.ErrorIs(t, c.follow(t.Context(), &Watch{Bucket: "app"}, arrived, beginning{Watch: "w"}), errAgain)
+		require.Equal(t, silence, time.Since(began))
+		synctest.Wait()
+	})
+	require.NoError(t, c.conn.Flush())
+	for range 3 {
+		m, err := ended.NextMsg(wait)
+		require.NoError(t, err)
+		require.JSONEq(t, `{"watch":"stray"}`, string(m.Data))
+	}
+	for _, sub := range []*nats.Subscription{ended, flow} {
+		pending, _, err := sub.Pending()
+		require.NoError(t, err)
+		require.Zero(t, pending)
+	}
+}
+
 // Who wanted only what is new and has had nothing yet misses nothing that came since it began (W3).
 func TestAWatchOfWhatIsNewGoesOnWhereItBegan(t *testing.T) {
 	t.Parallel()
