@@ -203,7 +203,7 @@ func (c *Client) follow(ctx context.Context, w *Watch, arrived chan *nats.Msg, b
 			if m.Reply != "" {
 				_ = m.Respond(nil) // a lost one is asked for again
 			}
-			if whole, err := w.take(m, &b.Sequence); whole || err != nil {
+			if whole, err := w.take(m, &b); whole || err != nil {
 				return err
 			}
 		}
@@ -223,21 +223,22 @@ func (c *Client) endStray(bucket string, m *nats.Msg, told map[string]bool) {
 	}
 }
 
-// take takes a message of the watch: an event, or a mark that says how many there were. It reports whether all that is wanted has come.
-func (w *Watch) take(m *nats.Msg, sequence *uint64) (whole bool, err error) {
+// take takes a message of the watch: an event, or a mark that says how many there were. It reports whether all that is wanted has come. What was to come may be
+// gone before it is sent: then a mark at what there was says that nothing is left (W4), unless the host waits for an answer, when a key's newest may be on its way.
+func (w *Watch) take(m *nats.Msg, b *beginning) (whole bool, err error) {
 	number, _ := strconv.ParseUint(m.Header.Get("Rb-Sequence"), 10, 64) // the host wrote them
 	progress, _ := strconv.ParseUint(m.Header.Get("Rb-Progress"), 10, 64)
 	switch isEvent := m.Header.Get("Rb-Key") != ""; {
-	case isEvent && number != *sequence+1, !isEvent && number > *sequence:
+	case isEvent && number != b.Sequence+1, !isEvent && number > b.Sequence:
 		return false, errAgain
 	case !isEvent:
-		if number == *sequence && progress >= w.From {
+		if number == b.Sequence && progress >= w.From {
 			w.mark = progress
 		}
-		return false, nil
+		return w.Current && number == b.Sequence && m.Reply == "" && progress >= max(b.Revision, 1), nil
 	}
 	e := w.event(m)
-	*sequence, w.First, w.From, w.mark = number, "", e.Revision+1, 0
+	b.Sequence, w.First, w.From, w.mark = number, "", e.Revision+1, 0
 	return w.Current && m.Header.Get("Rb-Pending") == "0", w.Event(e)
 }
 

@@ -98,6 +98,36 @@ func TestAWatchIsBegunAgainAfterASilence(t *testing.T) {
 	})
 }
 
+// What was to come may be gone before it is sent: a mark at what there was says that nothing is left. A host that waits for an answer may have something.
+func TestAWatchOfWhatIsThereEndsWithAMark(t *testing.T) { // W4, L9
+	t.Parallel()
+	mark := func(sequence, progress, reply string) *nats.Msg {
+		return &nats.Msg{Reply: reply, Header: nats.Header{"Rb-Sequence": {sequence}, "Rb-Progress": {progress}}}
+	}
+	for _, c := range []struct {
+		m       *nats.Msg
+		current bool
+		whole   bool
+	}{
+		{mark("1", "5", ""), true, true},
+		{mark("1", "9", ""), true, true},
+		{mark("1", "9", ""), false, false},
+		{mark("1", "4", ""), true, false},
+		{mark("0", "9", ""), true, false},
+		{mark("1", "9", "flow"), true, false},
+		{mark("1", "", ""), true, false},
+	} {
+		whole, err := (&Watch{Current: c.current}).take(c.m, &beginning{Sequence: 1, Revision: 5, Pending: 1})
+		require.NoError(t, err)
+		require.Equal(t, c.whole, whole, "%+v", c)
+	}
+	h := watching(t, func(h *host, _ int32, to string) *nats.Msg {
+		h.progress(to, "w", 0, 5)
+		return says(`{"watch":"w","pending":1,"revision":5}`)
+	})
+	require.NoError(t, h.Watch(t.Context(), Watch{Bucket: "app", First: "history", Current: true, Event: enough}))
+}
+
 // A watch that was begun for the same request, since its answer was late, is ended: it is told at once, and at each mark, since that may be lost. It is no sign of
 // life of the one that is followed, and what it asks is not answered (W2, Q12).
 func TestAStrayWatchIsEnded(t *testing.T) {
