@@ -13,7 +13,7 @@
 // peer that is gone shows by its pings and heartbeats.
 //
 // Goroutines. A service has one, which drives the links of all peers: it is a thin shell around Turn, and a simulator calls
-// Turn in its place (sim_test.go does so with what is exported). All else happens on the goroutines of the callers and of the bus, one that reads per connection (lane.go; over TLS one per
+// Turn in its place (test/sim does so with what is exported). All else happens on the goroutines of the callers and of the bus, one that reads per connection (lane.go; over TLS one per
 // subscription): these decode, check and hand over, and never wait. What is sent is written by who sends it; a goroutine writes only
 // what the system did not take at once. What must not block is said at each function that is handed in.
 //
