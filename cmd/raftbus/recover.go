@@ -183,7 +183,7 @@ func (f *recoverFlags) lookWithoutLog(folder *node.Folder, now store.Moment, dam
 	if !f.withoutLog { // that the other nodes have it, as elsewhere, is no remedy here
 		return nil, fmt.Errorf("open the log: %s: take the folder of another node, if one is left, or restore a backup (raftbus restore); or give --without-log, which goes on with the state alone (revision %d) and loses what the log holds after it", damage, now.Revision)
 	}
-	r, err := folder.RemainingWithoutLog(0, now.ID)
+	r, err := folder.RemainingWithoutLog(now.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (f *recoverFlags) lookWithoutLog(folder *node.Folder, now store.Moment, dam
 
 // remainsOf says what a folder has whose log can be read.
 func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string) (*remains, error) {
-	r, err := folder.Remaining(log, 0, state.Applied().Index)
+	r, err := folder.Remaining(log, state.Applied().Index)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +291,7 @@ func replay(folder *node.Folder, state *store.Store, to rpc.Index) error {
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
-	return errors.Join(node.Replay(log, 0, to, state), log.Close())
+	return errors.Join(node.Replay(log, to, state), log.Close())
 }
 
 func (f *recoverFlags) say(w io.Writer, done *node.Succession) error {

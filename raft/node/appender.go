@@ -26,7 +26,6 @@ const fullRetry = 100 * time.Millisecond
 
 type appender struct {
 	log   *wal.Log
-	group wal.GroupID
 	marks *milestones // nil: nobody wants them
 	send  func(rpc.Message)
 	// report brings an event to the loop; more: this goroutine has more to do. It reports whether the spot is to act after the step.
@@ -209,9 +208,9 @@ func (a *appender) append() error {
 	a.batches = a.batches[:0]
 	for i := range a.jobs {
 		if w := &a.jobs[i].write; w.Seq > 0 {
-			b := wal.Batch{Group: a.group, HardState: w.HardState, Entries: w.Entries}
+			b := wal.Batch{Group: onlyGroup, HardState: w.HardState, Entries: w.Entries}
 			if w.Base != nil {
-				base, err := walBase(a.log, a.group, *w.Base)
+				base, err := walBase(a.log, *w.Base)
 				if err != nil {
 					return fmt.Errorf("the time of entry %v: %w", w.Base.ID, err)
 				}
@@ -253,7 +252,7 @@ func lastOf(batches []wal.Batch) (last rpc.Index) {
 func (a *appender) repair() error {
 	for i := range a.jobs {
 		for _, e := range a.jobs[i].write.Repairs {
-			err := a.log.Repair(a.group, e)
+			err := a.log.Repair(onlyGroup, e)
 			if errors.Is(err, wal.ErrInvalid) {
 				return fmt.Errorf("repair entry %v: the leader's entry is not the one that was written here, so the two logs do not belong together and nothing was changed: keep this folder, and put a new one in its place with raftbus member replace: %w", e.ID(), err)
 			}

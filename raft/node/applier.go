@@ -18,7 +18,6 @@ import (
 
 type applier struct {
 	log      *wal.Log
-	group    wal.GroupID
 	machine  StateMachine
 	waiters  *waiters
 	report   func(e raft.Event, more bool) bool // brings an event to the loop, and reports whether the spot is to act after the step
@@ -211,7 +210,7 @@ func (a *applier) entries(run raft.Apply) ([]rpc.Entry, error) {
 	if run.Entries != nil {
 		return run.Entries, nil
 	}
-	entries, err := a.log.Entries(a.group, run.From, run.To+1, a.bytesMax)
+	entries, err := a.log.Entries(onlyGroup, run.From, run.To+1, a.bytesMax)
 	if err == nil && len(entries) == 0 {
 		err = errors.New("the log returned nothing")
 	}

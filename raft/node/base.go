@@ -37,9 +37,9 @@ func decodeBase(b *wal.Base) (raft.Base, error) {
 }
 
 // walBase is a base as the log is to keep it. A time that the core did not know is looked up, before the log forgets the entry.
-func walBase(log *wal.Log, group wal.GroupID, b raft.Base) (*wal.Base, error) {
+func walBase(log *wal.Log, b raft.Base) (*wal.Base, error) {
 	if b.Time == 0 && b.ID.Index > 0 {
-		time, err := timeOf(log, group, b.ID)
+		time, err := timeOf(log, b.ID)
 		if err != nil && !errors.Is(err, errNotHeld) {
 			return nil, err
 		}
@@ -54,11 +54,11 @@ var (
 )
 
 // timeOf is the time of an entry that the log holds, damaged or not, or begins after.
-func timeOf(log *wal.Log, group wal.GroupID, id rpc.EntryID) (int64, error) {
-	entry, err := log.Header(group, id.Index)
+func timeOf(log *wal.Log, id rpc.EntryID) (int64, error) {
+	entry, err := log.Header(onlyGroup, id.Index)
 	switch {
 	case errors.Is(err, wal.ErrCompacted):
-		state := log.State(group)
+		state := log.State(onlyGroup)
 		base, err := decodeBase(&state.Base)
 		if err == nil && base.ID != id {
 			err = fmt.Errorf("%w %v", errBegins, base.ID)

@@ -25,7 +25,6 @@ const (
 type compactor struct {
 	worker
 	log     *wal.Log
-	group   wal.GroupID
 	machine StateMachine
 	keep    int64 // bytes of log
 	inbox   *inbox
@@ -60,11 +59,11 @@ func (c *compactor) tick(then func(to rpc.Index)) {
 // dropUnneeded deletes segments that nothing needs since the log has its base, which came with an installed snapshot, or that could not be deleted then. On a
 // full disk nothing is written that would have the log compacted again (F21).
 func (c *compactor) dropUnneeded() error {
-	state := c.log.State(c.group)
+	state := c.log.State(onlyGroup)
 	if !state.HasBase {
 		return nil
 	}
-	return c.log.Compact(c.group, state.Base)
+	return c.log.Compact(onlyGroup, state.Base)
 }
 
 // horizon is the index up to which the log should be forgotten now; 0: nothing is worth it. On a full disk all that can be spared
@@ -78,7 +77,7 @@ func (c *compactor) horizon() rpc.Index {
 	if diskFull(room) != diskFull(before) || wal.TooManyFiles(room) != wal.TooManyFiles(before) {
 		c.tellRoom()
 	}
-	return c.log.Horizon(c.group, c.machine.Durable(), keep)
+	return c.log.Horizon(onlyGroup, c.machine.Durable(), keep)
 }
 
 func (c *compactor) tellRoom() {
@@ -96,13 +95,13 @@ func (c *compactor) tellRoom() {
 // to be deleted.
 func (c *compactor) compact(base raft.Base) {
 	c.do(func() error {
-		b, err := walBase(c.log, c.group, base)
+		b, err := walBase(c.log, base)
 		switch {
 		case errors.Is(err, errBegins):
 			b = &wal.Base{ID: base.ID}
 		case err != nil:
 			return fmt.Errorf("the time of entry %v: %w", base.ID, err)
 		}
-		return c.log.Compact(c.group, *b)
+		return c.log.Compact(onlyGroup, *b)
 	})
 }

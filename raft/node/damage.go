@@ -31,14 +31,14 @@ func (n *Node) dropDamaged(state wal.State) (wal.State, error) {
 		return state, err
 	}
 	n.logger.Warn("entries of the log are damaged whose effects are in the state: the log is cut to begin after them", "begins_after", base.ID.String(), "err", n.damageAt(to))
-	b, err := walBase(n.o.Log, n.o.Group, base)
+	b, err := walBase(n.o.Log, base)
 	if err == nil {
-		err = n.o.Log.Compact(n.o.Group, *b)
+		err = n.o.Log.Compact(onlyGroup, *b)
 	}
 	if err != nil {
 		return state, fmt.Errorf("have the log begin after its damaged entry %d: %w", to, err)
 	}
-	return n.o.Log.State(n.o.Group), nil
+	return n.o.Log.State(onlyGroup), nil
 }
 
 // baseFrom is the first base at an index or above it, up to most, of which the configuration can be read.
@@ -65,7 +65,7 @@ func (n *Node) baseFrom(state *wal.State, at, most rpc.Index) (raft.Base, error)
 		_, err := n.configuration(lost)
 		return base, err
 	}
-	header, err := n.o.Log.Header(n.o.Group, next)
+	header, err := n.o.Log.Header(onlyGroup, next)
 	base.ID, base.Time, base.Configuration.Cluster = header.ID(), header.Time, cluster
 	return base, err
 }
@@ -90,7 +90,7 @@ func (n *Node) tellDamaged(state wal.State, applied rpc.Index) error {
 
 // damageAt says where an entry is that is damaged.
 func (n *Node) damageAt(i rpc.Index) error {
-	_, err := n.o.Log.Entries(n.o.Group, i, i+1, 1)
+	_, err := n.o.Log.Entries(onlyGroup, i, i+1, 1)
 	return err
 }
 

@@ -154,7 +154,7 @@ func TestF18DamagedEntryThatIsInTheState(t *testing.T) {
 		s := m.hub.nodes[bad].Status()
 		require.Equal(t, []rpc.Index{at, last}, []rpc.Index{s.Base, s.Last})
 		require.Zero(t, s.Damaged)
-		time, err := timeOf(m.logs[bad], 0, header.ID())
+		time, err := timeOf(m.logs[bad], header.ID())
 		require.NoError(t, err)
 		require.Equal(t, header.Time, time)
 		m.back(behind, 60)

@@ -41,7 +41,7 @@ func (n *Node) tryTable() error {
 	}
 	conf := rpc.Configuration{Voters: table}
 	base := &wal.Base{Configuration: encodeBase(&raft.Base{Configuration: conf})}
-	if err := n.o.Log.Append(wal.Batch{Group: n.o.Group, Base: base}); err != nil {
+	if err := n.o.Log.Append(wal.Batch{Group: onlyGroup, Base: base}); err != nil {
 		return err
 	}
 	n.logger.Info("first boot: all members heard from", "members", rpc.JoinIDs(n.gathering.members))

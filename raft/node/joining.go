@@ -52,10 +52,10 @@ func (n *Node) tryJoin(l learned) error {
 		return nil
 	}
 	base := &wal.Base{Configuration: encodeBase(&raft.Base{Configuration: l.conf})}
-	if err := n.o.Log.Append(wal.Batch{Group: n.o.Group, Base: base}); err != nil {
+	if err := n.o.Log.Append(wal.Batch{Group: onlyGroup, Base: base}); err != nil {
 		return err
 	}
 	n.joining, n.gathering = false, nil
 	n.logger.Info("joined", "cluster", l.cluster.String(), "index", l.conf.Index, "members", describe(&l.conf))
-	return n.makeCore(n.o.Log.State(n.o.Group))
+	return n.makeCore(n.o.Log.State(onlyGroup))
 }

@@ -13,7 +13,6 @@ import (
 type loader struct {
 	worker
 	log   *wal.Log
-	group wal.GroupID
 	inbox *inbox
 }
 
@@ -33,7 +32,7 @@ func (l *loader) submit(load raft.Load) bool {
 }
 
 func (l *loader) load(load raft.Load) (raft.Loaded, error) {
-	entries, err := l.log.Entries(l.group, load.From, load.To, load.MaxBytes)
+	entries, err := l.log.Entries(onlyGroup, load.From, load.To, load.MaxBytes)
 	if errors.Is(err, wal.ErrCompacted) {
 		return raft.Loaded{Load: load, Compacted: true}, nil
 	}

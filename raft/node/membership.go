@@ -69,7 +69,7 @@ func (n *Node) configurations(state wal.State, base rpc.Configuration) ([]rpc.Co
 // configuration reads the one in an entry of the log. If that is damaged, nobody here knows who the members are, and so
 // whom to take it from: the node must not start (D3).
 func (n *Node) configuration(i rpc.Index) (rpc.Configuration, error) {
-	entries, err := n.o.Log.Entries(n.o.Group, i, i+1, 1)
+	entries, err := n.o.Log.Entries(onlyGroup, i, i+1, 1)
 	if bad := (*wal.CorruptError)(nil); errors.As(err, &bad) {
 		return rpc.Configuration{}, fmt.Errorf("the log's entry %d says who the members are, and cannot be repaired from one of them: %s: %w", i, anew(n.id()), err)
 	}

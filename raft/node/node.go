@@ -20,13 +20,15 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
+// onlyGroup: a process has one Raft group, in a log that could keep more.
+const onlyGroup wal.GroupID = 0
+
 // Options are what a node is made of. All are required, but Folder, KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
 type Options struct {
 	Config   config.IRaftConfig
 	Instance rpc.InstanceID
-	Folder   *Folder  // that Instance is of: remembers that there was a log, and takes snapshots; nil: nobody does
-	Log      *wal.Log // open; the node is its only writer; closed by whoever opened it, after Stop
-	Group    wal.GroupID
+	Folder   *Folder      // that Instance is of: remembers that there was a log, and takes snapshots; nil: nobody does
+	Log      *wal.Log     // open; the node is its only writer; closed by whoever opened it, after Stop
 	Machine  StateMachine // closed by whoever opened it, after Stop
 	Logger   *slog.Logger
 	// KeepLogBytes is how much log is kept for members that are away for a while, in bytes. With less a short absence costs a
@@ -165,9 +167,9 @@ func (n *Node) prepare(bus Bus) error {
 	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
 	n.together = together{sender: &n.send, bus: multicastOf(bus, n.o.Config.Multicast())}
 	n.together.cork, _ = bus.(corker)
-	n.appender = &appender{log: n.o.Log, marks: n.marks, group: n.o.Group, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: n.releaseSnapshot}
-	n.applier = &applier{log: n.o.Log, group: n.o.Group, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps}
-	n.loader = &loader{worker: newWorker(), log: n.o.Log, group: n.o.Group, inbox: n.inbox}
+	n.appender = &appender{log: n.o.Log, marks: n.marks, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: n.releaseSnapshot}
+	n.applier = &applier{log: n.o.Log, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps}
+	n.loader = &loader{worker: newWorker(), log: n.o.Log, inbox: n.inbox}
 	n.prepareSnapshots()
 	if err := n.begin(); err != nil {
 		return err
@@ -187,14 +189,14 @@ func (n *Node) prepareSnapshots() {
 	n.cutter = &cutter{worker: newWorker()}
 	n.streams = streams{
 		machine: n.o.Machine, pace: newPace(), asks: asksAfter(n.ticks()), now: n.o.Now, size: cmp.Or(n.o.ChunkBytes, chunkBytesSent), inbox: n.inbox, cutter: n.cutter, send: n.send.send, self: n.id(), logger: n.logger, notice: n.notice,
-		timeOf: func(id rpc.EntryID) (int64, error) { return timeOf(n.o.Log, n.o.Group, id) },
+		timeOf: func(id rpc.EntryID) (int64, error) { return timeOf(n.o.Log, id) },
 		confAt: func(i rpc.Index) rpc.Configuration { return n.core.ConfigurationAt(i) },
 	}
 	keep := n.o.KeepLogBytes
 	if keep == 0 {
 		keep = KeepLogBytesDefault
 	}
-	n.compact = &compactor{worker: newWorker(), log: n.o.Log, group: n.o.Group, machine: n.o.Machine, keep: max(keep, 0), inbox: n.inbox, logger: n.logger}
+	n.compact = &compactor{worker: newWorker(), log: n.o.Log, machine: n.o.Machine, keep: max(keep, 0), inbox: n.inbox, logger: n.logger}
 	if n.snaps != nil {
 		n.receiver = newReceiver(n)
 	}
@@ -212,7 +214,7 @@ func (n *Node) releaseSnapshot() {
 
 // begin makes the core from what the disk remembers, or goes on with a first boot.
 func (n *Node) begin() error {
-	state := n.o.Log.State(n.o.Group)
+	state := n.o.Log.State(onlyGroup)
 	if !state.HasBase {
 		if n.o.Folder != nil && n.o.Folder.begun() {
 			return n.o.Folder.lostLog()
@@ -261,7 +263,7 @@ func (n *Node) makeCore(state wal.State) error {
 	if err != nil {
 		return err
 	}
-	last, err := timeOf(n.o.Log, n.o.Group, state.Last)
+	last, err := timeOf(n.o.Log, state.Last)
 	if err != nil {
 		return fmt.Errorf("the time of the log's last entry %v: %w", state.Last, err)
 	}

@@ -41,7 +41,7 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 		}
 		n.logger.Info("state replaced by a snapshot that was received before the node stopped", "snapshot", id.String())
 	}
-	return n.o.Log.State(n.o.Group), n.snaps.remove(snapComplete)
+	return n.o.Log.State(onlyGroup), n.snaps.remove(snapComplete)
 }
 
 // doWithout sets a received snapshot aside that is damaged, or that the disk does not give any more: the leader sends another. Where the state is the
@@ -71,7 +71,7 @@ func (n *Node) reinstall(state wal.State, base raft.Base) error {
 			return err
 		}
 	}
-	b := wal.Batch{Group: n.o.Group, Base: &wal.Base{ID: id, Configuration: encodeBase(&base)}}
+	b := wal.Batch{Group: onlyGroup, Base: &wal.Base{ID: id, Configuration: encodeBase(&base)}}
 	if state.HardState.Term < id.Term {
 		b.HardState = &rpc.HardState{Term: id.Term}
 	}

@@ -114,7 +114,7 @@ func (n *Node) trySeal() error {
 	if len(n.sealing.waitingFor()) > 0 {
 		return nil
 	}
-	if err := n.o.Log.Append(wal.Batch{Group: n.o.Group, HardState: &rpc.HardState{Term: sealedTerm}}); err != nil {
+	if err := n.o.Log.Append(wal.Batch{Group: onlyGroup, HardState: &rpc.HardState{Term: sealedTerm}}); err != nil {
 		return err
 	}
 	n.logger.Info("first boot is through: all members hold the table", "members", names(n.sealing.table.Voters))
@@ -122,7 +122,7 @@ func (n *Node) trySeal() error {
 	n.mu.Lock()
 	n.status.Founded = true
 	n.mu.Unlock()
-	return n.makeCore(n.o.Log.State(n.o.Group))
+	return n.makeCore(n.o.Log.State(onlyGroup))
 }
 
 // messages leaves of events what peers have said of consensus.

@@ -62,7 +62,7 @@ func (n *Node) Status() Status {
 	room := n.o.Log.Room()
 	s.Full, s.TooManyFiles = errors.Is(room, wal.ErrFull), wal.TooManyFiles(room)
 	if s.Log.Damaged > 0 {
-		s.Damaged = len(n.o.Log.State(n.o.Group).Damaged)
+		s.Damaged = len(n.o.Log.State(onlyGroup).Damaged)
 	}
 	return s
 }

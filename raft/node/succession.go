@@ -108,11 +108,11 @@ type Remains struct {
 }
 
 // Remaining reads what the folder's log has, for a state machine that has applied so much. The log stays as it is.
-func (f *Folder) Remaining(log *wal.Log, group wal.GroupID, applied rpc.Index) (r Remains, err error) {
+func (f *Folder) Remaining(log *wal.Log, applied rpc.Index) (r Remains, err error) {
 	if err := f.installed(); err != nil {
 		return r, err
 	}
-	state := log.State(group)
+	state := log.State(onlyGroup)
 	if !state.HasBase {
 		return r, errors.New("its log never began: the node had no part in a cluster, so there is nothing to recover; delete the folder")
 	}
@@ -129,7 +129,7 @@ func (f *Folder) Remaining(log *wal.Log, group wal.GroupID, applied rpc.Index) (
 		if i > r.Whole {
 			break
 		}
-		entries, err := log.Entries(group, i, i+1, 1)
+		entries, err := log.Entries(onlyGroup, i, i+1, 1)
 		if err == nil && len(entries) == 1 {
 			r.Conf, err = rpc.DecodeConfiguration(entries[0].Data)
 			r.Lost = 0
@@ -142,7 +142,7 @@ func (f *Folder) Remaining(log *wal.Log, group wal.GroupID, applied rpc.Index) (
 			return r, fmt.Errorf("the configuration in the log's entry %d: %w", i, err)
 		}
 	}
-	r.Time, err = timeOf(log, group, state.Last)
+	r.Time, err = timeOf(log, state.Last)
 	return r, err
 }
 
@@ -160,7 +160,7 @@ const termsUnread = 1 << 20
 
 // RemainingWithoutLog is Remaining where the log is damaged in more than entries: what the state machine has applied, and no more. Of the log counts what can be
 // read of who the members were, and of terms, so that the next one is later (D3).
-func (f *Folder) RemainingWithoutLog(group wal.GroupID, applied rpc.EntryID) (r Remains, err error) {
+func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error) {
 	if err := f.installed(); err != nil {
 		return r, err
 	}
@@ -173,7 +173,7 @@ func (f *Folder) RemainingWithoutLog(group wal.GroupID, applied rpc.EntryID) (r 
 		return r, err
 	}
 	r.Term += termsUnread
-	state := in.Groups[group]
+	state := in.Groups[onlyGroup]
 	switch {
 	case !state.HasBase && applied.Index == 0:
 		return r, errors.New("the state is empty, so there is nothing to recover: put back the one that was there")
@@ -213,9 +213,9 @@ func (f *Folder) Plan(s Succession) (Succession, error) {
 }
 
 // Replay applies to a state machine what the log holds beyond it, up to an entry.
-func Replay(log *wal.Log, group wal.GroupID, to rpc.Index, heir Heir) error {
+func Replay(log *wal.Log, to rpc.Index, heir Heir) error {
 	for heir.Applied().Index < to {
-		entries, err := log.Entries(group, heir.Applied().Index+1, to+1, 1<<20)
+		entries, err := log.Entries(onlyGroup, heir.Applied().Index+1, to+1, 1<<20)
 		if err == nil && len(entries) == 0 {
 			err = fmt.Errorf("the log ends before entry %d", to)
 		}
@@ -237,7 +237,6 @@ type Legacy struct {
 	Heir     Heir   // has applied all entries before the one that the new log begins after, or has succeeded already
 	Revision uint64 // that it then had
 	Time     int64  // of the log
-	Group    wal.GroupID
 	OpenLog  func(dir string) (*wal.Log, error)
 }
 
@@ -292,7 +291,7 @@ func (f *Folder) newBegun(at rpc.EntryID, l *Legacy) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	state := log.State(l.Group)
+	state := log.State(onlyGroup)
 	return !state.HasBase || state.Base.ID == at, log.Close()
 }
 
@@ -315,13 +314,13 @@ func (f *Folder) beginLog(at rpc.EntryID, l *Legacy) error {
 	if err != nil {
 		return err
 	}
-	if !log.State(l.Group).HasBase {
+	if !log.State(onlyGroup).HasBase {
 		self, cluster, err := f.successor()
 		if err != nil {
 			return errors.Join(err, log.Close())
 		}
 		base := raft.Base{ID: at, Time: l.Time, Configuration: rpc.Configuration{Cluster: cluster, Index: at.Index, Voters: []rpc.Member{self}}}
-		err = log.Append(wal.Batch{Group: l.Group, Base: &wal.Base{ID: at, Configuration: encodeBase(&base)}, HardState: &rpc.HardState{Term: at.Term}})
+		err = log.Append(wal.Batch{Group: onlyGroup, Base: &wal.Base{ID: at, Configuration: encodeBase(&base)}, HardState: &rpc.HardState{Term: at.Term}})
 		if err != nil {
 			return errors.Join(err, log.Close())
 		}

@@ -90,7 +90,7 @@ func succeedOn(fs vfs.FS, h *heir) (err error) {
 	if h.applied.Index < 10 {
 		l, err := inlineLog(fs)(f.Path("wal"))
 		if err == nil {
-			err = errors.Join(Replay(l, 0, 10, h), l.Close())
+			err = errors.Join(Replay(l, 10, h), l.Close())
 		}
 		if err != nil {
 			return err
@@ -133,7 +133,7 @@ func TestSuccession(t *testing.T) {
 	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
-	r, err := f.Remaining(l, 0, 3)
+	r, err := f.Remaining(l, 3)
 	require.NoError(t, err)
 	require.Equal(t, Remains{
 		Cluster: rpc.ClusterIDOf(oldTable.Voters), Conf: oldTable, Term: 6, Last: rpc.EntryID{Term: 4, Index: 10}, Time: 10, Whole: 10,
@@ -178,13 +178,13 @@ func TestASnapshotThatIsNotInstalledRemains(t *testing.T) {
 		f, err := OpenFolderToSucceed(fs, "/n1", "n1")
 		require.NoError(t, err)
 		if fs == mem {
-			_, err = f.Remaining(l, 0, 10)
+			_, err = f.Remaining(l, 10)
 			require.NoError(t, err)
 			require.NoError(t, mem.MkdirAll("/n1/snapshot", 0o700))
 			made, err := mem.Create("/n1/snapshot/complete", vfs.WriteCategoryUnspecified)
 			require.NoError(t, errors.Join(err, made.Close()))
 		}
-		_, err = f.Remaining(l, 0, 10)
+		_, err = f.Remaining(l, 10)
 		require.ErrorContains(t, err, "a snapshot was received and is not installed")
 		require.NoError(t, f.Close())
 	}
@@ -222,13 +222,13 @@ func TestRemainsWithADamagedConfiguration(t *testing.T) {
 	require.NoError(t, l.Close())
 	flip(t, fs, f.Path("wal"), data)
 	l = openTestLog(t, fs, f.Path("wal"))
-	r, err := f.Remaining(l, 0, 11)
+	r, err := f.Remaining(l, 11)
 	require.NoError(t, err)
 	require.Equal(t, oldTable, r.Conf)
 	require.EqualValues(t, 11, r.Lost)
 	require.Zero(t, r.Damaged)
 	require.EqualValues(t, 12, r.Whole)
-	r, err = f.Remaining(l, 0, 10)
+	r, err = f.Remaining(l, 10)
 	require.NoError(t, err)
 	require.Zero(t, r.Lost, "it is lost with all that follows")
 	require.EqualValues(t, 10, r.Whole)
@@ -281,8 +281,8 @@ func TestReplaySkipsNoUnknownKind(t *testing.T) {
 	survivor(t, fs)
 	l := openTestLog(t, fs, "/n1/wal")
 	require.NoError(t, l.Append(wal.Batch{Entries: []rpc.Entry{{Index: 11, Term: 6, Kind: 9}}}))
-	require.NoError(t, Replay(l, 0, 10, h))
-	require.ErrorContains(t, Replay(l, 0, 11, h), "entry 6/11 is of kind 9, which this build does not know")
+	require.NoError(t, Replay(l, 10, h))
+	require.ErrorContains(t, Replay(l, 11, h), "entry 6/11 is of kind 9, which this build does not know")
 	require.Equal(t, rpc.EntryID{Term: 4, Index: 10}, h.applied)
 	require.NoError(t, l.Close())
 }
@@ -293,7 +293,7 @@ func TestNothingToSucceed(t *testing.T) {
 	f, err := OpenFolder(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
-	_, err = f.Remaining(l, 0, 0)
+	_, err = f.Remaining(l, 0)
 	require.ErrorContains(t, err, "never began")
 	require.ErrorContains(t, f.Succeed(Legacy{Heir: &heir{}}), "nothing is planned")
 	require.NoError(t, errors.Join(l.Close(), f.Close()))
