@@ -89,10 +89,10 @@ func (d *disk) rebase(to rpc.EntryID, conf rpc.Configuration) {
 	d.base, d.conf = to, conf
 }
 
-func (d *disk) terms() (runs []TermRun) {
+func (d *disk) terms() (runs []rpc.TermRun) {
 	for _, e := range d.log {
 		if len(runs) == 0 || runs[len(runs)-1].Term != e.Term {
-			runs = append(runs, TermRun{First: e.Index, Term: e.Term})
+			runs = append(runs, rpc.TermRun{First: e.Index, Term: e.Term})
 		}
 	}
 	return runs

@@ -15,9 +15,9 @@ type Config struct {
 
 	// What the disk remembers.
 	HardState rpc.HardState
-	Base      rpc.EntryID // the entry before the log's first
-	BaseTime  int64       // its time
-	Terms     []TermRun   // of the log's entries
+	Base      rpc.EntryID   // the entry before the log's first
+	BaseTime  int64         // its time
+	Terms     []rpc.TermRun // of the log's entries
 	Last      rpc.EntryID
 	// Damaged are the entries, rising, whose payload the disk has lost. None of them is applied, or a configuration.
 	Damaged  []rpc.EntryID

@@ -174,7 +174,7 @@ func TestK22LateCompletionOfAnOverwrittenEntry(t *testing.T) {
 
 func TestK24AppendBelowTheLogStart(t *testing.T) {
 	c := start(rpc.HardState{Term: 2})
-	c.Base, c.Terms = rpc.EntryID{Term: 1, Index: 10}, []TermRun{{First: 11, Term: 2}}
+	c.Base, c.Terms = rpc.EntryID{Term: 1, Index: 10}, []rpc.TermRun{{First: 11, Term: 2}}
 	c.Last, c.Applied = rpc.EntryID{Term: 2, Index: 12}, 10
 	for name, a := range map[string]struct {
 		prev    rpc.EntryID

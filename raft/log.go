@@ -8,18 +8,12 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// TermRun says that entries from First on are of Term, up to the next run.
-type TermRun struct {
-	First rpc.Index
-	Term  rpc.Term
-}
-
 // raftLog is what the core knows of its log: the term of every entry, and the newest entries themselves. All that is not
 // yet durable is in memory; what is, may be evicted and read again from the disk.
 type raftLog struct {
 	base     rpc.EntryID // the entry before the first
 	baseTime int64       // its time, where it is known
-	runs     []TermRun
+	runs     []rpc.TermRun
 	last     rpc.Index
 	time     int64       // of the last entry
 	cache    []rpc.Entry // contiguous, ends at last
@@ -85,7 +79,7 @@ func (l *raftLog) append(entries []rpc.Entry) {
 	for i := range entries {
 		e := &entries[i]
 		if len(l.runs) == 0 || l.runs[len(l.runs)-1].Term != e.Term {
-			l.runs = append(l.runs, TermRun{First: e.Index, Term: e.Term})
+			l.runs = append(l.runs, rpc.TermRun{First: e.Index, Term: e.Term})
 		}
 		l.bytes += e.Size()
 	}
@@ -142,7 +136,7 @@ func (l *raftLog) forget(to rpc.EntryID) {
 		l.runs = nil
 	} else {
 		n := sort.Search(len(l.runs), func(k int) bool { return l.runs[k].First > to.Index+1 })
-		l.runs = append([]TermRun(nil), l.runs[n-1:]...)
+		l.runs = append([]rpc.TermRun(nil), l.runs[n-1:]...)
 		l.runs[0].First = to.Index + 1
 	}
 	// What a snapshot brought is durable by itself, also where this log's own entries up to there were not yet.

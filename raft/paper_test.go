@@ -254,15 +254,15 @@ func TestPaper35FollowerReplacesOnlyWhatConflicts(t *testing.T) {
 		prev    rpc.EntryID
 		entries []rpc.Term
 		written []rpc.Entry
-		log     []TermRun
+		log     []rpc.TermRun
 		last    rpc.Index
 	}{
-		"all new":             {rpc.EntryID{Term: 2, Index: 3}, []rpc.Term{3, 3}, run(4, 3, 3), []TermRun{{1, 1}, {3, 2}, {4, 3}}, 5},
-		"already there":       {rpc.EntryID{Term: 1, Index: 1}, []rpc.Term{1, 2}, nil, []TermRun{{1, 1}, {3, 2}}, 3},
-		"partly there":        {rpc.EntryID{Term: 1, Index: 1}, []rpc.Term{1, 2, 3}, run(4, 3), []TermRun{{1, 1}, {3, 2}, {4, 3}}, 4},
-		"conflict at the end": {rpc.EntryID{Term: 1, Index: 1}, []rpc.Term{1, 3}, run(3, 3), []TermRun{{1, 1}, {3, 3}}, 3},
-		"conflict everywhere": {rpc.EntryID{}, []rpc.Term{3}, run(1, 3), []TermRun{{1, 3}}, 1},
-		"shorter":             {rpc.EntryID{}, []rpc.Term{1}, nil, []TermRun{{1, 1}, {3, 2}}, 3},
+		"all new":             {rpc.EntryID{Term: 2, Index: 3}, []rpc.Term{3, 3}, run(4, 3, 3), []rpc.TermRun{{First: 1, Term: 1}, {First: 3, Term: 2}, {First: 4, Term: 3}}, 5},
+		"already there":       {rpc.EntryID{Term: 1, Index: 1}, []rpc.Term{1, 2}, nil, []rpc.TermRun{{First: 1, Term: 1}, {First: 3, Term: 2}}, 3},
+		"partly there":        {rpc.EntryID{Term: 1, Index: 1}, []rpc.Term{1, 2, 3}, run(4, 3), []rpc.TermRun{{First: 1, Term: 1}, {First: 3, Term: 2}, {First: 4, Term: 3}}, 4},
+		"conflict at the end": {rpc.EntryID{Term: 1, Index: 1}, []rpc.Term{1, 3}, run(3, 3), []rpc.TermRun{{First: 1, Term: 1}, {First: 3, Term: 3}}, 3},
+		"conflict everywhere": {rpc.EntryID{}, []rpc.Term{3}, run(1, 3), []rpc.TermRun{{First: 1, Term: 3}}, 1},
+		"shorter":             {rpc.EntryID{}, []rpc.Term{1}, nil, []rpc.TermRun{{First: 1, Term: 1}, {First: 3, Term: 2}}, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSolo(t, start(rpc.HardState{Term: 3}, 1, 1, 2))

@@ -108,7 +108,7 @@ func TestProgressOfADisconnectedPeerWaitsForItsLink(t *testing.T) {
 // be long gone from the log, and that peer would be given up.
 func TestFlappingLinkDoesNotMoveTheProbe(t *testing.T) {
 	c := start(rpc.HardState{Term: 1}, 1, 1, 1, 1, 1)
-	c.Base, c.Applied, c.Terms = rpc.EntryID{Term: 1, Index: 3}, 3, []TermRun{{First: 4, Term: 1}}
+	c.Base, c.Applied, c.Terms = rpc.EntryID{Term: 1, Index: 3}, 3, []rpc.TermRun{{First: 4, Term: 1}}
 	s := lead(t, c)
 	s.turn(LinkChanged{"n2", false})
 	out := s.turn(LinkChanged{"n2", true})

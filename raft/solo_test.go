@@ -41,7 +41,7 @@ func start(hs rpc.HardState, terms ...rpc.Term) Config {
 	}
 	for i, t := range terms {
 		if i == 0 || terms[i-1] != t {
-			c.Terms = append(c.Terms, TermRun{First: rpc.Index(i + 1), Term: t})
+			c.Terms = append(c.Terms, rpc.TermRun{First: rpc.Index(i + 1), Term: t})
 		}
 		c.Last = rpc.EntryID{Term: t, Index: rpc.Index(i + 1)}
 	}

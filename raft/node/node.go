@@ -284,7 +284,7 @@ func (n *Node) makeCore(state wal.State) error {
 	}
 	n.core = raft.New(raft.Config{
 		ID: n.id(), Instance: n.o.Instance, Configurations: configurations, HardState: state.HardState,
-		Base: state.Base.ID, BaseTime: base.Time, Terms: termRuns(state.Terms), Last: state.Last, LastTime: last, Applied: applied,
+		Base: state.Base.ID, BaseTime: base.Time, Terms: state.Terms, Last: state.Last, LastTime: last, Applied: applied,
 		Damaged: state.Damaged, Together: n.o.Config.Multicast(), Thrifty: !n.o.Config.Multicast() && !n.o.Config.Eager(), // one message goes to all as easily as to some
 		Ticks: n.ticks(), Limits: n.limits, Random: rand.New(rand.NewPCG(n.o.Seed, 0)),
 	})
@@ -312,14 +312,6 @@ func (n *Node) beginFolder() error {
 		return fmt.Errorf("record in data folder %s that it has a log: %w", n.o.Folder.Dir, err)
 	}
 	return nil
-}
-
-func termRuns(runs []wal.TermRun) []raft.TermRun {
-	list := make([]raft.TermRun, len(runs))
-	for i, r := range runs {
-		list[i] = raft.TermRun{First: r.First, Term: r.Term}
-	}
-	return list
 }
 
 // ticks turns the configured periods into ticks.

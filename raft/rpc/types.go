@@ -34,6 +34,12 @@ func (id EntryID) Less(other EntryID) bool {
 
 func (id EntryID) String() string { return fmt.Sprintf("%d/%d", id.Term, id.Index) }
 
+// TermRun says that entries from First on are of Term, up to the next run.
+type TermRun struct {
+	First Index
+	Term  Term
+}
+
 // EntryKind says who reads an entry's Data. A node that meets a kind it does not know stops: it never skips one (F28).
 type EntryKind uint8
 

@@ -19,7 +19,7 @@ type ledger struct {
 	hasBase bool
 	hard    rpc.HardState
 	last    rpc.EntryID
-	terms   []TermRun
+	terms   []rpc.TermRun
 	// configurations are the entries above the base that change who the members are: their effect begins in the log (K39).
 	// It is all that the log knows of what entries mean.
 	configurations []rpc.Index
@@ -75,7 +75,7 @@ func (m *ledger) append(id rpc.EntryID, kind rpc.EntryKind) error {
 		m.configurations = push(m.configurations, id.Index)
 	}
 	if n := len(m.terms); n == 0 || m.terms[n-1].Term != id.Term {
-		m.terms = push(m.terms, TermRun{First: id.Index, Term: id.Term})
+		m.terms = push(m.terms, rpc.TermRun{First: id.Index, Term: id.Term})
 	}
 	m.last = id
 	return nil
@@ -144,6 +144,6 @@ func (m *ledger) incomplete() bool { return m.missing > m.base.ID.Index }
 func (m *ledger) state() State {
 	return State{
 		Base: m.base, HasBase: m.hasBase, HardState: m.hard, Last: m.last,
-		Terms: append([]TermRun(nil), m.terms...), Configurations: append([]rpc.Index(nil), m.configurations...),
+		Terms: append([]rpc.TermRun(nil), m.terms...), Configurations: append([]rpc.Index(nil), m.configurations...),
 	}
 }

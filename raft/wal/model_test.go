@@ -69,11 +69,11 @@ func (g *modelGroup) rebase(b Base) {
 	g.base, g.hasBase = b, true
 }
 
-func (g *modelGroup) terms() []TermRun {
-	var runs []TermRun
+func (g *modelGroup) terms() []rpc.TermRun {
+	var runs []rpc.TermRun
 	for _, e := range g.log {
 		if n := len(runs); n == 0 || runs[n-1].Term != e.Term {
-			runs = append(runs, TermRun{e.Index, e.Term})
+			runs = append(runs, rpc.TermRun{First: e.Index, Term: e.Term})
 		}
 	}
 	return runs

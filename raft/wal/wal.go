@@ -32,19 +32,13 @@ type Batch struct {
 	Entries   []rpc.Entry
 }
 
-// TermRun says that the entries from First up to the next run's First are of Term.
-type TermRun struct {
-	First rpc.Index
-	Term  rpc.Term
-}
-
 // State is what the log holds of a group, all of it durable.
 type State struct {
 	Base      Base
 	HasBase   bool // a base was ever appended; Base is zero otherwise
 	HardState rpc.HardState
-	Last      rpc.EntryID // the last entry; Base.ID if there is none
-	Terms     []TermRun   // one per change of term, from Base.ID.Index+1 on; empty if there are no entries
+	Last      rpc.EntryID   // the last entry; Base.ID if there is none
+	Terms     []rpc.TermRun // one per change of term, from Base.ID.Index+1 on; empty if there are no entries
 	// Configurations are the indexes, rising, of the entries of kind configuration. The last of them, or the base if there
 	// is none, says who the members are; Entries returns them.
 	Configurations []rpc.Index

@@ -47,7 +47,7 @@ func agree(before, after *wal.State) rpc.Index {
 }
 
 // runEnd is the last index of the run of one term that i is in.
-func runEnd(runs []wal.TermRun, i rpc.Index) rpc.Index {
+func runEnd(runs []rpc.TermRun, i rpc.Index) rpc.Index {
 	n := sort.Search(len(runs), func(k int) bool { return runs[k].First > i })
 	if n == len(runs) {
 		return ^rpc.Index(0)

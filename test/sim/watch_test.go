@@ -47,7 +47,7 @@ func (s *stage) conf(index rpc.Index, nodes ...int) (c rpc.Configuration) {
 func logs(terms ...rpc.Term) (st wal.State) {
 	for i, term := range terms {
 		if i == 0 || terms[i-1] != term {
-			st.Terms = append(st.Terms, wal.TermRun{First: rpc.Index(i + 1), Term: term})
+			st.Terms = append(st.Terms, rpc.TermRun{First: rpc.Index(i + 1), Term: term})
 		}
 		st.Last = rpc.EntryID{Term: term, Index: rpc.Index(i + 1)}
 		st.HardState.Term = term
