@@ -37,15 +37,11 @@ type Bus interface {
 	// Flush returns when the bus has all that was published and knows all that was subscribed before, or with an error
 	// after timeout.
 	Flush(timeout time.Duration) error
-}
 
-// batching is a Bus that says when it has handed out what arrived: see Service.OnDelivered.
-type batching interface {
+	// OnDelivered has told called when handlers were called with what arrived: see Service.OnDelivered. A bus that is stepped need not.
 	OnDelivered(told func(whole bool))
-}
 
-// corker is a Bus that can keep what is sent for a moment, to send it together. They are not nested.
-type corker interface {
+	// Cork keeps what is sent for a moment, until Uncork, to send it together. They are not nested, and may do nothing.
 	Cork()
 	Uncork()
 }

@@ -257,7 +257,7 @@ func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 			n1, n2 := newPeer(t, server.URL(), "n1"), newPeer(t, server.URL(), "n2", func(o *peerOptions) { o.shutLane = c.plain })
 			var wholes, others atomic.Int32
 			told := make(chan int, 100)
-			require.True(t, n2.OnDelivered(func(whole bool) {
+			n2.OnDelivered(func(whole bool) {
 				if whole {
 					wholes.Add(1)
 				} else {
@@ -266,7 +266,7 @@ func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 				if n := len(n2.messages()); n > 0 {
 					told <- n
 				}
-			}, func(bool) {}))
+			}, func(bool) {})
 			startAdmitted(n1, n2)
 			awaitEachOther(n1, n2)
 			n1.Together(func() {
@@ -287,12 +287,12 @@ func TestWhoWaitsOnTheBulkConnectionHoldsUpNoHeartbeat(t *testing.T) {
 	server := startNATS(t)
 	n1, n2 := newPeer(t, server.URL(), "n1"), newPeer(t, server.URL(), "n2")
 	release, waits := make(chan struct{}), make(chan struct{}, 100)
-	require.True(t, n2.OnDelivered(func(bool) {}, func(bool) {
+	n2.OnDelivered(func(bool) {}, func(bool) {
 		if len(n2.messages()) > 0 {
 			waits <- struct{}{}
 			<-release
 		}
-	}))
+	})
 	defer close(release)
 	startAdmitted(n1, n2)
 	awaitEachOther(n1, n2)

@@ -64,6 +64,9 @@ func (c *simConn) MaxPayload() int64         { return c.bus.maximum }
 func (c *simConn) Up() (bool, time.Time)     { return c.up, c.since }
 func (c *simConn) OnStatus(func(bool))       {}
 func (c *simConn) Flush(time.Duration) error { return nil }
+func (c *simConn) OnDelivered(func(bool))    {}
+func (c *simConn) Cork()                     {}
+func (c *simConn) Uncork()                   {}
 
 func (c *simConn) set(up bool) { c.up, c.since = up, c.bus.now }
 

@@ -184,30 +184,22 @@ func (s *Service) Rekey(current, another []byte) error {
 	return nil
 }
 
-// OnDelivered has one of two called when messages of a connection were handed to the owner, and reports whether both connections can; if not,
-// neither is ever called. With whole, all that had arrived on a connection is handed out, and the call is on the goroutine that reads it, so that
-// the owner can act without waking anybody. Nothing arrives there meanwhile: control may not wait, and bulk for no more than a disk. Else (over TLS)
-// each message has its own call, on a goroutine of its subscription. They are called at the same time. It replaces who was told before.
-func (s *Service) OnDelivered(control, bulk func(whole bool)) bool {
-	for _, bus := range s.buses {
-		if _, can := bus.(batching); !can {
-			return false
-		}
-	}
+// OnDelivered has one of two called when messages of a connection were handed to the owner. With whole, all that had arrived on a
+// connection is handed out, and the call is on the goroutine that reads it, so that the owner can act without waking anybody. Nothing arrives there
+// meanwhile: control may not wait, and bulk for no more than a disk. Else (over TLS) each message has its own call, on a goroutine of its
+// subscription. They are called at the same time. It replaces who was told before.
+func (s *Service) OnDelivered(control, bulk func(whole bool)) {
 	for p, told := range [paths]func(bool){control, bulk} {
-		s.buses[p].(batching).OnDelivered(told)
+		s.buses[p].OnDelivered(told)
 	}
-	return true
 }
 
 // Together calls send, and has what is sent meanwhile leave as one piece per connection. It does not nest, and one goroutine
 // may be in it at a time. A message that is sent by others meanwhile leaves with it.
 func (s *Service) Together(send func()) {
 	for _, bus := range s.buses {
-		if b, can := bus.(corker); can {
-			b.Cork()
-			defer b.Uncork()
-		}
+		bus.Cork()
+		defer bus.Uncork()
 	}
 	send()
 }

@@ -30,7 +30,7 @@ type hub struct {
 	round uint64
 	// mangle, if set, is given every command and says what arrives in its place.
 	mangle func(rpc.Message) []rpc.Message
-	plain  bool // a node is not told when messages were handed to it, as over TLS
+	plain  bool // a node is told of each message, as over TLS, and not of all that came
 	narrow bool // all comes on the control connection
 	fresh  bool // connections to the bus are new: it may not know yet who listens
 	lanes  map[rpc.NodeID]*lanes
@@ -46,26 +46,21 @@ type lanes struct {
 	group         sync.WaitGroup
 }
 
-func (l *lanes) read(handed chan struct{}, told func(whole bool)) {
+func (l *lanes) read(handed chan struct{}, told func()) {
 	l.group.Go(func() {
 		for range handed {
-			told(true)
+			told()
 		}
 	})
 }
 
-// OnDelivered makes a port a prompter.
-func (p port) OnDelivered(control, bulk func(whole bool)) bool {
-	if p.hub.plain {
-		return false
-	}
+func (p port) OnDelivered(control, bulk func(whole bool)) {
 	l := &lanes{control: make(chan struct{}, 1), bulk: make(chan struct{}, 1)}
-	l.read(l.control, control)
-	l.read(l.bulk, bulk)
+	l.read(l.control, func() { control(!p.hub.plain) })
+	l.read(l.bulk, func() { bulk(!p.hub.plain) })
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
 	p.hub.lanes[p.self] = l
-	return true
 }
 
 // handed has a node told that a message was handed to it. h.mu is held.
@@ -115,6 +110,15 @@ func (p port) Using(peer rpc.NodeID, action func(busclient.IRaftClient)) error {
 
 func (p port) Admit(rpc.ClusterID, []rpc.Member) {}
 func (p port) Links() []busclient.LinkStatus     { return nil }
+func (p port) Together(send func())              { send() }
+
+func (p port) MulticastAppendLog(to []rpc.NodeID, _ rpc.Term, _ *rpc.AppendLogCommand, _ rpc.Done[*rpc.AppendLogReturn]) []rpc.NodeID {
+	return to
+}
+
+func (p port) MulticastCommitLog(to []rpc.NodeID, _ rpc.Term, _ *rpc.CommitLogCommand) []rpc.NodeID {
+	return to
+}
 
 func (p port) Answer(m rpc.Message) error {
 	p.hub.mu.Lock()

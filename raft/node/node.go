@@ -165,8 +165,7 @@ func New(o Options) *Node {
 func (n *Node) prepare(bus Bus) error {
 	n.bus = bus
 	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
-	n.together = together{sender: &n.send, bus: multicastOf(bus, n.o.Config.Multicast())}
-	n.together.cork, _ = bus.(corker)
+	n.together = together{sender: &n.send, multicast: n.o.Config.Multicast()}
 	n.appender = &appender{log: n.o.Log, marks: n.marks, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: n.releaseSnapshot}
 	n.applier = &applier{log: n.o.Log, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps}
 	n.loader = &loader{worker: newWorker(), log: n.o.Log, inbox: n.inbox}
@@ -178,8 +177,9 @@ func (n *Node) prepare(bus Bus) error {
 	if n.inline {
 		n.rest.begin(n.o.Config.Timing().Tick)
 	}
-	if b, can := bus.(prompter); can && n.inline {
-		n.inbox.prompt.Store(b.OnDelivered(n.deliveredTo(hasty), n.deliveredTo(patient))) // last: from here on others take turns
+	if n.inline { // last: from here on others take turns
+		bus.OnDelivered(n.deliveredTo(hasty), n.deliveredTo(patient))
+		n.inbox.prompt.Store(true)
 	}
 	return nil
 }

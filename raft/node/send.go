@@ -18,15 +18,15 @@ type Bus interface {
 	Admit(cluster rpc.ClusterID, members []rpc.Member)
 	// Links describes the link to every peer.
 	Links() []busclient.LinkStatus
+	// OnDelivered has one of two called when messages of a connection were handed to the node; whole: on the goroutine that handed them out, and they
+	// were all that had arrived.
+	OnDelivered(control, bulk func(whole bool))
+	// Together has what is sent meanwhile leave together.
+	Together(send func())
+	// MulticastAppendLog and MulticastCommitLog send one message to several peers. They return those that it did not go to.
+	MulticastAppendLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.AppendLogCommand, done rpc.Done[*rpc.AppendLogReturn]) (left []rpc.NodeID)
+	MulticastCommitLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.CommitLogCommand) (left []rpc.NodeID)
 }
-
-// prompter is a bus that tells, on the goroutine that handed it out, when it has handed out something; whole: it was all that had arrived.
-type prompter interface {
-	OnDelivered(control, bulk func(whole bool)) bool // false: it will not
-}
-
-// corker is a bus that can have what is sent meanwhile leave together.
-type corker interface{ Together(send func()) }
 
 // sender sends messages of the core. Safe for use by the loop and the appender at once.
 type sender struct {

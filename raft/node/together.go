@@ -10,26 +10,10 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// multicaster is a bus that can send one message to several peers. Both methods return those that it did not go to.
-type multicaster interface {
-	MulticastAppendLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.AppendLogCommand, done rpc.Done[*rpc.AppendLogReturn]) (left []rpc.NodeID)
-	MulticastCommitLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.CommitLogCommand) (left []rpc.NodeID)
-}
-
-// multicastOf is the multicast of a bus; nil: it has none, or none is wanted.
-func multicastOf(bus Bus, wanted bool) multicaster {
-	m, has := bus.(multicaster)
-	if !wanted || !has {
-		return nil
-	}
-	return m
-}
-
 // together sends the messages of a turn. Owned by the loop.
 type together struct {
-	sender *sender
-	bus    multicaster // nil: each message goes by itself
-	cork   corker      // nil: each is written by itself
+	sender    *sender
+	multicast bool // peers get alike what may be shared; false: each message goes by itself
 
 	sent  []bool       // of the list under way, by place; reused
 	group []int        // the places of messages alike; reused
@@ -38,11 +22,11 @@ type together struct {
 
 // send sends a list in its order, as far as each peer can see.
 func (t *together) send(list []rpc.Message) {
-	if t.cork == nil || len(list) < 2 {
+	if len(list) < 2 {
 		t.sendAll(list)
 		return
 	}
-	t.cork.Together(func() { t.sendAll(list) })
+	t.sender.bus.Together(func() { t.sendAll(list) })
 }
 
 func (t *together) sendAll(list []rpc.Message) {
@@ -50,7 +34,7 @@ func (t *together) sendAll(list []rpc.Message) {
 	for i := range list {
 		switch {
 		case t.sent[i]:
-		case t.bus != nil && shareable(list[i].Body) && t.gather(list, i) > 1:
+		case t.multicast && shareable(list[i].Body) && t.gather(list, i) > 1:
 			t.sendGroup(list)
 		default:
 			t.sender.send(list[i])
@@ -107,9 +91,9 @@ func (t *together) sendGroup(list []rpc.Message) {
 	m, left := &list[t.group[0]], []rpc.NodeID(nil)
 	switch cmd := m.Body.(type) {
 	case *rpc.AppendLogCommand:
-		left = t.bus.MulticastAppendLog(t.peers, m.Term, cmd, back[*rpc.AppendLogReturn](t.sender, cmd))
+		left = t.sender.bus.MulticastAppendLog(t.peers, m.Term, cmd, back[*rpc.AppendLogReturn](t.sender, cmd))
 	case *rpc.CommitLogCommand:
-		left = t.bus.MulticastCommitLog(t.peers, m.Term, cmd)
+		left = t.sender.bus.MulticastCommitLog(t.peers, m.Term, cmd)
 	}
 	for _, i := range t.group {
 		t.sent[i] = true

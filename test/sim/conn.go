@@ -54,5 +54,8 @@ func (c *conn) MaxPayload() int64           { return c.bus.plan.maxPayload }
 func (c *conn) Up() (bool, time.Time)       { return c.up, c.since }
 func (c *conn) OnStatus(changed func(bool)) { c.status = append(c.status, changed) }
 func (c *conn) Flush(time.Duration) error   { return nil }
+func (c *conn) OnDelivered(func(bool))      {}
+func (c *conn) Cork()                       {}
+func (c *conn) Uncork()                     {}
 
 var _ busclient.Bus = (*conn)(nil)

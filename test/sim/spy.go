@@ -76,6 +76,10 @@ func (s *spy) admit() {
 // Links says nothing: nobody here asks, and the status is looked at after every turn.
 func (s *spy) Links() []busclient.LinkStatus { return nil }
 
+// OnDelivered tells nobody: whoever steps the node takes its turns.
+func (s *spy) OnDelivered(_, _ func(bool)) {}
+func (s *spy) Together(send func())        { send() }
+
 func (s *spy) leaves(to rpc.NodeID, term rpc.Term, body rpc.Body) {
 	s.process.world.watch.leaves(s.process, to, term, body)
 }
