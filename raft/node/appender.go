@@ -30,7 +30,7 @@ type appender struct {
 	send  func(rpc.Message)
 	// report brings an event to the loop; more: this goroutine has more to do. It reports whether the spot is to act after the step.
 	report func(e raft.Event, more bool) bool
-	// release is called when a new base is durable; nil: nothing is to be done then.
+	// release is called when a new base is durable.
 	release func()
 
 	mu      sync.Mutex
@@ -192,7 +192,7 @@ func (a *appender) finish() {
 
 // based lets go of the snapshot that a new base, durable now, stands for.
 func (a *appender) based(b *raft.Base) {
-	if b != nil && a.release != nil {
+	if b != nil {
 		a.release()
 	}
 }

@@ -23,7 +23,7 @@ type applier struct {
 	report   func(e raft.Event, more bool) bool // brings an event to the loop, and reports whether the spot is to act after the step
 	settled  []func()                           // called after the answers to a run
 	bytesMax int
-	snaps    *snapDir            // nil: this node receives none
+	snaps    *snapDir
 	rest     func(time.Duration) // between steps of installing a snapshot; nil: there is no other work
 	stop     <-chan struct{}     // ends the installing of a snapshot
 

@@ -293,7 +293,7 @@ func TestAStateOfAnotherHistoryIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	log := openTestLog(t, fs, "/n1/wal")
 	start := func(applied rpc.EntryID) (*Steps, error) {
-		n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: &sum{applied: applied}, Logger: quiet()})
+		n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Log: log, Machine: &sum{applied: applied}, Logger: quiet()})
 		return n.StartSteps(port{newHub(), "n1"})
 	}
 	_, err = start(rpc.EntryID{Term: 1, Index: 3})
@@ -316,7 +316,7 @@ func serveOnce(t *testing.T, fs vfs.FS, machine *sum) error {
 	defer log.Close()
 	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	require.NoError(t, err)
-	n := New(Options{Config: conf, Instance: f.Instance, Folder: f, Log: log, Machine: machine, Logger: quiet()})
+	n := New(Options{Config: conf, Folder: f, Log: log, Machine: machine, Logger: quiet()})
 	hub := newHub()
 	if err := n.Start(port{hub, "n1"}); err != nil {
 		return err

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"io"
 	"log/slog"
@@ -163,7 +165,7 @@ func (c client) Ping() error {
 func said(n *Node) busclient.Pinged {
 	content := n.PingContent()
 	conf := content.Configuration
-	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Full: content.Full, NoRoom: content.NoRoom, Instance: n.o.Instance}
+	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Full: content.Full, NoRoom: content.NoRoom, Instance: n.instance()}
 	if conf != nil {
 		p.Cluster = conf.ClusterID()
 	}
@@ -179,9 +181,9 @@ func ask[R rpc.Body](c client, term rpc.Term, cmd rpc.Body, done rpc.Done[R]) er
 	}
 	h.round++
 	h.open[h.round] = func(m rpc.Message) {
-		done(rpc.Reply[R]{From: m.From, Instance: h.nodes[m.From].o.Instance, Term: m.Term, Return: m.Body.(R)})
+		done(rpc.Reply[R]{From: m.From, Instance: h.nodes[m.From].instance(), Term: m.Term, Return: m.Body.(R)})
 	}
-	list := []rpc.Message{{From: c.port.self, Instance: h.nodes[c.port.self].o.Instance, To: c.peer, Term: term, Call: rpc.Call{Round: h.round}, Body: cmd}}
+	list := []rpc.Message{{From: c.port.self, Instance: h.nodes[c.port.self].instance(), To: c.peer, Term: term, Call: rpc.Call{Round: h.round}, Body: cmd}}
 	if h.mangle != nil {
 		list = h.mangle(list[0])
 	}
@@ -293,7 +295,7 @@ func (g *group) start(id rpc.NodeID) {
 	g.logs[id], err = wal.Open(disk, "wal", wal.Options{})
 	require.NoError(g.t, err)
 	g.machines[id] = &sum{}
-	n := New(Options{Config: conf, Instance: instance(id), Log: g.logs[id], Machine: g.machines[id], Logger: slog.New(slog.NewTextHandler(g.t.Output(), nil)).With("node", id)})
+	n := New(Options{Config: conf, Folder: folderFor(g.t, id), Log: g.logs[id], Machine: g.machines[id], Logger: slog.New(slog.NewTextHandler(g.t.Output(), nil)).With("node", id)})
 	n.limits = g.limits
 	g.hub.mu.Lock()
 	g.hub.nodes[id] = n
@@ -388,6 +390,14 @@ func (g *group) add(x uint64) uint64 {
 		g.t.Fatal("a proposal was not answered")
 		return 0
 	}
+}
+
+// folderFor is a new data folder in memory, of the instance that tables of this package's tests have for a node.
+func folderFor(t *testing.T, id rpc.NodeID) *Folder {
+	own := instance(id)
+	f, err := OpenFolderFrom(vfs.NewMem(), "/d", id, io.MultiReader(bytes.NewReader(own[:]), rand.Reader))
+	require.NoError(t, err)
+	return f
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

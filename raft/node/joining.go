@@ -31,8 +31,8 @@ func (n *Node) joins(l learned) error {
 		return fmt.Errorf("it names another cluster than its sender's")
 	case !ok:
 		return fmt.Errorf("%s is no member of that cluster: "+joinText, n.id(), n.id())
-	case self.Instance != n.o.Instance:
-		return fmt.Errorf("the cluster knows %s by data folder instance %s, this folder is %s: raftbus member replace %s", n.id(), self.Instance, n.o.Instance, n.id())
+	case self.Instance != n.instance():
+		return fmt.Errorf("the cluster knows %s by data folder instance %s, this folder is %s: raftbus member replace %s", n.id(), self.Instance, n.instance(), n.id())
 	case l.conf.Index == 0 && n.joining:
 		return fmt.Errorf("its first boot is not through and needs %s as one of its first members: start this node with --members %s instead of --join", n.id(), names(l.conf.Voters))
 	case l.conf.Index == 0 || n.joining && !l.conf.Learner(n.id()):

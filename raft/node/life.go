@@ -26,9 +26,7 @@ func (n *Node) Start(bus Bus) error {
 	n.spawn("loader", n.loader.run)
 	n.spawn("cutter", n.cutter.run)
 	n.spawn("compactor", n.compact.run)
-	if n.receiver != nil {
-		n.spawn("receiver", n.receiver.run)
-	}
+	n.spawn("receiver", n.receiver.run)
 	go func() { // ends with the last of them
 		n.group.Wait()
 		close(n.done)

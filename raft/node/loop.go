@@ -174,7 +174,7 @@ func (n *Node) carrySnapshots(e *raft.Effects) {
 		switch {
 		case m.Body.IsReturn():
 			n.streams.returned(m)
-		case n.receiver != nil:
+		default:
 			n.receiver.submit(m)
 		}
 	}
@@ -182,7 +182,7 @@ func (n *Node) carrySnapshots(e *raft.Effects) {
 	case e.Install.Snapshot.Index > 0:
 		n.applier.submit(applyWork{install: e.Install}, true)
 	case n.offered:
-		n.releaseSnapshot() // the core holds as much already
+		n.receiver.release() // the core holds as much already
 	}
 	n.offered = false
 	if e.Compact.ID.Index > 0 {

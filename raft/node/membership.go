@@ -97,8 +97,8 @@ func (n *Node) checkTold(last *rpc.Configuration) error {
 	told := n.told()
 	differ := !n.o.Config.Joining() && !slices.Equal(known, told)
 	switch {
-	case last.Index == 0 && isMember && self.Instance != n.o.Instance:
-		return fmt.Errorf("the log knows %s by data folder instance %s, this folder is %s: parts of two folders were mixed; put back the ones that belong together", self.ID, self.Instance, n.o.Instance)
+	case last.Index == 0 && isMember && self.Instance != n.instance():
+		return fmt.Errorf("the log knows %s by data folder instance %s, this folder is %s: parts of two folders were mixed; put back the ones that belong together", self.ID, self.Instance, n.instance())
 	case last.Index == 0 && differ:
 		return fmt.Errorf("%w %s, the configuration says %s: start with --members %s", ErrOtherMembers, rpc.JoinIDs(known), rpc.JoinIDs(told), rpc.JoinIDs(known))
 	case differ:
@@ -117,7 +117,7 @@ func (n *Node) told() []rpc.NodeID {
 }
 
 // self is this node as a member.
-func (n *Node) self() rpc.Member { return rpc.Member{ID: n.id(), Instance: n.o.Instance} }
+func (n *Node) self() rpc.Member { return rpc.Member{ID: n.id(), Instance: n.instance()} }
 
 // admit tells the bus whom to listen to.
 func (n *Node) admit(others []rpc.Member) {
@@ -159,7 +159,7 @@ func (n *Node) refreshView(ticks int) {
 // tellStanding is what the operator reads when a node's place in the cluster changes.
 func (n *Node) tellStanding(s Standing) {
 	if s == StandingRemoved {
-		n.logger.Warn("this node is no member of the cluster any more: its data stays as it is, and nothing waits for it; stop it, or add it again", "instance", n.o.Instance.String())
+		n.logger.Warn("this node is no member of the cluster any more: its data stays as it is, and nothing waits for it; stop it, or add it again", "instance", n.instance().String())
 		return
 	}
 	n.logger.Info("this node is a member of the cluster", "as", s.String())

@@ -23,14 +23,13 @@ import (
 // onlyGroup: a process has one Raft group, in a log that could keep more.
 const onlyGroup wal.GroupID = 0
 
-// Options are what a node is made of. All are required, but Folder, KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
+// Options are what a node is made of. All are required, but KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
 type Options struct {
-	Config   config.IRaftConfig
-	Instance rpc.InstanceID
-	Folder   *Folder      // that Instance is of: remembers that there was a log, and takes snapshots; nil: nobody does
-	Log      *wal.Log     // open; the node is its only writer; closed by whoever opened it, after Stop
-	Machine  StateMachine // closed by whoever opened it, after Stop
-	Logger   *slog.Logger
+	Config  config.IRaftConfig
+	Folder  *Folder      // says which instance this is, remembers that there was a log, and takes snapshots; closed by whoever opened it, after Stop
+	Log     *wal.Log     // open; the node is its only writer; closed by whoever opened it, after Stop
+	Machine StateMachine // closed by whoever opened it, after Stop
+	Logger  *slog.Logger
 	// KeepLogBytes is how much log is kept for members that are away for a while, in bytes. With less a short absence costs a
 	// snapshot; with more the disk is fuller and a start takes longer. 0: KeepLogBytesDefault; negative: no more than must be.
 	KeepLogBytes int64
@@ -106,7 +105,7 @@ type Node struct {
 	appender *appender
 	applier  *applier
 	loader   *loader
-	receiver *receiver // nil without a folder
+	receiver *receiver
 	streams  streams
 	cutter   *cutter
 	compact  *compactor
@@ -140,16 +139,13 @@ func New(o Options) *Node {
 	}
 	n := &Node{
 		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
-		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}),
+		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}), snaps: o.Folder.snapshots(),
 	}
 	n.zero.Store(n.clock.zero(n.clock.began))
 	if o.Milestones {
 		n.marks = &milestones{}
 	}
-	if o.Folder != nil {
-		n.snaps = o.Folder.snapshots()
-		n.starts.known(o.Folder.Starts)
-	}
+	n.starts.known(o.Folder.Starts)
 	if o.Tune != nil {
 		o.Tune(&n.limits)
 	}
@@ -157,7 +153,7 @@ func New(o Options) *Node {
 		n.commands = v.CommandVersion()
 	}
 	n.admin.asked = map[uint64]func(rpc.EntryID, error){}
-	n.status = Status{Status: raft.Status{ID: o.Config.Self().ID()}, Instance: o.Instance, Members: n.told()}
+	n.status = Status{Status: raft.Status{ID: o.Config.Self().ID()}, Instance: n.instance(), Members: n.told()}
 	return n
 }
 
@@ -166,7 +162,7 @@ func (n *Node) prepare(bus Bus) error {
 	n.bus = bus
 	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
 	n.together = together{sender: &n.send, multicast: n.o.Config.Multicast()}
-	n.appender = &appender{log: n.o.Log, marks: n.marks, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: n.releaseSnapshot}
+	n.appender = &appender{log: n.o.Log, marks: n.marks, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: func() { n.receiver.release() }}
 	n.applier = &applier{log: n.o.Log, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps}
 	n.loader = &loader{worker: newWorker(), log: n.o.Log, inbox: n.inbox}
 	n.prepareSnapshots()
@@ -197,18 +193,9 @@ func (n *Node) prepareSnapshots() {
 		keep = KeepLogBytesDefault
 	}
 	n.compact = &compactor{worker: newWorker(), log: n.o.Log, machine: n.o.Machine, keep: max(keep, 0), inbox: n.inbox, logger: n.logger}
-	if n.snaps != nil {
-		n.receiver = newReceiver(n)
-	}
-	if f := n.o.Folder; f != nil && f.Lost != nil {
-		n.logger.Error("which starts of the peers are the newest is forgotten: an old backup of a peer's folder is refused again once that peer was heard", "err", f.Lost)
-	}
-}
-
-// releaseSnapshot lets go of a received snapshot.
-func (n *Node) releaseSnapshot() {
-	if n.receiver != nil {
-		n.receiver.release()
+	n.receiver = newReceiver(n)
+	if err := n.o.Folder.Lost; err != nil {
+		n.logger.Error("which starts of the peers are the newest is forgotten: an old backup of a peer's folder is refused again once that peer was heard", "err", err)
 	}
 }
 
@@ -216,15 +203,15 @@ func (n *Node) releaseSnapshot() {
 func (n *Node) begin() error {
 	state := n.o.Log.State(onlyGroup)
 	if !state.HasBase {
-		if n.o.Folder != nil && n.o.Folder.begun() {
+		if n.o.Folder.begun() {
 			return n.o.Folder.lostLog()
 		}
 		if n.o.Config.Joining() {
 			n.joining = true
-			n.logger.Info(fmt.Sprintf(joinText, n.id()), "instance", n.o.Instance.String())
+			n.logger.Info(fmt.Sprintf(joinText, n.id()), "instance", n.instance().String())
 			return nil
 		}
-		n.gathering = newGathering(rpc.Member{ID: n.id(), Instance: n.o.Instance}, n.o.Config.Members())
+		n.gathering = newGathering(n.self(), n.o.Config.Members())
 		n.logger.Info(waitingText, "waiting_for", rpc.JoinIDs(n.gathering.waitingFor()))
 		return nil
 	}
@@ -283,7 +270,7 @@ func (n *Node) makeCore(state wal.State) error {
 		n.learned = first // a node that joined: until its log says so itself, those who were let in before it count for less
 	}
 	n.core = raft.New(raft.Config{
-		ID: n.id(), Instance: n.o.Instance, Configurations: configurations, HardState: state.HardState,
+		ID: n.id(), Instance: n.instance(), Configurations: configurations, HardState: state.HardState,
 		Base: state.Base.ID, BaseTime: base.Time, Terms: state.Terms, Last: state.Last, LastTime: last, Applied: applied,
 		Damaged: state.Damaged, Together: n.o.Config.Multicast(), Thrifty: !n.o.Config.Multicast() && !n.o.Config.Eager(), // one message goes to all as easily as to some
 		Ticks: n.ticks(), Limits: n.limits, Random: rand.New(rand.NewPCG(n.o.Seed, 0)),
@@ -305,9 +292,6 @@ func (n *Node) makeCore(state wal.State) error {
 
 // beginFolder records that the log holds what must not be forgotten.
 func (n *Node) beginFolder() error {
-	if n.o.Folder == nil {
-		return nil
-	}
 	if err := n.o.Folder.begin(); err != nil {
 		return fmt.Errorf("record in data folder %s that it has a log: %w", n.o.Folder.Dir, err)
 	}
@@ -325,3 +309,5 @@ func (n *Node) ticks() raft.Ticks {
 }
 
 func (n *Node) id() rpc.NodeID { return n.o.Config.Self().ID() }
+
+func (n *Node) instance() rpc.InstanceID { return n.o.Folder.Instance }

@@ -111,7 +111,7 @@ func TestReadIndex(t *testing.T) {
 func TestReadsEndWithTheLoop(t *testing.T) {
 	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	require.NoError(t, err)
-	n := New(Options{Config: conf, Logger: quiet()})
+	n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Logger: quiet()})
 	var answers []error
 	note := func(err error) { answers = append(answers, err) }
 	n.readTicket(note)
@@ -128,7 +128,7 @@ func TestLeadershipIsTold(t *testing.T) {
 	log, err := wal.Open(g.disks["n1"], "wal", wal.Options{})
 	require.NoError(t, err)
 	g.logs["n1"] = log
-	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: &sum{}, Logger: quiet()})
+	n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Log: log, Machine: &sum{}, Logger: quiet()})
 	var mu sync.Mutex
 	var told []bool
 	n.Leadership(func(leading bool) { mu.Lock(); told = append(told, leading); mu.Unlock() })
@@ -149,7 +149,7 @@ func TestApplyErrorStopsTheNode(t *testing.T) {
 	defer log.Close()
 	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	require.NoError(t, err)
-	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: broken{&sum{}}, Logger: quiet()})
+	n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Log: log, Machine: broken{&sum{}}, Logger: quiet()})
 	hub := newHub()
 	hub.nodes["n1"] = n
 	defer hub.leave("n1")
@@ -187,7 +187,7 @@ func TestStopWaitsForAHungStateMachineAsLongAsItIsTo(t *testing.T) {
 	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	require.NoError(t, err)
 	gate := make(chan struct{})
-	n := New(Options{Config: conf, Instance: instance("n1"), Log: log, Machine: hanging{&sum{}, gate}, Logger: quiet()})
+	n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Log: log, Machine: hanging{&sum{}, gate}, Logger: quiet()})
 	hub := newHub()
 	hub.nodes["n1"] = n
 	defer hub.leave("n1")

@@ -18,7 +18,7 @@ import (
 // the file goes. Wherever a crash falls, the next start comes here again, with the old state or the new, never a mix (F29). One that there is no
 // room for goes too, or no start would ever succeed.
 func (n *Node) finishInstall(state wal.State) (wal.State, error) {
-	if n.snaps == nil || !n.snaps.exists(snapComplete) {
+	if !n.snaps.exists(snapComplete) {
 		return state, nil
 	}
 	base, err := n.snaps.verify()

@@ -41,9 +41,7 @@ func (n *Node) watchRoom(ticks int) {
 	looked := r.looked
 	r.lack, r.looked = n.lack(), 0
 	n.watchCrowd()
-	if n.receiver != nil {
-		n.receiver.pass(n.core.Status().Commit)
-	}
+	n.receiver.pass(n.core.Status().Commit)
 	switch {
 	case r.lack == "" || !n.leading:
 		r.cramped = 0

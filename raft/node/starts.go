@@ -77,7 +77,7 @@ func (s *starts) of(counts func(rpc.Member) bool) []busclient.Identity {
 // keepStarts has the members' starts written down, off the loop, if they are not what the file says.
 func (n *Node) keepStarts() {
 	s := &n.starts
-	if n.o.Folder == nil || n.core == nil || n.over || s.writing {
+	if n.core == nil || n.over || s.writing {
 		return
 	}
 	inForce, committed := n.core.Membership().Configuration, n.core.Committed()

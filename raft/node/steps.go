@@ -47,7 +47,7 @@ func (s *Steps) Waiting() Waiting {
 		return Waiting{}
 	}
 	return Waiting{Turn: n.inbox.due(n.held()), Append: n.appender.waits(), Apply: n.applier.waiting() > 0, Load: n.loader.waiting() > 0,
-		Cut: n.cutter.waiting() > 0, Receive: n.receiver != nil && n.receiver.waits(), Compact: n.compact.waiting() > 0}
+		Cut: n.cutter.waiting() > 0, Receive: n.receiver.waits(), Compact: n.compact.waiting() > 0}
 }
 
 // Quiet is for how many ticks there need be no turn, if nothing comes.
@@ -88,9 +88,6 @@ func (s *Steps) Cut() (worked bool, err error) { return s.work(&s.node.cutter.wo
 
 // Receive stores all chunks of a snapshot that wait.
 func (s *Steps) Receive() (worked bool, err error) {
-	if s.node.receiver == nil {
-		return false, nil
-	}
 	return s.step(s.node.receiver.waits(), func() error { _, err := s.node.receiver.step(); return err })
 }
 
@@ -133,9 +130,7 @@ func (s *Steps) end() {
 // letGo closes what is open of snapshots.
 func (s *Steps) letGo() {
 	_ = s.node.cutter.end() // they were only read from
-	if s.node.receiver != nil {
-		s.node.receiver.end()
-	}
+	s.node.receiver.end()
 }
 
 // Stop ends the node as Node.Stop does: a leader steps down, writes under way become durable. The log and the state machine

@@ -105,7 +105,7 @@ func (m *manual) tryStart(id rpc.NodeID, seed uint64) error {
 		return a
 	}})
 	o := Options{
-		Config: conf, Instance: m.folders[id].Instance, Folder: m.folders[id], Log: m.logs[id], Machine: m.vaults[id], Logger: slog.New(plain).With("node", id),
+		Config: conf, Folder: m.folders[id], Log: m.logs[id], Machine: m.vaults[id], Logger: slog.New(plain).With("node", id),
 		Seed: seed + 1, Now: func() time.Time { return m.now }, Tune: func(l *raft.Limits) { *l = m.limits },
 	}
 	if m.options != nil {

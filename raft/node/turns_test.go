@@ -132,7 +132,7 @@ func TestNoTurnFollowsOneThatFailed(t *testing.T) {
 	} {
 		conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 		require.NoError(t, err)
-		n := New(Options{Config: conf, Logger: quiet()})
+		n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Logger: quiet()})
 		n.rest.beat = metronome{period: time.Hour, last: time.Now()}
 		require.True(t, turn(n), who)
 		n.inbox.call(func() { panic(&raft.InvariantError{}) })

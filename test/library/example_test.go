@@ -141,7 +141,7 @@ func life(url, dir string, do func(n *node.Node, t *tally)) {
 		conns[role], err = busclient.Dial(context.Background(), busclient.ConnOptions{URLs: []string{url}, Prefix: conf.Prefix(), Node: "n1", Role: role})
 		check(err)
 	}
-	n := node.New(node.Options{Config: conf, Instance: folder.Instance, Folder: folder, Log: log, Machine: machine, Logger: slog.New(slog.DiscardHandler)})
+	n := node.New(node.Options{Config: conf, Folder: folder, Log: log, Machine: machine, Logger: slog.New(slog.DiscardHandler)})
 	bus, err := busclient.NewService(busclient.Options{
 		Config: conf, Identity: busclient.Identity{ID: "n1", Instance: folder.Instance, Boot: folder.Boot},
 		Control: conns[busclient.RoleControl], Bulk: conns[busclient.RoleBulk], Owner: n, PingContent: n.PingContent,

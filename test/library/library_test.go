@@ -80,7 +80,7 @@ func startNode(t testing.TB, fs vfs.FS, url string, id rpc.NodeID, members []rpc
 		require.NoError(t, err)
 	}
 	machine := &counter{}
-	n := node.New(node.Options{Config: conf, Instance: folder.Instance, Log: log, Machine: machine, Logger: logger})
+	n := node.New(node.Options{Config: conf, Folder: folder, Log: log, Machine: machine, Logger: logger})
 	bus, err := busclient.NewService(busclient.Options{
 		Config: conf, Identity: busclient.Identity{ID: id, Instance: folder.Instance, Boot: folder.Boot},
 		Control: conns[busclient.RoleControl], Bulk: conns[busclient.RoleBulk], Owner: n, PingContent: n.PingContent, Logger: logger,

@@ -79,7 +79,7 @@ func (p *process) join() error {
 	}
 	p.tickEvery = conf.Timing().Tick
 	p.raft = raftnode.New(raftnode.Options{
-		Config: conf, Instance: p.folder.Instance, Folder: p.folder, Log: p.log, Machine: newMachine(p),
+		Config: conf, Folder: p.folder, Log: p.log, Machine: newMachine(p),
 		Logger: p.logger(), KeepLogBytes: pick(n.r, p.world.plan.keepLog...), Tune: p.world.plan.tune(n.r), Seed: n.r.Uint64() | 1, Now: n.clock.now, ChunkBytes: p.world.plan.chunks(),
 	})
 	p.bus, err = busclient.NewService(busclient.Options{

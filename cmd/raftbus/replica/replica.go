@@ -191,7 +191,7 @@ func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, 
 // join makes the node and its bus, and starts both.
 func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
-		Config: r.config, Instance: r.folder.Instance, Folder: r.folder, Log: r.log, Machine: machine{r.store, r}, Logger: r.logger,
+		Config: r.config, Folder: r.folder, Log: r.log, Machine: machine{r.store, r}, Logger: r.logger,
 		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return !r.reached() },
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
