@@ -132,6 +132,8 @@ func (l *line) Room() int {
 
 func (l *line) AwaitRoom() bool { return true }
 
+func (l *line) LastError() string { return "no route" }
+
 func (l *line) MaxPayload() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -228,13 +230,11 @@ func newRig(t *testing.T, without ...bool) *rig {
 	t.Cleanup(nc.Close)
 	r := &rig{solo: newSolo(t), line: newLine(), nc: nc}
 	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads, Listens: func() bool { return !r.deaf.Load() }}
-	if len(without) == 0 {
-		o.Dial = func(calls Callbacks) (Leaf, error) { r.line.calls = calls; return r.line, nil }
-	}
+	o.Dial = func(calls Callbacks) (Leaf, error) { r.line.calls = calls; return r.line, nil }
 	r.Service, err = New(o)
 	require.NoError(t, err)
 	t.Cleanup(r.Close)
-	if o.Dial != nil {
+	if len(without) == 0 {
 		r.line.calls.Status(true)
 	}
 	return r

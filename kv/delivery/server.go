@@ -67,12 +67,7 @@ func (v *server) step() time.Duration {
 	if err != nil {
 		return retryAfter
 	}
-	room := 0
-	if v.leaf != nil {
-		room = v.leaf.Room()
-		events = append(v.carries(), events...)
-	}
-	effects := v.hub.Step(v.now(), room, events...)
+	effects := v.hub.Step(v.now(), v.leaf.Room(), append(v.carries(), events...)...)
 	v.send(effects.Send)
 	v.leave(effects.LeftOut)
 	v.follow(effects.Watch)
@@ -180,12 +175,9 @@ func (v *server) leave(list []watch.LeftOut) {
 // follow has the leaf connection watch subjects, or no longer.
 func (v *server) follow(list []watch.Watch) {
 	for _, w := range list {
-		switch {
-		case v.leaf == nil:
-			v.learned = append(v.learned, watch.Interest{Subject: w.Subject})
-		case w.Ended:
+		if w.Ended {
 			v.leaf.Unwatch(w.Subject)
-		default:
+		} else {
 			v.learned = append(v.learned, watch.Interest{Subject: w.Subject, Listened: v.leaf.Watch(w.Subject)})
 		}
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// Options say what a Service stands on. All but Dial, Stray, ConsumersMax, Parts and Logger are required.
+// Options say what a Service stands on. All but Stray, ConsumersMax, Parts and Logger are required.
 type Options struct {
 	Node     rpc.NodeID     // as a host; in an account beside the first, watch.In it
 	Instance rpc.InstanceID // of its data folder
@@ -27,7 +27,7 @@ type Options struct {
 	Conn     *nats.Conn // the client connection, for what nodes tell each other; stays the caller's
 	Proposer node.Proposer
 	Store    *store.Store
-	// Dial begins to connect as a leaf. nil: there is no leaf connection, and this node serves no watcher.
+	// Dial begins to connect as a leaf. Until that is done this node serves no watcher.
 	Dial func(Callbacks) (Leaf, error)
 	// Leader says who leads, as a host, as far as the node knows; empty: nobody. Several goroutines ask, again and again.
 	Leader func() rpc.NodeID
@@ -52,7 +52,8 @@ type Leaf interface {
 	Publish(subject, reply string, header, data []byte) error
 	Room() int
 	AwaitRoom() bool
-	MaxPayload() int // 0 while it is down
+	MaxPayload() int   // 0 while it is down
+	LastError() string // since it was up last; empty: none
 	Watch(subject string) (listened bool)
 	Unwatch(subject string)
 	Close()
@@ -73,7 +74,7 @@ type Service struct {
 	o        Options
 	began    time.Time
 	limits   watch.Limits // the hub's
-	leaf     Leaf         // nil: none
+	leaf     Leaf
 	reunion  reunion
 	inbox    *inbox
 	room     bell.Bell
@@ -95,8 +96,8 @@ type Service struct {
 
 // New makes a service, and has it follow the store: make it before the node starts. Close it.
 func New(o Options) (*Service, error) {
-	if o.Node == "" || o.Prefix == "" || o.Conn == nil || o.Proposer == nil || o.Store == nil || o.Leader == nil || o.Listens == nil {
-		return nil, errors.New("delivery service: all options but Dial, Stray, ConsumersMax, Parts and Logger are required")
+	if o.Node == "" || o.Prefix == "" || o.Conn == nil || o.Proposer == nil || o.Store == nil || o.Dial == nil || o.Leader == nil || o.Listens == nil {
+		return nil, errors.New("delivery service: all options but Stray, ConsumersMax, Parts and Logger are required")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -128,9 +129,6 @@ func New(o Options) (*Service, error) {
 func (s *Service) connect() (err error) {
 	if err := s.hear(); err != nil {
 		return err
-	}
-	if s.o.Dial == nil {
-		return nil
 	}
 	s.leaf, err = s.o.Dial(Callbacks{
 		Status: s.status,
@@ -194,17 +192,18 @@ func (s *Service) Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
 
 // Status is how a node serves watchers.
 type Status struct {
-	Leaf      bool // its connection is up
-	Consumers int  // that it serves
-	Hosts     int  // nodes that can serve, as far as it knows
-	Account   int  // consumers of the account, on all nodes
+	Leaf      bool   // its connection is up
+	LeafError string // what went wrong with it last, since it was up; empty: nothing
+	Consumers int    // that it serves
+	Hosts     int    // nodes that can serve, as far as it knows
+	Account   int    // consumers of the account, on all nodes
 	// LeftOut counts entries that consumers were not sent, since they are larger than max_payload; again if one is looked at again.
 	LeftOut uint64
 }
 
 // Status returns how this node serves watchers.
 func (s *Service) Status() Status {
-	status := Status{Leaf: s.up.Load(), Consumers: int(s.serving.Load()), LeftOut: s.leftOut.Load()}
+	status := Status{Leaf: s.up.Load(), LeafError: s.leaf.LastError(), Consumers: int(s.serving.Load()), LeftOut: s.leftOut.Load()}
 	s.place(func(p *watch.Placer) { status.Hosts, status.Account = p.Able(s.now()), p.Consumers() })
 	return status
 }
@@ -215,9 +214,7 @@ func (s *Service) Close() {
 		s.deafen()
 		close(s.stop)
 		s.wg.Wait()
-		if s.leaf != nil {
-			s.leaf.Close()
-		}
+		s.leaf.Close()
 	})
 }
 

@@ -59,7 +59,7 @@ type served struct {
 	leaf    []nats.Option
 	conn    *busclient.Conn
 	watches *delivery.Service
-	dialled *leaf.Conn // the connection that watches are served over; nil: there can be none
+	dialled *leaf.Conn // the connection that watches are served over
 	kv      *kv.Service
 	refused refusal
 	ready   atomic.Bool   // kv is there

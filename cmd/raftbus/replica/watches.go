@@ -49,8 +49,8 @@ func (s *served) connected() bool {
 func (s *served) watchStatus() observe.Watches {
 	now := s.watches.Status()
 	status := observe.Watches{Leaf: now.Leaf, Consumers: now.Consumers, Hosts: now.Hosts, Account: now.Account, LeftOut: now.LeftOut}
-	if !now.Leaf && s.dialled != nil {
-		status.LeafError = s.dialled.LastError()
+	if !now.Leaf {
+		status.LeafError = now.LeafError
 	}
 	return status
 }
