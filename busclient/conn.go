@@ -495,7 +495,7 @@ func subjectIn(err error) string {
 
 // note remembers an error, and logs it when it is news.
 func (c *Conn) note(text string, err error) {
-	c.noteKind(strings.ToLower(text+": "+err.Error()), text, err) // NATS's client tells some twice, as the server wrote it and as itself does
+	c.noteKind(strings.ToLower(text+": "+notes.KindOf(err)), text, err) // NATS's client tells some twice, as the server wrote it and as itself does
 }
 
 func (c *Conn) noteKind(kind, text string, err error) {

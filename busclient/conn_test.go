@@ -2,14 +2,41 @@ package busclient
 
 import (
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
+
+// An outage is a line or two in the log, and not one for each attempt, though each has another port.
+func TestAnOutageIsSaidOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var attempts atomic.Int64
+	var all sync.WaitGroup
+	all.Go(func() {
+		for socket, err := l.Accept(); err == nil; socket, err = l.Accept() {
+			endAtOnce(socket)
+			socket.Close()
+			attempts.Add(1)
+		}
+	})
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	log := &countingHandler{}
+	c, err := Dial(t.Context(), ConnOptions{URLs: []string{l.Addr().String()}, Node: "n1", Role: RoleControl, Logger: slog.New(log)})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	const cut = "read: connection reset by peer"
+	eventually(t, "attempts", func() bool { return attempts.Load() > 10 && log.count(cut) > 0 })
+	require.LessOrEqual(t, log.count(cut), 2, "at the first attempt, and then")
+}
 
 // What a node says of a connection goes into its log, which more may read than the password in the address.
 func TestErrorsOfDialHaveNoPasswords(t *testing.T) {

@@ -4,11 +4,9 @@ package leaf
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,16 +149,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // note remembers an error, and logs it when it is news.
-func (c *Conn) note(text string, err error) { c.noteKind(text+": "+kindOf(err), text, err) }
-
-// kindOf is the text of an error without the ports of the connection, which are others each time.
-func kindOf(err error) string {
-	var network *net.OpError
-	if errors.As(err, &network) {
-		return network.Op + ": " + network.Err.Error()
-	}
-	return err.Error()
-}
+func (c *Conn) note(text string, err error) { c.noteKind(text+": "+notes.KindOf(err), text, err) }
 
 func (c *Conn) noteKind(kind, text string, err error) {
 	c.mu.Lock()

@@ -3,6 +3,8 @@
 package notes
 
 import (
+	"errors"
+	"net"
 	"sync"
 	"time"
 )
@@ -18,6 +20,15 @@ const (
 type Notes struct {
 	mu   sync.Mutex
 	told map[string]time.Time
+}
+
+// KindOf is the text of an error without the ports of the connection, which are others each time.
+func KindOf(err error) string {
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return network.Op + ": " + network.Err.Error()
+	}
+	return err.Error()
 }
 
 // IsNews reports whether an error of that kind is to be logged now.
