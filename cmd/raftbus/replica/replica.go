@@ -305,7 +305,7 @@ func eachOf(all []*Replica, do func(r *Replica) error) error {
 // end stops the node, once it has left.
 func (r *Replica) end(ctx context.Context, leave func(context.Context) error) error {
 	ended := make(chan error, 1)
-	go func() { // ends with the disk's work, which nothing can cut short
+	go func() { // ends with the disk's work, and when NATS's client has looked up an address, which nothing can cut short
 		var err error
 		if !r.over() {
 			err = leave(ctx)
@@ -317,7 +317,7 @@ func (r *Replica) end(ctx context.Context, leave func(context.Context) error) er
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
-		return fmt.Errorf("node %s: its disk did not finish in time: %w", r.o.ID, ctx.Err())
+		return fmt.Errorf("node %s: its disk, or the look-up of an address of NATS, did not finish in time: look at both: %w", r.o.ID, ctx.Err())
 	}
 }
 
