@@ -61,19 +61,19 @@ func seal(text []byte) []byte {
 	return fmt.Appendf(slices.Clip(text), "%s%x\n", sumMark, sha256.Sum256(accountLine.ReplaceAll(text, []byte("$1"))))
 }
 
-// untouched returns the configuration that is there, or nil. One that was changed by hand is refused, since it would be lost.
-func (o *Options) untouched() ([]byte, error) {
+// untouched reads the configuration that is there, if one is. One that was changed by hand is refused, since it would be lost.
+func (o *Options) untouched() (err error) {
 	file := filepath.Join(o.Dir, filepath.FromSlash(confName))
-	content, err := os.ReadFile(file)
+	o.before, err = os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil
 	}
-	text, _, _ := bytes.Cut(content, []byte(sumMark))
-	if err == nil && !bytes.Equal(seal(text), content) {
+	text, _, _ := bytes.Cut(o.before, []byte(sumMark))
+	if err == nil && !bytes.Equal(seal(text), o.before) {
 		err = fmt.Errorf("%s is not as this command wrote it, and what was changed would be lost: move what is yours into server.conf beside it, after include \"nats.conf\", "+
 			"have NATS started with that, and delete nats.conf; then give the command again", file)
 	}
-	return content, err
+	return err
 }
 
 // serverConf is made once.

@@ -65,21 +65,20 @@ func Init(o *Options) error {
 	given := o.Dir
 	o.Dir, o.Made, o.kept = dir, nil, record{}
 	defer func() { o.Dir = given }()
-	if err := o.look(); err != nil {
+	for _, step := range []func() error{o.look, o.resume, o.check, o.untouched, o.clusterKeys, o.configure, o.serverConf} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	o.kept.Leaving = o.leaving()
+	if err := o.keepSettings(); err != nil {
 		return err
 	}
-	if err := o.resume(); err != nil {
-		return err
-	}
-	if err := o.check(); err != nil {
-		return err
-	}
-	if o.before, err = o.untouched(); err != nil {
-		return err
-	}
-	if err := o.clusterKeys(); err != nil {
-		return err
-	}
+	return errors.Join(o.leave(), o.own(), o.sync())
+}
+
+// configure writes the users' credentials, their contexts, and the configuration of NATS.
+func (o *Options) configure() error {
 	users := o.plan()
 	keys, err := o.keys(users)
 	if err != nil {
@@ -96,17 +95,7 @@ func Init(o *Options) error {
 	if err := o.contexts(users); err != nil {
 		return err
 	}
-	if err := o.write(confName, seal(configuration), 0o644); err != nil {
-		return err
-	}
-	if err := o.serverConf(); err != nil {
-		return err
-	}
-	o.kept.Leaving = o.leaving()
-	if err := o.keepSettings(); err != nil {
-		return err
-	}
-	return errors.Join(o.leave(), o.own(), o.sync())
+	return o.write(confName, seal(configuration), 0o644)
 }
 
 // keys are those of the users, and are remembered.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,29 +25,20 @@ func (o *Options) resume() error {
 			return OptionsError{fmt.Errorf("%q is to be removed and to be there: leave one of the two out", name)}
 		}
 	}
+	var there struct{ Nodes, Tenants, Guests []string }
 	before := map[string]json.RawMessage{}
-	if err := errors.Join(o.readJSON(settingsName, &before), o.readJSON(settingsName, &o.kept)); err != nil {
-		return err
+	for _, into := range []any{&there, &before, &o.kept} {
+		if err := o.readJSON(settingsName, into); err != nil {
+			return err
+		}
 	}
 	o.late = o.kept.Leaving
 	if err := o.clear(); err != nil {
 		return err
 	}
-	var nodes, tenants, guests []string
-	for name, into := range map[string]*[]string{"nodes": &nodes, "tenants": &tenants, "guests": &guests} {
-		if before[name] == nil {
-			continue
-		}
-		if err := json.Unmarshal(before[name], into); err != nil {
-			return fmt.Errorf("%s: %s: %w", filepath.Join(o.Dir, settingsName), name, err)
-		}
-		delete(before, name)
-	}
-	for name := range before {
-		if o.given(name) {
-			delete(before, name)
-		}
-	}
+	maps.DeleteFunc(before, func(name string, _ json.RawMessage) bool {
+		return slices.Contains([]string{"nodes", "tenants", "guests"}, name) || o.given(name)
+	})
 	content, err := json.Marshal(before)
 	if err != nil {
 		return err
@@ -55,13 +47,13 @@ func (o *Options) resume() error {
 		return fmt.Errorf("%s: %w", filepath.Join(o.Dir, settingsName), err)
 	}
 	was := *o
-	was.Nodes, was.Tenants, was.Guests = union(nodes, o.nodesThere()), tenants, guests
+	was.Nodes, was.Tenants, was.Guests = union(there.Nodes, o.nodesThere()), there.Tenants, there.Guests
 	o.Nodes = union(was.Nodes, o.Nodes)
-	o.settle(tenants, guests)
+	o.settle(there.Tenants, there.Guests)
 	if err := o.drop(was.plan()); err != nil {
 		return err
 	}
-	return o.fit(nodes)
+	return o.fit(there.Nodes)
 }
 
 // readJSON reads a file of the folder, if it is there.
