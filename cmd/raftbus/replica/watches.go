@@ -1,5 +1,7 @@
 package replica
 
+// The connection over which an account's watchers are served, and what is shown of it.
+
 import (
 	"fmt"
 	"log/slog"

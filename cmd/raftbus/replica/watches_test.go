@@ -1,5 +1,7 @@
 package replica
 
+// Watches where max_payload is changed while a node runs.
+
 import (
 	"fmt"
 	"os"
