@@ -1,5 +1,7 @@
 package sim
 
+// A node's connection to the simulated bus, which is up or down as the world says.
+
 import (
 	"time"
 
