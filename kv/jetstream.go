@@ -110,7 +110,7 @@ func (s *Service) logging(r *request, write *jetstream.Write) work {
 		command: write.Command.Encode(),
 		writes:  true,
 		rest:    write.Rest,
-		wide:    isWide(&write.Command),
+		wide:    isWide(&write.Command, write.Old),
 		bucket:  write.Command.OfBucket(),
 		apart:   write.Command.AddConsumer != nil, // its host may be told by NATS's client, which may wait for the server
 		done:    func(result store.Result) ([]reply, *work) { return s.onward(r, write.Done(s.store, result)) },

@@ -57,13 +57,12 @@ type Service struct {
 	republishing republishing
 	ordersDrops  atomic.Uint64
 
-	wides    wides
-	wideOver bell.Bell // the wide command that was proposed is applied, or will not be
-	wake     bell.Bell // leadership changed, or there is something else for the keeper
-	elected  bell.Bell // leadership changed: for the expirer
-	stop     chan struct{}
-	closed   sync.Once
-	wg       sync.WaitGroup
+	wides   wides
+	wake    bell.Bell // leadership changed, or there is something else for the keeper
+	elected bell.Bell // leadership changed: for the expirer
+	stop    chan struct{}
+	closed  sync.Once
+	wg      sync.WaitGroup
 
 	listenMu   sync.Mutex
 	subs       []subscription          // nil: not listening
@@ -106,7 +105,7 @@ func New(o Options) (*Service, error) {
 		waits:        o.waits,
 		republishing: newRepublishing(),
 		wake:         bell.New(),
-		wideOver:     bell.New(),
+		wides:        wides{over: bell.New()},
 		elected:      bell.New(),
 		stop:         make(chan struct{}),
 	}
@@ -147,6 +146,9 @@ func (s *Service) leadership(leading bool) {
 		return
 	}
 	s.epoch.Add(1)
+	for _, t := range s.wides.clear() {
+		s.drop(t.request)
+	}
 	s.rouse()
 	s.elected.Ring()
 }

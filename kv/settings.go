@@ -75,7 +75,9 @@ func (s *Service) bucketUpdate(c *call) (plan, *failure) {
 		if f := body.check(); f != nil {
 			return nil, f, nil
 		}
-		update := bucketPlan(c, command.Command{UpdateBucket: &command.UpdateBucket{Name: c.bucket, Settings: body.over(info.Settings), Changed: info.Changed}})
+		order := command.Command{UpdateBucket: &command.UpdateBucket{Name: c.bucket, Settings: body.over(info.Settings), Changed: info.Changed}}
+		update := bucketPlan(c, order)
+		update.wide = isWide(&order, &info.Settings)
 		return nil, nil, &update
 	}}, nil
 }
@@ -103,7 +105,7 @@ func (s *Service) bucketRm(c *call) (plan, *failure) {
 
 func bucketPlan(c *call, order command.Command) plan {
 	done := func(result store.Result) any { return bucketReply{c.bucket, result.Revision} }
-	return plan{command: order.Encode(), done: done, wide: isWide(&order), bucket: order.OfBucket()}
+	return plan{command: order.Encode(), done: done, bucket: order.OfBucket()}
 }
 
 func settingsOf(s *command.Settings) settings {

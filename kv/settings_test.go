@@ -63,7 +63,7 @@ func TestAChangeIsNotUndoneByAnotherAtTheSameTime(t *testing.T) {
 	both := []*nats.Subscription{r.sendHeld("bucket.update.app", `{"history":5}`), r.sendHeld("bucket.update.app", `{"ttl":"1h"}`)}
 	r.node.step() // both see the bucket as it is
 	r.awaitHeld()
-	r.awaitInLine(1)
+	r.awaitHeld()
 	r.node.release()
 	told := string(r.answered(both[0]).Data) + string(r.answered(both[1]).Data)
 	require.Contains(t, told, `"err_code":30019`)

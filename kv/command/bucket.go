@@ -2,7 +2,11 @@ package command
 
 // Commands on whole buckets.
 
-import "github.com/raftbus/raftbus/kv/internal/wire"
+import (
+	"strings"
+
+	"github.com/raftbus/raftbus/kv/internal/wire"
+)
 
 // AddBucket makes a bucket, unless one of that name exists.
 type AddBucket struct {
@@ -79,6 +83,16 @@ func (p *PurgeBucket) fields(w *wire.Walk) {
 	wire.Number(w, 4, &p.Below)
 	wire.Text(w, 5, &p.After)
 	wire.Number(w, 6, &p.Through)
+}
+
+// Lowers reports whether keys may have more entries than they are to keep, in a bucket that has had other settings.
+func (u *UpdateBucket) Lowers(old *Settings) bool {
+	return max(old.History, 1) > max(u.Settings.History, 1)
+}
+
+// Wide reports whether the purge may look at many keys. One of all that there is looks at none.
+func (p *PurgeBucket) Wide() bool {
+	return p.Below > 0 && p.Filter == "" || p.Through > 0 || strings.ContainsAny(p.Filter, "*>")
 }
 
 func (e *Expire) fields(w *wire.Walk) {

@@ -84,6 +84,8 @@ type Write struct {
 	Command command.Command
 	// Rest says that it goes on with what was done in part; as many parts may follow.
 	Rest bool
+	// Old are the settings that it changes, if it changes a bucket's.
+	Old *command.Settings
 	// Done goes on with its outcome, and with the store, which has applied it.
 	Done func(*store.Store, store.Result) Plan
 }

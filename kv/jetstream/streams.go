@@ -149,7 +149,7 @@ func (p *Protocol) updating(c call, config *streamConfig, tries int) Plan {
 			return c.refuse(e)
 		}
 		update := command.UpdateBucket{Name: c.bucket, Settings: config.over(old.Settings), Changed: old.Changed}
-		return Plan{Write: &Write{Command: command.Command{UpdateBucket: &update}, Done: func(s *store.Store, r store.Result) Plan {
+		return Plan{Write: &Write{Command: command.Command{UpdateBucket: &update}, Old: &old.Settings, Done: func(s *store.Store, r store.Result) Plan {
 			switch {
 			case r.Code == store.Done:
 				return answer(jsonReply(updateReply{headOf(c.verb), p.told(c, s, config)}))

@@ -48,7 +48,7 @@ func (t *txn) updateBucket(c *command.UpdateBucket) (Result, error) {
 		return Result{Code: SettingsChanged, Current: b.record.lastChanged()}, nil
 	}
 	t.state.revision++
-	lowered := b.record.history() > max(c.Settings.History, 1)
+	lowered := c.Lowers(&b.record.settings)
 	if window := b.record.settings.Window(); c.Settings.Window() > window {
 		b.record.idsSince = max(b.record.idsSince, t.state.time-int64(window))
 	}
