@@ -31,6 +31,7 @@ type Source struct {
 	Patience time.Duration
 	Base     io.ReadSeeker // a whole backup: what is written is an increment of it
 	wait     time.Duration // how long a silence is before a chunk is asked for again, at first; 0: askWait
+	stay     time.Duration // how long only records of the base may pass before the node hears of the backup; 0: stayWait
 }
 
 // ErrRefused is what a node says that gives no backup.
@@ -42,6 +43,7 @@ const (
 	nobodyWait = 200 * time.Millisecond
 	// openWait is for a new backup: a node that is behind is waited for.
 	openWait = catchUpWait + 2*time.Second
+	stayWait = idleMax / 3
 )
 
 // Fetch writes a node's state to w, as a backup, and says of what moment it is. What it wrote was checked, record by record, as it went by; it
@@ -99,7 +101,7 @@ func (s Source) increment(ctx context.Context, b *begun, old *File, out *writer,
 	if err != nil {
 		return err
 	}
-	d := &differ{base: base}
+	d := &differ{base: base, passes: s.staying(b.Backup)}
 	if d.out, err = store.NewSnapshotWriter(out, rpc.EntryID{Index: rpc.Index(b.Head.Index), Term: rpc.Term(b.Head.Term)}); err != nil {
 		return err
 	}
@@ -108,6 +110,21 @@ func (s Source) increment(ctx context.Context, b *begun, old *File, out *writer,
 		return err
 	}
 	return d.end()
+}
+
+// staying returns what is told of records of the base that pass, of which the node sends nothing: of a large bucket that was removed they may be so many
+// that it would take the backup for one that nobody wants any more. Each question has it wait anew, also one for a chunk that it gave long ago, and
+// nobody listens to what it says to that.
+func (s Source) staying(backup string) (passes func()) {
+	heard := time.Now()
+	body, _ := json.Marshal(question{Backup: backup}) // never fails
+	return func() {
+		if time.Since(heard) < cmp.Or(s.stay, stayWait) {
+			return
+		}
+		heard = time.Now()
+		_ = s.Conn.PublishRequest(Subject(s.Prefix, s.Node), s.Conn.NewInbox(), body) // if it fails, or is lost, another follows
+	}
 }
 
 // copy fetches the state into w, and thereby into the pipe of who inspects it.

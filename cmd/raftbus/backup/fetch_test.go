@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/kv/command"
 )
 
 // deaf is a node that loses questions: each chunk is given once it was asked for so often.
@@ -82,6 +83,35 @@ func TestWhatWasUnderWayAtASilenceIsAskedForOnceMore(t *testing.T) {
 	_, err = f.chunk(t.Context(), 1)
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 2, 2, 1}, node.heard(t, client)[1:], "they are on their way, and another is asked for")
+}
+
+// While records of the base pass that are gone, and nothing of the state is asked for, the node hears that the backup goes on: else it would let go of the
+// state of an increment over a large bucket that was removed.
+func TestANodeIsNotForgottenWhileTheBasePasses(t *testing.T) {
+	w := newWorld(t)
+	w.fill(100, 10)
+	base := w.file(nil)
+	w.apply(command.Command{RemoveBucket: &command.RemoveBucket{Name: "app"}})
+	asked, err := w.conn.SubscribeSync(Subject("raftbus", "n1"))
+	require.NoError(t, err)
+	s := w.source()
+	s.Base, s.stay = bytes.NewReader(base), -1
+	_, err = s.Fetch(t.Context(), io.Discard, quiet)
+	require.NoError(t, err)
+	again := 0
+	for {
+		m, err := asked.NextMsg(10 * time.Second)
+		require.NoError(t, err)
+		var q question
+		require.NoError(t, json.Unmarshal(m.Data, &q))
+		if q.Over {
+			break
+		}
+		if q.Backup != "" && q.Chunk == 0 {
+			again++
+		}
+	}
+	require.Greater(t, again, 100, "one for each record, and one for the chunk")
 }
 
 // What came is held against what the node says that it sent (D1).

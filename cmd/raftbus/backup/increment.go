@@ -77,9 +77,10 @@ func (c *cursor) until(key []byte, pass func(pair) error) error {
 
 // differ writes what of a state is not in a base.
 type differ struct {
-	out  store.SnapshotWriter
-	base *cursor
-	buf  []byte
+	out    store.SnapshotWriter
+	base   *cursor
+	passes func() // is told of each record of the base that is gone
+	buf    []byte
 }
 
 // record takes the state's next record.
@@ -97,7 +98,10 @@ func (d *differ) record(key, value []byte) error {
 	return d.out.Record(key, d.buf)
 }
 
-func (d *differ) gone(p pair) error { return d.out.Record(p.key, []byte{isGone}) }
+func (d *differ) gone(p pair) error {
+	d.passes()
+	return d.out.Record(p.key, []byte{isGone})
+}
 
 func (d *differ) end() error {
 	if err := d.base.until(nil, d.gone); err != nil {
