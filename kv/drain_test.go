@@ -241,15 +241,20 @@ func (l *knownLane) PublishMsg(subject, reply string, header, data []byte) error
 type parted struct {
 	*solo
 	parts atomic.Int64
+	rests atomic.Int64 // of parts, those that go on with a purge
 }
 
 func (n *parted) Propose(data []byte, done func(any, rpc.EntryID)) error {
-	if c, err := command.Decode(data); err != nil || c.PurgeBucket == nil {
+	c, err := command.Decode(data)
+	if err != nil || c.PurgeBucket == nil {
 		return n.solo.Propose(data, done)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.parts.Add(1)
+	if c.PurgeBucket.After != "" {
+		n.rests.Add(1)
+	}
 	n.run(func() { done(store.Result{Count: 1, Rest: &store.Rest{After: "k", Through: 1}}, rpc.EntryID{}) })
 	return nil
 }
@@ -279,6 +284,10 @@ func TestAPlannedMoveDoesNotWaitForThePartsOfAPurge(t *testing.T) {
 	}
 	require.EqualValues(t, 4, node.parts.Load())
 	r.silent(purge)
+	r.service.Resume()
+	r.awaitListening(true)
+	r.sendJS(api+"STREAM.PURGE.KV_app", `{"filter":"$KV.app.k.>"}`)
+	r.awaitHeld() // its turn is over
 }
 
 // A Drain that nobody bounds ends all the same, when what it waits for does not.

@@ -40,7 +40,8 @@ type wides struct {
 	waiting []todo
 }
 
-// enter gives a command its turn, if none goes on and nobody waits; else it waits, if there is room. A part of one that has begun waits for no others.
+// enter gives a command its turn, if none goes on and nobody waits; else it waits, if there is room. The next part of one that has begun goes before
+// those that have not: its client waits already, and would have it done in part (C5).
 func (l *wides) enter(t todo) (turn uint64, room bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,13 +49,21 @@ func (l *wides) enter(t todo) (turn uint64, room bool) {
 	case l.turn == 0 && len(l.waiting) == 0:
 		return l.begin(), true
 	case t.work.rest:
-		l.waiting = slices.Insert(l.waiting, 0, t)
+		l.waiting = slices.Insert(l.waiting, l.begun(), t)
 		return 0, true
 	case len(l.waiting) >= widesMax:
 		return 0, false
 	}
 	l.waiting = append(l.waiting, t)
 	return 0, true
+}
+
+// begun is how many that wait have begun: the first ones. mu is held.
+func (l *wides) begun() (n int) {
+	for n < len(l.waiting) && l.waiting[n].work.rest {
+		n++
+	}
+	return n
 }
 
 // begin begins a turn. mu is held.

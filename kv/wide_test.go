@@ -9,6 +9,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/bell"
+	"github.com/raftbus/raftbus/raft/node"
 )
 
 const purgeOfMany = `{"filter":"$KV.app.k.>"}`
@@ -123,18 +124,44 @@ func TestATurnEndsOnce(t *testing.T) {
 	require.NotZero(t, next)
 }
 
-// C5, L9: a purge that has parts left goes on, however many wait: it would be done in part for nothing.
-func TestAPurgeInPartsWaitsForNoOthers(t *testing.T) {
+// C5: a purge that has parts left goes on, however many wait: it would be done in part for nothing.
+func TestAPurgeInPartsGoesBeforeThoseThatHaveNotBegun(t *testing.T) {
 	node := &parted{}
 	r := newLeader(t, func(o *Options) { node.solo, o.Node = o.Node.(*solo), node })
 	r.ask("kv.put.app.k", "v")
 	r.wides(widesMax + 1)
-	for part := range int64(5) {
+	for range 10 {
 		r.node.step()
 		r.awaitHeld()
-		require.Equal(t, part+2, node.parts.Load())
-		require.Equal(t, widesMax, r.service.wides.count(), "the others wait")
+		r.awaitInLine(widesMax) // one has its turn, and the next part of the one before is in line
 	}
+	require.GreaterOrEqual(t, node.rests.Load(), int64(4), "one other comes between two parts at most")
+}
+
+// Parts go on in their order: none waits for ever for one that has many.
+func TestPartsOfPurgesTakeTurns(t *testing.T) {
+	l := wides{over: bell.New()}
+	turn, _ := l.enter(todo{})
+	first := todo{&request{}, work{rest: true}}
+	for _, waits := range []todo{{}, first, {&request{}, work{rest: true}}} {
+		_, room := l.enter(waits)
+		require.True(t, room)
+	}
+	l.end(turn)
+	next, _ := l.next()
+	require.Same(t, first.request, next.request)
+}
+
+// A turn ends also where nothing is logged: what the node has no room for, and what is overdue before its turn.
+func TestATurnEndsWhereNothingIsLogged(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.refusal = node.ErrBusy })
+	require.Contains(t, string(r.js(api+"STREAM.PURGE.KV_app", purgeOfMany).Data), `"err_code":10008`)
+	r.node.set(func(n *solo) { n.refusal = nil })
+	r.wides(2)
+	r.overdue()
+	r.node.release()
+	require.Contains(t, string(r.js(api+"STREAM.PURGE.KV_app", purgeOfMany).Data), `"success":true`)
 }
 
 func TestWhatIsWide(t *testing.T) {
