@@ -92,11 +92,16 @@ func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
 	defer cancel()
 	doubt, again := false, r.Again // a sending may have been done
 	var until time.Duration        // since the first sending: how long it may be sent again all the same
+	var before error               // of the sending before
 	for {
 		if ctx.Err() != nil {
 			return nil, c.honest(ctx, ctx.Err(), doubt)
 		}
 		answer, err := c.once(pursued, r)
+		if r.Read && before != nil && errors.Is(err, ErrUnknown) && pursued.Err() != nil { // the time cut this one short
+			err = before
+		}
+		before = err
 		doubt = doubt || !r.Read && mayBeDone(err)
 		if err == nil || errors.Is(err, ErrDenied) || ctx.Err() != nil {
 			return answer, c.honest(ctx, err, doubt)

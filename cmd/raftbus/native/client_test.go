@@ -343,3 +343,19 @@ func TestWhatNoMessageHoldsIsRefused(t *testing.T) {
 	require.EqualError(t, err, "too large: 1048577 bytes, and the bus allows 1040384: split it, or raise max_payload of the NATS server")
 	require.Zero(t, asked.Load())
 }
+
+// Of a read whose last try the time cuts short, it is told what was said of those before.
+func TestAReadIsToldWhatWasSaidBeforeItsTimeWasOver(t *testing.T) {
+	t.Parallel()
+	c, _ := begin(t, "raftbus.kv.>", func(number int32, m *nats.Msg) *nats.Msg {
+		if number > 2 {
+			return nil
+		}
+		return fails(kv.Unavailable)
+	})
+	c.wait = 4 * AskAgain
+	_, err := c.Ask(t.Context(), Request{Subject: "kv.ls.app", Read: true})
+	var f *Failure
+	require.ErrorAs(t, err, &f)
+	require.True(t, f.OfKind(kv.Unavailable))
+}
