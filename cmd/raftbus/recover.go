@@ -40,7 +40,7 @@ instance: nodes of the old cluster that come back after all are refused, and do 
 this one answers. New revisions start --skip higher, so that none is reused that the old cluster
 gave out. The old log stays in the folder, under another name, and the identity file keeps what
 was done.
-A log that is damaged in more than single entries cannot be read. --without-log then goes on with
+A log that is gone, or damaged in more than single entries, cannot be read. --without-log then goes on with
 the state alone, which is some seconds older, and all of it committed; what the log held after it
 is lost, also what was acknowledged.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
@@ -93,7 +93,7 @@ func newRecover() *cobra.Command {
 	f.skip = skipFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.yes, "yes", false, "do not ask: for scripts")
 	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "say what the folder has and what may be lost, and recover nothing")
-	cmd.Flags().BoolVar(&f.withoutLog, "without-log", false, "if the log is damaged so that it cannot be read, go on with the state alone")
+	cmd.Flags().BoolVar(&f.withoutLog, "without-log", false, "if the log is gone, or cannot be read, go on with the state alone")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON: with --dry-run what the folder has, else what was done")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := errors.Join(checkFolder(*f.dir, *f.id), checkSkip(*f.skip)); err != nil {
@@ -169,7 +169,7 @@ func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *stor
 // look opens the log and says what the folder has.
 func (f *recoverFlags) look(folder *node.Folder, state *store.Store) (have *remains, err error) {
 	log, err := folder.OpenLog(wal.Options{ReportDamaged: true})
-	if damage := (*wal.CorruptError)(nil); errors.As(err, &damage) {
+	if damage := wal.Unreadable(nil); errors.As(err, &damage) {
 		return f.lookWithoutLog(folder, state.Moment(), damage.Cause())
 	}
 	if err != nil {
@@ -181,7 +181,7 @@ func (f *recoverFlags) look(folder *node.Folder, state *store.Store) (have *rema
 
 func (f *recoverFlags) lookWithoutLog(folder *node.Folder, now store.Moment, damage string) (*remains, error) {
 	if !f.withoutLog { // that the other nodes have it, as elsewhere, is no remedy here
-		return nil, fmt.Errorf("open the log: %s: take the folder of another node, if one is left, or restore a backup (raftbus restore); or give --without-log, which goes on with the state alone (revision %d) and loses what the log holds after it", damage, now.Revision)
+		return nil, fmt.Errorf("open the log: %s: check the disk, and put back what is gone; else take the folder of another node, if one is left, or restore a backup (raftbus restore); or give --without-log, which goes on with the state alone (revision %d) and loses what the log holds after it", damage, now.Revision)
 	}
 	r, err := folder.RemainingWithoutLog(now.ID)
 	if err != nil {
@@ -299,7 +299,14 @@ func (f *recoverFlags) say(w io.Writer, done *node.Succession) error {
 		return json.NewEncoder(w).Encode(done)
 	}
 	_, err := fmt.Fprintf(w, "recovered revision %d (certainly committed: %d): cluster %s, whose only member is %s, goes on after revision %d\n"+
-		"start it:         raftbus node --id %s --members %s --dir %s ..., with its --nats and --auth-dir, once no node of the old cluster runs\nand the others:   raftbus node --id ID --join --dir DIR ..., with empty folders, then raftbus member add ID ID\nold log:          %s, for as long as you want it\n",
-		done.Revision, done.Certain, done.Cluster, *f.id, done.Revision+done.Skip, *f.id, *f.id, *f.dir, filepath.Join(*f.dir, done.OldLog))
+		"start it:         raftbus node --id %s --members %s --dir %s ..., with its --nats and --auth-dir, once no node of the old cluster runs\nand the others:   raftbus node --id ID --join --dir DIR ..., with empty folders, then raftbus member add ID ID\nold log:          %s\n",
+		done.Revision, done.Certain, done.Cluster, *f.id, done.Revision+done.Skip, *f.id, *f.id, *f.dir, whereOld(filepath.Join(*f.dir, done.OldLog)))
 	return err
+}
+
+func whereOld(log string) string {
+	if _, err := os.Stat(log); errors.Is(err, os.ErrNotExist) {
+		return "there was none"
+	}
+	return log + ", for as long as you want it"
 }

@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
@@ -218,6 +220,60 @@ func TestRecoverWithoutALogThatCannotBeRead(t *testing.T) {
 	folder, err := node.OpenFolder(vfs.Default, dir, "n1")
 	require.NoError(t, err, "a node can start with it")
 	require.NoError(t, folder.Close())
+}
+
+// A log that is gone is no end of a folder that has a state: who is told to give the node an empty one would lose the last there is.
+func TestRecoverWithoutALogThatIsGone(t *testing.T) {
+	for name, lose := range map[string]func(wal string) error{
+		"with its folder": os.RemoveAll,
+		"from its folder": func(wal string) error { return errors.Join(os.RemoveAll(wal), os.Mkdir(wal, 0o700)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, begun, _ := leftOver(t)
+			require.NoError(t, lose(filepath.Join(dir, "wal")))
+			text, code := said("recover", "--dir", dir, "--id", "n1", "--yes")
+			require.Equal(t, exitError, code, text)
+			require.Contains(t, text, "put back what is gone")
+			require.Contains(t, text, "--without-log")
+			require.NotContains(t, text, "--join")
+			text, code = said("recover", "--dir", dir, "--id", "n1", "--without-log", "--yes")
+			require.Equal(t, exitOK, code, text)
+			require.Contains(t, text, "is gone, and with it")
+			require.Contains(t, text, fmt.Sprintf("recovered revision %d ", begun.Revision))
+			require.Regexp(t, "old log: +there was none\n", text)
+			log, err := openLog(filepath.Join(dir, "wal"))
+			require.NoError(t, err)
+			require.Greater(t, log.State(0).HardState.Term, begun.Term+1<<20, "the node may have voted in later terms than the state's")
+			require.NoError(t, log.Close())
+		})
+	}
+}
+
+// Nor is one that the disk does not give, or of which it does not give a part.
+func TestRecoverWithoutALogThatTheDiskDoesNotGive(t *testing.T) {
+	dir, begun, _ := leftOver(t)
+	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileReadAt && filepath.Ext(op.Path) == ".wal" {
+			return syscall.EIO
+		}
+		return nil
+	}))
+	folder, err := node.OpenFolderToSucceed(fs, dir, "n1")
+	require.NoError(t, err)
+	state, err := openState(folder)
+	require.NoError(t, err)
+	id := "n1"
+	f := recoverFlags{id: &id}
+	_, err = f.look(folder, state)
+	require.ErrorContains(t, err, "cannot be read at offset")
+	require.ErrorContains(t, err, "--without-log")
+	require.NotContains(t, err.Error(), "the other nodes hold")
+	f.withoutLog = true
+	have, err := f.look(folder, state)
+	require.NoError(t, err)
+	require.Contains(t, have.LogDamage, "cannot be read at offset")
+	require.Equal(t, begun.Revision, have.Revision)
+	require.NoError(t, errors.Join(state.Close(), folder.Close()))
 }
 
 // Nor is a state without its log taken for all that the node had, if what is left of that says otherwise.

@@ -141,8 +141,19 @@ func (f *Folder) OpenLog(o wal.Options) (*wal.Log, error) {
 	return log, err
 }
 
-func (f *Folder) lostLog() error {
-	return fmt.Errorf("the log of data folder %s is gone, and with it the votes and entries it held: put it back, or %s", f.Dir, anew(rpc.NodeID(f.ident.Node)))
+func (f *Folder) lostLog() error { return &lostLog{dir: f.Dir, id: rpc.NodeID(f.ident.Node)} }
+
+// lostLog is a wal.Unreadable.
+type lostLog struct {
+	dir string
+	id  rpc.NodeID
+}
+
+func (e *lostLog) Error() string { return e.Cause() + ": put it back, or " + anew(e.id) }
+
+// Cause implements wal.Unreadable.
+func (e *lostLog) Cause() string {
+	return fmt.Sprintf("the log of data folder %s is gone, and with it the votes and entries it held", e.dir)
 }
 
 // anew is how a member goes on whose folder is of no use any more.

@@ -40,7 +40,7 @@ type Succession struct {
 	Certain  uint64 `json:"certain_revision"`
 	Revision uint64 `json:"revision"`
 	Skip     uint64 `json:"skip"`
-	OldLog   string `json:"old_log,omitempty"` // where in the folder the old log is
+	OldLog   string `json:"old_log,omitempty"` // where in the folder the old log is, if there was one
 }
 
 // Kinds of successions.
@@ -158,7 +158,7 @@ func (f *Folder) installed() error {
 // flushed, and costs nothing.
 const termsUnread = 1 << 20
 
-// RemainingWithoutLog is Remaining where the log is damaged in more than entries: what the state machine has applied, and no more. Of the log counts what can be
+// RemainingWithoutLog is Remaining where the log is damaged in more than entries, or gone: what the state machine has applied, and no more. Of the log counts what can be
 // read of who the members were, and of terms, so that the next one is later (D3).
 func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error) {
 	if err := f.installed(); err != nil {
@@ -169,7 +169,7 @@ func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error)
 		r.Term = max(r.Term, record.ID.Term)
 		return nil
 	})
-	if damage := (*wal.CorruptError)(nil); err != nil && !errors.As(err, &damage) {
+	if damage := wal.Unreadable(nil); err != nil && !errors.As(err, &damage) && !gone(err) {
 		return r, err
 	}
 	r.Term += termsUnread
@@ -187,6 +187,9 @@ func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error)
 	}
 	return r, err
 }
+
+// gone reports whether there is no log to read, nor perhaps a folder of one.
+func gone(err error) bool { return errors.Is(err, wal.ErrNoLog) || errors.Is(err, os.ErrNotExist) }
 
 // After is the entry that a new log begins after: it follows the last one here, in a term that nobody was in who was heard of.
 func After(last rpc.Index, term rpc.Term) rpc.EntryID {
@@ -285,7 +288,7 @@ func (f *Folder) setAside(at rpc.EntryID, name string, l *Legacy) error {
 // newBegun reports whether the log is the new one. One that cannot be read is the old one: the state does not need it any more.
 func (f *Folder) newBegun(at rpc.EntryID, l *Legacy) (bool, error) {
 	log, err := l.OpenLog(f.Path("wal"))
-	if damage := (*wal.CorruptError)(nil); errors.As(err, &damage) {
+	if damage := wal.Unreadable(nil); errors.As(err, &damage) {
 		return false, nil
 	}
 	if err != nil {

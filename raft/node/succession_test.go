@@ -191,6 +191,32 @@ func TestASnapshotThatIsNotInstalledRemains(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
+// Nor does the state need the old log once it goes on: one of which the disk does not give a part is set aside as one that is damaged (D4).
+func TestALogThatTheDiskDoesNotGiveIsSetAside(t *testing.T) {
+	mem := vfs.NewMem()
+	survivor(t, mem)
+	f, err := OpenFolderToSucceed(mem, "/n1", "n1")
+	require.NoError(t, err)
+	_, err = f.Plan(Succession{Kind: Recovered, Term: 7, Index: 11})
+	require.NoError(t, errors.Join(err, f.Close()))
+	names, err := mem.List("/n1/wal")
+	require.NoError(t, err)
+	disk := failing(mem, "/n1/wal/"+names[0], errorfs.OpFileReadAt)
+	h := &heir{applied: rpc.EntryID{Term: 4, Index: 10}}
+	f, err = OpenFolderToSucceed(mem, "/n1", "n1")
+	require.NoError(t, err)
+	opened := 0
+	require.NoError(t, f.Succeed(Legacy{Heir: h, OpenLog: func(dir string) (*wal.Log, error) {
+		if opened++; opened == 1 {
+			return inlineLog(disk)(dir)
+		}
+		return inlineLog(mem)(dir)
+	}}))
+	old := openTestLog(t, mem, f.Path(f.Successions()[0].OldLog))
+	require.EqualValues(t, 10, old.State(0).Last.Index)
+	require.NoError(t, errors.Join(old.Close(), f.Close()))
+}
+
 // What was set aside before is never replaced, nor what cannot be looked at (D4).
 func TestTheOldLogTakesNobodysName(t *testing.T) {
 	mem := vfs.NewMem()

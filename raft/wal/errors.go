@@ -61,6 +61,32 @@ func (e *CorruptError) Cause() string {
 	return fmt.Sprintf("wal: segment %s is damaged at offset %d%s: %s. Nothing was changed or deleted", e.Segment, e.Offset, what, e.Reason)
 }
 
+// ReadError says that the disk does not give a part of the log. It may the next time, and if not the others have it.
+type ReadError struct {
+	Segment string // file name within the log's folder
+	Offset  int64  // of what is not given, in bytes from the start of the file
+	Err     error
+}
+
+func (e *ReadError) Error() string {
+	return e.Cause() + ": check the disk, and start this node again; if it says the same then, " +
+		"keep the folder, and replace this node by a new instance (raftbus member replace); the other nodes hold what was acknowledged"
+}
+
+// Cause is the error without the remedy, for who has no other nodes.
+func (e *ReadError) Cause() string {
+	return fmt.Sprintf("wal: segment %s cannot be read at offset %d: %v. Nothing was changed or deleted", e.Segment, e.Offset, e.Err)
+}
+
+func (e *ReadError) Unwrap() error { return e.Err }
+
+// Unreadable is the error of a log that cannot be read as it was written, for errors.As: a *CorruptError, a *ReadError, or that all of it is gone. Cause is
+// without the remedy, for who has no other nodes.
+type Unreadable interface {
+	error
+	Cause() string
+}
+
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 }

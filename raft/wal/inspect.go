@@ -4,6 +4,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -44,7 +45,7 @@ type Inspection struct {
 var recordKinds = map[recordKind]string{kindEntry: "entry", kindHardState: "hard state", kindBase: "base", kindLast: "last", kindSeal: "seal"}
 
 // Inspect reads the log in dir and gives each record to visit, unless that is nil, in the order they were written; its error ends the reading.
-// A *CorruptError says what damage was met, and where: what is returned with it is what was read before. Damaged payloads of entries do not
+// A *CorruptError or *ReadError says what was met, and where: what is returned with it is what was read before. Damaged payloads of entries do not
 // end it. The caller holds a lock on the folder, or what is being written meanwhile may look torn or damaged.
 func Inspect(fs vfs.FS, dir string, visit func(*Record) error) (Inspection, error) {
 	l := &Log{folder: folder{readOnly{fs}, dir}, options: Options{ReportDamaged: true}, groups: map[GroupID]*group{}}
@@ -54,7 +55,7 @@ func Inspect(fs vfs.FS, dir string, visit func(*Record) error) (Inspection, erro
 		return in, err
 	}
 	if len(numbers) == 0 {
-		return in, errors.New("there is no segment of a log in " + dir)
+		return in, fmt.Errorf("%w: no segment of one is in %s", ErrNoLog, dir)
 	}
 	s := survey{log: l, adopt: true}
 	var stopped error // what visit said, which is no damage

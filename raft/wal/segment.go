@@ -197,7 +197,7 @@ func fillEmpty(file vfs.File, p place, size int64, stop <-chan struct{}) error {
 	return file.Sync()
 }
 
-// read fills b. What a disk does not give may be given the next time, and if not the others have it.
+// read fills b, or returns a *ReadError.
 func (s *segment) read(b []byte, offset int64) error {
 	n, err := s.file.ReadAt(b, offset)
 	if n == len(b) {
@@ -206,8 +206,7 @@ func (s *segment) read(b []byte, offset int64) error {
 	if err == nil {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("wal: segment %s cannot be read at offset %d: %w. Nothing was changed or deleted: check the disk, and start this node again; if it says the same then, "+
-		"keep the folder, and replace this node by a new instance (raftbus member replace); the other nodes hold what was acknowledged", s.name, offset+int64(n), err)
+	return &ReadError{Segment: s.name, Offset: offset + int64(n), Err: err}
 }
 
 func (s *segment) writeAt(b []byte, offset int64) error {
