@@ -161,8 +161,9 @@ const termsUnread = 1 << 20
 // RemainingWithoutLog is Remaining where the log is damaged in more than entries, or gone: what the state machine has applied, and no more. Of the log counts what can be
 // read of who the members were, and of terms, so that the next one is later (D3).
 func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error) {
-	if err := f.installed(); err != nil {
-		return r, err
+	if f.installed() != nil { // a start, which would install it, needs the log
+		return r, fmt.Errorf("a snapshot was received and is not installed, which it cannot be without the log: restore a backup (raftbus restore); "+
+			"or, to go on with the state, which is older than the snapshot, move %s to another place, and give the command again", f.Path("snapshot"))
 	}
 	r = Remains{Term: applied.Term, Last: applied, Whole: applied.Index, Damaged: rpc.EntryID{Index: applied.Index + 1}}
 	in, err := wal.Inspect(f.fs, f.Path("wal"), func(record *wal.Record) error {

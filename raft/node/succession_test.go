@@ -191,6 +191,28 @@ func TestASnapshotThatIsNotInstalledRemains(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
+// A start of the node, which would install it, ends at a log that cannot be read: who recovers without one is not sent there.
+func TestASnapshotThatIsNotInstalledRemainsWithoutALog(t *testing.T) {
+	mem := vfs.NewMem()
+	survivor(t, mem)
+	require.NoError(t, mem.RemoveAll("/n1/wal"))
+	require.NoError(t, mem.MkdirAll("/n1/snapshot", 0o700))
+	made, err := mem.Create("/n1/snapshot/complete", vfs.WriteCategoryUnspecified)
+	require.NoError(t, errors.Join(err, made.Close()))
+	f, err := OpenFolderToSucceed(mem, "/n1", "n1")
+	require.NoError(t, err)
+	applied := rpc.EntryID{Term: 4, Index: 10}
+	_, err = f.RemainingWithoutLog(applied)
+	require.ErrorContains(t, err, "a snapshot was received and is not installed")
+	require.ErrorContains(t, err, "move /n1/snapshot to another place")
+	require.NotContains(t, err.Error(), "start the node")
+	require.NoError(t, mem.Rename("/n1/snapshot", "/elsewhere"))
+	r, err := f.RemainingWithoutLog(applied)
+	require.NoError(t, err)
+	require.Equal(t, applied, r.Last)
+	require.NoError(t, f.Close())
+}
+
 // Nor does the state need the old log once it goes on: one of which the disk does not give a part is set aside as one that is damaged (D4).
 func TestALogThatTheDiskDoesNotGiveIsSetAside(t *testing.T) {
 	mem := vfs.NewMem()
