@@ -72,7 +72,7 @@ func newImport(lookup lookupEnv) *cobra.Command {
 		}
 		from := into
 		if f.other.Given() {
-			if from, err = f.connectFrom(lookup, target.URLs); err != nil {
+			if from, err = f.connectFrom(lookup, target); err != nil {
 				return err
 			}
 			defer from.Close()
@@ -116,7 +116,7 @@ func (f *importFlags) check() error {
 // be asked for twice.
 var keeping = nats.ReconnectBufSize(nats.DefaultReconnectBufSize)
 
-func (f *importFlags) connectFrom(lookup lookupEnv, first []string) (*nats.Conn, error) {
+func (f *importFlags) connectFrom(lookup lookupEnv, first natsopt.Target) (*nats.Conn, error) {
 	target, err := f.other.Resolve(lookup, first)
 	if err != nil {
 		return nil, usagef("--from-nats, --from-creds, --from-context: %w", err)

@@ -33,6 +33,8 @@ type Target struct {
 	// Timeout is how long to wait for NATS and for answers. When it was given, it is among the Options too, as the time
 	// that one attempt to connect may take.
 	Timeout time.Duration
+	// servers are the settings that go for whoever connects there: where the servers are, and how they prove it.
+	servers settings
 }
 
 // Register adds the flags to a command's own.
@@ -87,10 +89,11 @@ func (f *Flags) Resolve(lookup lookupFunc) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
+	servers := settings{keyURL: strings.Join(urls, ","), keyTLSCA: merged[keyTLSCA], keyTLSFirst: merged[keyTLSFirst]}
 	if timeout == 0 {
-		return Target{URLs: urls, Options: options, Timeout: DefaultTimeout}, nil
+		return Target{urls, options, DefaultTimeout, servers}, nil
 	}
-	return Target{URLs: urls, Options: append(options, nats.Timeout(timeout)), Timeout: timeout}, nil
+	return Target{urls, append(options, nats.Timeout(timeout)), timeout, servers}, nil
 }
 
 func (f *Flags) merged(lookup lookupFunc, context settings) settings {

@@ -2,6 +2,8 @@ package natsopt
 
 import (
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +37,17 @@ func resolveWith(t *testing.T, e env, args ...string) (Target, nats.Options, err
 		require.NoError(t, option(&options))
 	}
 	return target, options, err
+}
+
+// target is what flags alone say.
+func target(t *testing.T, args ...string) Target {
+	t.Helper()
+	set := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	flags := Register(set)
+	require.NoError(t, set.Parse(args))
+	target, err := flags.Resolve(env{}.lookup)
+	require.NoError(t, err)
+	return target
 }
 
 // inContext selects a context with the given content, and returns the environment that leads there.
@@ -290,7 +303,7 @@ func TestAnotherNATSTakesNothingOfTheFirst(t *testing.T) {
 	require.False(t, Other{}.Given())
 	other := Other{URL: "nats://other:4222"}
 	require.True(t, other.Given())
-	first := []string{"nats://a:1", "tls://b:2"}
+	first := target(t, "--nats", "nats://a:1,tls://b:2", "--tlsca", write(t, filepath.Join(t.TempDir(), "ca.pem"), "x"))
 	target, err := other.Resolve(e.lookup, first)
 	require.NoError(t, err)
 	require.Equal(t, []string{"nats://other:4222"}, target.URLs)
@@ -303,7 +316,33 @@ func TestAnotherNATSTakesNothingOfTheFirst(t *testing.T) {
 	require.ErrorContains(t, err, "none.creds")
 	target, err = Other{Creds: write(t, filepath.Join(t.TempDir(), "js.creds"), "x")}.Resolve(e.lookup, first)
 	require.NoError(t, err)
-	require.Equal(t, first, target.URLs, "credentials alone are for the same NATS")
+	require.Equal(t, first.URLs, target.URLs, "credentials alone are for the same NATS")
+}
+
+// Credentials alone are for the same NATS: what proves its servers is the same. Who one is there they say, and no client certificate.
+func TestCredentialsAloneAreForTheSameServers(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string) string { return write(t, filepath.Join(dir, name), "x") }
+	first := target(t, "--nats", "tls://a:1", "--tlsca", file("ca.pem"), "--tlsfirst", "--tlscert", file("cert.pem"), "--tlskey", file("key.pem"), "--user", "ann")
+	creds := file("js.creds")
+	for _, c := range []struct {
+		other Other
+		same  bool
+	}{{Other{Creds: creds}, true}, {Other{URL: "tls://a:1", Creds: creds}, false}} {
+		target, err := c.other.Resolve(env{}.lookup, first)
+		require.NoError(t, err)
+		options := nats.GetDefaultOptions()
+		var errs error // of the files that are read, which hold nothing
+		for _, option := range target.Options {
+			errs = errors.Join(errs, option(&options))
+		}
+		require.Equal(t, []string{"tls://a:1"}, target.URLs)
+		require.Equal(t, c.same, options.TLSHandshakeFirst)
+		require.Equal(t, c.same, strings.Contains(fmt.Sprint(errs), "ca.pem"), errs)
+		require.NotContains(t, fmt.Sprint(errs), "client certificate")
+		require.Empty(t, options.User)
+		require.NotNil(t, options.UserJWT)
+	}
 }
 
 func TestNoAddressShowsItsCredentials(t *testing.T) {

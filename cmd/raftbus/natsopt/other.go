@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Other says where a second NATS is: none of what is set for the first counts for it, but its addresses where none are said. Empty fields are not set.
+// Other says where a second NATS is: none of what is set for the first counts for it, but where that is, and what proves its servers, if nothing is said of either. Empty fields are not set.
 type Other struct {
 	URL, Context, Creds string
 }
@@ -16,14 +16,16 @@ type Other struct {
 // Given reports whether there is a second NATS.
 func (o Other) Given() bool { return o != Other{} }
 
-// Resolve reads its sources. It is called if there is one. Credentials alone are for the NATS at first, the addresses of the one beside it.
-func (o Other) Resolve(lookup lookupFunc, first []string) (Target, error) {
+// Resolve reads its sources. It is called if there is one. Credentials alone are for the NATS of the first, but not with its client certificate: that says who
+// one is, as they do.
+func (o Other) Resolve(lookup lookupFunc, first Target) (Target, error) {
+	given := settings{keyURL: o.URL, "context": o.Context, keyCreds: o.Creds}
 	if o.URL == "" && o.Context == "" {
-		o.URL = strings.Join(first, ",")
+		given.fill(first.servers)
 	}
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags := Register(set)
-	for name, value := range map[string]string{keyURL: o.URL, "context": o.Context, keyCreds: o.Creds} {
+	for name, value := range given {
 		if value != "" {
 			if err := set.Set(name, value); err != nil {
 				return Target{}, err
