@@ -24,6 +24,10 @@ type Notes struct {
 
 // KindOf is the text of an error without the ports of the connection, which are others each time.
 func KindOf(err error) string {
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) { // its text has the ports of the way to the name server
+		return "lookup " + lookup.Name
+	}
 	var network *net.OpError
 	if errors.As(err, &network) {
 		return network.Op + ": " + network.Err.Error()
