@@ -85,19 +85,23 @@ func TestAnAnswerAfterAReconnectLacksNoPermission(t *testing.T) {
 		require.NoError(t, ann.PublishRequest("raftbus.kv.get.app.k", ann.NewRespInbox(), nil))
 	}
 	taken, later := await(t, requests), await(t, requests)
+	require.NoError(t, c.NATS().Publish("_INBOX.unasked", nil))
+	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors == 1 }) // there was no connection before
+	require.Zero(t, c.Stats().Unanswered)
+	refused := c.Stats().Refused
 	server.Shutdown()
 	eventually(t, "down", func() bool { up, _ := c.Up(); return !up })
 	restart(t, server, func(o *embedded.Options) { o.Users = guarded() })
 	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
 	require.NoError(t, taken.Respond([]byte("blue")))
 	eventually(t, "not answered", func() bool { return c.Stats().Unanswered == 1 })
-	require.Zero(t, c.Stats().PermissionErrors)
-	require.Zero(t, c.Stats().Refused)
+	require.Equal(t, uint64(1), c.Stats().PermissionErrors)
+	require.Equal(t, refused, c.Stats().Refused)
 	c.mu.Lock()
 	c.since = c.since.Add(-lateAnswerMax)
 	c.mu.Unlock()
 	require.NoError(t, later.Respond([]byte("blue")))
-	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors == 1 })
+	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors == 2 })
 }
 
 func TestNodesWorkWithTheirPermissionsAlone(t *testing.T) {
