@@ -3,12 +3,21 @@ package leaf
 // How large a message may be (F11). A server says on its leafnode port what max_payload was when that port began to listen, whatever a reload has made of
 // it since, and nothing of an account's limits; to clients it says what holds as they connect. What is too large ends the connection.
 
+import (
+	"time"
+
+	"github.com/raftbus/raftbus/busclient/internal/regain"
+)
+
 // payload is what is known of it, by all connections in turn.
 type payload struct {
 	said    int // on the leafnode port of the last server
 	clients int // to the last client that told; 0: none did
 	refused int // so large a message ended a connection; 0: none did since one of them became news
 	largest int // that was sent over the connection of the moment
+
+	wait time.Duration // for which the last refusal is believed against the clients' word
+	ends time.Time     // when that is over
 }
 
 // max is the larger of what was said and not refused since: another server may have said it to the client, and what is held back for nothing a watcher
@@ -31,24 +40,31 @@ func (p *payload) hear(said int) {
 	}
 }
 
-func (p *payload) hearOfClients(said int) {
-	if said > p.clients {
+// hearOfClients ends a refusal against which clients are told that so large a message may be sent, after a while: the server may have been reloaded since,
+// and says nothing of it here.
+func (p *payload) hearOfClients(said int, now time.Time) {
+	if said > p.clients || said >= p.refused && now.After(p.ends) {
 		p.refused = 0
 	}
 	p.clients = said
 }
 
 // refuse reports whether it was not to be expected by what a client was told. What ended the connection was as large as the largest message at most.
-func (p *payload) refuse() bool {
-	p.refused = p.largest
+// What is refused again and again is tried ever more seldom, as a subscription is.
+func (p *payload) refuse(now time.Time) bool {
+	if now.Sub(p.ends) > regain.WaitMax {
+		p.wait = 0
+	}
+	p.wait = min(max(2*p.wait, regain.WaitMin), regain.WaitMax)
+	p.refused, p.ends = p.largest, now.Add(p.wait)
 	return p.refused <= p.clients
 }
 
-// ClientsMaySend is to be told what NATS says to a client of the same account about max_payload, each time that it connects.
+// ClientsMaySend is to be told what NATS says to a client of the same account about max_payload, each time that it connects, and every few seconds.
 func (c *Conn) ClientsMaySend(bytes int64) {
 	raised := false
 	c.out.limit(func(l *limits) {
-		c.out.payload.hearOfClients(int(min(bytes, messageBytesMax)))
+		c.out.payload.hearOfClients(int(min(bytes, messageBytesMax)), time.Now())
 		raised = l.payloadMax > 0 && c.out.payload.max() > l.payloadMax
 	})
 	if raised { // a server holds a leaf to what it was when that connected
@@ -59,7 +75,7 @@ func (c *Conn) ClientsMaySend(bytes int64) {
 // payloadRefused is told that the server ends the connection for what was sent.
 func (s *session) payloadRefused() {
 	unexpected := false
-	s.out.limit(func(*limits) { unexpected = s.out.payload.refuse() })
+	s.out.limit(func(*limits) { unexpected = s.out.payload.refuse(time.Now()) })
 	if unexpected {
 		s.settings.OnPayloadRefused()
 	}

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/internal/regain"
 )
 
 // limited is a server that takes messages of so many bytes, until a reload.
@@ -76,21 +78,43 @@ func TestMaxPayloadOfSeveralSources(t *testing.T) {
 		{"it was lowered, and the client does not know yet", 100, 100, 80, 79},
 		{"it was raised, and then lowered", 100, 200, 300, 200},
 	} {
-		require.Equal(t, c.max, (&payload{c.said, c.clients, c.refused, 0}).max(), c.why)
+		require.Equal(t, c.max, (&payload{said: c.said, clients: c.clients, refused: c.refused}).max(), c.why)
 	}
 }
 
 // A refusal holds until there is news by which it may be over.
 func TestARefusalOfAPayloadEnds(t *testing.T) {
 	p := payload{said: 100, clients: 100, largest: 80}
-	require.True(t, p.refuse())
+	now := time.Unix(1000, 0)
+	require.True(t, p.refuse(now))
 	p.hear(100)
-	p.hearOfClients(50)
+	p.hearOfClients(50, now)
 	require.Equal(t, 50, p.max())
-	p.hearOfClients(90)
+	p.hearOfClients(50, now.Add(time.Hour))
+	require.Equal(t, 50, p.max(), "so clients are told")
+	p.hearOfClients(90, now)
 	require.Equal(t, 100, p.max(), "raised")
 	p.largest = 95
-	require.False(t, p.refuse(), "as a client would be")
+	require.False(t, p.refuse(now), "as a client would be")
 	p.hear(99)
 	require.Equal(t, 99, p.max(), "another server")
+}
+
+// F11, W2: the servers are reloaded one after the other. The leaf's was not yet, refused what the client's takes, and is by and by: it tells nobody.
+func TestARefusalAgainstTheWordToClientsIsTriedAgainEverMoreSeldom(t *testing.T) {
+	p := payload{said: 100, clients: 800, largest: 400}
+	now := time.Unix(1000, 0)
+	for _, wait := range []time.Duration{regain.WaitMin, time.Minute, 2 * time.Minute, 4 * time.Minute, regain.WaitMax, regain.WaitMax} {
+		require.True(t, p.refuse(now))
+		now = now.Add(wait)
+		p.hearOfClients(800, now)
+		require.Equal(t, 100, p.max(), wait)
+		now = now.Add(1)
+		p.hearOfClients(800, now)
+		require.Equal(t, 800, p.max(), wait)
+	}
+	now = now.Add(2 * regain.WaitMax)
+	require.True(t, p.refuse(now))
+	p.hearOfClients(800, now.Add(regain.WaitMin+1))
+	require.Equal(t, 800, p.max(), "none was refused for long")
 }
