@@ -66,6 +66,9 @@ func (c *Conn) ClientsMaySend(bytes int64) {
 	c.out.limit(func(l *limits) {
 		c.out.payload.hearOfClients(int(min(bytes, messageBytesMax)), time.Now())
 		raised = l.payloadMax > 0 && c.out.payload.max() > l.payloadMax
+		if c.out.payload.refused > 0 { // until now it may have been all that was not refused
+			l.payloadMax = min(l.payloadMax, c.out.payload.max())
+		}
 	})
 	if raised { // a server holds a leaf to what it was when that connected
 		c.now.Load().end(errRaised)

@@ -118,3 +118,17 @@ func TestARefusalAgainstTheWordToClientsIsTriedAgainEverMoreSeldom(t *testing.T)
 	p.hearOfClients(800, now.Add(regain.WaitMin+1))
 	require.Equal(t, 800, p.max(), "none was refused for long")
 }
+
+// F11: a server has refused something, and the leaf is back before a client hears how much it is to be.
+func TestMaxPayloadAfterARefusalIsWhatClientsAreTold(t *testing.T) {
+	c := &Conn{out: openOutbound(8 << 20)}
+	c.out.limit(func(l *limits) {
+		p := &c.out.payload
+		*p = payload{said: 256 << 10, clients: 256 << 10, largest: 200 << 10}
+		p.refuse(time.Now())
+		l.payloadMax = p.max()
+	})
+	require.Equal(t, 200<<10-1, c.MaxPayload())
+	c.ClientsMaySend(64 << 10)
+	require.Equal(t, 64<<10, c.MaxPayload())
+}
