@@ -233,6 +233,7 @@ func (r *Replica) serve(context.Context) error {
 	r.endMove = endMove
 	for _, s := range r.served {
 		group.Go(func() { r.watchMoves(moving, s) })
+		group.Go(func() { s.watchPayload(running) })
 	}
 	r.closers = append(r.closers, func() error {
 		cancel()

@@ -3,14 +3,19 @@ package replica
 // The connection over which an account's watchers are served, and what is shown of it.
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/kv/delivery"
 )
+
+// payloadEvery is how often a leaf connection is told how large a message may be.
+const payloadEvery = 2 * time.Second
 
 // dialLeaf connects to an account as a leaf, which only may deliver to its watchers under the keys' subjects.
 func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Logger) (delivery.Leaf, error) {
@@ -22,25 +27,30 @@ func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Log
 		URLs: urls, Prefix: r.config.Prefix(), Node: s.node, NATS: slices.Concat(r.o.NATS.Options, s.leaf),
 		Subject: calls.FlowSubject, OnMessage: func(m leaf.Message) { calls.Processed(m.Subject) },
 		OnStatus: calls.Status, OnInterest: calls.Interest, OnRoom: calls.Room,
-		OnPayloadRefused: s.noteMove, Logger: logger, // what its clients may send it is told as it connects only
+		OnPayloadRefused: s.noteMove, Logger: logger, // what its clients may send it is told as it connects, as a rule
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.dialled = conn
+	s.conn.OnStatus(func(bool) { s.tellPayload() })
 	s.tellPayload()
 	return conn, nil
 }
 
 // tellPayload has the leaf connection know what NATS lets clients send, which its own port does not say.
 func (s *served) tellPayload() {
-	tell := func(up bool) {
-		if up {
-			s.dialled.ClientsMaySend(s.conn.MaxPayload())
-		}
+	if s.connected() {
+		s.dialled.ClientsMaySend(s.conn.MaxPayload())
 	}
-	s.conn.OnStatus(tell)
-	tell(s.connected())
+}
+
+// watchPayload goes on to tell it: a server says it to those who are connected too, as servers come to its cluster or go, and what is acknowledged by then
+// watchers are to get (W2).
+func (s *served) watchPayload(ctx context.Context) {
+	for pause(ctx, payloadEvery) == nil {
+		s.tellPayload()
+	}
 }
 
 func (s *served) connected() bool {

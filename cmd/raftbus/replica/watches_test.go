@@ -23,7 +23,7 @@ func limited(t *testing.T) (r *Replica, server *embedded.Server, reload func(kib
 		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "max_payload: %dKB\n", kib), 0o600))
 	}
 	write(256)
-	server, err := embedded.Start(embedded.Options{LeafPort: embedded.Random, ConfigFile: file})
+	server, err := embedded.Start(embedded.Options{LeafPort: embedded.Random, ClusterPort: embedded.Random, ClusterName: "c", ConfigFile: file})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
 	nodes, _ := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1")
@@ -78,4 +78,18 @@ func TestWatchersAreLeftOutWhatALoweredMaxPayloadForbids(t *testing.T) {
 	require.Equal(t, "small", (<-w.Updates()).Key())
 	require.Eventually(t, func() bool { return r.first().reconnects() == 1 && r.first().dialled.MaxPayload() == 64<<10 }, patience, time.Millisecond)
 	require.NotZero(t, r.Status().Watches.LeftOut)
+}
+
+// F11: it is raised, and NATS tells so those who are connected, since another server has come to its cluster: from then on clients may put what is larger,
+// and watchers get it (W2).
+func TestARaisedMaxPayloadIsHeardWithoutAReconnect(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r, server, reload := limited(t)
+	reload(512)
+	another, err := embedded.Start(embedded.Options{ClusterPort: embedded.Random, ClusterName: "c", Routes: []string{server.RouteURL()}})
+	require.NoError(t, err)
+	t.Cleanup(another.Shutdown)
+	require.Eventually(t, func() bool { return r.first().conn.MaxPayload() == 512<<10 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return r.first().dialled.MaxPayload() == 512<<10 }, patience, time.Millisecond)
+	require.Zero(t, r.first().reconnects())
 }
