@@ -43,6 +43,16 @@ func connectTo(t *testing.T, server *embedded.Server) jetstream.JetStream {
 	return js
 }
 
+// watchAll tries until a node can serve the watch: none can for a moment after its leaf connection was made anew.
+func watchAll(t *testing.T, bucket jetstream.KeyValue) (w jetstream.KeyWatcher) {
+	require.Eventually(t, func() bool {
+		var err error
+		w, err = bucket.WatchAll(t.Context())
+		return err == nil
+	}, patience, time.Millisecond)
+	return w
+}
+
 // F11: max_payload is raised while a node runs, and what is larger than before gets to watchers too (W2).
 func TestWatchersGetWhatARaisedMaxPayloadAllows(t *testing.T) {
 	r, server, reload := limited(t)
@@ -54,8 +64,7 @@ func TestWatchersGetWhatARaisedMaxPayloadAllows(t *testing.T) {
 	_, err = bucket.Put(t.Context(), "large", make([]byte, 400<<10))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return r.first().dialled.MaxPayload() == 512<<10 }, patience, time.Millisecond)
-	w, err := bucket.WatchAll(t.Context())
-	require.NoError(t, err)
+	w := watchAll(t, bucket)
 	require.Len(t, (<-w.Updates()).Value(), 400<<10)
 	require.Zero(t, r.Status().Watches.LeftOut)
 }
@@ -73,8 +82,7 @@ func TestWatchersAreLeftOutWhatALoweredMaxPayloadForbids(t *testing.T) {
 	r.first().dialled.ClientsMaySend(1 << 20) // ends it; until then the server holds it to what was
 	bucket, err = connectTo(t, server).KeyValue(t.Context(), "app")
 	require.NoError(t, err)
-	w, err := bucket.WatchAll(t.Context())
-	require.NoError(t, err)
+	w := watchAll(t, bucket)
 	require.Equal(t, "small", (<-w.Updates()).Key())
 	require.Eventually(t, func() bool { return r.first().reconnects() == 1 && r.first().dialled.MaxPayload() == 64<<10 }, patience, time.Millisecond)
 	require.NotZero(t, r.Status().Watches.LeftOut)
