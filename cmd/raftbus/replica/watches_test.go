@@ -59,6 +59,7 @@ func TestWatchersGetWhatARaisedMaxPayloadAllows(t *testing.T) {
 	reload(512)
 	r.first().noteMove() // that NATS takes more a node hears as it connects
 	require.Eventually(t, func() bool { return r.first().reconnects() == 1 && r.first().listens() }, patience, time.Millisecond)
+	require.NoError(t, r.first().conn.Flush(patience)) // NATS knows that it listens
 	bucket, err := connectTo(t, server).KeyValue(t.Context(), "app")
 	require.NoError(t, err)
 	_, err = bucket.Put(t.Context(), "large", make([]byte, 400<<10))
