@@ -27,7 +27,7 @@ func limited(t *testing.T) (r *Replica, server *embedded.Server, reload func(kib
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
 	nodes, _ := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1")
-	require.Eventually(t, func() bool { return nodes[0].Status().Watches.Leaf }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return nodes[0].Status().Watches.Leaf && nodes[0].Listens() }, patience, time.Millisecond)
 	_, err = connectTo(t, server).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "app"})
 	require.NoError(t, err)
 	return nodes[0], server, func(kib int) { write(kib); require.NoError(t, server.Reload()) }
