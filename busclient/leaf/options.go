@@ -46,7 +46,8 @@ type Options struct {
 	OnInterest func(subject string, interested bool)
 	// OnRoom is told that there is room again, after a Publish that failed with ErrFull.
 	OnRoom func()
-	// OnPayloadRefused is told that the server refuses a message which a client may send, as ClientsMaySend was told: that may have changed since.
+	// OnPayloadRefused is told that the server refuses a message which a client may send, as ClientsMaySend was told: that may have changed since. It is told
+	// again some times, ever more seldom, while clients are told less.
 	OnPayloadRefused func()
 
 	Logger *slog.Logger // nil: silent

@@ -105,7 +105,7 @@ func TestARefusalAgainstTheWordToClientsIsTriedAgainEverMoreSeldom(t *testing.T)
 	p := payload{said: 100, clients: 800, largest: 400}
 	now := time.Unix(1000, 0)
 	for _, wait := range []time.Duration{regain.WaitMin, time.Minute, 2 * time.Minute, 4 * time.Minute, regain.WaitMax, regain.WaitMax} {
-		require.True(t, p.refuse(now))
+		require.Equal(t, wait == regain.WaitMin, p.refuse(now), "a client need not be asked what it is told each time")
 		now = now.Add(wait)
 		p.hearOfClients(800, now)
 		require.Equal(t, 100, p.max(), wait)
@@ -117,6 +117,26 @@ func TestARefusalAgainstTheWordToClientsIsTriedAgainEverMoreSeldom(t *testing.T)
 	require.True(t, p.refuse(now))
 	p.hearOfClients(800, now.Add(regain.WaitMin+1))
 	require.Equal(t, 800, p.max(), "none was refused for long")
+}
+
+// F11, W2: a client that is asked may reach a server that was not reloaded yet either. It is asked again, some times.
+func TestAClientThatIsToldLessIsAskedAgain(t *testing.T) {
+	p := payload{said: 100, clients: 800, largest: 400}
+	now := time.Unix(1000, 0)
+	require.True(t, p.refuse(now))
+	for _, wait := range []time.Duration{regain.WaitMin, time.Minute, 2 * time.Minute, 4 * time.Minute} {
+		now = now.Add(wait)
+		require.False(t, p.hearOfClients(100, now), wait)
+		now = now.Add(1)
+		require.True(t, p.hearOfClients(100, now), wait)
+	}
+	require.False(t, p.hearOfClients(100, now.Add(time.Hour)), "they have it otherwise for good")
+	require.False(t, p.hearOfClients(800, now))
+	require.Equal(t, 800, p.max())
+	require.False(t, p.refuse(now.Add(time.Minute)), "again")
+	lowered := payload{said: 100, clients: 100, largest: 400}
+	require.False(t, lowered.refuse(now))
+	require.False(t, lowered.hearOfClients(50, now.Add(time.Hour)), "it was known")
 }
 
 // F11: a server has refused something, and the leaf is back before a client hears how much it is to be.
