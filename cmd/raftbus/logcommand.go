@@ -214,7 +214,7 @@ func (r *logReport) print(w io.Writer) error {
 		}
 	}
 	for _, s := range r.Successions {
-		fmt.Fprintf(w, "went on from cluster %s at %s (%s): revision %d, old log %s\n", s.Old, s.At.Format(time.RFC3339), s.Kind, s.Revision, s.OldLog)
+		fmt.Fprintf(w, "went on from cluster %s at %s (%s): revision %d, old log %s\n", s.Old, s.At.Format(time.RFC3339), s.Kind, s.Revision, cmp.Or(s.OldLog, "none"))
 	}
 	if r.Problem == "" && len(r.Damaged) == 0 {
 		_, err := fmt.Fprintln(w, "all checksums fit")

@@ -220,6 +220,9 @@ func remainsIn(r *node.Remains, now store.Moment, id string) (*remains, error) {
 		Node: id, Cluster: r.Cluster.String(), Term: uint64(r.Term), Last: r.Last.Index, LastTerm: r.Last.Term, Time: time.Unix(0, r.Time).UTC(),
 		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Whole - now.ID.Index), Damaged: r.Damaged.Index, whole: r.Whole,
 	}
+	if r.Cluster == (rpc.ClusterID{}) { // only the log says it
+		have.Cluster = "unknown"
+	}
 	for _, m := range r.Conf.Members() {
 		have.Members = append(have.Members, string(m.ID))
 	}
@@ -300,13 +303,13 @@ func (f *recoverFlags) say(w io.Writer, done *node.Succession) error {
 	}
 	_, err := fmt.Fprintf(w, "recovered revision %d (certainly committed: %d): cluster %s, whose only member is %s, goes on after revision %d\n"+
 		"start it:         raftbus node --id %s --members %s --dir %s ..., with its --nats and --auth-dir, once no node of the old cluster runs\nand the others:   raftbus node --id ID --join --dir DIR ..., with empty folders, then raftbus member add ID ID\nold log:          %s\n",
-		done.Revision, done.Certain, done.Cluster, *f.id, done.Revision+done.Skip, *f.id, *f.id, *f.dir, whereOld(filepath.Join(*f.dir, done.OldLog)))
+		done.Revision, done.Certain, done.Cluster, *f.id, done.Revision+done.Skip, *f.id, *f.id, *f.dir, whereOld(*f.dir, done.OldLog))
 	return err
 }
 
-func whereOld(log string) string {
-	if _, err := os.Stat(log); errors.Is(err, os.ErrNotExist) {
+func whereOld(dir, log string) string {
+	if log == "" {
 		return "there was none"
 	}
-	return log + ", for as long as you want it"
+	return filepath.Join(dir, log) + ", for as long as you want it"
 }

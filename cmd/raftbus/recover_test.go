@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -241,6 +242,8 @@ func TestRecoverWithoutALogThatIsGone(t *testing.T) {
 			require.Contains(t, text, "is gone, and with it")
 			require.Contains(t, text, fmt.Sprintf("recovered revision %d ", begun.Revision))
 			require.Regexp(t, "old log: +there was none\n", text)
+			text, _ = said("log", "verify", "--dir", dir)
+			require.Regexp(t, "went on from cluster unknown .* old log none\n", text)
 			log, err := openLog(filepath.Join(dir, "wal"))
 			require.NoError(t, err)
 			require.Greater(t, log.State(0).HardState.Term, begun.Term+1<<20, "the node may have voted in later terms than the state's")
@@ -251,29 +254,35 @@ func TestRecoverWithoutALogThatIsGone(t *testing.T) {
 
 // Nor is one that the disk does not give, or of which it does not give a part.
 func TestRecoverWithoutALogThatTheDiskDoesNotGive(t *testing.T) {
-	dir, begun, _ := leftOver(t)
-	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind == errorfs.OpFileReadAt && filepath.Ext(op.Path) == ".wal" {
-			return syscall.EIO
-		}
-		return nil
-	}))
-	folder, err := node.OpenFolderToSucceed(fs, dir, "n1")
-	require.NoError(t, err)
-	state, err := openState(folder)
-	require.NoError(t, err)
-	id := "n1"
-	f := recoverFlags{id: &id}
-	_, err = f.look(folder, state)
-	require.ErrorContains(t, err, "cannot be read at offset")
-	require.ErrorContains(t, err, "--without-log")
-	require.NotContains(t, err.Error(), "the other nodes hold")
-	f.withoutLog = true
-	have, err := f.look(folder, state)
-	require.NoError(t, err)
-	require.Contains(t, have.LogDamage, "cannot be read at offset")
-	require.Equal(t, begun.Revision, have.Revision)
-	require.NoError(t, errors.Join(state.Close(), folder.Close()))
+	for name, kinds := range map[string][]errorfs.OpKind{
+		"a part of it": {errorfs.OpFileReadAt}, "a file of it": {errorfs.OpOpen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, begun, _ := leftOver(t)
+			fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if slices.Contains(kinds, op.Kind) && filepath.Ext(op.Path) == ".wal" {
+					return syscall.EIO
+				}
+				return nil
+			}))
+			folder, err := node.OpenFolderToSucceed(fs, dir, "n1")
+			require.NoError(t, err)
+			state, err := openState(folder)
+			require.NoError(t, err)
+			id := "n1"
+			f := recoverFlags{id: &id}
+			_, err = f.look(folder, state)
+			require.ErrorContains(t, err, "cannot be read at offset")
+			require.ErrorContains(t, err, "--without-log")
+			require.NotContains(t, err.Error(), "the other nodes hold")
+			f.withoutLog = true
+			have, err := f.look(folder, state)
+			require.NoError(t, err)
+			require.Contains(t, have.LogDamage, "cannot be read at offset")
+			require.Equal(t, begun.Revision, have.Revision)
+			require.NoError(t, errors.Join(state.Close(), folder.Close()))
+		})
+	}
 }
 
 // Nor is a state without its log taken for all that the node had, if what is left of that says otherwise.

@@ -350,7 +350,11 @@ func (f *Folder) finish() error {
 	}
 	next := f.ident
 	next.Instance, next.Begun, next.Unfinished = self.Instance.String(), true, nil
-	next.Successions = append(slices.Clone(next.Successions[max(0, len(next.Successions)-successionsMax+1):]), *f.ident.Unfinished)
+	done := *f.ident.Unfinished
+	if _, err := f.fs.Stat(f.Path(done.OldLog)); errors.Is(err, os.ErrNotExist) { // there was none
+		done.OldLog = ""
+	}
+	next.Successions = append(slices.Clone(next.Successions[max(0, len(next.Successions)-successionsMax+1):]), done)
 	if err := f.write(&next); err != nil {
 		return err
 	}

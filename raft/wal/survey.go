@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 )
 
 // survey reads all segments in order.
@@ -142,6 +143,9 @@ func (im *image) size() int64 { return int64(len(im.data)) }
 func (s *survey) load(number uint64, first bool) (*segment, error) {
 	l := s.log
 	seg, err := l.folder.openSegment(place{l.logID, number}, 0)
+	if errors.Is(err, syscall.EIO) { // of other errors, as too many open files, the disk is not the cause
+		err = &ReadError{Segment: segmentName(number), Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}
