@@ -50,7 +50,7 @@ func (p *payload) hearOfClients(said int, now time.Time) (ask bool) {
 	}
 	p.clients = said
 	if ask = p.refused > 0 && p.doubt && over && p.wait < regain.WaitMax; ask {
-		p.wait *= 2
+		p.wait = regain.Longer(p.wait, regain.WaitMin)
 		p.ends = now.Add(p.wait)
 	}
 	return ask
@@ -63,7 +63,7 @@ func (p *payload) refuse(now time.Time) (ask bool) {
 		p.wait = 0
 	}
 	first := p.wait == 0
-	p.wait = min(max(2*p.wait, regain.WaitMin), regain.WaitMax)
+	p.wait = regain.Longer(p.wait, regain.WaitMin)
 	p.refused, p.ends = p.largest, now.Add(p.wait)
 	p.doubt = p.refused <= p.clients
 	return p.doubt && first

@@ -47,8 +47,8 @@ func (f *apiFlags) register(flags *pflag.FlagSet, serveDefault bool) {
 }
 
 func (f *apiFlags) check() error {
-	if !auth.ValidDomain(f.domain) {
-		return usagef("--js-domain %q: use one subject token, 1 to 64 of A-Z a-z 0-9 _ -, not starting with _, and not API", f.domain)
+	if err := auth.CheckDomain(f.domain); err != nil {
+		return usagef("%w", err)
 	}
 	for i, address := range f.leaf {
 		f.leaf[i] = strings.TrimSpace(address)

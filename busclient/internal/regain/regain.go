@@ -5,6 +5,7 @@
 package regain
 
 import (
+	"cmp"
 	"maps"
 	"sync"
 	"time"
@@ -15,6 +16,9 @@ const (
 	WaitMin = 30 * time.Second
 	WaitMax = 8 * time.Minute
 )
+
+// Longer is the wait after a wait in vain, or if that is 0 the first.
+func Longer(wait, first time.Duration) time.Duration { return min(max(2*wait, first), WaitMax) }
 
 // answerMax is how long a new connection may take to be refused what the one before was.
 const answerMax = 3 * time.Second
@@ -55,11 +59,7 @@ func (r *Regain) Refused() {
 	if time.Since(r.since) > WaitMax {
 		r.wait = 0
 	}
-	first := WaitMin
-	if r.Min > 0 {
-		first = r.Min
-	}
-	r.wait = min(max(2*r.wait, first), WaitMax)
+	r.wait = Longer(r.wait, cmp.Or(r.Min, WaitMin))
 	r.timer = time.AfterFunc(r.wait, r.Anew)
 }
 

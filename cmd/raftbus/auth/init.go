@@ -140,8 +140,8 @@ func (o *Options) check() error {
 
 // unusable refuses what no node can serve, and NATS not read.
 func (o *Options) unusable() (errs []error) {
-	if !ValidDomain(o.Domain) {
-		errs = append(errs, fmt.Errorf("--js-domain %q: use one subject token, 1 to 64 of A-Z a-z 0-9 _ -, not starting with _, and not API", o.Domain))
+	if err := CheckDomain(o.Domain); err != nil {
+		errs = append(errs, err)
 	}
 	for _, pattern := range o.Republish {
 		if _, err := subject.Parse(pattern); err != nil {
@@ -151,9 +151,12 @@ func (o *Options) unusable() (errs []error) {
 	return errs
 }
 
-// ValidDomain reports whether nodes can serve a domain of this name; with an empty one they serve their prefix.
-func ValidDomain(name string) bool {
-	return name == "" || name != "API" && config.ValidToken(name)
+// CheckDomain refuses a --js-domain that nodes cannot serve; with an empty one they serve their prefix.
+func CheckDomain(name string) error {
+	if name == "" || name != "API" && config.ValidToken(name) {
+		return nil
+	}
+	return fmt.Errorf("--js-domain %q: use one subject token, 1 to 64 of A-Z a-z 0-9 _ -, not starting with _, and not API", name)
 }
 
 // taken refuses names of accounts that others have.

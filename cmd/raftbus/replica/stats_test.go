@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -88,6 +89,23 @@ func request(t *testing.T, nc *nats.Conn, subject, body string) string {
 }
 
 func statsOf(s observe.Stats) string { return s.Node }
+
+// An answer that NATS does not take over another connection than the request's counts among the requests without one.
+func TestAnswersThatNATSDoesNotTakeAreCounted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	require.NoError(t, os.WriteFile(file, []byte(`no_auth_user: n
+authorization { users: [ { user: n, password: n, permissions: { publish: { deny: "_INBOX.late" } } } ] }
+`), 0o600))
+	server, err := embedded.Start(embedded.Options{LeafPort: embedded.Random, ConfigFile: file})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	nodes, _ := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1")
+	s := nodes[0].first()
+	require.NoError(t, s.conn.NATS().ForceReconnect())
+	require.Eventually(t, func() bool { return s.reconnects() == 1 && s.connected() }, patience, time.Millisecond)
+	require.NoError(t, s.conn.NATS().Publish("_INBOX.late", nil))
+	require.Eventually(t, func() bool { return total(nodes[0].figures()).Unanswered == 1 }, patience, time.Millisecond)
+}
 
 // What nodes say of themselves is what happened to them.
 func TestStatsSayWhatHappened(t *testing.T) {
