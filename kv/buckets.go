@@ -4,8 +4,8 @@ package kv
 // there for each bucket by itself: another JetStream of the account may have other buckets, whose clients must neither wait for us in
 // vain nor pass their traffic through us.
 //
-// A leader lists the buckets once, and again if its state is replaced; later changes come with what is applied. What is not known to be there is asked of the store after
-// a ReadIndex, so the list decides nothing.
+// A leader lists the buckets once, and again if its state is replaced; later changes come with what is applied. What is not known to be there is asked
+// of the store after a ReadIndex, so the list decides nothing.
 
 import (
 	"context"

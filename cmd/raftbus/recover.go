@@ -40,9 +40,9 @@ instance: nodes of the old cluster that come back after all are refused, and do 
 this one answers. New revisions start --skip higher, so that none is reused that the old cluster
 gave out. The old log stays in the folder, under another name, and the identity file keeps what
 was done.
-A log that is gone, or damaged in more than single entries, cannot be read. --without-log then goes on with
-the state alone, which is some seconds older, and all of it committed; what the log held after it
-is lost, also what was acknowledged.
+A log that is gone, or damaged in more than single entries, cannot be read. --without-log then
+goes on with the state alone, which is some seconds older, and all of it committed; what the log
+held after it is lost, also what was acknowledged.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
 
 The exit code is 3 when DIR is no data folder, 4 when the node runs, the folder is another node's or

@@ -8,7 +8,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Other says where a second NATS is: none of what is set for the first counts for it, but where that is, and what proves its servers, if nothing is said of either. Empty fields are not set.
+// Other says where a second NATS is, or with credentials alone who one is at the first. Nothing else that is set for the first counts for it. Empty fields are
+// not set.
 type Other struct {
 	URL, Context, Creds string
 }
