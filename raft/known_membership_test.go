@@ -77,6 +77,7 @@ func TestK11JoinerDoesNotCountItselfByAnEarlierDisk(t *testing.T) {
 		Index: 40, Cluster: rpc.ClusterIDOf(members("n1", "n2", "n3")), Voters: members("n1", "n3", "n4", "n5"), Learners: []rpc.Member{disk2},
 	}}
 	s := newSolo(t, c)
+	require.Contains(t, s.out.Facts, ConfigurationChanged{Configuration: c.Configurations[0], Committed: true}, "it was told by who joined it")
 	past := table("n1", "n2", "n3")
 	past.Index = 1
 	s.hear("n4", 1, &rpc.AppendLogCommand{Entries: []rpc.Entry{changing(1, past)}})

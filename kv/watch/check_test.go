@@ -38,12 +38,13 @@ func (h *Hub) check(r *require.Assertions) {
 	}
 	for _, b := range h.rings {
 		ringed += b.ring.bytes
-		n, bytes := 0, 0
+		n, bytes, patterns := 0, 0, 0
 		for _, g := range b.groups {
 			n += g.members
 			r.LessOrEqual(len(g.heads.list), g.members)
 			if g.at >= 0 {
 				r.Same(g, b.wide[g.at])
+				patterns++
 			}
 			for _, c := range slices.Concat(g.heads.list, g.loading.list) {
 				r.False(c.gone)
@@ -60,6 +61,7 @@ func (h *Hub) check(r *require.Assertions) {
 		if b.ring.entries.len() > 0 {
 			r.NotNil(b.ring.at(b.ring.first), "a place that is of no use")
 		}
+		r.Len(b.wide, patterns, "groups that nobody is in are looked through")
 		r.Equal(b.ring.bytes, bytes)
 		r.Equal(b.consumers, n)
 	}
@@ -85,6 +87,14 @@ func (h *Hub) check(r *require.Assertions) {
 	for i, c := range h.timers {
 		r.Equal(i, c.timerAt)
 		r.False(c.gone)
+	}
+}
+
+// checkStep requires what must be true of what a step asks for: who is behind is served again without more being heard, unless room or a read is
+// waited for.
+func (h *Hub) checkStep(r *require.Assertions) {
+	if h.ready.len() > 0 {
+		r.True(h.out.Again || h.out.WantRoom || len(h.reads) >= h.limits.Reads, "%d are behind, and nothing wakes the hub", h.ready.len())
 	}
 }
 

@@ -193,6 +193,8 @@ func (w *world) step(h *peer) bool {
 	h.events = append(w.watchSubjects(h, e.Watch), h.events...)
 	w.require.LessOrEqual(len(h.reads), h.limits.Reads)
 	h.hub.check(w.require)
+	h.hub.checkStep(w.require)
+	w.require.False(again && len(events)+len(e.Send)+len(e.Reads) == 0 && e.Again, "steps are asked for that do nothing")
 	return len(events) > 0 || again || len(e.Send)+len(e.Reads)+len(e.Watch) > 0
 }
 
