@@ -60,4 +60,5 @@ func TestThePageOfNATSKVSaysWhoNeedsTheDefaultAPI(t *testing.T) {
 	for _, client := range []string{"nats-key-value (Python)", "nats.ex"} {
 		require.Contains(t, read(t, "docs/nats-kv.md"), "* "+client+" needs `--serve-default-api`: ")
 	}
+	require.Contains(t, read(t, "docs/nats-kv.md"), "`raftbus auth init --serve-default-api --dir auth`", "NATS refuses $JS.API on a secured cluster otherwise")
 }
