@@ -6,7 +6,9 @@
 #   docker build -t raftbus --target prebuilt -f Dockerfile ROOT
 #                                                    takes it from the folder ROOT, which holds `raftbus` (built with
 #                                                    CGO_ENABLED=0) and an empty folder `data`; pulls nothing
-#   docker run -e RAFTBUS_ID=n1 raftbus dev          a cluster in one container: the health check has to know whom of it to ask
+#   docker run -e RAFTBUS_ID=n1 -p 127.0.0.1:4222:4222 raftbus dev --host 0.0.0.0
+#                                                    a cluster in one container, for this host's clients: the health check has to
+#                                                    know whom of it to ask
 #
 # All but prebuilt for the machine's own architecture needs BuildKit, which says what it builds on and for what: an ARG here without a value
 # would have that of Docker 20.10 forget it.

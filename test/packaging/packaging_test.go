@@ -157,6 +157,7 @@ func TestDockerfile(t *testing.T) {
 		require.Contains(t, file, text)
 	}
 	require.NotContains(t, file[:strings.Index(file, "FROM scratch")], "\nARG ", "an older BuildKit would not say there what it builds on")
+	require.Regexp(t, `docker run .*-p 127\.0\.0\.1:4222:4222 raftbus dev --host 0\.0\.0\.0\n`, file, "by itself NATS listens on the container's loopback, where nobody reaches it")
 	require.Contains(t, read(t, "cmd/raftbus/version.go"), "\nvar release string\n", "what the linker sets by -X main.release")
 }
 
