@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -118,7 +119,7 @@ func paste(t *testing.T, dir string, list []step) []string {
 	defer cancel()
 	shell := exec.CommandContext(ctx, "bash", "-c", script.String())
 	shell.Dir = dir
-	shell.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"))
+	shell.Env = append(slices.DeleteFunc(os.Environ(), ours), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "HOME="+dir, "XDG_CONFIG_HOME="+filepath.Join(dir, ".config"))
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it leaves behind
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGKILL) }
 	shell.WaitDelay = time.Second
@@ -129,6 +130,11 @@ func paste(t *testing.T, dir string, list []step) []string {
 	said := strings.Split(out.String(), mark+"\n")
 	require.NoError(t, err, "at %q\n%s\n%s\n%s", list[min(len(said)-1, len(list)-1)].command, said[len(said)-1], &diagnosis, logs(dir))
 	return said
+}
+
+// ours is what the commands would be told by the shell that runs the tests, and by nothing on the page.
+func ours(variable string) bool {
+	return strings.HasPrefix(variable, "NATS_") || strings.HasPrefix(variable, "RAFTBUS_")
 }
 
 // logs is the end of each log that the page has written.
