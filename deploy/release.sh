@@ -13,6 +13,10 @@ readonly version=$1 out=$(realpath -m "$2")
 readonly platforms=(${RELEASE_PLATFORMS:-linux/amd64 linux/arm64 darwin/amd64 darwin/arm64})
 [[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] || { echo "error: version '$version' is not of the form v1.2.3" >&2; exit 2; }
 [[ -z $(git status --porcelain) ]] || { echo "error: there are changes that are not committed: a release is of a commit" >&2; exit 1; }
+if [[ $version != *-* ]] && grep -rniE 'no (release|version) is tagged' README.md CHANGELOG.md docs >&2; then
+  echo "error: these pages say that there is no release: have them say what holds from this one on" >&2
+  exit 1
+fi
 if [[ -e $out ]] && [[ -n $(ls -A "$out") ]]; then
   echo "error: $out is not empty: name another folder" >&2
   exit 1

@@ -185,6 +185,25 @@ func TestRelease(t *testing.T) {
 	require.Equal(t, string(sums[0]), string(sums[1]))
 }
 
+// What is released does not say that nothing is: whoever makes the first release is told where. A test of the script itself releases nothing.
+func TestAReleaseDoesNotSayThatThereIsNone(t *testing.T) {
+	dir := t.TempDir()
+	for file, text := range map[string]string{"deploy/release.sh": read(t, "deploy/release.sh"), "README.md": "# raftbus\n\nNo release is tagged yet.\n",
+		"docs/operating.md": "no release is tagged yet\n", "CHANGELOG.md": "no version is tagged\n"} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600))
+	}
+	for version, refused := range map[string]bool{"v1.2.3": true, "v0.0.1-test": false} { // which the folder is no clone for
+		script := exec.Command("bash", "deploy/release.sh", version, t.TempDir())
+		script.Dir = dir
+		said, err := script.CombinedOutput()
+		require.Error(t, err)
+		for _, where := range []string{"README.md:3:", "docs/operating.md:1:", "CHANGELOG.md:1:", "error: these pages say that there is no release"} {
+			require.Equal(t, refused, strings.Contains(string(said), where), "%s: %s", version, said)
+		}
+	}
+}
+
 // What the pages of a release link to is in it: the lines that gather it are run as they stand.
 func TestAReleaseHoldsWhatItsPagesLinkTo(t *testing.T) {
 	_, lines, found := strings.Cut(read(t, "deploy/release.sh"), "\ncp LICENSE ")
