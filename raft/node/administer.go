@@ -17,7 +17,8 @@ type administration struct {
 	changes  []changeWaits                       // logged, not committed yet
 	transfer func(error)                         // nil: none under way
 	to       rpc.NodeID
-	left     int // ticks until the transfer is given up
+	in       rpc.Term // of the office that is handed over
+	left     int      // ticks until the transfer is given up
 }
 
 type changeWaits struct {
@@ -66,7 +67,7 @@ func (n *Node) TransferLeadership(to rpc.NodeID, done func(error)) error {
 
 // handOver begins a transfer; none is under way.
 func (n *Node) handOver(to rpc.NodeID, done func(error)) {
-	n.admin.transfer, n.admin.to, n.admin.left = done, to, 2*n.ticks().ElectionMax
+	n.admin.transfer, n.admin.to, n.admin.in, n.admin.left = done, to, n.core.Status().Term, 2*n.ticks().ElectionMax
 	n.core.Step(raft.Transfer{To: to})
 }
 
@@ -111,8 +112,12 @@ func (a *administration) hear(f raft.Fact, self rpc.NodeID) {
 			a.deposed()
 		}
 	case raft.LeaderChanged:
-		if f.Leader != "" && f.Leader != self {
+		switch {
+		case f.Leader == "":
+		case f.Leader != self:
 			a.handedOver(f.Leader)
+		case f.Term > a.in: // deposed, and nobody else has won
+			a.endTransfer(fmt.Errorf("%w: this node was elected again", ErrNotTransferred))
 		}
 	case raft.TransferEnded:
 		a.endTransfer(fmt.Errorf("%w: %s", ErrNotTransferred, f.Reason))

@@ -167,6 +167,38 @@ func TestAHandOverWithoutANewLeaderIsGivenUp(t *testing.T) {
 	require.ErrorIs(t, answers[0], ErrNotTransferred)
 }
 
+// Who was deposed for a successor that fails, and is elected again, says so at once: until then its services do not listen (L2).
+func TestAHandOverEndsOnceItsLeaderIsElectedAgain(t *testing.T) {
+	m := newManual(t, 6, "n1", "n2", "n3")
+	m.add(numbers(1, 20)...)
+	old, to := m.leader(), m.follower()
+	m.hub.mangle = func(msg rpc.Message) []rpc.Message {
+		if vote, is := msg.Body.(*rpc.RequestVoteCommand); is && msg.From != old.id() {
+			if !vote.Transfer {
+				return nil // the third does not win instead
+			}
+			m.hub.down[to] = true // all that is heard of it any more
+		}
+		return []rpc.Message{msg}
+	}
+	var answers []error
+	require.NoError(t, old.TransferLeadership(to, func(err error) { answers = append(answers, err) }))
+	until := func(role raft.Role) {
+		for range 2 * old.ticks().ElectionMax {
+			if m.run(1); old.Status().Role == role {
+				return
+			}
+		}
+		t.Fatalf("it is no %v:\n%s", role, m.trail.String())
+	}
+	until(raft.Follower)
+	require.Empty(t, answers, "the successor may yet win")
+	until(raft.Leader)
+	require.Len(t, answers, 1)
+	require.ErrorIs(t, answers[0], ErrNotTransferred)
+	require.ErrorContains(t, answers[0], "elected again")
+}
+
 // What is proposed while leadership is handed over, by a leader that still takes proposals, is known not to be logged: whoever asked is told at
 // once, and does not wait in vain.
 func TestAProposalDuringAHandOverIsAnswered(t *testing.T) {
@@ -210,11 +242,11 @@ func TestAProposalOfADeposedLeaderTakesNoPlace(t *testing.T) {
 func TestAHandOverToAnotherIsTold(t *testing.T) {
 	for leads, want := range map[rpc.NodeID]error{"n2": nil, "n3": ErrNotTransferred} {
 		err := io.EOF
-		a := administration{transfer: func(e error) { err = e }, to: "n2"}
-		a.hear(raft.LeaderChanged{}, "n1")
-		a.hear(raft.LeaderChanged{Leader: "n1"}, "n1")
+		a := administration{transfer: func(e error) { err = e }, to: "n2", in: 3}
+		a.hear(raft.LeaderChanged{Term: 4}, "n1")
+		a.hear(raft.LeaderChanged{Leader: "n1", Term: 3}, "n1") // as where it is asked in the turn that elected it
 		require.Equal(t, io.EOF, err)
-		a.hear(raft.LeaderChanged{Leader: leads}, "n1")
+		a.hear(raft.LeaderChanged{Leader: leads, Term: 4}, "n1")
 		require.ErrorIs(t, err, want)
 	}
 }
