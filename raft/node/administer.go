@@ -100,8 +100,14 @@ func (a *administration) reconfigured(list []raft.Reconfigured) {
 	}
 }
 
-// hear takes what a fact means for those who wait.
-func (a *administration) hear(f raft.Fact, self rpc.NodeID) {
+// hear takes what facts mean for those who wait.
+func (a *administration) hear(facts []raft.Fact, self rpc.NodeID) {
+	for _, f := range facts {
+		a.hearOne(f, self)
+	}
+}
+
+func (a *administration) hearOne(f raft.Fact, self rpc.NodeID) {
 	switch f := f.(type) {
 	case raft.ConfigurationChanged:
 		if f.Committed {

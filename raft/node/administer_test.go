@@ -167,6 +167,17 @@ func TestAHandOverWithoutANewLeaderIsGivenUp(t *testing.T) {
 	require.ErrorIs(t, answers[0], ErrNotTransferred)
 }
 
+// Who is told that another leads finds it in the status: that is what the answer to an administrator names.
+func TestWhoeverIsToldOfAHandOverSeesWhoLeads(t *testing.T) {
+	m := newManual(t, 9, "n1", "n2", "n3")
+	m.add(numbers(1, 20)...)
+	old, to := m.leader(), m.follower()
+	var leader rpc.NodeID
+	require.NoError(t, old.TransferLeadership(to, func(error) { leader = old.Status().Leader }))
+	m.run(50)
+	require.Equal(t, to, leader)
+}
+
 // Who was deposed for a successor that fails, and is elected again, says so at once: until then its services do not listen (L2).
 func TestAHandOverEndsOnceItsLeaderIsElectedAgain(t *testing.T) {
 	m := newManual(t, 6, "n1", "n2", "n3")
@@ -243,10 +254,9 @@ func TestAHandOverToAnotherIsTold(t *testing.T) {
 	for leads, want := range map[rpc.NodeID]error{"n2": nil, "n3": ErrNotTransferred} {
 		err := io.EOF
 		a := administration{transfer: func(e error) { err = e }, to: "n2", in: 3}
-		a.hear(raft.LeaderChanged{Term: 4}, "n1")
-		a.hear(raft.LeaderChanged{Leader: "n1", Term: 3}, "n1") // as where it is asked in the turn that elected it
+		a.hear([]raft.Fact{raft.LeaderChanged{Leader: "n1", Term: 3}, raft.LeaderChanged{Term: 4}}, "n1") // it may be asked in the turn that elected it
 		require.Equal(t, io.EOF, err)
-		a.hear(raft.LeaderChanged{Leader: leads, Term: 4}, "n1")
+		a.hear([]raft.Fact{raft.LeaderChanged{Leader: leads, Term: 4}}, "n1")
 		require.ErrorIs(t, err, want)
 	}
 }

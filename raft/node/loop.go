@@ -62,9 +62,11 @@ func (n *Node) turn(b *batch, since elapsed) error {
 		b.events = messages(b.events)
 	}
 	n.stepAll(b, since)
-	n.carryOut(n.core.Effects(), b)
+	e := n.core.Effects()
+	n.carryOut(e, b)
 	n.refreshView(since.ticks())
 	n.publish()
+	n.admin.hear(e.Facts, n.id()) // last: whoever is told asks the status for more
 	return nil
 }
 
@@ -137,7 +139,6 @@ func (n *Node) carryOut(e *raft.Effects, b *batch) {
 	n.admin.reconfigured(e.Reconfigured)
 	for _, f := range e.Facts {
 		n.tell(f)
-		n.admin.hear(f, n.id())
 	}
 	n.rememberProposals(e.Proposed, b.proposals)
 	n.together.send(e.Send)
