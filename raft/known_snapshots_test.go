@@ -334,6 +334,10 @@ func TestInstalledPeerIsReplicatedTo(t *testing.T) {
 func TestTheLogIsHeldForWhoCatchesUpAfterASnapshot(t *testing.T) {
 	installed := func() *solo {
 		s := stranded(t)
+		for range awayMax { // to send and install it takes longer than the log is held for who takes in nothing
+			s.turn(Tick{})
+			s.everyone(2, &rpc.HeartbeatReturn{Last: 4})
+		}
 		s.turn(Propose{Proposals: make([]Proposal, 3)})
 		s.synced()
 		s.ack("n2", 7)
