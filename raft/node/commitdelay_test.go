@@ -119,9 +119,10 @@ func TestProposalsWaitForTheCommitDelay(t *testing.T) {
 	require.Eventually(t, func() bool { return n.waiters.waiting() == 0 && n.inbox.proposals() == 0 }, 10*time.Second, time.Millisecond)
 }
 
-// Many clients that come back are delayed by real timers: each is answered, also the last, when nobody comes to fill its batch.
+// Many clients that come back are delayed by real timers: each is answered, also the last, when nobody comes to fill its batch. A node
+// alone leads on however long the machine keeps it waiting.
 func TestCommitDelayEndsByItsTimer(t *testing.T) {
-	g := newGroup(t, "n1", "n2", "n3")
+	g := newGroup(t, "n1")
 	g.add(0)
 	n, answers := g.leader(), make(chan any, 64)
 	for round := range 20 {
