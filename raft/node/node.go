@@ -172,9 +172,7 @@ func (n *Node) prepare(bus Bus) error {
 	n.publish()
 	if n.inline {
 		n.rest.begin(n.o.Config.Timing().Tick)
-	}
-	if n.inline { // last: from here on others take turns
-		bus.OnDelivered(n.deliveredTo(hasty), n.deliveredTo(patient))
+		bus.OnDelivered(n.deliveredTo(hasty), n.deliveredTo(patient)) // last: from here on others take turns
 		n.inbox.prompt.Store(true)
 	}
 	return nil
@@ -240,41 +238,21 @@ func (n *Node) resume(state wal.State) error {
 	return n.holdTable(base.Configuration)
 }
 
-// makeCore starts consensus.
+// makeCore starts consensus from what is stored, and makes it known.
 func (n *Node) makeCore(state wal.State) error {
-	base, err := decodeBase(&state.Base)
+	c, err := n.fromStored(state)
 	if err != nil {
 		return err
-	}
-	configurations, err := n.configurations(state, base.Configuration)
-	if err != nil {
-		return err
-	}
-	last, err := timeOf(n.o.Log, state.Last)
-	if err != nil {
-		return fmt.Errorf("the time of the log's last entry %v: %w", state.Last, err)
-	}
-	at := n.o.Machine.Applied()
-	applied := at.Index
-	if err := n.tellDamaged(state, applied); err != nil {
-		return err
-	}
-	if !holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
-		return fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do, or %s", at, state.Base.ID.Index+1, state.Last.Index, anew(n.id()))
 	}
 	if err := n.beginFolder(); err != nil {
 		return err
 	}
-	n.cluster = configurations[0].ClusterID()
-	if first := &configurations[0]; first.Index > state.Base.ID.Index {
+	first, inForce := &c.Configurations[0], &c.Configurations[len(c.Configurations)-1]
+	n.cluster = first.ClusterID()
+	if first.Index > c.Base.Index {
 		n.learned = first // a node that joined: until its log says so itself, those who were let in before it count for less
 	}
-	n.core = raft.New(raft.Config{
-		ID: n.id(), Instance: n.instance(), Configurations: configurations, HardState: state.HardState,
-		Base: state.Base.ID, BaseTime: base.Time, Terms: state.Terms, Last: state.Last, LastTime: last, Applied: applied,
-		Damaged: state.Damaged, Together: n.o.Config.Multicast(), Thrifty: !n.o.Config.Multicast() && !n.o.Config.Eager(), // one message goes to all as easily as to some
-		Ticks: n.ticks(), Limits: n.limits, Random: rand.New(rand.NewPCG(n.o.Seed, 0)),
-	})
+	n.core = raft.New(c)
 	n.mu.Lock()
 	n.status.FirstBoot, n.status.WaitingFor, n.status.RefusedBy, n.status.Joining = "", nil, nil, false
 	n.mu.Unlock()
@@ -285,9 +263,38 @@ func (n *Node) makeCore(state wal.State) error {
 	for _, peer := range slices.Sorted(maps.Keys(n.links)) {
 		n.core.Step(raft.LinkChanged{Peer: peer, Connected: n.links[peer]})
 	}
-	inForce := &configurations[len(configurations)-1]
-	n.logger.Info("node starts", "cluster", n.cluster.String(), "members", describe(inForce), "term", state.HardState.Term, "last", state.Last.String(), "applied", applied)
+	n.logger.Info("node starts", "cluster", n.cluster.String(), "members", describe(inForce), "term", c.HardState.Term, "last", c.Last.String(), "applied", c.Applied)
 	return nil
+}
+
+// fromStored is what the core begins with, if log and state machine belong together.
+func (n *Node) fromStored(state wal.State) (c raft.Config, err error) {
+	base, err := decodeBase(&state.Base)
+	if err != nil {
+		return c, err
+	}
+	configurations, err := n.configurations(state, base.Configuration)
+	if err != nil {
+		return c, err
+	}
+	last, err := timeOf(n.o.Log, state.Last)
+	if err != nil {
+		return c, fmt.Errorf("the time of the log's last entry %v: %w", state.Last, err)
+	}
+	at := n.o.Machine.Applied()
+	applied := at.Index
+	if err := n.tellDamaged(state, applied); err != nil {
+		return c, err
+	}
+	if !holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
+		return c, fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do, or %s", at, state.Base.ID.Index+1, state.Last.Index, anew(n.id()))
+	}
+	return raft.Config{
+		ID: n.id(), Instance: n.instance(), Configurations: configurations, HardState: state.HardState,
+		Base: state.Base.ID, BaseTime: base.Time, Terms: state.Terms, Last: state.Last, LastTime: last, Applied: applied,
+		Damaged: state.Damaged, Together: n.o.Config.Multicast(), Thrifty: !n.o.Config.Multicast() && !n.o.Config.Eager(), // one message goes to all as easily as to some
+		Ticks: n.ticks(), Limits: n.limits, Random: rand.New(rand.NewPCG(n.o.Seed, 0)),
+	}, nil
 }
 
 // beginFolder records that the log holds what must not be forgotten.
