@@ -42,10 +42,13 @@ func Changes(b *store.Batch, log *slog.Logger) []watch.Change {
 	return list
 }
 
-// Load takes all consumers from a store.
-func Load(s *store.Store, log *slog.Logger) (watch.Reset, error) {
+// Load takes the consumers of a node's account from a store. What those of others ask for is not even read: each account of a node has a service.
+func Load(s *store.Store, node string, log *slog.Logger) (watch.Reset, error) {
 	var reset watch.Reset
 	at, err := s.EachConsumer(func(c store.Consumer) bool {
+		if !watch.SameAccount(c.Name, node) {
+			return true
+		}
 		if r, ok := record(&c, log); ok {
 			reset.Records = append(reset.Records, r)
 		}

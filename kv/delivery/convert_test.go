@@ -114,3 +114,22 @@ func TestChangesAreWhatABatchHasChanged(t *testing.T) { // W1, W2
 		watch.BucketGone{Incarnation: 5},
 	}, list)
 }
+
+// Each account of a node has a service, and none holds another's consumers: of twenty accounts each would hold them all.
+func TestTheConsumersOfAnAccountAreLoaded(t *testing.T) { // Q12
+	n := newSolo(t)
+	n.bucket("app")
+	for _, name := range []string{"c", watch.In("a", "c"), watch.In("b", "c"), watch.In("b", "d")} {
+		n.consumer("app", name)
+	}
+	for node, want := range map[string][]string{"n1": {"c"}, "n1@a": {"c@a"}, "n1@b": {"c@b", "d@b"}, "n1@c": nil} {
+		reset, err := Load(n.store, node, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		require.EqualValues(t, n.store.Applied().Index, reset.Index)
+		var got []string
+		for _, r := range reset.Records {
+			got = append(got, r.Name)
+		}
+		require.Equal(t, want, got, node)
+	}
+}
