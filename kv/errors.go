@@ -50,7 +50,7 @@ var (
 	NotImporting    = ErrorKind{30024, 409, "not being imported", refused, "The bucket is not being imported: there was one before, or the import has ended. `current_revision` is the last."}
 	ReadOnly        = ErrorKind{30025, 409, "read-only", refused, "The bucket is read-only: it can be read, watched and removed. bucket.update with `read_only` false has it take writes again."}
 	NotOpen         = ErrorKind{30026, 503, "not open yet", refused, "This needs a newer feature level than the cluster uses: a member may run a release that does not know it. When all run the newer one, an administrator raises it with `raftbus upgrade finish`; then try again."}
-	TooManyWatches  = ErrorKind{30027, 429, "too many watches", refused, "The account has as many watches as it may have (`--watches-max`), or the bucket has 100,000. End some, or have the account's bound raised."}
+	TooManyWatches  = ErrorKind{30027, 429, "too many watches", refused, "The account has as many watches as it may have (`--watches-max`), or what they ask for has as many KiB, or the bucket has 100,000. End some, or have the account's bound raised."}
 	ReadFailed      = ErrorKind{30016, 500, "read failed", refused, "The node's disk failed a read. Try again; the node's log says more."}
 )
 

@@ -79,7 +79,7 @@ type waits struct {
 
 // Hosts are the nodes that serve consumers. See kv/delivery.
 type Hosts interface {
-	// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost or watch.ErrTooMany.
+	// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost, watch.ErrTooLarge or watch.ErrTooMany.
 	Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error)
 	// Ask has a consumer's host answer a request for its state; made: as to who made it. False if it cannot.
 	Ask(consumer store.Consumer, made bool, reply string) bool

@@ -110,7 +110,7 @@ func (s *Service) beginWatch(c *call, deliver string, native delivery.Native) (a
 	host, boot, err := s.hosts.Choose(false)
 	switch err {
 	case nil:
-	case watch.ErrTooMany:
+	case watch.ErrTooMany, watch.ErrTooLarge:
 		return nil, TooManyWatches.says("%v", err), nil
 	default:
 		return nil, NoWatches.says("bucket %s", c.bucket), nil

@@ -17,13 +17,18 @@ import (
 )
 
 // crowded are hosts that have as many consumers as may be.
-type crowded struct{ nobody }
+type crowded struct {
+	nobody
+	err error
+}
 
-func (crowded) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooMany }
+func (c crowded) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, c.err }
 
 func TestOneWatchTooManyIsToldSo(t *testing.T) {
-	r := newLeader(t, func(o *Options) { o.Hosts = crowded{} })
-	r.expectError(TooManyWatches, "kv.watch.app", `{"deliver":"x"}`)
+	for _, err := range []error{watch.ErrTooMany, watch.ErrTooLarge} {
+		r := newLeader(t, func(o *Options) { o.Hosts = crowded{err: err} })
+		r.expectError(TooManyWatches, "kv.watch.app", `{"deliver":"x"}`)
+	}
 }
 
 // logged is a node that keeps what was proposed last.

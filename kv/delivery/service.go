@@ -37,15 +37,19 @@ type Options struct {
 	// Stray is told, on a goroutine of NATS's, of hosts of another account that are heard in this one: both are one account of NATS. nil: nobody
 	// wants to know.
 	Stray func(host string)
-	// ConsumersMax bounds those of the account, on all nodes (Q12). 0 takes the default.
+	// ConsumersMax bounds those of the account, on all nodes, and by as many KiB what they ask for (Q12). 0 takes the default.
 	ConsumersMax int
 	// Parts is how many such services share what one may hold in memory for its consumers: one for each account. 0 counts as 1.
 	Parts  int
 	Logger *slog.Logger
 }
 
-// ConsumersMaxDefault is as many as one bucket may have.
-const ConsumersMaxDefault = 100_000
+const (
+	// ConsumersMaxDefault is as many as one bucket may have.
+	ConsumersMaxDefault = 100_000
+	// configBytes is what the configuration of each may have where there are as many as may be: nodes hold them in memory, at a start all at once.
+	configBytes = 1 << 10
+)
 
 // Leaf is the connection that deliveries go over. See busclient/leaf.
 type Leaf interface {
@@ -175,12 +179,15 @@ func (s *Service) Pull(c store.Consumer, p watch.Pulled) (knows bool) {
 	return knows
 }
 
-// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost or watch.ErrTooMany. What is being made at the same time is
-// not counted: requests in flight may take the account that far beyond its bound.
+// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost, watch.ErrTooLarge or watch.ErrTooMany. What is
+// being made at the same time is not counted: requests in flight may take the account that far beyond its bounds.
 func (s *Service) Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.placer.Consumers() >= s.o.ConsumersMax {
+	switch { // the bytes first: who is one of too many may go on, and ask for more
+	case s.placer.ConfigBytes() >= s.o.ConsumersMax*configBytes:
+		return "", 0, watch.ErrTooLarge
+	case s.placer.Consumers() >= s.o.ConsumersMax:
 		return "", 0, watch.ErrTooMany
 	}
 	name, life, ok := s.placer.Choose(s.now(), pull)

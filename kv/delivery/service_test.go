@@ -317,6 +317,29 @@ func TestConsumersOfAnAccountAreBounded(t *testing.T) {
 	}
 }
 
+// What consumers ask for is held by nodes, at a start all at once: it is bounded beside their number (Q12).
+func TestWhatConsumersOfAnAccountAskForIsBounded(t *testing.T) {
+	s := &Service{o: Options{ConsumersMax: 4}, began: time.Now(), placer: watch.NewPlacer("n1")}
+	s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 7, Able: true})
+	ref := watch.Ref{Incarnation: 1, Name: "c"}
+	of := func(bytes int) watch.Record { return watch.Record{Ref: ref, Host: "n1", Boot: 7, Echoed: bytes} }
+	chosen := func(want error, after ...watch.Change) {
+		t.Helper()
+		s.placer.Apply(after)
+		_, _, err := s.Choose(false)
+		require.Equal(t, want, err)
+	}
+	chosen(nil, watch.Placed{Record: of(4<<10 - 1)})
+	chosen(watch.ErrTooLarge, watch.Placed{Record: of(4 << 10)})
+	chosen(nil, watch.Placed{Record: of(1)})
+	another := of(4 << 10)
+	another.Name = watch.In("b", "c")
+	chosen(nil, watch.Placed{Record: another})
+	s.placer.Reset([]watch.Record{of(4 << 10)})
+	chosen(watch.ErrTooLarge)
+	chosen(nil, watch.Removed{Ref: ref})
+}
+
 // Who pulls from a consumer of this node, which has no room for the request, is not left to wait; of another's this node only wants to know.
 func TestAPullThatFindsNoRoomIsNotKept(t *testing.T) {
 	s := &Service{o: newRig(t, true).o, inbox: newInbox(), placer: watch.NewPlacer("n1")}

@@ -38,7 +38,7 @@ func (p *Protocol) consumerCreate(c call) Plan {
 }
 
 // placed has a consumer's record logged with the host that is chosen for it; where there are too many, only of one that is there, with the host
-// that it has.
+// that it has; where they ask for too much, of one that does not ask for more.
 func (c call) placed(add *command.AddConsumer) Plan {
 	var err error
 	add.Host, add.Boot, err = c.host(add.Deliver == watch.PullDeliver)
@@ -47,7 +47,8 @@ func (c call) placed(add *command.AddConsumer) Plan {
 	}
 	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
 		there, missing := s.Consumer(c.bucket, add.Name)
-		if err != watch.ErrTooMany || missing != nil {
+		more := err == watch.ErrTooLarge && len(add.Config) > len(there.Config)
+		if err == watch.ErrNoHost || missing != nil || more {
 			return c.refuse(hostErrors[err])
 		}
 		add.Host, add.Boot = there.Host, there.Boot
@@ -98,7 +99,7 @@ func (c call) logged(add *command.AddConsumer, done func(*store.Store, store.Res
 var addModes = map[string]command.AddMode{"": command.AddOrUpdate, "create": command.AddOnly, "update": command.UpdateOnly}
 
 // hostErrors say why there is no host.
-var hostErrors = map[error]*apiError{watch.ErrNoHost: errNoHost, watch.ErrTooMany: errTooManyConsumers}
+var hostErrors = map[error]*apiError{watch.ErrNoHost: errNoHost, watch.ErrTooMany: errTooManyConsumers, watch.ErrTooLarge: errLargeConsumers}
 
 // host names the node that is to serve a consumer.
 func (c call) host(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {

@@ -178,6 +178,21 @@ func TestWhereThereAreTooManyConsumersThoseThatAreThereGoOn(t *testing.T) {
 	w.refused(errTooManyConsumers, create, action("", `"description":"2"`))
 }
 
+// Q12: nor may those that are there ask for more once all ask for as much as they may.
+func TestWhereConsumersAskForTooMuchThoseThatAreThereAskForNoMore(t *testing.T) {
+	w := hosted(t)
+	const create = "CONSUMER.CREATE.KV_a.c"
+	first := w.made("c", create, action("", `"description":"12"`))
+	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooLarge }
+	require.Empty(t, w.send(create, action("", `"description":"12"`)))
+	require.Equal(t, &Ask{first, true}, w.asked, "asked for again")
+	c := w.made("c", create, action("", `"description":"21"`))
+	require.Contains(t, string(c.Config), `"21"`)
+	require.Equal(t, first.Host, c.Host)
+	w.refused(errLargeConsumers, create, action("", `"description":"123"`))
+	w.refused(errLargeConsumers, "CONSUMER.CREATE.KV_a.d", action("", `"description":"1"`))
+}
+
 func Test75_ConsumersAreTold(t *testing.T) {
 	w := hosted(t)
 	c := w.made("c", "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_policy":"new"`))

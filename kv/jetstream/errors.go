@@ -78,5 +78,6 @@ var (
 	errConsumerExists       = &apiError{400, 10148, "consumer already exists"}
 	errConsumerMissing      = &apiError{400, 10149, "consumer does not exist"}
 	errTooManyConsumers     = &apiError{400, 10026, "maximum consumers limit reached"}
+	errLargeConsumers       = &apiError{400, 10026, "maximum consumers limit reached: the configurations of those of the account have as many KiB as there may be consumers"}
 	errNoHost               = &apiError{503, 10008, "JetStream system temporarily unavailable: no node of raftbus has a leaf connection, which watches need: add leafnodes{listen} to the NATS server, or name it with --leaf"}
 )

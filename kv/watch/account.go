@@ -13,6 +13,8 @@ import (
 var (
 	ErrNoHost  = errors.New("no node has a leaf connection")
 	ErrTooMany = errors.New("as many consumers are there as the account may have")
+	// ErrTooLarge: they may be changed to ask for no more than they do.
+	ErrTooLarge = errors.New("what the account's consumers ask for has as many bytes as it may have")
 )
 
 // accountMark parts a name from its account's. No node, no account and no consumer that a client makes has it in its name.

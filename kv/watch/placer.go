@@ -18,6 +18,7 @@ type Placer struct {
 	leading bool
 	hosts   []host // in order of name
 	records map[Ref]placed
+	configs int                   // bytes of what they ask for
 	lives   map[life]map[Ref]bool // the same, by who serves them
 	turn    int                   // of the next host
 	marks   []mark                // what this node had applied, lately
@@ -49,6 +50,7 @@ type placed struct {
 	bucket              string
 	created, generation uint64
 	pull                bool
+	config              int // bytes
 }
 
 // mark is what was applied by a time.
@@ -148,6 +150,7 @@ func (p *Placer) Reset(records []Record) {
 	clear(p.records)
 	clear(p.lives)
 	clear(p.proposed)
+	p.configs = 0
 	for i := range records {
 		p.put(&records[i])
 	}
@@ -159,8 +162,9 @@ func (p *Placer) put(r *Record) {
 		return
 	}
 	p.host(r.Host) // whoever was never heard is waited for from now on
-	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Generation, r.Config.Pull}
+	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Generation, r.Config.Pull, r.Echoed}
 	p.records[r.Ref] = now
+	p.configs += now.config
 	if p.lives[now.life] == nil {
 		p.lives[now.life] = map[Ref]bool{}
 	}
@@ -168,6 +172,7 @@ func (p *Placer) put(r *Record) {
 }
 
 func (p *Placer) forget(ref Ref) {
+	p.configs -= p.records[ref].config
 	served := p.lives[p.records[ref].life]
 	if delete(served, ref); len(served) == 0 {
 		delete(p.lives, p.records[ref].life)
@@ -402,6 +407,9 @@ func (p *Placer) Forget(ref Ref) { delete(p.proposed, ref) }
 
 // Consumers is how many there are in the account.
 func (p *Placer) Consumers() int { return len(p.records) }
+
+// ConfigBytes is how many bytes what they ask for has.
+func (p *Placer) ConfigBytes() int { return p.configs }
 
 // Able is how many hosts can take consumers.
 func (p *Placer) Able(now int64) (n int) {
