@@ -271,6 +271,13 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"`+name+`"`))
 		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a."+strings.ReplaceAll(name, `\\`, `\`), consumerBody("KV_a", `"deliver_policy":"all"`))
 	}
+	for _, name := range []string{"a\x01", "a\x7f", "\xff"} { // no delivery could bear it, and in what nodes tell each other of it it would be another
+		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a."+name, consumerBody("KV_a", `"deliver_policy":"all"`))
+	}
+	for _, name := range []string{`a\u0001`, `a\u007f`} {
+		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"`+name+`"`))
+	}
+	w.refused(errNoHost, "CONSUMER.CREATE.KV_a.\u00e9", consumerBody("KV_a", `"deliver_policy":"all"`))
 	w.refused(errNoHost, "CONSUMER.CREATE.KV_a."+strings.Repeat("n", consumerNameMax), consumerBody("KV_a", `"deliver_policy":"all"`))
 	w = hosted(t)
 	c := w.made("c", create, consumerBody("KV_a", `"max_deliver":-5,"idle_heartbeat":-100`))

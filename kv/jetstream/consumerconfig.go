@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/subject"
@@ -81,9 +82,9 @@ func notOffered(what string) *apiError {
 	return errConsumerNotKV.says(errConsumerNotKV.Description, what)
 }
 
-// validConsumerName reports whether a consumer can have this name, or none.
+// validConsumerName reports whether a consumer can have this name, or none. It is a token of each delivery, and part of what nodes tell each other as JSON.
 func validConsumerName(name string) bool {
-	return len(name) <= consumerNameMax && !strings.ContainsAny(name, " \t\r\n\f.*>\\/@")
+	return name == "" || len(name) <= consumerNameMax && !strings.ContainsAny(name, `.*>\/@`) && names.Literal(name) && utf8.ValidString(name)
 }
 
 // complete checks a consumer and fills in what it leaves out.
