@@ -226,16 +226,17 @@ func (h *Hub) Idle(limit int) []Idle {
 	list := []Idle{}
 	for _, c := range h.all {
 		if c.idle && len(list) < limit {
-			list = append(list, Idle{c.Ref, c.Created})
+			list = append(list, Idle{c.Ref, c.Created, c.Changed})
 		}
 	}
 	return list
 }
 
-// Idle is a consumer to be removed: that record, and no later one of its name.
+// Idle is a consumer to be removed: that record as it was last changed, and no later one of its name.
 type Idle struct {
 	Ref
 	Created uint64
+	Changed uint64 `json:",omitempty"` // 0: a release that does not say
 }
 
 // Buckets are those with consumers here, by incarnation: the entries of others need not be told.

@@ -325,7 +325,7 @@ func TestAConsumerThatNobodyListensToIsIdleAfterAWhile(t *testing.T) { // 7.2
 	require.Empty(t, o.hub().Idle(10), "it counts from the end of interest")
 	o.pass(second)
 	o.sent()
-	require.Equal(t, []Idle{{Ref{testBucket, "c"}, 1}}, o.hub().Idle(10))
+	require.Equal(t, []Idle{{Ref{testBucket, "c"}, 1, 1}}, o.hub().Idle(10))
 	o.listen(true)
 	o.put("a", "x")
 	require.Equal(t, []string{"1/1/0"}, o.sent())
@@ -379,7 +379,7 @@ func TestAConsumerWhosePagesCannotBeReadIsGivenUp(t *testing.T) {
 	o.peer.reads = nil
 	o.pass(10 * second)
 	require.Empty(t, o.sent())
-	require.Equal(t, []Idle{{Ref{testBucket, "c"}, 1}}, o.hub().Idle(10))
+	require.Equal(t, []Idle{{Ref{testBucket, "c"}, 1, 1}}, o.hub().Idle(10))
 }
 
 func TestAnEarlierLifeOfANodeIsAnotherHost(t *testing.T) {

@@ -47,10 +47,10 @@ type life struct {
 // placed is what a placer needs of a record.
 type placed struct {
 	life
-	bucket              string
-	created, generation uint64
-	pull                bool
-	config              int // bytes
+	bucket                       string
+	created, changed, generation uint64
+	pull                         bool
+	config                       int // bytes
 }
 
 // mark is what was applied by a time.
@@ -162,7 +162,7 @@ func (p *Placer) put(r *Record) {
 		return
 	}
 	p.host(r.Host) // whoever was never heard is waited for from now on
-	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Generation, r.Config.Pull, r.Echoed}
+	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Changed, r.Generation, r.Config.Pull, r.Echoed}
 	p.records[r.Ref] = now
 	p.configs += now.config
 	if p.lives[now.life] == nil {
@@ -387,14 +387,19 @@ func (p *Placer) over(l life) bool {
 func (p *Placer) removals() (list []Removal) {
 	for i := range p.hosts {
 		for _, idle := range p.hosts[i].idle {
-			r, known := p.records[idle.Ref]
-			if known && r.created == idle.Created && p.mayPropose(idle.Ref) {
+			if p.isIdle(&p.hosts[i], &idle) && p.mayPropose(idle.Ref) {
 				p.proposed[idle.Ref] = p.now
-				list = append(list, Removal{idle, r.bucket})
+				list = append(list, Removal{idle, p.records[idle.Ref].bucket})
 			}
 		}
 	}
 	return list
+}
+
+// isIdle reports whether a consumer is as its host said when nobody listened to it: a client may have changed it since, or it may be another's now.
+func (p *Placer) isIdle(h *host, idle *Idle) bool {
+	r, known := p.records[idle.Ref]
+	return known && r.created == idle.Created && (r.changed == idle.Changed || idle.Changed == 0) && r.life == life{h.name, h.boot} && !p.over(r.life)
 }
 
 func (p *Placer) mayPropose(ref Ref) bool {

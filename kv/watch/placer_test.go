@@ -55,7 +55,7 @@ func (o *office) pass(d int64, idle ...Idle) (all Proposals) {
 }
 
 func (o *office) put(name, host string, boot, generation uint64) {
-	o.Apply([]Change{Placed{Record{Ref: Ref{testBucket, name}, Bucket: "b", Created: 5, Host: host, Boot: boot, Generation: generation}}})
+	o.Apply([]Change{Placed{Record{Ref: Ref{testBucket, name}, Bucket: "b", Created: 5, Changed: 5, Host: host, Boot: boot, Generation: generation}}})
 }
 
 func TestConsumersAreSpreadOverTheNodesThatCanServe(t *testing.T) {
@@ -258,7 +258,7 @@ func TestAPauseIsCountedOnce(t *testing.T) {
 func TestIdleConsumersAreRemoved(t *testing.T) {
 	o := newOffice("n1", "n2")
 	o.put("a", "n1", 1, 1)
-	idle := Idle{Ref{testBucket, "a"}, 5}
+	idle := Idle{Ref{testBucket, "a"}, 5, 5}
 	p := o.pass(proposeAgain, idle)
 	require.Equal(t, []Removal{{idle, "b"}}, p.Removals, "once, though announced again and again")
 	o.Forget(idle.Ref)
@@ -266,8 +266,8 @@ func TestIdleConsumersAreRemoved(t *testing.T) {
 	o.Apply([]Change{Removed{idle.Ref}})
 	require.Empty(t, o.pass(3*second, idle).Removals)
 	o.put("a", "n1", 1, 1)
-	require.Empty(t, o.pass(second, Idle{idle.Ref, 4}).Removals, "another of that name")
-	require.Empty(t, o.pass(second, Idle{Ref{9, "a"}, 5}).Removals, "of no bucket that there is")
+	require.Empty(t, o.pass(second, Idle{idle.Ref, 4, 4}).Removals, "another of that name")
+	require.Empty(t, o.pass(second, Idle{Ref{9, "a"}, 5, 5}).Removals, "of no bucket that there is")
 }
 
 func TestManyMovesGoInParts(t *testing.T) {
@@ -328,7 +328,7 @@ func TestAPlacerKnowsItsOwnAccountOnly(t *testing.T) {
 		p.Reset([]Record{{Ref: w, Bucket: "b", Created: 5, Host: others, Boot: 1}})
 		for now := int64(second); now < 5*second; now += announced {
 			p.Hear(now, Announcement{Node: self, Boot: 1, Able: true})
-			p.Hear(now, Announcement{Node: others, Boot: 2, Able: now < 2*second, Idle: []Idle{{w, 5}}})
+			p.Hear(now, Announcement{Node: others, Boot: 2, Able: now < 2*second, Idle: []Idle{{w, 5, 0}}})
 			require.Empty(t, p.Tick(now), "%s has begun another life, and is lost, and says that it is idle", others)
 		}
 		require.Equal(t, 1, p.Able(5*second))
