@@ -80,11 +80,8 @@ type consumerLimits struct {
 	MaxAckPending     int           `json:"max_ack_pending,omitempty"`
 }
 
-// What else there is of a configuration than the settings of a bucket.
-const (
-	replicasMax   = 5
-	windowDefault = 2 * time.Minute
-)
+// replicasMax bounds what a client may ask for: it is only told.
+const replicasMax = 5
 
 // serverMetadata begins the names that nats-server adds, and clients send back.
 const serverMetadata = "_nats."
@@ -228,7 +225,7 @@ func unlimited[T int64 | int32](n T) T {
 
 func (c *streamConfig) checkTimes(string) *apiError {
 	if c.Duplicates == 0 {
-		c.Duplicates = windowOf(c.MaxAge)
+		c.Duplicates = (&command.Settings{TTL: c.MaxAge}).Window()
 	}
 	switch {
 	case c.MaxAge < 0:
@@ -250,14 +247,6 @@ func (c *streamConfig) checkTimes(string) *apiError {
 		c.AllowTTL, c.AllowRollup = true, true
 	}
 	return nil
-}
-
-// windowOf is the window of message ids when none is asked for.
-func windowOf(age time.Duration) time.Duration {
-	if age > 0 {
-		return min(age, windowDefault)
-	}
-	return windowDefault
 }
 
 // destinationMax bounds where a bucket publishes again, in bytes: with a key it is to fit into a line of NATS (F11).

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"maps"
 	"strconv"
-	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
 )
@@ -36,7 +35,7 @@ func (c *streamConfig) over(s command.Settings) command.Settings {
 	}
 	s.Description, s.Metadata, s.AllowTTL, s.MarkerTTL, s.Echo = c.Description, c.Metadata, c.AllowTTL, c.MarkerTTL, c.echo()
 	s.DuplicateWindow = 0
-	if c.Duplicates != windowOf(c.MaxAge) {
+	if c.Duplicates != s.Window() {
 		s.DuplicateWindow = c.Duplicates
 	}
 	s.Republish = nil
@@ -77,7 +76,7 @@ func configOf(bucket string, s command.Settings) *streamConfig {
 		Name: streamOf(bucket), Description: s.Description, Subjects: []string{subjectsOf(bucket)}, Retention: "limits",
 		MaxConsumers: -1, MaxMsgs: -1, MaxBytes: noLimit(s.MaxBytes), MaxAge: s.TTL, MaxMsgsPer: int64(max(s.History, 1)),
 		MaxMsgSize: int32(min(noLimit(messageMax(s)), 1<<31-1)), Discard: choice(e.DiscardOld, "old", "new"),
-		Storage: choice(e.Memory, "memory", "file"), Replicas: max(e.Replicas, 1), Duplicates: window(s), Placement: e.Placement,
+		Storage: choice(e.Memory, "memory", "file"), Replicas: max(e.Replicas, 1), Duplicates: s.Window(), Placement: e.Placement,
 		Compression: choice(e.S2, "s2", "none"), AllowDirect: !e.DenyDirect, DenyDelete: !e.AllowDelete, AllowRollup: !e.DenyRollup,
 		AllowTTL: s.AllowTTL, MarkerTTL: s.MarkerTTL, Metadata: s.Metadata,
 	}
@@ -125,11 +124,4 @@ func messageMax(s command.Settings) uint64 {
 		return s.MaxMessageSize
 	}
 	return s.MaxValueSize
-}
-
-func window(s command.Settings) time.Duration {
-	if s.DuplicateWindow > 0 {
-		return s.DuplicateWindow
-	}
-	return windowOf(s.TTL)
 }
