@@ -5,6 +5,7 @@ package watch
 
 import (
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/raftbus/raftbus/kv/subject"
@@ -82,12 +83,7 @@ func (h *Hub) release(b *bucket) {
 	h.forget(b)
 	delete(h.buckets, b.incarnation)
 	h.bucketChanges++
-	for i, other := range h.rings {
-		if other == b {
-			h.rings = append(h.rings[:i], h.rings[i+1:]...)
-			break
-		}
-	}
+	h.rings = slices.DeleteFunc(h.rings, func(other *bucket) bool { return other == b })
 }
 
 func (b *bucket) group(f subject.Filter) *group {
