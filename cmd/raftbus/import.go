@@ -179,7 +179,7 @@ func (f *importFlags) failure(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, native.ErrDenied), errors.Is(err, native.ErrUnheard):
+	case errors.Is(err, native.ErrDenied), errors.Is(err, native.ErrUnheard), errors.Is(err, native.ErrCaptured):
 		return unsent(err)
 	case errors.Is(err, importer.ErrNoBucket):
 		return failf(exitNotFound, "%w: name one of 'nats kv ls' with --from-js", err)

@@ -120,6 +120,8 @@ func clientFailure(err error, prefix string, args ...string) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
+	case errors.Is(err, native.ErrCaptured):
+		return unsent(err)
 	case errors.Is(err, native.ErrNoLeader):
 		return failf(exitNoLeader, "no leader answers (prefix %s), so nothing was done: see 'raftbus status', and check %s and the NATS account", prefix, prefixHint(prefix))
 	case errors.Is(err, native.ErrUnknown):
@@ -141,13 +143,19 @@ func prefixHint(prefix string) string {
 // losses are what is said of a connection to NATS that is gone, or went while an answer was awaited.
 var losses = []error{native.ErrNoLeader, nats.ErrConnectionClosed, nats.ErrConnectionReconnecting, nats.ErrDisconnected, nats.ErrReconnectBufExceeded}
 
-// unsent gives what NATS refuses, and that it is gone, a remedy; other errors stay what they are. That nobody answers is for who asks.
+// unsent gives what NATS refuses or keeps, and that it is gone, a remedy; other errors stay what they are. That nobody answers is for who asks.
 func unsent(err error) error {
 	switch {
 	case errors.Is(err, native.ErrDenied):
 		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
 	case errors.Is(err, native.ErrUnheard):
 		return failf(exitError, "%w, so nothing was sent and nothing was done: %s", err, natsopt.InboxRemedy)
+	case errors.Is(err, native.ErrCaptured):
+		code := exitError
+		if errors.Is(err, native.ErrUnknown) {
+			code = exitTimeout
+		}
+		return failf(code, "%w: take what begins with the prefix out of that stream's subjects, or check --prefix", err)
 	case slices.ContainsFunc(losses, func(loss error) bool { return errors.Is(err, loss) }):
 		return failf(exitUnavailable, "the connection to NATS was lost: look whether NATS runs, and give the command again: %w", err)
 	}

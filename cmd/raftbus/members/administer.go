@@ -60,6 +60,8 @@ func (a *Administrator) ask(ctx context.Context, op string, body, into any, wait
 		return errNobodyLeads
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return errUnanswered
+	case errors.Is(err, native.ErrCaptured) && op != admin.OpMembers:
+		return fmt.Errorf("%w, and %w", err, native.ErrUnknown)
 	case err != nil:
 		return err
 	}

@@ -4,6 +4,7 @@ package native
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,7 +37,8 @@ func NewAsker(conn *nats.Conn) *Asker {
 	return a
 }
 
-// Request sends a request once. ctx has a deadline. Of an error that is ErrNoLeader, ErrDenied or ErrUnheard it was certainly not done.
+// Request sends a request once. ctx has a deadline. Of an error that is ErrNoLeader, ErrDenied or ErrUnheard it was certainly not done. ErrCaptured says
+// nothing of that.
 func (a *Asker) Request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	if err := a.hear(ctx); err != nil {
 		return nil, err
@@ -49,8 +51,20 @@ func (a *Asker) Request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		return nil, denied
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
 		return nil, fmt.Errorf("%w: %w", ErrNoLeader, err)
+	case err != nil:
+		return nil, err
 	}
-	return answer, err
+	return answer, captured(m.Subject, answer)
+}
+
+// captured is an error if an answer is the word of a JetStream that it keeps the request in a stream, or would. It is JSON without headers that names the
+// stream, which no answer of raftbus does.
+func captured(subject string, answer *nats.Msg) error {
+	var word struct{ Stream string }
+	if len(answer.Header) > 0 || json.Unmarshal(answer.Data, &word) != nil || word.Stream == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: its stream %s captures %s", ErrCaptured, word.Stream, subject)
 }
 
 // Refused is for requests that others send over the connection: NATS's refusal of one whose subject begins so ends the context that it returns, with

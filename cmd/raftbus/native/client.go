@@ -76,6 +76,8 @@ var (
 	ErrDenied = errors.New("NATS refuses")
 	// ErrUnheard: an answer could not be heard, so nothing was sent: certainly not done.
 	ErrUnheard = errors.New("NATS lets no answer be heard")
+	// ErrCaptured: a JetStream keeps the request in a stream, and its answer came first. A write is ErrUnknown too, since a leader may have had it as well.
+	ErrCaptured = errors.New("what answers is not raftbus, but a JetStream")
 )
 
 const (
@@ -106,10 +108,13 @@ func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
 		if err == nil || errors.Is(err, ErrDenied) || ctx.Err() != nil {
 			return answer, c.honest(ctx, err, doubt)
 		}
+		if !passing(err) {
+			return nil, c.honest(ctx, err, doubt)
+		}
 		if mayBeDone(err) && again != nil {
 			until, again = again(pursued), nil
 		}
-		if !passing(err) || doubt && time.Since(began) > until {
+		if doubt && time.Since(began) > until {
 			return nil, c.honest(ctx, err, doubt)
 		}
 		if c.wait-time.Since(began) < 2*AskAgain { // no time for an answer: to ask again would only make the outcome unknown
@@ -134,7 +139,7 @@ func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 		return errors.Join(err, ctx.Err())
 	case errors.As(err, &f) && !passing(err) && !(doubt && f.OfKind(kv.Full)):
 		return f
-	case doubt:
+	case doubt && !errors.Is(err, ErrUnknown):
 		return ErrUnknown
 	case errors.As(err, &f):
 		return f
@@ -152,8 +157,10 @@ func (c *Client) once(ctx context.Context, r Request) (*nats.Msg, error) {
 	switch {
 	case errors.Is(err, ErrNoLeader):
 		return nil, ErrNoLeader
-	case errors.Is(err, ErrDenied), errors.Is(err, ErrUnheard):
+	case errors.Is(err, ErrDenied), errors.Is(err, ErrUnheard), errors.Is(err, ErrCaptured) && r.Read:
 		return nil, err
+	case errors.Is(err, ErrCaptured):
+		return nil, fmt.Errorf("%w, and %w", err, ErrUnknown)
 	case errors.Is(err, nats.ErrMaxPayload):
 		return nil, &Failure{ErrCode: kv.TooLarge.ErrCode, Description: fmt.Sprintf("too large: %d bytes, and the bus allows %d: split it, or raise max_payload of the NATS server", len(r.Body), c.BodyMax())}
 	case err != nil:
@@ -204,5 +211,5 @@ func passing(err error) bool {
 	if errors.As(err, &f) {
 		return f.OfKind(kv.Busy, kv.Unavailable, kv.OutcomeUnknown, kv.SettingsChanged)
 	}
-	return errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknown)
+	return errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknown) && !errors.Is(err, ErrCaptured)
 }

@@ -362,3 +362,28 @@ func TestAReadIsToldWhatWasSaidBeforeItsTimeWasOver(t *testing.T) {
 	require.ErrorAs(t, err, &f)
 	require.True(t, f.OfKind(kv.Unavailable))
 }
+
+// A JetStream may keep what is asked for in a stream, and be the first to answer. A write is not sent again, which the stream would keep too: raftbus's answer is on its
+// way, or never comes. A value that reads like a stream's word is a value.
+func TestAStreamsWordIsNoAnswer(t *testing.T) { // C5
+	t.Parallel()
+	const word = `{"stream":"ALL","seq":7}`
+	c, asked := begin(t, "raftbus.>", func(_ int32, m *nats.Msg) *nats.Msg {
+		_ = m.Respond([]byte(word))
+		return says(`{"bucket":"app","key":"a","revision":7,"cluster_revision":9}`)
+	})
+	_, err := c.Write(t.Context(), "put", "app", "a", nil, nats.Header{nats.MsgIdHdr: {"one"}})
+	require.ErrorIs(t, err, ErrCaptured)
+	require.ErrorIs(t, err, ErrUnknown)
+	_, err = c.Get(t.Context(), "app", "a", true)
+	require.ErrorIs(t, err, ErrCaptured)
+	require.NotErrorIs(t, err, ErrUnknown)
+	require.EqualValues(t, 2, asked.Load())
+
+	c, _ = begin(t, "raftbus.>", func(int32, *nats.Msg) *nats.Msg {
+		return &nats.Msg{Data: []byte(word), Header: nats.Header{"Rb-Revision": {"7"}, "Rb-Cluster-Revision": {"9"}}}
+	})
+	e, err := c.Get(t.Context(), "app", "a", false)
+	require.NoError(t, err)
+	require.Equal(t, word, string(e.Value()))
+}
