@@ -236,6 +236,8 @@ func (f *benchFlags) create(ctx context.Context, target bench.Target) error {
 		return f.doubt("no answer in time")
 	case errors.Is(err, context.Canceled):
 		return f.doubt("interrupted")
+	case errors.Is(err, bench.ErrUnknown):
+		return f.doubt(err.Error())
 	}
 	return err
 }

@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -56,9 +57,16 @@ func (k KV) Create(ctx context.Context) error {
 			return err
 		}
 		_, err := js.CreateKeyValue(ctx, k.Config)
+		var refused *jetstream.APIError
+		if errors.As(err, &refused) && refused.ErrorCode == unavailable {
+			return fmt.Errorf("%w: %w", ErrUnknown, err)
+		}
 		return err
 	})
 }
+
+// unavailable is what a JetStream says also of what it has begun and not seen to its end.
+const unavailable = 10008
 
 // Remove removes the bucket.
 func (k KV) Remove(ctx context.Context) error {

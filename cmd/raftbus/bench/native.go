@@ -126,7 +126,7 @@ func (r *Refusal) Error() string { return "raftbus: " + r.Description }
 
 // refusals are the codes of kv/ERRORS.md that have words of this package. They are written here again, since they are API, and since
 // who measures another store need not link raftbus's.
-var refusals = map[int]error{30001: ErrNotFound, 30002: ErrExists, 30003: ErrNotFound, 30005: ErrConflict}
+var refusals = map[int]error{30001: ErrNotFound, 30002: ErrExists, 30003: ErrNotFound, 30005: ErrConflict, 30014: ErrUnknown}
 
 // Unwrap is what it says in this package's words.
 func (r *Refusal) Unwrap() error { return refusals[r.ErrCode] }

@@ -31,4 +31,5 @@ var (
 	ErrConflict = errors.New("conflict") // the key has another revision
 	ErrNotFound = errors.New("not found")
 	ErrExists   = errors.New("exists")
+	ErrUnknown  = errors.New("the outcome is unknown") // it may have been done, or may yet be
 )
