@@ -17,6 +17,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/node"
 )
 
 const devHelp = `Run NATS and the nodes of a cluster in this process, until SIGTERM or SIGINT.
@@ -157,10 +158,26 @@ func (f *devFlags) nodesOfFolder() (int, error) {
 	switch {
 	case have == 0:
 		return f.nodes, nil
+	case f.nodesGiven && f.nodes > have:
+		return 0, failf(exitConflict, "%s holds the folders of %d nodes: start it with --nodes %d, choose another folder with --dir, or, if %s was lost, %s", f.dir, have, have, f.folder("n"+strconv.Itoa(f.nodes)), lostFolder)
 	case f.nodesGiven && have != f.nodes:
 		return 0, failf(exitConflict, "%s holds a cluster of %d nodes: start it with --nodes %d, or choose another folder with --dir", f.dir, have, have)
 	}
 	return have, nil
+}
+
+// folder is where a node has its data.
+func (f *devFlags) folder(id string) string { return filepath.Join(f.dir, id) }
+
+// lostFolder is what is to be done about a folder that is gone: of an empty one it is known that there was a node.
+const lostFolder = "put it back, or make it anew, empty, and have the node replaced with 'raftbus member replace' once dev runs"
+
+// failure gives an error of the nodes a remedy, where theirs is of another command: who has the highest number is not missed if its folder is lost.
+func (f *devFlags) failure(err error) error {
+	if errors.Is(err, node.ErrOtherMembers) {
+		return fmt.Errorf("%w; of dev: each of them must have its folder in %s: if one was lost, %s", err, f.dir, lostFolder)
+	}
+	return err
 }
 
 // readyLine is the one line that dev prints on stdout. Scripts wait for the word ready in it.

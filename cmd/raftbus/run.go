@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -114,14 +113,14 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 	var options []replica.Options
 	for _, id := range members {
 		options = append(options, replica.Options{
-			ID: id, Members: members, Dir: filepath.Join(f.dir, id), Prefix: f.prefix, Logger: logger, Traces: traces,
+			ID: id, Members: members, Dir: f.folder(id), Prefix: f.prefix, Logger: logger, Traces: traces,
 			Domain: f.api.domain, DefaultAPI: f.api.serveDefault,
 			NATS: replica.NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}},
 		})
 	}
 	running, err := startAll(cmd.Context(), options)
 	if err != nil {
-		return err
+		return f.failure(err)
 	}
 	running.show(page)
 	return running.serve(cmd.Context(), func(leader string) {
