@@ -95,7 +95,7 @@ func checkConfig(path string, lookup lookupEnv) (errs []error) {
 	errs = append(errs, file.fill(flags)...)
 	target, err := ofNATS.Resolve(lookup)
 	if errs = append(errs, file.placed(err)...); len(errs) > 0 || !file.namesNode() {
-		return append(errs, file.placed(node.checkApart())...) // who it is may stand in a line that is wrong
+		return append(errs, file.placed(errors.Join(checkPrefix(node.prefix), node.checkApart()))...) // who it is may stand in a line that is wrong
 	}
 	_, err = node.secrets(target)
 	return file.placed(errors.Join(node.check(), err))
