@@ -187,7 +187,7 @@ func memberReplace(lookup lookupEnv) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if _, still := m.Member(old); still && len(ids) == 2 {
+		if _, still := m.Member(old); still && old != comes {
 			fmt.Fprintf(cmd.OutOrStdout(), "%s stays until then: give the same command again\n", old)
 		}
 		return sayJoined(cmd.OutOrStdout(), &m, []string{comes})
