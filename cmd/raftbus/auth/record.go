@@ -115,6 +115,23 @@ func (o *Options) leave() error {
 	return o.keepSettings()
 }
 
+// finish brings the removal to its end that a call before was broken off in, and forgets it before anything is made: who is named now may have the same files.
+// settings are those of the folder as they are there.
+func (o *Options) finish(settings map[string]json.RawMessage) error {
+	if o.late = o.kept.Leaving; len(o.late) == 0 {
+		return nil
+	}
+	if err := errors.Join(o.clear(), o.sync()); err != nil {
+		return err
+	}
+	delete(settings, "leaving")
+	content, err := json.Marshal(settings)
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.write(settingsName, content, 0o600), o.sync())
+}
+
 // clear deletes the files of whom is removed, now or by a call that was broken off. A folder that holds something else, or is a mounted one,
 // stays, without them.
 func (o *Options) clear() error {

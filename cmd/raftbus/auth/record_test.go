@@ -139,6 +139,31 @@ func TestARemovalThatWasBrokenOff(t *testing.T) {
 	}
 }
 
+// Nor does what was to be deleted then end who was named since, by a call that was broken off in its turn: the node may have been given what was made.
+func TestARemovalThatWasBrokenOffEndsNobodyNew(t *testing.T) {
+	t.Parallel()
+	for _, layout := range layouts {
+		t.Run(layout.name, func(t *testing.T) {
+			t.Parallel()
+			l := newLeaver(t, layout.change)
+			again(t, l.dir, removeN3)
+			l.settings(func(all map[string]any) {
+				all["leaving"] = []string{"nodes/n3/peers.nk", "nodes/n3/peers.creds", "nodes/n3/cluster.key"}
+			})
+			last := filepath.Join(l.dir, "nats", "server.conf")
+			require.NoError(t, os.Remove(last))
+			require.NoError(t, os.MkdirAll(filepath.Join(last+".new", "of-somebody"), 0o700))
+			_, err := tryAgain(l.dir, func(o *auth.Options) { o.Nodes = []string{"n3"} })
+			require.ErrorContains(t, err, "server.conf.new")
+			require.NotEmpty(t, files(t, filepath.Join(l.dir, "nodes", "n3")))
+			require.NoError(t, os.RemoveAll(last+".new"))
+			o := again(t, l.dir, func(*auth.Options) {})
+			require.Contains(t, o.Nodes, "n3")
+			require.Empty(t, o.Made)
+		})
+	}
+}
+
 // Until its files are gone a removal is not at its end.
 func TestARemovalThatFails(t *testing.T) {
 	t.Parallel()

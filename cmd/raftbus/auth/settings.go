@@ -32,8 +32,7 @@ func (o *Options) resume() error {
 			return err
 		}
 	}
-	o.late = o.kept.Leaving
-	if err := o.clear(); err != nil {
+	if err := o.finish(before); err != nil {
 		return err
 	}
 	maps.DeleteFunc(before, func(name string, _ json.RawMessage) bool {
