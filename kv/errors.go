@@ -37,7 +37,7 @@ var (
 	BadRequest      = ErrorKind{30010, 400, "bad request", refused, "The body or a header is not what the operation takes. The description names it."}
 	UnknownOp       = ErrorKind{30011, 400, "unknown operation", refused, "The subject names no operation."}
 	Busy            = ErrorKind{30012, 503, "busy", refused, "As many requests wait as may wait, of the leader, the account or this one client: the description says which. Try again after a pause."}
-	Full            = ErrorKind{30013, 507, "full", refused, "The leader takes no more writes, since its disk is full or too many files are open where it runs, or so many others take none that no majority does: the description says whose. Reads go on."}
+	Full            = ErrorKind{30013, 507, "full", refused, "The leader takes no more writes, since its disk is full or too many files are open where it runs, or so many others take none that no majority does: the description says whose. Reads go on, and watches that are there; none begins, and no list or history of a NATS KV client, since each is logged."}
 	OutcomeUnknown  = ErrorKind{30014, 504, "outcome unknown", unknown, "The write was not committed in time. It may yet be done, or never: read, or write with an expected revision."}
 	Unavailable     = ErrorKind{30015, 503, "unavailable", refused, "The read could not be confirmed by a majority in time, or the leader is about to hand over. Nothing was changed: try again."}
 	TTLDisabled     = ErrorKind{30018, 400, "ttl disabled", refused, "The bucket does not let writes have a time to live of their own: set allow_ttl with bucket.update."}

@@ -51,7 +51,8 @@ var (
 	errSourceHeader     = &apiError{400, 10227, "message stream source header is not allowed"}
 )
 
-// The errors of consumer requests.
+// The errors of consumer requests. An ordered client of nats.go that comes back tries again after 10008 and 10023 alone: what passes must be one of them, or
+// its watch ends for good.
 var (
 	errConsumerName         = &apiError{500, 10052, "consumer name can not contain '.', '*', '>', '\\', '/'"}
 	errConsumerNotKV        = &apiError{400, 10003, "bad request: %s is not offered for key-value buckets"}
@@ -79,5 +80,6 @@ var (
 	errConsumerMissing      = &apiError{400, 10149, "consumer does not exist"}
 	errTooManyConsumers     = &apiError{400, 10026, "maximum consumers limit reached"}
 	errLargeConsumers       = &apiError{400, 10026, "maximum consumers limit reached: the configurations of those of the account have as many KiB as there may be consumers"}
+	errConsumersFull        = &apiError{503, 10023, "insufficient resources: no disk space, or too many open files, for the record of a watch: it can begin once there is room"}
 	errNoHost               = &apiError{503, 10008, "JetStream system temporarily unavailable: no node of raftbus has a leaf connection, which watches need: add leafnodes{listen} to the NATS server, or name it with --leaf"}
 )

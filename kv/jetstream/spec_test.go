@@ -562,6 +562,7 @@ func Test9_Troubles(t *testing.T) {
 	for subject, want := range map[string][4]string{
 		"$KV.a.k":                 {"10008", "10047", "10054", "10065"},
 		"STREAM.CREATE.KV_b":      {"10008", "10047", "10054", "10065"},
+		"CONSUMER.CREATE.KV_a.c":  {"10008", "10023", "10054", "10065"}, // 10047 would end an ordered client of nats.go that comes back
 		"DIRECT.GET.KV_a.$KV.a.k": {"503", "503", "500 Message Too Large", "503"},
 	} {
 		plan := w.Plan(Request{Subject: subject, Data: []byte(bodyFor(subject)), PayloadMax: payloadMax})

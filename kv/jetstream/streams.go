@@ -271,7 +271,12 @@ func (p *Protocol) streamDelete(c call) Plan {
 }
 
 // trouble is the answer when a command was surely not logged.
-func (v verb) trouble(t Trouble) Reply { return v.refuse(troubleError(t)) }
+func (v verb) trouble(t Trouble) Reply {
+	if v == consumerCreate && t == Full {
+		return v.refuse(errConsumersFull)
+	}
+	return v.refuse(troubleError(t))
+}
 
 func troubleError(t Trouble) *apiError {
 	switch t {

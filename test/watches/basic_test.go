@@ -55,7 +55,7 @@ func put(t testing.TB, nc *nats.Conn, key, value string) {
 	m := &nats.Msg{Subject: "$JS.raftbus.API.$KV.app." + key, Data: []byte(value), Header: nats.Header{"Nats-Msg-Id": {nuid.Next()}}}
 	require.Eventually(t, func() bool {
 		ack, err := nc.RequestMsg(m, retry)
-		return err == nil && strings.Contains(string(ack.Data), `"seq":`)
+		return err == nil && strings.Contains(string(ack.Data), `"seq":`) && !strings.Contains(string(ack.Data), `"error":`) // a refusal has a seq too
 	}, patience, 5*time.Millisecond, "%s is not acknowledged", key)
 }
 

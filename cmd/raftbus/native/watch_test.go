@@ -308,6 +308,30 @@ func TestAWatchOfABucketMadeAnewBeginsAnew(t *testing.T) {
 	}
 }
 
+// A watch that was served waits for what keeps it from being served again, and passes.
+func TestAWatchWaitsForWhatPasses(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []kv.ErrorKind{kv.NoWatches, kv.Full} {
+		t.Run(kind.Name, func(t *testing.T) {
+			t.Parallel()
+			h := watching(t, func(h *host, number int32, to string) *nats.Msg {
+				switch number {
+				case 1:
+					h.mark(to, "w1", 5, "") // a gap
+					return says(`{"watch":"w1","revision":7}`)
+				case 2:
+					return fails(kind)
+				}
+				h.event(to, "w3", "b", 1, 9)
+				return says(`{"watch":"w3","revision":9}`)
+			})
+			require.ErrorIs(t, h.Watch(t.Context(), Watch{Bucket: "app", First: "nothing", Event: enough}), errEnough)
+			require.Len(t, h.requests, 3)
+			require.Contains(t, h.requests[2], `"from":8`)
+		})
+	}
+}
+
 // An answer without a watch, as to one that went before it was answered, is none of a watch that has shown all there is.
 func TestAWatchThatWentBeforeItBeganIsNotDone(t *testing.T) { // L9
 	t.Parallel()
