@@ -188,34 +188,25 @@ func (f *recoverFlags) lookWithoutLog(folder *node.Folder, now store.Moment, dam
 		return nil, err
 	}
 	r.Time = now.Time
-	have, err := remainsIn(&r, now, *f.id)
-	if err != nil {
-		return nil, err
-	}
+	have := remainsIn(&r, now, *f.id)
 	have.LogDamage, have.Revision = damage, now.Revision
 	return have, nil
 }
 
 // remainsOf says what a folder has whose log can be read.
 func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string) (*remains, error) {
-	r, err := folder.Remaining(log, state.Applied().Index)
+	r, err := folder.Remaining(log, state.Applied())
 	if err != nil {
 		return nil, err
 	}
 	now := state.Moment()
-	have, err := remainsIn(&r, now, id)
-	if err != nil {
-		return nil, err
-	}
+	have := remainsIn(&r, now, id)
 	then, err := state.Foresee(following(log, now.ID.Index+1, have.whole))
 	have.Revision = then.Revision
 	return have, err
 }
 
-func remainsIn(r *node.Remains, now store.Moment, id string) (*remains, error) {
-	if now.ID.Index < r.Base.Index || now.ID.Index > r.Last.Index {
-		return nil, fmt.Errorf("the state is of entry %d, the log holds %d to %d: they do not belong together; put back the ones that do, or restore a backup", now.ID.Index, r.Base.Index+1, r.Last.Index)
-	}
+func remainsIn(r *node.Remains, now store.Moment, id string) *remains {
 	have := &remains{
 		Node: id, Cluster: r.Cluster.String(), Term: uint64(r.Term), Last: r.Last.Index, LastTerm: r.Last.Term, Time: time.Unix(0, r.Time).UTC(),
 		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Whole - now.ID.Index), Damaged: r.Damaged.Index, whole: r.Whole,
@@ -227,7 +218,7 @@ func remainsIn(r *node.Remains, now store.Moment, id string) (*remains, error) {
 		have.Members = append(have.Members, string(m.ID))
 	}
 	have.MembersLost, have.Voter = r.Lost, r.Conf.Voter(rpc.NodeID(id))
-	return have, nil
+	return have
 }
 
 // following are a log's entries from one index to another.

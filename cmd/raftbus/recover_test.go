@@ -98,6 +98,7 @@ func TestRecoverOfAStateThatIsNotTheLogs(t *testing.T) {
 		"behind": func(t *testing.T, folder *node.Folder, _ rpc.Index) {
 			require.NoError(t, os.RemoveAll(folder.Path("kv")))
 		},
+		"of another history": ofAnotherHistory,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, begun, _ := leftOver(t)
@@ -112,6 +113,30 @@ func TestRecoverOfAStateThatIsNotTheLogs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What it says is left to do can be done: the state goes on alone once the log is out of its way.
+func TestRecoverOfAStateThatIsNotTheLogsWithoutThat(t *testing.T) {
+	dir, begun, _ := leftOver(t)
+	folder, err := openFolderToSucceed(dir, "n1")
+	require.NoError(t, err)
+	ofAnotherHistory(t, folder, begun.Index)
+	require.NoError(t, folder.Close())
+	text, code := said("recover", "--dir", dir, "--id", "n1", "--yes", "--without-log")
+	require.Equal(t, exitError, code, text)
+	require.Contains(t, text, "move "+filepath.Join(dir, "wal")+" to another place, and give --without-log")
+	require.NoError(t, os.Rename(filepath.Join(dir, "wal"), filepath.Join(t.TempDir(), "wal")))
+	done := recovered(t, dir, "--without-log")
+	require.Equal(t, begun.Index+2, done.Index)
+	require.Equal(t, []uint64{begun.Revision, begun.Revision}, []uint64{done.Certain, done.Revision})
+}
+
+// ofAnotherHistory has the state apply an entry that is another one in the log.
+func ofAnotherHistory(t *testing.T, folder *node.Folder, _ rpc.Index) {
+	state, err := openState(folder)
+	require.NoError(t, err)
+	_, err = state.Apply([]rpc.Entry{{Index: state.Applied().Index + 1, Term: state.Applied().Term, Kind: rpc.EntryNoop}})
+	require.NoError(t, errors.Join(err, state.Close()))
 }
 
 // An entry that only a later release understands is told, and not left out: what goes on without it is not what the cluster had (I5, F28).
@@ -291,7 +316,7 @@ func TestRecoverWithoutALogAndWithoutTheState(t *testing.T) {
 		change func(segment []byte, at int)
 		want   string
 	}{
-		"of which the beginning can be read": {unreadable, "the state is of entry 0, the log holds"},
+		"of which the beginning can be read": {unreadable, "the state is of entry 0/0, which the log, of entries "},
 		"of which nothing can be read":       {func(segment []byte, _ int) { segment[512+9] ^= 1 }, "the state is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -100,15 +100,14 @@ type Remains struct {
 	Conf    rpc.Configuration // in force
 	Lost    rpc.Index         // of a later configuration, that was applied and cannot be read; 0: there is none
 	Term    rpc.Term          // the latest that the node knew
-	Base    rpc.EntryID
 	Last    rpc.EntryID
 	Time    int64       // of the last entry
 	Whole   rpc.Index   // the last entry that can be applied
 	Damaged rpc.EntryID // the one after it, if its payload is lost; zero: there is none
 }
 
-// Remaining reads what the folder's log has, for a state machine that has applied so much. The log stays as it is.
-func (f *Folder) Remaining(log *wal.Log, applied rpc.Index) (r Remains, err error) {
+// Remaining reads what the folder's log has, for a state machine that has applied so much, which is to be of its history. The log stays as it is.
+func (f *Folder) Remaining(log *wal.Log, applied rpc.EntryID) (r Remains, err error) {
 	if err := f.installed(); err != nil {
 		return r, err
 	}
@@ -116,12 +115,15 @@ func (f *Folder) Remaining(log *wal.Log, applied rpc.Index) (r Remains, err erro
 	if !state.HasBase {
 		return r, errors.New("its log never began: the node had no part in a cluster, so there is nothing to recover; delete the folder")
 	}
+	if !holds(&state, applied) { // not by the index alone, as at a start (I5)
+		return r, f.strange(&state, applied)
+	}
 	base, err := decodeBase(&state.Base)
 	if err != nil {
 		return r, err
 	}
-	r = Remains{Cluster: base.Configuration.ClusterID(), Conf: base.Configuration, Term: max(state.HardState.Term, state.Last.Term), Base: base.ID, Last: state.Last, Whole: state.Last.Index}
-	if n := slices.IndexFunc(state.Damaged, func(id rpc.EntryID) bool { return id.Index > applied }); n >= 0 {
+	r = Remains{Cluster: base.Configuration.ClusterID(), Conf: base.Configuration, Term: max(state.HardState.Term, state.Last.Term), Last: state.Last, Whole: state.Last.Index}
+	if n := slices.IndexFunc(state.Damaged, func(id rpc.EntryID) bool { return id.Index > applied.Index }); n >= 0 {
 		r.Damaged = state.Damaged[n]
 		r.Whole = r.Damaged.Index - 1
 	}
@@ -136,7 +138,7 @@ func (f *Folder) Remaining(log *wal.Log, applied rpc.Index) (r Remains, err erro
 		}
 		var damage *wal.CorruptError
 		switch {
-		case i <= applied && errors.As(err, &damage): // the state needs it no more, and the new cluster has members of its own
+		case i <= applied.Index && errors.As(err, &damage): // the state needs it no more, and the new cluster has members of its own
 			r.Lost = i
 		case err != nil:
 			return r, fmt.Errorf("the configuration in the log's entry %d: %w", i, err)
@@ -144,6 +146,12 @@ func (f *Folder) Remaining(log *wal.Log, applied rpc.Index) (r Remains, err erro
 	}
 	r.Time, err = timeOf(log, state.Last)
 	return r, err
+}
+
+// strange refuses a state that is not of the log's history: entries of one do not go on from a state of another.
+func (f *Folder) strange(log *wal.State, applied rpc.EntryID) error {
+	return fmt.Errorf("the state is of entry %v, which the log, of entries %d to %d, does not hold: they do not belong together; put back the ones that do, or restore a backup; "+
+		"or, to go on with that state alone, move %s to another place, and give --without-log", applied, log.Base.ID.Index+1, log.Last.Index, f.Path("wal"))
 }
 
 // installed refuses a state that is not the latest which the folder has.
@@ -180,9 +188,11 @@ func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error)
 		return r, errors.New("the state is empty, so there is nothing to recover: put back the one that was there")
 	case !state.HasBase:
 		return r, nil
+	case applied.Index < state.Base.ID.Index, applied.Index == state.Base.ID.Index && applied != state.Base.ID: // of what it held after that, the end may be what cannot be read
+		return r, f.strange(&state, applied)
 	}
 	base, err := decodeBase(&state.Base)
-	r.Base, r.Cluster, r.Conf = base.ID, base.Configuration.ClusterID(), base.Configuration
+	r.Cluster, r.Conf = base.Configuration.ClusterID(), base.Configuration
 	if n := len(state.Configurations); n > 0 {
 		r.Lost = state.Configurations[n-1]
 	}

@@ -133,7 +133,7 @@ func TestSuccession(t *testing.T) {
 	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
-	r, err := f.Remaining(l, 3)
+	r, err := f.Remaining(l, rpc.EntryID{Term: 4, Index: 3})
 	require.NoError(t, err)
 	require.Equal(t, Remains{
 		Cluster: rpc.ClusterIDOf(oldTable.Voters), Conf: oldTable, Term: 6, Last: rpc.EntryID{Term: 4, Index: 10}, Time: 10, Whole: 10,
@@ -178,13 +178,13 @@ func TestASnapshotThatIsNotInstalledRemains(t *testing.T) {
 		f, err := OpenFolderToSucceed(fs, "/n1", "n1")
 		require.NoError(t, err)
 		if fs == mem {
-			_, err = f.Remaining(l, 10)
+			_, err = f.Remaining(l, rpc.EntryID{Term: 4, Index: 10})
 			require.NoError(t, err)
 			require.NoError(t, mem.MkdirAll("/n1/snapshot", 0o700))
 			made, err := mem.Create("/n1/snapshot/complete", vfs.WriteCategoryUnspecified)
 			require.NoError(t, errors.Join(err, made.Close()))
 		}
-		_, err = f.Remaining(l, 10)
+		_, err = f.Remaining(l, rpc.EntryID{Term: 4, Index: 10})
 		require.ErrorContains(t, err, "a snapshot was received and is not installed")
 		require.NoError(t, f.Close())
 	}
@@ -210,6 +210,28 @@ func TestASnapshotThatIsNotInstalledRemainsWithoutALog(t *testing.T) {
 	r, err := f.RemainingWithoutLog(applied)
 	require.NoError(t, err)
 	require.Equal(t, applied, r.Last)
+	require.NoError(t, f.Close())
+}
+
+// Of a log that cannot be read to its end the beginning still says which states are not of its history: those before it, and one that has another entry there (D3).
+func TestRemainsWithoutALogOfAStateThatIsNotItsOwn(t *testing.T) {
+	fs := waltest.New()
+	survivor(t, fs)
+	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	require.NoError(t, err)
+	l := openTestLog(t, fs, f.Path("wal"))
+	require.NoError(t, l.Append(wal.Batch{Base: &wal.Base{ID: rpc.EntryID{Term: 4, Index: 7}, Configuration: rpc.AppendConfiguration(nil, &oldTable)}}))
+	require.NoError(t, l.Close())
+	for applied, its := range map[rpc.EntryID]bool{{Term: 4, Index: 6}: false, {Term: 3, Index: 7}: false, {Term: 4, Index: 7}: true, {Term: 5, Index: 9}: true, {Term: 5, Index: 12}: true} {
+		r, err := f.RemainingWithoutLog(applied)
+		if its {
+			require.NoError(t, err)
+			require.Equal(t, applied, r.Last)
+			continue
+		}
+		require.ErrorContains(t, err, "the state is of entry "+applied.String()+", which the log, of entries 8 to 10, does not hold: they do not belong together")
+		require.ErrorContains(t, err, "move /n1/wal to another place, and give --without-log")
+	}
 	require.NoError(t, f.Close())
 }
 
@@ -270,13 +292,13 @@ func TestRemainsWithADamagedConfiguration(t *testing.T) {
 	require.NoError(t, l.Close())
 	flip(t, fs, f.Path("wal"), data)
 	l = openTestLog(t, fs, f.Path("wal"))
-	r, err := f.Remaining(l, 11)
+	r, err := f.Remaining(l, rpc.EntryID{Term: 6, Index: 11})
 	require.NoError(t, err)
 	require.Equal(t, oldTable, r.Conf)
 	require.EqualValues(t, 11, r.Lost)
 	require.Zero(t, r.Damaged)
 	require.EqualValues(t, 12, r.Whole)
-	r, err = f.Remaining(l, 10)
+	r, err = f.Remaining(l, rpc.EntryID{Term: 4, Index: 10})
 	require.NoError(t, err)
 	require.Zero(t, r.Lost, "it is lost with all that follows")
 	require.EqualValues(t, 10, r.Whole)
@@ -341,7 +363,7 @@ func TestNothingToSucceed(t *testing.T) {
 	f, err := OpenFolder(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
-	_, err = f.Remaining(l, 0)
+	_, err = f.Remaining(l, rpc.EntryID{})
 	require.ErrorContains(t, err, "never began")
 	require.ErrorContains(t, f.Succeed(Legacy{Heir: &heir{}}), "nothing is planned")
 	require.NoError(t, errors.Join(l.Close(), f.Close()))
