@@ -93,6 +93,8 @@ type Conn struct {
 	move   func()
 	outbox *outbox // of a bulk connection, for where the lane is not in force; the others carry too little to fill what the system buffers
 
+	maxPayload atomic.Int64 // as NATS's client said last; 0: it has not yet
+
 	disconnects, slow, permission, unanswered atomic.Uint64
 
 	notes  notes.Notes
@@ -155,7 +157,7 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	c.nc = nc
 	c.mu.Unlock()
 	if c.outbox != nil {
-		c.outbox.run(nc, c.notWritten)
+		c.outbox.run(nc, c.notWritten, func() { c.AskMaxPayload() })
 	}
 	return c, nil
 }
@@ -337,14 +339,25 @@ func isNoResponders(m *nats.Msg) bool {
 	return len(m.Data) == 0 && len(m.Header) > 0 && m.Header.Get("Status") == "503"
 }
 
-// MaxPayload asks NATS's client only where the lane does not know: it would make who asks wait while it connects.
+// MaxPayload is what the lane knows, or else what NATS's client said last: it would make who asks wait while it connects, and while it waits for what it
+// sends to be taken. So it is asked only as long as it has not connected yet.
 func (c *Conn) MaxPayload() int64 {
 	if lane := c.lane.conn(); lane != nil {
 		if limit := lane.maxPayload.Load(); limit > 0 {
 			return limit
 		}
 	}
-	return c.nc.MaxPayload()
+	if limit := c.maxPayload.Load(); limit > 0 {
+		return limit
+	}
+	return c.AskMaxPayload()
+}
+
+// AskMaxPayload is MaxPayload as NATS's client knows it by now. It may wait.
+func (c *Conn) AskMaxPayload() int64 {
+	limit := c.nc.MaxPayload()
+	c.maxPayload.Store(limit)
+	return limit
 }
 
 func (c *Conn) Flush(timeout time.Duration) error {
@@ -386,6 +399,7 @@ func (c *Conn) set(up bool) {
 }
 
 func (c *Conn) connected(nc *nats.Conn) {
+	c.maxPayload.Store(nc.MaxPayload())
 	c.set(true)
 	c.regain.Connected()
 	c.log.Info("connected to NATS", "server", nc.ConnectedServerName())

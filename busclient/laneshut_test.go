@@ -124,6 +124,109 @@ func TestALargeMessageOnASlowWayWithoutALane(t *testing.T) {
 	}
 }
 
+// lockClient has NATS's client of a connection without a lane wait, with its connection locked, as for a way that takes nothing.
+func lockClient(t *testing.T, c *Conn) (release func()) {
+	out := &c.lane.now.Load().outlet
+	out.mu.Lock()
+	out.draining = true // as if a goroutine wrote
+	out.mu.Unlock()
+	out.holds(shutBytesMax + 1)
+	release = func() { out.giveUp(net.ErrClosed) }
+	t.Cleanup(release)
+	for range 4 {
+		require.NoError(t, c.Publish("x", "", make([]byte, 1<<20)))
+	}
+	eventually(t, "it is locked", func() bool {
+		asked := make(chan int64, 1)
+		go func() { asked <- c.nc.MaxPayload() }()
+		select {
+		case <-asked:
+			return false
+		case <-time.After(20 * time.Millisecond):
+			return true
+		}
+	})
+	return release
+}
+
+// isKnownAtOnce asks what may be sent. It would be released after a while if it waited for NATS's client.
+func isKnownAtOnce(t *testing.T, c *Conn, release func()) {
+	defer time.AfterFunc(2*writeTimeout, release).Stop()
+	watch := stalltest.During(t)
+	require.EqualValues(t, 1<<20, c.MaxPayload())
+	require.Less(t, watch.Took(), writeTimeout)
+}
+
+// Whoever sends learns how much he may without waiting, though NATS's client has locked its connection: it is a node's loop.
+func TestWhatMayBeSentIsKnownWhileTheClientWaits(t *testing.T) {
+	t.Parallel() // servers take a while
+	for name, server := range blind(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, trust := server()
+			c := dialUp(t, url, RoleBulk, trust)
+			isKnownAtOnce(t, c, lockClient(t, c))
+		})
+	}
+}
+
+// mute takes what is said to it, and says nothing until it is closed, whatever the deadline.
+type mute struct {
+	net.Conn
+	ended chan struct{}
+	end   func()
+}
+
+func newMute(t *testing.T) *mute {
+	m := &mute{ended: make(chan struct{})}
+	m.end = sync.OnceFunc(func() { close(m.ended) })
+	t.Cleanup(m.end)
+	return m
+}
+
+func (m *mute) Read([]byte) (int, error)         { <-m.ended; return 0, io.EOF }
+func (m *mute) Write(b []byte) (int, error)      { return len(b), nil }
+func (m *mute) SetDeadline(time.Time) error      { return nil }
+func (m *mute) SetReadDeadline(time.Time) error  { return nil }
+func (m *mute) SetWriteDeadline(time.Time) error { return nil }
+func (m *mute) Close() error                     { return nil }
+
+// reconnecting dials the first time, and comes upon a mute server then.
+type reconnecting struct {
+	*mute
+	dials atomic.Int64
+}
+
+func (r *reconnecting) Dial(network, address string) (net.Conn, error) {
+	if r.dials.Add(1) == 1 {
+		return net.Dial(network, address)
+	}
+	return r.mute, nil
+}
+
+// The same where NATS's client connects anew, to who says nothing.
+func TestWhatMayBeSentIsKnownWhileTheClientConnects(t *testing.T) {
+	server, way := startNATS(t), &reconnecting{mute: newMute(t)}
+	c := dial(t, server.URL(), "n1", RoleBulk, nats.SetCustomDialer(way))
+	t.Cleanup(way.end) // before its Close, which waits for the client
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	before := c.lane.now.Load()
+	c.Renew()
+	eventually(t, "it connects", func() bool { return c.lane.now.Load() != before })
+	isKnownAtOnce(t, c, way.end)
+}
+
+// What NATS's client hears meanwhile is known once something is sent, and with each connection.
+func TestWhatMayBeSentIsLearntAnew(t *testing.T) {
+	c := dialShut(t, startNATS(t).URL(), "n1", RoleBulk)
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	for _, learn := range []func(){func() { require.NoError(t, c.Publish("x", "", nil)) }, c.Renew} {
+		c.maxPayload.Store(1)
+		learn()
+		eventually(t, "learnt", func() bool { return c.MaxPayload() == 1<<20 })
+	}
+}
+
 // A connection that goes silent is given up in time, though the system takes what NATS's client says (F10).
 func TestAHalfOpenConnectionWithoutALaneIsNoticed(t *testing.T) {
 	t.Parallel() // it mostly waits

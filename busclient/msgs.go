@@ -106,7 +106,7 @@ func (c *Conn) publishBlock(subject, reply string, header, data []byte) error {
 	if err := checkPublish(subject, reply); err != nil {
 		return err
 	}
-	if int64(len(header)+len(data)) > c.nc.MaxPayload() {
+	if int64(len(header)+len(data)) > c.AskMaxPayload() {
 		return nats.ErrMaxPayload
 	}
 	operation := appendPublish([]byte(c.void+" 0\r\n\r\n"), subject, reply, header, data)

@@ -88,8 +88,7 @@ func (s *Service) MulticastCommitLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.Co
 
 // inStep are those of the peers that a message may go to together with others. Nobody is, if it is too large for one publish.
 func (s *Service) inStep(to []rpc.NodeID, cmd rpc.Body) (clients []*client) {
-	size := rpc.Size(cmd) + len(to)*rpc.AddresseeBytes
-	if !s.several.on || s.roster.Load() == nil || int64(size) > s.buses[bulk].MaxPayload() {
+	if !s.several.on || s.roster.Load() == nil {
 		return nil
 	}
 	now := s.now()
@@ -97,6 +96,10 @@ func (s *Service) inStep(to []rpc.NodeID, cmd rpc.Body) (clients []*client) {
 		if c, err := s.client(id); err == nil && c.Connected() && c.listens.Load() && c.step.in(now, s.patience(c)) {
 			clients = append(clients, c)
 		}
+	}
+	size := rpc.Size(cmd) + len(to)*rpc.AddresseeBytes
+	if len(clients) == 0 || int64(size) > s.buses[bulk].MaxPayload() { // asked only where there are links: else NATS's client may have yet to connect
+		return nil
 	}
 	return clients
 }

@@ -93,6 +93,20 @@ func TestWhatCannotGoToSeveralIsLeft(t *testing.T) {
 	require.Empty(t, replies, "nobody is told twice")
 }
 
+// unasked is a connection that would make who asks what may be sent wait.
+type unasked struct{ Bus }
+
+func (unasked) MaxPayload() int64 { panic("asked") }
+
+// A leader may lead alone, and have never reached NATS.
+func TestWithoutLinksNobodyAsksWhatMayBeSent(t *testing.T) {
+	n1 := newPeer(t, "nats://"+unused(t), "n1", withMulticast)
+	n1.admit()
+	n1.buses[bulk] = unasked{n1.buses[bulk]}
+	to := []rpc.NodeID{"n2", "n3"}
+	require.NotPanics(t, func() { require.Equal(t, to, n1.MulticastAppendLog(to, 1, &rpc.AppendLogCommand{}, nil)) })
+}
+
 // Whom a message names counts too: one that does not fit with that would go in parts, which nobody takes.
 func TestWhoIsNamedTakesRoom(t *testing.T) {
 	n1, _, _ := puppetsOfFour(t)

@@ -73,8 +73,8 @@ func (o *outbox) clear() {
 	o.waiting, o.bytes = nil, 0
 }
 
-// run writes what is put, until close; failed is told of errors.
-func (o *outbox) run(nc *nats.Conn, failed func(error)) {
+// run writes what is put, until close; failed is told of errors, and written is called when what waited was written.
+func (o *outbox) run(nc *nats.Conn, failed func(error), written func()) {
 	o.written.Add(1)
 	go func() {
 		defer o.written.Done()
@@ -85,6 +85,7 @@ func (o *outbox) run(nc *nats.Conn, failed func(error)) {
 				}
 				o.recycle(m)
 			}
+			written()
 		}
 	}()
 }

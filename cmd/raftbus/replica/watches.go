@@ -41,7 +41,7 @@ func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Log
 // tellPayload has the leaf connection know what NATS lets clients send, which its own port does not say.
 func (s *served) tellPayload() {
 	if s.connected() {
-		s.dialled.ClientsMaySend(s.conn.MaxPayload())
+		s.dialled.ClientsMaySend(s.conn.AskMaxPayload())
 	}
 }
 
