@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,8 +25,8 @@ var release = flag.Bool("release", false, "run TestRelease, which compiles the p
 
 const root = "../.."
 
-func read(t *testing.T, path ...string) string {
-	b, err := os.ReadFile(filepath.Join(append([]string{root}, path...)...))
+func read(t *testing.T, file string) string {
+	b, err := os.ReadFile(filepath.Join(root, file))
 	require.NoError(t, err)
 	return string(b)
 }
@@ -33,12 +34,12 @@ func read(t *testing.T, path ...string) string {
 type tree = map[string]any
 
 // at walks into a document.
-func at(t *testing.T, in any, path ...string) any {
-	for i, key := range path {
+func at(t *testing.T, in any, way ...string) any {
+	for i, key := range way {
 		m, ok := in.(tree)
-		require.True(t, ok, "%v", path[:i])
+		require.True(t, ok, "%v", way[:i])
 		in = m[key]
-		require.NotNil(t, in, "%v", path[:i+1])
+		require.NotNil(t, in, "%v", way[:i+1])
 	}
 	return in
 }
@@ -84,18 +85,29 @@ func TestKubernetesManifests(t *testing.T) {
 	require.Equal(t, []any{"ALL"}, at(t, container, "securityContext", "capabilities", "drop"))
 	require.NotContains(t, container, "livenessProbe", "a node without a leader is alive")
 	require.GreaterOrEqual(t, at(t, container, "readinessProbe", "timeoutSeconds"), 6, "the health command waits 5 s for an answer")
-	volumes := map[any]bool{}
-	for _, list := range []any{at(t, pod, "volumes"), at(t, set, "spec", "volumeClaimTemplates")} {
-		for _, v := range list.([]any) {
-			if m, ok := v.(tree)["metadata"]; ok {
-				v = m
-			}
-			volumes[at(t, v, "name")] = true
-		}
-	}
+}
+
+// What a node keeps is on the volume that is claimed for it, which it may write to; its credentials are where it looks for them.
+func TestKubernetesVolumes(t *testing.T) {
+	all := manifests(t)
+	set := all["StatefulSet"]
+	pod := at(t, set, "spec", "template", "spec")
+	container := at(t, pod, "containers").([]any)[0]
+	mounted := tree{}
 	for _, m := range at(t, container, "volumeMounts").([]any) {
-		require.True(t, volumes[at(t, m, "name")], "%v", m)
+		mounted[at(t, m, "name").(string)] = at(t, m, "mountPath")
 	}
+	claim := at(t, set, "spec", "volumeClaimTemplates").([]any)[0]
+	require.Equal(t, "data", at(t, claim, "metadata", "name"))
+	require.Equal(t, "auth", at(t, at(t, pod, "volumes").([]any)[0], "name"))
+	require.Len(t, mounted, 2)
+	env := tree{}
+	for _, e := range at(t, container, "env").([]any) {
+		env[at(t, e, "name").(string)] = e.(tree)["value"]
+	}
+	require.Equal(t, mounted["data"], path.Dir(at(t, env, "RAFTBUS_DIR").(string)), "a folder of its own there: a volume may come with others, such as lost+found")
+	require.Equal(t, mounted["auth"], at(t, all["ConfigMap"], "data", "RAFTBUS_AUTH_DIR"))
+	require.Equal(t, at(t, pod, "securityContext", "runAsUser"), at(t, pod, "securityContext", "fsGroup"))
 }
 
 // The command that makes the secret takes every file of auth/nodes, those of tenants too, under a name that Kubernetes takes; each is mounted
@@ -133,9 +145,12 @@ func TestUnit(t *testing.T) {
 	for _, line := range []string{"Type=notify", "TimeoutStopSec=30", "User=raftbus", "ProtectSystem=strict", "NoNewPrivileges=yes", "Restart=on-failure",
 		"RestartPreventExitStatus=4 8", "StartLimitBurst=10", // a panic ends with 2, as a wrong command line does
 		"ProtectHome=yes", "Environment=XDG_CONFIG_HOME=/etc/raftbus", // a home that may not be seen has no context of the nats CLI to be read
+		"StateDirectory=raftbus/%i", "Environment=RAFTBUS_DIR=%S/raftbus/%i", // all else is read-only
+		"Environment=RAFTBUS_AUTH_DIR=/etc/raftbus/%i", // where the lines at its head put the credentials
 	} {
 		require.Contains(t, unit, line+"\n")
 	}
+	require.Contains(t, unit, " cp -rp auth/nodes/n1 /etc/raftbus/ ")
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("NOT RUN in full: no systemd-analyze here, so no word of the unit was looked up")
 	}
@@ -159,6 +174,45 @@ func TestDockerfile(t *testing.T) {
 	require.NotContains(t, file[:strings.Index(file, "FROM scratch")], "\nARG ", "an older BuildKit would not say there what it builds on")
 	require.Regexp(t, `docker run .*-p 127\.0\.0\.1:4222:4222 raftbus dev --host 0\.0\.0\.0\n`, file, "by itself NATS listens on the container's loopback, where nobody reaches it")
 	require.Contains(t, read(t, "cmd/raftbus/version.go"), "\nvar release string\n", "what the linker sets by -X main.release")
+}
+
+// What the image is built from, and only the build says that it is missing, is not kept from Docker.
+func TestDockerIsGivenWhatTheImageIsBuiltFrom(t *testing.T) {
+	list := exec.Command("go", "list", "-deps", "-f", `{{if .Module}}{{if .Module.Main}}{{$p := .}}{{range .GoFiles}}{{$p.Dir}}/{{.}}
+{{end}}{{range .EmbedFiles}}{{$p.Dir}}/{{.}}
+{{end}}{{end}}{{end}}`, "./cmd/raftbus")
+	list.Dir = root
+	said, err := list.Output()
+	require.NoError(t, err)
+	here, err := filepath.Abs(root)
+	require.NoError(t, err)
+	files := strings.Fields(strings.ReplaceAll(string(said), here+"/", ""))
+	require.Greater(t, len(files), 100)
+	require.Contains(t, files, "cmd/raftbus/main.go")
+	require.Contains(t, read(t, "Dockerfile"), "\nCOPY go.mod go.sum ./\n")
+	rules := strings.Split(read(t, ".dockerignore"), "\n")
+	require.True(t, keptFromDocker(rules, "README.md") && keptFromDocker(rules, "raft/node/node_test.go"))
+	for _, file := range append(files, "go.mod", "go.sum") {
+		require.False(t, keptFromDocker(rules, file), file)
+	}
+}
+
+// keptFromDocker is what the last rule of .dockerignore that matches says, of a file or of a folder that it is in.
+func keptFromDocker(rules []string, file string) (kept bool) {
+	for _, rule := range rules {
+		pattern, given := strings.CutPrefix(rule, "!")
+		pattern, anywhere := strings.CutPrefix(pattern, "**/")
+		for at := file; at != "."; at = path.Dir(at) {
+			name := at
+			if anywhere {
+				name = path.Base(at)
+			}
+			if matches, _ := path.Match(pattern, name); matches {
+				kept = !given
+			}
+		}
+	}
+	return kept
 }
 
 // A release of one commit is the same bytes twice: archives, bills of materials, sums. Each archive holds a binary for its platform that says
