@@ -53,7 +53,7 @@ func TestASilentNodeDoesNotEndABackup(t *testing.T) {
 		require.Contains(t, <-asked, `{"at_least":77,`)
 	}
 
-	text, code = said("backup", name, "--from", "n2", "--patience", "100ms", "--nats", nc.ConnectedUrl())
+	text, code = said("backup", name, "--from", "n2", "--patience", "1s", "--nats", nc.ConnectedUrl())
 	require.Equal(t, exitTimeout, code, text)
 	require.Contains(t, text, "the node said nothing for too long")
 	require.Contains(t, <-asked, `{"at_least":77,`)
