@@ -25,10 +25,8 @@ type View struct {
 
 // Ask collects the status of all nodes, until every member that is known has answered or the time is over. That nobody answers is no error.
 func Ask(ctx context.Context, conn *nats.Conn, prefix string) (View, error) {
-	ctx, cancel := context.WithTimeout(ctx, observe.GatherTime)
-	defer cancel()
 	var v View
-	err := observe.Ask(ctx, conn, busclient.StatusSubject(prefix, busclient.AllNodes), func(answer []byte) time.Duration {
+	err := observe.Ask(ctx, conn, busclient.StatusSubject(prefix, busclient.AllNodes), observe.GatherTime, func(answer []byte) time.Duration {
 		var s replica.Status
 		if json.Unmarshal(answer, &s) != nil || s.ID == "" {
 			return 0 // not a node's answer

@@ -105,10 +105,8 @@ func askSettled(ctx context.Context, conn *nats.Conn, prefix string) (cluster.Vi
 
 // lookAll asks all nodes for their figures, as long as answers come in time.
 func (f *facts) lookAll(ctx context.Context, conn *nats.Conn, prefix string) map[string]look {
-	ctx, cancel := context.WithTimeout(ctx, silenceTime)
-	defer cancel()
 	looks, asked := map[string]look{}, time.Now()
-	_ = observe.Ask(ctx, conn, busclient.StatsSubject(prefix, busclient.AllNodes), func(answer []byte) time.Duration {
+	_ = observe.Ask(ctx, conn, busclient.StatsSubject(prefix, busclient.AllNodes), silenceTime, func(answer []byte) time.Duration {
 		var s observe.Stats
 		if json.Unmarshal(answer, &s) == nil && s.Node != "" && len(looks) < observe.NodesMax {
 			looks[s.Node] = look{s, asked, time.Now()}

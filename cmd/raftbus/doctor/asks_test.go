@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,7 +52,79 @@ func TestTheDoctorKnowsWhatItMayNotAsk(t *testing.T) {
 	require.Equal(t, []string{codeDenied}, codes)
 	require.Equal(t, Unreached, verdict)
 	codes, _ = asks("node")
-	require.Equal(t, []string{"bus-open"}, codes)
+	require.Equal(t, []string{"figures-missing", "bus-open"}, codes, "the node says nothing of its figures")
+}
+
+// A NATS that is slow leaves nodes as long to answer as another: the time that it takes to let answers be heard is not theirs.
+func TestTheTimeOfNodesBeginsWhenTheyAreAsked(t *testing.T) {
+	t.Parallel()
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	node, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer node.Close()
+	_, err = node.Subscribe(busclient.StatsSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) { _ = m.Respond([]byte(`{"node":"n1"}`)) })
+	require.NoError(t, err)
+	require.NoError(t, node.Flush())
+	const way = silenceTime * 3 / 10 // to NATS and back it is twice that, and a question and its answer take as long
+	conn, err := nats.Connect(slow(t, server.URL(), way))
+	require.NoError(t, err)
+	defer conn.Close()
+	for range 10 { // this machine may be too busy for one
+		if len((&facts{}).lookAll(t.Context(), conn, "raftbus")) == 1 {
+			return
+		}
+	}
+	require.Fail(t, "the node is not heard")
+}
+
+// slow is a way to a server on which all takes so long.
+func slow(t *testing.T, url string, takes time.Duration) string {
+	address := strings.TrimPrefix(url, "nats://")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", address)
+		if err != nil {
+			return
+		}
+		go late(client, server, takes)
+		go late(server, client, takes)
+	}()
+	return "nats://" + listener.Addr().String()
+}
+
+// late copies what comes, each piece so long after it came.
+func late(to io.WriteCloser, from io.Reader, takes time.Duration) {
+	defer to.Close()
+	type piece struct {
+		due  time.Time
+		data []byte
+	}
+	way := make(chan piece, 1000)
+	go func() {
+		defer close(way)
+		for {
+			data := make([]byte, 1<<16)
+			n, err := from.Read(data)
+			if err != nil {
+				return
+			}
+			way <- piece{time.Now().Add(takes), data[:n]}
+		}
+	}()
+	for p := range way {
+		time.Sleep(time.Until(p.due))
+		if _, err := to.Write(p.data); err != nil {
+			return
+		}
+	}
 }
 
 // Whoever may answer on the bus does not fill the time of who asks for figures, and a question leaves nothing behind.

@@ -89,12 +89,26 @@ func leafTrouble(w observe.Watches) string {
 // figures: whether half of the rules had anything to look at.
 func (f *facts) figures() []Finding {
 	if !f.blind {
-		return nil
+		return f.withoutFigures()
 	}
 	return []Finding{{
 		Severity: note, Code: "figures-denied", Cause: "NATS does not let these credentials ask for the nodes' figures: lag, clocks, versions, queues and connections were not looked at",
 		Evidence: "a message on " + busclient.StatsSubject(f.prefix, busclient.AllNodes) + " was refused", Remedy: "use those of an administrator or a monitor, who may publish on " + f.prefix + ".node.>",
 	}}
+}
+
+// withoutFigures tells of members that answer, and whose figures were not heard.
+func (f *facts) withoutFigures() (found []Finding) {
+	for _, n := range f.Nodes {
+		if _, had := f.stats[n.ID]; !had && n.Role != "joining" && n.Role != "removed" {
+			found = append(found, Finding{
+				Severity: note, Code: "figures-missing", Node: n.ID, Cause: n.ID + " gave no figures in time: its lag, clock, version, queues and connections were not looked at",
+				Evidence: fmt.Sprintf("it answers, and on %s it said nothing within %v", busclient.StatsSubject(f.prefix, busclient.AllNodes), silenceTime),
+				Remedy:   "look again; if that finds the same, the node or the way to it is slow: look from nearby",
+			})
+		}
+	}
+	return found
 }
 
 // bus: whether anybody may speak as a node.

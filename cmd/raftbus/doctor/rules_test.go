@@ -41,6 +41,20 @@ func sound() *facts {
 	return f
 }
 
+// A node that answers, and whose figures nobody heard, was not looked at: that is said, and nothing is called well for it.
+func TestFiguresThatAreMissingAreTold(t *testing.T) {
+	f := sound()
+	require.Empty(t, f.figures())
+	delete(f.stats, "n2")
+	found := f.figures()
+	require.Len(t, found, 1)
+	require.Equal(t, "n2", found[0].Node)
+	require.Equal(t, "figures-missing", found[0].Code)
+	require.Equal(t, note, found[0].Severity)
+	f.blind = true
+	require.Len(t, f.figures(), 1, "why none is there is told once")
+}
+
 // change changes the figures of a node's last look.
 func (f *facts) change(id string, do func(s *observe.Stats)) {
 	l := f.stats[id]

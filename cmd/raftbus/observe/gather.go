@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// GatherTime bounds how long nodes have to answer. Those that are up answer within a round trip.
+	// GatherTime bounds how long nodes have to answer, and NATS before that to say that their answers will be heard. Those that are up answer within a round trip.
 	GatherTime = time.Second
 	// GraceTime is how long nodes are waited for that nobody has named, once all others have answered.
 	GraceTime = 50 * time.Millisecond
@@ -29,11 +29,9 @@ const (
 )
 
 // Gather asks all nodes on a subject for their figures, and returns those that answer, by id. It ends soon after all members that
-// those name have answered, but for the silent, which did not answer the last time, and after a second at the latest. That nobody answers is
+// those name have answered, but for the silent, which did not answer the last time, and a second after they were asked at the latest. That nobody answers is
 // no error; that NATS is away is one.
 func Gather(ctx context.Context, conn *nats.Conn, subject string, silent []string) ([]Stats, error) {
-	ctx, cancel := context.WithTimeout(ctx, GatherTime)
-	defer cancel()
 	switch {
 	case conn.IsClosed():
 		return nil, nats.ErrConnectionClosed
@@ -41,7 +39,7 @@ func Gather(ctx context.Context, conn *nats.Conn, subject string, silent []strin
 		return nil, nats.ErrConnectionReconnecting
 	}
 	var list []Stats
-	err := Ask(ctx, conn, subject, func(answer []byte) time.Duration {
+	err := Ask(ctx, conn, subject, GatherTime, func(answer []byte) time.Duration {
 		list = add(list, answer)
 		switch {
 		case !complete(list, silent):
@@ -54,17 +52,19 @@ func Gather(ctx context.Context, conn *nats.Conn, subject string, silent []strin
 	return list, err
 }
 
-// Ask asks all nodes on a subject, and gives each answer to take, which says for how long more answers are waited for: 0 while it does not know,
-// and its first word counts. It ends with ctx's deadline at the latest, and that nobody answers is no error;
+// Ask asks all nodes on a subject, which have so long to answer from then on, and gives each answer to take, which says for how long more answers are waited
+// for: 0 while it does not know, and its first word counts. That nobody answers is no error, nor is the end of ctx's time;
 // that NATS lets no answer be heard is native.ErrUnheard, and nobody was asked.
-func Ask(ctx context.Context, conn *nats.Conn, subject string, take func(answer []byte) time.Duration) error {
+func Ask(ctx context.Context, conn *nats.Conn, subject string, within time.Duration, take func(answer []byte) time.Duration) error {
 	inbox := conn.NewInbox()
 	answers, err := conn.SubscribeSync(inbox)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = answers.Unsubscribe() }() // a connection that is lost has forgotten it
-	if err := native.Heard(ctx, conn, inbox); errors.Is(err, context.DeadlineExceeded) {
+	hearing, heard := context.WithTimeout(ctx, GatherTime)
+	defer heard()
+	if err := native.Heard(hearing, conn, inbox); errors.Is(err, context.DeadlineExceeded) {
 		return nil
 	} else if err != nil {
 		return err
@@ -72,7 +72,9 @@ func Ask(ctx context.Context, conn *nats.Conn, subject string, take func(answer 
 	if err := conn.PublishRequest(subject, inbox, nil); err != nil {
 		return err
 	}
-	for waiting := ctx; ; {
+	answering, end := context.WithTimeout(ctx, within)
+	defer end()
+	for waiting := answering; ; {
 		m, err := answers.NextMsgWithContext(waiting)
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) {
 			return nil
@@ -80,9 +82,9 @@ func Ask(ctx context.Context, conn *nats.Conn, subject string, take func(answer 
 		if err != nil {
 			return err
 		}
-		if rest := take(m.Data); rest > 0 && waiting == ctx {
+		if rest := take(m.Data); rest > 0 && waiting == answering {
 			var cancel context.CancelFunc
-			waiting, cancel = context.WithTimeout(ctx, rest)
+			waiting, cancel = context.WithTimeout(answering, rest)
 			defer cancel()
 		}
 	}
