@@ -384,6 +384,22 @@ func TestWhatWaitsIsDroppedWithTheConnection(t *testing.T) {
 	require.ErrorIs(t, c.outbox.put("x", "", nil), ErrBusDown)
 }
 
+// Nor is the rest of what it was lost in the midst of, which NATS's client would write to the next one (K73).
+func TestWhatIsBeingWrittenIsDroppedWithTheConnection(t *testing.T) {
+	o, writing, goOn := newOutbox(), make(chan string, 4), make(chan struct{})
+	c := &Conn{log: testLog(t), lane: &lane{}, outbox: o, up: true}
+	for _, subject := range []string{"1", "2", "3"} {
+		require.NoError(t, c.Publish(subject, "", nil))
+	}
+	o.run(func(m outgoing) { writing <- m.subject; <-goOn }, func() {})
+	defer o.close()
+	require.Equal(t, "1", await(t, writing))
+	c.disconnected(&nats.Conn{}, nil)
+	require.NoError(t, o.put("4", "", nil))
+	close(goOn)
+	require.Equal(t, "4", await(t, writing))
+}
+
 // What waits for a connection is bounded, by bytes and by messages, and what was taken to be written waits no more.
 func TestTheOutboxIsBounded(t *testing.T) {
 	o := newOutbox()

@@ -157,7 +157,7 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	c.nc = nc
 	c.mu.Unlock()
 	if c.outbox != nil {
-		c.outbox.run(nc, c.notWritten, func() { c.AskMaxPayload() })
+		c.outbox.run(c.writeOut, func() { c.AskMaxPayload() })
 	}
 	return c, nil
 }
@@ -261,9 +261,9 @@ func write(nc *nats.Conn, subject, reply string, data []byte) error {
 	return nc.PublishRequest(subject, reply, data)
 }
 
-// notWritten is told of messages that could not be written: their calls end by their deadline, or as their link breaks.
-func (c *Conn) notWritten(err error) {
-	if !isDown(err) {
+// writeOut writes what was in the outbox. The call of a message that cannot be written ends by its deadline, or as its link breaks.
+func (c *Conn) writeOut(m outgoing) {
+	if err := write(c.nc, m.subject, m.reply, *m.data); err != nil && !isDown(err) {
 		c.note("message not sent", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 )
@@ -36,6 +37,7 @@ type outbox struct {
 	waiting []outgoing
 	bytes   int
 	closed  bool
+	stale   atomic.Bool // what is being written: the connection that it was for was lost
 	bell    sync.Cond
 	copies  sync.Pool // of *[]byte
 	written sync.WaitGroup
@@ -66,22 +68,23 @@ func (o *outbox) put(subject, reply string, data []byte) error {
 	return nil
 }
 
-// clear drops what waits: the connection was lost, and when it is back it would be stale (K73).
+// clear drops what waits, and what is left of what is being written: the connection was lost, and when it is back it would be stale (K73).
 func (o *outbox) clear() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.waiting, o.bytes = nil, 0
+	o.stale.Store(true)
 }
 
-// run writes what is put, until close; failed is told of errors, and written is called when what waited was written.
-func (o *outbox) run(nc *nats.Conn, failed func(error), written func()) {
+// run has what is put written, until close; written is called when all that waited was.
+func (o *outbox) run(write func(outgoing), written func()) {
 	o.written.Add(1)
 	go func() {
 		defer o.written.Done()
 		for batch, ok := o.take(nil); ok; batch, ok = o.take(batch) {
 			for _, m := range batch {
-				if err := write(nc, m.subject, m.reply, *m.data); err != nil {
-					failed(err)
+				if !o.stale.Load() {
+					write(m)
 				}
 				o.recycle(m)
 			}
@@ -100,6 +103,7 @@ func (o *outbox) take(written []outgoing) ([]outgoing, bool) {
 	batch := o.waiting
 	clear(written)
 	o.waiting, o.bytes = written[:0], 0
+	o.stale.Store(false)
 	return batch, !o.closed
 }
 
