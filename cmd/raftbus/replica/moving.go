@@ -57,6 +57,15 @@ func (r *Replica) move(ctx context.Context, s *served) {
 	if err != nil {
 		r.logger.Warn("connecting to NATS anew all the same: requests may get no answer", "reason", err)
 	}
+	s.renew()
+}
+
+// renew makes the connection anew. What has asked for that until now has it by this.
+func (s *served) renew() {
+	select {
+	case <-s.moves:
+	default:
+	}
 	s.conn.Renew()
 }
 

@@ -125,6 +125,22 @@ func TestAConnectionThatWasLostIsNotMadeAnewOnceMore(t *testing.T) {
 	require.True(t, up)
 }
 
+// A server may say more than once that it is about to go. A connection that is made anew has left it, and does so once.
+func TestAConnectionThatIsAskedForTwiceIsMadeAnewOnce(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	conn, err := busclient.Dial(t.Context(), busclient.ConnOptions{URLs: []string{server.URL()}, Role: busclient.RoleClient})
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	require.Eventually(t, func() bool { up, _ := conn.Up(); return up }, patience, time.Millisecond)
+	s := &served{conn: conn, moves: make(chan struct{}, 1)}
+	s.noteMove() // while it moves
+	s.renew()
+	require.Empty(t, s.moves)
+	require.Eventually(t, func() bool { return s.reconnects() == 1 }, patience, time.Millisecond)
+}
+
 // A stop waits for no connection to be made anew, and loses none by it.
 func TestAStopEndsAMove(t *testing.T) {
 	r, team, _ := moving(t)
