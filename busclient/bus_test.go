@@ -418,6 +418,23 @@ func TestTheOutboxIsBounded(t *testing.T) {
 	require.ErrorIs(t, o.put("x", "", nil), ErrTooManyInFlight)
 }
 
+// What was large once takes no memory for ever (F30).
+func TestLargeBuffersAreNotKept(t *testing.T) {
+	o, s := newOutbox(), &Service{}
+	s.buffers.New = func() any { return new([]byte) }
+	for range 20 { // with the race detector a pool keeps not all
+		for size, pool := range map[int]*sync.Pool{copyKeptMax + 1: &o.copies, bufferKeptMax + 1: &s.buffers} {
+			large := make([]byte, size)
+			if pool == &o.copies {
+				o.recycle(outgoing{data: &large})
+			} else {
+				s.recycle(&large)
+			}
+			require.Zero(t, cap(*pool.Get().(*[]byte)))
+		}
+	}
+}
+
 // L9: what comes by the lane before anybody is told that the connection is back can be answered.
 func TestWhatComesBeforeTheConnectionIsToldToBeBackIsAnswered(t *testing.T) {
 	server := startNATS(t)

@@ -267,7 +267,7 @@ func (a *asker) ask(h rpc.Header, conf *rpc.Configuration, keys *rpc.Keys) (answ
 			answer = body.(*rpc.PingReturn)
 		}
 	}}}
-	cmd := &rpc.PingCommand{SenderID: h.From, Configuration: conf}
+	cmd := &rpc.PingCommand{SenderID: h.From, Configuration: conf, WantStarts: true}
 	require.NoError(a.t, a.ear.Publish(requestSubject("raftbus", h.To, h.From, rpc.MethodPing), reply, rpc.Append(nil, &h, cmd, keys)))
 	for a.sim.bus.deliver() {
 	}
@@ -337,6 +337,7 @@ func TestOnlyWhoMayKnowIsLearnedFrom(t *testing.T) {
 		if answer != nil {
 			require.Contains(t, answer.Refusal, c.refusal, c.name)
 			require.Equal(t, c.refusal == "", answer.Refusal == "", c.name)
+			require.Equal(t, c.refusal == "", len(answer.Starts) > 0, "%s: who is refused is told of no starts", c.name)
 			require.Equal(t, h.Cluster != other, answer.Configuration != nil, "another cluster is not told who is in this one")
 		}
 		require.Equal(t, c.refusal == "" || c.learned, equalCounts(before, n1.Drops()), c.name)

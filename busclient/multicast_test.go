@@ -138,6 +138,18 @@ func answerTo(c puppetCall, as rpc.NodeID) string {
 	return strings.Replace(c.reply, "._all.", "."+string(as)+".", 1)
 }
 
+// Nor to who sent it, whom each message would cost a second time, only to be dropped.
+func TestAMessageToSeveralDoesNotComeBack(t *testing.T) {
+	url := startNATS(t).URL()
+	c, other := dialUp(t, url, RoleBulk), dialUp(t, url, RoleControl)
+	came, _ := inbox(t, c, "x")
+	for _, sender := range []*Conn{c, other} {
+		require.NoError(t, sender.Publish("x", "", []byte(sender.role)))
+		require.NoError(t, sender.Flush(soon))
+	}
+	require.Equal(t, string(RoleControl), string(await(t, came).Data))
+}
+
 // Rounds are by number and by peer: no answer ends the round of another (K4), however it comes, and none ends one twice.
 func TestEachAnswersItsOwnRound(t *testing.T) {
 	n1, puppets, calls := puppetsOfFour(t)

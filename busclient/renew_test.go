@@ -150,6 +150,21 @@ func TestAServerThatGoesIsLeftOnceAnotherIsThere(t *testing.T) {
 	await(t, asked)
 }
 
+// Who has left it meanwhile, as it was lost, stays where it is.
+func TestAServerThatWasLeftIsNotLeftAgain(t *testing.T) {
+	moved := make(chan struct{}, 1)
+	urls := []string{startNATS(t).URL(), startNATS(t).URL()}
+	c := dialWith(t, ConnOptions{URLs: urls, Node: "n1", Role: RoleControl, Move: func() { moved <- struct{}{} }})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	before := c.NATS().Stats().Reconnects
+	c.Renew()
+	eventually(t, "elsewhere", func() bool { return c.NATS().IsConnected() && c.NATS().Stats().Reconnects > before })
+	c.leave(c.NATS(), before)
+	require.Empty(t, moved)
+	c.leave(c.NATS(), c.NATS().Stats().Reconnects)
+	await(t, moved)
+}
+
 // unused is an address at which nobody listens.
 func unused(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

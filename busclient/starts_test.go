@@ -300,6 +300,20 @@ func TestWhatIsRememberedOfStartsIsBounded(t *testing.T) {
 	require.Len(t, s.newest, startsMax)
 }
 
+// There is room left as they are forgotten, else what members say until the table changes next is not kept.
+func TestF23RoomIsMadeWhileThereIsSome(t *testing.T) {
+	s := newStarts(nil)
+	stranger := func(i int) Identity { return Identity{rpc.NodeID(fmt.Sprint(i)), instanceOf("x"), epoch(1, 1)} }
+	for i := range startsMax/2 - 1 {
+		s.note(stranger(i))
+	}
+	s.makeRoom(tableOf(members...))
+	require.Len(t, s.newest, startsMax/2-1)
+	s.note(stranger(startsMax))
+	s.makeRoom(tableOf(members...))
+	require.Empty(t, s.newest)
+}
+
 // Once much is remembered of instances that are no members, it makes room for what members say next (F23); until then what was proven outlives the table.
 func TestF23ThoseThatAreNoMembersMakeRoom(t *testing.T) {
 	sim := &simulation{bus: simulate(t, t, 1).bus}
