@@ -120,7 +120,7 @@ func Test71_Actions(t *testing.T) {
 	}
 	w.refused(errInvalidJSON.says(`invalid JSON: unknown consumer action: "none"`), create, action("none", `"description":"2"`))
 	w.refused(errNoStream, "CONSUMER.CREATE.KV_none.c", consumerBody("KV_none", `"name":"c"`))
-	require.Equal(t, errTooManyConsumers.ErrCode, 10026)
+	require.Equal(t, errTooManyConsumers.ErrCode, 10023, "and not 10026, which would end an ordered client of nats.go that comes back")
 	c := call{verb: consumerCreate}
 	require.Equal(t, c.refuse(errTooManyConsumers), c.added(w.store, store.Result{Code: store.TooManyConsumers}, &command.AddConsumer{}))
 }

@@ -78,8 +78,8 @@ var (
 	errEmptyFilter          = &apiError{400, 10139, "consumer filter in FilterSubjects cannot be empty"}
 	errConsumerExists       = &apiError{400, 10148, "consumer already exists"}
 	errConsumerMissing      = &apiError{400, 10149, "consumer does not exist"}
-	errTooManyConsumers     = &apiError{400, 10026, "maximum consumers limit reached"}
-	errLargeConsumers       = &apiError{400, 10026, "maximum consumers limit reached: the configurations of those of the account have as many KiB as there may be consumers"}
+	errTooManyConsumers     = &apiError{503, 10023, "insufficient resources: maximum consumers limit reached"} // passes: who comes back from a host that is gone has a consumer there, which goes soon
+	errLargeConsumers       = &apiError{503, 10023, "insufficient resources: maximum consumers limit reached: the configurations of those of the account have as many KiB as there may be consumers"}
 	errConsumersFull        = &apiError{503, 10023, "insufficient resources: no disk space, or too many open files, for the record of a watch: it can begin once there is room"}
 	errNoHost               = &apiError{503, 10008, "JetStream system temporarily unavailable: no node of raftbus has a leaf connection, which watches need: add leafnodes{listen} to the NATS server, or name it with --leaf"}
 )

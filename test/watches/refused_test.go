@@ -78,6 +78,24 @@ func TestAWatcherThatComesBackWhileTheDiskIsFullGoesOn(t *testing.T) {
 	require.NoError(t, w.Stop())
 }
 
+// Who comes back makes another consumer, while the one of the host that is gone still counts (Q12).
+func TestAWatcherAtTheBoundOfWatchesOutlivesItsHost(t *testing.T) {
+	t.Parallel() // it mostly waits
+	c := cluster.Started(t, 3, func(o *replica.Options) { o.Bounds.Watches = 1 })
+	c.AwaitWatches()
+	kv, nc := open(t, c, jetstream.KeyValueConfig{Bucket: "app"})
+	w := watchNew(t, kv)
+	put(t, nc, "before", "")
+	comes(t, w, "before")
+
+	host := busiest(c)
+	c.Wires[host].Cut()
+	defer c.Wires[host].Heal()
+	put(t, nc, "after", "")
+	comes(t, w, "after")
+	require.NoError(t, w.Stop())
+}
+
 // refusedConsumer reports whether the next answer is that a consumer is not made.
 func refusedConsumer(answers *nats.Subscription) bool {
 	m, err := answers.NextMsg(retry)

@@ -107,11 +107,11 @@ func (c *Client) waits(w *Watch, why error) {
 // watchAgain is the pause before somebody is asked again to serve a watch.
 const watchAgain = time.Second
 
-// comesBack reports whether a watch that was served may be served again. Whose clients are back may have no leaf connection yet; and a watch is logged, for
-// which a full disk has no room now.
+// comesBack reports whether a watch that was served may be served again. Whose clients are back may have no leaf connection yet; a watch is logged, for
+// which a full disk has no room now; and the one that its host served until it was gone still counts.
 func comesBack(err error) bool {
 	var f *Failure
-	return passing(err) || errors.As(err, &f) && f.OfKind(kv.NoWatches, kv.Full)
+	return passing(err) || errors.As(err, &f) && f.OfKind(kv.NoWatches, kv.Full, kv.TooManyWatches)
 }
 
 // errAgain: the watch has ended, or something may be missing.

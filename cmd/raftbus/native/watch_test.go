@@ -311,7 +311,7 @@ func TestAWatchOfABucketMadeAnewBeginsAnew(t *testing.T) {
 // A watch that was served waits for what keeps it from being served again, and passes.
 func TestAWatchWaitsForWhatPasses(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []kv.ErrorKind{kv.NoWatches, kv.Full} {
+	for _, kind := range []kv.ErrorKind{kv.NoWatches, kv.Full, kv.TooManyWatches} {
 		t.Run(kind.Name, func(t *testing.T) {
 			t.Parallel()
 			h := watching(t, func(h *host, number int32, to string) *nats.Msg {
