@@ -89,7 +89,7 @@ func Test51_GetsOfTwoThings(t *testing.T) {
 	w.ask("$KV.a.x", "1")
 	for _, body := range []string{
 		`{"last_by_subj":"$KV.a.x","next_by_subj":"$KV.a.x"}`, `{"last_by_subj":"$KV.a.x","batch":1}`, `{"last_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`,
-		`{"next_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`, `{"seq":1,"start_time":"2030-01-01T00:00:00Z"}`, `{"seq":1,"up_to_seq":1,"up_to_time":"2030-01-01T00:00:00Z"}`,
+		`{"next_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`, `{"seq":1,"start_time":"2030-01-01T00:00:00Z"}`, `{"last_by_subj":"$KV.a.x","start_time":"2030-01-01T00:00:00Z"}`, `{"seq":1,"up_to_seq":1,"up_to_time":"2030-01-01T00:00:00Z"}`,
 	} {
 		w.status("408 Bad Request", "DIRECT.GET.KV_a", body)
 		w.refused(errBadRequest, "STREAM.MSG.GET.KV_a", body)

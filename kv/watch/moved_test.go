@@ -139,6 +139,22 @@ func TestAMovedConsumerIsSentLittleUntilItsClientIsGone(t *testing.T) { // W2, W
 	require.Regexp(t, "^Idle Heartbeat.Nats-Last-Consumer: 8589934....Nats-Last-Stream: 60$", strings.Join(o.sent(), " "))
 }
 
+// One whose window so little fills is sent it again all the same: a client to which it was lost does not answer for it.
+func TestAFullWindowDoesNotKeepAMovedConsumerSilent(t *testing.T) { // W2, 7.4
+	o := newHost(t, 1, func(l *Limits) { l.Window = 1_000 })
+	o.put("a", strings.Repeat("x", 600))
+	o.put("b", strings.Repeat("x", 600))
+	o.elsewhere(ordered(Config{}), "")
+	o.tell(o.model.move("c", "n1", 1))
+	o.listen(true)
+	for range 3 {
+		sent := o.sent()
+		require.Len(t, sent, doubtQuota+1, "and it is asked how far it is")
+		require.Equal(t, "1/1/1", sent[0])
+		o.pass(second)
+	}
+}
+
 // One that has been sent all is sent it again: the only message there is may be the one that was lost.
 func TestTheOnlyMessageOfAMovedConsumerIsRepeated(t *testing.T) { // W2
 	o := newHost(t, 1)

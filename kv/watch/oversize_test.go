@@ -112,3 +112,19 @@ func TestWhatIsSentCounts(t *testing.T) {
 	require.Equal(t, []string{"2/2/0"}, o.sent())
 	require.Zero(t, o.sentOn["of.native"], "its header is ours")
 }
+
+// Who has fallen behind is served from the ring of recent entries: there too.
+func TestWhatIsTooLargeIsLeftOutOfRecentEntries(t *testing.T) { // W2
+	o := newHost(t, 5)
+	o.carry(2_000)
+	o.consumer(Config{})
+	o.listen(true)
+	o.sent()
+	o.listen(false)
+	o.puts("a")
+	o.put("b", strings.Repeat("x", 2_001))
+	o.puts("c")
+	require.Empty(t, o.sent())
+	o.listen(true)
+	require.Equal(t, []string{"1/1/1", "3/2/0"}, o.sent())
+}

@@ -100,6 +100,21 @@ func TestAPullToNobodyIsForgotten(t *testing.T) {
 	require.Zero(t, o.sentOn["other.box"])
 }
 
+// While the leaf connection is down nobody can know whether somebody listens: that is counted from when it is up.
+func TestAPullToNobodyThatCameWithoutALeafIsForgotten(t *testing.T) {
+	o := newPulled(t)
+	o.disconnect(o.peer)
+	o.pull(Pulled{Batch: 2, Reply: "other.box"})
+	o.pull(Pulled{Batch: 1})
+	require.Empty(t, o.pulled())
+	o.pass(2 * hearWithin)
+	require.Empty(t, o.pulled())
+	o.connect(o.peer)
+	require.Empty(t, o.pulled())
+	o.pass(hearWithin)
+	require.Equal(t, []string{"1/1/4"}, o.pulled())
+}
+
 // Who is heard of in time, and waits for what is not there yet, is not forgotten.
 func TestAPullWhoseInboxIsHeardOfLaterWaits(t *testing.T) {
 	o := newPulled(t)

@@ -75,6 +75,45 @@ func TestAPullConsumerWithAnotherFilterSaysWhatItHasToCome(t *testing.T) {
 	require.Equal(t, []string{"2/2/0"}, o.pulled())
 }
 
+// What is to come to a consumer that is behind, and is given another filter, is counted by that: what was stored for the one before says nothing of it.
+func TestAConsumerWithAnotherFilterSaysWhatItHasToCome(t *testing.T) { // W2
+	o := newHost(t, 5)
+	o.consumer(Config{Policy: DeliverNew, Filter: patterns("a")})
+	o.listen(true)
+	o.sent()
+	o.puts("a", "a")
+	require.Equal(t, []string{"1/1/0", "2/2/0"}, o.sent())
+	o.listen(false)
+	o.puts("a") // it falls behind
+	require.Empty(t, o.sent())
+	r := o.model.records["c"]
+	r.Config.Filter = patterns("b")
+	o.tell(o.model.change(r))
+	require.Empty(t, o.sent())
+	o.puts("b", "b")
+	require.Empty(t, o.sent())
+	o.listen(true)
+	require.Equal(t, []string{"4/3/1", "5/4/0"}, o.sent())
+}
+
+// A consumer that nobody has listened to for long, and that is asked for again, is not removed before somebody could: that is counted anew.
+func TestAnIdleConsumerThatIsAskedForAgainIsNotIdle(t *testing.T) { // 7.2
+	o := newHost(t, 1)
+	o.consumer(Config{})
+	o.sent()
+	o.pass(5 * second)
+	o.sent()
+	require.Len(t, o.hub().Idle(10), 1)
+	o.tell(o.model.change(o.model.records["c"]))
+	o.sent()
+	o.pass(4 * second)
+	o.sent()
+	require.Empty(t, o.hub().Idle(10))
+	o.pass(second)
+	o.sent()
+	require.Len(t, o.hub().Idle(10), 1)
+}
+
 func TestWhoAsksForAConsumerAgainGetsNothingTwice(t *testing.T) { // W1
 	for name, policy := range map[string]Config{"all": {}, "by time": {Policy: DeliverByStartTime, StartTime: 1_000}} {
 		t.Run(name, func(t *testing.T) {
