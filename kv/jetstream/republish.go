@@ -4,6 +4,7 @@ package jetstream
 // destination may be $1 or {{wildcard(1)}}, for what the first * of the source matched.
 
 import (
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -81,7 +82,7 @@ func newMapping(source, destination string) (mapping, bool) {
 	}
 	for _, token := range m.destination {
 		n, is := placeholder(token)
-		if !isToken(token) || token == "*" || is && (n < 1 || n > wildcards) || !is && strings.Contains(token, "{{") {
+		if is && (n < 1 || n > wildcards) || !is && (!isToken(token) || token == "*" || strings.Contains(token, "{{")) {
 			return m, false
 		}
 	}
@@ -93,16 +94,18 @@ func isToken(token string) bool {
 	return token != "" && token != ">" && !strings.ContainsAny(token, " \t\r\n\f")
 }
 
+// wildcard is a placeholder in NATS's newer form, with white space and letters as NATS has them.
+var wildcard = regexp.MustCompile(`^{{\s*[wW]ildcard\s*\( *(.+?) *\)\s*}}$`)
+
 // placeholder is the number of the wildcard that a token stands for.
 func placeholder(token string) (n int, is bool) {
 	digits, is := strings.CutPrefix(token, "$")
 	if !is {
-		if digits, is = strings.CutPrefix(token, "{{wildcard("); is {
-			digits, is = strings.CutSuffix(digits, ")}}")
+		found := wildcard.FindStringSubmatch(token)
+		if found == nil {
+			return 0, false
 		}
-	}
-	if !is {
-		return 0, false
+		digits = found[1]
 	}
 	n, err := strconv.Atoi(digits)
 	return n, err == nil
