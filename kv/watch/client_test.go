@@ -162,7 +162,8 @@ func (c *client) message(s Send) {
 	}
 }
 
-// take takes an event. Only who does not look at numbers may get one twice.
+// take takes an event. Only who does not look at numbers may get one twice. It is kept once, and so this client is kinder than a list of nats.java is: that
+// counts what comes again after a loss, and may end without all keys (docs/nats-kv.md). No host can keep it from that: it looks at nothing that would show it.
 func (c *client) take(sequence uint64) {
 	at, again := slices.BinarySearch(c.got, sequence)
 	c.w.require.True(c.looks == atNone || sequence > c.last, "W1: %d after %d", sequence, c.last)
