@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -53,9 +54,9 @@ func TestHeaderTextIsOneLine(t *testing.T) {
 // What a header quotes is no other header, by the lane as by NATS's client.
 func TestHeaderOfALaneIsOfOneLineEach(t *testing.T) {
 	header := nats.Header{"B": {"c\r\nD: e"}, "A": {"b\t\xe9"}}
-	require.Equal(t, "NATS/1.0\r\nA: b\t\xe9\r\nB: c  D: e\r\n\r\n", string(headerBytes(header)))
-	require.Len(t, headerBytes(header), reply{header: header}.size())
-	require.Nil(t, headerBytes(nats.Header{}))
+	require.Equal(t, "NATS/1.0\r\nA: b\t\xe9\r\nB: c  D: e\r\n\r\n", string(jetstream.Block(header)))
+	require.Len(t, jetstream.Block(header), reply{header: header}.size())
+	require.Nil(t, jetstream.Block(nats.Header{}))
 }
 
 // L9: what an error quotes may be as large as a request can be, and the error is to arrive all the same.

@@ -5,13 +5,8 @@ package kv
 // on a goroutine of nats.go's, and answers leave by the replier, since nats.go may wait for the socket.
 
 import (
-	"bytes"
-	"maps"
-	"slices"
-
 	"github.com/nats-io/nats.go"
 
-	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -80,23 +75,4 @@ func (s *Service) cork() {
 		s.corked = true
 		s.lane.Cork()
 	}
-}
-
-// headerBytes is a header as on the wire, of as many bytes as reply.size counts (C1, L9); nil if there is none.
-func headerBytes(h nats.Header) []byte {
-	if len(h) == 0 {
-		return nil
-	}
-	var b bytes.Buffer
-	b.WriteString("NATS/1.0\r\n")
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		for _, value := range h[name] {
-			b.WriteString(name)
-			b.WriteString(": ")
-			b.WriteString(jetstream.OneLine(value))
-			b.WriteString("\r\n")
-		}
-	}
-	b.WriteString("\r\n")
-	return b.Bytes()
 }

@@ -351,7 +351,7 @@ func TestImportedMessages(t *testing.T) {
 		{map[string][]string{headerOperation: {"DEL"}}, command.ImportEntry{Op: command.Delete}},
 		{map[string][]string{headerOperation: {"PURGE"}, headerRollup: {"sub"}}, command.ImportEntry{Op: command.Purge, Rollup: command.RollupKey}},
 	} {
-		c.want.Key, c.want.Sequence, c.want.Value, c.want.Header, c.want.Time = "k.l", 7, []byte("v"), block(c.header), 5
+		c.want.Key, c.want.Sequence, c.want.Value, c.want.Header, c.want.Time = "k.l", 7, []byte("v"), Block(c.header), 5
 		e, err := ImportMessage("old", "$KV.old.k.l", c.header, []byte("v"), 7, time.Unix(0, 5))
 		require.NoError(t, err)
 		require.Equal(t, c.want, e)

@@ -57,9 +57,9 @@ func validHeaderName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("\"()/,:;<=>?@[\\]{}", r) })
 }
 
-// block is the headers of a message as the wire has them, in order of name: the order they came in is not known, and says
-// nothing. nil if there are none.
-func block(header map[string][]string) []byte {
+// Block is the headers of a message as the wire has them, in order of name: the order they came in is not known, and says
+// nothing. nil if there are none. Every value is one line, byte for byte, as of NATS's client: as long as before, and what was stored is told as it is.
+func Block(header map[string][]string) []byte {
 	if len(header) == 0 {
 		return nil // as of most puts
 	}
@@ -69,22 +69,22 @@ func block(header map[string][]string) []byte {
 			continue // the server's own, of a request that crossed accounts
 		}
 		for _, value := range header[name] {
+			if b.Len() == 0 {
+				b.WriteString(headerBlockLine)
+			}
 			b.WriteString(name)
 			b.WriteString(headerSeparator)
-			b.WriteString(OneLine(textproto.TrimString(value)))
+			b.WriteString(lineEnds.Replace(textproto.TrimString(value)))
 			b.WriteString(headerBlockEnd)
 		}
 	}
-	if b.Len() == 0 {
-		return nil
+	if b.Len() > 0 {
+		b.WriteString(headerBlockEnd)
 	}
-	return slices.Concat([]byte(headerBlockLine), b.Bytes(), []byte(headerBlockEnd))
+	return b.Bytes()
 }
 
 var lineEnds = strings.NewReplacer("\r", " ", "\n", " ")
-
-// OneLine keeps a header's value from being two lines, byte for byte, as NATS's client does: it is as long as before, and what was stored is told as it is.
-func OneLine(value string) string { return lineEnds.Replace(value) }
 
 // parseBlock reads stored headers. What is no header in it is passed over: it was stored, and must not make the key unreadable.
 func parseBlock(block []byte) map[string][]string {
@@ -104,9 +104,9 @@ func HeaderOf(e store.Entry) []byte {
 		return e.Header
 	}
 	if e.Op == command.Delete {
-		return block(map[string][]string{headerOperation: {headerOperationDelete}})
+		return Block(map[string][]string{headerOperation: {headerOperationDelete}})
 	}
-	return block(map[string][]string{headerOperation: {headerOperationPurge}, headerRollup: {headerRollupOfKey}})
+	return Block(map[string][]string{headerOperation: {headerOperationPurge}, headerRollup: {headerRollupOfKey}})
 }
 
 // OperationOf is what native clients are told that an entry is. The store keeps a marker as a purge, which leaves no marker of its own; that one message was

@@ -41,7 +41,7 @@ func ImportMessage(bucket, subject string, header map[string][]string, data []by
 		return command.ImportEntry{}, errors.New("no key of a bucket has the subject " + subject)
 	}
 	r := Request{Header: header}
-	e := command.ImportEntry{Key: key, Sequence: sequence, Value: data, Header: block(header), Time: stored.UnixNano()}
+	e := command.ImportEntry{Key: key, Sequence: sequence, Value: data, Header: Block(header), Time: stored.UnixNano()}
 	e.TTL, _ = ParseTTL(r.first(headerTTL)) // what is none was not taken for one there either
 	e.Op = r.op()
 	switch strings.ToLower(r.first(headerRollup)) {
@@ -60,5 +60,5 @@ func ImportFits(e *command.ImportEntry) bool {
 		return true
 	}
 	header := parseBlock(e.Header)
-	return bytes.Equal(block(header), e.Header) && Request{Header: header}.op() == e.Op
+	return bytes.Equal(Block(header), e.Header) && Request{Header: header}.op() == e.Op
 }

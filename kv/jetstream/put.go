@@ -89,7 +89,7 @@ func (r Request) write(bucket, key string) (*command.Write, *apiError) {
 	if e := r.checkHeaders(bucket, key); e != nil {
 		return nil, e
 	}
-	w := &command.Write{Bucket: bucket, Key: key, Value: r.Data, Header: block(r.Header), MsgID: r.first(headerMsgID), LastMsgID: r.first(headerExpectedMsgID)}
+	w := &command.Write{Bucket: bucket, Key: key, Value: r.Data, Header: Block(r.Header), MsgID: r.first(headerMsgID), LastMsgID: r.first(headerExpectedMsgID)}
 	switch {
 	case len(w.Header) > headersBytesMax:
 		return nil, errHeadersTooLarge
