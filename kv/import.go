@@ -11,7 +11,6 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
-	"github.com/raftbus/raftbus/kv/subject"
 )
 
 // Bounds of one request.
@@ -136,17 +135,17 @@ func (s *Service) importSums(c *call) (plan, *failure) {
 	}
 	return plan{read: func() (any, *failure, *plan) {
 		limit := min(page.Limit, max(1, (int(s.maxPayload())-2*replyMarginBytes)/sumBytesMax))
-		found, err := s.store.Scan(c.bucket, page.from(), subject.Filter{}, limit, int(s.maxPayload()))
+		found, err := s.store.Page(store.Query{Bucket: c.bucket, From: page.from(), Max: limit, MaxBytes: int(s.maxPayload())})
 		if err != nil {
 			return nil, readFailure(err, c), nil
 		}
-		reply := sumsReply{Bucket: c.bucket, Entries: []sumOf{}, More: found.More}
+		reply := sumsReply{Bucket: c.bucket, Entries: []sumOf{}, More: !found.Done}
 		for _, e := range found.Entries {
 			i := command.ImportEntry{Key: e.Key, Sequence: e.Sequence, Op: e.Op, Value: e.Value, Header: e.Header, TTL: e.TTL}
 			sum := i.Sum()
 			reply.Entries = append(reply.Entries, sumOf{e.Sequence, hex.EncodeToString(sum[:])})
 		}
-		if found.More {
+		if reply.More {
 			reply.After = found.Next - 1
 		}
 		return reply, nil, nil

@@ -102,7 +102,7 @@ func (s *Service) history(c *call) (plan, *failure) {
 		return plan{}, BadKey.says("%v", err) // cannot be: a key is a pattern
 	}
 	return plan{read: func() (any, *failure, *plan) {
-		found, err := s.store.Scan(c.bucket, page.from(), filter, page.Limit, int(s.maxPayload()))
+		found, err := s.store.Page(store.Query{Bucket: c.bucket, From: page.from(), Filter: filter, Max: page.Limit, MaxBytes: int(s.maxPayload())})
 		switch {
 		case err != nil:
 			return nil, readFailure(err, c), nil
@@ -122,8 +122,8 @@ type historyRequest struct {
 // from is the first revision that is wanted. After the last that a number can be there is none.
 func (p historyRequest) from() uint64 { return min(p.After, math.MaxUint64-1) + 1 }
 
-func (s *Service) historyOf(c *call, found store.Scanned) historyReply {
-	reply := historyReply{Bucket: c.bucket, Key: c.key, Entries: []historyEntry{}, More: found.More}
+func (s *Service) historyOf(c *call, found store.EntryPage) historyReply {
+	reply := historyReply{Bucket: c.bucket, Key: c.key, Entries: []historyEntry{}, More: !found.Done}
 	room := int(s.maxPayload()) - 2*replyMarginBytes
 	for _, e := range found.Entries {
 		entry := newHistoryEntry(e)

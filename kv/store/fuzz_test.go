@@ -203,7 +203,7 @@ func readAll(s *Store, bucket string) {
 	var filter subject.Filter
 	_, _ = s.Bucket(bucket)
 	_, _ = s.State(bucket)
-	_, _ = s.Scan(bucket, 0, filter, 10, 1000)
+	_, _ = s.Page(Query{Bucket: bucket, Max: 10, MaxBytes: 1000})
 	_, _ = s.Next(bucket, 3, filter, nil)
 	_, _ = s.LastMatch(bucket, filter, nil)
 	_, _ = s.KeepFrom(bucket, filter, 1, nil)

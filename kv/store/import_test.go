@@ -38,7 +38,7 @@ func TestImport(t *testing.T) {
 			{Key: "k", Sequence: 7, Op: command.Delete, Time: 2 * second},
 		}})))
 		require.Equal(t, []Result{{Again: true, Sequence: 9, Revision: 1}}, f.at(time.Hour, begin))
-		page, err := f.store.Scan("app", 0, pattern(t), 100, 1000)
+		page, err := f.store.Page(Query{Bucket: "app", Max: 100, MaxBytes: 1000})
 		require.NoError(t, err)
 		require.Equal(t, []uint64{2, 4, 7}, sequences(page.Entries))
 		require.Equal(t, []int64{second, 3 * second, 3 * second}, []int64{page.Entries[0].Time, page.Entries[1].Time, page.Entries[2].Time}, "in the order of time")

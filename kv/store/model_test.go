@@ -469,10 +469,10 @@ func (b *modelBucket) requireReadsBySequence(t require.TestingT, s *Store, name 
 		require.NoError(t, err)
 		from := b.sequence / 2
 		matching := slices.DeleteFunc(slices.Clone(all), func(e Entry) bool { return e.Sequence < from || !filter.Match(e.Key) })
-		page, err := s.Scan(name, from, filter, 1000, 1<<20)
+		page, err := s.Page(Query{Bucket: name, From: from, Filter: filter, Max: 1000, MaxBytes: 1 << 20})
 		require.NoError(t, err)
 		require.Equal(t, append([]Entry(nil), matching...), page.Entries)
-		require.Equal(t, Scanned{Entries: page.Entries, Next: b.sequence + 1, At: at}, page)
+		require.Equal(t, EntryPage{Entries: page.Entries, Sizes: page.Sizes, From: from, Next: b.sequence + 1, Done: true, Last: b.sequence, At: at}, page)
 	}
 }
 

@@ -253,7 +253,7 @@ func serverHas(t *testing.T, nc *nats.Conn, stream string) []stored {
 }
 
 func (l *lifetime) storeHas(f feeder) []stored {
-	page, err := f.store.Scan("app", 0, pattern(f.t), 100, 1<<20)
+	page, err := f.store.Page(Query{Bucket: "app", Max: 100, MaxBytes: 1 << 20})
 	require.NoError(f.t, err)
 	list := []stored{}
 	for _, e := range page.Entries {

@@ -1,6 +1,6 @@
 package store
 
-// Pages are what watches are made of: a part of a bucket's entries, and how many there are in all, as of one moment.
+// Pages are what histories and watches are made of: a part of a bucket's entries, and how many there are in all, as of one moment.
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 // Query asks for a page of the entries from the sequence From on whose keys match.
 type Query struct {
 	Bucket      string
-	Incarnation uint64 // of the bucket; another is no bucket
+	Incarnation uint64 // of the bucket; another is no bucket. 0: whichever it is
 	From        uint64
 	Since       int64 // if not 0: From is the first entry that is no older, nanoseconds since 1970 UTC
 	Filter      subject.Filter
@@ -64,7 +64,7 @@ const (
 func (s *Store) Page(q Query) (EntryPage, error) {
 	var p EntryPage
 	err := s.viewBucket(q.Bucket, func(v *bucketView) error {
-		if v.record.incarnation != q.Incarnation {
+		if q.Incarnation != 0 && q.Incarnation != v.record.incarnation {
 			return NoBucket
 		}
 		p.Last, p.At = v.stats.sequence, v.at

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
-	"github.com/raftbus/raftbus/kv/subject"
 )
 
 // expected is what a query is about, the slow way.
@@ -54,7 +53,7 @@ func readPages(t *testing.T, s *Store, q Query) (list []Entry) {
 	}
 }
 
-func TestPagesHaveWhatAScanHas(t *testing.T) {
+func TestPagesHaveWhatIsAskedFor(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		chance := rand.New(rand.NewPCG(1, 2))
 		f := open(t, fresh())
@@ -69,7 +68,7 @@ func TestPagesHaveWhatAScanHas(t *testing.T) {
 		}
 		info, err := f.store.Bucket("app")
 		require.NoError(t, err)
-		scanned, err := f.store.Scan("app", 0, subject.Filter{}, 1_000, 1<<20)
+		all, err := f.store.Page(Query{Bucket: "app", Max: 1_000, MaxBytes: 1 << 20})
 		require.NoError(t, err)
 		for range 300 {
 			q := Query{
@@ -79,7 +78,7 @@ func TestPagesHaveWhatAScanHas(t *testing.T) {
 			if chance.IntN(4) == 0 {
 				q.From, q.Since = 0, int64(chance.IntN(320_000))
 			}
-			want := expected(scanned.Entries, q, info.Sequence)
+			want := expected(all.Entries, q, info.Sequence)
 			require.Equal(t, want, readPages(t, f.store, q), "%+v", q)
 			p, err := f.store.Page(q)
 			require.NoError(t, err)

@@ -1,16 +1,13 @@
 package store
 
-// Reads by sequence, and by what a subject pattern matches: what history and watches are made of. Deletes and purges are entries
-// like others here.
+// Reads by sequence, and of what a bucket holds in terms of sequences. Deletes and purges are entries like others here.
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 
 	"github.com/raftbus/raftbus/kv/store/engine"
-	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -24,14 +21,6 @@ type State struct {
 	// Gaps is how many sequences after First are not there any more.
 	Gaps uint64
 	At   rpc.Index // the applied entry of the log that this is of
-}
-
-// Scanned is a part of a bucket's entries, in order of sequence. When More is set, the rest is from Next on.
-type Scanned struct {
-	Entries []Entry
-	Next    uint64
-	More    bool
-	At      rpc.Index // the applied entry of the log that this is of
 }
 
 // Message returns the entry of a sequence. The error is NoBucket, NoEntry, ErrClosed, or one of the disk.
@@ -104,80 +93,6 @@ func (s *Store) last(bucket, key string) (Entry, error) {
 		return Entry{}, cmp.Or[error](err, NoEntry)
 	}
 	return Entry{}, errMoved
-}
-
-// Scan returns the entries from a sequence on whose keys match: at most max, and no more than maxBytes of keys, headers and values,
-// but for the first. It may return fewer, even none, and still have More. The error is NoBucket, ErrClosed, or one of the disk.
-func (s *Store) Scan(bucket string, from uint64, filter subject.Filter, max, maxBytes int) (Scanned, error) {
-	var page Scanned
-	err := s.viewBucket(bucket, func(v *bucketView) error {
-		c := collector{page: &page, filter: filter, max: max, room: maxBytes}
-		page.At, page.Next = v.at, v.stats.sequence+1
-		if key, one := filter.Literal(); one {
-			return v.scanKey(&c, key, from)
-		}
-		return v.r.Scan(entryKey(v.record.incarnation, from), v.end(), c.visit)
-	})
-	return page, err
-}
-
-// scanKey visits the entries of one key: its record names them.
-func (v *bucketView) scanKey(c *collector, key string, from uint64) error {
-	k, err := readKey(v.r, v.record.incarnation, key)
-	if err != nil {
-		return err
-	}
-	for _, l := range k.live {
-		if l.sequence < from {
-			continue
-		}
-		key := entryKey(v.record.incarnation, l.sequence)
-		data, err := v.r.Get(key)
-		if err != nil {
-			return err
-		}
-		if more, err := c.visit(key, data); err != nil || !more {
-			return err
-		}
-	}
-	return nil
-}
-
-// collector takes what matches, as long as there is room.
-type collector struct {
-	page    *Scanned
-	filter  subject.Filter
-	max     int
-	room    int // bytes left
-	visited int
-}
-
-func (c *collector) visit(key, record []byte) (bool, error) {
-	e, err := asEntry(key, record)
-	if err != nil {
-		return false, err
-	}
-	if len(c.page.Entries) >= c.max || c.visited >= scanMax {
-		return c.stop(e.Sequence), nil
-	}
-	c.visited++
-	if !c.filter.Match(e.Key) {
-		return true, nil
-	}
-	size := len(e.Key) + len(e.Header) + len(e.Value)
-	if len(c.page.Entries) > 0 && size > c.room {
-		return c.stop(e.Sequence), nil
-	}
-	c.room -= size
-	e.Value = append(make([]byte, 0, len(e.Value)), e.Value...) // the engine's until now
-	e.Header = bytes.Clone(e.Header)
-	c.page.Entries = append(c.page.Entries, e)
-	return true, nil
-}
-
-func (c *collector) stop(next uint64) bool {
-	c.page.More, c.page.Next = true, next
-	return false
 }
 
 // State describes a bucket in terms of sequences. The error is NoBucket, ErrClosed, or one of the disk.

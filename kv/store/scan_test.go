@@ -105,7 +105,7 @@ func TestReadsBySequence(t *testing.T) {
 	})
 }
 
-func TestScan(t *testing.T) {
+func TestPagesOfWhicheverBucketItIs(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		f := open(t, fresh())
 		mixed(f)
@@ -124,14 +124,13 @@ func TestScan(t *testing.T) {
 			{2, "a.x", 1, 1000, []uint64{5}, 7},
 			{0, "a.x", 10, 0, []uint64{1}, 5},
 			{0, ">", 10, 6, []uint64{1, 3}, 5},
-			{0, ">", 0, 1000, nil, 1},
 			{10, ">", 10, 1000, nil, 0},
 			{0, "none.*", 10, 1000, nil, 0},
 		} {
-			page, err := f.store.Scan("app", c.from, pattern(t, c.pattern), c.max, c.mem)
+			page, err := f.store.Page(Query{Bucket: "app", From: c.from, Filter: pattern(t, c.pattern), Max: c.max, MaxBytes: c.mem})
 			require.NoError(t, err)
 			require.Equal(t, c.want, sequences(page.Entries), c)
-			require.Equal(t, c.next != 0, page.More, c)
+			require.Equal(t, c.next == 0, page.Done, c)
 			if c.next == 0 {
 				c.next = 10
 			}
@@ -142,7 +141,7 @@ func TestScan(t *testing.T) {
 	})
 }
 
-func TestAScanLooksAtABoundedNumberOfRecords(t *testing.T) {
+func TestAPageLooksAtABoundedNumberOfEntries(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		f := open(t, fresh())
 		commands := []command.Command{addBucket("app", command.Settings{})}
@@ -150,9 +149,9 @@ func TestAScanLooksAtABoundedNumberOfRecords(t *testing.T) {
 			commands = append(commands, put("app", fmt.Sprintf("x%d", i), "v"))
 		}
 		f.apply(append(commands, put("app", "z.z", "v"))...)
-		page, err := f.store.Scan("app", 0, pattern(t, "z.*"), 10, 1000)
+		page, err := f.store.Page(Query{Bucket: "app", Filter: pattern(t, "z.*"), Max: 10, MaxBytes: 1000})
 		require.NoError(t, err)
-		require.Equal(t, Scanned{More: true, Next: scanMax + 1, At: f.store.Applied().Index}, page)
+		require.Equal(t, EntryPage{Next: scanMax + 1, Last: scanMax + 11, At: f.store.Applied().Index}, page)
 		e, err := f.store.Next("app", 0, pattern(t, "z.*"), nil)
 		require.NoError(t, err)
 		require.EqualValues(t, scanMax+11, e.Sequence)

@@ -23,7 +23,6 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
-	"github.com/raftbus/raftbus/kv/subject"
 )
 
 var drillKeys = flag.Int("drill-keys", 2000, "how many keys TestBackupUnderWrites backs up; 1000000 for the figures")
@@ -125,11 +124,9 @@ func entriesOf(t *testing.T, dir string) (map[uint64]store.Entry, store.Moment) 
 	s, err := store.Open(store.Options{FS: vfs.Default, Dir: filepath.Join(dir, "kv")})
 	require.NoError(t, err)
 	defer s.Close()
-	all, err := subject.Parse(">")
-	require.NoError(t, err)
 	found := map[uint64]store.Entry{}
-	for p := (store.Scanned{More: true}); p.More; {
-		p, err = s.Scan("app", p.Next, all, 1000, 1<<20)
+	for p := (store.EntryPage{}); !p.Done; {
+		p, err = s.Page(store.Query{Bucket: "app", From: p.Next, Max: 1000, MaxBytes: 1 << 20})
 		require.NoError(t, err)
 		for _, e := range p.Entries {
 			found[e.Sequence] = e
