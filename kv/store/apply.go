@@ -8,12 +8,14 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store/engine"
+	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // Apply applies entries in one batch of the engine, with the state record that names the last of them, so that a crash keeps all
 // of it or none (K56). Each result is a Result; that of an entry of another kind than command is nil. An error means that this node
-// cannot follow the log: a command of a newer version, a gap, or a failed disk.
+// cannot follow the log: a command of a newer version, a gap, or a failed disk. With node.ErrNotApplied the store is as it was: only what came of
+// a commit that failed nobody knows.
 func (s *Store) Apply(entries []rpc.Entry) ([]any, error) {
 	db, _, err := s.use()
 	if err != nil {
@@ -30,7 +32,7 @@ func (s *Store) Apply(entries []rpc.Entry) ([]any, error) {
 	for i := range entries {
 		if results[i], err = t.apply(&entries[i]); err != nil {
 			s.recent.forget()
-			return nil, fmt.Errorf("entry %v: %w", entries[i].ID(), err)
+			return nil, fmt.Errorf("entry %v: %w: %w", entries[i].ID(), node.ErrNotApplied, err)
 		}
 	}
 	s.recent.commits(t)

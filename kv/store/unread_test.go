@@ -12,6 +12,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/kv/store/memengine"
+	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -35,10 +36,10 @@ func TestASnapshotThatCannotBeReadHasNoEnd(t *testing.T) {
 	require.NoError(t, snap.Close())
 }
 
-// deaf is an engine that reads no key once it fails.
+// deaf is an engine that reads no key while it fails.
 type deaf struct {
 	engine.Engine
-	fails *bool
+	fails *error
 }
 
 func (d deaf) Open() (engine.DB, error) {
@@ -48,12 +49,12 @@ func (d deaf) Open() (engine.DB, error) {
 
 type deafDB struct {
 	engine.DB
-	fails *bool
+	fails *error
 }
 
 func (d deafDB) Get(key []byte) ([]byte, error) {
-	if *d.fails && key[0] == tableKey {
-		return nil, syscall.EIO
+	if *d.fails != nil && key[0] == tableKey {
+		return nil, *d.fails
 	}
 	return d.DB.Get(key)
 }
@@ -87,17 +88,57 @@ func TestBesideAStateThatCannotBeReadNothingIsRemoved(t *testing.T) {
 	require.Equal(t, 1, swept)
 }
 
-// A key that cannot be read is not one that is not there: one node would create what the others refuse.
+// A key that cannot be read is not one that is not there: one node would create what the others refuse. Nor is anything of its batch applied then, and
+// where it can be read once more all is, as if that had not been (F21).
 func TestAKeyThatCannotBeReadIsNoMissingOne(t *testing.T) {
-	memory, fails := memengine.New(), false
+	memory, fails := memengine.New(), error(nil)
 	f := open(t, memoryDisk{memory})
 	f.apply(addBucket("app", command.Settings{}), put("app", "k", "v"))
 	require.NoError(t, f.store.Flush())
 	f.close()
 	s, err := Open(Options{Engine: deaf{memory, &fails}, ManualFlush: true})
 	require.NoError(t, err)
-	fails = true
-	_, err = s.Apply([]rpc.Entry{{Index: s.Applied().Index + 1, Term: 1, Kind: rpc.EntryCommand, Time: 9_000, Data: put("app", "k", "w").Encode()}})
-	require.ErrorIs(t, err, syscall.EIO)
+	before := s.Applied()
+	batch := []rpc.Entry{
+		{Index: before.Index + 1, Term: 1, Kind: rpc.EntryCommand, Time: 9_000, Data: addBucket("other", command.Settings{}).Encode()},
+		{Index: before.Index + 2, Term: 1, Kind: rpc.EntryCommand, Time: 9_000, Data: put("other", "k", "v").Encode()},
+		{Index: before.Index + 3, Term: 1, Kind: rpc.EntryCommand, Time: 9_000, Data: put("app", "k", "w").Encode()},
+	}
+	for _, fails = range []error{syscall.EIO, syscall.EMFILE} {
+		_, err = s.Apply(batch)
+		require.ErrorIs(t, err, fails)
+		require.ErrorIs(t, err, node.ErrNotApplied)
+		require.Equal(t, before, s.Applied())
+	}
+	fails = nil
+	results, err := s.Apply(batch)
+	require.NoError(t, err)
+	require.Equal(t, []any{Result{Revision: 3}, Result{Sequence: 1, Revision: 4}, Result{Sequence: 2, Revision: 5}}, results)
+	require.NoError(t, s.Close())
+}
+
+// lost is an engine that takes no batch.
+type lost struct{ engine.Engine }
+
+func (l lost) Open() (engine.DB, error) {
+	db, err := l.Engine.Open()
+	return lostDB{db}, err
+}
+
+type lostDB struct{ engine.DB }
+
+func (l lostDB) NewBatch() engine.Batch { return lostBatch{l.DB.NewBatch()} }
+
+type lostBatch struct{ engine.Batch }
+
+func (lostBatch) Commit() error { return syscall.EMFILE }
+
+// What came of a batch that the engine did not take nobody knows: it does not count as one of which nothing was applied (I5).
+func TestABatchThatIsNotTakenMayBeApplied(t *testing.T) {
+	s, err := Open(Options{Engine: lost{memengine.New()}, ManualFlush: true})
+	require.NoError(t, err)
+	_, err = s.Apply([]rpc.Entry{{Index: 1, Term: 1, Kind: rpc.EntryNoop}})
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.NotErrorIs(t, err, node.ErrNotApplied)
 	require.NoError(t, s.Close())
 }

@@ -26,6 +26,8 @@ type applier struct {
 	snaps    *snapDir
 	rest     func(time.Duration) // between steps of installing a snapshot; nil: there is no other work
 	stop     <-chan struct{}     // ends the installing of a snapshot
+	vain     bool                // the last step only found too many files open
+	since    time.Time           // when the run that is next was first tried in vain; zero: it was not
 
 	mu    sync.Mutex
 	queue []applyWork // one run, and one snapshot after it, at most: the core hands out no more
@@ -93,18 +95,36 @@ func (a *applier) step() (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	return true, a.do(w)
+	err := a.do(w)
+	if a.vain && a.rest != nil {
+		a.rest(againAfter)
+	}
+	return true, err
 }
 
 func (a *applier) do(w applyWork) error {
+	a.vain = false
 	if w.install.Snapshot.Index > 0 {
 		return a.install(w.install)
 	}
 	reached, err := a.apply(w.run)
+	if errors.Is(err, ErrNotApplied) && wal.TooManyFiles(err) && a.patient() {
+		a.again(w)
+		return nil
+	}
+	a.since = time.Time{}
 	if err == nil {
 		a.spot.acts = a.report(raft.ApplyDone{Index: reached}, false)
 	}
 	return err
+}
+
+// patient reports whether what is to be applied may still find too many files open: for as long as a flush may.
+func (a *applier) patient() bool {
+	if a.since.IsZero() {
+		a.since = time.Now()
+	}
+	return time.Since(a.since) < filesPatience
 }
 
 // install puts a snapshot that was received in the place of the state. Whoever waits for an entry that it includes is not answered:
@@ -135,17 +155,21 @@ func (a *applier) install(i raft.Install) error {
 	return nil
 }
 
-// againAfter is how long work waits that met too many open files: they have to be closed by somebody.
-const againAfter = time.Second
+const (
+	// againAfter is how long work waits that met too many open files: they have to be closed by somebody.
+	againAfter = time.Second
+	// filesPatience is how long entries are not applied for that, until the node ends.
+	filesPatience = time.Minute
+)
 
-// again puts work back that could not be begun, and nothing is done before it.
+// again puts work back that could not be done, and nothing is done before it. It is for the goroutine, which rests first: who is on the spot waits for nothing.
 func (a *applier) again(w applyWork) {
 	a.mu.Lock()
 	a.queue = slices.Insert(a.queue, 0, w)
 	a.mu.Unlock()
-	if a.rest != nil {
-		a.rest(againAfter)
-	}
+	a.vain = true
+	a.spot.slow()
+	a.spot.ring()
 }
 
 // beside is a snapshot's stream, with rests. What was read of it is counted in snaps.

@@ -2,10 +2,13 @@ package node
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -109,6 +112,104 @@ func TestInstallingASnapshotWaitsWhileTooManyFilesAreOpen(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, installed)
 	require.Zero(t, a.waiting())
+}
+
+// crowdedState is a machine whose reads find too many files open, so often.
+type crowdedState struct {
+	sum
+	fails   int
+	applied bool // it says that it has applied none of it
+}
+
+func (m *crowdedState) Apply(entries []rpc.Entry) ([]any, error) {
+	if m.fails--; m.fails < 0 {
+		return m.sum.Apply(entries)
+	}
+	if m.applied {
+		return nil, syscall.EMFILE
+	}
+	return nil, fmt.Errorf("%w: %w", ErrNotApplied, syscall.EMFILE)
+}
+
+// crowdedApplier has a run for a machine that finds too many files open, and counts its rests.
+func crowdedApplier(m *crowdedState) (a *applier, rests *int, reached *rpc.Index) {
+	rests, reached = new(int), new(rpc.Index)
+	a = &applier{
+		machine: m, waiters: &waiters{}, spot: newSpot(func() {}),
+		report: func(e raft.Event, _ bool) bool { *reached = e.(raft.ApplyDone).Index; return false },
+		rest:   func(d time.Duration) { *rests++; time.Sleep(d) },
+	}
+	one := entry(1)
+	one.Data = binary.BigEndian.AppendUint64(nil, 7)
+	a.submit(applyWork{run: raft.Apply{From: 1, To: 1, Entries: []rpc.Entry{one}}}, false)
+	return a, rests, reached
+}
+
+// Entries of which none was applied, since too many files were open, are applied once some are closed: the node goes on (F21). Not if some may have
+// been, nor when it lasts.
+func TestApplyingWaitsWhileTooManyFilesAreOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &crowdedState{fails: 2}
+		a, rests, reached := crowdedApplier(m)
+		for i := 1; i < 3; i++ {
+			worked, err := a.step()
+			require.NoError(t, err)
+			require.True(t, worked)
+			require.Equal(t, i, *rests, "it does not try without end")
+			require.Zero(t, *reached)
+		}
+		_, err := a.step()
+		require.NoError(t, err)
+		require.EqualValues(t, 1, *reached)
+		require.EqualValues(t, 7, m.value())
+		require.Equal(t, 2, *rests)
+		require.Zero(t, a.waiting())
+	})
+}
+
+func TestApplyingEndsWhereTooManyFilesStayOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, reached := crowdedApplier(&crowdedState{fails: 1, applied: true})
+		_, err := a.step()
+		require.ErrorIs(t, err, syscall.EMFILE, "some of it may be applied")
+		for range 2 { // each time anew
+			began := time.Now()
+			a, _, reached = crowdedApplier(&crowdedState{fails: 1000})
+			for err = nil; err == nil; {
+				_, err = a.step()
+			}
+			require.ErrorIs(t, err, syscall.EMFILE)
+			require.Equal(t, filesPatience, time.Since(began))
+		}
+		require.Zero(t, *reached)
+		m := &crowdedState{fails: 30}
+		a, _, _ = crowdedApplier(m)
+		for range 31 {
+			_, err = a.step()
+			require.NoError(t, err)
+		}
+		m.fails = 40
+		a.submit(applyWork{run: raft.Apply{From: 2, To: 2, Entries: []rpc.Entry{{Index: 2, Term: 1, Kind: rpc.EntryNoop}}}}, false)
+		for range 41 {
+			_, err = a.step()
+			require.NoError(t, err, "it was over in between")
+		}
+	})
+}
+
+// Who does such work on the spot does not wait: it leaves that to the applier's goroutine.
+func TestNobodyWaitsOnTheSpotWhileTooManyFilesAreOpen(t *testing.T) {
+	a, rests, reached := crowdedApplier(&crowdedState{fails: 1})
+	a.spot.quick.Store(spotQuickMin)
+	require.NoError(t, a.onSpot())
+	require.Zero(t, *rests)
+	require.Zero(t, *reached)
+	require.Equal(t, 1, a.waiting())
+	require.False(t, a.spot.ready(), "the next is not tried there")
+	require.Len(t, a.spot.bell, 1)
+	_, err := a.step()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, *reached)
 }
 
 // The file that is whole may be another than the one that the core has decided about: it is not installed (K30).

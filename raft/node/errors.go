@@ -20,3 +20,6 @@ var (
 	// ErrStopped: the node is stopping or has stopped.
 	ErrStopped = errors.New("node stopped")
 )
+
+// ErrNotApplied is in an error of a StateMachine's Apply that has applied nothing: it may be given the same entries again.
+var ErrNotApplied = errors.New("nothing was applied")

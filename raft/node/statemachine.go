@@ -21,7 +21,8 @@ type StateMachine interface {
 	// term and changes of the members are passed too, and count: Applied must reach them (their result is ignored, their Data is
 	// no command). When Apply returns, reads see the entries; they need not be durable yet.
 	// The entries' Data is shared: keep it only by copying, never write to it.
-	// A refusal of a command is a result, not an error. An error means the state can no longer be trusted: the node stops.
+	// A refusal of a command is a result, not an error. An error means the state can no longer be trusted: the node stops. One that is of too many open
+	// files, and says ErrNotApplied too, has the node give the same entries again, for a minute.
 	Apply(entries []rpc.Entry) ([]any, error)
 
 	// Applied is the last entry that reads see. After a restart it tells the node where to apply from, so it must be
