@@ -177,7 +177,7 @@ func (a *applier) beside(r io.Reader) io.Reader {
 	if a.rest == nil {
 		return r
 	}
-	return &besideReader{from: r, count: &a.snaps.restored, now: time.Now, rest: a.rest, since: time.Now(), stop: a.stop}
+	return &besideReader{from: stopReader{r, a.stop}, count: &a.snaps.restored, now: time.Now, rest: a.rest, since: time.Now()}
 }
 
 // restore has the machine take a snapshot's state, by a stream of it, and holds the file to be whole.

@@ -21,15 +21,13 @@ const (
 	besideRestMax = 100 * time.Millisecond
 )
 
-// besideReader is a reader that rests, counts, and ends once the node stops: the next start installs the snapshot. Whoever reads works between two
-// calls.
+// besideReader is a reader that rests, and counts. Whoever reads works between two calls.
 type besideReader struct {
 	from  io.Reader
 	count *atomic.Uint64 // of bytes read
 	now   func() time.Time
 	rest  func(time.Duration)
 	since time.Time // when the work began that goes on
-	stop  <-chan struct{}
 }
 
 func (b *besideReader) Read(p []byte) (int, error) {
@@ -37,10 +35,20 @@ func (b *besideReader) Read(p []byte) (int, error) {
 		b.rest(min(besideRest*worked, besideRestMax))
 		b.since = b.now()
 	}
-	if closed(b.stop) {
-		return 0, ErrStopped
-	}
 	n, err := b.from.Read(p)
 	b.count.Add(uint64(n))
 	return n, err
+}
+
+// stopReader is a reader that ends once the node stops: the next start installs the snapshot.
+type stopReader struct {
+	io.Reader
+	stop <-chan struct{}
+}
+
+func (r stopReader) Read(p []byte) (int, error) {
+	if closed(r.stop) {
+		return 0, ErrStopped
+	}
+	return r.Reader.Read(p)
 }

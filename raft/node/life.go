@@ -13,7 +13,7 @@ import (
 )
 
 // Start begins the node's work on a bus that has n as its owner. An error means that nothing was started: the log
-// belongs to other members than those configured, or holds less than the state machine has applied.
+// belongs to other members than those configured, or holds less than the state machine has applied, or Stop was called meanwhile.
 func (n *Node) Start(bus Bus) error {
 	n.inline = true
 	n.delayTimer = time.AfterFunc(math.MaxInt64, n.delayOver)
@@ -88,7 +88,8 @@ func (n *Node) Err() error {
 }
 
 // Stop ends the node: a leader steps down first, writes under way become durable, nothing more is applied. It returns
-// when all goroutines have ended, or with ctx's error if that takes longer than ctx allows. Call it once, after Start.
+// when all goroutines have ended, or with ctx's error if that takes longer than ctx allows. Call it once, after Start. With a ctx that has ended it may be
+// called before that too, to end a Start that is under way: one that reads a received snapshot, which may take minutes, returns ErrStopped.
 func (n *Node) Stop(ctx context.Context) error {
 	n.resign(ctx)
 	n.stopOnce.Do(func() { close(n.stop) })

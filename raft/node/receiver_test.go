@@ -81,7 +81,7 @@ func TestChunksAreNotMixed(t *testing.T) {
 	require.Empty(t, r.told())
 	r.takeAll(t, said, second[1:]...)
 	require.Equal(t, []raft.Event{raft.SnapshotStored{From: "n2", Transfer: 2, Snapshot: at, Configuration: table}}, r.told())
-	file, err := r.verify()
+	file, err := r.verify(nil)
 	require.NoError(t, err)
 	require.Equal(t, at, file.ID)
 	s, closer, err := r.openSnapshot()
@@ -191,13 +191,13 @@ func TestSecondSnapshotWaits(t *testing.T) {
 	require.Len(t, r.told(), 1)
 	second := transfer(5, 1, rpc.EntryID{Term: 3, Index: 12}, content(100, 2), 40)
 	require.EqualValues(t, 80, r.takeAll(t, said, second...))
-	file, err := r.verify()
+	file, err := r.verify(nil)
 	require.NoError(t, err)
 	require.EqualValues(t, 9, file.ID.Index)
 	r.release()
 	r.takeAll(t, said, second[2])
 	require.Len(t, r.told(), 1)
-	file, err = r.verify()
+	file, err = r.verify(nil)
 	require.NoError(t, err)
 	require.EqualValues(t, 12, file.ID.Index)
 }
@@ -211,7 +211,7 @@ func TestAChunkThatIsTooLongIsNotStored(t *testing.T) {
 	require.Empty(t, r.told())
 	r.takeAll(t, said, transfer(4, 1, at, stream, chunkBytesMax)...)
 	require.Len(t, r.told(), 1)
-	_, err := r.verify()
+	_, err := r.verify(nil)
 	require.NoError(t, err)
 }
 
@@ -317,7 +317,7 @@ func TestSnapshotFileNoticesDamage(t *testing.T) {
 		_, err = f.Write(raw)
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
-		_, err = r.verify()
+		_, err = r.verify(nil)
 		return err
 	}
 	require.NoError(t, verify(whole))

@@ -16,12 +16,15 @@ import (
 // finishInstall ends an installation that a crash cut short, before consensus starts. A snapshot that is whole holds committed
 // state, so it may always be installed if the state is older: first the state machine has it, then the log begins after it, then
 // the file goes. Wherever a crash falls, the next start comes here again, with the old state or the new, never a mix (F29). One that there is no
-// room for goes too, or no start would ever succeed.
+// room for goes too, or no start would ever succeed. With the node's stop it ends, before anything is changed.
 func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 	if !n.snaps.exists(snapComplete) {
 		return state, nil
 	}
-	base, err := n.snaps.verify()
+	base, err := n.snaps.verify(n.stop)
+	if errors.Is(err, ErrStopped) || wal.TooManyFiles(err) { // which says nothing of the file
+		return state, fmt.Errorf("read snapshot %s, which was received before the node stopped: %w", n.snaps.path(snapComplete), err)
+	}
 	if err != nil {
 		return state, n.doWithout(&state, err)
 	}
@@ -67,7 +70,7 @@ func (n *Node) reinstall(state wal.State, base raft.Base) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(restore(n.o.Machine, r, r), file.Close()); err != nil {
+		if err := errors.Join(restore(n.o.Machine, r, stopReader{r, n.stop}), file.Close()); err != nil {
 			return err
 		}
 	}
@@ -90,12 +93,12 @@ func holds(state *wal.State, id rpc.EntryID) bool {
 }
 
 // verify reads the snapshot that is whole from end to end, and returns where a log begins after it.
-func (d *snapDir) verify() (raft.Base, error) {
+func (d *snapDir) verify(stop <-chan struct{}) (raft.Base, error) {
 	r, file, err := d.openSnapshot()
 	if err != nil {
 		return raft.Base{}, err
 	}
-	_, err = io.Copy(io.Discard, r)
+	_, err = io.Copy(io.Discard, stopReader{r, stop})
 	return raft.Base{ID: r.head.Snapshot, Time: r.time, Configuration: r.conf}, errors.Join(err, file.Close())
 }
 

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"strings"
@@ -92,6 +93,65 @@ func TestAReceivedSnapshotCannotBeRead(t *testing.T) {
 		require.True(t, snaps.exists(snapComplete), name)
 		require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
 		mend()
+		m.back(away, 70)
+		m.agree()
+	}
+}
+
+// reading has a disk call before each read of a file.
+func reading(m *manual, id rpc.NodeID, file string, do func(reads int) error) (undo func()) {
+	whole, reads := m.disks[id].FS, 0
+	m.disks[id].FS = errorfs.Wrap(whole, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Path != file || op.Kind != errorfs.OpFileReadAt && op.Kind != errorfs.OpOpen {
+			return nil
+		}
+		reads++
+		return do(reads)
+	}))
+	return func() { m.disks[id].FS = whole }
+}
+
+// Too many open files say nothing of a received snapshot: it stays, and the next start installs it (F21).
+func TestAReceivedSnapshotOutlivesTooManyFiles(t *testing.T) {
+	m, away := received(t, 2)
+	snaps := m.snapshots(away)
+	mend := reading(m, away, snaps.path(snapComplete), func(int) error { return syscall.EMFILE })
+	require.ErrorIs(t, m.tryStart(away, 60), syscall.EMFILE)
+	require.True(t, snaps.exists(snapComplete))
+	require.False(t, snaps.exists(snapSuspect))
+	require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
+	before := m.vaults[away].Applied()
+	mend()
+	m.back(away, 70)
+	require.Greater(t, m.vaults[away].Applied().Index, before.Index, "it was installed")
+	m.agree()
+}
+
+// A start that is to stop does not first read a state that may take minutes, to check it or to install it: the next start does that (L7).
+func TestAStartThatInstallsASnapshotCanBeStopped(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for stopAt, whole := 1, false; !whole; stopAt++ {
+		m, away := received(t, 2)
+		snaps, reads := m.snapshots(away), 0
+		mend := reading(m, away, snaps.path(snapComplete), func(n int) error {
+			if reads = n; reads == stopAt {
+				require.ErrorIs(t, m.hub.nodes[away].Stop(ended), context.Canceled)
+			}
+			return nil
+		})
+		err := m.tryStart(away, 60)
+		mend()
+		if whole = err == nil; !whole {
+			require.ErrorIs(t, err, ErrStopped)
+			require.True(t, snaps.exists(snapComplete))
+			require.False(t, snaps.exists(snapSuspect))
+			require.LessOrEqual(t, reads, stopAt+3, "it reads a chunk to its end, and no more")
+		} else {
+			require.Greater(t, stopAt, 20, "it reads so often")
+			m.steps[away].Abandon()
+		}
+		require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
 		m.back(away, 70)
 		m.agree()
 	}

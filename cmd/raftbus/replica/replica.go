@@ -96,10 +96,7 @@ type Replica struct {
 // Start opens the data folder, dials NATS (which may come later), and runs the node. The error names what is wrong and
 // what to do: the folder is in use or damaged, another process has this id, the configuration does not fit.
 func Start(ctx context.Context, o Options) (*Replica, error) {
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
-	r := &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}, started: time.Now(), events: observe.NewRecorder(), elected: make(chan struct{}, 1), givenUp: make(chan error, 1)}
+	r := newReplica(o)
 	for _, step := range []func(context.Context) error{
 		r.configure, r.openFolder, r.openLog, r.openStore, r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
 	} {
@@ -108,6 +105,13 @@ func Start(ctx context.Context, o Options) (*Replica, error) {
 		}
 	}
 	return r, nil
+}
+
+func newReplica(o Options) *Replica {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	return &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}, started: time.Now(), events: observe.NewRecorder(), elected: make(chan struct{}, 1), givenUp: make(chan error, 1)}
 }
 
 func (r *Replica) configure(context.Context) (err error) {
@@ -208,8 +212,9 @@ func (r *Replica) join(context.Context) (err error) {
 
 // serve starts what join made: the node first, so that the bus has whom to tell. The node's name is taken in the
 // background: NATS may come later, and a second process with this id stops the node when it is found (F13).
-func (r *Replica) serve(context.Context) error {
+func (r *Replica) serve(ctx context.Context) error {
 	r.node.Leadership(r.noteElected)
+	started := context.AfterFunc(ctx, func() { _ = r.node.Stop(ctx) }) // it says only that ctx has ended
 	if err := r.node.Start(r.bus); err != nil {
 		return err
 	}
@@ -218,6 +223,9 @@ func (r *Replica) serve(context.Context) error {
 		defer cancel()
 		return r.node.Stop(ctx)
 	})
+	if !started() {
+		return ctx.Err()
+	}
 	running, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() { r.arrive(running) })

@@ -113,6 +113,35 @@ func TestRefusedStartLeavesNothing(t *testing.T) {
 	stop(t, r)
 }
 
+// Who stops a node while it starts does not wait for what it reads before it runs, a state that it received, say; nor is anything left behind.
+func TestAStartEndsWithItsContext(t *testing.T) {
+	t.Parallel() // it mostly waits
+	o := alone(t, nil)
+	stop(t, ready(t, o))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var r *Replica
+	var now atomic.Bool
+	o.FS = faulty(&now, func(op errorfs.Op) bool { return op.Kind == errorfs.OpStat && strings.HasSuffix(op.Path, "snapshot/complete") }, func() error {
+		cancel()
+		select {
+		case <-r.node.Ending():
+		case <-time.After(patience):
+			t.Error("the node goes on")
+		}
+		return nil
+	})
+	r = newReplica(o)
+	for _, step := range []func(context.Context) error{r.configure, r.openFolder, r.openLog, r.openStore, r.dial, r.join} {
+		require.NoError(t, step(ctx))
+	}
+	now.Store(true)
+	require.ErrorIs(t, r.serve(ctx), context.Canceled)
+	require.NoError(t, r.close())
+	o.FS = nil
+	stop(t, ready(t, o))
+}
+
 // A stop is bounded when the disk hangs, and the folder stays locked: what still writes there must stay alone (F13, F22).
 func TestStopWithAHungDisk(t *testing.T) {
 	t.Parallel() // it mostly waits
