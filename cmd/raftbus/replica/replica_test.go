@@ -122,7 +122,9 @@ func TestAStartEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	var r *Replica
 	var now atomic.Bool
-	o.FS = faulty(&now, func(op errorfs.Op) bool { return op.Kind == errorfs.OpStat && strings.HasSuffix(op.Path, "snapshot/complete") }, func() error {
+	o.FS = faulty(&now, func(op errorfs.Op) bool {
+		return op.Kind == errorfs.OpStat && strings.HasSuffix(op.Path, "snapshot/complete")
+	}, func() error {
 		cancel()
 		select {
 		case <-r.node.Ending():
