@@ -42,6 +42,10 @@ func TestAHostThatIsNotThereIsUnavailable(t *testing.T) {
 	require.False(t, unreachable(&net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")}))
 	require.False(t, unreachable(nats.ErrSecureConnRequired))
 
+	for _, err := range []error{nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired} {
+		require.True(t, refusesUser(fmt.Errorf("%w: at bus", err)), "%v: it was not let in", err)
+	}
+
 	text, code := said("kv", "get", "app", "color", "--nats", "nats://nats.invalid:4222", "--timeout", "2s")
 	require.Equal(t, exitUnavailable, code, text)
 	require.Contains(t, text, "no NATS server answers at nats://nats.invalid:4222: start one, or name it with --nats: ")

@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"io"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,4 +149,32 @@ func requireInterrupted(t *testing.T, command func() error) {
 	case <-time.After(patience):
 		require.Fail(t, "the command does not end")
 	}
+}
+
+// The first Ctrl-C asks for a clean end, which may take long; the second one kills.
+func TestASecondSignalKills(t *testing.T) {
+	t.Parallel()
+	conn := onBus(t)
+	benchmark := exec.Command("raftbus", "bench", "put", "--api", "native", "--clients", "1", "--timeout", "20s", "--nats", conn.ConnectedUrl())
+	began := make(chan struct{})
+	interrupts := func(*nats.Msg) {
+		<-began
+		_ = benchmark.Process.Signal(os.Interrupt)
+	}
+	for subject, then := range map[string]func(*nats.Msg){
+		"raftbus.bucket.add.raftbus-bench":  func(m *nats.Msg) { _ = m.Respond([]byte(`{"bucket":"raftbus-bench"}`)) },
+		"raftbus.bucket.info.raftbus-bench": interrupts,
+		"raftbus.bucket.rm.raftbus-bench":   interrupts, // it is not answered, for 20 s
+	} {
+		_, err := conn.Subscribe(subject, then)
+		require.NoError(t, err)
+	}
+	require.NoError(t, conn.Flush())
+	require.NoError(t, benchmark.Start())
+	close(began)
+	var ended *exec.ExitError
+	require.ErrorAs(t, benchmark.Wait(), &ended)
+	status := ended.Sys().(syscall.WaitStatus)
+	require.True(t, status.Signaled(), ended)
+	require.Equal(t, syscall.SIGINT, status.Signal())
 }
