@@ -125,14 +125,12 @@ func (f *benchFlags) register(flags *pflag.FlagSet, workload string) {
 
 func (f *benchFlags) check() error {
 	switch {
-	case f.api != "kv" && f.api != "native":
-		return usagef("--api %q: use kv or native", f.api)
 	case f.domain != "" && !config.ValidToken(f.domain):
 		return usagef("--js-domain %q: use one subject token", f.domain)
 	case f.defaultAPI && (f.domain != "" || f.api != "kv"):
 		return usagef("--default-api names no domain: give it without --js-domain and with --api kv")
 	}
-	if err := errors.Join(checkPrefix(f.prefix), checkBucket(f.bucket)); err != nil {
+	if err := errors.Join(oneOf("api", f.api, "kv", "native"), checkPrefix(f.prefix), checkBucket(f.bucket)); err != nil {
 		return err
 	}
 	if f.killCommand != "" {

@@ -60,9 +60,9 @@ func asked(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, c *
 }
 
 // takesKey is takes, of commands whose second argument is a key. NATS would not even carry a request for a key with an empty token.
-func takesKey(least, most int) cobra.PositionalArgs {
+func takesKey(most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := takes(least, most)(cmd, args); err != nil {
+		if err := takes(2, most)(cmd, args); err != nil {
 			return err
 		}
 		if !kv.ValidKey(args[1]) {

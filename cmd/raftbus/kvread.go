@@ -27,7 +27,7 @@ else. Without --raw what is not printable is quoted. The exit code is 3 if the k
 leader for what it has without a quorum's word: faster, and possibly behind; --json tells by how much.`
 
 func kvGet(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "get BUCKET KEY", Short: "Print the value of a key", Long: getHelp, Args: takesKey(2, 2), ValidArgsFunction: completeKeys(lookup)}
+	cmd := &cobra.Command{Use: "get BUCKET KEY", Short: "Print the value of a key", Long: getHelp, Args: takesKey(2), ValidArgsFunction: completeKeys(lookup)}
 	raw := cmd.Flags().BoolP("raw", "r", false, "print the bytes of the value, and nothing else")
 	asJSON := cmd.Flags().Bool("json", false, "print JSON, with value, or value_base64 if it is no UTF-8")
 	revision := cmd.Flags().Uint64("revision", 0, "`NUMBER` of the revision to print; 0: the newest")
@@ -143,7 +143,7 @@ func (f *nameFlags) lines(w io.Writer, names []string) error {
 
 func kvHistory(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "history BUCKET KEY", Short: "Show what a key had", Args: takesKey(2, 2), ValidArgsFunction: completeKeys(lookup),
+		Use: "history BUCKET KEY", Short: "Show what a key had", Args: takesKey(2), ValidArgsFunction: completeKeys(lookup),
 		Long: "Show the entries of a key that the bucket keeps (see 'raftbus bucket add --history'), the oldest first. Deletes\nand purges are entries too. With --json one object on each line.",
 	}
 	asJSON := cmd.Flags().Bool("json", false, "print each entry as JSON on a line")

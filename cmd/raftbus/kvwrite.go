@@ -61,9 +61,9 @@ func (f *writeFlags) register(flags *pflag.FlagSet, v kvVerb) {
 }
 
 func kvWrite(lookup lookupEnv, v kvVerb) *cobra.Command {
-	cmd := &cobra.Command{Use: v.name + " BUCKET KEY", Short: v.short, Long: v.long, Aliases: v.aliases, Args: takesKey(2, 2), ValidArgsFunction: completeKeys(lookup)}
+	cmd := &cobra.Command{Use: v.name + " BUCKET KEY", Short: v.short, Long: v.long, Aliases: v.aliases, Args: takesKey(2), ValidArgsFunction: completeKeys(lookup)}
 	if v.value {
-		cmd.Use, cmd.Args = cmd.Use+" [VALUE]", takesKey(2, 3)
+		cmd.Use, cmd.Args = cmd.Use+" [VALUE]", takesKey(3)
 	}
 	f := &writeFlags{}
 	f.register(cmd.Flags(), v)

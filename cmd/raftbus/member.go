@@ -129,7 +129,7 @@ func (w waiting) of(cmd *cobra.Command) members.Waiting {
 }
 
 func memberAdd(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "add ID [ID...]", Short: "Let nodes in that were started with --join", Long: addHelp + awaitsLeader, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
+	cmd := &cobra.Command{Use: "add ID [ID...]", Short: "Let nodes in that were started with --join", Long: addHelp + awaitsLeader, Args: someIDs(config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the node's data folder, instead of asking the node; with one ID")
 	wait := waitFlags(cmd.Flags(), "until they are voters")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
@@ -165,7 +165,7 @@ func sayVoters(w io.Writer, m *admin.Members) error {
 }
 
 func memberRemove(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "remove ID [ID...]", Short: "Let members leave", Long: removeHelp + awaitsLeader, Aliases: []string{"rm"}, Args: someIDs(1, config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
+	cmd := &cobra.Command{Use: "remove ID [ID...]", Short: "Let members leave", Long: removeHelp + awaitsLeader, Aliases: []string{"rm"}, Args: someIDs(config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
 	wait := waitFlags(cmd.Flags(), "until the change is through")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
 		m, err := a.Remove(cmd.Context(), ids, wait.of(cmd))
@@ -178,7 +178,7 @@ func memberRemove(lookup lookupEnv) *cobra.Command {
 }
 
 func memberReplace(lookup lookupEnv) *cobra.Command {
-	cmd := &cobra.Command{Use: "replace ID [NEW]", Short: "Replace a member whose disk or machine was lost", Long: replaceHelp + awaitsLeader, Args: someIDs(1, 2), ValidArgsFunction: completeNodes(lookup)}
+	cmd := &cobra.Command{Use: "replace ID [NEW]", Short: "Replace a member whose disk or machine was lost", Long: replaceHelp + awaitsLeader, Args: someIDs(2), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the new data folder, instead of asking the node")
 	wait := waitFlags(cmd.Flags(), "until the new one is a voter")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
@@ -194,11 +194,11 @@ func memberReplace(lookup lookupEnv) *cobra.Command {
 	})
 }
 
-// someIDs wants from min to max ids, each once.
-func someIDs(least, most int) cobra.PositionalArgs {
+// someIDs wants one id or more, each once.
+func someIDs(most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) < least || len(args) > most {
-			return usagef("%d ids: give %d to %d: see '%s --help'", len(args), least, most, cmd.CommandPath())
+		if len(args) < 1 || len(args) > most {
+			return usagef("%d ids: give 1 to %d: see '%s --help'", len(args), most, cmd.CommandPath())
 		}
 		for i, id := range args {
 			if !config.ValidToken(id) {

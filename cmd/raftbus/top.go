@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,13 +68,10 @@ func newTop(lookup lookupEnv) *cobra.Command {
 }
 
 func (f *topFlags) check() error {
-	switch {
-	case f.interval < topIntervalMin:
+	if f.interval < topIntervalMin {
 		return usagef("--interval %v: use %v or more", f.interval, topIntervalMin)
-	case !slices.Contains(top.Sorts, f.sort):
-		return usagef("--sort %q: use %s", f.sort, listed(top.Sorts, "or"))
 	}
-	return nil
+	return oneOf("sort", f.sort, top.Sorts...)
 }
 
 func runTop(cmd *cobra.Command, conn *nats.Conn, f *topFlags) error {
