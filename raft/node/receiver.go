@@ -201,9 +201,13 @@ func (r *receiver) step() (bool, error) {
 // take stores one chunk, or says how much is stored. A disk that is full, or fails, loses this transfer: the state is elsewhere.
 func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	head := snapHead{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
-	if err := r.look(head); wal.IsFull(err) || wal.TooManyFiles(err) {
+	switch err := r.look(head); {
+	case wal.TooManyFiles(err):
+		r.logger.Error("a part of a snapshot could not be received: it is sent again", "err", err)
+		return nil // what an earlier life had stays
+	case wal.IsFull(err):
 		return r.lose(err) // nothing rests on the folder yet
-	} else if err != nil {
+	case err != nil:
 		return err
 	}
 	switch {
@@ -248,8 +252,11 @@ func (r *receiver) look(head snapHead) error {
 	if err := wal.MakeDir(r.fs, r.dir); err != nil {
 		return err
 	}
-	r.looked = true
 	stage, err := resumeStage(r.fs, r.path(snapIncoming), head)
+	if wal.TooManyFiles(err) {
+		return err
+	}
+	r.looked = true
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil

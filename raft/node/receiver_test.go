@@ -438,6 +438,25 @@ func TestASnapshotThatComesWhileTooManyFilesAreOpenIsSentAgain(t *testing.T) {
 	}
 }
 
+// Nor does it take what was received of it before the node started: that goes on once some are closed.
+func TestATransferGoesOnAfterTooManyFilesWereOpen(t *testing.T) {
+	fs := waltest.New()
+	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)
+	before, said := newTestReceiver(fs)
+	require.EqualValues(t, 80, before.takeAll(t, said, list[:2]...))
+	before.end()
+	r, said := newTestReceiver(fs)
+	for _, name := range []string{".", r.path(snapIncoming)} { // the folder's, which is synced, and the file
+		fs.Hook(func(op waltest.Op) error { return when(op.Kind == waltest.Open && op.Name == name, syscall.EMFILE) })
+		r.takeAll(t, said, list[1])
+		require.Empty(t, *said, "it is sent again")
+		require.True(t, r.exists(snapIncoming))
+	}
+	fs.Hook(nil)
+	r.takeAll(t, said, list[2])
+	require.Len(t, r.told(), 1)
+}
+
 func when(so bool, err error) error {
 	if so {
 		return err

@@ -145,6 +145,9 @@ func (f *Folder) loadStarts() error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
+	if wal.TooManyFiles(err) { // which says nothing of the file
+		return fmt.Errorf("read the file %s: %w", startsName, err)
+	}
 	if err == nil {
 		f.Starts, err = parseStarts(raw)
 	}

@@ -185,6 +185,24 @@ func TestF23UnreadableStartsAreSetAside(t *testing.T) {
 	}
 }
 
+// Too many open files say nothing of it: it stays, and the next start reads it (F21).
+func TestF23StartsOutliveTooManyFiles(t *testing.T) {
+	mem := vfs.NewMem()
+	f, err := OpenFolder(mem, "d", "n1")
+	require.NoError(t, err)
+	list := []busclient.Identity{{ID: "n2", Instance: instance("n2"), Boot: 7 << 32}}
+	require.NoError(t, errors.Join(f.writeStarts(list), f.Close()))
+	_, err = OpenFolder(errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		return when(op.Kind == errorfs.OpOpen && op.Path == f.Path(startsName), syscall.EMFILE)
+	})), "d", "n1")
+	require.ErrorIs(t, err, syscall.EMFILE)
+	f, err = OpenFolder(mem, "d", "n1")
+	require.NoError(t, err)
+	require.NoError(t, f.Lost)
+	require.Equal(t, list, f.Starts)
+	require.NoError(t, f.Close())
+}
+
 // Starts as a later build writes them are set aside, not read as what they are not (F28).
 func TestF23StartsOfALaterBuildAreSetAside(t *testing.T) {
 	f, err := OpenFolder(vfs.NewMem(), "d", "n1")
