@@ -302,7 +302,9 @@ func TestTooManyOpenFilesEndNothing(t *testing.T) {
 
 		many.Store(true)
 		require.NoError(t, write1(db, deep, 10))
+		began := time.Now()
 		require.ErrorIs(t, db.Flush(), syscall.EMFILE, "it lasts")
+		require.GreaterOrEqual(t, time.Since(began), time.Minute, "what was before is over")
 	})
 }
 

@@ -22,3 +22,15 @@ func TestAFailedCompactionHidesNoFailedFlush(t *testing.T) {
 	require.Equal(t, 1, strings.Count(said.String(), "the disk has no room for the store's compactions"))
 	require.Equal(t, 1, strings.Count(said.String(), "what is written is not flushed"))
 }
+
+// A compaction that is done ends the pauses: the next one that has no room, maybe days later, is tried again as soon as the first was.
+func TestPausesOfCompactionsBeginAnew(t *testing.T) {
+	r := newRoom(slog.New(slog.DiscardHandler))
+	for range 20 {
+		r.ended(pebble.CompactionInfo{Err: syscall.ENOSPC})
+	}
+	require.Equal(t, compactionPauseMax, r.compactions.length)
+	r.ended(pebble.CompactionInfo{})
+	r.ended(pebble.CompactionInfo{Err: syscall.ENOSPC})
+	require.Equal(t, compactionPauseMin, r.compactions.length)
+}
