@@ -227,6 +227,9 @@ func (g *gathered) change(c *change, key string, fresh *pair) (used bool) {
 	return !known
 }
 
+// waiter is a batch whose commit may wait for a flush. It can do so before: the commit that follows, if there is no other in between, does not.
+type waiter interface{ await() error }
+
 // pass gives a batch that deletes ranges to the database below, together with all that came before it.
 func (g *gathered) pass(b *gatheredBatch) error {
 	down := g.DB.NewBatch()
@@ -234,6 +237,12 @@ func (g *gathered) pass(b *gatheredBatch) error {
 	g.write(down)
 	for i := range b.changes {
 		b.repeat(&b.changes[i], down)
+	}
+	if w, waits := down.(waiter); waits {
+		g.err = w.await()
+	}
+	if g.err != nil {
+		return g.err
 	}
 	g.mu.Lock() // nobody sees half of it
 	defer g.mu.Unlock()

@@ -16,6 +16,7 @@ type noted struct {
 	commits [][]string
 	err     error
 	during  func() // called by a commit; may be nil
+	before  func() // called by who waits for room for one; may be nil
 }
 
 func (n *noted) NewBatch() Batch                 { return &notedBatch{into: n} }
@@ -42,6 +43,13 @@ func (b *notedBatch) Commit() error {
 	b.into.commits = append(b.into.commits, b.calls)
 	if b.into.during != nil {
 		b.into.during()
+	}
+	return b.into.err
+}
+
+func (b *notedBatch) await() error {
+	if b.into.before != nil {
+		b.into.before()
 	}
 	return b.into.err
 }
@@ -108,6 +116,29 @@ func TestNobodySeesHalfOfARangesDeletion(t *testing.T) {
 	value, err := g.Get([]byte("k"))
 	require.NoError(t, err)
 	require.Nil(t, value)
+}
+
+// Until it takes it, which may be after a flush, they do: such a wait is not theirs.
+func TestWhoReadsWaitsForNoFlush(t *testing.T) {
+	g, below := gathering(t, 1<<20)
+	commit(t, g, func(b Batch) { b.Set([]byte("k"), []byte("v")) })
+	waited := 0
+	below.before = func() {
+		waited++
+		require.True(t, g.mu.TryRLock())
+		g.mu.RUnlock()
+		value, err := g.Get([]byte("k"))
+		require.NoError(t, err)
+		require.Equal(t, []byte("v"), value)
+	}
+	commit(t, g, func(b Batch) { b.DeleteRange([]byte("a"), []byte("z")) })
+	require.Equal(t, 1, waited)
+	below.before, below.err = nil, errors.New("no flush succeeds")
+	b := g.NewBatch()
+	b.DeleteRange([]byte("a"), []byte("z"))
+	require.ErrorIs(t, b.Commit(), below.err)
+	require.Len(t, below.commits, 1, "nor is it tried then")
+	require.True(t, g.mu.TryLock())
 }
 
 func TestADatabaseThatTookNothingIsBroken(t *testing.T) {

@@ -173,6 +173,8 @@ func (d *pebbleDB) options(cache *pebble.Cache) *pebble.Options {
 	return opts
 }
 
+var _ waiter = (*pebbleBatch)(nil)
+
 // batchKeptBytes is up to which size a batch's memory is kept for a batch to come: above what the store gathers, so that it does not grow
 // step by step each time.
 const batchKeptBytes = 8 << 20
@@ -320,12 +322,19 @@ func (b *pebbleBatch) Delete(key []byte)           { b.keep(b.batch.Delete(key, 
 func (b *pebbleBatch) DeleteRange(from, to []byte) { b.keep(b.batch.DeleteRange(from, to, nil)) }
 func (b *pebbleBatch) Len() int                    { return b.batch.Len() }
 
-func (b *pebbleBatch) Commit() error {
-	size := b.batch.Len() + recordBytes*int(b.batch.Count())
+// room is about the memory that it takes once it is committed.
+func (b *pebbleBatch) room() int { return b.batch.Len() + recordBytes*int(b.batch.Count()) }
+
+// await waits until there is memory for it.
+func (b *pebbleBatch) await() error {
 	if b.err == nil {
-		b.err = b.into.admit(size)
+		b.err = b.into.admit(b.room())
 	}
-	if b.err == nil {
+	return b.err
+}
+
+func (b *pebbleBatch) Commit() error {
+	if size := b.room(); b.await() == nil {
 		b.err = b.batch.Commit(pebble.NoSync)
 		b.into.backlog.add(size)
 	}
