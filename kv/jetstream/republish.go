@@ -4,7 +4,6 @@ package jetstream
 // destination may be $1 or {{wildcard(1)}}, for what the first * of the source matched.
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -82,7 +81,7 @@ func newMapping(source, destination string) (mapping, bool) {
 	}
 	for _, token := range m.destination {
 		n, is := placeholder(token)
-		if is && (n < 1 || n > wildcards) || !is && (!isToken(token) || token == "*" || strings.Contains(token, "{{")) {
+		if !isToken(token) || token == "*" || is && (n < 1 || n > wildcards) || !is && strings.Contains(token, "{{") {
 			return m, false
 		}
 	}
@@ -94,18 +93,16 @@ func isToken(token string) bool {
 	return token != "" && token != ">" && !strings.ContainsAny(token, " \t\r\n\f")
 }
 
-// wildcard is a placeholder in NATS's newer form, with white space and letters as NATS has them.
-var wildcard = regexp.MustCompile(`^{{\s*[wW]ildcard\s*\( *(.+?) *\)\s*}}$`)
-
 // placeholder is the number of the wildcard that a token stands for.
 func placeholder(token string) (n int, is bool) {
 	digits, is := strings.CutPrefix(token, "$")
 	if !is {
-		found := wildcard.FindStringSubmatch(token)
-		if found == nil {
-			return 0, false
+		if digits, is = strings.CutPrefix(token, "{{wildcard("); is {
+			digits, is = strings.CutSuffix(digits, ")}}")
 		}
-		digits = found[1]
+	}
+	if !is {
+		return 0, false
 	}
 	n, err := strconv.Atoi(digits)
 	return n, err == nil
