@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ type applier struct {
 	stop     <-chan struct{}     // ends the installing of a snapshot
 	vain     bool                // the last step only found too many files open
 	since    time.Time           // when the run that is next was first tried in vain; zero: it was not
+	logger   *slog.Logger        // is told of that
 
 	mu    sync.Mutex
 	queue []applyWork // one run, and one snapshot after it, at most: the core hands out no more
@@ -108,9 +110,12 @@ func (a *applier) do(w applyWork) error {
 		return a.install(w.install)
 	}
 	reached, err := a.apply(w.run)
-	if errors.Is(err, ErrNotApplied) && wal.TooManyFiles(err) && a.patient() {
+	if errors.Is(err, ErrNotApplied) && wal.TooManyFiles(err) && a.patient(err) {
 		a.again(w)
 		return nil
+	}
+	if err == nil && !a.since.IsZero() {
+		a.logger.Info("entries are applied again", "after", time.Since(a.since).Round(time.Millisecond))
 	}
 	a.since = time.Time{}
 	if err == nil {
@@ -120,9 +125,10 @@ func (a *applier) do(w applyWork) error {
 }
 
 // patient reports whether what is to be applied may still find too many files open: for as long as a flush may.
-func (a *applier) patient() bool {
+func (a *applier) patient(err error) bool {
 	if a.since.IsZero() {
 		a.since = time.Now()
+		a.logger.Warn("entries wait to be applied, and writes and reads with them: too many files are open: raise the limit of open files (ulimit -n); if it stays so the node ends", "for", filesPatience, "error", err)
 	}
 	return time.Since(a.since) < filesPatience
 }

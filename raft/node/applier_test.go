@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -138,6 +139,7 @@ func crowdedApplier(m *crowdedState) (a *applier, rests *int, reached *rpc.Index
 		machine: m, waiters: &waiters{}, spot: newSpot(func() {}),
 		report: func(e raft.Event, _ bool) bool { *reached = e.(raft.ApplyDone).Index; return false },
 		rest:   func(d time.Duration) { *rests++; time.Sleep(d) },
+		logger: slog.New(slog.DiscardHandler),
 	}
 	one := entry(1)
 	one.Data = binary.BigEndian.AppendUint64(nil, 7)
@@ -174,8 +176,10 @@ func TestApplyingEndsWhereTooManyFilesStayOpen(t *testing.T) {
 		require.ErrorIs(t, err, syscall.EMFILE, "some of it may be applied")
 		for range 2 { // each time anew
 			began := time.Now()
-			a, _, reached = crowdedApplier(&crowdedState{fails: 1000})
-			for err = nil; err == nil; {
+			a, _, reached = crowdedApplier(&crowdedState{fails: 10_000})
+			err = nil
+			for tries := 0; err == nil; tries++ {
+				require.Less(t, tries, 1_000, "without a rest between them")
 				_, err = a.step()
 			}
 			require.ErrorIs(t, err, syscall.EMFILE)

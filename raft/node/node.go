@@ -163,7 +163,10 @@ func (n *Node) prepare(bus Bus) error {
 	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
 	n.together = together{sender: &n.send, multicast: n.o.Config.Multicast()}
 	n.appender = &appender{log: n.o.Log, marks: n.marks, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: func() { n.receiver.release() }}
-	n.applier = &applier{log: n.o.Log, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers, bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps}
+	n.applier = &applier{
+		log: n.o.Log, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers,
+		bytesMax: n.limits.ApplyBytesMax, snaps: n.snaps, logger: n.logger,
+	}
 	n.loader = &loader{worker: newWorker(), log: n.o.Log, inbox: n.inbox}
 	n.prepareSnapshots()
 	if err := n.begin(); err != nil {
