@@ -94,7 +94,7 @@ type Replica struct {
 }
 
 // Start opens the data folder, dials NATS (which may come later), and runs the node. The error names what is wrong and
-// what to do: the folder is in use or damaged, another process has this id, the configuration does not fit.
+// what to do: the folder is in use or damaged, another process has this id, the configuration does not fit; or that ctx has ended.
 func Start(ctx context.Context, o Options) (*Replica, error) {
 	r := newReplica(o)
 	for _, step := range []func(context.Context) error{
@@ -216,6 +216,7 @@ func (r *Replica) serve(ctx context.Context) error {
 	r.node.Leadership(r.noteElected)
 	started := context.AfterFunc(ctx, func() { _ = r.node.Stop(ctx) }) // it says only that ctx has ended
 	if err := r.node.Start(r.bus); err != nil {
+		started()
 		return err
 	}
 	r.closers = append(r.closers, func() error {
