@@ -137,12 +137,16 @@ func lockClient(t *testing.T, c *Conn) (release func()) {
 		require.NoError(t, c.Publish("x", "", make([]byte, 1<<20)))
 	}
 	eventually(t, "it is locked", func() bool {
-		asked := make(chan int64, 1)
-		go func() { asked <- c.nc.MaxPayload() }()
+		asks, asked := make(chan bool), make(chan int64, 1)
+		go func() {
+			asks <- true
+			asked <- c.nc.MaxPayload()
+		}()
+		<-asks
 		select {
 		case <-asked:
 			return false
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(200 * time.Millisecond):
 			return true
 		}
 	})

@@ -135,7 +135,7 @@ func (c *Cluster) TryStart(id string) (*replica.Replica, error) {
 		},
 	}
 	c.change(&o)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	return replica.Start(ctx, o)
 }
