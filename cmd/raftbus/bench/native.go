@@ -80,8 +80,10 @@ func (s *nativeStore) write(ctx context.Context, m *nats.Msg) (uint64, error) {
 	var done struct {
 		Revision uint64 `json:"revision"`
 	}
-	err = json.Unmarshal(answer.Data, &done)
-	return done.Revision, err
+	if err = json.Unmarshal(answer.Data, &done); err != nil || done.Revision == 0 { // a JetStream that captures the subject acknowledges too
+		return 0, errors.Join(fmt.Errorf("what answers on %s is no raftbus: check --prefix, and that no stream of a JetStream captures it", m.Subject), err)
+	}
+	return done.Revision, nil
 }
 
 func (s *nativeStore) Get(ctx context.Context, key string) (uint64, error) {

@@ -46,3 +46,25 @@ func TestRefusalsAreThePublishedOnes(t *testing.T) {
 	require.ErrorIs(t, &Refusal{ErrCode: 30005}, ErrConflict)
 	require.NotErrorIs(t, &Refusal{ErrCode: 30012}, ErrConflict)
 }
+
+// A JetStream whose stream has the subjects of raftbus among its own acknowledges what is asked: that is no put.
+func TestWhatAJetStreamAcknowledgesIsNoPut(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	conn, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Subscribe("raftbus.>", func(m *nats.Msg) { _ = m.Respond([]byte(`{"stream":"AUDIT","seq":7}`)) })
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	store, err := Native{
+		Connect: func() (*nats.Conn, error) { return nats.Connect(server.URL()) }, Prefix: "raftbus", Bucket: "app", Timeout: 5 * time.Second,
+	}.Open(t.Context())
+	require.NoError(t, err)
+	defer store.Close()
+	_, err = store.Put(t.Context(), "k", []byte("v"))
+	require.ErrorContains(t, err, "what answers on raftbus.kv.put.app.k is no raftbus")
+	_, err = store.Update(t.Context(), "k", []byte("v"), 1)
+	require.ErrorContains(t, err, "no stream of a JetStream captures it")
+}
