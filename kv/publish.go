@@ -33,7 +33,7 @@ func (s *Service) publish(to string, a reply) error {
 	case s.lane != nil && a.block != nil:
 		return s.lane.PublishMsg(to, "", a.block, a.data)
 	case s.lane != nil:
-		return s.lane.PublishMsg(to, "", jetstream.Block(a.header), a.data) // of as many bytes as size counts (C1, L9)
+		return s.lane.PublishMsg(to, "", jetstream.Block(a.header), a.data) // of no more bytes than size counts (C1, L9)
 	case a.status != "":
 		return s.publishStatus(to, a.status)
 	case a.block != nil:

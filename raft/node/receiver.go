@@ -76,11 +76,12 @@ type receiver struct {
 
 	keepFree func() int64 // bytes of the disk that the log leaves free, and so does a snapshot that is received
 
-	looked bool // for what an earlier life left
-	stage  *snapStage
-	roomy  uint64   // of the stage: up to there no look at the disk is due
-	last   snapHead // of the transfer that was begun last
-	size   uint64   // of the last transfer that is whole, in bytes
+	looked  bool // for what an earlier life left
+	stage   *snapStage
+	roomy   uint64   // of the stage: up to there no look at the disk is due
+	last    snapHead // of the transfer that was begun last
+	crowded snapHead // of the transfer that too many open files were told of
+	size    uint64   // of the last transfer that is whole, in bytes
 
 	scarce   uint64   // bytes of the disk that are to be free before another transfer begins, since the last one found too few; 0: it did not
 	refused  snapHead // the last transfer that was not begun for that
@@ -201,13 +202,7 @@ func (r *receiver) step() (bool, error) {
 // take stores one chunk, or says how much is stored. A disk that is full, or fails, loses this transfer: the state is elsewhere.
 func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	head := snapHead{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
-	switch err := r.look(head); {
-	case wal.TooManyFiles(err):
-		r.logger.Error("a part of a snapshot could not be received: it is sent again", "err", err)
-		return nil // what an earlier life had stays
-	case wal.IsFull(err):
-		return r.lose(err) // nothing rests on the folder yet
-	case err != nil:
+	if ready, err := r.ready(head); !ready {
 		return err
 	}
 	switch {
@@ -241,6 +236,22 @@ func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 		r.say(m, c, r.stored())
 	}
 	return err
+}
+
+// ready has what an earlier life had received looked for; false if this chunk is not to be taken now.
+func (r *receiver) ready(head snapHead) (bool, error) {
+	err := r.look(head)
+	switch {
+	case wal.TooManyFiles(err):
+		if r.crowded != head { // each chunk is sent again and again
+			r.logger.Error("no part of a snapshot can be received: too many files are open: allow more; it is sent again", "err", err)
+		}
+		r.crowded = head
+		return false, nil // what an earlier life had stays
+	case wal.IsFull(err):
+		return false, r.lose(err) // nothing rests on the folder yet
+	}
+	return err == nil, err
 }
 
 // look finds, once, what an earlier life of this node had received: of the transfer that a chunk came of. What it had of another is of no use, and not read:
