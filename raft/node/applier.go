@@ -115,7 +115,7 @@ func (a *applier) do(w applyWork) error {
 		return nil
 	}
 	if err == nil && !a.since.IsZero() {
-		a.logger.Info("entries are applied again", "after", time.Since(a.since).Round(time.Millisecond))
+		a.logger.Info("entries are applied again", "seconds", time.Since(a.since).Seconds())
 	}
 	a.since = time.Time{}
 	if err == nil {
@@ -128,7 +128,7 @@ func (a *applier) do(w applyWork) error {
 func (a *applier) patient(err error) bool {
 	if a.since.IsZero() {
 		a.since = time.Now()
-		a.logger.Warn("entries wait to be applied, and writes and reads with them: too many files are open: raise the limit of open files (ulimit -n); if it stays so the node ends", "for", filesPatience, "error", err)
+		a.logger.Warn("entries wait to be applied, and writes and reads with them: too many files are open: raise the limit of open files (LimitNOFILE); if it stays so the node ends after a minute", "err", err)
 	}
 	return time.Since(a.since) < filesPatience
 }
