@@ -157,6 +157,7 @@ func TestRefusals(t *testing.T) {
 		"below the base":        {Group: 1, Entries: entries(4, 9, 10)},
 		"term goes back":        {Group: 1, Entries: entries(3, 15, 16)},
 		"replaced by an older":  {Group: 1, Entries: entries(2, 12, 13)},
+		"older than the base":   {Group: 1, Entries: entries(2, 11, 12)},
 		"no term":               {Group: 3, Entries: entries(0, 1, 2)},
 		"first entry of none":   {Group: 3, Entries: entries(1, 2, 3)},
 		"base goes back":        {Group: 1, Base: &Base{ID: rpc.EntryID{Term: 3, Index: 9}}},
@@ -376,6 +377,25 @@ func TestResetWithin(t *testing.T) {
 	m := model{}.with(bs...).with(Batch{Base: &base})
 	for range 2 {
 		m.check(t, l)
+		require.NoError(t, l.Close())
+		l = openTest(t, fs)
+	}
+	require.NoError(t, l.Close())
+}
+
+// TestTheSameBaseAgain: a base that the log has, with another configuration, leaves what is after it.
+func TestTheSameBaseAgain(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openTest(t, fs)
+	bs := []Batch{
+		{Base: &Base{ID: rpc.EntryID{Term: 3, Index: 10}, Configuration: []byte("a")}, Entries: entries(3, 11, 15)},
+		{Base: &Base{ID: rpc.EntryID{Term: 3, Index: 10}, Configuration: []byte("b")}},
+	}
+	for _, b := range bs {
+		require.NoError(t, l.Append(b))
+	}
+	for range 2 {
+		model{}.with(bs...).check(t, l)
 		require.NoError(t, l.Close())
 		l = openTest(t, fs)
 	}
