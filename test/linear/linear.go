@@ -111,6 +111,9 @@ func (h *History) Count() (all, unknown int) {
 func (h *History) Check(timeout time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := revisions(h.ops); err != nil {
+		return fmt.Errorf("not linearizable: %w", err)
+	}
 	result, info := porcupine.CheckOperationsVerbose(model, h.closed(), timeout)
 	switch result {
 	case porcupine.Ok:

@@ -37,6 +37,9 @@ func TestCheckerFires(t *testing.T) {
 		"stale read (C3)":                history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, put("b"), done(2)), op(1, 4, 5, get(), found("a", 1))),
 		"revision back (C6)":             history(op(0, 0, 1, put("a"), done(2)), op(0, 2, 3, put("b"), done(1))),
 		"revision twice (C6)":            history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, put("b"), done(1))),
+		"revision of two keys (C6)":      history(op(0, 0, 9, put("a"), done(1)), op(1, 0, 9, Input{Kind: Put, Key: "b.j"}, done(1))),
+		"behind another key (C6)":        history(op(0, 0, 1, put("a"), done(5)), op(1, 2, 3, Input{Kind: Put, Key: "b.j"}, done(4))),
+		"behind what was read (C6)":      history(op(0, 0, 9, put("a"), unknown()), op(1, 1, 2, get(), found("a", 5)), op(1, 3, 4, Input{Kind: Delete, Key: "b.j"}, done(4))),
 		"two updates win (C1)":           history(op(0, 0, 1, put("a"), done(1)), op(1, 2, 9, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 1}, done(2)), op(2, 2, 9, Input{Kind: Update, Key: "b.k", Value: "c", Expected: 1}, done(3))),
 		"update refused wrongly":         history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 1}, Output{Outcome: Refused})),
 		"read of the future":             history(op(0, 0, 1, get(), found("a", 1)), op(1, 2, 3, put("a"), done(1))),
@@ -72,6 +75,8 @@ func TestCheckerAcceptsWhatIsRight(t *testing.T) {
 		"retry of a lost answer":  history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, put("b"), done(5)), op(0, 4, 5, named("a", "x"), twice(4)), op(0, 6, 7, named("a", "x"), twice(4)), op(0, 8, 9, get(), found("b", 5))),
 		"retry that was first":    history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, named("a", "x"), done(1)), op(0, 4, 5, get(), found("a", 1))),
 		"an id in a new bucket":   history(op(0, 0, 1, named("a", "x"), done(7)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, named("a", "x"), done(1))),
+		"keys beside each other":  history(op(0, 0, 2, put("a"), done(5)), op(1, 1, 3, Input{Kind: Put, Key: "b.j"}, done(4))),
+		"another bucket":          history(op(0, 0, 1, put("a"), done(5)), op(1, 2, 3, Input{Kind: Put, Key: "c.k"}, done(4))),
 		"unknown update did lose": history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 9}, unknown()), op(0, 4, 5, get(), found("a", 1))),
 	} {
 		t.Run(name, func(t *testing.T) { require.NoError(t, h.Check(time.Minute)) })
