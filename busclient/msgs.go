@@ -86,6 +86,8 @@ func (c *Conn) PublishMsg(subject, reply string, header, data []byte) error {
 	case known: // also before it is told that the connection is back: what came meanwhile is answered (L9)
 	case !c.isUp():
 		return ErrBusDown
+	case checkPublish(subject, reply) != nil: // a server ends the connection for it (F11)
+		err = nats.ErrBadSubject
 	case header != nil:
 		err = c.publishBlock(subject, reply, header, data)
 	case c.outbox != nil:
@@ -103,9 +105,6 @@ func (c *Conn) PublishMsg(subject, reply string, header, data []byte) error {
 // else may stand before a header: so that line is made to end early, at a subject that nobody listens to, the message follows in
 // the protocol's own words, and another such line takes the rest. It is one write under the client's lock.
 func (c *Conn) publishBlock(subject, reply string, header, data []byte) error {
-	if err := checkPublish(subject, reply); err != nil {
-		return err
-	}
 	if int64(len(header)+len(data)) > c.AskMaxPayload() {
 		return nats.ErrMaxPayload
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
 // laned has a rig's service on the connection that a node has, with its lane.
@@ -116,4 +117,16 @@ func TestAnAnswerDoesNotWaitForTheSearchBehindIt(t *testing.T) {
 	require.Zero(t, <-corks, "it waits for the search")
 	r.settled()
 	require.Eventually(t, func() bool { return lane.corks.Load() == 0 }, 5*time.Second, time.Millisecond)
+}
+
+// A look at a bucket waits until NATS has heard whom the node no longer serves: not for its own cork, which would hold up what asks NATS (L1).
+func TestTheFirstLookAfterAnotherLedWaitsForNobody(t *testing.T) {
+	r := newRig(t, laned(t))
+	r.lead()
+	r.bucketJS("app")
+	r.stepDown()
+	r.lead()
+	watch := stalltest.During(t)
+	require.Contains(t, string(r.js(api+"STREAM.INFO.KV_app", "").Data), "KV_app")
+	require.Less(t, watch.Took(), time.Second)
 }

@@ -269,7 +269,7 @@ func (s *Service) read(a todo) {
 	if !s.inflight.waiting(a.request) {
 		return // overdue
 	}
-	if a.work.search && s.lane != nil { // what was answered before it does not wait for it
+	if !a.work.quick && s.lane != nil { // what was answered before it does not wait for it, nor does what it asks of NATS
 		s.lane.Uncork()
 		defer s.lane.Cork()
 	}

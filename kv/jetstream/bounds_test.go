@@ -368,5 +368,8 @@ func TestWhatIsAnOrder(t *testing.T) {
 	orders := []string{"$SYS.x", "$JS.API.INFO", "$KV.a.k", "raftbus.kv.put.a.k", "raftbus.node.n1", "raftbus.node.n1.x", "raftbus.node._inbox.x", "raftbus.rpc.n1._inbox.x", "raftbus.node.n1._inbox"}
 	for _, to := range append(slices.Clone(orders), "_INBOX.x", "raftbus", "raftbusy.x", "raft", "raftbus.node.n1._inbox.x", "a.$1", "") {
 		require.Equal(t, slices.Contains(orders, to), IsOrder("raftbus", to), to)
+		require.Equal(t, !slices.Contains(orders, to), MayAnswer("raftbus", to), to)
 	}
+	require.True(t, MayAnswer("raftbus", strings.Repeat("a", answerSubjectMax)))
+	require.False(t, MayAnswer("raftbus", strings.Repeat("a", answerSubjectMax+1)), "it may cost the connection (F11)")
 }

@@ -9,6 +9,13 @@ import (
 	"github.com/raftbus/raftbus/kv/subject"
 )
 
+// answerSubjectMax bounds where a node answers, in bytes: NATS ends a connection for a line of more than 4 KiB, and who has a leaf connection may send
+// longer ones (F11).
+const answerSubjectMax = 3 << 10
+
+// MayAnswer reports whether a node answers a request there: not where that may be an order, nor where it would cost the node its connection.
+func MayAnswer(prefix, to string) bool { return len(to) <= answerSubjectMax && !IsOrder(prefix, to) }
+
 // IsOrder reports whether a message on the subject may be an order: to the nodes of the cluster with that prefix, or to NATS. What goes to
 // a node's inbox is none: <prefix>.node.<id>._inbox.<what nobody can guess>.
 func IsOrder(prefix, to string) bool {

@@ -155,7 +155,7 @@ type request struct {
 
 // handle takes one message, on a goroutine of nats.go.
 func (s *Service) handle(msg *nats.Msg) {
-	if jetstream.IsOrder(s.o.Prefix, msg.Reply) {
+	if !jetstream.MayAnswer(s.o.Prefix, msg.Reply) {
 		return // who may ask may not have the node speak to others
 	}
 	op := strings.TrimPrefix(msg.Subject, Subject(s.o.Prefix, ""))

@@ -10,11 +10,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
@@ -96,4 +99,41 @@ func (r *realm) accountsOf(f *auth.Folder) (list []replica.Account) {
 		list = append(list, replica.Account(t))
 	}
 	return list
+}
+
+// Who has a leaf connection may send lines that no client may. To answer at a subject as long would cost a node its connection (F11), and where the lane is
+// shut its life: nobody may cost it that, whatever else it lets him do.
+func TestNoRequestCostsANodeItsConnection(t *testing.T) {
+	t.Parallel()
+	r := begin(t, layouts[0].change)
+	var out log
+	node := r.start(&out)[0]
+	all := r.credentials()
+	request(t, r.connect(all["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client"))), "raftbus.bucket.add.app", "")
+	for who, subjects := range map[string][]string{
+		"monitor": {"raftbus.node.n1.status", "raftbus.node.n1.stats", "raftbus.node.n1.health", "raftbus.node.n1.metrics", "$SRV.PING.raftbus.n1"},
+		"admin":   {"raftbus.admin.members", "raftbus.node.n1.backup"},
+		"client":  {"raftbus.kv.keys.app", "raftbus.bucket.info.app"},
+	} {
+		asks := r.connect(all["users/"+who], nats.CustomInboxPrefix(busclient.InboxPrefix(who)))
+		sends, err := leaf.Dial(leaf.Options{URLs: []string{r.server.LeafURL()}, Prefix: "raftbus", Node: who, NATS: []nats.Option{all["users/"+who]}})
+		require.NoError(t, err)
+		t.Cleanup(sends.Close)
+		require.Eventually(t, func() bool { return sends.Publish(subjects[0], "", nil, nil) == nil }, patience, time.Millisecond)
+		for _, subject := range subjects {
+			for range 20 {
+				require.NoError(t, sends.Publish(subject, strings.Repeat("a", 5000), nil, nil))
+			}
+			inbox := asks.NewInbox()
+			answers, err := asks.SubscribeSync(inbox)
+			require.NoError(t, err)
+			require.NoError(t, asks.Flush())
+			require.NoError(t, sends.Publish(subject, inbox, nil, nil))
+			_, err = answers.NextMsg(patience)
+			require.NoError(t, err, "%s by %s", subject, who)
+		}
+	}
+	for _, c := range node.Stats().NATS {
+		require.Zero(t, c.Disconnects, c.Role)
+	}
 }

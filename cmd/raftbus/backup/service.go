@@ -121,7 +121,7 @@ func (s *Service) Close() {
 // handle takes a question, on the subscription's goroutine. What reads the disk or waits does so on another one; there are as many of
 // those as may be asked for at once, by as many as may ask.
 func (s *Service) handle(m *nats.Msg) {
-	if jetstream.IsOrder(s.o.Prefix, m.Reply) {
+	if !jetstream.MayAnswer(s.o.Prefix, m.Reply) {
 		return // who may ask may not have the node speak to others
 	}
 	var q question

@@ -50,11 +50,27 @@ var verbs = map[micro.Verb]func(*Service) any{
 	micro.StatsVerb: func(s *Service) any { return s.figures() },
 }
 
+// askedMax bounds how many questions wait, and askedBytesMax their bodies (Q12): NATS's client counts no subjects, which may be long. Who is not answered
+// asks again.
+const (
+	askedMax      = 64
+	askedBytesMax = 1 << 20
+)
+
+// Answer has questions on a subject answered on a connection, one after the other, until that is closed. Of too many at once some are dropped.
+func Answer(conn *nats.Conn, subject string, answer nats.MsgHandler) error {
+	sub, err := conn.Subscribe(subject, answer)
+	if err != nil {
+		return err
+	}
+	return sub.SetPendingLimits(askedMax, askedBytesMax)
+}
+
 // Subscribe has the service answer on a connection, until that is closed.
 func (s *Service) Subscribe(conn *nats.Conn) error {
 	for verb, answer := range verbs {
 		handler := func(m *nats.Msg) {
-			if jetstream.IsOrder(s.identity.Name, m.Reply) {
+			if !jetstream.MayAnswer(s.identity.Name, m.Reply) {
 				return // who may look at nodes may not have them speak to others
 			}
 			if body, err := json.Marshal(answer(s)); err == nil {
@@ -64,7 +80,7 @@ func (s *Service) Subscribe(conn *nats.Conn) error {
 		for _, whose := range [][2]string{{}, {s.identity.Name}, {s.identity.Name, s.identity.ID}} {
 			subject, err := micro.ControlSubject(verb, whose[0], whose[1])
 			if err == nil {
-				_, err = conn.Subscribe(subject, handler)
+				err = Answer(conn, subject, handler)
 			}
 			if err != nil {
 				return err

@@ -27,7 +27,7 @@ var endpoints = []struct {
 	{"status", func(r *Replica) ([]byte, error) { return json.Marshal(r.Status()) }},
 	{"stats", func(r *Replica) ([]byte, error) { return json.Marshal(r.Stats()) }},
 	{"health", func(r *Replica) ([]byte, error) { return json.Marshal(r.Health()) }},
-	{"metrics", func(r *Replica) ([]byte, error) { return observe.NewMetrics(r).Text() }},
+	{"metrics", (*Replica).exposition},
 }
 
 // serveStatus answers on the node's own subjects and on those of all nodes, and as a NATS service. When it returns NATS delivers what is
@@ -38,7 +38,7 @@ func (r *Replica) serveStatus(context.Context) error {
 	for _, e := range endpoints {
 		asked := &asked{}
 		for _, who := range []string{busclient.AllNodes, r.o.ID} {
-			if _, err := conn.NATS().Subscribe(busclient.NodeSubject(r.config.Prefix(), who, e.name), r.answering(asked, e.say)); err != nil {
+			if err := observe.Answer(conn.NATS(), busclient.NodeSubject(r.config.Prefix(), who, e.name), r.answering(asked, e.say)); err != nil {
 				return err
 			}
 		}
@@ -88,7 +88,7 @@ func (a *asked) count() (requests, errors uint64, took time.Duration) {
 
 func (r *Replica) answering(a *asked, say func(*Replica) ([]byte, error)) nats.MsgHandler {
 	return func(m *nats.Msg) {
-		if jetstream.IsOrder(r.config.Prefix(), m.Reply) {
+		if !jetstream.MayAnswer(r.config.Prefix(), m.Reply) {
 			return // who may look at nodes may not have them speak to others
 		}
 		began := time.Now()

@@ -22,6 +22,10 @@ const StatsFor = 100 * time.Millisecond
 type statsCache struct {
 	mu   sync.Mutex
 	last observe.Stats
+
+	textMu sync.Mutex
+	text   []byte // of the figures, for Prometheus
+	textAt time.Time
 }
 
 // Stats are the node's figures, not older than a tenth of a second.
@@ -32,6 +36,20 @@ func (r *Replica) Stats() observe.Stats {
 		r.stats.last = r.gather()
 	}
 	return r.stats.last
+}
+
+// exposition is the text of the figures, made as seldom as they are looked for.
+func (r *Replica) exposition() ([]byte, error) {
+	r.stats.textMu.Lock()
+	defer r.stats.textMu.Unlock()
+	if time.Since(r.stats.textAt) < StatsFor && !r.over() {
+		return r.stats.text, nil
+	}
+	text, err := observe.NewMetrics(r).Text()
+	if err == nil {
+		r.stats.text, r.stats.textAt = text, time.Now()
+	}
+	return text, err
 }
 
 func (r *Replica) gather() observe.Stats {

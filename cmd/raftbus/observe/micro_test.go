@@ -1,0 +1,45 @@
+package observe
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/busclient/embedded"
+)
+
+// However many ask, no more wait than may: what is over that is dropped, and who comes when there is room is answered (Q12).
+func TestQuestionsThatWaitAreBounded(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{})
+	require.NoError(t, err)
+	defer server.Shutdown()
+	conn, err := nats.Connect(server.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	require.NoError(t, err)
+	defer conn.Close()
+	crowd, err := nats.Connect(server.URL())
+	require.NoError(t, err)
+	defer crowd.Close()
+	var heard atomic.Int64
+	hold := make(chan struct{})
+	require.NoError(t, Answer(conn, "asked", func(m *nats.Msg) {
+		<-hold
+		heard.Add(1)
+		_ = m.Respond([]byte("x"))
+	}))
+	require.NoError(t, conn.Flush())
+	for range 20 * askedMax {
+		require.NoError(t, crowd.PublishRequest("asked", strings.Repeat("a", 3000), nil))
+	}
+	require.NoError(t, crowd.Flush())
+	require.NoError(t, conn.Flush()) // all of them have come
+	close(hold)
+	require.Eventually(t, func() bool {
+		_, err := crowd.Request("asked", nil, time.Second)
+		return err == nil
+	}, 10*time.Second, time.Millisecond)
+	require.Less(t, heard.Load(), int64(2*askedMax))
+}
