@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -154,6 +155,9 @@ func requireInterrupted(t *testing.T, command func() error) {
 // The first Ctrl-C asks for a clean end, which may take long; the second one kills.
 func TestASecondSignalKills(t *testing.T) {
 	t.Parallel()
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, os.Interrupt) // who ignores it, as a job in the background of a shell does, would have the command ignore it too
+	defer signal.Stop(heard)
 	conn := onBus(t)
 	benchmark := exec.Command("raftbus", "bench", "put", "--api", "native", "--clients", "1", "--timeout", "20s", "--nats", conn.ConnectedUrl())
 	began := make(chan struct{})
@@ -162,6 +166,7 @@ func TestASecondSignalKills(t *testing.T) {
 		_ = benchmark.Process.Signal(os.Interrupt)
 	}
 	insists := func(*nats.Msg) { // the first signal may not have been seen to the end yet
+		<-began
 		for benchmark.Process.Signal(os.Interrupt) == nil {
 			time.Sleep(20 * time.Millisecond)
 		}
