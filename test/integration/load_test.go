@@ -91,6 +91,13 @@ func (l *load) write(nc *nats.Conn, key string) {
 	}
 }
 
+// ackedSoFar are the keys whose writes were acknowledged.
+func (l *load) ackedSoFar() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.acked)
+}
+
 // client does random operations on shared keys.
 func (l *load) client(nc *nats.Conn, id int) {
 	revisions := map[string]uint64{}
