@@ -64,8 +64,11 @@ func TestNodesThatClientsDoNotReachElectALeaderAfterAStart(t *testing.T) {
 			}
 			require.NoError(t, os.WriteFile(file, apart(members, shut), 0o600))
 			require.NoError(t, server.Reload())
-			client, err := nats.Connect(server.URL(), nats.UserInfo("other", "y"))
-			require.NoError(t, err)
+			var client *nats.Conn
+			require.Eventually(t, func() bool { // NATS may not have seen yet that the nodes hung up, and count them still
+				client, err = nats.Connect(server.URL(), nats.UserInfo("other", "y"))
+				return err == nil
+			}, 30*time.Second, 10*time.Millisecond)
 			defer client.Close()
 			for _, id := range members {
 				start(id)
