@@ -62,6 +62,7 @@ type Output struct {
 	Value    string // Get
 	Again    bool   // it had been done before: Revision is that of then
 	Revision uint64 // of the write, or of what was read; of an Update refused: the one found, if it was told
+	Cluster  uint64 // the cluster-wide revision of that, or of a bucket's making or removal; 0: the client is not told
 }
 
 // History is a record of operations. Safe for use by several clients at once.

@@ -91,7 +91,7 @@ func (o *op) told() linear.Output {
 	if !o.reads() {
 		return toldOf(o.answer.result)
 	}
-	out := linear.Output{Found: o.answer.found, Value: string(o.answer.entry.Value), Revision: o.answer.entry.Sequence}
+	out := linear.Output{Found: o.answer.found, Value: string(o.answer.entry.Value), Revision: o.answer.entry.Sequence, Cluster: o.answer.entry.Revision}
 	if o.answer.result.Code == store.NoBucket {
 		out.Outcome = linear.NoBucket
 	}
@@ -101,7 +101,7 @@ func (o *op) told() linear.Output {
 func toldOf(r store.Result) linear.Output {
 	switch r.Code {
 	case store.Done:
-		return linear.Output{Revision: r.Sequence, Again: r.Again}
+		return linear.Output{Revision: r.Sequence, Cluster: r.Revision, Again: r.Again}
 	case store.NoBucket:
 		return linear.Output{Outcome: linear.NoBucket}
 	}
