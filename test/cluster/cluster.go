@@ -212,6 +212,7 @@ type Reply struct {
 	Revision        uint64 `json:"revision"`
 	ClusterRevision uint64 `json:"cluster_revision"`
 	Value           string `json:"value"`
+	Duplicate       bool   `json:"duplicate"` // done before, under the same message id
 	Error           *Error `json:"error"`
 }
 

@@ -48,11 +48,12 @@ type Input struct {
 type Outcome uint8
 
 const (
-	Done     Outcome = iota
-	Refused          // wrong revision, or key not found: certainly not applied
-	Unknown          // may have been applied, or may yet be
-	NotDone          // nobody took it ('no responders', not sent): certainly not applied, and nothing was learnt
-	NoBucket         // certainly not applied: there is no such bucket
+	Done          Outcome = iota
+	Refused               // wrong revision, or key not found: certainly not applied
+	Unknown               // may have been applied, or may yet be
+	NotDone               // nobody took it ('no responders', not sent): certainly not applied, and nothing was learnt
+	NoBucket              // certainly not applied: there is no such bucket
+	NotUnderstood         // what was answered is none of that: the history fails
 )
 
 // Output is the answer to an Input.
@@ -63,6 +64,7 @@ type Output struct {
 	Again    bool   // it had been done before: Revision is that of then
 	Revision uint64 // of the write, or of what was read; of an Update refused: the one found, if it was told
 	Cluster  uint64 // the cluster-wide revision of that, or of a bucket's making or removal; 0: the client is not told
+	Said     string // the text of an error, or of what was not understood
 }
 
 // History is a record of operations. Safe for use by several clients at once.
@@ -112,6 +114,9 @@ func (h *History) Count() (all, unknown int) {
 func (h *History) Check(timeout time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := strange(h.ops); err != nil {
+		return err
+	}
 	if err := revisions(h.ops); err != nil {
 		return fmt.Errorf("not linearizable: %w", err)
 	}
@@ -125,16 +130,27 @@ func (h *History) Check(timeout time.Duration) error {
 	return fmt.Errorf("not linearizable: %s", h.explain(info))
 }
 
-// closed is the history with unknown operations open to its end; reads that were not answered say nothing.
+// strange names an answer that was not understood.
+func strange(ops []porcupine.Operation) error {
+	for _, op := range ops {
+		if out := op.Output.(Output); out.Outcome == NotUnderstood {
+			return fmt.Errorf("the answer to %+v is not understood: %s", op.Input, out.Said)
+		}
+	}
+	return nil
+}
+
+// closed is the history with unknown operations open to its end; reads that were not answered say nothing, nor does a write that was sent again.
 func (h *History) closed() []porcupine.Operation {
-	end := max(time.Since(h.start), h.last).Nanoseconds()
+	end, sent := max(time.Since(h.start), h.last).Nanoseconds(), firstSent(h.ops)
 	var ops []porcupine.Operation
 	for _, op := range h.ops {
 		switch op.Output.(Output).Outcome {
 		case NotDone:
 			continue // if it was done all the same, somebody reads a value that nobody wrote
 		case Unknown:
-			if op.Input.(Input).Kind == Get {
+			in := op.Input.(Input)
+			if first, is := sent[in]; in.Kind == Get || is && first < op.Call {
 				continue
 			}
 			op.Return = end
@@ -142,6 +158,22 @@ func (h *History) closed() []porcupine.Operation {
 		ops = append(ops, op)
 	}
 	return ops
+}
+
+// firstSent is when each write with a message id was first sent of which nobody heard, or heard that it was done by that. When it is sent again, and nobody hears
+// what comes of it, it is either done as it may have been by the first time, or nothing.
+func firstSent(ops []porcupine.Operation) map[Input]int64 {
+	first := map[Input]int64{}
+	for _, op := range ops {
+		in, out := op.Input.(Input), op.Output.(Output)
+		if in.ID == "" || out.Outcome != Unknown && (out.Outcome != Done || out.Again) {
+			continue
+		}
+		if at, is := first[in]; !is || op.Call < at {
+			first[in] = op.Call
+		}
+	}
+	return first
 }
 
 // explain writes the drawing of the failed history to a file and names it.

@@ -96,3 +96,62 @@ func TestCheckerAcceptsWhatIsRight(t *testing.T) {
 		t.Run(name, func(t *testing.T) { require.NoError(t, h.Check(time.Minute)) })
 	}
 }
+
+// An answer that means nothing is no unknown outcome.
+func TestAnswersThatAreNotUnderstoodFailTheHistory(t *testing.T) {
+	h := history(op(0, 0, 1, put("a"), Output{Outcome: NotUnderstood, Said: "what?"}))
+	require.ErrorContains(t, h.Check(time.Minute), "is not understood: what?")
+}
+
+// A write with a message id that is sent again and again, and each time nobody hears what came of it, is one to the checker: it had to try each of them at
+// each moment. It still finds that it was done twice.
+func TestAWriteThatIsSentAgainAndAgain(t *testing.T) {
+	sent := func(seen ...Input) (list []porcupine.Operation) {
+		for i := range int64(40) {
+			list = append(list, op(0, 10*i, 10*i+9, named("a", "x"), unknown()))
+		}
+		for i, in := range seen {
+			at := int64(1000 + 10*i)
+			if in.Kind == Get {
+				list = append(list, op(1, at, at+1, in, found(in.Value, in.Expected)))
+			} else {
+				list = append(list, op(1, at, at+1, in, done(in.Expected)))
+			}
+		}
+		return list
+	}
+	saw := func(v string, r uint64) Input { return Input{Kind: Get, Key: "b.k", Value: v, Expected: r} }
+	wrote := func(v string, r uint64) Input { return Input{Kind: Put, Key: "b.k", Value: v, Expected: r} }
+	require.NoError(t, history(sent(saw("a", 1), wrote("b", 2), saw("b", 2), wrote("c", 3), saw("c", 3))...).Check(10*time.Second))
+	require.ErrorContains(t, history(sent(saw("a", 1), wrote("b", 2), saw("a", 3))...).Check(10*time.Second), "not linearizable")
+	require.ErrorContains(t, history(sent(saw("a", 1), wrote("b", 2), saw("b", 2), saw("a", 1))...).Check(10*time.Second), "not linearizable")
+	first := op(1, 2, 3, named("a", "x"), done(1)) // of one that is sent twice at once (F25)
+	require.ErrorContains(t, history(append(sent(wrote("b", 2), saw("a", 3)), first)...).Check(10*time.Second), "not linearizable")
+}
+
+// How many operations were answered, and what was done.
+func TestTally(t *testing.T) {
+	h := NewHistory()
+	since := h.start.Add(time.Hour)
+	h.Add(0, put("old"), unknown(), 0, 1)
+	for range calmOps - calmOpen - 1 {
+		h.Add(0, put("a"), done(1), time.Hour, time.Hour+1)
+	}
+	h.Add(0, get(), Output{Outcome: Refused}, time.Hour, time.Hour+1)
+	for range calmOpen - 1 {
+		h.Add(0, put("a"), unknown(), time.Hour, time.Hour+1)
+	}
+	enough, _ := h.Tally(since).Calm()
+	require.False(t, enough)
+	h.Add(0, get(), Output{Outcome: NotDone}, time.Hour, time.Hour+1)
+	enough, well := h.Tally(since).Calm()
+	require.True(t, enough && well)
+	h.Add(0, get(), unknown(), time.Hour, time.Hour+1)
+	_, well = h.Tally(since).Calm()
+	require.False(t, well)
+	tally := h.TallyAll()
+	require.Equal(t, calmOps+2, tally.All())
+	require.Empty(t, tally.Lacks(calmOps-calmOpen-1, Put))
+	require.Equal(t, "of 3 operations 'get' 0 were done", tally.Lacks(1, Put, Get))
+	require.Equal(t, "202 operations; put: 189 done, 0 refused, 10 unknown, 0 not done; get: 0 done, 1 refused, 1 unknown, 1 not done", tally.String())
+}
