@@ -98,18 +98,6 @@ func (h *History) Add(client int, in Input, out Output, from, to time.Duration) 
 	h.ops = append(h.ops, porcupine.Operation{ClientId: client, Input: in, Call: int64(from), Output: out, Return: int64(to)})
 }
 
-// Count is the number of operations recorded, and how many of them ended unknown.
-func (h *History) Count() (all, unknown int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for i := range h.ops {
-		if h.ops[i].Output.(Output).Outcome == Unknown {
-			unknown++
-		}
-	}
-	return len(h.ops), unknown
-}
-
 // Check judges the history. A checker that runs out of time has not shown anything, so that is an error too.
 func (h *History) Check(timeout time.Duration) error {
 	h.mu.Lock()

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	inprocess "github.com/raftbus/raftbus/test/cluster"
 )
 
 var flips = flag.Int("flips", 0, "how many bits TestBitFlipped flips; 0: not one")
@@ -216,7 +218,7 @@ func (c *cluster) refusedAsFull(full ...string) {
 	defer nc.Close()
 	require.Eventually(c.t, func() bool {
 		r, err := request(nc, time.Second, "raftbus.kv.put.app.full", "", nil)
-		return err == nil && r.Error != nil && r.Error.ErrCode == codeFull
+		return err == nil && r.Error != nil && r.Error.ErrCode == inprocess.CodeFull
 	}, 15*time.Second, 20*time.Millisecond, "writes are taken although these disks are full: %v", full)
 }
 
@@ -225,7 +227,7 @@ func (c *cluster) readable(acked []ack) {
 	nc := c.connect()
 	defer nc.Close()
 	for _, a := range acked[max(0, len(acked)-20):] {
-		require.NoError(c.t, readBack(nc, a.key))
+		require.NoError(c.t, readBack(nc, a))
 	}
 }
 
@@ -361,7 +363,7 @@ func (c *cluster) answersRight(id string, l *load) bool {
 		switch {
 		case c.nodes[id].ended():
 			return false
-		case err == nil && r.Error != nil && r.Error.ErrCode == codeReadFailed:
+		case err == nil && r.Error != nil && r.Error.ErrCode == inprocess.CodeReadFailed:
 			c.t.Logf("%s answers: %s", id, r.Error.Text)
 			read := time.Now()
 			require.Eventually(c.t, c.nodes[id].ended, 25*time.Second, 5*time.Millisecond, "%s goes on with a damaged file", id)
@@ -375,5 +377,3 @@ func (c *cluster) answersRight(id string, l *load) bool {
 	}
 	return c.nodes[id].said("node stops") == 0
 }
-
-const codeReadFailed = 30016

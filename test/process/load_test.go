@@ -16,11 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/stalltest"
+	inprocess "github.com/raftbus/raftbus/test/cluster"
 	"github.com/raftbus/raftbus/test/linear"
 )
 
 // load is concurrent clients that write, update, delete and read a few keys, one operation after the other, and record what they
-// see; and one per NATS server that writes new keys only, so that availability can be measured and nothing acknowledged may be missed.
+// see; and one per NATS server that writes new keys only, so that availability can be measured and nothing acknowledged may be missed. Half of the
+// writes have message ids: they are sent again until it is known what came of them, and are done once (C4, C5).
 type load struct {
 	c       *cluster
 	name    string // of its keys: the history of a key begins with the load
@@ -33,12 +35,15 @@ type load struct {
 	mu    sync.Mutex
 	acked []ack          // of the writers, in order
 	told  map[string]int // errors that the writers were answered, by text
+	wrong []string       // what the writers were answered and no writer may be
+	found int            // writes of the clients that had been done when they were sent again, since nobody had heard what came of them
 }
 
 type ack struct {
-	key  string
-	at   time.Time
-	took time.Duration // since it was first asked for
+	key      string
+	at       time.Time
+	took     time.Duration // since it was first asked for
+	revision uint64        // of the only write of the key; 0: it may have been written more than once
 }
 
 var loads atomic.Int64
@@ -84,15 +89,18 @@ func (l *load) stopped() bool {
 // answers.
 const writerPatience = 100 * time.Millisecond
 
-// writer puts new keys, one after the other, each until it is acknowledged.
+// writer writes new keys, one after the other, each until it is acknowledged: puts, which may be done more than once, and creates with a message
+// id, which are done once, so that none is refused since its key is there.
 func (l *load) writer(nc *nats.Conn, id int) {
 	for i := 0; !l.stopped(); i++ {
-		key := fmt.Sprintf("%sw%d-%d", l.name, id, i)
+		in := linear.Input{Key: fmt.Sprintf("app.%sw%d-%d", l.name, id, i)}
+		if in.Value = in.Key[len("app."):]; i%2 == 1 {
+			in.Kind, in.ID = linear.Create, in.Value
+		}
 		began := time.Now()
 		for !l.stopped() {
 			asked := time.Now()
-			r, err := request(nc, writerPatience, "raftbus.kv.put.app."+key, key, nil)
-			if l.answered(key, began, r, err) {
+			if l.answered(in, began, inprocess.Operate(nc, writerPatience, in)) {
 				l.rest(asked)
 				break
 			}
@@ -102,18 +110,25 @@ func (l *load) writer(nc *nats.Conn, id int) {
 }
 
 // answered notes what came of a writer's request, and reports whether that was an acknowledgement.
-func (l *load) answered(key string, began time.Time, r reply, err error) bool {
+func (l *load) answered(in linear.Input, began time.Time, out linear.Output) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case err != nil:
-		return false
-	case r.Error != nil:
-		l.told[r.Error.Text]++
+	if out.Said != "" {
+		l.told[out.Said]++
+	}
+	switch out.Outcome {
+	case linear.Done:
+		a := ack{key: in.Value, at: time.Now(), took: time.Since(began)}
+		if in.ID != "" {
+			a.revision = out.Revision
+		}
+		l.acked = append(l.acked, a)
+		return true
+	case linear.Unknown, linear.NotDone:
 		return false
 	}
-	l.acked = append(l.acked, ack{key, time.Now(), time.Since(began)})
-	return true
+	l.wrong = append(l.wrong, fmt.Sprintf("%+v: %s", in, out.Said))
+	return false
 }
 
 // slowest is the longest that a writer had to ask for one write.
@@ -136,7 +151,7 @@ func (l *load) errors() map[string]int {
 func (l *load) client(nc *nats.Conn, id, keys int) {
 	revisions := map[string]uint64{}
 	for i := 0; !l.stopped(); i++ {
-		in := linear.Input{Key: l.name + "k" + strconv.Itoa(rand.IntN(keys)), Value: fmt.Sprintf("%d.%d", id, i)}
+		in := linear.Input{Key: "app." + l.name + "k" + strconv.Itoa(rand.IntN(keys)), Value: fmt.Sprintf("%s%d.%d", l.name, id, i)}
 		switch n := rand.IntN(10); {
 		case n < 5 || id%2 == 1:
 			in.Kind = linear.Get
@@ -150,8 +165,11 @@ func (l *load) client(nc *nats.Conn, id, keys int) {
 		if in.Kind == linear.Update && in.Expected == 0 {
 			in.Kind = linear.Get
 		}
+		if in.Kind != linear.Get && rand.IntN(2) == 0 {
+			in.ID = in.Value
+		}
 		asked := time.Now()
-		out := l.history.Record(id, in, func() linear.Output { return do(nc, in) })
+		out := l.operate(nc, id, in)
 		if out.Outcome == linear.NotDone {
 			time.Sleep(2 * time.Millisecond) // nobody leads now
 			continue
@@ -159,6 +177,37 @@ func (l *load) client(nc *nats.Conn, id, keys int) {
 		revisions[in.Key] = out.Revision
 		l.rest(asked)
 	}
+}
+
+// A write with a message id is sent again for triesLength at most: what is under way longer than that is still far from the end of the window, which is two
+// minutes. One that is known to be done is sent again one time in triesAgain.
+const (
+	triesLength = 30 * time.Second
+	triesAgain  = 4
+)
+
+// operate carries out one operation through the native API. Where a write with a message id may have been done, it is sent again until that is known.
+func (l *load) operate(nc *nats.Conn, id int, in linear.Input) linear.Output {
+	ask := func() linear.Output {
+		return l.history.Record(id, in, func() linear.Output { return inprocess.Operate(nc, time.Second, in) })
+	}
+	out := ask()
+	if in.ID == "" || out.Outcome == linear.NotDone {
+		return out
+	}
+	lost := out.Outcome == linear.Unknown
+	for first := time.Now(); (out.Outcome == linear.Unknown || out.Outcome == linear.NotDone) && !l.stopped() && time.Since(first) < triesLength; out = ask() {
+		time.Sleep(2 * time.Millisecond) // asking at once again would only spin
+	}
+	if lost && out.Again {
+		l.mu.Lock()
+		l.found++
+		l.mu.Unlock()
+	}
+	if out.Outcome == linear.Done && rand.IntN(triesAgain) == 0 {
+		ask()
+	}
+	return out
 }
 
 // setPace changes the pace from the next operations on.
@@ -169,45 +218,8 @@ func (l *load) rest(asked time.Time) {
 	time.Sleep(time.Until(asked.Add(time.Duration(l.pace.Load()))))
 }
 
-// stable codes of the native API's errors.
-const (
-	codeKeyNotFound   = 30003
-	codeCompacted     = 30020
-	codeWrongRevision = 30005
-	codeBusy          = 30012
-	codeFull          = 30013
-)
-
 // codeTryAgain is that of errors which say nothing of the key: busy, or a read that no majority confirmed in time.
 const codeTryAgain = 503
-
-// do carries out one operation through the native API.
-func do(nc *nats.Conn, in linear.Input) linear.Output {
-	var header nats.Header
-	if in.Kind == linear.Update {
-		header = nats.Header{"Nats-Expected-Last-Subject-Sequence": {strconv.FormatUint(in.Expected, 10)}}
-	}
-	body := in.Value
-	if in.Kind == linear.Get || in.Kind == linear.Delete {
-		body = ""
-	}
-	r, err := request(nc, time.Second, "raftbus.kv."+in.Kind.String()+".app."+in.Key, body, header)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded):
-		return linear.Output{Outcome: linear.NotDone}
-	case err != nil:
-		return linear.Output{Outcome: linear.Unknown}
-	case r.Error == nil:
-		return linear.Output{Outcome: linear.Done, Found: in.Kind == linear.Get, Value: r.Value, Revision: r.Revision}
-	case r.Error.ErrCode == codeKeyNotFound && in.Kind == linear.Get:
-		return linear.Output{Outcome: linear.Done}
-	case r.Error.ErrCode == codeKeyNotFound, r.Error.ErrCode == codeWrongRevision:
-		return linear.Output{Outcome: linear.Refused}
-	case r.Error.ErrCode == codeBusy, r.Error.ErrCode == codeFull:
-		return linear.Output{Outcome: linear.NotDone} // ERRORS.md says so: if it was done all the same, the checker finds it
-	}
-	return linear.Output{Outcome: linear.Unknown}
-}
 
 // acks is what the writer got acknowledged so far.
 func (l *load) acks() []ack {
@@ -303,18 +315,37 @@ func (l *load) longestGap(from, to time.Time) (gap time.Duration) {
 	return max(gap, to.Sub(last))
 }
 
-// finish stops the load, and holds what the cluster has against what was acknowledged and seen.
+// finish stops the load where no fault is under way any more, and holds what the cluster has against what was acknowledged and seen.
 func (l *load) finish() {
+	l.calm()
 	l.end()
 	l.c.checkAcked(l.acks())
 }
 
-// end stops the load, and judges what its clients saw.
+// calm waits until nearly all operations of a stretch are answered. What a fault has left, as an election, may spoil the first ones.
+func (l *load) calm() {
+	since := time.Now()
+	require.Eventually(l.c.t, func() bool {
+		enough, well := l.history.Tally(since).Calm()
+		if enough && !well {
+			l.c.t.Logf("not calm yet: %v", l.history.Tally(since))
+			since = time.Now()
+		}
+		return enough && well
+	}, time.Minute, 5*time.Millisecond, "without a fault too many operations are not answered")
+}
+
+// leastDone is how many operations of each kind must have been done: else a history shows nothing of that kind.
+const leastDone = 3
+
+// end stops the load once there is something to judge, and judges what its clients saw.
 func (l *load) end() {
+	kinds := []linear.Kind{linear.Put, linear.Update, linear.Delete, linear.Get}
+	require.Eventually(l.c.t, func() bool { return l.history.TallyAll().Lacks(leastDone, kinds...) == "" }, 30*time.Second, 5*time.Millisecond, "too little was done")
 	close(l.stop)
 	l.group.Wait()
-	all, unknown := l.history.Count()
-	l.c.t.Logf("%d operations on shared keys, %d unknown; %d acknowledged new keys", all, unknown, len(l.acks()))
+	l.c.t.Logf("%v; %d writes found done when they were sent again; %d acknowledged new keys", l.history.TallyAll(), l.found, len(l.acks()))
+	require.Empty(l.c.t, l.wrong, "what a writer may not be answered")
 	require.NoError(l.c.t, l.history.Check(2*time.Minute))
 }
 
@@ -329,7 +360,7 @@ func (c *cluster) checkAcked(acked []ack) {
 	for i := range readers {
 		group.Go(func() {
 			for _, a := range acked[i*len(acked)/readers : (i+1)*len(acked)/readers] {
-				problems[i] = errors.Join(problems[i], readBack(nc, a.key))
+				problems[i] = errors.Join(problems[i], readBack(nc, a))
 			}
 		})
 	}
@@ -338,7 +369,8 @@ func (c *cluster) checkAcked(acked []ack) {
 }
 
 // readBack reads a key that is its own value, trying again while nobody answers or the read cannot be confirmed.
-func readBack(nc *nats.Conn, key string) error {
+func readBack(nc *nats.Conn, a ack) error {
+	key := a.key
 	for since := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		r, err := request(nc, time.Second, "raftbus.kv.get.app."+key, "", nil)
 		again := err != nil || r.Error != nil && r.Error.Code == codeTryAgain
@@ -350,6 +382,8 @@ func readBack(nc *nats.Conn, key string) error {
 			return fmt.Errorf("acknowledged write of %s is lost: %+v", key, *r.Error)
 		case r.Value != key:
 			return fmt.Errorf("%s has another value: %q", key, r.Value)
+		case a.revision > 0 && r.Revision != a.revision:
+			return fmt.Errorf("%s was written once, at revision %d, and has %d (C4)", key, a.revision, r.Revision)
 		default:
 			return nil
 		}
