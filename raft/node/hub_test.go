@@ -18,6 +18,7 @@ import (
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -362,34 +363,59 @@ func (w *waiters) waiting() int {
 // leader waits for a node that leads.
 func (g *group) leader() *Node {
 	var leader *Node
-	require.Eventually(g.t, func() bool {
-		g.hub.mu.Lock()
-		defer g.hub.mu.Unlock()
-		for id, n := range g.hub.nodes {
-			if !g.hub.down[id] && n.Status().Serving {
-				leader = n
-				return true
-			}
-		}
-		return false
-	}, 10*time.Second, time.Millisecond, "no leader")
+	g.await("no leader", func() bool {
+		leader = g.leads()
+		return leader != nil
+	})
 	return leader
 }
 
+// leads is who leads now; nil: nobody.
+func (g *group) leads() *Node {
+	g.hub.mu.Lock()
+	defer g.hub.mu.Unlock()
+	for id, n := range g.hub.nodes {
+		if !g.hub.down[id] && n.Status().Serving {
+			return n
+		}
+	}
+	return nil
+}
+
+// await waits for something for 10 s beside what the machine takes, on the test's own goroutine: so nothing of it outlives the test.
+func (g *group) await(otherwise string, is func() bool) {
+	if is() {
+		return
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	for stalls := stalltest.Until(ended); !is(); time.Sleep(time.Millisecond) {
+		require.Less(g.t, stalls.Took(), 10*time.Second, "%s; %v", otherwise, stalls)
+	}
+}
+
 // add proposes a number until it is acknowledged, and returns the sum it was told.
-func (g *group) add(x uint64) uint64 {
+func (g *group) add(x uint64) (sum uint64) {
 	answer := make(chan any, 1)
 	data := binary.BigEndian.AppendUint64(nil, x)
-	require.Eventually(g.t, func() bool {
+	g.await("nobody takes a proposal", func() bool {
 		return g.leader().Propose(data, func(r any, _ rpc.EntryID) { answer <- r }) == nil
-	}, 10*time.Second, time.Millisecond)
+	})
 	select {
 	case r := <-answer:
 		return r.(uint64)
 	case <-time.After(10 * time.Second):
-		g.t.Fatal("a proposal was not answered")
-		return 0
 	}
+	g.await("a proposal was not answered", func() bool {
+		select {
+		case r := <-answer:
+			sum = r.(uint64)
+			return true
+		default:
+			return false
+		}
+	})
+	return sum
 }
 
 // folderFor is a new data folder in memory, of the instance that tables of this package's tests have for a node.
