@@ -109,7 +109,8 @@ func (p *campaign) round(f fault) {
 func (p *campaign) begin(f *fault) strike {
 	hit := f.begin(p.disorder)
 	other := faults[p.r.IntN(len(faults))]
-	if p.r.IntN(4) > 0 || f.alone || other.alone || other.needs != nil && !other.needs(p.c.layout) {
+	both := !f.alone && !other.alone && (!f.loses || !other.loses || len(p.c.members) > 3)
+	if p.r.IntN(4) > 0 || !both || other.needs != nil && !other.needs(p.c.layout) {
 		return hit
 	}
 	p.hold()

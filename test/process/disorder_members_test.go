@@ -18,7 +18,7 @@ import (
 const plannedGap = time.Second
 
 var memberFaults = []fault{
-	{name: "disk lost", begin: loseDisk, worst: worstGap},
+	{name: "disk lost", begin: loseDisk, worst: worstGap, loses: true},
 	{name: "old folder put back", begin: putBack, worst: worstGap, alone: true},
 	{name: "behind the log", needs: small, begin: fallBehind, worst: worstGap, alone: true},
 	{name: "members added, removed", begin: growAndShrink, worst: plannedGap, alone: true},

@@ -34,6 +34,7 @@ type fault struct {
 	needs func(l layout) bool // nil: nothing
 	begin func(d *disorder) strike
 	alone bool // never together with another
+	loses bool // what a node has on its disk: of as many as make a majority that is outside the model
 	// worst is the longest time without an acknowledged write that may come of it; 0: it may take the service away.
 	worst time.Duration
 	// back is how soon after its end writes must be acknowledged; 0: 10 election timeouts (L8).
