@@ -16,14 +16,13 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"golang.org/x/net/netutil"
 )
 
 // Bounds of the server: whoever may connect must not hold up the node.
 const (
 	httpTimeout        = 10 * time.Second
 	httpHeaderBytes    = 16 << 10
-	httpConnectionsMax = 256 // more wait until one ends: those that say nothing do after a minute
+	httpConnectionsMax = 256 // one more ends one that says nothing (places.go)
 	httpRequestsMax    = 32  // of what takes work to answer
 	httpCloseWait      = 1 * time.Second
 )
@@ -70,10 +69,10 @@ func Listen(address string, logger *slog.Logger) (*Server, error) {
 	mux.HandleFunc("GET /", s.bounded(s.rest))
 	s.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: 6 * httpTimeout,
-		MaxHeaderBytes: httpHeaderBytes, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		MaxHeaderBytes: httpHeaderBytes, ConnContext: withPlace, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	s.group.Go(func() {
-		if err := s.server.Serve(netutil.LimitListener(s.listener, httpConnectionsMax)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.server.Serve(&places{Listener: s.listener, number: httpConnectionsMax}); !errors.Is(err, http.ErrServerClosed) {
 			logger.Error("http ends", "err", err)
 		}
 	})
@@ -136,6 +135,9 @@ func (s *Server) bounded(next http.HandlerFunc) http.HandlerFunc {
 			http.Error(w, "too many requests at once", http.StatusServiceUnavailable)
 			return
 		}
+		connection := placeOf(r)
+		connection.answering(true)
+		defer connection.answering(false)
 		next(w, r)
 	}
 }

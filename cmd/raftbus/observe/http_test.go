@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -120,32 +119,6 @@ func TestPagesAreForLookingOnly(t *testing.T) {
 		require.Equal(t, http.StatusOK, code, text)
 	}
 	s.running.Add(-httpRequestsMax)
-}
-
-// Those who connect and say nothing take no more than their places, which are others' again when they have gone.
-func TestConnectionsAreBounded(t *testing.T) {
-	s := serve(t)
-	s.Show(plain{well()})
-	var silent []net.Conn
-	for range httpConnectionsMax {
-		c, err := net.Dial("tcp", s.Address())
-		require.NoError(t, err)
-		defer c.Close()
-		silent = append(silent, c)
-	}
-	late, err := net.Dial("tcp", s.Address())
-	require.NoError(t, err)
-	defer late.Close()
-	_, err = fmt.Fprint(late, "GET /livez HTTP/1.0\r\n\r\n")
-	require.NoError(t, err)
-	require.NoError(t, late.SetReadDeadline(time.Now().Add(100*time.Millisecond)))
-	_, err = late.Read(make([]byte, 1))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded, "one more than there are places")
-	require.NoError(t, silent[7].Close())
-	require.NoError(t, late.SetReadDeadline(time.Now().Add(10*time.Second)))
-	answer, err := io.ReadAll(late)
-	require.NoError(t, err)
-	require.Contains(t, string(answer), "200 OK")
 }
 
 func TestListensOnLoopbackUnlessToldOtherwise(t *testing.T) {
