@@ -1,13 +1,16 @@
 package main
 
-// What a service manager is told (sd_notify): that the node runs, what it waits for, that it stops. Without one there is nobody to tell, and
+// What a service manager is told (sd_notify): that a start takes longer, that the node runs, what it waits for, that it stops. Without one there is nobody to tell, and
 // nothing of this can fail the node.
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
@@ -28,6 +31,42 @@ func tell(ctx context.Context, every time.Duration, health func() []observe.Heal
 	for told, ready := "", "READY=1\n"; ; {
 		if now := standing(health()); now != told && notify(every, ready+"STATUS="+now) {
 			told, ready = now, ""
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// readingTime is how long the service manager is to wait after a node has read something of a received snapshot for more of it, or for READY: as long
+// as the unit in deploy/systemd gives a start of which it hears nothing. A disk that hangs ends the start then.
+const readingTime = 10 * time.Minute
+
+// tellReading tells the service manager that a start takes longer, whenever a node has told reading that it has read more of what it received, until end
+// is called. Else a state that takes longer than a start may would never be installed: each start is ended, and the next begins anew.
+func tellReading(ctx context.Context, every time.Duration) (reading, end func()) {
+	if os.Getenv(managerVariable) == "" {
+		return nil, func() {}
+	}
+	var reads atomic.Uint64
+	ctx, cancel := context.WithCancel(ctx)
+	var teller sync.WaitGroup
+	teller.Go(func() { tellReads(ctx, every, reads.Load) })
+	return func() { reads.Add(1) }, func() {
+		cancel()
+		teller.Wait()
+	}
+}
+
+func tellReads(ctx context.Context, every time.Duration, reads func() uint64) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	longer := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=starting: reads a state that was received", readingTime.Microseconds())
+	for told := uint64(0); ; {
+		if now := reads(); now != told && notify(every, longer) {
+			told = now
 		}
 		select {
 		case <-ctx.Done():

@@ -2,6 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,9 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
+	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
 
 // manager is a service manager, which reads when it is told to.
@@ -123,4 +131,68 @@ func TestABusyServiceManagerIsToldAgain(t *testing.T) {
 		require.Equal(t, "STATUS=nobody reads", m.heard())
 	}
 	require.True(t, strings.HasPrefix(m.heard(), "READY=1\n"), "it would end the node")
+}
+
+// received makes a file of a snapshot that a node has received, by the head of raft/node/snapfile.go, of so many chunks. It has no end, for which a start
+// sets it aside, once it has read it.
+func received(t *testing.T, path string, chunks int) {
+	sum := func(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+	file := append([]byte("RBSNAP\x00\x01"), make([]byte, 4*8)...)
+	file = append(file, "\x02n2"...)
+	file = binary.LittleEndian.AppendUint32(file, sum(file))
+	for i := range chunks {
+		data := make([]byte, 128<<10)
+		at := binary.LittleEndian.AppendUint64(nil, uint64(i*len(data)))
+		file = binary.LittleEndian.AppendUint32(file, uint32(len(data)))
+		file = binary.LittleEndian.AppendUint32(file, sum(append(at, data...)))
+		file = append(file, data...)
+	}
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, os.WriteFile(path, file, 0o644))
+}
+
+// A start that reads what it received, which may take minutes, has longer from the service manager, which would end it, and the next one too. One that
+// reads nothing asks for no more: its disk may hang.
+func TestAStartThatReadsASnapshotHasLonger(t *testing.T) {
+	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	o := replica.Options{
+		ID: "n1", Members: []string{"n1"}, Dir: filepath.Join(t.TempDir(), "n1"), Logger: slog.New(slog.DiscardHandler),
+		NATS: replica.NATSOptions{URLs: []string{server.URL()}},
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	once := func() {
+		running, err := startAll(ctx, []replica.Options{o})
+		require.NoError(t, err)
+		_, err = running[0].WaitReady(ctx)
+		require.NoError(t, errors.Join(err, running.stop()))
+	}
+	once()
+	m := newManager(t)
+	once()
+	require.True(t, notify(patience, "STATUS=it read nothing"))
+	require.Equal(t, "STATUS=it read nothing", m.heard())
+	file := filepath.Join(o.Dir, "snapshot", "complete")
+	received(t, file, 3)
+	reads, said := 0, []string(nil)
+	o.FS = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Path != file || op.Kind != errorfs.OpFileReadAt {
+			return nil
+		}
+		if reads++; reads > 3 && reads%2 == 0 { // of each chunk there are two
+			b := make([]byte, 100)
+			n, err := m.conn.Read(b)
+			said = append(said, string(b[:n]))
+			return err
+		}
+		return nil
+	}))
+	once()
+	require.NoFileExists(t, file, "it was read, and set aside")
+	require.Len(t, said, 3)
+	for _, state := range said {
+		require.Equal(t, "EXTEND_TIMEOUT_USEC=600000000\nSTATUS=starting: reads a state that was received", state)
+	}
 }

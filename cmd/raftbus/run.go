@@ -147,8 +147,11 @@ func (n nodes) show(page *observe.Server) {
 // running. A signal meanwhile is a clean end, which leaves no nodes and no error.
 func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 	started, failures := make(nodes, len(options)), make([]error, len(options))
+	reading, over := tellReading(ctx, statusEvery)
+	defer over()
 	var all sync.WaitGroup
 	for i, o := range options {
+		o.Reading = reading
 		o.Version = thisBuild().Version
 		o.Fatal = endNow
 		all.Go(func() { started[i], failures[i] = replica.Start(ctx, o) })

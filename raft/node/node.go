@@ -44,6 +44,9 @@ type Options struct {
 	// Deaf reports that no client reaches the node: it then leads only where no voter that they reach can (F12). Whoever takes a turn calls it: it
 	// must not wait. nil: they always do.
 	Deaf func() bool
+	// Reading is told by Start, again and again, that it goes on with the reading of a snapshot that was received before it: that may take minutes,
+	// and whoever ends starts that take long is to wait for it. It must not wait. nil: nobody wants to know.
+	Reading func()
 }
 
 // Node is one member of a Raft group. It implements Proposer for services, and busclient.Owner for the bus.

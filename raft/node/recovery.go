@@ -21,7 +21,7 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 	if !n.snaps.exists(snapComplete) {
 		return state, nil
 	}
-	base, err := n.snaps.verify(n.stop)
+	base, err := n.snaps.verify(n.reading)
 	if errors.Is(err, ErrStopped) || wal.TooManyFiles(err) { // which says nothing of the file
 		return state, fmt.Errorf("read snapshot %s, which was received before the node stopped: %w", n.snaps.path(snapComplete), err)
 	}
@@ -70,7 +70,7 @@ func (n *Node) reinstall(state wal.State, base raft.Base) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(restore(n.o.Machine, r, stopReader{r, n.stop}), file.Close()); err != nil {
+		if err := errors.Join(restore(n.o.Machine, r, n.reading(r)), file.Close()); err != nil {
 			return err
 		}
 	}
@@ -92,13 +92,35 @@ func holds(state *wal.State, id rpc.EntryID) bool {
 	return id == state.Base.ID || id.Index > state.Base.ID.Index && id.Index <= state.Last.Index && term == id.Term
 }
 
-// verify reads the snapshot that is whole from end to end, and returns where a log begins after it.
-func (d *snapDir) verify(stop <-chan struct{}) (raft.Base, error) {
+// reading is a reader of what a start reads that may take minutes: it ends once the node stops, and says that it goes on.
+func (n *Node) reading(r io.Reader) io.Reader {
+	if n.o.Reading == nil {
+		return stopReader{r, n.stop}
+	}
+	return toldReader{stopReader{r, n.stop}, n.o.Reading}
+}
+
+// toldReader is a reader that tells of all that it has read.
+type toldReader struct {
+	io.Reader
+	tell func()
+}
+
+func (r toldReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.tell()
+	}
+	return n, err
+}
+
+// verify reads the snapshot that is whole from end to end, by what it is given, and returns where a log begins after it.
+func (d *snapDir) verify(by func(io.Reader) io.Reader) (raft.Base, error) {
 	r, file, err := d.openSnapshot()
 	if err != nil {
 		return raft.Base{}, err
 	}
-	_, err = io.Copy(io.Discard, stopReader{r, stop})
+	_, err = io.Copy(io.Discard, by(r))
 	return raft.Base{ID: r.head.Snapshot, Time: r.time, Configuration: r.conf}, errors.Join(err, file.Close())
 }
 

@@ -52,6 +52,8 @@ type Options struct {
 	Traces *observe.Traces
 	// Fatal is told of a failure of the disk after which nothing may be done any more, and ends the process; nil: a panic does.
 	Fatal func(error)
+	// Reading is told during Start that the node goes on with what may take minutes: as in node.Options.
+	Reading func()
 }
 
 // NATSOptions say how to reach NATS.
@@ -196,7 +198,7 @@ func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, 
 func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
 		Config: r.config, Folder: r.folder, Log: r.log, Machine: machine{r.store, r}, Logger: r.logger,
-		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return !r.reached() },
+		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return !r.reached() }, Reading: r.o.Reading,
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
 		Config:   r.config,
