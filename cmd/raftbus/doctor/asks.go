@@ -45,6 +45,8 @@ type facts struct {
 	blind      bool  // they do not let it ask for figures
 	refused    error // NATS lets them ask no node
 	unheard    bool  // or hear no answer
+	unasked    error // why the nodes could not be asked for their figures the first time
+	unaskedNow error // and the last time
 }
 
 // look is a node's figures, and when they were had.
@@ -62,7 +64,7 @@ func (l *look) offset() (ahead, wrong time.Duration) {
 // gather asks all that there is to ask.
 func gather(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err error) {
 	f = &facts{prefix: prefix, nats: conn.ConnectedUrlRedacted(), maxPayload: conn.MaxPayload(), local: loopback(conn.ConnectedUrl())}
-	f.before = f.lookAll(ctx, conn, prefix)
+	f.before, f.unasked = f.lookAll(ctx, conn, prefix)
 	f.blind = denied(conn, busclient.StatsSubject(prefix, busclient.AllNodes))
 	began := time.Now()
 	if f.View, err = askSettled(ctx, conn, prefix); errors.Is(err, native.ErrUnheard) {
@@ -82,7 +84,7 @@ func gather(ctx context.Context, conn *nats.Conn, prefix string) (f *facts, err 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	f.stats = f.lookAll(ctx, conn, prefix)
+	f.stats, f.unaskedNow = f.lookAll(ctx, conn, prefix)
 	return f, ctx.Err()
 }
 
@@ -103,10 +105,10 @@ func askSettled(ctx context.Context, conn *nats.Conn, prefix string) (cluster.Vi
 	}
 }
 
-// lookAll asks all nodes for their figures, as long as answers come in time.
-func (f *facts) lookAll(ctx context.Context, conn *nats.Conn, prefix string) map[string]look {
+// lookAll asks all nodes for their figures, as long as answers come in time. Who is not heard is seen in what is missing; the error is why not all were asked.
+func (f *facts) lookAll(ctx context.Context, conn *nats.Conn, prefix string) (map[string]look, error) {
 	looks, asked := map[string]look{}, time.Now()
-	_ = observe.Ask(ctx, conn, busclient.StatsSubject(prefix, busclient.AllNodes), silenceTime, func(answer []byte) time.Duration {
+	err := observe.Ask(ctx, conn, busclient.StatsSubject(prefix, busclient.AllNodes), silenceTime, func(answer []byte) time.Duration {
 		var s observe.Stats
 		if json.Unmarshal(answer, &s) == nil && s.Node != "" && len(looks) < observe.NodesMax {
 			looks[s.Node] = look{s, asked, time.Now()}
@@ -118,8 +120,8 @@ func (f *facts) lookAll(ctx context.Context, conn *nats.Conn, prefix string) map
 			return observe.GraceTime
 		}
 		return 0
-	}) // what is not heard is seen in what is missing
-	return looks
+	})
+	return looks, err
 }
 
 // whoListens tells of nodes that do not answer whether NATS knows a listener: then the process is there, or was a moment ago.

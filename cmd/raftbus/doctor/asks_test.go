@@ -72,7 +72,7 @@ func TestTheTimeOfNodesBeginsWhenTheyAreAsked(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	for range 10 { // this machine may be too busy for one
-		if len((&facts{}).lookAll(t.Context(), conn, "raftbus")) == 1 {
+		if looks, err := (&facts{}).lookAll(t.Context(), conn, "raftbus"); err == nil && len(looks) == 1 {
 			return
 		}
 	}
@@ -148,8 +148,13 @@ func TestWhoAnswersAgainAndAgainIsNotListenedToForEver(t *testing.T) {
 	conn, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	defer conn.Close()
-	require.Len(t, (&facts{}).lookAll(t.Context(), conn, "raftbus"), 1)
+	looks, err := (&facts{}).lookAll(t.Context(), conn, "raftbus")
+	require.NoError(t, err)
+	require.Len(t, looks, 1)
 	require.Zero(t, conn.NumSubscriptions())
+	conn.Close()
+	_, err = (&facts{}).lookAll(t.Context(), conn, "raftbus")
+	require.ErrorIs(t, err, nats.ErrConnectionClosed, "nobody was asked")
 }
 
 // Nobody leads for a moment where a vote is under way: who asks waits for its end.

@@ -86,15 +86,31 @@ func leafTrouble(w observe.Watches) string {
 	return "its leaf connection is not up: " + observe.OneLine(w.LeafError)
 }
 
+// unseen is what the rules see in figures.
+const unseen = "lag, clocks, versions, queues and connections were not looked at"
+
 // figures: whether half of the rules had anything to look at.
 func (f *facts) figures() []Finding {
-	if !f.blind {
-		return f.withoutFigures()
+	switch {
+	case f.blind:
+		return []Finding{{
+			Severity: note, Code: "figures-denied", Cause: "NATS does not let these credentials ask for the nodes' figures: " + unseen,
+			Evidence: "a message on " + busclient.StatsSubject(f.prefix, busclient.AllNodes) + " was refused", Remedy: "use those of an administrator or a monitor, who may publish on " + f.prefix + ".node.>",
+		}}
+	case f.unaskedNow != nil:
+		return []Finding{unasked(f.unaskedNow, unseen)}
+	case f.unasked != nil:
+		return append(f.withoutFigures(), unasked(f.unasked, "they were once, and what grows between two looks was not seen"))
 	}
-	return []Finding{{
-		Severity: note, Code: "figures-denied", Cause: "NATS does not let these credentials ask for the nodes' figures: lag, clocks, versions, queues and connections were not looked at",
-		Evidence: "a message on " + busclient.StatsSubject(f.prefix, busclient.AllNodes) + " was refused", Remedy: "use those of an administrator or a monitor, who may publish on " + f.prefix + ".node.>",
-	}}
+	return f.withoutFigures()
+}
+
+// unasked tells of nodes whose figures could not be asked for.
+func unasked(err error, missing string) Finding {
+	return Finding{
+		Severity: note, Code: "figures-missing", Cause: "the nodes could not be asked for their figures: " + missing,
+		Evidence: observe.OneLine(err.Error()), Remedy: "look again",
+	}
 }
 
 // withoutFigures tells of members that answer, and whose figures were not heard.

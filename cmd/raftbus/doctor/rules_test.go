@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -53,6 +54,28 @@ func TestFiguresThatAreMissingAreTold(t *testing.T) {
 	require.Equal(t, note, found[0].Severity)
 	f.blind = true
 	require.Len(t, f.figures(), 1, "why none is there is told once")
+}
+
+// That the nodes could not be asked is said, with why, and not that they gave no answer.
+func TestWhatCouldNotBeAskedIsTold(t *testing.T) {
+	lost := errors.New("the buffer\nis full")
+	f := sound()
+	f.unasked, f.before = lost, nil
+	delete(f.stats, "n2")
+	found := f.figures()
+	require.Len(t, found, 2)
+	require.Equal(t, "n2", found[0].Node)
+	require.Equal(t, "figures-missing", found[1].Code)
+	require.Equal(t, note, found[1].Severity)
+	require.Contains(t, found[1].Cause, "what grows between two looks was not seen")
+	require.Equal(t, "the buffer; is full", found[1].Evidence)
+	f.unasked, f.unaskedNow, f.stats = nil, lost, nil
+	found = f.figures()
+	require.Len(t, found, 1, "of all it is told once")
+	require.Empty(t, found[0].Node)
+	require.Contains(t, found[0].Cause, "clocks, versions")
+	f.blind = true
+	require.Equal(t, "figures-denied", f.figures()[0].Code)
 }
 
 // change changes the figures of a node's last look.
