@@ -58,6 +58,21 @@ func Test41_HeadersAsTheyMayBeWritten(t *testing.T) {
 	require.Equal(t, "v", string(w.ask("DIRECT.GET.KV_a", `{"seq":6}`, headerLevel, "1").Data))
 }
 
+// What would have NATS trace an entry where it is sent, or clients take it for no entry, is not kept; of an earlier release it may be.
+func Test41_HeadersThatMeanSomethingToNATS(t *testing.T) { // W2, L9
+	w := newWorld(t)
+	w.bucket("a")
+	for _, value := range []string{"v", ""} {
+		w.ask("$KV.a.k", value, "A", "b", "Nats-Trace-Dest", "x", "Description", "c", "Status", "100")
+		e, err := w.store.Last("a", "k")
+		require.NoError(t, err)
+		want := map[string]string{"v": "A: b\r\nDescription: c\r\nStatus: 100\r\n\r\n", "": "A: b\r\n\r\n"}[value]
+		require.Equal(t, "NATS/1.0\r\nNats-Trace-Dest: trace disabled\r\n"+want, string(e.Header))
+		e.Header = []byte("NATS/1.0\r\nA: b\r\nDescription: c\r\nNats-Trace-Dest: x\r\nStatus: 100\r\n\r\n")
+		require.Equal(t, "NATS/1.0\r\nNats-Trace-Dest: trace disabled\r\n"+want, string(HeaderOf(e)))
+	}
+}
+
 func Test51_GetsSayWhatTheyWere(t *testing.T) {
 	w := newWorld(t)
 	w.now = w.now.Add(5)
@@ -320,7 +335,7 @@ func Test76_EachFieldOfARequestForMessages(t *testing.T) {
 
 // What is published again says what it was, and what came before it; who wants headers only learns how large it was.
 func TestWhatIsPublishedAgainSaysWhatItWas(t *testing.T) {
-	entry := store.Entry{Key: "k", Sequence: 9, Time: 5, Value: []byte("value"), Header: []byte("NATS/1.0\r\nX: 1\r\n\r\n")}
+	entry := store.Entry{Key: "k", Sequence: 9, Time: 5, Value: []byte("value"), Header: []byte("NATS/1.0\r\nStatus: 100\r\nX: 1\r\n\r\n")}
 	for _, headersOnly := range []bool{false, true} {
 		r := NewRepublication("a", command.Settings{Republish: &command.Republish{Source: "$KV.a.*", Destination: "o.$1", HeadersOnly: headersOnly}})
 		subject, m, matches := r.Message(entry, 7)
@@ -331,6 +346,7 @@ func TestWhatIsPublishedAgainSaysWhatItWas(t *testing.T) {
 			want[headerSize] = []string{"5"}
 			require.Empty(t, m.Data)
 		} else {
+			want["Status"] = []string{"100"}
 			require.Equal(t, "value", string(m.Data))
 		}
 		require.Equal(t, want, m.Header)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/headers"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -98,10 +99,10 @@ func parseBlock(block []byte) map[string][]string {
 	return header
 }
 
-// HeaderOf is an entry's headers as the wire has them. A delete or purge by the native API has none, and is told as one here.
+// HeaderOf is an entry's headers as the wire has them, for a message that has its value. A delete or purge by the native API has none, and is told as one here.
 func HeaderOf(e store.Entry) []byte {
 	if e.Op == command.Put || len(e.Header) > 0 {
-		return e.Header
+		return headers.Harmless(e.Header, len(e.Value) == 0)
 	}
 	if e.Op == command.Delete {
 		return Block(map[string][]string{headerOperation: {headerOperationDelete}})

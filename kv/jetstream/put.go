@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/headers"
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/store"
 )
@@ -89,7 +90,8 @@ func (r Request) write(bucket, key string) (*command.Write, *apiError) {
 	if e := r.checkHeaders(bucket, key); e != nil {
 		return nil, e
 	}
-	w := &command.Write{Bucket: bucket, Key: key, Value: r.Data, Header: Block(r.Header), MsgID: r.first(headerMsgID), LastMsgID: r.first(headerExpectedMsgID)}
+	// What is harmless is decided here, before the log: members of several releases store the same (F28).
+	w := &command.Write{Bucket: bucket, Key: key, Value: r.Data, Header: headers.Harmless(Block(r.Header), len(r.Data) == 0), MsgID: r.first(headerMsgID), LastMsgID: r.first(headerExpectedMsgID)}
 	switch {
 	case len(w.Header) > headersBytesMax:
 		return nil, errHeadersTooLarge

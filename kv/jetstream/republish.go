@@ -36,11 +36,14 @@ func (r *Republication) Message(e store.Entry, previous uint64) (subject string,
 	if !matches {
 		return "", Reply{}, false
 	}
+	size := len(e.Value)
+	if r.headersOnly {
+		e.Value = nil
+	}
 	m = message(r.bucket, e, true)
 	m.Header[headerLastSequence] = []string{strconv.FormatUint(previous, 10)}
 	if r.headersOnly {
-		m.Header[headerSize] = []string{strconv.Itoa(len(e.Value))}
-		m.Data = nil
+		m.Header[headerSize] = []string{strconv.Itoa(size)}
 	}
 	return subject, m, true
 }

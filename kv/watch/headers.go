@@ -5,6 +5,8 @@ package watch
 import (
 	"bytes"
 	"strconv"
+
+	"github.com/raftbus/raftbus/kv/internal/headers"
 )
 
 const (
@@ -37,7 +39,7 @@ func (c *consumer) beat(stalled string) []byte {
 // withSize is an entry's header block with the size of the value that is left out.
 func withSize(e *Entry) []byte {
 	size := max(e.Size, len(e.Value))
-	head, ok := bytes.CutSuffix(e.Header, []byte(headerEnd))
+	head, ok := bytes.CutSuffix(headers.Harmless(e.Header, true), []byte(headerEnd))
 	if !ok {
 		head = []byte(headerVersion + headerEnd)
 	}

@@ -156,6 +156,7 @@ func withoutRecord(s State) State {
 func TestValuesAreLeftOutAndTheirSizesTold(t *testing.T) { // 7.2
 	for _, c := range []struct{ header, want string }{
 		{"", "NATS/1.0\r\nNats-Msg-Size: 5\r\n\r\n"},
+		{"NATS/1.0\r\nStatus: 100\r\n\r\n", "NATS/1.0\r\nNats-Msg-Size: 5\r\n\r\n"}, // clients would take it for a heartbeat
 		{"NATS/1.0\r\nKV-Operation: DEL\r\n\r\n", "NATS/1.0\r\nKV-Operation: DEL\r\nNats-Msg-Size: 5\r\n\r\n"},
 	} {
 		require.Equal(t, c.want, string(withSize(&Entry{Header: []byte(c.header), Value: []byte("hello")})))

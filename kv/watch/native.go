@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/raftbus/raftbus/kv/internal/headers"
 	"github.com/raftbus/raftbus/kv/internal/stamp"
 )
 
@@ -44,11 +45,11 @@ func (c *consumer) nativeBlock(sequence uint64) block {
 func (c *consumer) native(e *Entry, pending uint64) Send {
 	b := c.nativeBlock(c.following()).number(headerPending, pending).text(headerKey, e.Key).text(headerOperation, e.Operation).
 		number(headerRevision, e.Sequence).number(headerClusterRevision, e.Revision).text(headerTime, stamp.Text(e.Time))
-	s := Send{Subject: c.to, Body: e.Value}
+	s, header := Send{Subject: c.to, Body: e.Value}, e.Header
 	if c.Config.HeadersOnly {
-		b, s.Body = b.number(headerSizeOfValue, uint64(max(e.Size, len(e.Value)))), nil
+		b, s.Body, header = b.number(headerSizeOfValue, uint64(max(e.Size, len(e.Value)))), nil, headers.Harmless(header, true)
 	}
-	if stored, is := strings.CutPrefix(string(e.Header), headerVersion+headerEnd); is {
+	if stored, is := strings.CutPrefix(string(header), headerVersion+headerEnd); is {
 		s.Header = append(b, stored...)
 	} else {
 		s.Header = append(b, headerEnd...)

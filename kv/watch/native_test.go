@@ -24,7 +24,7 @@ func TestNativeMessages(t *testing.T) {
 
 func TestNativeMessagesWithoutValues(t *testing.T) {
 	c := &consumer{Record: Record{Ref: Ref{Name: "c"}, Config: Config{Native: true, HeadersOnly: true}}, bucket: &bucket{}, group: &group{}, first: 1}
-	s := c.message(&Entry{Key: "k", Sequence: 2, Size: 7, Operation: "delete"}, 3)
+	s := c.message(&Entry{Key: "k", Sequence: 2, Size: 7, Operation: "delete", Header: []byte("NATS/1.0\r\nStatus: 503\r\n\r\n")}, 3) // clients would take it for no responders
 	require.Empty(t, s.Body)
 	require.Equal(t, "NATS/1.0\r\nRb-Watch: c\r\nRb-Sequence: 1\r\nRb-Pending: 3\r\nRb-Key: k\r\nRb-Operation: delete\r\nRb-Revision: 2\r\nRb-Cluster-Revision: 0\r\nRb-Time: 1970-01-01T00:00:00Z\r\nRb-Size: 7\r\n\r\n", string(s.Header))
 }

@@ -263,6 +263,7 @@ func TestAClusterAndItsClients(t *testing.T) {
 			client := r.connect(all["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client")))
 			useKeys(t, client, "app")
 			hearRepublished(t, client)
+			putTraced(t, client)
 			if layout.name == "two accounts" {
 				connectAsDocumented(t, r)
 			}
@@ -329,6 +330,34 @@ func hearRepublished(t testing.TB, p *party) {
 	m, err := sub.NextMsg(patience)
 	require.NoError(t, err)
 	require.Equal(t, "again", string(m.Data))
+}
+
+// putTraced puts with headers that would have NATS refuse to deliver the entry where nodes send it, or have clients not see it.
+func putTraced(t *testing.T, p *party) { // W2, L9
+	js, err := jetstream.New(p.Conn)
+	require.NoError(t, err)
+	kv, err := js.CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "traced", RePublish: &jetstream.RePublish{Source: "$KV.traced.>", Destination: "news.traced.>"}})
+	require.NoError(t, err)
+	sub, err := p.SubscribeSync("news.traced.>")
+	require.NoError(t, err)
+	for _, put := range []nats.Msg{{Header: nats.Header{"Nats-Trace-Dest": {"$JS.ACK.x"}}}, {Header: nats.Header{"Status": {"100"}}}, {Header: nats.Header{"Status": {"100"}}, Data: []byte("v")}} {
+		put.Subject = "$KV.traced.k"
+		m, err := p.RequestMsg(&put, patience)
+		require.NoError(t, err)
+		require.Contains(t, string(m.Data), `"seq"`)
+		e, err := kv.Get(within(t), "k")
+		require.NoError(t, err)
+		require.Equal(t, string(put.Data), string(e.Value()))
+		keys, err := kv.Keys(within(t))
+		require.NoError(t, err)
+		require.Equal(t, []string{"k"}, keys)
+		w, err := kv.WatchAll(within(t))
+		require.NoError(t, err)
+		require.Equal(t, []string{"k=" + string(put.Data)}, events(t, w, 1))
+		require.NoError(t, w.Stop())
+		_, err = sub.NextMsg(patience)
+		require.NoError(t, err)
+	}
 }
 
 // read gets and watches.
