@@ -47,7 +47,7 @@ const republicationsMax = 1_024
 
 // republication is where an entry is to be published again; nil if nowhere. On the node's goroutine.
 func (s *Service) republication(e *store.Event) *jetstream.Republication {
-	if e.Republish == nil || !s.first() {
+	if e.Republish == nil || !s.first() || len(e.Republish.Source) > jetstream.SourceMax { // that of an earlier release, which no subject matches
 		return nil
 	}
 	known, is := s.republishing.known[e.Bucket]

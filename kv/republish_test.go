@@ -112,6 +112,10 @@ func TestWhatIsPublishedAgainIsBoundedInNumber(t *testing.T) {
 		s.republish(&store.Event{Kind: store.Stored, Bucket: "b" + strconv.Itoa(i), Republish: again, Entry: store.Entry{Key: "k", Sequence: 1}})
 		require.LessOrEqual(t, len(s.republishing.known), republicationsMax)
 	}
+	long := &command.Republish{Source: strings.Repeat("a.", jetstream.SourceMax/2) + ">", Destination: "again.>"} // as earlier releases took it
+	clear(s.republishing.known)
+	s.republish(&store.Event{Kind: store.Stored, Bucket: "b", Republish: long, Entry: store.Entry{Key: "k", Sequence: 1}})
+	require.Empty(t, s.republishing.known)
 	require.Len(t, s.republishing.waiting, republishMax)
 	require.EqualValues(t, 10, s.republishing.drops.Load())
 }

@@ -3,6 +3,7 @@ package jetstream
 // What each bound lets through, and what is refused field by field: by the sections of the specification, as in spec_test.go.
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -163,6 +164,46 @@ func Test62_ConfigurationsAtTheirBounds(t *testing.T) {
 		w.ask("$KV."+name+".k", "v")
 	}
 	w.refused(invalid("max_msgs_per_subject must be 1 to 64: it is the bucket's history"), "STREAM.CREATE.KV_none", config("none", `"max_msgs_per_subject":0`))
+}
+
+// A list and an answer hold whatever a bucket may be, at the max_payload that NATS has unless it is told another.
+func Test62_BucketsAtAllTheirBoundsAreTold(t *testing.T) { // L9, Q11
+	w := newWorld(t)
+	long := func(bytes int) string { return strings.Repeat("<", bytes) } // JSON writes six bytes for each
+	placed := func(bytes int) string { return `"placement":{"cluster":"` + long(bytes-8) + `","tags":["<","<"]}` }
+	w.refused(invalid("stream placement has 1025 bytes, its tags counted with 3 more each: raftbus takes 1024 at most"), "STREAM.CREATE.KV_a", config("a", placed(placementBytesMax+1)))
+	w.bucket("a", `"description":"`+long(command.DescriptionBytesMax)+`"`, `"metadata":{"a":"`+long(command.MetadataBytesMax-1)+`"}`, placed(placementBytesMax),
+		`"republish":{"src":"`+long(SourceMax)+`","dest":"`+long(destinationMax)+`"}`)
+	w.tellsAll(`"placement":{"cluster":"\u003c`, `"republish":{"src":"\u003c`)
+}
+
+// Earlier releases had no bound for some texts. Such a bucket is told without them, is listed with the others, and can be changed.
+func Test62_ABucketWithLongerTextsIsTold(t *testing.T) { // L9
+	w := newWorld(t)
+	long := strings.Repeat("<", 200_000)
+	echo, err := json.Marshal(echo{Placement: &placement{Cluster: long}})
+	require.NoError(t, err)
+	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "a", Settings: command.Settings{
+		History: 2, Echo: echo, Republish: &command.Republish{Source: long, Destination: "again"},
+	}}}.Encode())
+	w.bucket("b")
+	w.tellsAll(`"name":"KV_b"`)
+	w.ask("$KV.a.k", "v")
+	require.Contains(t, string(w.ask("STREAM.UPDATE.KV_a", config("a", `"max_msgs_per_subject":3`)).Data), `"max_msgs_per_subject":3`)
+	b, err := w.store.Bucket("a")
+	require.NoError(t, err)
+	require.Equal(t, command.Settings{History: 3}, b.Settings)
+}
+
+// tellsAll requires a list, and what is told of the bucket a, that a message can hold.
+func (w *world) tellsAll(parts ...string) {
+	w.Helper()
+	list, info := w.ask("STREAM.LIST", "").Data, w.ask("STREAM.INFO.KV_a", "").Data
+	require.LessOrEqual(w, max(len(list), len(info)), payloadMax-payloadReserve)
+	require.Contains(w, string(info), `"name":"KV_a"`)
+	for _, part := range append(parts, `"name":"KV_a"`) {
+		require.Contains(w, string(list), part)
+	}
 }
 
 // A bound of messages takes the place of the one of values that the native API gave.

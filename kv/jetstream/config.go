@@ -69,6 +69,20 @@ type placement struct {
 	Preferred string   `json:"preferred,omitempty"`
 }
 
+// placementBytesMax bounds a placement, which is only said back: each node keeps it, and a page of streams tells it, where other characters than letters
+// may take six bytes (Q11).
+const placementBytesMax = 1 << 10
+
+func (p *placement) bytes() (size int) {
+	if p == nil {
+		return 0
+	}
+	for _, tag := range p.Tags {
+		size += len(tag) + len(`"",`)
+	}
+	return size + len(p.Cluster)
+}
+
 type republish struct {
 	Source      string `json:"src,omitempty"`
 	Destination string `json:"dest"`
@@ -190,6 +204,8 @@ func (c *streamConfig) checkTexts(string) *apiError {
 		return invalid("stream metadata exceeds maximum size of %d bytes", command.MetadataBytesMax)
 	case c.Placement != nil && c.Placement.Preferred != "":
 		return invalid("preferred server not permitted in placement")
+	case c.Placement.bytes() > placementBytesMax:
+		return invalid("stream placement has %d bytes, its tags counted with 3 more each: raftbus takes %d at most", c.Placement.bytes(), placementBytesMax)
 	}
 	if c.Placement != nil && c.Placement.Cluster == "" && len(c.Placement.Tags) == 0 {
 		c.Placement = nil
@@ -249,8 +265,13 @@ func (c *streamConfig) checkTimes(string) *apiError {
 	return nil
 }
 
-// destinationMax bounds where a bucket publishes again, in bytes: with a key it is to fit into a line of NATS (F11).
-const destinationMax = 1 << 10
+const (
+	// destinationMax bounds where a bucket publishes again, in bytes: with a key it is to fit into a line of NATS (F11).
+	destinationMax = 1 << 10
+	// SourceMax bounds what a bucket publishes again. No pattern is longer than the subjects that it matches, and those of keys are shorter; who publishes
+	// keeps sixteen bytes more of each token (Q11).
+	SourceMax = 1 << 10
+)
 
 func (c *streamConfig) checkRepublish(prefix string) *apiError {
 	r := c.Republish
@@ -260,15 +281,18 @@ func (c *streamConfig) checkRepublish(prefix string) *apiError {
 	if r.Source == "" {
 		r.Source = ">"
 	}
+	switch {
+	case len(r.Source) > SourceMax:
+		return invalid("republish source of %d bytes: raftbus takes %d at most, which is more than the subject of any key has", len(r.Source), SourceMax)
+	case len(r.Destination) > destinationMax:
+		return invalid("republish destination of %d bytes: raftbus takes %d at most, since NATS ends connections for longer subjects", len(r.Destination), destinationMax)
+	}
 	// Other buckets count too: two of them that publish to each other would never end.
 	if subject.Overlap(r.Destination, "$KV.>") || subject.Overlap(r.Destination, "$JS.>") {
 		return invalid("stream configuration for republish destination forms a cycle")
 	}
 	if !mappable(r.Source, r.Destination) {
 		return invalid("stream configuration for republish with transform from '%s' to '%s' not valid", r.Source, r.Destination)
-	}
-	if len(r.Destination) > destinationMax {
-		return invalid("republish destination of %d bytes: raftbus takes %d at most, since NATS ends connections for longer subjects", len(r.Destination), destinationMax)
 	}
 	if mayOrder(prefix, r.Destination) {
 		return invalid("republish destination '%s' is refused by raftbus: messages on $... and on %s.> are orders to NATS and to nodes; use another subject", r.Destination, prefix)

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/internal/names"
 )
 
 func TestRepublishedSubjectsAreMapped(t *testing.T) {
@@ -30,6 +32,17 @@ func TestRepublishedSubjectsAreMapped(t *testing.T) {
 	} {
 		require.False(t, mappable(c[0], c[1]), c)
 	}
+}
+
+// Q11: who publishes keeps the tokens of what is to be published, and no key's subject is that long.
+func TestWhatABucketPublishesAgainIsBounded(t *testing.T) {
+	w := newWorld(t)
+	of := func(bytes int) string {
+		return `"republish":{"src":"` + strings.Repeat("a.", bytes/2) + `>","dest":"again.>"}`
+	}
+	w.bucket("a", of(SourceMax-1))
+	w.refused(invalid("republish source of 1025 bytes: raftbus takes 1024 at most, which is more than the subject of any key has"), "STREAM.CREATE.KV_b", config("b", of(SourceMax+1)))
+	require.Less(t, len(subjectOf(strings.Repeat("b", names.BucketMax), strings.Repeat("k", names.KeyMax))), SourceMax)
 }
 
 // F11: what is published again has a subject that NATS takes, also where the key is long.

@@ -87,9 +87,15 @@ func configOf(bucket string, s command.Settings) *streamConfig {
 }
 
 // told is a configuration as clients are told it: with the metadata that a server adds, which some count on (nats.java's tests), and which is
-// not kept.
+// not kept. What earlier releases took without a bound is left out where it is too long, or no answer would hold it, nor any list in which it is (L9).
 func (c *streamConfig) told() *streamConfig {
 	told := *c
+	if c.Placement.bytes() > toldBytesMax {
+		told.Placement = nil
+	}
+	if r := c.Republish; r != nil && len(r.Source)+len(r.Destination) > toldBytesMax {
+		told.Republish = nil
+	}
 	told.Metadata = maps.Clone(c.Metadata)
 	if told.Metadata == nil {
 		told.Metadata = map[string]string{}
@@ -103,6 +109,9 @@ func (c *streamConfig) told() *streamConfig {
 	told.Metadata[serverMetadata+"ver"] = levelSince
 	return &told
 }
+
+// toldBytesMax bounds what is told of where a bucket is placed, and of what it publishes again.
+const toldBytesMax = 8 << 10
 
 func choice(is bool, yes, no string) string {
 	if is {
