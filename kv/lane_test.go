@@ -17,9 +17,9 @@ import (
 )
 
 // laned has a rig's service on the connection that a node has, with its lane.
-func laned(t *testing.T) func(*Options) {
+func laned(t *testing.T, options ...nats.Option) func(*Options) {
 	return func(o *Options) {
-		conn, err := busclient.Dial(t.Context(), busclient.ConnOptions{URLs: []string{o.Conn.ConnectedUrl()}, Prefix: o.Prefix, Node: o.NodeID, Role: busclient.RoleClient})
+		conn, err := busclient.Dial(t.Context(), busclient.ConnOptions{URLs: []string{o.Conn.ConnectedUrl()}, Prefix: o.Prefix, Node: o.NodeID, Role: busclient.RoleClient, Options: options})
 		require.NoError(t, err)
 		t.Cleanup(conn.Close)
 		require.Eventually(t, func() bool { up, _ := conn.Up(); return up && conn.Direct() }, 5*time.Second, time.Millisecond)

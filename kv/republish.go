@@ -5,6 +5,7 @@ package kv
 // would not take in time, is not sent. Where to is part of the log (store.Event). It may come twice: what a new leader applies is sent, also if the one before had sent it.
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -21,6 +22,9 @@ const (
 	// republishSubjectMax bounds a subject: NATS ends a connection on which a line of more than 4 KiB comes (F11), and a mapping may name a part of a
 	// key again and again.
 	republishSubjectMax = 3 << 10
+	// republishedAhead is how much leaves before it is awaited that NATS has it: answers, and what a planned move waits for, leave behind no more than
+	// that (L9, L2).
+	republishedAhead = 1 << 20
 )
 
 // republishing is what waits to be published again, and what was not.
@@ -104,10 +108,10 @@ func (s *Service) unpublishable(subject string) string {
 	return ""
 }
 
-// republisher publishes them.
+// republisher publishes them, no faster than NATS takes them: what waits meanwhile is bounded, and what is too much is counted.
 func (s *Service) republisher() {
 	defer s.wg.Done()
-	for {
+	for ahead := 0; ; {
 		select {
 		case <-s.stop:
 			return
@@ -116,6 +120,27 @@ func (s *Service) republisher() {
 			if err := s.conn.PublishMsg(msg); err != nil {
 				s.logger.Debug("an entry could not be published again", "err", err)
 			}
+			if ahead += msg.Size(); ahead >= republishedAhead {
+				s.awaitTaken()
+				ahead = 0
+			}
+		}
+	}
+}
+
+// awaitTaken returns when NATS has all that was published, or the connection is away, or the service ends.
+func (s *Service) awaitTaken() {
+	for s.conn.IsConnected() {
+		ctx, cancel := context.WithTimeout(context.Background(), flushWait)
+		err := s.conn.FlushWithContext(ctx)
+		cancel()
+		select {
+		case <-s.stop:
+			return
+		default:
+		}
+		if err == nil {
+			return
 		}
 	}
 }

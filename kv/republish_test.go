@@ -2,6 +2,7 @@ package kv
 
 import (
 	"log/slog"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,4 +139,40 @@ func TestNothingIsPublishedAgainOnASubjectThatIsTooLong(t *testing.T) {
 	require.EqualValues(t, 1, r.service.Figures().Unrepublished)
 	r.service.Close()
 	require.Equal(t, 1, strings.Count(log.String(), "longer than NATS takes"))
+}
+
+// thinLink is a dialler of ways that carry 4 MiB in a second to NATS.
+type thinLink struct{}
+
+func (thinLink) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	return thinConn{c}, err
+}
+
+type thinConn struct{ net.Conn }
+
+func (c thinConn) Write(b []byte) (int, error) {
+	time.Sleep(time.Duration(len(b)) * time.Second / (4 << 20)) // the way's, of which the other end knows nothing
+	return c.Conn.Write(b)
+}
+
+// Where more is published again than the leader's way to NATS carries, requests are answered all the same, and a planned move is made: neither waits
+// behind all of that (L9, L2, F26).
+func TestWhatIsPublishedAgainHoldsUpNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r := newRig(t, func(o *Options) {
+		laned(t, nats.SetCustomDialer(thinLink{}))(o)
+		o.flushWait = 5 * time.Second
+	})
+	r.lead()
+	r.ask("bucket.add.app", "")
+	again := &command.Republish{Source: ">", Destination: "again.>"}
+	entry := store.Event{Kind: store.Stored, Bucket: "big", Republish: again, Entry: store.Entry{Key: "k", Sequence: 1, Value: make([]byte, 1<<19)}}
+	for range republishBytesMax>>19 - 1 { // for eight seconds
+		r.service.republish(&entry)
+	}
+	require.Zero(t, r.service.republishing.drops.Load())
+	r.ask("kv.put.app.k", "v")
+	require.NoError(t, r.service.Drain(t.Context()))
+	require.NotEmpty(t, r.service.republishing.waiting, "it was answered at the end of all that")
 }
