@@ -404,6 +404,45 @@ func TestWhatIsBeingWrittenIsDroppedWithTheConnection(t *testing.T) {
 	require.Equal(t, "4", await(t, writing))
 }
 
+// A Flush is over when NATS has what was published, where that leaves by an outbox too; what is dropped with the connection it does not wait for.
+func TestAFlushWaitsForTheOutbox(t *testing.T) {
+	c := dialShut(t, startNATS(t).URL(), "n1", RoleBulk)
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	writing, goOn := make(chan string, 4), make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	t.Cleanup(release)
+	c.outbox.close()
+	c.outbox = newOutbox()
+	c.outbox.run(func(m outgoing) { writing <- m.subject; <-goOn; c.writeOut(m) }, func() {})
+	flush := func() <-chan error {
+		flushed := make(chan error, 1)
+		go func() { flushed <- c.Flush(soon) }()
+		eventually(t, "it waits", func() bool {
+			c.outbox.mu.Lock()
+			defer c.outbox.mu.Unlock()
+			waiting := c.outbox.waiting
+			return len(waiting) > 0 && waiting[len(waiting)-1].mark != nil || len(flushed) > 0
+		})
+		require.Empty(t, flushed)
+		return flushed
+	}
+	require.NoError(t, c.Publish("1", "", nil))
+	require.Equal(t, "1", await(t, writing))
+	require.ErrorIs(t, c.Flush(tick), ErrBusDown, "in vain")
+	c.outbox.clear()
+	require.NoError(t, c.outbox.put("2", "", nil))
+	flushed := flush()
+	c.outbox.clear()
+	require.NoError(t, await(t, flushed))
+	require.NoError(t, c.outbox.put("3", "", nil))
+	flushed = flush()
+	release()
+	require.Equal(t, "3", await(t, writing))
+	require.NoError(t, await(t, flushed))
+	c.outbox.close()
+	require.NoError(t, c.Flush(soon))
+}
+
 // What waits for a connection is bounded, by bytes and by messages, and what was taken to be written waits no more.
 func TestTheOutboxIsBounded(t *testing.T) {
 	o := newOutbox()

@@ -361,7 +361,11 @@ func (c *Conn) AskMaxPayload() int64 {
 }
 
 func (c *Conn) Flush(timeout time.Duration) error {
-	if err := c.nc.FlushTimeout(timeout); err != nil {
+	end := time.Now().Add(timeout)
+	if c.outbox != nil && !c.outbox.await(timeout) {
+		return fmt.Errorf("flush: %w (%w)", ErrBusDown, nats.ErrTimeout)
+	}
+	if err := c.nc.FlushTimeout(time.Until(end)); err != nil {
 		return fmt.Errorf("flush: %w (%w)", ErrBusDown, err)
 	}
 	return nil

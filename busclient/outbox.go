@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -26,9 +27,11 @@ const (
 // errOutboxFull: the server takes what this node sends too slowly.
 var errOutboxFull = fmt.Errorf("%w: the NATS server does not take what is sent", ErrTooManyInFlight)
 
+// outgoing is a message, or a mark among them.
 type outgoing struct {
 	subject, reply string
 	data           *[]byte
+	mark           chan struct{} // closed when what was put before is written, or dropped
 }
 
 // outbox is a bounded queue to one connection, and the goroutine that empties it.
@@ -62,7 +65,7 @@ func (o *outbox) put(subject, reply string, data []byte) error {
 	}
 	buffer := o.copies.Get().(*[]byte)
 	*buffer = append((*buffer)[:0], data...)
-	o.waiting = append(o.waiting, outgoing{subject, reply, buffer})
+	o.waiting = append(o.waiting, outgoing{subject: subject, reply: reply, data: buffer})
 	o.bytes += len(data)
 	o.bell.Signal()
 	return nil
@@ -72,8 +75,39 @@ func (o *outbox) put(subject, reply string, data []byte) error {
 func (o *outbox) clear() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.waiting, o.bytes = nil, 0
+	o.drop()
 	o.stale.Store(true)
+}
+
+// drop drops what waits. o.mu is held.
+func (o *outbox) drop() {
+	for _, m := range o.waiting {
+		if m.mark != nil {
+			close(m.mark)
+		}
+	}
+	o.waiting, o.bytes = nil, 0
+}
+
+// await returns when what was put before is written, or dropped; false when that takes longer.
+func (o *outbox) await(timeout time.Duration) bool {
+	mark := make(chan struct{})
+	o.mu.Lock()
+	if o.closed {
+		close(mark)
+	} else {
+		o.waiting = append(o.waiting, outgoing{mark: mark})
+		o.bell.Signal()
+	}
+	o.mu.Unlock()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-mark:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // run has what is put written, until close; written is called when all that waited was.
@@ -83,6 +117,10 @@ func (o *outbox) run(write func(outgoing), written func()) {
 		defer o.written.Done()
 		for batch, ok := o.take(nil); ok; batch, ok = o.take(batch) {
 			for _, m := range batch {
+				if m.mark != nil {
+					close(m.mark)
+					continue
+				}
 				if !o.stale.Load() {
 					write(m)
 				}
@@ -117,6 +155,7 @@ func (o *outbox) recycle(m outgoing) {
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true
+	o.drop()
 	o.bell.Broadcast()
 	o.mu.Unlock()
 	o.written.Wait()
