@@ -15,6 +15,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/node"
@@ -35,8 +36,10 @@ type solo struct {
 	down  bool // refuses what is proposed
 }
 
-func newSolo(t *testing.T) *solo {
-	s, err := store.Open(store.Options{Engine: memengine.New(), ManualFlush: true})
+func newSolo(t *testing.T) *solo { return soloOn(t, memengine.New()) }
+
+func soloOn(t *testing.T, e engine.Engine) *solo {
+	s, err := store.Open(store.Options{Engine: e, ManualFlush: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return &solo{t: t, store: s}
@@ -221,14 +224,16 @@ func (r *rig) leads() rpc.NodeID {
 	return "n1"
 }
 
-func newRig(t *testing.T, without ...bool) *rig {
+func newRig(t *testing.T, without ...bool) *rig { return rigOn(t, memengine.New(), without...) }
+
+func rigOn(t *testing.T, e engine.Engine, without ...bool) *rig {
 	server, err := embedded.Start(embedded.Options{})
 	require.NoError(t, err)
 	t.Cleanup(server.Shutdown)
 	nc, err := nats.Connect(server.URL())
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
-	r := &rig{solo: newSolo(t), line: newLine(), nc: nc}
+	r := &rig{solo: soloOn(t, e), line: newLine(), nc: nc}
 	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads, Listens: func() bool { return !r.deaf.Load() }}
 	o.Dial = func(calls Callbacks) (Leaf, error) { r.line.calls = calls; return r.line, nil }
 	r.Service, err = New(o)

@@ -33,9 +33,11 @@ type server struct {
 const (
 	// retryAfter is how long a store is left alone that could not be read: it is closed, or about to stop the node.
 	retryAfter = 100 * time.Millisecond
+	// filesPatience is how long a page is tried again that meets too many open files: for as long as what is applied is (F21).
+	filesPatience = time.Minute
 	// longest is how long the server sleeps at most.
 	longest = time.Hour
-	// tellEvery is how often it is logged at most that entries are left out: they may be many, and of many watchers.
+	// tellEvery is how often it is logged at most that entries are left out, or that pages wait: they may be many, and of many watchers.
 	tellEvery = time.Minute
 )
 
@@ -251,10 +253,37 @@ func (s *Service) stops() bool {
 	}
 }
 
+// page reads a page. One that fails ends its consumer, of which a client may never hear (W2): what passes is waited for.
 func (s *Service) page(read *errand) watch.Page {
-	page, err := Page(s.o.Store, &read.Read, func() bool { return !read.dropped.Load() && !s.stops() })
+	wanted := func() bool { return !read.dropped.Load() && !s.stops() }
+	page, err := Page(s.o.Store, &read.Read, wanted)
+	for began := time.Now(); store.TooManyFiles(err) && time.Since(began) < filesPatience; {
+		s.tellWait(read.Bucket, err)
+		if s.rest(retryAfter); !wanted() {
+			return page
+		}
+		page, err = Page(s.o.Store, &read.Read, wanted)
+	}
 	if err != nil && !errors.Is(err, store.NoBucket) && !errors.Is(err, store.ErrClosed) && !errors.Is(err, store.ErrUnwanted) {
 		s.o.Logger.Error("a page for a watcher cannot be read", "bucket", read.Bucket, "err", err)
 	}
 	return page
+}
+
+// tellWait tells from time to time that pages wait.
+func (s *Service) tellWait(bucket string, err error) {
+	told, now := s.waited.Load(), s.now()
+	if (told == 0 || now-told >= int64(tellEvery)) && s.waited.CompareAndSwap(told, now) {
+		s.o.Logger.Warn("watchers wait for what is read for them: too many files are open: raise the limit of open files (LimitNOFILE); who waits a minute is given up", "bucket", bucket, "err", err)
+	}
+}
+
+// rest lets time pass, unless the service is being closed.
+func (s *Service) rest(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.stop:
+	case <-timer.C:
+	}
 }

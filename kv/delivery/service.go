@@ -90,6 +90,7 @@ type Service struct {
 	idle     atomic.Pointer[[]watch.Idle]
 	serving  atomic.Int64
 	leftOut  atomic.Uint64
+	waited   atomic.Int64 // when it was last logged that pages wait; 0: never
 	subs     []*nats.Subscription
 	mu       sync.Mutex
 	placer   *watch.Placer

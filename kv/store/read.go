@@ -10,6 +10,9 @@ import (
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
 
+// TooManyFiles reports whether a read failed since too many files are open: that passes, and says nothing of what was to be read.
+func TooManyFiles(err error) bool { return engine.TooManyFiles(err) }
+
 // Entry is one entry of a key.
 type Entry struct {
 	Key      string

@@ -42,13 +42,13 @@ const (
 // isFull reports whether err means that the disk, or this user's share of it, has no space left.
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
-// tooManyFiles reports whether err means that this process, or all of the machine together, has too many files open. It passes.
-func tooManyFiles(err error) bool {
+// TooManyFiles reports whether err means that this process, or all of the machine together, has too many files open. It passes.
+func TooManyFiles(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // passes reports whether an error of work in the background ends nothing by itself: background hears of it, and whose work it was tells what follows.
-func passes(err error) bool { return isFull(err) || tooManyFiles(err) }
+func passes(err error) bool { return isFull(err) || TooManyFiles(err) }
 
 // room is what is known of the room that compactions of one database have, and flushes.
 type room struct {
@@ -97,7 +97,7 @@ func (r *room) ended(info pebble.CompactionInfo) {
 func (r *room) flushed(err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !tooManyFiles(err) {
+	if !TooManyFiles(err) {
 		r.flushes = pause{}
 		return isFull(err) // any other, background is told too; that a flush was empty is none
 	}
