@@ -15,8 +15,12 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// dropDamaged has the log begin after the damaged entries that the state machine holds durably.
+// dropDamaged has the log begin after the damaged entries that the state machine holds durably. A state that is not of this log says nothing of
+// them: nothing is cut for it, and the start refuses it (D4, I5).
 func (n *Node) dropDamaged(state wal.State) (wal.State, error) {
+	if !holds(&state, n.o.Machine.Applied()) {
+		return state, nil
+	}
 	durable, to := n.o.Machine.Durable(), rpc.Index(0)
 	for _, d := range state.Damaged {
 		if d.Index <= durable {

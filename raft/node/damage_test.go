@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"slices"
 	"testing"
@@ -164,6 +165,28 @@ func TestF18DamagedEntryThatIsInTheState(t *testing.T) {
 		m.agree()
 		require.Contains(t, m.trail.String(), "snapshot installed by a peer")
 	}
+}
+
+// A state that was put there by mistake, of another node that has applied more than the log holds, has nothing cut: the log is as it was when the right one is
+// put back, and what that needs of it is there (D4, I5).
+func TestF18DamageUnderTheStateOfAnotherNode(t *testing.T) {
+	m := tail(t, 1, nobody)
+	bad := m.follower()
+	require.Less(t, m.vaults[bad].Durable()+2, m.hub.nodes[bad].Status().Last)
+	m.crash(bad)
+	m.add(numbers(0x2020304050, 20)...)
+	m.damage(bad, m.vaults[bad].Durable()-1)
+	right, err := openVault(m.disks[bad], 7)
+	require.NoError(t, err)
+	m.switched(bad, m.vaults[m.leader().id()].bytes())
+	dir := m.folders[bad].Path("wal")
+	before := segments(t, m.disks[bad], dir)
+	require.ErrorContains(t, m.tryStart(bad, 50), "its folders do not belong together")
+	require.Equal(t, before, segments(t, m.disks[bad], dir))
+	require.NoError(t, errors.Join(m.logs[bad].Close(), m.folders[bad].Close()))
+	m.switched(bad, right.bytes())
+	m.back(bad, 60)
+	m.agree()
 }
 
 // The only copy of an entry is lost: nothing goes on without it, and nothing else breaks (D3).

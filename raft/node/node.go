@@ -275,6 +275,11 @@ func (n *Node) makeCore(state wal.State) error {
 
 // fromStored is what the core begins with, if log and state machine belong together.
 func (n *Node) fromStored(state wal.State) (c raft.Config, err error) {
+	at := n.o.Machine.Applied()
+	applied := at.Index
+	if !holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
+		return c, fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do, or %s", at, state.Base.ID.Index+1, state.Last.Index, anew(n.id()))
+	}
 	base, err := decodeBase(&state.Base)
 	if err != nil {
 		return c, err
@@ -287,13 +292,8 @@ func (n *Node) fromStored(state wal.State) (c raft.Config, err error) {
 	if err != nil {
 		return c, fmt.Errorf("the time of the log's last entry %v: %w", state.Last, err)
 	}
-	at := n.o.Machine.Applied()
-	applied := at.Index
 	if err := n.tellDamaged(state, applied); err != nil {
 		return c, err
-	}
-	if !holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
-		return c, fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do, or %s", at, state.Base.ID.Index+1, state.Last.Index, anew(n.id()))
 	}
 	return raft.Config{
 		ID: n.id(), Instance: n.instance(), Configurations: configurations, HardState: state.HardState,
