@@ -31,7 +31,7 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 	id := base.ID
 	applied := n.o.Machine.Applied()
 	if id.Index > state.Base.ID.Index && !(holds(&state, id) && applied.Index >= id.Index) {
-		if applied.Index > id.Index {
+		if applied.Index >= id.Index && applied != id {
 			return state, fmt.Errorf("the state machine has applied %v, and the log does not hold %v, which %s is of: parts of two folders were mixed; put back the ones that belong together", applied, id, n.snaps.path(snapComplete))
 		}
 		err := n.reinstall(state, base)

@@ -157,16 +157,30 @@ func TestAStartThatInstallsASnapshotCanBeStopped(t *testing.T) {
 	}
 }
 
-// A log that does not reach to a received snapshot, and a state that has applied more than that, are of two folders: the log stays as it is (D3).
+// A log that does not reach to a received snapshot, and a state that has applied more than that, or another entry in its place, are of two folders: log and
+// snapshot stay as they are (D3, D4).
 func TestAReceivedSnapshotOfMixedFolders(t *testing.T) {
-	m, away := received(t, 2)
-	m.add(7)
-	m.switched(away, m.vaults[m.leader().id()].bytes())
-	dir := m.folders[away].Path("wal")
-	before := segments(t, m.disks[away], dir)
-	require.ErrorContains(t, m.tryStart(away, 60), "parts of two folders were mixed")
-	require.True(t, m.snapshots(away).exists(snapComplete))
-	require.Equal(t, before, segments(t, m.disks[away], dir))
+	for name, state := range map[string]func(*manual, rpc.EntryID) []byte{
+		"more": func(m *manual, _ rpc.EntryID) []byte {
+			m.add(7)
+			return m.vaults[m.leader().id()].bytes()
+		},
+		"another entry": func(_ *manual, id rpc.EntryID) []byte {
+			id.Term++
+			return (&vault{sum: sum{applied: id}}).bytes()
+		},
+	} {
+		m, away := received(t, 2)
+		snaps := m.snapshots(away)
+		r, file, err := snaps.openSnapshot()
+		require.NoError(t, errors.Join(err, file.Close()))
+		m.switched(away, state(m, r.head.Snapshot))
+		dir := m.folders[away].Path("wal")
+		before := segments(t, m.disks[away], dir)
+		require.ErrorContains(t, m.tryStart(away, 60), "parts of two folders were mixed", name)
+		require.True(t, snaps.exists(snapComplete), name)
+		require.Equal(t, before, segments(t, m.disks[away], dir), name)
+	}
 }
 
 // A disk that has room for the state, and then none for the log, keeps the snapshot: the state is that one's now, and nothing else tells how the log goes
