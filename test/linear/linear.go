@@ -149,11 +149,14 @@ func (h *History) closed() []porcupine.Operation {
 }
 
 // firstSent is when each write with a message id was first sent of which nobody heard, or heard that it was done by that. When it is sent again, and nobody hears
-// what comes of it, it is either done as it may have been by the first time, or nothing.
+// what comes of it, it is either done as it may have been by the first time, or nothing. In another life of its bucket it would be another write.
 func firstSent(ops []porcupine.Operation) map[Input]int64 {
 	first := map[Input]int64{}
 	for _, op := range ops {
 		in, out := op.Input.(Input), op.Output.(Output)
+		if in.Kind.ofBucket() {
+			return nil
+		}
 		if in.ID == "" || out.Outcome != Unknown && (out.Outcome != Done || out.Again) {
 			continue
 		}

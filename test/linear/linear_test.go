@@ -77,21 +77,22 @@ func TestCheckerFires(t *testing.T) {
 
 func TestCheckerAcceptsWhatIsRight(t *testing.T) {
 	for name, h := range map[string]*History{
-		"unknown never happened":    history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), Output{Outcome: Done})),
-		"unknown happened late":     history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), Output{Outcome: Done}), op(1, 4, 5, get(), found("a", 7))),
-		"concurrent read of old":    history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 9, put("b"), done(2)), op(1, 3, 4, get(), found("a", 1))),
-		"delete, then put":          history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Delete, Key: "b.k"}, done(2)), op(0, 4, 5, get(), Output{Outcome: Done}), op(0, 6, 7, put("b"), done(3))),
-		"create, purge, create":     history(op(0, 0, 1, Input{Kind: Create, Key: "b.k", Value: "a"}, done(1)), op(0, 2, 3, Input{Kind: Create, Key: "b.k"}, Output{Outcome: Refused}), op(0, 4, 5, Input{Kind: Purge, Key: "b.k"}, done(2)), op(0, 6, 7, Input{Kind: Create, Key: "b.k", Value: "b"}, done(3))),
-		"revisions begin anew":      history(op(0, 0, 1, put("a"), done(7)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 4, 5, put("b"), Output{Outcome: NoBucket}), op(0, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, of(MakeBucket), Output{Outcome: Refused}), op(0, 10, 11, put("c"), done(1))),
-		"anew by the cluster's":     history(op(0, 0, 1, put("a"), at(9, 7)), op(0, 2, 3, of(RemoveBucket), at(10, 0)), op(0, 4, 5, of(MakeBucket), at(12, 0)), op(0, 6, 7, put("b"), at(14, 1)), op(1, 8, 9, get(), Output{Found: true, Value: "b", Revision: 1, Cluster: 14}), op(0, 10, 11, put("c"), at(17, 3))),
-		"anew, by who was not told": history(op(0, 0, 1, put("a"), at(9, 7)), op(0, 2, 3, of(RemoveBucket), unknown()), op(1, 4, 5, of(MakeBucket), unknown()), op(0, 6, 7, put("c"), at(12, 1))),
-		"unknown removal":           history(op(0, 0, 1, put("a"), done(7)), op(0, 2, 3, of(RemoveBucket), unknown()), op(1, 4, 5, get(), found("a", 7)), op(1, 6, 7, get(), Output{Outcome: NoBucket})),
-		"retry of a lost answer":    history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, put("b"), done(5)), op(0, 4, 5, named("a", "x"), twice(4)), op(0, 6, 7, named("a", "x"), twice(4)), op(0, 8, 9, get(), found("b", 5))),
-		"retry that was first":      history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, named("a", "x"), done(1)), op(0, 4, 5, get(), found("a", 1))),
-		"an id in a new bucket":     history(op(0, 0, 1, named("a", "x"), done(7)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, named("a", "x"), done(1))),
-		"keys beside each other":    history(op(0, 0, 2, put("a"), done(5)), op(1, 1, 3, Input{Kind: Put, Key: "b.j"}, done(4))),
-		"another bucket":            history(op(0, 0, 1, put("a"), done(5)), op(1, 2, 3, Input{Kind: Put, Key: "c.k"}, done(4))),
-		"unknown update did lose":   history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 9}, unknown()), op(0, 4, 5, get(), found("a", 1))),
+		"unknown never happened":     history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), Output{Outcome: Done})),
+		"unknown happened late":      history(op(0, 0, 1, put("a"), unknown()), op(1, 2, 3, get(), Output{Outcome: Done}), op(1, 4, 5, get(), found("a", 7))),
+		"concurrent read of old":     history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 9, put("b"), done(2)), op(1, 3, 4, get(), found("a", 1))),
+		"delete, then put":           history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Delete, Key: "b.k"}, done(2)), op(0, 4, 5, get(), Output{Outcome: Done}), op(0, 6, 7, put("b"), done(3))),
+		"create, purge, create":      history(op(0, 0, 1, Input{Kind: Create, Key: "b.k", Value: "a"}, done(1)), op(0, 2, 3, Input{Kind: Create, Key: "b.k"}, Output{Outcome: Refused}), op(0, 4, 5, Input{Kind: Purge, Key: "b.k"}, done(2)), op(0, 6, 7, Input{Kind: Create, Key: "b.k", Value: "b"}, done(3))),
+		"revisions begin anew":       history(op(0, 0, 1, put("a"), done(7)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 4, 5, put("b"), Output{Outcome: NoBucket}), op(0, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, of(MakeBucket), Output{Outcome: Refused}), op(0, 10, 11, put("c"), done(1))),
+		"anew by the cluster's":      history(op(0, 0, 1, put("a"), at(9, 7)), op(0, 2, 3, of(RemoveBucket), at(10, 0)), op(0, 4, 5, of(MakeBucket), at(12, 0)), op(0, 6, 7, put("b"), at(14, 1)), op(1, 8, 9, get(), Output{Found: true, Value: "b", Revision: 1, Cluster: 14}), op(0, 10, 11, put("c"), at(17, 3))),
+		"anew, by who was not told":  history(op(0, 0, 1, put("a"), at(9, 7)), op(0, 2, 3, of(RemoveBucket), unknown()), op(1, 4, 5, of(MakeBucket), unknown()), op(0, 6, 7, put("c"), at(12, 1))),
+		"unknown removal":            history(op(0, 0, 1, put("a"), done(7)), op(0, 2, 3, of(RemoveBucket), unknown()), op(1, 4, 5, get(), found("a", 7)), op(1, 6, 7, get(), Output{Outcome: NoBucket})),
+		"retry of a lost answer":     history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, put("b"), done(5)), op(0, 4, 5, named("a", "x"), twice(4)), op(0, 6, 7, named("a", "x"), twice(4)), op(0, 8, 9, get(), found("b", 5))),
+		"retry that was first":       history(op(0, 0, 1, named("a", "x"), unknown()), op(0, 2, 3, named("a", "x"), done(1)), op(0, 4, 5, get(), found("a", 1))),
+		"an id in a new bucket":      history(op(0, 0, 1, named("a", "x"), done(7)), op(0, 2, 3, of(RemoveBucket), Output{}), op(0, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, named("a", "x"), done(1))),
+		"sent again in a new bucket": history(op(0, 0, 1, named("a", "x"), unknown()), op(1, 2, 3, get(), found("a", 7)), op(1, 4, 5, of(RemoveBucket), Output{}), op(1, 6, 7, of(MakeBucket), Output{}), op(0, 8, 9, named("a", "x"), unknown()), op(1, 10, 11, get(), found("a", 1)), op(1, 12, 13, get(), found("a", 1))),
+		"keys beside each other":     history(op(0, 0, 2, put("a"), done(5)), op(1, 1, 3, Input{Kind: Put, Key: "b.j"}, done(4))),
+		"another bucket":             history(op(0, 0, 1, put("a"), done(5)), op(1, 2, 3, Input{Kind: Put, Key: "c.k"}, done(4))),
+		"unknown update did lose":    history(op(0, 0, 1, put("a"), done(1)), op(0, 2, 3, Input{Kind: Update, Key: "b.k", Value: "b", Expected: 9}, unknown()), op(0, 4, 5, get(), found("a", 1))),
 	} {
 		t.Run(name, func(t *testing.T) { require.NoError(t, h.Check(time.Minute)) })
 	}
