@@ -23,6 +23,7 @@ type load struct {
 	history *linear.History
 	stop    chan struct{}
 	group   sync.WaitGroup
+	givesUp time.Duration // of a writer: nobody has answered one write for so long
 
 	mu    sync.Mutex
 	acked []string        // keys of the writers; the value is the key
@@ -38,7 +39,12 @@ const (
 )
 
 func startLoad(c *cluster.Cluster, t *testing.T, clients, writers int) *load {
-	l := &load{t: t, history: linear.NewHistory(), stop: make(chan struct{})}
+	return startPatientLoad(c, t, clients, writers, writeGivesUp)
+}
+
+// startPatientLoad is startLoad where nobody may be there for longer.
+func startPatientLoad(c *cluster.Cluster, t *testing.T, clients, writers int, givesUp time.Duration) *load {
+	l := &load{t: t, history: linear.NewHistory(), stop: make(chan struct{}), givesUp: givesUp}
 	for i := range clients {
 		nc := c.Connect()
 		l.group.Go(func() { l.client(nc, i) })
@@ -71,7 +77,7 @@ func (l *load) write(nc *nats.Conn, key string) {
 	began, lost := time.Now(), 0
 	in := linear.Input{Key: "app." + key, Value: key}
 	out := cluster.Operate(nc, time.Second, in)
-	for ; (out.Outcome == linear.Unknown || out.Outcome == linear.NotDone) && time.Since(began) < writeGivesUp; out = cluster.Operate(nc, time.Second, in) {
+	for ; (out.Outcome == linear.Unknown || out.Outcome == linear.NotDone) && time.Since(began) < l.givesUp; out = cluster.Operate(nc, time.Second, in) {
 		if out.Outcome == linear.Unknown {
 			lost++
 		}
