@@ -83,7 +83,7 @@ func TestAnAdministratorWhomNATSRefusesTheChange(t *testing.T) {
 	leader, err := nats.Connect(server.URL(), nats.UserInfo("leader", "leader"))
 	require.NoError(t, err)
 	t.Cleanup(leader.Close)
-	answering(t, leader, admin.Subject("raftbus", admin.OpMembers), admin.Members{Leader: "n1"})
+	answering(t, leader, admin.Subject("raftbus", admin.OpMembers), admin.Members{Leader: "n1", Members: []admin.Member{}})
 	answering(t, leader, busclient.StatusSubject("raftbus", "n4"), replica.Status{ID: "n4", Instance: "n4"})
 	text, code := asGuest(server.URL(), "member", "add", "n4", "--wait", "2s", "--timeout", "1s")
 	require.Equal(t, exitError, code, text)

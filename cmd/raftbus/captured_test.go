@@ -47,3 +47,22 @@ func TestAStreamIsNoLeader(t *testing.T) { // C5
 		}
 	}
 }
+
+// Who answers `{}` on raftbus's subjects is no leader either: what was not done is not told done.
+func TestAStrangerIsNoLeader(t *testing.T) { // C5
+	conn := onBus(t)
+	_, err := conn.Subscribe("raftbus.>", func(m *nats.Msg) { _ = m.Respond([]byte("{}")) })
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	for code, commands := range map[int][]string{
+		exitTimeout: {"kv put app k v", "kv del app k", "bucket add app", "upgrade finish"},
+		exitError:   {"kv get app k", "kv get app k --raw", "kv ls app", "kv history app k", "kv watch app --current", "bucket ls", "bucket info app", "member list", "leader"},
+	} {
+		for _, args := range commands {
+			text, got := said(append(strings.Fields(args), "--nats", conn.ConnectedUrl())...)
+			require.Equal(t, code, got, "%v: %s", args, text)
+			require.Contains(t, text, "what answers is no raftbus leader: check --prefix", args)
+			require.Equal(t, code == exitTimeout, strings.Contains(text, "the outcome is unknown"), args)
+		}
+	}
+}

@@ -83,10 +83,10 @@ func TestASignalEndsAWriteToStdout(t *testing.T) {
 func TestASignalEndsACommandThatNobodyReads(t *testing.T) {
 	conn := onBus(t)
 	answers := map[string]string{
-		"raftbus.kv.get.app.color":                            `{"value":"blue"}`,
-		"raftbus.kv.keys.app":                                 `{"keys":["color"]}`,
+		"raftbus.kv.get.app.color":                            `{"bucket":"app","value":"blue"}`,
+		"raftbus.kv.keys.app":                                 `{"bucket":"app","keys":["color"]}`,
 		"raftbus.bucket.ls":                                   `{"buckets":["app"]}`,
-		"raftbus.kv.history.app.color":                        `{"entries":[{"revision":3,"operation":"put","value":"blue"}]}`,
+		"raftbus.kv.history.app.color":                        `{"bucket":"app","entries":[{"revision":3,"operation":"put","value":"blue"}]}`,
 		busclient.StatsSubject("raftbus", busclient.AllNodes): `{"node":"n1"}`,
 	}
 	for subject, answer := range answers {

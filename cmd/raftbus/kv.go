@@ -120,7 +120,7 @@ func clientFailure(err error, prefix string, args ...string) error {
 	switch {
 	case err == nil, errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, native.ErrCaptured):
+	case errors.Is(err, native.ErrCaptured), errors.Is(err, native.ErrStranger):
 		return unsent(err)
 	case errors.Is(err, native.ErrNoLeader):
 		return failf(exitNoLeader, "no leader answers (prefix %s), so nothing was done: see 'raftbus status', and check %s and the NATS account", prefix, prefixHint(prefix))
@@ -150,6 +150,8 @@ func unsent(err error) error {
 		return failf(exitError, "%w, so nothing was done: use credentials that may do it", err)
 	case errors.Is(err, native.ErrUnheard):
 		return failf(exitError, "%w, so nothing was sent and nothing was done: %s", err, natsopt.InboxRemedy)
+	case errors.Is(err, native.ErrStranger) && errors.Is(err, native.ErrUnknown):
+		return failf(exitTimeout, "%w", err)
 	case errors.Is(err, native.ErrCaptured):
 		code := exitError
 		if errors.Is(err, native.ErrUnknown) {

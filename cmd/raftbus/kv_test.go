@@ -36,7 +36,7 @@ func TestExitCodesWithoutAnAnswer(t *testing.T) {
 // Keys of JetStream clients are any subjects: what they have in them neither breaks JSON nor moves what is on a terminal.
 func TestNamesThatOnlyJetStreamTakes(t *testing.T) {
 	conn := onBus(t)
-	_, err := conn.Subscribe("raftbus.kv.keys.app", func(m *nats.Msg) { _ = m.Respond([]byte(`{"keys":["a\"b","c\u009b2J","plain"]}`)) })
+	_, err := conn.Subscribe("raftbus.kv.keys.app", func(m *nats.Msg) { _ = m.Respond([]byte(`{"bucket":"app","keys":["a\"b","c\u009b2J","plain"]}`)) })
 	require.NoError(t, err)
 	require.NoError(t, conn.Flush())
 	text, code := said("kv", "ls", "app", "--nats", conn.ConnectedUrl())
@@ -131,9 +131,9 @@ func watchedOnce(t *testing.T, conn *nats.Conn) {
 func TestWhatIsMoreThanAPageIsPrinted(t *testing.T) {
 	conn := onBus(t)
 	for subject, pages := range map[string]map[string]string{
-		"raftbus.kv.keys.app":      {"": `{"keys":["a","b"],"after":"b"}`, "b": `{"keys":["c"]}`},
+		"raftbus.kv.keys.app":      {"": `{"bucket":"app","keys":["a","b"],"after":"b"}`, "b": `{"bucket":"app","keys":["c"]}`},
 		"raftbus.bucket.ls":        {"": `{"buckets":["app"],"after":"app"}`, "app": `{"buckets":["more"]}`},
-		"raftbus.kv.history.app.k": {"0": `{"entries":[{"revision":3,"operation":"put","value":"x"}],"after":3}`, "3": `{"entries":[{"revision":7,"operation":"delete"}]}`},
+		"raftbus.kv.history.app.k": {"0": `{"bucket":"app","entries":[{"revision":3,"operation":"put","value":"x"}],"after":3}`, "3": `{"bucket":"app","entries":[{"revision":7,"operation":"delete"}]}`},
 	} {
 		_, err := conn.Subscribe(subject, func(m *nats.Msg) {
 			var asked struct{ After any }
@@ -158,7 +158,7 @@ func TestEachWriteHasAnID(t *testing.T) {
 	came := make(chan string, 10)
 	_, err := conn.Subscribe("raftbus.kv.*.app.k", func(m *nats.Msg) {
 		came <- m.Header.Get(nats.MsgIdHdr)
-		_ = m.Respond([]byte(`{"revision":1}`))
+		_ = m.Respond([]byte(`{"bucket":"app","revision":1}`))
 	})
 	require.NoError(t, err)
 	require.NoError(t, conn.Flush())
@@ -175,7 +175,7 @@ func TestEachWriteHasAnID(t *testing.T) {
 // What was written is said to be, also if nobody can be told its revision (C5).
 func TestAWriteThatCannotBePrintedIsDone(t *testing.T) {
 	conn := onBus(t)
-	_, err := conn.Subscribe("raftbus.kv.put.app.k", func(m *nats.Msg) { _ = m.Respond([]byte(`{"revision":7}`)) })
+	_, err := conn.Subscribe("raftbus.kv.put.app.k", func(m *nats.Msg) { _ = m.Respond([]byte(`{"bucket":"app","revision":7}`)) })
 	require.NoError(t, err)
 	require.NoError(t, conn.Flush())
 	err = execute(t, t.Context(), fullDisk{}, "kv", "put", "app", "k", "v", "--nats", conn.ConnectedUrl())

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -110,11 +111,11 @@ func (t *Target) askOnce(ctx context.Context, op string, body []byte, into any) 
 		return err
 	}
 	var failed struct{ Error *native.Failure }
-	if err := json.Unmarshal(msg.Data, &failed); err != nil {
-		return fmt.Errorf("what answers is no raftbus: check --prefix: %w", err)
-	}
-	if failed.Error != nil {
+	if json.Unmarshal(msg.Data, &failed) == nil && failed.Error != nil {
 		return fmt.Errorf("raftbus: %w", failed.Error)
+	}
+	if !native.Answers(strings.TrimPrefix(t.subject(op), t.Prefix+"."), msg) {
+		return native.ErrStranger
 	}
 	if into == nil {
 		return nil

@@ -83,7 +83,7 @@ func TestACopyThatIsNotAsTheOriginalDiffers(t *testing.T) {
 	}))
 	answers := make(chan []sumOf, 1)
 	_, err = conn.Subscribe("raftbus.bucket.import_sums.app", func(m *nats.Msg) {
-		body, _ := json.Marshal(map[string]any{"entries": <-answers})
+		body, _ := json.Marshal(map[string]any{"bucket": "app", "entries": <-answers})
 		_ = m.Respond(body)
 	})
 	require.NoError(t, err)
@@ -133,14 +133,14 @@ func TestWhatIsWrittenDuringTheComparisonIsCopied(t *testing.T) {
 				_, err := bucket.PutString("late", "v")
 				require.NoError(t, err)
 			}
-			answer = map[string]any{"entries": have}
+			answer = map[string]any{"bucket": "app", "entries": have}
 		} else {
 			c, err := command.Decode(m.Data)
 			require.NoError(t, err)
 			for _, e := range c.Import.Entries {
 				have = append(have, sumOf{e.Sequence, fmt.Sprintf("%x", e.Sum())})
 			}
-			answer = Reached{Revision: have[len(have)-1].Revision}
+			answer = map[string]any{"bucket": "app", "revision": have[len(have)-1].Revision}
 		}
 		body, _ := json.Marshal(answer)
 		_ = m.Respond(body)
@@ -222,4 +222,23 @@ func TestABatchFitsInAMessage(t *testing.T) {
 	}
 	require.Greater(t, len(i.Entries), 20)
 	require.LessOrEqual(t, int64(len(command.Command{Import: &i}.Encode())), conn.MaxPayload())
+}
+
+// Who answers something else has imported nothing, nor ended an import.
+func TestAStrangerImportsNothing(t *testing.T) { // C5
+	into, conn := targetOn(t, embedded.Options{})
+	words := make(chan string, 1)
+	_, err := conn.Subscribe("raftbus.bucket.*.app", func(m *nats.Msg) { _ = m.Respond([]byte(<-words)) })
+	require.NoError(t, err)
+	require.NoError(t, conn.Flush())
+	for _, word := range []string{`{}`, `[]`, `ok`, `{"revision":7}`} {
+		words <- word
+		require.ErrorIs(t, into.End(t.Context(), 7), native.ErrStranger, word)
+		words <- word
+		_, err := into.Begin(t.Context(), nil)
+		require.ErrorIs(t, err, native.ErrStranger, word)
+		words <- word
+		_, err = into.Info(t.Context())
+		require.ErrorIs(t, err, native.ErrStranger, word)
+	}
 }

@@ -65,16 +65,27 @@ func (a *Administrator) ask(ctx context.Context, op string, body, into any, wait
 	case err != nil:
 		return err
 	}
-	return decodeAnswer(answer.Data, into)
+	err = decodeAnswer(op, answer.Data, into)
+	if errors.Is(err, native.ErrStranger) && op != admin.OpMembers {
+		return fmt.Errorf("%w, and %w", err, native.ErrUnknown) // a leader may have it as well
+	}
+	return err
 }
 
-func decodeAnswer(data []byte, into any) error {
+// saidBy names what each answer has: without it somebody else answers.
+var saidBy = map[string]string{admin.OpMembers: "members", admin.OpReconfigure: "index", admin.OpTransfer: "leader", admin.OpRaise: "open"}
+
+func decodeAnswer(op string, data []byte, into any) error {
 	var failed struct{ Error *admin.Failure }
-	if err := json.Unmarshal(data, &failed); err != nil {
-		return fmt.Errorf("what answers is no raftbus leader: check --prefix: %w", err)
+	var answer map[string]any
+	if json.Unmarshal(data, &failed) != nil || json.Unmarshal(data, &answer) != nil {
+		return native.ErrStranger
 	}
 	if failed.Error != nil {
 		return failed.Error
+	}
+	if answer[saidBy[op]] == nil {
+		return native.ErrStranger
 	}
 	return json.Unmarshal(data, into)
 }

@@ -336,7 +336,7 @@ func TestWhoLivesLeavesAfterWhoComes(t *testing.T) {
 
 // Who belongs to another cluster is not let in: its folder is that one's.
 func TestAnotherClustersNodeIsNotLetIn(t *testing.T) {
-	p := newPuppet(t, &admin.Members{Cluster: "0c0d", Leader: "n1"}, func(int) any { return refusal(admin.BadRequest) })
+	p := newPuppet(t, &admin.Members{Cluster: "0c0d", Leader: "n1", Members: []admin.Member{}}, func(int) any { return refusal(admin.BadRequest) })
 	_, err := p.nc.Subscribe(busclient.StatusSubject("raftbus", "n4"), func(m *nats.Msg) { _ = m.Respond([]byte(`{"id":"n4","cluster":"0a0b"}`)) })
 	require.NoError(t, err)
 	require.NoError(t, p.nc.Flush())
@@ -388,7 +388,7 @@ func TestALeaderLeavesOnceItHasHandedOver(t *testing.T) {
 				default:
 					p.members = view(nil, "n2", "n3")
 				}
-				return struct{}{}
+				return map[string]any{"leader": "n2", "index": 7}
 			}
 			p.patient(c.before...)
 			_, err := p.a.Remove(t.Context(), []string{"n1"}, untold(patience))
@@ -407,4 +407,28 @@ func TestALeaderIsNotAskedToHandOverForEver(t *testing.T) {
 	_, _, err := following.turn(t.Context())
 	require.NoError(t, err)
 	require.True(t, g.handed)
+}
+
+// Who answers something else where the leader is asked is none: there is no cluster without members, and whether a change was made is not known.
+func TestAStrangerLeadsNothing(t *testing.T) { // C5
+	t.Parallel()
+	for _, word := range []any{struct{}{}, []string{}, "ok", map[string]any{"leader": nil, "index": nil}} {
+		p := newPuppet(t, view(nil, "n1", "n2", "n3"), func(int) any { return word })
+		_, err := p.a.Remove(t.Context(), []string{"n2"}, untold(patience))
+		require.ErrorIs(t, err, native.ErrStranger)
+		require.ErrorIs(t, err, native.ErrUnknown)
+		require.Len(t, p.ops, 1, "it is not asked again")
+		conn, err := nats.Connect(p.nc.ConnectedUrl())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Subscribe(admin.Subject("other", admin.OpMembers), func(m *nats.Msg) {
+			body, _ := json.Marshal(word)
+			_ = m.Respond(body)
+		})
+		require.NoError(t, err)
+		require.NoError(t, conn.Flush())
+		_, err = NewAdministrator(p.a.Conn, "other", patience).Members(t.Context(), patience)
+		require.ErrorIs(t, err, native.ErrStranger)
+		require.NotErrorIs(t, err, native.ErrUnknown)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -78,6 +79,8 @@ var (
 	ErrUnheard = errors.New("NATS lets no answer be heard")
 	// ErrCaptured: a JetStream keeps the request in a stream, and its answer came first. A write is ErrUnknown too, since a leader may have had it as well.
 	ErrCaptured = errors.New("what answers is not raftbus, but a JetStream")
+	// ErrStranger: somebody else answered, and may have been the first to. A write is ErrUnknown too, as with ErrCaptured.
+	ErrStranger = errors.New("what answers is no raftbus leader: check --prefix")
 )
 
 const (
@@ -166,7 +169,37 @@ func (c *Client) once(ctx context.Context, r Request) (*nats.Msg, error) {
 	case err != nil:
 		return nil, ErrUnknown
 	}
-	return answer, failed(answer)
+	if err := failed(answer); !errors.Is(err, ErrStranger) && (err != nil || Answers(r.Subject, answer)) {
+		return answer, err
+	}
+	if r.Read {
+		return nil, ErrStranger
+	}
+	return nil, fmt.Errorf("%w, and %w", ErrStranger, ErrUnknown)
+}
+
+// Answers reports whether a message is what raftbus answers on a subject, without the prefix: it names the bucket, or the watch, or lists the buckets, or has a
+// value with its revision. Of an error failed is the judge.
+func Answers(subject string, m *nats.Msg) bool {
+	if m.Header.Get("Rb-Revision") != "" {
+		return true
+	}
+	var answer struct {
+		Bucket, Watch string
+		Buckets       *[]string
+		Error         json.RawMessage
+	}
+	if json.Unmarshal(m.Data, &answer) != nil {
+		return false
+	}
+	tokens := strings.SplitN(subject, ".", 4)
+	switch {
+	case len(tokens) < 3:
+		return answer.Buckets != nil
+	case tokens[1] == "watch" && (answer.Watch != "" || answer.Error != nil): // see errNotBegun
+		return true
+	}
+	return answer.Bucket == tokens[2]
 }
 
 // Failure is an error that raftbus answered, one of the kinds of package kv.
@@ -195,7 +228,7 @@ func failed(answer *nats.Msg) error {
 	}
 	var body struct{ Error *Failure }
 	if err := json.Unmarshal(answer.Data, &body); err != nil || body.Error == nil {
-		return errors.New("what answers is no raftbus leader: check --prefix")
+		return ErrStranger
 	}
 	return body.Error
 }
@@ -211,5 +244,5 @@ func passing(err error) bool {
 	if errors.As(err, &f) {
 		return f.OfKind(kv.Busy, kv.Unavailable, kv.OutcomeUnknown, kv.SettingsChanged)
 	}
-	return errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknown) && !errors.Is(err, ErrCaptured)
+	return errors.Is(err, ErrNoLeader) || errors.Is(err, ErrUnknown) && !errors.Is(err, ErrCaptured) && !errors.Is(err, ErrStranger)
 }

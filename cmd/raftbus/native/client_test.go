@@ -157,7 +157,7 @@ func TestRefusals(t *testing.T) {
 			if number < 3 {
 				return fails(kind)
 			}
-			return says(`{"revision":1}`)
+			return says(`{"bucket":"app","revision":1}`)
 		})
 		_, err := c.Write(context.Background(), "put", "app", "a", nil, nil)
 		require.NoError(t, err)
@@ -173,7 +173,7 @@ func TestRefusals(t *testing.T) {
 	c, _ = begin(t, "raftbus.>", func(number int32, msg *nats.Msg) *nats.Msg {
 		switch {
 		case !strings.HasPrefix(msg.Subject, "raftbus.kv."):
-			return says(`{"duplicate_window":"2m"}`)
+			return says(`{"bucket":"app","duplicate_window":"2m"}`)
 		case number == 1:
 			return fails(kv.OutcomeUnknown)
 		}
@@ -288,7 +288,7 @@ func restricted(t *testing.T, publish, subscribe string) (c *Client, asked *atom
 	leader, asked := connect("leader"), &atomic.Int32{}
 	_, err = leader.Subscribe("raftbus.>", func(m *nats.Msg) {
 		asked.Add(1)
-		_ = m.Respond([]byte(`{"revision":1}`))
+		_ = m.Respond([]byte(`{"bucket":"app","revision":1}`))
 	})
 	require.NoError(t, err)
 	require.NoError(t, leader.Flush())
@@ -327,7 +327,7 @@ func TestAnotherRefusalSaysNothingOfAWrite(t *testing.T) {
 		for _, refused := range []string{`Subscription to "_INBOX.a"`, `Publish to "$JS.FC.a"`} {
 			c.conn.Opts.AsyncErrorCB(c.conn, nil, fmt.Errorf("%w: Permissions Violation for %s", nats.ErrPermissionViolation, refused))
 		}
-		return says(`{"revision":1}`)
+		return says(`{"bucket":"app","revision":1}`)
 	})
 	_, err := c.Write(context.Background(), "put", "app", "a", nil, nil)
 	require.NoError(t, err)
@@ -335,7 +335,7 @@ func TestAnotherRefusalSaysNothingOfAWrite(t *testing.T) {
 
 // Nothing is sent of what no message holds, and how large it may be is said.
 func TestWhatNoMessageHoldsIsRefused(t *testing.T) {
-	client, asked := begin(t, "raftbus.kv.put.app.k", func(int32, *nats.Msg) *nats.Msg { return says(`{"revision":1}`) })
+	client, asked := begin(t, "raftbus.kv.put.app.k", func(int32, *nats.Msg) *nats.Msg { return says(`{"bucket":"app","revision":1}`) })
 	_, err := client.Write(t.Context(), "put", "app", "k", make([]byte, 1<<20+1), nil)
 	var refused *Failure
 	require.ErrorAs(t, err, &refused)
@@ -386,4 +386,32 @@ func TestAStreamsWordIsNoAnswer(t *testing.T) { // C5
 	e, err := c.Get(t.Context(), "app", "a", false)
 	require.NoError(t, err)
 	require.Equal(t, word, string(e.Value()))
+}
+
+// Who answers something else on raftbus's subjects is no leader, whatever JSON it is: a write that nobody did is not told done, nor a list empty. Whether a leader had
+// the write too is not known.
+func TestAStrangersWordIsNoAnswer(t *testing.T) { // C5
+	t.Parallel()
+	for _, word := range []string{`{}`, `[]`, `ok`, ``, `{"bucket":"other","revision":7}`, `{"keys":null,"entries":[],"revision":7}`, `null`} {
+		c, asked := begin(t, "raftbus.>", func(int32, *nats.Msg) *nats.Msg { return says(word) })
+		_, err := c.Write(t.Context(), "put", "app", "a", nil, nats.Header{nats.MsgIdHdr: {"one"}})
+		require.ErrorIs(t, err, ErrStranger, word)
+		require.ErrorIs(t, err, ErrUnknown, word)
+		_, err = c.Bucket(t.Context(), "add", "app", nil)
+		require.ErrorIs(t, err, ErrStranger, word)
+		require.ErrorIs(t, err, ErrUnknown, word)
+		_, err = c.Info(t.Context(), "app")
+		require.ErrorIs(t, err, ErrStranger, word)
+		require.NotErrorIs(t, err, ErrUnknown, word)
+		_, err = c.Get(t.Context(), "app", "a", false)
+		require.ErrorIs(t, err, ErrStranger, word)
+		_, _, err = c.History(t.Context(), "app", "a", 0, 10)
+		require.ErrorIs(t, err, ErrStranger, word)
+		for _, bucket := range []string{"", "app"} {
+			_, _, err = c.Names(t.Context(), Page{Bucket: bucket})
+			require.ErrorIs(t, err, ErrStranger, word)
+		}
+		require.ErrorIs(t, c.Watch(t.Context(), Watch{Bucket: "app"}), ErrStranger, word)
+		require.EqualValues(t, 8, asked.Load(), "nothing is asked again")
+	}
 }

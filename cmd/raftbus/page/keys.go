@@ -99,7 +99,7 @@ func (p *page) ask(w http.ResponseWriter, r *http.Request, subject string, heade
 		fail(w, http.StatusGatewayTimeout, "no answer in time: the cluster may have no quorum, or this node's NATS user may not publish on "+p.o.Prefix+"."+subject)
 	case err != nil:
 		fail(w, http.StatusBadGateway, err.Error())
-	case !json.Valid(m.Data):
+	case m.Header.Get("Nats-Service-Error-Code") == "" && !native.Answers(subject, m), !json.Valid(m.Data):
 		fail(w, http.StatusBadGateway, "what answered is no node of raftbus")
 	default:
 		w.Header().Set("Content-Type", "application/json")

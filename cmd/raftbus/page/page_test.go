@@ -224,9 +224,15 @@ func TestPageWithoutACluster(t *testing.T) {
 
 	_, err = nc.Subscribe("raftbus.kv.keys.app", func(m *nats.Msg) { _ = m.Respond([]byte("<script>")) })
 	require.NoError(t, err)
-	code, body, _ = ask(t, handler, "/api/keys?bucket=app")
-	require.Equal(t, 502, code)
-	require.Contains(t, body, "no node of raftbus")
+	for bucket, word := range map[string]string{"other": `{}`, "stream": `{"stream":"ALL","seq":7}`} { // as a JetStream that keeps the question says
+		_, err = nc.Subscribe("raftbus.kv.keys."+bucket, func(m *nats.Msg) { _ = m.Respond([]byte(word)) })
+		require.NoError(t, err)
+	}
+	for _, bucket := range []string{"app", "other", "stream"} {
+		code, body, _ = ask(t, handler, "/api/keys?bucket="+bucket)
+		require.Equal(t, 502, code, bucket)
+		require.Contains(t, body, "no node of raftbus", bucket)
+	}
 
 	nc.Close()
 	require.Eventually(t, func() bool {
