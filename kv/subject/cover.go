@@ -86,10 +86,11 @@ func (b *block) gather(patterns []pattern, next int) int {
 func (b *block) add(p *pattern, place int) {
 	number := len(b.members)
 	b.members = append(b.members, place)
-	for len(b.at) <= len(p.tokens) {
+	tokens := p.tokens()
+	for len(b.at) <= len(tokens) {
 		b.at = append(b.at, token{})
 	}
-	for i, name := range p.tokens {
+	for i, name := range tokens {
 		at := &b.at[i]
 		if name == "*" {
 			at.any.add(number)
@@ -102,7 +103,7 @@ func (b *block) add(p *pattern, place int) {
 		named.add(number)
 		at.named[name] = named
 	}
-	if end := &b.at[len(p.tokens)]; p.tail {
+	if end := &b.at[len(tokens)]; p.tail() {
 		end.tail.add(number)
 	} else {
 		end.ended.add(number)
@@ -116,7 +117,7 @@ func (b *block) covers(p *pattern, place int) (covers bool, compared int) {
 		left[i/64] &^= 1 << (i % 64)
 	}
 	rest, more := p.text, true
-	if p.tail {
+	if p.tail() {
 		rest, more = strings.CutSuffix(strings.TrimSuffix(rest, ">"), ".")
 	}
 	for ; more && compared < len(b.at) && left != (set{}); compared++ {
@@ -131,7 +132,7 @@ func (b *block) covers(p *pattern, place int) (covers bool, compared int) {
 	switch {
 	case more || compared == len(b.at):
 		return false, compared
-	case p.tail:
+	case p.tail():
 		return left.intersects(&b.at[compared].tail), compared
 	}
 	return left.intersects(&b.at[compared].ended), compared

@@ -19,12 +19,10 @@ type Filter struct {
 	none     bool      // it has no pattern that could match
 }
 
-// pattern is one pattern.
+// pattern is one pattern. Its tokens are not kept: clients may have thousands, and each would take more than its text (Q12).
 type pattern struct {
-	text   string
-	tokens []string // without a tail; of a literal none are kept
-	tail   bool     // > follows
-	fixed  int      // how much of the text every key that matches begins with; of a literal all
+	text  string
+	fixed int // how much of the text every key that matches begins with; of a literal all
 }
 
 // Parse makes a filter of patterns; of none, the one that matches every key. The error is ErrBadPattern.
@@ -38,7 +36,19 @@ func Parse(patterns ...string) (Filter, error) {
 		f.patterns = append(f.patterns, p)
 	}
 	f.sort()
+	f.pack()
 	return f, nil
+}
+
+// pack keeps the patterns in no more memory than they need: they are as many as clients say, and kept for as long as those wish (Q12).
+func (f *Filter) pack() {
+	texts := strings.Join(f.Strings(), "")
+	packed := make([]pattern, len(f.patterns))
+	for i, p := range f.patterns {
+		packed[i] = pattern{texts[:len(p.text)], p.fixed}
+		texts = texts[len(p.text):]
+	}
+	f.patterns = packed
 }
 
 func (f Filter) sort() {
@@ -62,34 +72,42 @@ func Under(prefix string, patterns ...string) (Filter, error) {
 	}
 	f = Filter{patterns: rest, none: len(rest) == 0}
 	f.sort()
+	f.pack()
 	return f, nil
 }
 
 func parse(text string) (pattern, error) {
-	tokens := strings.Split(text, ".")
-	for i, token := range tokens {
-		if token == "" || strings.ContainsAny(token, " \t\r\n\f") || token == ">" && i < len(tokens)-1 {
+	for rest, more := text, true; more; {
+		var token string
+		token, rest, more = strings.Cut(rest, ".")
+		if token == "" || strings.ContainsAny(token, " \t\r\n\f") || token == ">" && more {
 			return pattern{}, fmt.Errorf("%w: %q", ErrBadPattern, text)
 		}
 	}
-	return newPattern(tokens), nil
+	return newPattern(text), nil
 }
 
-func newPattern(tokens []string) pattern {
-	p := pattern{text: strings.Join(tokens, "."), tokens: tokens}
-	if last := len(tokens) - 1; tokens[last] == ">" {
-		p.tokens, p.tail = tokens[:last], true
-	}
-	for _, token := range p.tokens {
-		if token == "*" {
-			return p
+func newPattern(text string) pattern {
+	at := 0
+	for token := range strings.SplitSeq(text, ".") {
+		if token == "*" || token == ">" {
+			return pattern{text, at}
 		}
-		p.fixed += len(token) + len(".")
+		at += len(token) + len(".")
 	}
-	if !p.tail {
-		p.tokens, p.fixed = nil, len(p.text)
+	return pattern{text, len(text)}
+}
+
+// tail reports whether > stands at the end.
+func (p *pattern) tail() bool { return p.text == ">" || strings.HasSuffix(p.text, ".>") }
+
+// tokens are those before a tail.
+func (p *pattern) tokens() []string {
+	tokens := strings.Split(p.text, ".")
+	if p.tail() {
+		tokens = tokens[:len(tokens)-1]
 	}
-	return p
+	return tokens
 }
 
 func (p *pattern) literal() bool { return p.fixed == len(p.text) }
@@ -101,24 +119,18 @@ func (p *pattern) prefix() string { return p.text[:p.fixed] }
 func (p pattern) under(prefix string) (pattern, bool) {
 	if p.literal() {
 		rest, is := strings.CutPrefix(p.text, prefix+".")
-		return newPattern(strings.Split(rest, ".")), is
+		return pattern{rest, len(rest)}, is
 	}
-	count := 0
+	rest := p.text
 	for token := range strings.SplitSeq(prefix, ".") {
+		want, behind, more := strings.Cut(rest, ".")
 		switch {
-		case count == len(p.tokens):
-			return newPattern([]string{">"}), p.tail
-		case p.tokens[count] != "*" && p.tokens[count] != token:
+		case want == ">":
+			return newPattern(">"), true
+		case want != "*" && want != token, !more:
 			return pattern{}, false
 		}
-		count++
-	}
-	rest := p.tokens[count:len(p.tokens):len(p.tokens)]
-	if p.tail {
-		rest = append(rest, ">")
-	}
-	if len(rest) == 0 {
-		return pattern{}, false
+		rest = behind
 	}
 	return newPattern(rest), true
 }
@@ -166,23 +178,30 @@ func (p *pattern) match(key string) bool {
 	if p.literal() {
 		return key == p.text
 	}
-	rest, more := key, true
-	for _, want := range p.tokens {
-		if !more {
-			return false
+	rest, is := strings.CutPrefix(key, p.prefix())
+	if !is {
+		return false
+	}
+	for wanted, more := p.text[p.fixed:], true; ; {
+		want, behind, further := strings.Cut(wanted, ".")
+		if !more || want == ">" {
+			return more
 		}
 		var token string
 		if token, rest, more = strings.Cut(rest, "."); want != "*" && token != want {
 			return false
 		}
+		if !further {
+			return !more
+		}
+		wanted = behind
 	}
-	return more == p.tail
 }
 
 // All reports whether the filter matches every key.
 func (f Filter) All() bool {
 	for i := range f.patterns {
-		if p := &f.patterns[i]; p.tail && len(p.tokens) == 0 {
+		if f.patterns[i].text == ">" {
 			return true
 		}
 	}
@@ -257,17 +276,17 @@ func (p *pattern) overlaps(other *pattern) bool {
 	case other.literal():
 		return p.match(other.text)
 	}
-	short, long := p, other
-	if len(short.tokens) > len(long.tokens) {
-		short, long = long, short
-	}
-	for i, token := range short.tokens {
-		if l := long.tokens[i]; token != l && token != "*" && l != "*" {
+	for rest, left := p.text, other.text; ; {
+		token, behind, more := strings.Cut(rest, ".")
+		l, after, further := strings.Cut(left, ".")
+		switch {
+		case token == ">" || l == ">":
+			return true
+		case token != l && token != "*" && l != "*":
 			return false
+		case !more || !further:
+			return more == further
 		}
+		rest, left = behind, after
 	}
-	if len(short.tokens) == len(long.tokens) {
-		return short.tail == long.tail
-	}
-	return short.tail
 }
