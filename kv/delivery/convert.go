@@ -42,14 +42,17 @@ func Changes(b *store.Batch, log *slog.Logger) []watch.Change {
 	return list
 }
 
-// Load takes the consumers of a node's account from a store. What those of others ask for is not even read: each account of a node has a service.
+// Load takes the consumers of a node's account from a store. What those of others ask for is not even read: each account of a node has a service. Of those that
+// others serve that is not kept either: at a start each node would hold all that the account's watches ask for (Q12).
 func Load(s *store.Store, node string, log *slog.Logger) (watch.Reset, error) {
 	var reset watch.Reset
 	at, err := s.EachConsumer(func(c store.Consumer) bool {
 		if !watch.SameAccount(c.Name, node) {
 			return true
 		}
-		if r, ok := record(&c, log); ok {
+		if string(c.Host) != node {
+			reset.Records = append(reset.Records, placed(&c))
+		} else if r, ok := record(&c, log); ok {
 			reset.Records = append(reset.Records, r)
 		}
 		return true
@@ -102,14 +105,20 @@ func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
 		log.Error("a consumer cannot be served", "bucket", c.Bucket, "consumer", c.Name, "err", err)
 		return watch.Record{}, false
 	}
-	config.Pull = c.Deliver == watch.PullDeliver
-	r := watch.Record{
-		Ref: watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, Bucket: c.Bucket, Config: config, Deliver: c.Deliver,
-		Echo: echo, Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Start: c.Start,
-		Host: string(c.Host), Boot: uint64(c.Boot), Generation: c.Generation - 1, Moved: c.Moved,
-	}
+	r := placed(c)
+	r.Config, r.Echo, r.Deliver = config, echo, c.Deliver
+	r.Config.Pull = c.Deliver == watch.PullDeliver
 	if c.Generation == 1 || time.Duration(c.MovedAt-c.Created) < answerWithin {
 		r.Answer = c.Answer
 	}
 	return r, true
+}
+
+// placed is of a consumer's record what those need who do not serve it.
+func placed(c *store.Consumer) watch.Record {
+	return watch.Record{
+		Ref: watch.Ref{Incarnation: c.Incarnation, Name: c.Name}, Bucket: c.Bucket, Config: watch.Config{Pull: c.Deliver == watch.PullDeliver},
+		Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Start: c.Start,
+		Host: string(c.Host), Boot: uint64(c.Boot), Generation: c.Generation - 1, Moved: c.Moved,
+	}
 }

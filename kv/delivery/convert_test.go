@@ -133,3 +133,24 @@ func TestTheConsumersOfAnAccountAreLoaded(t *testing.T) { // Q12
 		require.Equal(t, want, got, node)
 	}
 }
+
+// Of what the consumers of others ask for a node that starts keeps how much it is, and no more: all nodes would hold all of it.
+func TestWhatOthersServeIsLoadedWithoutWhatItAsksFor(t *testing.T) { // Q12
+	n := newSolo(t)
+	n.bucket("app")
+	n.consumer("app", "c")
+	for node, whole := range map[string]bool{"n1": true, "n2": false} {
+		reset, err := Load(n.store, node, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		require.Len(t, reset.Records, 1)
+		r := reset.Records[0]
+		require.Equal(t, whole, r.Config.Heartbeat > 0 && r.Echo != nil && r.Deliver != "" && r.Answer != "", node)
+		if !whole {
+			c, err := n.store.Consumer("app", "c")
+			require.NoError(t, err)
+			require.Equal(t, watch.Record{
+				Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Bucket: "app", Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Host: "n1", Boot: 7,
+			}, r)
+		}
+	}
+}
