@@ -91,7 +91,7 @@ type Conn struct {
 	lane   *lane
 	gaveUp func(error)
 	move   func()
-	outbox *outbox // of a bulk connection, for where the lane is not in force; the others carry too little to fill what the system buffers
+	outbox *outbox // of a connection between nodes, for where the lane is not in force; on those for clients who sends may wait
 
 	maxPayload atomic.Int64 // as NATS's client said last; 0: it has not yet
 
@@ -130,7 +130,7 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		c.move = c.Renew
 	}
 	c.regain.Anew, c.regain.Min = c.askAgain, o.regainAfter
-	if o.Role == RoleBulk {
+	if o.Role != RoleClient {
 		c.outbox = newOutbox()
 	}
 	options := append(append([]nats.Option{}, o.Options...), nats.Name(name))

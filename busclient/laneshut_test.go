@@ -220,6 +220,42 @@ func TestWhatMayBeSentIsKnownWhileTheClientConnects(t *testing.T) {
 	isKnownAtOnce(t, c, way.end)
 }
 
+// slowDialler dials the first time, and takes its time then.
+type slowDialler struct {
+	dials atomic.Int64
+	goOn  chan struct{}
+}
+
+func (d *slowDialler) Dial(network, address string) (net.Conn, error) {
+	if d.dials.Add(1) > 1 {
+		<-d.goOn
+	}
+	return net.Dial(network, address)
+}
+
+// Nor does who sends wait for that, on either connection between nodes, though nobody has been told yet that the connection is gone.
+func TestWhoSendsDoesNotWaitWhileTheClientConnects(t *testing.T) {
+	t.Parallel() // it mostly waits
+	server := startNATS(t)
+	for _, role := range []Role{RoleControl, RoleBulk} {
+		way := &slowDialler{goOn: make(chan struct{})}
+		c := dialWith(t, ConnOptions{URLs: []string{server.URL()}, Node: "n1", Role: role, Options: []nats.Option{nats.SetCustomDialer(way)}, shutLane: true})
+		release := sync.OnceFunc(func() { close(way.goOn) })
+		t.Cleanup(release) // before its Close, which waits for the client
+		eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+		c.OnStatus(func(bool) { <-way.goOn }) // nothing else that follows from the loss is done meanwhile
+		c.Renew()
+		eventually(t, "it connects", func() bool { up, _ := c.Up(); return !up && way.dials.Load() > 1 })
+		c.mu.Lock()
+		c.up = true // as it is until the loss is told
+		c.mu.Unlock()
+		defer time.AfterFunc(2*writeTimeout, release).Stop()
+		watch := stalltest.During(t)
+		require.NoError(t, c.Publish("x", "", nil))
+		require.Less(t, watch.Took(), writeTimeout, role)
+	}
+}
+
 // What NATS's client hears meanwhile is known once something is sent, and with each connection.
 func TestWhatMayBeSentIsLearntAnew(t *testing.T) {
 	c := dialShut(t, startNATS(t).URL(), "n1", RoleBulk)

@@ -1,8 +1,8 @@
 package busclient
 
-// What leaves on a bulk connection waits here, a moment, for the goroutine that writes it. NATS's client writes on the caller's
-// goroutine, and a server that stops reading would hold that up for as long as the write timeout: nothing may hold up the
-// loop of a node (design section 2).
+// What leaves on a connection between nodes without a lane waits here, a moment, for the goroutine that writes it. NATS's client writes on the caller's
+// goroutine, and a server that stops reading would hold that up for as long as the write timeout, and one that is connected to anew for as long as that
+// takes: nothing may hold up the loop of a node (design section 2).
 
 import (
 	"errors"
