@@ -183,6 +183,24 @@ func TestAReconnectBeginsASession(t *testing.T) {
 	require.ErrorIs(t, r.service.AwaitAlone(ctx), ErrFormerLeader)
 }
 
+// NATS may be slow to say that nobody is there, after a partition of all times: it is asked again before it is believed to say nothing, and a former
+// leader is looked for (L2).
+func TestASlowWordOfNobodyIsAskedForAgain(t *testing.T) {
+	r := newLooking(t)
+	_, looked := r.former(listensAt("n2", 1))
+	slow, err := r.client.Subscribe(listensAt("n1", sessionsMax), func(m *nats.Msg) { _ = m.Sub.Unsubscribe() }) // it says nothing the first time
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
+	ctx, cancel := context.WithCancel(t.Context())
+	alone := make(chan error, 1)
+	go func() { alone <- r.service.AwaitAlone(ctx) }()
+	_, err = looked.NextMsg(5 * time.Second)
+	require.NoError(t, err, "nobody looks")
+	require.False(t, slow.IsValid(), "it was asked")
+	cancel()
+	require.ErrorIs(t, <-alone, ErrFormerLeader)
+}
+
 // Where NATS lets a node ask nobody, nobody waits: credentials of an earlier release do not allow it.
 func TestWhoMayNotLookDoesNotWait(t *testing.T) {
 	t.Parallel() // it mostly waits
