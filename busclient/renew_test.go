@@ -140,6 +140,26 @@ func TestAServerIsNotLeftForItself(t *testing.T) {
 	}
 }
 
+// What answers there may be no server: no more of what it says is kept than a server says of itself (Q12).
+func TestAnAnswerWithoutAnEndIsNotKept(t *testing.T) {
+	near, far := net.Pipe()
+	said := make(chan int, 1)
+	go func() {
+		total := 0
+		for total < 4*infoBytesMax {
+			n, err := far.Write(make([]byte, 4<<10))
+			if total += n; err != nil {
+				break
+			}
+		}
+		far.Close()
+		said <- total
+	}()
+	require.False(t, isAnother(near, "x"))
+	near.Close()
+	require.LessOrEqual(t, await(t, said), infoBytesMax+4<<10)
+}
+
 // Where the other one comes up meanwhile, it is moved to then.
 func TestAServerThatGoesIsLeftOnceAnotherIsThere(t *testing.T) {
 	server, other, asked := startNATS(t), unused(t), make(chan struct{}, 1)
