@@ -63,6 +63,20 @@ func TestMaxPayloadIsLoweredByReload(t *testing.T) {
 	eventually(t, "known", func() bool { return c.MaxPayload() == 64<<10 })
 }
 
+// A connection is ended for what was sent over it, and not for what one before took: that would be sent again and again (F11).
+func TestWhatIsRefusedWasSentOverThisConnection(t *testing.T) {
+	o := newOutbound(1 << 20)
+	for _, size := range []int{1000, 10} {
+		o.begin()
+		o.admit()
+		o.limit(func(l *limits) { l.payloadMax = 1000 })
+		require.NoError(t, o.publish("x", "", nil, make([]byte, size)))
+		o.limit(func(*limits) { o.payload.refuse(time.Now()) })
+		require.Equal(t, size, o.payload.refused)
+		o.end()
+	}
+}
+
 // Servers are to have it alike. Where they have not, what the one of the moment takes is sent.
 func TestMaxPayloadOfSeveralSources(t *testing.T) {
 	for _, c := range []struct {
