@@ -98,6 +98,25 @@ func TestAReceivedSnapshotCannotBeRead(t *testing.T) {
 	}
 }
 
+// A failing disk does not even say that there is no received snapshot: the node starts, since it finds none to set aside (D4).
+func TestADiskDoesNotSayThatThereIsNoReceivedSnapshot(t *testing.T) {
+	m, away := received(t, 2)
+	snaps := m.snapshots(away)
+	require.NoError(t, snaps.remove(snapComplete))
+	whole, asked := m.disks[away].FS, 0
+	m.disks[away].FS = errorfs.Wrap(whole, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind != errorfs.OpStat || op.Path != snaps.path(snapComplete) {
+			return nil
+		}
+		asked++
+		return syscall.EIO
+	}))
+	m.back(away, 60)
+	require.Positive(t, asked)
+	m.disks[away].FS = whole
+	m.agree()
+}
+
 // reading has a disk call before each read of a file.
 func reading(m *manual, id rpc.NodeID, file string, do func(reads int) error) (undo func()) {
 	whole, reads := m.disks[id].FS, 0
