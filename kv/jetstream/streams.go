@@ -213,7 +213,7 @@ func (p *Protocol) informed(s *store.Store, c call, body infoRequest, wanted fun
 		return answer(jsonReply(told(b)))
 	}
 	offset := max(body.Offset, 0)
-	b, list, all, err := s.Subjects(c.bucket, filter, offset, subjectsMax, wanted)
+	b, list, all, err := s.Subjects(c.bucket, filter, offset, subjectsMax, c.PayloadMax, wanted)
 	if err != nil {
 		return c.refuse(readError(err))
 	}

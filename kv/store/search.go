@@ -125,18 +125,22 @@ type Subject struct {
 // Matched is how many keys match, and how long their names are at most in JSON: all together, and the longest.
 type Matched struct{ Keys, Bytes, Longest int }
 
-func (m *Matched) add(key string) {
+// add counts a key, and returns how long its name is.
+func (m *Matched) add(key string) int {
 	size := rules.JSONBytesMax(key)
 	m.Keys, m.Bytes, m.Longest = m.Keys+1, m.Bytes+size, max(m.Longest, size)
+	return size
 }
 
 // Subjects returns the keys that have entries and match, in order, at most limit of them after so many, how many there are in all, and the state of the
-// bucket that they are of (C1). The error is NoBucket, ErrClosed, ErrUnwanted, or one of the disk.
-func (s *Store) Subjects(bucket string, filter subject.Filter, after, limit int, wanted func() bool) (state State, list []Subject, all Matched, err error) {
+// bucket that they are of (C1). Of their names it keeps what a reply with so much room can tell, and one more (Q12). The error is NoBucket, ErrClosed,
+// ErrUnwanted, or one of the disk.
+func (s *Store) Subjects(bucket string, filter subject.Filter, after, limit, room int, wanted func() bool) (state State, list []Subject, all Matched, err error) {
 	err = s.viewBucket(bucket, func(v *bucketView) error {
 		err := v.searchKeys(filter, &pace{wanted: wanted}, func(key string, k *keyRecord) {
-			if all.add(key); all.Keys > after && len(list) < limit {
-				list = append(list, Subject{key, uint64(len(k.live))})
+			size := all.add(key)
+			if all.Keys > after && len(list) < limit && room >= 0 {
+				list, room = append(list, Subject{key, uint64(len(k.live))}), room-size
 			}
 		})
 		if err != nil {

@@ -41,7 +41,7 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 			return err
 		},
 		"subjects": func(wanted func() bool) error {
-			_, _, _, err := f.store.Subjects("app", pattern(t, "*.none"), 0, 1, wanted)
+			_, _, _, err := f.store.Subjects("app", pattern(t, "*.none"), 0, 1, 1<<30, wanted)
 			return err
 		},
 		"keep": func(wanted func() bool) error {
@@ -76,11 +76,11 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 		require.Equal(t, want, sequences(p.Entries))
 		require.EqualValues(t, len(want), p.Count)
 	}
-	_, list, all, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, nil)
+	_, list, all, err := f.store.Subjects("app", pattern(t, "last"), 0, 1, 1<<30, nil)
 	require.NoError(t, err)
 	require.Equal(t, []Subject{{"last", 1}}, list)
 	require.Equal(t, 1, all.Keys)
-	_, _, all, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, func() bool { return false })
+	_, _, all, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, 1<<30, func() bool { return false })
 	require.NoError(t, err)
 	require.Zero(t, all)
 	from, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, nil)
@@ -129,15 +129,43 @@ func TestSubjects(t *testing.T) {
 			{">", 5, 9, nil, Matched{5, 22, 6}},
 			{"none", 0, 9, nil, Matched{}},
 		} {
-			_, list, all, err := f.store.Subjects("app", pattern(t, c.pattern), c.after, c.max, nil)
+			_, list, all, err := f.store.Subjects("app", pattern(t, c.pattern), c.after, c.max, 1<<30, nil)
 			require.NoError(t, err)
 			require.Equal(t, c.want, list, c)
 			require.Equal(t, c.all, all, c)
 		}
-		_, _, _, err := f.store.Subjects("none", pattern(t), 0, 1, nil)
+		_, _, _, err := f.store.Subjects("none", pattern(t), 0, 1, 1<<30, nil)
 		require.ErrorIs(t, err, NoBucket)
 		f.close()
 	})
+}
+
+// A reply tells a page of the subjects: beside it no memory is taken for all that a bucket has, and they are counted all the same (Q12).
+func TestOfSubjectsNoMoreAreKeptThanAReplyTells(t *testing.T) {
+	const keys, bytes, room = 3_000, 700, 100_000
+	f := open(t, newMemory())
+	commands := []command.Command{addBucket("app", command.Settings{})}
+	for i := range keys {
+		commands = append(commands, put("app", fmt.Sprintf("%0*d", bytes, i), ""))
+	}
+	f.apply(commands...)
+	of := func(after, room int) ([]Subject, Matched) {
+		_, list, all, err := f.store.Subjects("app", pattern(t, ">"), after, keys, room, nil)
+		require.NoError(t, err)
+		return list, all
+	}
+	whole, all := of(0, 1<<30)
+	require.Len(t, whole, keys)
+	require.Equal(t, Matched{keys, keys * (bytes + 2), bytes + 2}, all)
+	for _, after := range []int{0, 1, keys / 2, keys - 10} {
+		list, counted := of(after, room)
+		require.Equal(t, all, counted)
+		require.Len(t, list, min(room/(bytes+2)+1, keys-after))
+		require.Equal(t, whole[after:after+len(list)], list)
+	}
+	list, _ := of(0, 0)
+	require.Len(t, list, 1, "a page has one at least")
+	f.close()
 }
 
 // C1: the state of a bucket and what its keys have are told together, and are of one moment, whatever is written meanwhile.
@@ -145,7 +173,7 @@ func TestSubjectsAreOfTheStateThatTheyAreToldWith(t *testing.T) {
 	f := open(t, newMemory())
 	large(f)
 	looks := 0
-	state, list, _, err := f.store.Subjects("app", pattern(t, ">"), 0, 1<<30, func() bool {
+	state, list, _, err := f.store.Subjects("app", pattern(t, ">"), 0, 1<<30, 1<<30, func() bool {
 		looks++
 		f.one(put("app", fmt.Sprint("meanwhile", looks), "v"))
 		return true
