@@ -154,3 +154,15 @@ func TestWhatOthersServeIsLoadedWithoutWhatItAsksFor(t *testing.T) { // Q12
 		}
 	}
 }
+
+// Who makes a consumer still waits for the answer where its host was lost before it answered, and the consumer was moved meanwhile.
+func TestAConsumerThatIsMovedBeforeItIsAnsweredIsAnswered(t *testing.T) {
+	for after, want := range map[time.Duration]string{0: "answer.c", answerWithin - 1: "answer.c", answerWithin: ""} {
+		moved := &store.Consumer{
+			Bucket: "app", Name: "c", Config: []byte(`{"deliver_policy":"all"}`), Deliver: "deliver.c", Generation: 2, Created: 5, MovedAt: 5 + int64(after), Answer: "answer.c",
+		}
+		r, ok := record(moved, slog.New(slog.DiscardHandler))
+		require.True(t, ok)
+		require.Equal(t, want, r.Answer, after)
+	}
+}

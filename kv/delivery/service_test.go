@@ -371,3 +371,16 @@ func TestTheHubIsToldWhetherTheNodeFollows(t *testing.T) {
 	}
 	require.Equal(t, []watch.Event{watch.Follows{}, watch.Follows{Log: true}}, told(s.inbox.take().items), "again if there was no room, and once")
 }
+
+// Of a page that came nothing is remembered, wanted or not: a service reads millions.
+func TestAPageThatCameIsUnderWayNoMore(t *testing.T) {
+	v := &server{Service: &Service{reads: make(chan *errand, 2)}, errands: map[uint64]*errand{}}
+	v.read(&watch.Effects{Reads: []watch.Read{{ID: 1}, {ID: 2}}, Dropped: []uint64{2}})
+	require.False(t, (<-v.reads).dropped.Load())
+	require.True(t, (<-v.reads).dropped.Load())
+	for id := range uint64(2) {
+		page := watch.PageRead{Read: id + 1}
+		require.Equal(t, page, v.home(page))
+	}
+	require.Empty(t, v.errands)
+}
