@@ -105,6 +105,23 @@ func TestMuchIsHandedDownAndForgotten(t *testing.T) {
 	require.Empty(t, g.ahead)
 }
 
+// A batch takes over the space of the one before, unless that has become much: the largest there ever was would stay in memory.
+func TestTheSpaceOfALargeBatchIsNotKept(t *testing.T) {
+	g, _ := gathering(t, 1<<20)
+	kept := func(keys, bytes int) bool {
+		b := g.NewBatch()
+		for range keys {
+			b.Delete(make([]byte, bytes))
+		}
+		require.NoError(t, b.Commit())
+		b.Close()
+		return g.spare.Swap(nil) != nil
+	}
+	require.True(t, kept(10, 10))
+	require.False(t, kept(changesKept+1, 1))
+	require.False(t, kept(2, keysKept))
+}
+
 // While the database below takes a range's deletion nobody reads: of two keys in it, one that is gathered would still be there after one that is
 // not has gone.
 func TestNobodySeesHalfOfARangesDeletion(t *testing.T) {
