@@ -194,6 +194,22 @@ func TestANewLeaderKnowsWhoIsGone(t *testing.T) {
 	require.Len(t, o.Tick(o.now).Moves, 2, "what was proposed in an earlier term may be lost with it")
 }
 
+// What was proposed for a consumer is done once its record says so: it is moved again at once if its new host leaves, and of those that are gone nothing
+// is remembered.
+func TestWhatWasProposedIsForgottenOnceItIsDone(t *testing.T) {
+	o := newOffice("n1", "n2", "n3")
+	o.put("a", "n3", 1, 1)
+	o.Hear(o.now, Announcement{Node: "n3", Boot: 1, Able: true, Leaving: true})
+	require.Len(t, o.Tick(o.now).Moves, 1)
+	o.put("a", "n2", 1, 2)
+	o.Hear(o.now, Announcement{Node: "n2", Boot: 1, Able: true, Leaving: true})
+	moves := o.Tick(o.now).Moves
+	require.Len(t, moves, 1)
+	require.EqualValues(t, 2, moves[0].Generation)
+	o.Apply([]Change{Removed{moves[0].Ref}})
+	require.Empty(t, o.proposed)
+}
+
 // A snapshot is taken in place of what was known: of a consumer that is not in it nothing is moved any more (F29).
 func TestAStateIsTakenInPlaceOfWhatWasKnown(t *testing.T) {
 	o := newOffice("n1", "n2")
