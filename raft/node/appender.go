@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
@@ -37,6 +38,8 @@ type appender struct {
 	waiting []job
 
 	spot *spot
+
+	unmet atomic.Pointer[error] // the ErrFull that the last append ended with; nil: it did not
 
 	jobs    []job // of the step under way; reused
 	batches []wal.Batch
@@ -100,11 +103,23 @@ func (a *appender) step() (bool, error) {
 		err = a.squeeze()
 	}
 	if err != nil {
+		a.unmet.Store(&err)
 		a.putBack()
 		return true, err
 	}
+	a.unmet.Store(nil)
 	a.finish()
 	return true, nil
+}
+
+// room is nil if the log takes more. It does not while it has no place for what waits, though it may have one for less: an entry may be larger than the
+// segment that is ready, and nothing is written before it (F21).
+func (a *appender) room() error {
+	err := a.log.Room()
+	if unmet := a.unmet.Load(); err == nil && unmet != nil {
+		return *unmet
+	}
+	return err
 }
 
 // take takes the jobs of one append.

@@ -25,6 +25,7 @@ const (
 type compactor struct {
 	worker
 	log     *wal.Log
+	look    func() error // nil if the log takes more: see appender.room
 	machine StateMachine
 	keep    int64 // bytes of log
 	inbox   *inbox
@@ -69,7 +70,7 @@ func (c *compactor) dropUnneeded() error {
 // horizon is the index up to which the log should be forgotten now; 0: nothing is worth it. On a full disk all that can be spared
 // goes (F21); where only too many files are open that would help nobody.
 func (c *compactor) horizon() rpc.Index {
-	keep, room, before := c.keep, c.log.Room(), c.room
+	keep, room, before := c.keep, c.look(), c.room
 	if diskFull(room) {
 		keep = 0
 	}

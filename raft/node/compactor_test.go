@@ -63,7 +63,7 @@ func TestAFullDiskKeepsNothingToSpare(t *testing.T) {
 		require.NoError(t, write())
 	}
 	var said strings.Builder
-	c := &compactor{worker: newWorker(), log: log, machine: durable{to: last}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.NewTextHandler(&said, nil))}
+	c := &compactor{worker: newWorker(), log: log, look: log.Room, machine: durable{to: last}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.NewTextHandler(&said, nil))}
 	require.Zero(t, c.horizon(), "little enough to be kept")
 	lacks := syscall.EMFILE
 	fs.Hook(func(op waltest.Op) error { return when(op.Kind == waltest.Create, lacks) })
@@ -106,7 +106,7 @@ func TestSegmentsThatASnapshotMadeUselessGoOnAFullDisk(t *testing.T) {
 	installed := wal.Base{ID: rpc.EntryID{Term: 1, Index: last + 9}, Configuration: encodeBase(&raft.Base{Time: 7})}
 	require.NoError(t, log.Append(wal.Batch{Base: &installed}))
 	segments, appends := log.Stats().Segments, log.Stats().Appends
-	c := &compactor{worker: newWorker(), log: log, machine: durable{to: last + 9}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}
+	c := &compactor{worker: newWorker(), log: log, look: log.Room, machine: durable{to: last + 9}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}
 	c.tick(func(rpc.Index) {})
 	worked, err := c.step()
 	require.NoError(t, err)

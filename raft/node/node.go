@@ -196,7 +196,7 @@ func (n *Node) prepareSnapshots() {
 	if keep == 0 {
 		keep = KeepLogBytesDefault
 	}
-	n.compact = &compactor{worker: newWorker(), log: n.o.Log, machine: n.o.Machine, keep: max(keep, 0), inbox: n.inbox, logger: n.logger}
+	n.compact = &compactor{worker: newWorker(), log: n.o.Log, look: n.appender.room, machine: n.o.Machine, keep: max(keep, 0), inbox: n.inbox, logger: n.logger}
 	n.receiver = newReceiver(n)
 	if err := n.o.Folder.Lost; err != nil {
 		n.logger.Error("which starts of the peers are the newest is forgotten: an old backup of a peer's folder is refused again once that peer was heard", "err", err)

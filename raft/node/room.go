@@ -94,7 +94,7 @@ func (n *Node) lack() string {
 // lookForRoom is nil if the log takes more. A log that has failed ends the node, also when nothing is on its way that would meet
 // the failure: a leader would refuse all writes for ever, and stay (D5).
 func (n *Node) lookForRoom() error {
-	err := n.o.Log.Room()
+	err := n.appender.room()
 	if err != nil && !errors.Is(err, wal.ErrFull) && !errors.Is(err, wal.ErrClosed) {
 		n.fail(err)
 	}

@@ -308,6 +308,37 @@ func TestALeaderStaysWhileClientsReachNobody(t *testing.T) {
 	require.Equal(t, rest[1], c.leader().id(), c.trail.String())
 }
 
+// Where there is room for another segment, but not for the larger one that a single entry needs, the disk is as good as full until there is: nothing is written
+// before that entry. It is said, and writes are refused (F21).
+func TestADiskWithoutRoomForTheNextEntryIsFull(t *testing.T) {
+	c := newCrowded(t, 11)
+	first := c.leader()
+	c.add(1, 2, 3)
+	for _, id := range c.ids {
+		c.disks[id].Hook(func(op waltest.Op) error {
+			return when(op.Kind == waltest.Write && op.Bytes > segmentBytes && strings.HasPrefix(op.Name, c.folders[id].Path("wal")), syscall.ENOSPC)
+		})
+	}
+	require.NoError(t, first.Propose(make([]byte, 2*segmentBytes), nil))
+	c.pass(150)
+	for _, id := range c.ids {
+		require.NoError(t, c.logs[id].Room(), "one of the usual size has a place")
+		require.True(t, c.hub.nodes[id].Status().Full, id)
+		require.True(t, c.hub.nodes[id].PingContent().NoRoom, id)
+		require.Contains(t, c.trail.String(), `msg="the disk is full: writes are refused and reads go on; free some space, writes resume by themselves" node=`+string(id))
+	}
+	require.ErrorIs(t, first.Propose([]byte("12345678"), nil), ErrFull)
+	for _, id := range c.ids {
+		c.disks[id].Hook(nil)
+	}
+	c.pass(100)
+	for _, id := range c.ids {
+		require.False(t, c.hub.nodes[id].Status().Full, id)
+	}
+	c.add(4, 5, 6)
+	c.agree()
+}
+
 // What is proposed in one burst and needs a larger segment than the one that is ready goes into that in pieces, if the disks of all fill
 // up at that moment: a leader leads on, and reads go on, with no room for another segment anywhere.
 func TestABurstGoesIntoTheSegmentThatIsReady(t *testing.T) {

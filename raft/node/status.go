@@ -59,7 +59,7 @@ func (n *Node) Status() Status {
 	if s.Role != raft.Leader {
 		s.Streams = nil
 	}
-	room := n.o.Log.Room()
+	room := n.appender.room()
 	s.Full, s.TooManyFiles = errors.Is(room, wal.ErrFull), wal.TooManyFiles(room)
 	if s.Log.Damaged > 0 {
 		s.Damaged = len(n.o.Log.State(onlyGroup).Damaged)

@@ -204,7 +204,7 @@ func (l *Log) makeRoom(bytes int64) error {
 		if usual := l.nextRequest(0); want.size > usual.size {
 			l.prep.ask(usual) // one of the usual size may find room where a big one does not
 		}
-		return ErrFull
+		return err
 	case err != nil:
 		return l.fail(err)
 	}

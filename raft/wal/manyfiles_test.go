@@ -43,6 +43,7 @@ func TestTooManyOpenFiles(t *testing.T) {
 			err = l.Append(Batch{Entries: entries(1, last+1, last+2)})
 		}
 		require.ErrorIs(t, err, ErrFull)
+		require.ErrorIs(t, err, c.by)
 		require.ErrorIs(t, l.Room(), c.by)
 		told.Store(true)
 		require.Eventually(t, func() bool { return tried.Load() > 1 }, retryWithin, retryEvery)
