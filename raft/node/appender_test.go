@@ -244,3 +244,43 @@ func TestAHardStateDoesNotWaitForTheRoomOfItsEntries(t *testing.T) {
 	require.Equal(t, raft.DiskDone{Seq: 8}, (*told)[len(*told)-1])
 	require.Equal(t, 1, left)
 }
+
+// What a full disk keeps waiting stays in its order, also what waited for more than one append (F21).
+func TestWhatAFullDiskKeepsWaitingStaysInItsOrder(t *testing.T) {
+	a, disk := crampedAppender(t)
+	a.report = ignore
+	for i := rpc.Index(1); i <= 3; i++ {
+		e := entry(i)
+		e.Data = make([]byte, appendBytesMax*2/5) // two go in one append
+		a.submit(job{write: raft.Write{Seq: uint64(i), Entries: []rpc.Entry{e}}}, true)
+	}
+	_, err := a.step()
+	require.ErrorIs(t, err, wal.ErrFull)
+	disk.Hook(nil)
+	for worked := true; worked; {
+		worked, err = a.step()
+		require.NoError(t, err)
+	}
+	require.Equal(t, rpc.Index(3), a.log.State(0).Last.Index)
+}
+
+// A hard state for which not even the reserve has room keeps its entries: they are written when there is some, and not said to be before (I10, F21).
+func TestEntriesWaitWithAHardStateThatHasNoRoom(t *testing.T) {
+	a, disk := crampedAppender(t)
+	term, err := rpc.Term(1), error(nil)
+	for ; err == nil; term++ {
+		err = a.log.Append(wal.Batch{HardState: &rpc.HardState{Term: term}})
+	}
+	require.ErrorIs(t, err, wal.ErrFull)
+	told := reports(a)
+	a.submit(job{write: raft.Write{Seq: 7, HardState: &rpc.HardState{Term: term}, Entries: []rpc.Entry{entry(1)}}}, true)
+	_, err = a.step()
+	require.ErrorIs(t, err, wal.ErrFull)
+	require.Empty(t, *told)
+	disk.Hook(nil)
+	_, err = a.step()
+	require.NoError(t, err)
+	require.Equal(t, term, a.log.State(0).HardState.Term)
+	require.Equal(t, rpc.Index(1), a.log.State(0).Last.Index)
+	require.Equal(t, []raft.Event{raft.DiskDone{Seq: 7}}, *told)
+}

@@ -201,6 +201,18 @@ func TestApplyingEndsWhereTooManyFilesStayOpen(t *testing.T) {
 	})
 }
 
+// A snapshot that comes after such entries waits for them: they are older than what it says.
+func TestASnapshotWaitsForEntriesThatWait(t *testing.T) {
+	a, _, _ := crowdedApplier(&crowdedState{fails: 1})
+	a.rest = nil
+	install := applyWork{install: raft.Install{Snapshot: rpc.EntryID{Term: 3, Index: 9}}}
+	a.submit(install, false)
+	_, err := a.step()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, a.queue[0].run.To)
+	require.Equal(t, []applyWork{install}, a.queue[1:])
+}
+
 // Who does such work on the spot does not wait: it leaves that to the applier's goroutine.
 func TestNobodyWaitsOnTheSpotWhileTooManyFilesAreOpen(t *testing.T) {
 	a, rests, reached := crowdedApplier(&crowdedState{fails: 1})
