@@ -12,6 +12,8 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/engine"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -163,4 +165,110 @@ func TestSubscribersNoticeWhatIsMissing(t *testing.T) {
 	require.NoError(t, json.Unmarshal(o.config(), &config))
 	require.Equal(t, "by_start_sequence", config["deliver_policy"])
 	require.EqualValues(t, 1, config["opt_start_seq"])
+}
+
+// An answer to who has one, or has given up, is held to what is true too.
+func TestAnswersThatComeLate(t *testing.T) {
+	s := newStage(t)
+	s.committed(1, 1, 1, 1)
+	s.trade.ledger.buckets["b0"] = true
+	var revision uint64
+	entered := func(index rpc.Index) *op {
+		revision++
+		o := s.trade.newOp(0)
+		o.bucket, o.key = "b0", "k0"
+		o.write = &command.Command{Write: &command.Write{Bucket: "b0", Key: "k0", Value: []byte(o.name)}}
+		r := store.Result{Sequence: revision, Revision: revision}
+		s.trade.applied(&rpc.Entry{Index: index, Term: 1, Kind: rpc.EntryCommand, Data: o.write.Encode()}, r)
+		s.watch.at(index).result = r
+		return o
+	}
+	done := func(index rpc.Index) answer {
+		return answer{outcome: answered, result: store.Result{Sequence: uint64(index), Revision: uint64(index)}, at: rpc.EntryID{Term: 1, Index: index}}
+	}
+	tell := func(o *op, a answer) func() {
+		return func() { a.op = o; s.trade.hear(a) }
+	}
+
+	a, b := entered(1), entered(2)
+	tell(a, done(1))()
+	tell(a, done(1))()
+	other := done(1)
+	other.result.Code = store.KeyExists
+	s.broken("C4", tell(a, done(2)))
+	s.broken("C4", tell(a, other))
+	s.broken("C5", tell(a, answer{outcome: notDone}))
+
+	s.trade.giveUp(b)
+	s.broken("C2", tell(b, done(1)))
+	s.broken("C5", tell(b, answer{outcome: notDone}))
+	require.Equal(t, rpc.Index(1), s.trade.reached)
+	tell(b, done(2))()
+	require.Equal(t, rpc.Index(2), s.trade.reached, "what begins from now on comes after it")
+
+	nowhere := s.trade.newOp(0)
+	nowhere.bucket, nowhere.key, nowhere.write = "b0", "k0", b.write
+	s.trade.giveUp(nowhere)
+	tell(nowhere, answer{outcome: notDone})()
+	s.broken("C5", tell(nowhere, done(2)))
+	s.broken("C5", func() { nowhere.appliedAt = 3; tell(nowhere, answer{outcome: notDone})() })
+
+	read := s.trade.newOp(0)
+	read.bucket, read.key, read.low = "b0", "k0", 1
+	got := func(o *op, index uint64) answer {
+		return answer{outcome: answered, found: true, entry: store.Entry{Value: []byte(o.name), Sequence: index, Revision: index}}
+	}
+	tell(read, got(a, 1))()
+	tell(read, got(b, 2))()
+	read.low = 2
+	s.broken("C1", tell(read, got(a, 1)))
+}
+
+// What is there at the end is compared with all that the ledger knows of it.
+func TestTheStateAtTheEnd(t *testing.T) {
+	s := newStage(t)
+	s.committed(1, 1, 1, 1, 1)
+	l := s.trade.ledger
+	state, err := store.Open(store.Options{Engine: engine.NewGather(memengine.New(), gatherBytes), ManualFlush: true})
+	require.NoError(t, err)
+	var index rpc.Index
+	apply := func(c command.Command) {
+		o := s.trade.newOp(0)
+		if o.bucket, o.key = "b0", "k0"; c.Write != nil {
+			c.Write.Value = []byte(o.name)
+		} else {
+			c.AddBucket.Settings.Description = o.name
+		}
+		index++
+		e := rpc.Entry{Index: index, Term: 1, Kind: rpc.EntryCommand, Time: int64(index), Data: c.Encode()}
+		results, err := state.Apply([]rpc.Entry{e})
+		require.NoError(t, err)
+		s.trade.applied(&e, results[0])
+	}
+	s.trade.finish(state) // there is nothing
+	apply(command.Command{AddBucket: &command.AddBucket{Name: "b0", Settings: command.Settings{History: 3}}})
+	apply(command.Command{Write: &command.Write{Bucket: "b0", Key: "k0"}})
+	apply(command.Command{Write: &command.Write{Bucket: "b0", Key: "k0", Op: command.Delete}})
+	s.trade.finish(state)
+	apply(command.Command{Write: &command.Write{Bucket: "b0", Key: "k0"}})
+	s.trade.finish(state)
+
+	at := place("b0", "k0")
+	for what, spoil := range map[string]func(){
+		"the bucket":    func() { l.buckets["b0"] = false },
+		"the last":      func() { l.last["b0"]++ },
+		"a key":         func() { l.keys[at] = nil },
+		"history":       func() { l.live[at] = l.live[at][1:] },
+		"an old value":  func() { l.live[at][0].value = "x" },
+		"when":          func() { l.live[at][1].at++ },
+		"a delete":      func() { l.live[at][1].op = command.Purge },
+		"the revisions": func() { l.live[at][0].revision++ },
+	} {
+		buckets, last, keys, live := l.buckets["b0"], l.last["b0"], l.keys[at], append([]living(nil), l.live[at]...)
+		spoil()
+		t.Log(what)
+		s.broken("C2", func() { s.trade.finish(state) })
+		l.buckets["b0"], l.last["b0"], l.keys[at], l.live[at] = buckets, last, keys, live
+	}
+	s.trade.finish(state)
 }

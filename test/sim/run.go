@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/busclient"
-	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -170,19 +169,6 @@ func (w *world) finish() {
 	w.trade.finish(w.nodes[voters[0].ID].process.store)
 	if w.seed%judgedEvery == 0 {
 		w.trade.judge()
-	}
-}
-
-// finish compares the state at the end with the ledger.
-func (t *trade) finish(s *store.Store) {
-	for i := range t.world.plan.buckets {
-		for k := range t.world.plan.keys {
-			bucket, key := bucketName(i), keyName(k)
-			want := t.ledger.current(bucket, key)
-			got, err := s.Get(bucket, key)
-			t.world.must((err == nil) == want.found && (err != nil || bytes.Equal(got.Value, []byte(want.value)) && got.Sequence == want.sequence),
-				"C2", "%s.%s is %+v (%v) at the end, it should be %+v", bucket, key, got, err, want)
-		}
 	}
 }
 

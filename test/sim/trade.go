@@ -51,6 +51,7 @@ type op struct {
 	outcome          outcome
 	answer           answer
 	ended            store.Result // of a write that was not answered, for judge
+	denied           bool         // it was said not to be done
 	appliedAt        rpc.Index    // where in the log it took effect or was refused; 0: nowhere
 }
 
@@ -209,8 +210,10 @@ func (t *trade) send(o *op) {
 			continue
 		}
 		heard = true
-		if !chance(t.r, w.bus.plan.loss) {
-			p.after(w.bus.plan.delayMin+exponential(t.r, w.bus.plan.delayMean), func() { p.door.handle(o) })
+		for again := true; again; again = o.reads() && chance(t.r, w.bus.plan.repeat) { // who asks twice at once may be answered twice, and not alike
+			if !chance(t.r, w.bus.plan.loss) {
+				p.after(w.bus.plan.delayMin+exponential(t.r, w.bus.plan.delayMean), func() { p.door.handle(o) })
+			}
 		}
 	}
 	if !heard && !chance(t.r, w.bus.plan.loss) {
@@ -234,10 +237,11 @@ func (t *trade) giveUp(o *op) {
 	}
 }
 
-// hear is an answer at the client. The first one counts; a second must not contradict it.
+// hear is an answer at the client. The first one counts, while it waits for one.
 func (t *trade) hear(a answer) {
 	o := a.op
 	if o.outcome != open {
+		t.hearLate(&a)
 		return
 	}
 	o.outcome, o.returned, o.answer = a.outcome, t.world.now, a
@@ -247,11 +251,8 @@ func (t *trade) hear(a answer) {
 	t.world.trace.mix(uint64(o.number)<<32 | uint64(a.at.Index)<<8 | uint64(a.result.Code)<<4 | uint64(a.outcome))
 	switch {
 	case a.outcome == notDone:
-		if t.nothing++; o.removes() {
-			t.removals[o.bucket].nothing++
-			t.countRemovals(o.bucket)
-		}
-		t.world.must(o.appliedAt == 0, "C5", "%v was said not to be done, and is entry %d", o, o.appliedAt)
+		t.nothing++
+		t.denied(o)
 	case o.reads():
 		t.done++
 		t.reached = max(t.reached, t.ledger.read(o))
@@ -263,6 +264,35 @@ func (t *trade) hear(a answer) {
 	}
 }
 
+// denied: an operation is said not to be done, so it is not and will not be (C5).
+func (t *trade) denied(o *op) {
+	t.world.must(o.appliedAt == 0, "C5", "%v was said not to be done, and is entry %d", o, o.appliedAt)
+	if o.removes() && !o.denied {
+		t.removals[o.bucket].nothing++
+		t.countRemovals(o.bucket)
+	}
+	o.outcome, o.denied = notDone, true
+}
+
+// hearLate is an answer to who has one, or has given up. It must be as true, and not contradict the first one (C4, C5).
+func (t *trade) hearLate(a *answer) {
+	o := a.op
+	late := op{number: o.number, bucket: o.bucket, key: o.key, low: o.low, answer: *a}
+	switch {
+	case a.outcome == notDone && o.reads():
+	case a.outcome == notDone:
+		t.denied(o)
+	case o.reads():
+		t.reached = max(t.reached, t.ledger.read(&late))
+	case o.outcome == notDone:
+		t.world.fail("C5", "%v was said not to be done, and then: %s", o, a.describe())
+	case o.outcome == answered:
+		t.world.must(a.at == o.answer.at && a.result == o.answer.result, "C4", "%v was answered %s, and then %s", o, o.answer.describe(), a.describe())
+	default:
+		t.logged(o, a)
+	}
+}
+
 // countRemovals: there are no more entries that remove a bucket than operations that may have been logged (C4, C5).
 func (t *trade) countRemovals(bucket string) {
 	r := t.removals[bucket]
@@ -270,12 +300,11 @@ func (t *trade) countRemovals(bucket string) {
 }
 
 // removed finds out which entry a removal is that was answered.
-func (t *trade) removed(o *op) {
-	at := o.answer.at.Index
+func (t *trade) removed(o *op, at rpc.Index) {
 	e := &t.world.watch.at(at).entry
 	c, err := command.Decode(e.Data)
 	r := t.removals[o.bucket]
-	t.world.must(err == nil && c.RemoveBucket != nil && c.RemoveBucket.Name == o.bucket && r.answered[at] == nil, "C4", "%v was answered for entry %d, which is another's", o, at)
+	t.world.must(err == nil && c.RemoveBucket != nil && c.RemoveBucket.Name == o.bucket && (r.answered[at] == nil || r.answered[at] == o) && (o.appliedAt == 0 || o.appliedAt == at), "C4", "%v was answered for entry %d, which is another's", o, at)
 	r.answered[at], o.appliedAt = o, at
 }
 
@@ -287,11 +316,16 @@ func (t *trade) wrote(o *op) {
 	if t.done++; o.answer.result.Code != store.Done {
 		t.refused++
 	}
-	at, c := o.answer.at, t.world.watch.at(o.answer.at.Index)
+	t.logged(o, &o.answer)
+}
+
+// logged: what a write was answered is in the log, as it says, and after all that was answered before it was asked.
+func (t *trade) logged(o *op, a *answer) {
+	at, c := a.at, t.world.watch.at(a.at.Index)
 	if o.removes() {
-		t.removed(o)
+		t.removed(o, at.Index)
 	}
-	t.world.must(c.term == at.Term && o.appliedAt == at.Index && c.result == any(o.answer.result), "C2", "%v was answered %+v for entry %v, which is %+v", o, o.answer.result, at, c.result)
+	t.world.must(c.term == at.Term && o.appliedAt == at.Index && c.result == any(a.result), "C2", "%v was answered %+v for entry %v, which is %+v", o, a.result, at, c.result)
 	t.world.must(at.Index > o.low, "C1", "%v is entry %d, and was asked when something at %d had been answered", o, at.Index, o.low)
 	t.reached = max(t.reached, at.Index)
 }
