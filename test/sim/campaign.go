@@ -90,6 +90,7 @@ func (s *stats) add(o *stats) {
 	for k := range kinds {
 		s.faults[k] += o.faults[k]
 	}
+	s.reach.add(&o.reach)
 }
 
 func (c *campaign) String() string {
@@ -99,7 +100,7 @@ func (c *campaign) String() string {
 		faults += t.faults[k]
 		list += fmt.Sprintf(" %v %d", k, t.faults[k])
 	}
-	return fmt.Sprintf("%d seeds in %v (%.1f per second): %v simulated, %d events, %d messages (%d to several), %d operations (%d unknown, %d retries), %d entries (%d expired, %d watched), %d leaders, %d starts, %d faults:%s",
+	return fmt.Sprintf("%d seeds in %v (%.1f per second): %v simulated, %d events, %d messages (%d to several), %d operations (%d unknown, %d retries), %d entries (%d expired, %d watched), %d leaders, %d starts, %d faults:%s; in so many seeds%s",
 		c.seeds, c.took.Round(time.Millisecond), float64(c.seeds)/c.took.Seconds(), t.simulated.Round(time.Second), t.events, t.messages, t.shared,
-		t.operations, t.unknown, t.retries, t.entries, t.expired, t.watched, t.leaders, t.starts, faults, list)
+		t.operations, t.unknown, t.retries, t.entries, t.expired, t.watched, t.leaders, t.starts, faults, list, t.reach.String())
 }

@@ -35,13 +35,14 @@ const (
 	kindMembers              // a change of the membership (F27)
 	kindTransfer             // leadership is handed over
 	kindStop                 // a planned stop and start
+	kindAmbush               // some of these as soon as a leader has logged a change of the members
 	kinds
 )
 
 var kindNames = [kinds]string{
 	"crash", "torn", "pause", "isolate", "cut", "split", "clog", "busdown", "slowdisk", "hungdisk", "clock", "clients", "flush",
 	"error", "full", "rot", "wipe", "backup",
-	"members", "transfer", "stop",
+	"members", "transfer", "stop", "ambush",
 }
 
 func (k kind) String() string { return kindNames[k] }
@@ -51,7 +52,8 @@ type faults struct {
 	over  bool
 	only  map[int]bool // the faults that happen; nil: all
 	done  [kinds]int
-	fired []int // the numbers of those that happened
+	fired []int              // the numbers of those that happened
+	lurks func(leader *node) // what waits for a change of the members; nil: nothing does
 }
 
 func newFaults(w *world) *faults { return &faults{world: w} }
@@ -99,8 +101,11 @@ func (f *faults) lasting(r *rand.Rand) time.Duration {
 
 func (f *faults) any(r *rand.Rand) *node { return f.world.list[r.IntN(len(f.world.list))] }
 
-func (f *faults) happen(k kind, r *rand.Rand) string {
-	w, n, d := f.world, f.any(r), f.lasting(r)
+func (f *faults) happen(k kind, r *rand.Rand) string { return f.befall(k, f.any(r), r) }
+
+// befall has a fault happen to a node, if it is one of nodes.
+func (f *faults) befall(k kind, n *node, r *rand.Rand) string {
+	w, d := f.world, f.lasting(r)
 	switch k {
 	case kindCrash:
 		return f.crash(n, d, r)
@@ -152,9 +157,11 @@ func (f *faults) happen(k kind, r *rand.Rand) string {
 	case kindMembers:
 		return f.members(r)
 	case kindTransfer:
-		return f.transfer(r)
+		return f.transfer(n, r)
 	case kindStop:
 		return f.stop(n, d)
+	case kindAmbush:
+		return f.lurk(r)
 	case kindFlush:
 		if n.process != nil {
 			_ = n.process.store.Flush()
@@ -162,6 +169,41 @@ func (f *faults) happen(k kind, r *rand.Rand) string {
 		return string(n.id)
 	}
 	return "nothing"
+}
+
+// lurking are the faults that wait for a change: those that may keep it from coming to its end.
+var lurking = []kind{
+	kindCrash, kindCrash, kindTorn, kindPause, kindIsolate, kindSplit, kindBusDown, kindHungDisk, kindHungDisk, kindWipe, kindWipe, kindRot, kindTransfer, kindTransfer, kindStop,
+}
+
+// lurk has one or two faults wait until a leader logs a change of the members: they befall that leader, or anybody, before the change is through.
+func (f *faults) lurk(r *rand.Rand) string {
+	if f.lurks != nil {
+		return "nothing more"
+	}
+	var list []kind
+	for range 1 + r.IntN(2) {
+		list = append(list, pick(r, lurking...))
+	}
+	f.lurks = func(leader *node) {
+		for _, k := range list {
+			n := pick(r, leader, f.any(r))
+			f.world.after(between(r, 0, f.world.plan.diskMean), func() {
+				if what := f.befall(k, n, r); f.world.trace.reads() {
+					f.world.trace.line(f.world.now, "", "---- %v: %s", k, what)
+				}
+			})
+		}
+	}
+	return fmt.Sprint(list)
+}
+
+// changes springs what waits for that.
+func (f *faults) changes(leader *node) {
+	if spring := f.lurks; spring != nil && !f.over {
+		f.lurks = nil
+		spring(leader)
+	}
 }
 
 func (f *faults) crash(n *node, d time.Duration, r *rand.Rand) string {

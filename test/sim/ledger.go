@@ -34,6 +34,7 @@ type ledger struct {
 type identified struct {
 	at     int64
 	result store.Result
+	term   rpc.Term
 }
 
 // state is what a key was from an index on, until the next state's.
@@ -117,6 +118,7 @@ func (l *ledger) wrote(e *rpc.Entry, o *op, w *command.Write, r store.Result) {
 	if first, again := l.again(w); again || r.Again {
 		l.world.must(again && r == first, "C4", "%v at entry %v, a retry (%v) of message id %q: %+v, the first answer was %+v", o, e.ID(), again, w.MsgID, r, first)
 		l.retries++
+		l.world.reach.note(retryInLaterTerm, e.Term > l.ids[place(w.Bucket, w.MsgID)].term)
 		return
 	}
 	was := l.current(w.Bucket, w.Key)
@@ -129,7 +131,7 @@ func (l *ledger) wrote(e *rpc.Entry, o *op, w *command.Write, r store.Result) {
 	l.last[w.Bucket] = r.Sequence
 	l.add(e, w, r)
 	if w.MsgID != "" {
-		l.ids[place(w.Bucket, w.MsgID)] = identified{l.time, r}
+		l.ids[place(w.Bucket, w.MsgID)] = identified{l.time, r, e.Term}
 	}
 }
 

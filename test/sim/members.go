@@ -52,7 +52,7 @@ func (f *faults) members(r *rand.Rand) string {
 // drawChange draws who is to come and to leave.
 func (f *faults) drawChange(change *raft.Change, conf *rpc.Configuration, r *rand.Rand) {
 	w := f.world
-	for range 1 + r.IntN(2) {
+	for range 1 + r.IntN(f.world.plan.atOnce) {
 		n := f.any(r)
 		_, member := conf.Member(n.id)
 		switch {
@@ -150,21 +150,28 @@ func stays(list []rpc.Member, change raft.Change) []rpc.Member {
 	})
 }
 
-// transfer hands leadership over.
-func (f *faults) transfer(r *rand.Rand) string {
+// transfer hands leadership over: a certain leader's, if that node is one.
+func (f *faults) transfer(n *node, r *rand.Rand) string {
 	leaders := f.world.leaders()
 	if len(leaders) == 0 {
 		return "nobody leads"
 	}
 	p, to := leaders[r.IntN(len(leaders))], rpc.NodeID("")
+	if slices.Contains(leaders, n.process) {
+		p = n.process
+	}
 	if r.IntN(2) == 0 {
 		to = f.any(r).id
 	}
-	_ = p.raft.TransferLeadership(to, func(err error) {
+	asked := p.raft.TransferLeadership(to, func(err error) {
+		p.handing--
 		if f.world.trace.reads() {
 			f.world.trace.line(f.world.now, p.node.id, "hand-over to %q: %v", to, err)
 		}
 	})
+	if asked == nil {
+		p.handing++
+	}
 	p.wake()
 	return fmt.Sprintf("%s to %q", p.node.id, to)
 }

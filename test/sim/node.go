@@ -50,7 +50,10 @@ type node struct {
 
 func newNode(w *world, id rpc.NodeID, number uint64) *node {
 	n := &node{world: w, id: id, memory: memengine.New(), slow: w.plan.diskMean}
-	n.disk = newDisk(func() { w.dark = append(w.dark, n) })
+	n.disk = newDisk(func() {
+		w.dark = append(w.dark, n)
+		w.reach.note(appendTorn, n.process != nil && n.process.spy.writes)
+	})
 	n.r = rand.New(rand.NewPCG(w.seed, streamNodes<<32|number))
 	var seed [32]byte
 	for i := range seed {

@@ -18,6 +18,7 @@ import (
 type plan struct {
 	nodes  int // of the first configuration
 	spares int // more, that can be added
+	atOnce int // of them and of the members, that one change concerns at most
 	timing config.Timing
 
 	wakeMax      time.Duration // between something for a node and its turn
@@ -81,6 +82,7 @@ func drawPlan(seed uint64) *plan {
 		patience:  pick(r, 300*time.Millisecond, time.Second, 3*time.Second),
 		valueMax:  pick(r, 16, 300, 3000),
 		removals:  pick(r, 0, 0, 1, 5),
+		atOnce:    2,
 		chaos:     between(r, 5*time.Second, 20*time.Second),
 		eager:     seed%4 == 1,
 	}
@@ -104,7 +106,20 @@ func drawPlan(seed uint64) *plan {
 		p.watchers, p.hub = 1+r.IntN(3), drawHub(r)
 		p.leafBytes = 4*p.hub.PageBytes + 16<<10
 	}
+	if r := rand.New(rand.NewPCG(seed, streamMoves)); r.IntN(4) == 0 {
+		p.drawMoves(r)
+	}
 	return p
+}
+
+// drawMoves has members come and go all the time, several at once, and faults strike just then. Little log is kept, so that who comes, or was
+// away, gets snapshots.
+func (p *plan) drawMoves(r *rand.Rand) {
+	p.nodes, p.spares, p.atOnce = max(p.nodes, 3), 1+r.IntN(3), 4
+	p.every[kindMembers], p.every[kindAmbush] = between(r, 100*time.Millisecond, time.Second), between(r, 100*time.Millisecond, time.Second)
+	p.keepLog, p.segmentBytes, p.valueMax, p.chunkBytes = []int64{-1}, 8<<10, 3000, chunkBytesMin
+	p.chaos = min(p.chaos, 15*time.Second)
+	p.every[kindFlush], p.every[kindIsolate] = 300*time.Millisecond, between(r, time.Second, 4*time.Second)
 }
 
 // drawHub draws the bounds of hubs.
@@ -175,7 +190,7 @@ func (p *plan) drawBus(r *rand.Rand) {
 }
 
 func (p *plan) drawFaults(r *rand.Rand) {
-	for k := range kinds {
+	for k := range kindAmbush {
 		if r.IntN(3) == 0 {
 			p.every[k] = between(r, 200*time.Millisecond, 5*time.Second)
 		}

@@ -51,6 +51,7 @@ type process struct {
 	tickEvery time.Duration
 	status    raftnode.Status
 	confirmed []confirmedRead // in the turn that is being done
+	handing   int             // transfers that it was asked for and has not answered
 }
 
 // boot starts a process as package replica does: folder, log, store, bus, node.

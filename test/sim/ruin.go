@@ -87,6 +87,12 @@ func (n *node) sound(m rpc.Member) bool { return n.ruined == "" && n.mirror.inst
 // ruin damages a node's data, or takes a copy of it to be put back later.
 func (f *faults) ruin(k kind, n *node, d time.Duration, r *rand.Rand) string {
 	w := f.world
+	joint, learner := n.ruined == "" && w.changing(isJoint), n.ruined == "" && w.changing(hasLearner)
+	defer func() {
+		gone := n.ruined != "" && n.ruined != lossy
+		w.reach.note(diskLostInJoint, joint && gone)
+		w.reach.note(diskLostBesideLearner, learner && gone)
+	}()
 	if k == kindBackup && !w.refused(n) {
 		if p := n.process; p != nil && (n.backup == nil || r.IntN(3) == 0) {
 			n.backup = &backup{n.disk.copyOf(), n.memory.Crash(), p.folder.Instance, p.folder.Boot.Count(), p.status.Configuration}
@@ -105,6 +111,7 @@ func (f *faults) ruin(k kind, n *node, d time.Duration, r *rand.Rand) string {
 	case kindBackup:
 		n.crash(loseNone, 0)
 		n.ruined, n.oldConf = old, n.backup.conf
+		w.reach.note(oldCopyRuns, true)
 		n.disk, n.memory, n.backup = n.backup.disk, n.backup.memory, nil
 		n.forget()
 	}
@@ -175,6 +182,7 @@ func (n *node) loseEntry(r *rand.Rand) string {
 			}
 			data[from+at+r.IntN(len(list[0].Data))] ^= 1 << r.IntN(8)
 			n.ruined, n.looked = lossy, false
+			n.world.reach.note(twoLost, slices.ContainsFunc(n.world.list, func(o *node) bool { return o != n && o.ruined == lossy }))
 			from += at + 1
 		}
 	}
@@ -185,6 +193,7 @@ func (n *node) loseEntry(r *rand.Rand) string {
 func (n *node) mended() {
 	if n.ruined == lossy && n.looked && len(n.mirror.Damaged) == 0 {
 		n.ruined = ""
+		n.world.reach.note(lostRepaired, true)
 	}
 }
 

@@ -38,6 +38,7 @@ type stats struct {
 	starts                       uint64
 	retries, expired, watched    uint64 // retries that were recognised, entries that expired, events that watchers got
 	faults                       [kinds]int
+	reach                        reach
 }
 
 // runSeed runs a seed.
@@ -67,7 +68,7 @@ func (w *world) stats() (s stats) {
 	s.shared = w.bus.shared
 	s.operations, s.unknown = uint64(len(w.trade.ops)), uint64(w.trade.unknown)
 	s.retries, s.expired = w.trade.ledger.retries, w.trade.ledger.ended
-	s.watched = w.watchers.events
+	s.watched, s.reach = w.watchers.events, w.reach
 	s.entries, s.leaders, s.faults = uint64(w.watch.last()), uint64(len(w.watch.leaders)), w.faults.done
 	for _, n := range w.list {
 		s.starts += uint64(n.starts)

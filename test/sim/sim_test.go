@@ -46,12 +46,35 @@ func TestSeeds(t *testing.T) {
 		}
 		t.Errorf("seed %d, at %v: %v\n\t%s", r.seed, r.at, r.wrong, smaller.command(r.seed))
 	}
+	if len(c.wrong) == 0 && !*firstFlag && v.whole() {
+		require.Empty(t, c.total.reach.lacking(*seedsFlag), "%d seeds came into none of these situations: reach.go", *seedsFlag)
+	}
 }
 
 func TestASeedIsTheSameRunAgain(t *testing.T) {
 	for seed := range uint64(20) {
 		first, again := runSeed(seed, options{}), runSeed(seed, options{})
 		require.Equal(t, first, again, "seed %d", seed)
+	}
+}
+
+// A campaign that was long enough for a situation, and never came into it, is told so.
+func TestWhatACampaignDoesNotReachIsNamed(t *testing.T) {
+	all := reach{}
+	for s := range all {
+		all[s] = 1
+	}
+	require.Empty(t, all.lacking(seldom))
+	all[snapshotInJoint], all[startInJoint] = 0, 0
+	require.Empty(t, all.lacking(often-1))
+	require.Equal(t, []string{known[startInJoint].name}, all.lacking(often))
+	require.Len(t, all.lacking(seldom), 2)
+	var two reach
+	two.add(&reach{twoLeaders: 3})
+	two.add(&reach{twoLeaders: 2, leaderFull: 1})
+	require.Equal(t, reach{twoLeaders: 2, leaderFull: 1}, two)
+	for s := range known {
+		require.NotEmpty(t, known[s].name)
 	}
 }
 

@@ -277,6 +277,8 @@ func (t *trade) denied(o *op) {
 // hearLate is an answer to who has one, or has given up. It must be as true, and not contradict the first one (C4, C5).
 func (t *trade) hearLate(a *answer) {
 	o := a.op
+	t.world.reach.note(answerTooLate, o.outcome == unknown)
+	t.world.reach.note(secondAnswer, o.outcome == answered)
 	late := op{number: o.number, bucket: o.bucket, key: o.key, low: o.low, answer: *a}
 	switch {
 	case a.outcome == notDone && o.reads():

@@ -46,6 +46,9 @@ func (v *variant) apply(p *plan) {
 	}
 }
 
+// whole reports whether it has all that the seed has.
+func (v *variant) whole() bool { return v.faults == nil && len(v.calm) == 0 && v.chaos == 0 }
+
 func (v *variant) set() map[int]bool {
 	if v.faults == nil {
 		return nil

@@ -22,6 +22,7 @@ type watcher struct {
 	tables     map[rpc.Member]rpc.ClusterID // of the first boot, on whose disks
 	conf       rpc.Configuration            // the latest that is committed
 	applyCount int
+	streamed   map[rpc.EntryID]rpc.Term // in which each snapshot was last sent
 }
 
 // committed is an entry that some leader has committed.
@@ -44,6 +45,7 @@ func newWatcher(w *world) *watcher {
 	return &watcher{
 		world: w, leaders: map[rpc.Term]rpc.Member{}, votes: map[ballot]rpc.NodeID{}, slots: map[rpc.EntryID]slot{},
 		hashes: map[rpc.Index][32]byte{}, voters: map[rpc.Member]bool{}, tables: map[rpc.Member]rpc.ClusterID{}, confs: map[rpc.EntryID]rpc.Configuration{},
+		streamed: map[rpc.EntryID]rpc.Term{},
 	}
 }
 
@@ -55,6 +57,7 @@ func (w *watcher) at(i rpc.Index) *committed { return &w.history[i-1] }
 
 // turned checks what a turn has made of a node.
 func (w *watcher) turned(p *process, before, after *raftnode.Status) {
+	w.world.reach.note(leaderFull, after.Role == raft.Leader && after.Full && !before.Full)
 	if before.Status == after.Status && before.Configuration.Index == after.Configuration.Index && before.Committed == after.Committed {
 		return
 	}
@@ -74,6 +77,7 @@ func (w *watcher) turned(p *process, before, after *raftnode.Status) {
 	if after.Commit > before.Commit {
 		w.commits(p, before, after)
 	}
+	w.reaches(p, before, after)
 }
 
 func (w *watcher) tell(p *process, before, after *raftnode.Status) {

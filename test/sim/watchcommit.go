@@ -38,6 +38,7 @@ func (w *watcher) decided(p *process, office rpc.Term, upTo rpc.Index) {
 		}
 	}
 	w.world.must(holder != nil, "I6", "%v commits up to %d as leader of term %d, no disk holds an entry of that term there", p, upTo, office)
+	w.world.reach.note(oldTermCommitted, holder.term(w.last()+1) < office)
 	for i := w.last() + 1; i <= upTo; i++ {
 		w.history = append(w.history, committed{term: holder.term(i), office: office})
 	}
@@ -80,6 +81,7 @@ func (w *watcher) confirmed(p *process, one confirmedRead, before, after *rpc.Co
 	}
 	w.world.must(len(before.Voters) == 0 || majorities(before, able) || majorities(after, able),
 		"C3", "%v confirms a read in term %d, and no majority can have taken it for the leader since the read came: %+v", p, one.term, one.then)
+	w.world.reach.note(readInPastTerm, w.past(one.term))
 }
 
 // served: a read is served from a state not older than what was committed when it came (C3).
@@ -145,5 +147,7 @@ func (w *watcher) restored(p *process, before rpc.Index) {
 	at := p.store.Applied()
 	w.world.must(at.Index >= before, "I8", "%v restores the state at %v over that at %d", p, at, before)
 	w.world.must(at.Index <= w.last() && w.at(at.Index).term == at.Term, "I13", "%v restores the state at %v, which is not committed", p, at)
+	w.world.reach.note(snapshotInJoint, w.world.changing(isJoint))
+	w.world.reach.note(snapshotOfDeposed, w.past(w.streamed[at]))
 	w.hashed(p)
 }

@@ -17,6 +17,7 @@ func (w *watcher) wrote(n *node) {
 	m := &n.mirror
 	same := agree(&m.State, &now)
 	w.disk(n, &m.State, &now)
+	w.reachesLog(n, same, &now)
 	if same < m.Last.Index {
 		w.truncated(n, same)
 	}
@@ -115,6 +116,7 @@ func (w *watcher) started(n *node) {
 	w.found(n, p.folder.Instance, now)
 	st := p.raft.Status()
 	w.counts(n, &st.Configuration) // a later one may have been lost
+	w.world.reach.note(startInJoint, st.Configuration.Joint())
 	n.onDisk = n.conf
 	n.looked = true
 	n.mended()

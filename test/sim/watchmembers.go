@@ -114,6 +114,7 @@ func (w *watcher) members(p *process, before, after *raftnode.Status) {
 	w.counts(p.node, now)
 	if before.Role == raft.Leader && after.Role == raft.Leader && before.Term == after.Term {
 		w.changes(p, before, after)
+		w.world.faults.changes(p.node)
 	}
 }
 

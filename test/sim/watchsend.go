@@ -39,6 +39,7 @@ func (w *watcher) leaves(p *process, to rpc.NodeID, term rpc.Term, body rpc.Body
 		w.sends(p, b)
 	case *rpc.InstallSnapshotCommand:
 		w.carried(p, b)
+		w.streamed[b.Snapshot] = term
 	case *rpc.AppendLogReturn:
 		if b.Accepted {
 			w.world.must(len(lost) == 0 || b.Match < lost[0].Index, "D3", "%v acknowledges %d, and its log has lost %v", p, b.Match, lost)

@@ -29,6 +29,7 @@ type world struct {
 	begun    int        // how often a first boot was begun again
 	dark     []*node    // whose power was cut in the task under way
 	requests []*pending // changes of the members, not answered yet
+	reach    reach
 }
 
 // Streams of randomness: each concern has its own, so that one fault less leaves the others' dice as they are.
@@ -40,6 +41,7 @@ const (
 	streamClients
 	streamFaults
 	streamWatches
+	streamMoves
 )
 
 func newWorld(seed uint64, p *plan) *world {
