@@ -42,7 +42,7 @@ const (
 	situations
 )
 
-// known says what each is, and within how many seeds there is one: ten times as many, or more, as there were seeds to each when that was written down.
+// known says what each is, and within how many seeds there is one: so many that ten came into it, or for the rarest some, when that was written down.
 var known = [situations]struct {
 	name   string
 	within int
