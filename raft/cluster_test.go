@@ -174,6 +174,7 @@ func (c *cluster) start(m *member) {
 		cfg.LastTime = d.log[n-1].Time
 	}
 	m.core, m.quiet = New(cfg), 0
+	c.watch.reach.note(startInJoint, m.core.conf.Joint())
 }
 
 // crash takes a node down. Of the writes that were not synced, 'written' reached the platter nevertheless.
@@ -237,6 +238,7 @@ func (c *cluster) part(m *member, msg rpc.Message) {
 // sync makes a node's first n waiting writes durable: their messages leave, and the event for the core is returned.
 func (c *cluster) sync(m *member, n int) (done []Event) {
 	for _, j := range m.disk.queue[:n] {
+		c.watch.replaces(m, &j.write)
 		m.disk.store(j.write)
 		if j.write.Seq > 0 {
 			done = []Event{DiskDone{j.write.Seq}}

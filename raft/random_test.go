@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -72,7 +74,7 @@ func (w *world) trouble() {
 		return
 	}
 	m, peer := w.any(), w.any()
-	switch w.r.IntN(18) {
+	switch w.r.IntN(19) {
 	case 12:
 		w.reconfigure()
 	case 13:
@@ -95,6 +97,8 @@ func (w *world) trouble() {
 		w.power(m)
 	case 6:
 		w.stall[m.id] = w.now + w.between(50, 1_500)
+	case 18:
+		w.strand()
 	case 17:
 		w.hang[m.id] = w.now + w.between(50, 2_500)
 	case 7:
@@ -105,6 +109,48 @@ func (w *world) trouble() {
 		w.flap(m, peer)
 	}
 	w.after(w.between(troubleMinMs, troubleMaxMs), w.trouble)
+}
+
+// strand cuts off who leads, with what he has logged, until those that go on without him have forgotten what he lacks.
+func (w *world) strand() {
+	for _, m := range w.list {
+		if m.core != nil && m.core.role == Leader {
+			w.isolate(m)
+		}
+	}
+	w.after(w.between(250, 800), func() {
+		for _, m := range w.list {
+			m.kept = m.applied
+			w.post(m, Compact{m.kept})
+		}
+		clear(w.cut)
+	})
+}
+
+// waylay has something befall who leads just when a change of the members is asked for, or while it is under way.
+func (w *world) waylay(m *member) {
+	if w.now >= chaosMs {
+		return
+	}
+	switch w.r.IntN(6) {
+	case 0:
+		w.isolate(m)
+	case 1:
+		w.post(m, Transfer{})
+	case 2:
+		w.inChaos(w.between(1, 15), func() { w.power(m) })
+	case 3:
+		w.inChaos(w.between(1, 400), func() { w.isolate(m) }) // a learner may be about to be promoted
+	}
+}
+
+// inChaos does something after a while, unless the faults are over by then.
+func (w *world) inChaos(ms int, do func()) {
+	w.after(ms, func() {
+		if w.now < chaosMs {
+			do()
+		}
+	})
 }
 
 func (w *world) isolate(m *member) {
@@ -152,16 +198,11 @@ func (w *world) demand(ch Change) {
 	}
 }
 
-// mourns reports whether a voter that somebody still counts on has lost its disk.
+// mourns reports whether a voter of a configuration that may be in force has lost its disk.
 func (w *world) mourns() bool {
-	for _, m := range w.list {
-		for _, v := range m.confVoters() {
-			if w.node(v.ID).instance != v.Instance {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.configurations(), func(c rpc.Configuration) bool {
+		return slices.ContainsFunc(c.Voters, func(v rpc.Member) bool { return !w.sound(v) })
+	})
 }
 
 // ask puts a change to whoever takes himself for the leader.
@@ -170,43 +211,84 @@ func (w *world) ask(change Change) {
 		if m.core != nil && m.core.role == Leader {
 			w.ticket++
 			w.post(m, Reconfigure{Ticket: w.ticket, Clock: int64(w.now), Change: change})
+			w.waylay(m)
 		}
 	}
 }
 
-// wipe destroys the disk of a node, if the cluster can bear it: all know the same members, three voters or more, and none of them is
-// lost already (fault model section 1: up to f of 2f+1). A removed node that is wiped becomes somebody new.
+// wipe destroys the disk of a node that counts, if the cluster can bear it (fault model section 1: up to f of 2f+1).
 func (w *world) wipe(m *member) {
-	voter := false
-	for _, other := range w.list {
-		if other.joins {
-			continue
-		}
-		if other.core == nil || !slices.Equal(other.core.conf.Voters, m.confVoters()) || len(other.core.conf.Learners) > 0 || other.core.conf.Joint() ||
-			other.core.members.inForce().at > other.core.commit {
-			if other.core == nil || other.core.conf.Voter(other.id) || other.core.leader != "" {
-				return
-			}
-			continue
-		}
-		voter = voter || other.core.conf.Voter(m.id)
-	}
-	if m.joins || m.core == nil || !voter || len(m.core.conf.Voters) < 3 {
+	list := w.configurations()
+	counts := slices.ContainsFunc(list, func(c rpc.Configuration) bool {
+		return slices.Contains(c.Members(), rpc.Member{ID: m.id, Instance: m.instance})
+	})
+	if m.joins || !counts || !w.spares(m, list) || w.asked() {
 		return
 	}
-	for _, v := range m.core.conf.Voters {
-		if w.node(v.ID).instance != v.Instance {
-			return
-		}
-	}
+	w.watch.reach.note(diskLostInJoint, slices.ContainsFunc(list, func(c rpc.Configuration) bool { return c.Joint() }))
+	w.watch.reach.note(diskLostBesideLearner, slices.ContainsFunc(list, func(c rpc.Configuration) bool { return len(c.Learners) > 0 }))
 	w.lose(m)
 }
 
-func (m *member) confVoters() []rpc.Member {
-	if m.core == nil {
-		return nil
+// configurations are those that may be in force somewhere, now or after a crash: the latest that is known to be committed, and all later ones in logs.
+func (w *world) configurations() (list []rpc.Configuration) {
+	var committed rpc.Index
+	for _, m := range w.list {
+		if m.joins {
+			continue
+		}
+		list = append(list, m.disk.configurations()...)
+		for _, j := range m.disk.queue {
+			for _, e := range j.write.Entries {
+				if configures(e) {
+					list = append(list, decoded(e))
+				}
+			}
+		}
+		if m.core != nil {
+			for _, p := range m.core.members.history {
+				list = append(list, p.conf)
+			}
+			committed = max(committed, m.core.Committed().Index)
+		}
 	}
-	return m.core.conf.Voters
+	return slices.DeleteFunc(list, func(c rpc.Configuration) bool { return c.Index < committed })
+}
+
+// sound reports whether a member has the disk that it is known by.
+func (w *world) sound(v rpc.Member) bool { return w.node(v.ID).instance == v.Instance }
+
+// spares reports whether each of some configurations has a majority left, of each set of voters, if a node's disk is lost too.
+func (w *world) spares(m *member, list []rpc.Configuration) bool {
+	return !slices.ContainsFunc(list, func(c rpc.Configuration) bool {
+		return !w.enough(c.Voters, c.Learners, m) || c.Joint() && !w.enough(c.Outgoing, c.Learners, m)
+	})
+}
+
+// enough reports whether the sound ones among some voters are a majority, also when learners become voters: the unsound ones first.
+func (w *world) enough(voters, learners []rpc.Member, lost *member) bool {
+	all, sound := len(voters), 0
+	for _, v := range voters {
+		if v.ID != lost.id && w.sound(v) {
+			sound++
+		}
+	}
+	for _, l := range learners {
+		if l.ID == lost.id || !w.sound(l) {
+			all++
+		}
+	}
+	return 2*sound > all
+}
+
+// asked reports whether a change waits for some node's next turn.
+func (w *world) asked() bool {
+	for _, m := range w.list {
+		if slices.ContainsFunc(w.inbox[m.id], func(e Event) bool { _, is := e.(Reconfigure); return is }) {
+			return true
+		}
+	}
+	return false
 }
 
 // lose takes a node's disk away. It comes back as another instance, which waits to be let in.
@@ -334,6 +416,12 @@ func TestRandomHistoriesKeepEveryPromise(t *testing.T) {
 		})
 	}
 	group.Wait()
+	for s, n := range all.reach {
+		t.Logf("%5d histories: %s", n, known[s].name)
+	}
+	if !t.Failed() {
+		require.Empty(t, all.reach.lacking(*seeds), "%d histories came into none of these situations: reach_test.go", *seeds)
+	}
 	t.Logf("%d seeds: %d entries committed, %d reads served, %d leaders, %d membership changes, %d disks lost, %d snapshots installed, %d turns at rest",
 		*seeds, all.entries, all.reads, all.leaders, all.changes, all.disks, all.snapshots, all.rested)
 }
@@ -342,12 +430,14 @@ func TestRandomHistoriesKeepEveryPromise(t *testing.T) {
 type tally struct {
 	mu                                                         sync.Mutex
 	entries, reads, leaders, changes, disks, snapshots, rested int
+	reach                                                      reach
 }
 
 func (a *tally) add(w *world) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.entries, a.reads, a.leaders = a.entries+len(w.watch.committed), a.reads+w.watch.served, a.leaders+len(w.watch.leaders)
+	a.reach.add(&w.watch.reach)
 	a.changes, a.snapshots, a.disks, a.rested = a.changes+w.watch.changes, a.snapshots+w.watch.installed, a.disks+w.wiped, a.rested+w.watch.rested
 }
 

@@ -41,6 +41,7 @@ type watcher struct {
 	rested    int                  // turns of ticks that were said to do nothing
 	lost      map[rpc.Member]*disk // as they were when they were lost
 	proposed  map[uint64]Proposed
+	reach     reach
 }
 
 func newWatcher(t testing.TB, c *cluster) *watcher {
@@ -93,8 +94,10 @@ func (w *watcher) turned(m *member, before Status) {
 			"%s serves a read at %d, asked when %d was committed", m.id, after.Applied, w.asked[r.Ticket])
 		if r.Refusal == RefusedNot {
 			w.served++
+			w.reach.note(readInPastTerm, w.past(before.Term))
 		}
 	}
+	w.reaches(m, &before, &after)
 }
 
 // ticked holds the core to what it said of the ticks that were to come.
@@ -177,6 +180,8 @@ func (w *watcher) installs(m *member, id rpc.EntryID) {
 	w.must(id.Index <= rpc.Index(len(w.committed)) && w.committed[id.Index-1] == id, "I5", "%s installs a snapshot of %v, which is not what was committed", m.id, id)
 	w.must(id.Index > m.applied, "I8", "%s goes back from %d to a snapshot of %v", m.id, m.applied, id)
 	w.installed++
+	w.reach.note(tailAgainstSnapshot, m.core.log.last > id.Index && !m.core.log.has(id))
+	w.reach.note(snapshotInJoint, slices.ContainsFunc(w.c.list, func(m *member) bool { return m.core != nil && m.core.conf.Joint() }))
 }
 
 // leads checks a node that leads: I1, and I4 when it begins.
@@ -184,6 +189,8 @@ func (w *watcher) leads(m *member, now Status) {
 	other, known := w.leaders[now.Term]
 	w.must(!known || other == m.id, "I1", "%s and %s lead in term %d", m.id, other, now.Term)
 	w.leaders[now.Term] = m.id
+	w.reach.note(electionInJoint, !known && m.core.conf.Joint())
+	w.reach.note(twoLeaders, !known && w.lead() > 1)
 	w.must(known || w.elected(m, now.Term), "I1", "%s leads term %d without the votes of a quorum of %+v", m.id, now.Term, m.core.conf)
 	if n := sort.Search(len(w.offices), func(i int) bool { return w.offices[i] >= now.Term }); !known && n > 0 {
 		w.must(m.core.log.has(w.committed[n-1]) || rpc.Index(n) < now.Base, "I4", "%s leads term %d without %v", m.id, now.Term, w.committed[n-1])
@@ -215,6 +222,8 @@ func (w *watcher) decides(m *member, office rpc.Term, last, upTo rpc.Index) {
 	}
 	term, _ := m.core.log.term(upTo)
 	w.must(term == office, "I6", "%s commits %d/%d as leader of term %d", m.id, term, upTo, office)
+	first, _ := m.core.log.term(from + 1)
+	w.reach.note(oldTermCommitted, first < office)
 	for i := from + 1; i <= upTo; i++ {
 		t, _ := m.core.log.term(i)
 		w.committed, w.offices = append(w.committed, rpc.EntryID{Term: t, Index: i}), append(w.offices, office)
