@@ -171,6 +171,8 @@ func memberRemarks(c cluster.View) (remarks []string) {
 		switch {
 		case n.Joining:
 			say("%s waits to be added: raftbus member add %s", n.ID, n.ID)
+		case n.Role == "removed" && c.Replaced(&n):
+			say("%s was replaced, another data folder is the member of that id: stop it and delete its data folder", n.ID)
 		case n.Role == "removed":
 			say("%s is no member any more: stop it and delete its data folder, or let it in again with 'raftbus member add %s'", n.ID, n.ID)
 		}

@@ -94,6 +94,14 @@ func (v View) Members() (list []string) {
 	return list
 }
 
+// Replaced reports whether another data folder is the member of a node's id, so that this one cannot be let in again beside it.
+func (v View) Replaced(n *replica.Status) bool {
+	conf := v.Configuration()
+	return conf != nil && slices.ContainsFunc(slices.Concat(conf.Voters, conf.Outgoing, conf.Learners), func(m replica.Member) bool {
+		return m.ID == n.ID && m.Instance != n.Instance
+	})
+}
+
 // missing lists the members that did not answer.
 func (v View) missing() []string {
 	absent := []string{}

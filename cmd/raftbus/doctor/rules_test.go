@@ -393,6 +393,7 @@ func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
 	found := f.findings()
 	require.Len(t, found, 1, "%v", found)
 	require.Equal(t, "node-removed", found[0].Code)
+	require.Contains(t, found[0].Remedy, "raftbus member add n4")
 	f.change("n2", func(s *observe.Stats) { s.Dropped = []observe.Drop{{Reason: "inbox full", Count: 1}} })
 	require.Len(t, f.findings(), 2, "what else a node drops is still told")
 	f.change("n2", func(s *observe.Stats) { s.Dropped[0].Reason = busclient.OtherInstance })
@@ -403,6 +404,9 @@ func TestWhatARemovedNodeSaysIsNoFinding(t *testing.T) {
 	found = f.findings()
 	require.Len(t, found, 1, "%v", found)
 	require.Equal(t, "node-removed", found[0].Code)
+	require.Equal(t, "stop it and delete its data folder", found[0].Remedy, "it cannot be let in: its id is a member's")
+	f.Nodes[2].Instance = ""
+	require.Contains(t, f.findings()[0].Remedy, "raftbus member add n3", "it was let in again just now, and does not know")
 }
 
 // Who leads must be a member: where others would serve clients does not matter.

@@ -232,6 +232,8 @@ func (f *facts) comings() (found []Finding) {
 		switch {
 		case n.Joining:
 			say(n.ID, "node-joining", n.ID+" waits to be added", "it says so itself", "raftbus member add "+n.ID)
+		case n.Role == "removed" && f.Replaced(&n):
+			say(n.ID, "node-removed", n.ID+" was replaced: another data folder is the member of that id", "it says itself that it is no member any more", "stop it and delete its data folder")
 		case n.Role == "removed":
 			say(n.ID, "node-removed", n.ID+" is no member any more", "it says so itself", "stop it and delete its data folder, or let it in again: raftbus member add "+n.ID)
 		}
