@@ -236,6 +236,17 @@ func (r *rig) hears(t *testing.T, node string, deaf ...bool) {
 	r.heard(&nats.Msg{Subject: Subject("raftbus", allNodes, node), Data: body})
 }
 
+// What is longer than nodes write is not read, whatever it says.
+func TestALongMessageIsNotLookedAt(t *testing.T) { // Q11
+	r := newRig(t)
+	body, err := json.Marshal(message{Announcement: &watch.Announcement{Node: "n2", Boot: 1, Able: true, Applied: 1}}) // a release that pulls nothing
+	require.NoError(t, err)
+	for _, bytes := range []int{messageBytesMax + 1, messageBytesMax} {
+		r.heard(&nats.Msg{Subject: Subject("raftbus", allNodes, "n2"), Data: append(body, strings.Repeat(" ", bytes-len(body))...)})
+		r.place(func(p *watch.Placer) { require.Equal(t, bytes > messageBytesMax, p.Pulls("n2"), bytes) })
+	}
+}
+
 func (r *rig) waits() bool {
 	r.reunion.mu.Lock()
 	defer r.reunion.mu.Unlock()

@@ -38,6 +38,8 @@ func Test3_BodiesAreReadStrictlyAndWhatMeansNothingIsPassedOver(t *testing.T) {
 	w.refused(errBadRequest.says("bad request: the body has 262145 bytes, and may have 262144"), "STREAM.CREATE.KV_a", strings.Repeat(" ", bodyBytesMax+1))
 	deep := strings.Repeat(`{"x":`, 9_000) + "1" + strings.Repeat("}", 9_000)
 	w.refused(errInvalidJSON.says(`invalid JSON: json: unknown field "x"`), "STREAM.CREATE.KV_a", deep)
+	w.refused(errNotEmpty, "STREAM.DELETE.KV_a", "{"+strings.Repeat(" ", bodyBytesMax-1)+"}") // Q11
+	w.has(`{"success":true}`, "STREAM.DELETE.KV_a", "{"+strings.Repeat(" ", bodyBytesMax-2)+"}")
 	w.says(`{"type":"io.nats.jetstream.api.v1.stream_delete_response","error":{"code":404,"err_code":10059,"description":"stream not found"}}`, "STREAM.DELETE.KV_none", "")
 }
 
