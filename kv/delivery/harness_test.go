@@ -212,6 +212,13 @@ type rig struct {
 	lost atomic.Bool // the node does not know who leads
 	far  atomic.Bool // n2 leads
 	deaf atomic.Bool // clients are not heard
+	held sync.Mutex  // who asks whether they are waits for it
+}
+
+func (r *rig) hearsClients() bool {
+	r.held.Lock()
+	defer r.held.Unlock()
+	return !r.deaf.Load()
 }
 
 func (r *rig) leads() rpc.NodeID {
@@ -234,13 +241,14 @@ func rigOn(t *testing.T, e engine.Engine, without ...bool) *rig {
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
 	r := &rig{solo: soloOn(t, e), line: newLine(), nc: nc}
-	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads, Listens: func() bool { return !r.deaf.Load() }}
+	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads, Listens: r.hearsClients}
 	o.Dial = func(calls Callbacks) (Leaf, error) { r.line.calls = calls; return r.line, nil }
 	r.Service, err = New(o)
 	require.NoError(t, err)
 	t.Cleanup(r.Close)
 	if len(without) == 0 {
 		r.line.calls.Status(true)
+		require.Eventually(t, func() bool { return !r.waits() }, patience, time.Millisecond)
 	}
 	return r
 }

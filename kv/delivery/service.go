@@ -113,7 +113,7 @@ func New(o Options) (*Service, error) {
 	limits := watch.DefaultLimits().Part(o.Parts)
 	s := &Service{
 		o: o, began: time.Now(), limits: limits, inbox: newInbox(), room: bell.New(), reads: make(chan *errand, limits.Reads),
-		placer: watch.NewPlacer(string(o.Node)), stop: make(chan struct{}),
+		reunion: reunion{bell: bell.New()}, placer: watch.NewPlacer(string(o.Node)), stop: make(chan struct{}),
 	}
 	s.idle.Store(&[]watch.Idle{})
 	if err := s.connect(); err != nil {

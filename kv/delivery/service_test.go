@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/kv/store/memengine"
@@ -159,6 +160,7 @@ func TestALostConnectionIsToldOnceThisLeaderIsReached(t *testing.T) {
 	back := func() []watch.Event {
 		s.status(false)
 		s.status(true)
+		s.reunite("")
 		return told(s.inbox.take().items)
 	}
 	require.Equal(t, []watch.Event{watch.LeafDown{}, watch.LeafUp{}}, back())
@@ -169,6 +171,55 @@ func TestALostConnectionIsToldOnceThisLeaderIsReached(t *testing.T) {
 	require.Equal(t, []watch.Event{watch.LeafUp{}}, told(s.inbox.take().items))
 	r.nc.Close()
 	require.Equal(t, []watch.Event{watch.LeafDown{}}, back())
+}
+
+// The leaf connection waits for nobody whom it tells that it is up, not for who begins to listen to clients either: it reads nothing meanwhile. The hub is
+// told once that is done (W2).
+func TestWhoTellsThatTheLeafIsUpDoesNotWait(t *testing.T) {
+	r := newRig(t)
+	release := sync.OnceFunc(r.held.Unlock)
+	r.held.Lock()
+	t.Cleanup(release)
+	done := make(chan struct{})
+	go func() {
+		r.line.calls.Status(false)
+		r.line.calls.Status(true)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		require.Fail(t, "it waits")
+	}
+	require.True(t, r.waits())
+	release()
+	require.Eventually(t, func() bool { return !r.waits() }, patience, time.Millisecond)
+}
+
+// Nor is the hub told with the next announcement only.
+func TestTheWardenIsWokenWhenTheLeafIsUp(t *testing.T) {
+	r := newRig(t, true)
+	s := &Service{o: r.o, inbox: newInbox(), stop: make(chan struct{}), reunion: reunion{bell: bell.New()}}
+	rests := make(chan bool, 1)
+	go func() { rests <- s.ticks(nil) }()
+	s.status(true)
+	require.Eventually(t, func() bool { return s.apart().IsZero() }, patience, time.Millisecond)
+	close(s.stop)
+	require.False(t, <-rests)
+	require.Equal(t, []watch.Event{watch.LeafUp{}}, told(s.inbox.take().items))
+}
+
+// A connection that went, and came again, while it was looked whether it is time to tell of the one before, is another.
+func TestOfAConnectionThatWentTheHubIsNotTold(t *testing.T) {
+	o := newRig(t, true).o
+	s := &Service{o: o, inbox: newInbox()}
+	s.o.Listens = func() bool {
+		s.status(false)
+		return true
+	}
+	s.status(true)
+	s.reunite("")
+	require.Equal(t, []watch.Event{watch.LeafDown{}}, told(s.inbox.take().items))
 }
 
 // What a node says to all comes back to it over NATS, and says that others would be heard. Only then are those lost that are silent (F6, F9).

@@ -92,7 +92,7 @@ func (s *Service) lead(leading bool) {
 // Leave tells the others to take over this node's consumers.
 func (s *Service) Leave() { s.leaving.Store(true); s.announce() }
 
-// warden announces this node, and proposes what the placer says.
+// warden announces this node, and proposes what the placer says. It tells the hub that the leaf connection is up.
 func (s *Service) warden() {
 	tick := time.NewTicker(watch.AnnounceEvery)
 	defer tick.Stop()
@@ -101,10 +101,22 @@ func (s *Service) warden() {
 		s.reunite("")
 		s.announce()
 		s.propose()
+		if !s.ticks(tick.C) {
+			return
+		}
+	}
+}
+
+// ticks waits for a tick; false: the service ends.
+func (s *Service) ticks(tick <-chan time.Time) bool {
+	for {
 		select {
 		case <-s.stop:
-			return
-		case <-tick.C:
+			return false
+		case <-tick:
+			return true
+		case <-s.reunion.bell:
+			s.reunite("")
 		}
 	}
 }
