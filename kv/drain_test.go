@@ -160,15 +160,13 @@ func TestWhoResumesListensOnce(t *testing.T) {
 // it would swallow what clients ask (L2).
 func TestWhoSleepsGivesUpWhatIsBeingDrained(t *testing.T) {
 	r := newReturning(t, func(o *Options) { o.lookEvery = 5 * time.Millisecond })
-	r.stepDown()
 	sub, err := r.service.conn.Subscribe("raftbus.kv.>", func(*nats.Msg) {})
 	require.NoError(t, err)
 	reconnects := r.service.conn.Stats().Reconnects
 	r.service.listenMu.Lock()
 	r.service.session.leaving = []leaving{{subscription{sub, make(chan struct{})}, reconnects}} // as while NATS does not say that it is drained
 	r.service.listenMu.Unlock()
-	r.service.rouse()
-	require.Eventually(t, func() bool { return len(r.service.wake) == 0 }, 5*time.Second, time.Millisecond)
+	r.stepDown() // the last that wakes the keeper
 	require.NoError(t, r.service.conn.ForceReconnect())
 	require.Eventually(t, func() bool { return !sub.IsValid() }, 5*time.Second, time.Millisecond)
 }
