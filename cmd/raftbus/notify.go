@@ -65,7 +65,7 @@ func tellReads(ctx context.Context, every time.Duration, reads func() uint64) {
 	defer ticker.Stop()
 	longer := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=starting: reads a state that was received", readingTime.Microseconds())
 	for told := uint64(0); ; {
-		if now := reads(); now != told && notify(every, longer) {
+		if now := reads(); ctx.Err() == nil && now != told && notify(every, longer) {
 			told = now
 		}
 		select {

@@ -9,6 +9,7 @@ import (
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // answerWithin is how long after it made a consumer a client may still wait to be told.
@@ -42,19 +43,22 @@ func Changes(b *store.Batch, log *slog.Logger) []watch.Change {
 	return list
 }
 
-// Load takes the consumers of a node's account from a store. What those of others ask for is not even read: each account of a node has a service. Of those that
-// others serve that is not kept either: at a start each node would hold all that the account's watches ask for (Q12).
-func Load(s *store.Store, node string, log *slog.Logger) (watch.Reset, error) {
+// Load takes the consumers of a node's account from a store. Those of others are not even read: each account of a node has a service. What those ask for
+// that another life of a node serves is not kept: at a start each node would hold all that the account's watches ask for (Q12).
+func Load(s *store.Store, node string, boot rpc.BootEpoch, log *slog.Logger) (watch.Reset, error) {
 	var reset watch.Reset
 	at, err := s.EachConsumer(func(c store.Consumer) bool {
 		if !watch.SameAccount(c.Name, node) {
 			return true
 		}
-		if string(c.Host) != node {
-			reset.Records = append(reset.Records, placed(&c))
-		} else if r, ok := record(&c, log); ok {
-			reset.Records = append(reset.Records, r)
+		r, ok := record(&c, log)
+		if !ok { // nor is it taken when it is moved
+			return true
 		}
+		if string(c.Host) != node || c.Boot != boot {
+			r = placed(&c)
+		}
+		reset.Records = append(reset.Records, r)
 		return true
 	})
 	reset.Index = uint64(at)

@@ -14,6 +14,7 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // The hub hears from a page as of which entry of the log it is: what it is told of later may be in it already.
@@ -123,7 +124,7 @@ func TestTheConsumersOfAnAccountAreLoaded(t *testing.T) { // Q12
 		n.consumer("app", name)
 	}
 	for node, want := range map[string][]string{"n1": {"c"}, "n1@a": {"c@a"}, "n1@b": {"c@b", "d@b"}, "n1@c": nil} {
-		reset, err := Load(n.store, node, slog.New(slog.DiscardHandler))
+		reset, err := Load(n.store, node, 7, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		require.EqualValues(t, n.store.Applied().Index, reset.Index)
 		var got []string
@@ -134,24 +135,38 @@ func TestTheConsumersOfAnAccountAreLoaded(t *testing.T) { // Q12
 	}
 }
 
-// Of what the consumers of others ask for a node that starts keeps how much it is, and no more: all nodes would hold all of it.
+// Of what those consumers ask for that others serve, or another life of this node, a node that starts keeps how much it is, and no more: all nodes would
+// hold all of it.
 func TestWhatOthersServeIsLoadedWithoutWhatItAsksFor(t *testing.T) { // Q12
 	n := newSolo(t)
 	n.bucket("app")
 	n.consumer("app", "c")
-	for node, whole := range map[string]bool{"n1": true, "n2": false} {
-		reset, err := Load(n.store, node, slog.New(slog.DiscardHandler))
+	load := func(node string, boot rpc.BootEpoch) watch.Record {
+		reset, err := Load(n.store, node, boot, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		require.Len(t, reset.Records, 1)
-		r := reset.Records[0]
-		require.Equal(t, whole, r.Config.Heartbeat > 0 && r.Echo != nil && r.Deliver != "" && r.Answer != "", node)
-		if !whole {
-			c, err := n.store.Consumer("app", "c")
-			require.NoError(t, err)
-			require.Equal(t, watch.Record{
-				Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Bucket: "app", Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Host: "n1", Boot: 7,
-			}, r)
-		}
+		return reset.Records[0]
+	}
+	mine := load("n1", 7)
+	require.True(t, mine.Config.Heartbeat > 0 && mine.Echo != nil && mine.Deliver != "" && mine.Answer != "")
+	c, err := n.store.Consumer("app", "c")
+	require.NoError(t, err)
+	bare := watch.Record{
+		Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Bucket: "app", Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Host: "n1", Boot: 7,
+	}
+	require.Equal(t, bare, load("n2", 7))
+	require.Equal(t, bare, load("n1", 8))
+}
+
+// A consumer that this release cannot read is not placed when it is moved: it is not loaded either, or a leader would move it again each second (F28).
+func TestAConsumerThatCannotBeReadIsNotLoaded(t *testing.T) {
+	n := newSolo(t)
+	n.bucket("app")
+	n.consumerOf("app", "c", `{"deliver_policy":1}`)
+	for _, node := range []string{"n1", "n2"} {
+		reset, err := Load(n.store, node, 7, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		require.Empty(t, reset.Records, node)
 	}
 }
 

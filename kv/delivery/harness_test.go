@@ -77,9 +77,12 @@ func (n *solo) put(bucket, key, value string) {
 
 // consumer makes a consumer that the node's life 7 serves.
 func (n *solo) consumer(bucket, name string) {
+	n.consumerOf(bucket, name, `{"deliver_policy":"all","idle_heartbeat":5000000000,"flow_control":true,"inactive_threshold":300000000}`)
+}
+
+func (n *solo) consumerOf(bucket, name, config string) {
 	n.do(command.Command{AddConsumer: &command.AddConsumer{
-		Bucket: bucket, Name: name, Host: "n1", Boot: 7, Deliver: "deliver." + name, Answer: "answer." + name,
-		Config: []byte(`{"deliver_policy":"all","idle_heartbeat":5000000000,"flow_control":true,"inactive_threshold":300000000}`),
+		Bucket: bucket, Name: name, Host: "n1", Boot: 7, Deliver: "deliver." + name, Answer: "answer." + name, Config: []byte(config),
 	}})
 }
 

@@ -116,7 +116,7 @@ func (v *server) events() ([]watch.Event, error) {
 
 // load takes the consumers from the store.
 func (v *server) load() (watch.Reset, error) {
-	reset, err := Load(v.o.Store, string(v.o.Node), v.o.Logger)
+	reset, err := Load(v.o.Store, string(v.o.Node), v.o.Boot, v.o.Logger)
 	if err != nil && !errors.Is(err, store.ErrClosed) {
 		v.o.Logger.Error("the consumers cannot be read", "err", err)
 	}

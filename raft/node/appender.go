@@ -103,13 +103,20 @@ func (a *appender) step() (bool, error) {
 		err = a.squeeze()
 	}
 	if err != nil {
-		a.unmet.Store(&err)
+		a.note(err)
 		a.putBack()
 		return true, err
 	}
 	a.unmet.Store(nil)
 	a.finish()
 	return true, nil
+}
+
+// note remembers a full disk.
+func (a *appender) note(err error) {
+	if errors.Is(err, wal.ErrFull) {
+		a.unmet.Store(&err)
+	}
 }
 
 // room is nil if the log takes more. It does not while it has no place for what waits, though it may have one for less: an entry may be larger than the

@@ -4,10 +4,7 @@ package integration
 // processes are killed loses nothing of what was written; here what was not synced is gone, or some of it.
 
 import (
-	"context"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
@@ -36,7 +33,7 @@ func TestPowerIsLostForAllNodesAtOnce(t *testing.T) {
 	c.Leader()
 	nc := c.Connect()
 	c.Must(nc, "raftbus.bucket.add.app", "")
-	l := startLoad(c, t, 3, 2)
+	l := startPatientLoad(c, t, 3, 2, time.Minute) // all nodes are away while they are started
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 3 {
 		begun := len(l.ackedSoFar())
@@ -48,11 +45,7 @@ func TestPowerIsLostForAllNodesAtOnce(t *testing.T) {
 		for id, disk := range disks {
 			left[id] = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 50, 100}[round], RNG: random})
 		}
-		all := slices.Collect(maps.Values(c.Nodes))
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		_ = replica.StopAll(ctx, all) // their disks are of the past, and so is what they say
-		cancel()
-		clear(c.Nodes)
+		stopOfThePast(t, c)
 		disks = left
 		for _, id := range c.Members {
 			c.Wires[id].Heal()

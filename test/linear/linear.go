@@ -128,9 +128,13 @@ func strange(ops []porcupine.Operation) error {
 	return nil
 }
 
-// closed is the history with unknown operations open to its end; reads that were not answered say nothing, nor does a write that was sent again.
+// closed is the history with unknown operations open to its end; reads that were not answered say nothing, nor does a write that was sent again. An id
+// that was sent once says nothing either: what the model remembers it copies with each write.
 func (h *History) closed() []porcupine.Operation {
-	end, sent := max(time.Since(h.start), h.last).Nanoseconds(), firstSent(h.ops)
+	end, sent, times := max(time.Since(h.start), h.last).Nanoseconds(), firstSent(h.ops), map[string]int{}
+	for _, op := range h.ops {
+		times[op.Input.(Input).ID]++
+	}
 	var ops []porcupine.Operation
 	for _, op := range h.ops {
 		switch op.Output.(Output).Outcome {
@@ -142,6 +146,10 @@ func (h *History) closed() []porcupine.Operation {
 				continue
 			}
 			op.Return = end
+		}
+		if in := op.Input.(Input); times[in.ID] == 1 && !op.Output.(Output).Again {
+			in.ID = ""
+			op.Input = in
 		}
 		ops = append(ops, op)
 	}

@@ -119,7 +119,7 @@ func (d *deliverer) take() []watch.Event {
 	list := d.learned
 	d.learned = nil
 	if d.stale {
-		reset, err := delivery.Load(d.process.store, string(d.process.node.id), silent)
+		reset, err := delivery.Load(d.process.store, string(d.process.node.id), d.process.folder.Boot, silent)
 		d.process.world.must(err == nil, "W2", "%v: its consumers cannot be read: %v", d.process, err)
 		d.stale = false
 		d.placer.Reset(reset.Records)

@@ -189,6 +189,9 @@ func (f *faults) lurk(r *rand.Rand) string {
 		for _, k := range list {
 			n := pick(r, leader, f.any(r))
 			f.world.after(between(r, 0, f.world.plan.diskMean), func() {
+				if f.over { // a quorum is well from here on (L8)
+					return
+				}
 				if what := f.befall(k, n, r); f.world.trace.reads() {
 					f.world.trace.line(f.world.now, "", "---- %v: %s", k, what)
 				}

@@ -68,7 +68,7 @@ func Listen(address string, logger *slog.Logger) (*Server, error) {
 	mux.HandleFunc("GET /metrics", s.bounded(s.metrics))
 	mux.HandleFunc("GET /", s.bounded(s.rest))
 	s.server = &http.Server{
-		Handler: mux, ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: 6 * httpTimeout,
+		Handler: waitedForAnew(mux), ReadHeaderTimeout: httpTimeout, ReadTimeout: httpTimeout, WriteTimeout: httpTimeout, IdleTimeout: 6 * httpTimeout,
 		MaxHeaderBytes: httpHeaderBytes, ConnContext: withPlace, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	s.group.Go(func() {
@@ -135,9 +135,7 @@ func (s *Server) bounded(next http.HandlerFunc) http.HandlerFunc {
 			http.Error(w, "too many requests at once", http.StatusServiceUnavailable)
 			return
 		}
-		connection := placeOf(r)
-		connection.answering(true)
-		defer connection.answering(false)
+		placeOf(r).answering(true)
 		next(w, r)
 	}
 }

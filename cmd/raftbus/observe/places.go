@@ -5,7 +5,7 @@ package observe
 // though it is well.
 //
 // Whose place is taken: of the host that has most of them, the connection that has been waited for longest. So one host displaces
-// none but its own, however many it opens; many hosts displace each other, and who asks as soon as it is connected is displaced only by as many
+// none of a host that has fewer, however many it opens; many hosts displace each other, and who asks as soon as it is connected is displaced only by as many
 // new connections as there are places, in that moment. What a connection is being answered by work (Server.bounded) it keeps its place for: those are fewer
 // than there are places.
 
@@ -92,6 +92,14 @@ func (h *place) answering(busy bool) {
 	if i := slices.Index(h.of.held, h); i >= 0 && !busy {
 		h.of.held = append(slices.Delete(h.of.held, i, i+1), h)
 	}
+}
+
+// waitedForAnew has each connection that was answered, a probe's too, be the last to go.
+func waitedForAnew(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer placeOf(r).answering(false)
+		next.ServeHTTP(w, r)
+	})
 }
 
 type placeKey struct{}
