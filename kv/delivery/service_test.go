@@ -199,6 +199,7 @@ func TestWhoTellsThatTheLeafIsUpDoesNotWait(t *testing.T) {
 // Nor is the hub told with the next announcement only.
 func TestTheWardenIsWokenWhenTheLeafIsUp(t *testing.T) {
 	r := newRig(t, true)
+	require.NotNil(t, r.reunion.bell)
 	s := &Service{o: r.o, inbox: newInbox(), stop: make(chan struct{}), reunion: reunion{bell: bell.New()}}
 	rests := make(chan bool, 1)
 	go func() { rests <- s.ticks(nil) }()

@@ -186,6 +186,7 @@ func Test62_ABucketWithLongerTextsIsTold(t *testing.T) { // L9
 	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "a", Settings: command.Settings{
 		History: 2, Echo: echo, Republish: &command.Republish{Source: long, Destination: "again"},
 	}}}.Encode())
+	w.apply(command.Command{AddBucket: &command.AddBucket{Name: "c", Settings: command.Settings{History: 1, Republish: &command.Republish{Source: ">", Destination: long}}}}.Encode())
 	w.bucket("b")
 	w.tellsAll(`"name":"KV_b"`)
 	w.ask("$KV.a.k", "v")
