@@ -23,18 +23,7 @@ func TestABucketIsMadeAndRemovedAgainAndAgain(t *testing.T) {
 		nc := c.Connect()
 		l.group.Go(func() { l.makeAndRemove(nc, i) })
 	}
-	for range 2 {
-		time.Sleep(time.Second) // of load
-		leader := c.Leader()
-		c.Wires[leader].Cut()
-		c.Leader(leader)
-		time.Sleep(500 * time.Millisecond) // of load on the next one
-		c.Wires[leader].Heal()
-		leader = c.Leader()
-		c.Stop(leader)
-		c.Leader(leader)
-		c.Start(leader)
-	}
+	loseLeaders(c, 2)
 	l.end(linear.Put, linear.Update, linear.Delete, linear.Get, linear.MakeBucket, linear.RemoveBucket)
 }
 

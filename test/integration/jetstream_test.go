@@ -44,7 +44,15 @@ func TestJetStreamClientsSeeOneOrderWhateverFails(t *testing.T) {
 		client := openKV(t, c, l, i)
 		l.group.Go(client.run)
 	}
-	for range 3 {
+	loseLeaders(c, 3)
+	l.end(linear.Put, linear.Update, linear.Purge, linear.Get)
+	t.Logf("%d retries recognised", l.lost)
+	require.NotZero(t, l.lost, "no write was tried again that had been done")
+}
+
+// loseLeaders cuts off a leader and stops the next, so many times, under load.
+func loseLeaders(c *cluster.Cluster, times int) {
+	for range times {
 		time.Sleep(time.Second) // of load
 		leader := c.Leader()
 		c.Wires[leader].Cut()
@@ -56,9 +64,6 @@ func TestJetStreamClientsSeeOneOrderWhateverFails(t *testing.T) {
 		c.Leader(leader)
 		c.Start(leader)
 	}
-	l.end(linear.Put, linear.Update, linear.Purge, linear.Get)
-	t.Logf("%d retries recognised", l.lost)
-	require.NotZero(t, l.lost, "no write was tried again that had been done")
 }
 
 func openKV(t *testing.T, c *cluster.Cluster, l *load, id int) *kvClient {
