@@ -46,6 +46,9 @@ func (c *Core) Status() Status {
 	}
 }
 
+// LogTime is the time of the log's last entry, in nanoseconds since 1970 UTC; no later entry is stamped earlier.
+func (c *Core) LogTime() int64 { return c.log.time }
+
 // Membership describes the members as they are now. It costs more than Status: not for every turn.
 func (c *Core) Membership() Membership {
 	s := Membership{Configuration: c.own(c.conf), Committed: c.members.inForce().at <= c.commit}

@@ -42,7 +42,7 @@ func (n *Node) Reconfigure(change raft.Change, done func(rpc.EntryID, error)) er
 		a := &n.admin
 		a.next++
 		a.asked[a.next] = done
-		n.core.Step(raft.Reconfigure{Ticket: a.next, Clock: n.clock.median(), Change: change})
+		n.core.Step(raft.Reconfigure{Ticket: a.next, Clock: n.clusterTime(n.clock.now()), Change: change})
 	})
 }
 

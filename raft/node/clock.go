@@ -10,7 +10,7 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// clock is the cluster's time: the median of the voters' clocks, as pings report them (design section 6). No single clock
+// clock is the cluster's time: the median of the voters' clocks, as pings report them (design section 6), that never goes back behind the log. No single clock
 // that is wrong can move it far (F24), nor can this node's own: what others said is kept by this node's steady clock, which nobody sets,
 // so when its own is set it is one that is wrong. Owned by the loop.
 type clock struct {
@@ -18,7 +18,14 @@ type clock struct {
 	began   time.Time // of the steady clock
 	heard   map[rpc.NodeID]heardClock
 	members *rpc.Configuration // whose voters' clocks count; nil: all that are heard
+	log     logTime            // the latest time in the log
 	sorted  []int64            // reused
+}
+
+// logTime is the time of the log's last entry.
+type logTime struct {
+	time int64         // in nanoseconds since 1970 UTC
+	at   time.Duration // since when it has been the last, by the steady clock
 }
 
 // heardClock is a peer's clock.
@@ -51,13 +58,20 @@ func (c *clock) of(members rpc.Configuration) {
 
 func (c *clock) counts(peer rpc.NodeID) bool { return c.members == nil || c.members.Voter(peer) }
 
-// median is the cluster's time now, in nanoseconds since 1970 UTC.
-func (c *clock) median() int64 {
-	now := c.now()
-	return c.zero(now) + int64(c.steady(now))
+// follow takes the time of the log's last entry.
+func (c *clock) follow(last int64, now time.Time) {
+	if last != c.log.time {
+		c.log = logTime{last, c.steady(now)}
+	}
 }
 
-// zero is the cluster's time when the steady clock began. Of an even number of clocks the earlier middle one counts: so that nothing
+// reading is the cluster's time now, in nanoseconds since 1970 UTC: the median, unless the log is ahead of it, as where clocks were ahead and
+// have been put back. The log's time goes on from there, at half its pace, so that what is to end does end, and the median comes up with it (F24).
+func (c *clock) reading(now time.Time) int64 {
+	return max(c.zero(now)+int64(c.steady(now)), c.log.time+int64(c.steady(now)-c.log.at)/2)
+}
+
+// zero is what the median of the clocks showed when the steady clock began. Of an even number of clocks the earlier middle one counts: so that nothing
 // expires too soon.
 func (c *clock) zero(now time.Time) int64 {
 	steady := c.steady(now)

@@ -107,12 +107,18 @@ func (n *Node) stepAll(b *batch, since elapsed) {
 func (n *Node) tick(ticks int) {
 	for range ticks {
 		now := n.clock.now()
-		zero := n.clock.zero(now)
-		n.zero.Store(zero)
-		n.core.Step(raft.Tick{Clock: zero + int64(n.clock.steady(now))})
+		at := n.clusterTime(now)
+		n.zero.Store(at - int64(n.clock.steady(now)))
+		n.core.Step(raft.Tick{Clock: at})
 		n.streams.tick()
 		n.compact.tick(n.compactTo)
 	}
+}
+
+// clusterTime is what time it is for the cluster.
+func (n *Node) clusterTime(now time.Time) int64 {
+	n.clock.follow(n.core.LogTime(), now)
+	return n.clock.reading(now)
 }
 
 // stepProposals proposes all commands that waited, together. A ticket is the place in the batch: the core answers in the
@@ -125,7 +131,9 @@ func (n *Node) stepProposals(list []proposal) {
 	for i := range list {
 		n.steps = append(n.steps, raft.Proposal{Ticket: uint64(i), Data: list[i].data})
 	}
-	n.core.Step(raft.Propose{Clock: n.clock.median(), Proposals: n.steps})
+	now := n.clock.now()
+	n.core.Step(raft.Propose{Clock: n.clusterTime(now), Proposals: n.steps})
+	n.clock.follow(n.core.LogTime(), now) // it goes on from when it was read
 	clear(n.steps)
 	if n.inline {
 		n.delay.proposed(time.Now(), len(list))

@@ -113,3 +113,30 @@ func TestTheClockIsTheClusters(t *testing.T) {
 	n.turning.Unlock()
 	require.Eventually(t, func() bool { return n.Clock() > time.Now().Add(time.Hour/2).UnixNano() }, 10*time.Second, time.Millisecond)
 }
+
+// The log's time gets on, though the voters' clocks were an hour ahead and have been put back (F24).
+func TestTheLogGetsOnThoughClocksWerePutBack(t *testing.T) {
+	g := newGroup(t, "n1", "n2", "n3")
+	n := g.leader()
+	others := func(ahead time.Duration) {
+		n.turning.Lock()
+		defer n.turning.Unlock()
+		for _, id := range g.ids {
+			if now := time.Now(); id != n.id() {
+				n.clock.hear(id, now.Add(ahead).UnixNano(), now)
+			}
+		}
+	}
+	logged := func() int64 {
+		g.add(1)
+		n.turning.Lock()
+		defer n.turning.Unlock()
+		return n.core.LogTime()
+	}
+	others(time.Hour)
+	last := logged()
+	require.Greater(t, last, time.Now().Add(time.Hour/2).UnixNano())
+	others(0)
+	require.Eventually(t, func() bool { return logged() > last }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return n.Clock() > last }, 10*time.Second, time.Millisecond)
+}

@@ -81,7 +81,7 @@ type Proposer interface {
 	MaxCommandBytes() int
 
 	// Clock is the cluster's time in nanoseconds since 1970 UTC: the median of the voters' clocks as last heard,
-	// which a leader gives its next entries unless the last has a later time.
+	// which a leader gives its next entries. If the log is ahead of them, since they were put back, it goes on from there at half its pace.
 	Clock() int64
 }
 
