@@ -46,6 +46,7 @@ func TestASecondProcessIsRefused(t *testing.T) {
 }
 
 func TestOfProcessesThatStartTogetherOneGoesOn(t *testing.T) {
+	t.Parallel()
 	servers, err := embedded.StartCluster(2, embedded.Options{})
 	require.NoError(t, err)
 	for _, s := range servers {

@@ -32,6 +32,7 @@ func freePort(t testing.TB) int {
 }
 
 func TestNATSMayStartLast(t *testing.T) {
+	t.Parallel()
 	port := freePort(t)
 	url := "nats://" + (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}).String()
 	n1, n2 := newPeer(t, url, "n1"), newPeer(t, url, "n2")
@@ -66,6 +67,7 @@ func TestStartGivesUpWithItsContext(t *testing.T) {
 
 // F5, L6: calls pass again within 3 s of the return of NATS, and nothing that was asked while it was away arrives (K73).
 func TestNATSRestarts(t *testing.T) {
+	t.Parallel()
 	nats := startNATS(t)
 	n1, n2 := pair(t, nats.URL())
 	n2.echo()
@@ -229,6 +231,7 @@ func TestAStuckBulkConnectionHoldsUpNobody(t *testing.T) {
 
 // F11: max_payload is lowered at run time: what was logged can be sent all the same, and the connection is not lost to it.
 func TestMaxPayloadIsLowered(t *testing.T) {
+	t.Parallel()
 	nats := startNATS(t)
 	n1, n2 := pair(t, nats.URL())
 	nats.Shutdown()

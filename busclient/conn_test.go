@@ -17,6 +17,7 @@ import (
 
 // An outage is a line or two in the log, and not one for each attempt, though each has another port.
 func TestAnOutageIsSaidOnce(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	var attempts atomic.Int64

@@ -71,6 +71,7 @@ func TestACommandBeforeTheTableIsDropped(t *testing.T) {
 
 // A node without a table is given the one of its peers.
 func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
+	t.Parallel()
 	url := startNATS(t).URL()
 	table := tableOf(members...)
 	content := func(o *peerOptions) {
@@ -143,6 +144,7 @@ func TestAConnectionIsNotSteadyBeforeASecond(t *testing.T) {
 
 // F23, D3: a wiped disk comes back as another instance, and is told so by those who knew the old one.
 func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
+	t.Parallel()
 	url := startNATS(t).URL()
 	n1 := startPeer(t, url, "n1")
 	wiped := newPeer(t, url, "n2", func(o *peerOptions) {
@@ -167,6 +169,7 @@ func TestAWipedDiskIsRefusedAndTold(t *testing.T) {
 
 // F14: two clusters with one prefix refuse each other, and say so.
 func TestAnotherClusterIsRefusedAndTold(t *testing.T) {
+	t.Parallel()
 	url := startNATS(t).URL()
 	n1, n2 := startPeer(t, url, "n1"), newPeer(t, url, "n2")
 	other := tableOf(members...)

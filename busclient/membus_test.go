@@ -402,6 +402,7 @@ func chaos(t require.TestingT, log testing.TB, seed uint64) (all tally, trace []
 }
 
 func TestSimulatedChaos(t *testing.T) {
+	t.Parallel()
 	var sum tally
 	for seed := range uint64(15) {
 		all, _ := chaos(t, t, seed)

@@ -290,6 +290,7 @@ func TestWhoLeavesEndsItsOwnRoundOnly(t *testing.T) {
 // A link that breaks while a round is open ends that one; who is broken is left to be called alone, which fails at once. When it is back, what it
 // left unanswered before, however long ago, does not count (K62).
 func TestABrokenLinkEndsItsOwnRoundOnly(t *testing.T) {
+	t.Parallel()
 	n1, puppets, calls := puppetsOfFour(t)
 	replies, _ := n1.append("n2", "n3")
 	c := await(t, calls)

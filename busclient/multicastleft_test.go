@@ -41,6 +41,7 @@ func TestWhoDoesNotListenIsCalledAlone(t *testing.T) {
 
 // Who leaves one unanswered for too long is called alone, until it has answered there.
 func TestWhoDoesNotAnswerIsCalledAlone(t *testing.T) {
+	t.Parallel()
 	n1, puppets, _ := puppetsOfFour(t)
 	answer := func(id rpc.NodeID) func(puppetCall) {
 		p := puppets[id]

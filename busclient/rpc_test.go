@@ -46,6 +46,7 @@ func TestEveryMethodIsCarriedThereAndBack(t *testing.T) {
 
 // 'No responders' ends a call at once, and breaks the link.
 func TestNoRespondersEndsACallAtOnce(t *testing.T) {
+	t.Parallel()
 	n1, n2 := puppetPair(t)
 	changes := len(n1.changes())
 	n2.nc.Close()

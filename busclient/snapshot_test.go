@@ -60,6 +60,7 @@ func TestSnapshotsAreBulkAndTransfersAreControl(t *testing.T) {
 
 // L7: a receiver that takes no chunk, as behind a disk that hangs, gets no more than the bound, and hears every heartbeat.
 func TestChunksInFlightKeepNothingElseBack(t *testing.T) {
+	t.Parallel()
 	n1, n2 := pair(t, startNATS(t).URL())
 	stopClocks(n1, n2)
 	held := make(chan struct{})

@@ -277,6 +277,7 @@ func (n *parted) Propose(data []byte, done func(any, rpc.EntryID)) error {
 // L2: nobody is served while a planned move waits, so it waits for the part of a purge that is logged, and not for all that follow. It is not
 // answered then, being done in part (C5).
 func TestAPlannedMoveDoesNotWaitForThePartsOfAPurge(t *testing.T) {
+	t.Parallel()
 	node := &parted{}
 	r := newLeader(t, func(o *Options) { node.solo, o.Node, o.hurryAfter = o.Node.(*solo), node, time.Millisecond })
 	r.ask("kv.put.app.k", "v")

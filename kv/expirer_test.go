@@ -15,6 +15,7 @@ import (
 // Expiry is proposed by a leader only, as soon as the cluster's clock says so, in bounded parts, and costs the log nothing when nothing
 // is over. In the rig an entry of the log takes a second, and the clock is that of the next entry.
 func TestExpiryIsProposedByTheLeader(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.lead()
 	r.ask("bucket.add.app", `{"allow_ttl":true}`)

@@ -130,6 +130,7 @@ func TestWhoListensToNobodyKeepsNoChanges(t *testing.T) {
 
 // L9: a node that was elected finds all buckets, however many there are; but one that is being imported is still another's.
 func TestALeaderListensToAllBucketsThatThereAre(t *testing.T) {
+	t.Parallel()
 	const buckets, imported = 2_001, 1_000
 	r := newRig(t, nil)
 	var made []rpc.Entry

@@ -64,6 +64,7 @@ func TestAClientsPartIsOneRequestAtLeast(t *testing.T) {
 
 // Each request of a burst is answered: what is beyond the bounds hears 'busy', which it may be sure of. Who goes on asking hears nothing beyond a rate.
 func TestABurstIsRefusedOneByOne(t *testing.T) {
+	t.Parallel()
 	r := newLeader(t, func(o *Options) { o.RequestsMax, o.ClientPercent, o.lookEvery = 16, 100, time.Hour })
 	r.node.set(func(n *solo) { n.hold = true })
 	for range 16 {

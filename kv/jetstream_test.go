@@ -280,6 +280,7 @@ func TestABucketThatAnotherJetStreamHasIsNotMade(t *testing.T) {
 
 // A JetStream that does not answer holds nobody up for long.
 func TestAJetStreamThatIsSilentDoesNotHoldUpBuckets(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.lead()
 	_, err := r.client.Subscribe("$JS.API.>", func(*nats.Msg) {})

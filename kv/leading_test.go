@@ -518,6 +518,7 @@ func TestDrainFinishesWhatItHas(t *testing.T) {
 
 // Nor is anybody left who is about to hear that he is refused (L2, L9).
 func TestDrainWaitsForWhoIsRefused(t *testing.T) {
+	t.Parallel()
 	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.refusal, n.hold = node.ErrBusy, true })
 	put := r.sendHeld("kv.put.app.k", "v")

@@ -15,6 +15,7 @@ import (
 // A JetStream that says nothing is waited for, for each bucket that is to be made: not for one whose client has been told that it is overdue, or
 // those that come after it would all be.
 func TestWhoWasToldIsNotProbedFor(t *testing.T) {
+	t.Parallel()
 	r := newLeader(t, nil)
 	asked := make(chan string, probesMax)
 	_, err := r.client.Subscribe("$JS.API.STREAM.INFO.>", func(m *nats.Msg) { asked <- m.Subject })

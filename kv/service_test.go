@@ -261,6 +261,7 @@ func TestALocalReadAfterARestartIsAsOldAsTheStore(t *testing.T) {
 }
 
 func TestLongHistoriesAreCutToThePayload(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.lead()
 	for bucket, value := range map[string]string{
@@ -289,6 +290,7 @@ func TestLongHistoriesAreCutToThePayload(t *testing.T) {
 }
 
 func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.lead()
 	r.ask("bucket.add.app", "")
@@ -316,6 +318,7 @@ func TestARawValueThatIsTooLargeNowIsAnError(t *testing.T) {
 }
 
 func TestListsAreCutToThePayload(t *testing.T) {
+	t.Parallel()
 	r := newRig(t, nil)
 	r.lead()
 	r.ask("bucket.add.app", "")

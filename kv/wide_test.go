@@ -126,6 +126,7 @@ func TestATurnEndsOnce(t *testing.T) {
 
 // C5: a purge that has parts left goes on, however many wait: it would be done in part for nothing.
 func TestAPurgeInPartsGoesBeforeThoseThatHaveNotBegun(t *testing.T) {
+	t.Parallel()
 	node := &parted{}
 	r := newLeader(t, func(o *Options) { node.solo, o.Node = o.Node.(*solo), node })
 	r.ask("kv.put.app.k", "v")

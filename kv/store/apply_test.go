@@ -226,6 +226,7 @@ func TestPagesOfNames(t *testing.T) {
 }
 
 func TestAPageLooksAtABoundedNumberOfRecords(t *testing.T) {
+	t.Parallel()
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		f := open(t, fresh())
 		f.one(addBucket("app", command.Settings{}))

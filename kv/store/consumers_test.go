@@ -69,6 +69,7 @@ func TestConsumers(t *testing.T) {
 }
 
 func TestABucketHasABoundedNumberOfConsumers(t *testing.T) {
+	t.Parallel()
 	f := open(t, newMemory())
 	f.one(addBucket("app", command.Settings{}))
 	var batch []command.Command

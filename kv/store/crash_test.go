@@ -100,6 +100,7 @@ func TestCrashWhileFlushingKeepsAWholePrefix(t *testing.T) {
 
 // A crash at each operation of the first start leaves a folder that opens, empty.
 func TestCrashAtEachStepOfTheFirstOpen(t *testing.T) {
+	t.Parallel()
 	mem := vfs.NewCrashableMem()
 	var images []*vfs.MemFS
 	var mu sync.Mutex
@@ -127,6 +128,7 @@ func TestCrashAtEachStepOfTheFirstOpen(t *testing.T) {
 
 // A crash at each operation of Restore leaves the old state or the new one, whole, and a folder that takes another Restore.
 func TestCrashAtEachStepOfRestore(t *testing.T) {
+	t.Parallel()
 	source := open(t, newPebble())
 	source.one(addBucket("new", command.Settings{History: 2}))
 	for i := range 10 {

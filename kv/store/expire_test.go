@@ -308,6 +308,7 @@ func TestALowerHistoryIsCarriedOutInSteps(t *testing.T) {
 
 // A history that is lowered again while that is carried out is lowered for all keys, also in a bucket that has other times to keep.
 func TestAHistoryIsLoweredAgain(t *testing.T) {
+	t.Parallel()
 	f := open(t, newMemory())
 	f.at(0, addBucket("app", command.Settings{History: 3, TTL: time.Hour}))
 	const keys = removedMax + 10

@@ -159,6 +159,7 @@ func TestAFollowerSeesWhatItIsToldOf(t *testing.T) {
 
 // A read sees one state, also beside an Apply: a key that is there in each of them is found, and a bucket's counts never go back.
 func TestReadsBesideAnApplySeeOneState(t *testing.T) {
+	t.Parallel()
 	f := open(t, newPebble())
 	defer f.close()
 	anew := []command.Command{removeBucket("app"), addBucket("app", command.Settings{}), put("app", "k", "v")}

@@ -411,6 +411,7 @@ func (m *machine) drawImport(bucket string) command.Command {
 }
 
 func TestStoreIsTheModel(t *testing.T) {
+	t.Parallel()
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		rapid.Check(t, func(t *rapid.T) { checkHistory(t, fresh) })
 	})

@@ -65,6 +65,7 @@ func newStored(sequence uint64, header []byte, at time.Time) stored {
 }
 
 func TestWhatExpiresIsAsOfANATSServer(t *testing.T) {
+	t.Parallel()
 	s, err := server.NewServer(&server.Options{Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
 	require.NoError(t, err)
 	s.Start()

@@ -86,6 +86,7 @@ func TestKeepFrom(t *testing.T) {
 // A purge of many keys is done in steps, each of which says where the next goes on. What was written since it began stays, also if the purge
 // is of all below a sequence that is still to come.
 func TestAPurgeOfManyKeysIsDoneInSteps(t *testing.T) {
+	t.Parallel()
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		f := open(t, fresh())
 		f.one(addBucket("app", command.Settings{}))
@@ -113,6 +114,7 @@ func TestAPurgeOfManyKeysIsDoneInSteps(t *testing.T) {
 // Keys that do not match count too: one step looks at a bounded number. What it looks at is the same, whether the keys are in the
 // database already or come in the same batch (I5).
 func TestAPurgeLooksAtABoundedNumberOfKeys(t *testing.T) {
+	t.Parallel()
 	var sums []string
 	for _, batched := range []bool{true, false} {
 		f := open(t, newMemory())

@@ -142,6 +142,7 @@ func TestPagesOfWhicheverBucketItIs(t *testing.T) {
 }
 
 func TestAPageLooksAtABoundedNumberOfEntries(t *testing.T) {
+	t.Parallel()
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		f := open(t, fresh())
 		commands := []command.Command{addBucket("app", command.Settings{})}

@@ -69,6 +69,7 @@ func TestALookPassesABoundedPartOfAllBuckets(t *testing.T) {
 
 // A history that was lowered goes on being lowered while leases end all the time.
 func TestALowerHistoryDoesNotWaitForLeases(t *testing.T) {
+	t.Parallel()
 	f := open(t, newMemory())
 	f.at(time.Second, addBucket("app", command.Settings{History: 2, AllowTTL: true}))
 	for i := range removedMax + 1 {

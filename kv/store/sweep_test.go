@@ -101,6 +101,7 @@ func damaged(buf, stream []byte, number int) ([]byte, string) {
 
 // Every bit and every cut of a snapshot with RAFTBUS_LONG, on Pebble a part of them; else a sample.
 func TestSweepOfASnapshot(t *testing.T) {
+	t.Parallel()
 	onPebble, inMemory := 200, 5000
 	stream := sweptStream(t)
 	if share > 0 {

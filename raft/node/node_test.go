@@ -83,6 +83,7 @@ func TestFailover(t *testing.T) {
 // A read is confirmed by the leader and refused by the others; with nobody to confirm it, it is refused when the leader
 // steps down (C3, L9).
 func TestReadIndex(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, "n1", "n2", "n3")
 	g.add(1)
 	leader := g.leader()
@@ -208,6 +209,7 @@ func TestStopWaitsForAHungStateMachineAsLongAsItIsTo(t *testing.T) {
 // What a leader that was cut off had logged, and another replaced, holds no place once it leads again: else its bound on
 // proposals could stay full for as long as it leads (L9).
 func TestLeadingAgainForgetsTheLostTail(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, "n1", "n2", "n3")
 	g.add(1)
 	old := g.leader()

@@ -148,6 +148,7 @@ func TestAReceivedSnapshotOutlivesTooManyFiles(t *testing.T) {
 
 // A start that is to stop does not first read a state that may take minutes, to check it or to install it: the next start does that (L7).
 func TestAStartThatInstallsASnapshotCanBeStopped(t *testing.T) {
+	t.Parallel()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for stopAt, whole := 1, false; !whole; stopAt++ {

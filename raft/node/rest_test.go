@@ -71,6 +71,7 @@ func (g *group) resting() bool {
 
 // All nodes of a cluster of which nothing is asked rest; time goes on for them, a request wakes them, and they see that their leader is gone.
 func TestIdleClusterRests(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, "n1", "n2", "n3")
 	g.add(1)
 	rests := func() bool { return g.resting() }

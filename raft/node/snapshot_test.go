@@ -349,6 +349,7 @@ func (m *manual) receiving(id rpc.NodeID) {
 
 // A follower that restarts in the middle goes on with what its disk has; one whose power failed, from what is left of it.
 func TestFollowerRestartsWhileReceiving(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(10) {
 		m, away := behind(t, seed)
 		m.back(away, seed+50)

@@ -79,6 +79,7 @@ func withLanes(*hub) {}
 // What a client alone writes is synced by followers on the goroutine that reads the bulk connection, and by the leader on its appender's,
 // beside its followers. What comes on the control connection, or over TLS, is left to the appender.
 func TestWhoSyncsWhatOneClientWrites(t *testing.T) {
+	t.Parallel()
 	for name, hub := range map[string]func(*hub){"lanes": withLanes, "control only": func(h *hub) { h.narrow = true }, "plain": func(h *hub) { h.plain = true }} {
 		t.Run(name, func(t *testing.T) {
 			never := name != "lanes"
@@ -133,6 +134,7 @@ func TestWhoSyncsWhatOneClientWrites(t *testing.T) {
 // A follower whose disk begins to hang, on the spot, takes turns all the same: as long as heartbeats come it follows. It comes back when the disk is
 // well, and the others go on (F22).
 func TestDiskThatHangsOnTheSpotHoldsUpNoTurn(t *testing.T) {
+	t.Parallel()
 	var hangs atomic.Bool
 	hung, release := make(chan rpc.NodeID, 1), make(chan struct{})
 	g := gauged(t, withLanes, func(id rpc.NodeID) error {

@@ -39,7 +39,7 @@ var (
 const (
 	root = "../.."
 	// someOfThem is how many run where not all do.
-	someOfThem = 2
+	someOfThem = 1
 	// testTime bounds the tests of one mutant: one that makes them hang is found too.
 	testTime = 4 * time.Minute
 	// simTime bounds the simulator's run of one mutant: 20,000 seeds take half an hour on a core.

@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "3") // they mostly wait, and more clusters at once would hardly get on where the machine is busy; -parallel says otherwise
+	_ = flag.Set("test.parallel", "5") // they mostly wait, and more clusters at once would hardly get on where the machine is busy; -parallel says otherwise
 	leaktest.Main(m)
 }
