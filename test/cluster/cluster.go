@@ -22,6 +22,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/stalltest"
+	"github.com/raftbus/raftbus/test/linear"
 )
 
 // Cluster is a NATS server and the nodes on it.
@@ -205,52 +206,34 @@ func (c *Cluster) Connect() *nats.Conn {
 	return nc
 }
 
-// Reply is what the native API answers.
-type Reply struct {
-	Bucket          string `json:"bucket"`
-	Key             string `json:"key"`
-	Revision        uint64 `json:"revision"`
-	ClusterRevision uint64 `json:"cluster_revision"`
-	Value           string `json:"value"`
-	Duplicate       bool   `json:"duplicate"` // done before, under the same message id
-	Error           *Error `json:"error"`
-}
-
-// Error is how it answers errors.
-type Error struct {
-	Code    int    `json:"code"`
-	ErrCode int    `json:"err_code"`
-	Text    string `json:"description"`
-}
-
 // Ask sends one request. The error is the bus's: 'no responders', or no answer in time: unknown.
-func Ask(nc *nats.Conn, patience time.Duration, subject, body string) (Reply, error) {
+func Ask(nc *nats.Conn, patience time.Duration, subject, body string) (linear.Reply, error) {
 	return AskMsg(nc, patience, &nats.Msg{Subject: subject, Data: []byte(body)})
 }
 
 // AskMsg is Ask, of a request that may have a header.
-func AskMsg(nc *nats.Conn, patience time.Duration, request *nats.Msg) (Reply, error) {
+func AskMsg(nc *nats.Conn, patience time.Duration, request *nats.Msg) (linear.Reply, error) {
 	m, err := nc.RequestMsg(request, patience)
 	if err != nil {
-		return Reply{}, err
+		return linear.Reply{}, err
 	}
-	var r Reply
+	var r linear.Reply
 	return r, json.Unmarshal(m.Data, &r)
 }
 
 // Must sends a request until it is answered, and requires an answer without an error. It waits long before it asks again: an answer may be
 // late, and what was done twice has other revisions, or an error.
-func (c *Cluster) Must(nc *nats.Conn, subject, body string) Reply {
+func (c *Cluster) Must(nc *nats.Conn, subject, body string) linear.Reply {
 	return c.must(nc, 10*time.Second, subject, body)
 }
 
 // MustSoon is Must where a node that goes may take a request with it, and it does not matter whether it is done twice.
-func (c *Cluster) MustSoon(nc *nats.Conn, subject, body string) Reply {
+func (c *Cluster) MustSoon(nc *nats.Conn, subject, body string) linear.Reply {
 	return c.must(nc, time.Second, subject, body)
 }
 
-func (c *Cluster) must(nc *nats.Conn, patience time.Duration, subject, body string) Reply {
-	var r Reply
+func (c *Cluster) must(nc *nats.Conn, patience time.Duration, subject, body string) linear.Reply {
+	var r linear.Reply
 	require.Eventually(c.t, func() bool {
 		var err error
 		r, err = Ask(nc, patience, subject, body)

@@ -18,6 +18,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/test/cluster"
+	"github.com/raftbus/raftbus/test/linear"
 )
 
 const (
@@ -168,7 +169,7 @@ func TestAllRestart(t *testing.T) {
 	}
 	m, err := nc.Request(put+"k0", []byte("again"), 15*time.Second) // once
 	require.NoError(t, err)
-	var r cluster.Reply
+	var r linear.Reply
 	require.NoError(t, json.Unmarshal(m.Data, &r))
 	require.Equal(t, last+1, r.Revision, "revisions go on where they were (C6): %s", m.Data)
 }

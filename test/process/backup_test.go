@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	inprocess "github.com/raftbus/raftbus/test/cluster"
+	"github.com/raftbus/raftbus/test/linear"
 )
 
 // An old backup of n3's folder is put back, refused, and the node merely started once more, as a service manager does: its count of
@@ -44,6 +44,6 @@ func TestOldBackupStartedAgain(t *testing.T) {
 	c.nodes["n2"].logged(t, 10*time.Second, "message dropped", "old backup")
 	require.Never(t, func() bool {
 		r, err := request(nc, time.Second, "raftbus.kv.get.app.acked", "", nil)
-		return err == nil && r.Error != nil && r.Error.ErrCode == inprocess.CodeKeyNotFound
+		return err == nil && r.Error != nil && r.Error.ErrCode == linear.CodeKeyNotFound
 	}, 5*time.Second, 50*time.Millisecond, "an acknowledged write is lost")
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	inprocess "github.com/raftbus/raftbus/test/cluster"
+	"github.com/raftbus/raftbus/test/linear"
 )
 
 // layout says what a cluster consists of.
@@ -332,7 +333,7 @@ func allLinked(s replica.Status) bool {
 }
 
 // reply is what the native API answers.
-type reply = inprocess.Reply
+type reply = linear.Reply
 
 // request asks once. The error is the bus's: 'no responders', a timeout.
 func request(nc *nats.Conn, patience time.Duration, subject, body string, header nats.Header) (reply, error) {

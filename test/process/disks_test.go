@@ -20,7 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	inprocess "github.com/raftbus/raftbus/test/cluster"
+	"github.com/raftbus/raftbus/test/linear"
 )
 
 var flips = flag.Int("flips", 0, "how many bits TestBitFlipped flips; 0: not one")
@@ -218,7 +218,7 @@ func (c *cluster) refusedAsFull(full ...string) {
 	defer nc.Close()
 	require.Eventually(c.t, func() bool {
 		r, err := request(nc, time.Second, "raftbus.kv.put.app.full", "", nil)
-		return err == nil && r.Error != nil && r.Error.ErrCode == inprocess.CodeFull
+		return err == nil && r.Error != nil && r.Error.ErrCode == linear.CodeFull
 	}, 15*time.Second, 20*time.Millisecond, "writes are taken although these disks are full: %v", full)
 }
 
@@ -363,7 +363,7 @@ func (c *cluster) answersRight(id string, l *load) bool {
 		switch {
 		case c.nodes[id].ended():
 			return false
-		case err == nil && r.Error != nil && r.Error.ErrCode == inprocess.CodeReadFailed:
+		case err == nil && r.Error != nil && r.Error.ErrCode == linear.CodeReadFailed:
 			c.t.Logf("%s answers: %s", id, r.Error.Text)
 			read := time.Now()
 			require.Eventually(c.t, c.nodes[id].ended, 25*time.Second, 5*time.Millisecond, "%s goes on with a damaged file", id)

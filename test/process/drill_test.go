@@ -23,7 +23,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
-	inprocess "github.com/raftbus/raftbus/test/cluster"
+	"github.com/raftbus/raftbus/test/linear"
 )
 
 var drillKeys = flag.Int("drill-keys", 2000, "how many keys TestBackupUnderWrites backs up; 1000000 for the figures")
@@ -336,7 +336,7 @@ func TestRecoveredClusterKeepsOutTheOld(t *testing.T) {
 	r, err := requestSurely(nc, 10*time.Second, "raftbus.kv.watch.w", `{"deliver":"my.events","from":2}`)
 	require.NoError(t, err)
 	require.NotNil(t, r.Error)
-	require.Equal(t, inprocess.CodeCompacted, r.Error.ErrCode)
+	require.Equal(t, linear.CodeCompacted, r.Error.ErrCode)
 	again, err := kv.PutString(t.Context(), "color", "blue")
 	require.NoError(t, err)
 	require.EqualValues(t, 1_000_000_002, again)
