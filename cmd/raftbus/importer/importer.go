@@ -109,6 +109,7 @@ func (c *copying) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.from.allowTTL = info.limits.AllowTTL // as the copy's settings say, should it change
 	begun, err := c.into.Begin(ctx, info.Config)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ type source struct {
 	domain   string
 	bucket   string
 	patience time.Duration
+	allowTTL bool // entries may have a time of their own
 }
 
 type streamInfo struct {
@@ -184,6 +185,9 @@ func (s *source) next(ctx context.Context, sub *nats.Subscription) (e command.Im
 	e, err = jetstream.ImportMessage(s.bucket, msg.Subject, msg.Header, msg.Data, about.Sequence.Stream, about.Timestamp)
 	if err != nil {
 		err = fmt.Errorf("revision %d of %s: %w", about.Sequence.Stream, s.stream(), err)
+	}
+	if !s.allowTTL && e.TTL > 0 { // NATS stores one that comes from another stream or from before 2.11, and heeds only never
+		e.TTL = 0
 	}
 	return e, about, err
 }

@@ -156,6 +156,51 @@ func TestWhatIsWrittenDuringTheComparisonIsCopied(t *testing.T) {
 	require.Len(t, have, 2)
 }
 
+// A time to live that the source's stream does not allow ends no entry there, and none of the copy (C6). That one never ends is heeded there all the
+// same.
+func TestATimeToLiveThatTheSourceDoesNotHeed(t *testing.T) {
+	for allowed, want := range map[bool]time.Duration{false: 0, true: time.Hour} {
+		into, conn := targetOn(t, embedded.Options{StoreDir: t.TempDir()})
+		js, err := conn.JetStream()
+		require.NoError(t, err)
+		_, err = js.AddStream(&nats.StreamConfig{Name: "before", Subjects: []string{"before.>"}, AllowMsgTTL: true})
+		require.NoError(t, err)
+		for key, ttl := range map[string]string{"hour": "1h", "never": "never"} {
+			_, err = js.PublishMsg(&nats.Msg{Subject: "before." + key, Header: nats.Header{"Nats-TTL": {ttl}}})
+			require.NoError(t, err)
+		}
+		config := nats.StreamConfig{Name: "KV_app", Subjects: []string{"$KV.app.>"}, AllowMsgTTL: allowed, Sources: []*nats.StreamSource{
+			{Name: "before", SubjectTransforms: []nats.SubjectTransformConfig{{Source: "before.>", Destination: "$KV.app.>"}}},
+		}}
+		_, err = js.AddStream(&config)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			info, err := js.StreamInfo("KV_app")
+			return err == nil && info.State.Msgs == 2
+		}, 20*time.Second, 20*time.Millisecond)
+		config.Sources = nil // they make it no bucket
+		_, err = js.UpdateStream(&config)
+		require.NoError(t, err)
+
+		got := map[string]time.Duration{}
+		_, err = conn.Subscribe("raftbus.bucket.*.app", func(m *nats.Msg) {
+			revision := 0
+			if strings.Contains(m.Subject, "import_entries") {
+				c, err := command.Decode(m.Data)
+				require.NoError(t, err)
+				for _, e := range c.Import.Entries {
+					got[e.Key], revision = time.Duration(e.TTL), int(e.Sequence)
+				}
+			}
+			_ = m.Respond(fmt.Appendf(nil, `{"bucket":"app","revision":%d,"entries":[]}`, revision))
+		})
+		require.NoError(t, err)
+		_, err = Run(t.Context(), Options{From: conn, Bucket: "app", Into: into.Conn, Prefix: "raftbus", Name: "app", Patience: 10 * time.Second})
+		require.ErrorIs(t, err, ErrDiffers, "nothing was kept")
+		require.Equal(t, map[string]time.Duration{"hour": want, "never": time.Duration(command.Never)}, got, allowed)
+	}
+}
+
 // The entries that were counted last may be gone before they are sent: then nothing comes any more, and that is the end.
 func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
 	into, conn := targetOn(t, embedded.Options{StoreDir: t.TempDir()})
