@@ -1,6 +1,6 @@
 package store
 
-// Reads see one moment: what was applied when they began. They never wait for Apply.
+// Reads see one moment: what was applied when they began. doc.go says what they wait for.
 
 import (
 	"fmt"

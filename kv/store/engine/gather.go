@@ -42,7 +42,8 @@ func (g Gather) over(db DB, err error) (DB, error) {
 	return &gathered{DB: db, max: g.max, pairs: map[string]*pair{}}, nil
 }
 
-// gathered is a database with what it has not got yet. Who reads waits for no disk: what is handed down stays readable here meanwhile.
+// gathered is a database with what it has not got yet. Who gets a key waits for nobody who writes: what is handed down stays readable here meanwhile. Who
+// scans, or wants a view, waits for who holds writing.
 type gathered struct {
 	DB  // the one below
 	max int
