@@ -81,7 +81,7 @@ type waits struct {
 type Hosts interface {
 	// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost, watch.ErrTooLarge or watch.ErrTooMany.
 	Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error)
-	// Ask has a consumer's host answer a request for its state; made: as to who made it. False if it cannot.
+	// Ask has a consumer's host answer a request for its state; made: as the answer to its creation. False if it cannot.
 	Ask(consumer store.Consumer, made bool, reply string) bool
 	// Pull has a pull consumer's host serve a request for messages; false if it cannot.
 	Pull(consumer store.Consumer, request watch.Pulled) bool

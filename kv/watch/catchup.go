@@ -32,7 +32,7 @@ func (h *Hub) lookAgain(c *consumer) {
 	h.kick(c)
 }
 
-// abandon takes no page that a consumer has asked for; false if it has not.
+// abandon drops the page that is being read for a consumer; false if there is none.
 func (h *Hub) abandon(c *consumer) bool {
 	if c.reading == 0 {
 		return false
@@ -43,7 +43,7 @@ func (h *Hub) abandon(c *consumer) bool {
 	return true
 }
 
-// fallBehind makes a head a consumer that has looked at everything before a sequence.
+// fallBehind ends that a consumer is a head: it has looked at everything before a sequence, and asks the store for the rest.
 func (h *Hub) fallBehind(c *consumer, sequence uint64) {
 	if c.isHead() {
 		c.group.heads.remove(c)

@@ -29,7 +29,7 @@ type consumer struct {
 	heldAt   int    // in Hub.holders
 
 	sequence uint64  // of the last message since it began; 0: none was sent
-	base     uint64  // no client has a message with a higher one of what was sent before it began; 0: nothing was
+	base     uint64  // no message from before this beginning has a sequence above it; 0: none was sent
 	first    uint64  // the number of the first message since then: see number
 	pending  uint64  // entries of the snapshot that are not sent, as far as known; exact in its last page
 	guessed  bool    // nobody has counted them since it began

@@ -50,7 +50,7 @@ type Asked struct {
 	Ref   Ref
 	Index uint64
 	Reply string
-	Made  bool // answer as to who made it
+	Made  bool // as the answer to its creation
 }
 
 func (Applied) event()   {}
