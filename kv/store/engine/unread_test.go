@@ -72,7 +72,7 @@ func TestAReadThatFailsEndsTheDatabase(t *testing.T) {
 		},
 	}
 	for name, read := range reads {
-		for _, fault := range []error{syscall.EIO, syscall.EMFILE} {
+		for _, fault := range []error{syscall.EIO, syscall.EMFILE, syscall.ENFILE} {
 			synctest.Test(t, func(t *testing.T) {
 				var fails atomic.Bool
 				fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
