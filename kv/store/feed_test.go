@@ -98,6 +98,24 @@ func TestTheFeedIsTheFollowersUntilItReturns(t *testing.T) {
 	f.close()
 }
 
+// What was told is let go of by the next Apply, however little that changes: a large batch's values do not stay in memory.
+func TestTheFeedKeepsNothing(t *testing.T) {
+	f := open(t, newMemory())
+	f.store.Follow(func(Batch) {})
+	large := []command.Command{addBucket("app", command.Settings{})}
+	for i := range 100 {
+		large = append(large, put("app", name(i), "v"))
+	}
+	f.apply(large...)
+	f.apply(put("app", "k", "v"))
+	list := f.store.feed.events.list
+	require.Greater(t, cap(list), 100)
+	for _, e := range list[len(list):cap(list)] {
+		require.Zero(t, e)
+	}
+	f.close()
+}
+
 func TestAFailedApplyTellsNothing(t *testing.T) {
 	f := open(t, newMemory())
 	told := 0

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -102,6 +103,42 @@ func TestIDsAreForgotten(t *testing.T) {
 		require.False(t, f.at(26*time.Second, putID("k", "young"))[0].Again)
 		f.close()
 	})
+}
+
+// Those that are to be forgotten are looked for after those that were, which the database passes over one by one until it has compacted them away.
+func TestIDsAreLookedForAfterThoseThatWereForgotten(t *testing.T) {
+	f := open(t, newMemory())
+	f.at(0, addBucket("app", command.Settings{DuplicateWindow: 16 * time.Second}))
+	var batch []command.Command
+	for i := range 3 * idsForgottenMax {
+		batch = append(batch, putID("k", fmt.Sprint(i)))
+	}
+	f.at(time.Second, batch...)
+	f.at(18*time.Second, put("app", "k", "v"))
+	db, _, err := f.store.use()
+	require.NoError(t, err)
+	var from []byte
+	tx := newTxn(scansFrom{db, &from}, *f.store.current.Load(), &f.store.recent)
+	b, err := tx.bucket("app")
+	require.NoError(t, err)
+	oldest, err := tx.oldestIDs(b)
+	require.NoError(t, err)
+	require.EqualValues(t, idsForgottenMax+1, oldest[0].sequence)
+	require.Equal(t, idOrderKey(b.record.incarnation, idsForgottenMax), from)
+	tx.batch.Close()
+	db.release()
+	f.close()
+}
+
+// scansFrom notes where scans begin.
+type scansFrom struct {
+	engine.DB
+	at *[]byte
+}
+
+func (s scansFrom) Scan(from, to []byte, visit func(key, value []byte) (bool, error)) error {
+	*s.at = bytes.Clone(from)
+	return s.DB.Scan(from, to, visit)
 }
 
 // Who asks whether a write was done is told so for as long as it would be answered as then, and no longer.

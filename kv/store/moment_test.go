@@ -51,6 +51,21 @@ func TestSucceedSkipsRevisions(t *testing.T) {
 	})
 }
 
+// It does so at once, and remembers nothing of what was counted before. No entry has the last revision then: its time is that of the state.
+func TestSucceedIsTrueAtOnce(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{}), put("app", "k", "1"), put("app", "k", "2"), removeBucket("none"))
+		require.NoError(t, f.store.Succeed(rpc.EntryID{Term: 5, Index: 5}, 100))
+		state, err := f.store.State("app")
+		require.NoError(t, err)
+		require.EqualValues(t, 102, state.Sequence)
+		require.EqualValues(t, 4000, state.LastTime)
+		require.Equal(t, Result{Sequence: 103, Revision: 104}, f.one(put("app", "k", "3")))
+		f.close()
+	})
+}
+
 // A bucket that is being imported has the sequences of where it comes from.
 func TestSucceedLeavesImports(t *testing.T) {
 	f := open(t, newMemory())

@@ -57,6 +57,47 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrBadSnapshot)
 }
 
+// A record of the largest value that NATS allows goes with what its frame holds already, and is read again (C6).
+func TestTheLargestRecordIsReadAgain(t *testing.T) {
+	r, w := io.Pipe()
+	defer func() { _ = r.Close() }() // and with it who writes; it does not fail
+
+	records := [][]byte{make([]byte, 63<<10), make([]byte, 64<<20-8<<10)} // the first does not close the frame
+	go func() {
+		out, err := NewSnapshotWriter(w, rpc.EntryID{Term: 1, Index: 1})
+		for i, value := range records {
+			if err == nil {
+				err = out.Record([]byte{byte(i)}, value)
+			}
+		}
+		if err == nil {
+			err = out.End()
+		}
+		_ = w.CloseWithError(err) // it does not fail
+	}()
+	read := 0
+	require.NoError(t, ReadRecords(r, func(key, value []byte) error {
+		require.Equal(t, []byte{byte(read)}, key)
+		require.Len(t, value, len(records[read]))
+		read++
+		return nil
+	}))
+	require.Equal(t, len(records), read)
+}
+
+// States that differ in a key, or in a value of the same length, differ in their hash (I5).
+func TestTheHashIsOfKeysAndValues(t *testing.T) {
+	hashes := map[string]string{}
+	for _, state := range [][2]string{{"k", "one"}, {"k", "two"}, {"l", "one"}} {
+		f := open(t, newMemory())
+		f.apply(addBucket("app", command.Settings{}), put("app", state[0], state[1]))
+		hash := sumOf(t, f.store)
+		require.Empty(t, hashes[hash], state)
+		hashes[hash] = state[0] + state[1]
+		f.close()
+	}
+}
+
 // frames cuts a snapshot into magic and frames.
 func frames(stream []byte) [][]byte {
 	parts := [][]byte{stream[:len(snapshotMagic)]}
