@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/internal/bell"
+	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -39,6 +42,32 @@ func TestExpiryIsProposedByTheLeader(t *testing.T) {
 		return strings.Contains(string(r.ask("bucket.info.app", "").Data), `"values":0`)
 	}, 10*time.Second, 10*time.Millisecond)
 	require.EqualValues(t, before.Index+2, r.store.Applied().Index, "two commands did it")
+}
+
+// What is more than one command may end goes on at once, and not so much each time that the expirer looks.
+func TestMuchThatIsOverGoesOnAtOnce(t *testing.T) {
+	st, err := store.Open(store.Options{FS: vfs.NewMem(), Dir: "store"})
+	require.NoError(t, err)
+	n := newSolo(st)
+	n.lead(true)
+	s := &Service{node: n, store: st, elected: bell.New(), stop: make(chan struct{}), waits: waits{expiryWait: time.Minute}}
+	s.epoch.Add(1) // it leads
+	propose := func(c command.Command) {
+		require.NoError(t, n.Propose(c.Encode(), func(any, rpc.EntryID) {}))
+	}
+	propose(command.Command{AddBucket: &command.AddBucket{Name: "app", Settings: command.Settings{AllowTTL: true}}})
+	for i := range 2 * expiryMax {
+		propose(command.Command{Write: &command.Write{Bucket: "app", Key: strconv.Itoa(i), TTL: time.Hour}})
+	}
+	require.False(t, s.expireSome(), "nothing is over")
+	later := command.Command{RemoveBucket: &command.RemoveBucket{Name: "none"}}
+	_, err = st.Apply([]rpc.Entry{{Index: st.Applied().Index + 1, Term: 1, Kind: rpc.EntryCommand, Time: int64(2 * time.Hour), Data: later.Encode()}})
+	require.NoError(t, err)
+	for range 2 {
+		require.True(t, s.expireSome())
+	}
+	require.False(t, s.expireSome(), "all has gone")
+	require.NoError(t, st.Close())
 }
 
 // A deposed leader hears nothing of what it had proposed. When it leads again it proposes what is over all the same, at once (L9), and so does one
