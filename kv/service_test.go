@@ -165,6 +165,7 @@ func TestStaticRefusals(t *testing.T) {
 		{BadRequest, "kv.watch.app", `{"deliver":"x","heartbeat":"99ms"}`, nil},
 		{BadRequest, "kv.watch.app", `{"deliver":"x\u0001"}`, nil},
 		{BadRequest, "kv.watch.app", `{"deliver":"` + strings.Repeat("x", 1025) + `"}`, nil},
+		{BadRequest, "kv.watch.app", `{"deliver":"x` + strings.Repeat(".x", 64) + `"}`, nil},
 		{BadRequest, "kv.watch.app", ``, nil},
 		{NoBucket, "bucket.info.none", "", nil},
 	} {

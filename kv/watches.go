@@ -68,6 +68,8 @@ func (b *watchRequest) native() (delivery.Native, *failure) {
 		return delivery.Native{}, BadRequest.says("deliver must be the subject that events are to go to, and is %q", b.Deliver)
 	case len(b.Deliver) > jetstream.DeliverBytesMax:
 		return delivery.Native{}, BadRequest.says("deliver may have %d bytes, and has %d", jetstream.DeliverBytesMax, len(b.Deliver))
+	case jetstream.TooManyTokens(b.Deliver):
+		return delivery.Native{}, BadRequest.says("deliver may have %d tokens", jetstream.DeliverTokensMax)
 	case !known:
 		return delivery.Native{}, BadRequest.says(`first must be "newest", "history" or "nothing", and is %q`, b.First)
 	case b.From > 0 && b.First != "":

@@ -59,7 +59,7 @@ func Dial(o Options) (*Conn, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Conn{
 		settings: s, log: s.Logger.With("connection", s.name), id: nuid.Next(), out: newOutbound(s.OutboundBytesMax),
-		interest: newInterest(s.InterestBytesMax), stop: stop, done: make(chan struct{}),
+		interest: newInterest(s.InterestBytesMax, s.WatchTokensMax), stop: stop, done: make(chan struct{}),
 	}
 	c.regain.Anew, c.regain.Min = c.renew, o.regainAfter
 	go c.run(ctx)

@@ -36,7 +36,7 @@ var (
 	errStuck     = errors.New("the server reads too little of what it is told")
 	errDenied    = errors.New("it lacks a subscription that NATS did not allow, and may allow by now")
 	errRaised    = errors.New("max_payload of the NATS server was raised, which a new connection may use")
-	errTooMuch   = errors.New("the clients of this account listen on too many subjects: give raftbus an account of its own")
+	errTooMuch   = errors.New("the clients of this account listen on too many subjects: give raftbus an account of its own, and set max_subscriptions of the NATS server")
 )
 
 // protocolError is something that a server of NATS would not say.

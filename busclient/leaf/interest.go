@@ -14,7 +14,7 @@ const (
 
 // interest is safe for use by several goroutines; one of them alone, the reader of the connection, changes what is listened to.
 type interest struct {
-	bytesMax int
+	bytesMax, tokensMax int
 
 	mu       sync.Mutex
 	known    bool // what there is at the beginning of a connection has been said
@@ -36,8 +36,8 @@ type change struct {
 	interested bool
 }
 
-func newInterest(bytesMax int) *interest {
-	return &interest{bytesMax: bytesMax, literal: map[string]struct{}{}, watched: map[string]*watch{}}
+func newInterest(bytesMax, tokensMax int) *interest {
+	return &interest{bytesMax: bytesMax, tokensMax: tokensMax, literal: map[string]struct{}{}, watched: map[string]*watch{}}
 }
 
 // has reports whether a subscription takes the subject. i.mu is held.
@@ -76,8 +76,12 @@ func (i *interest) unwatch(subject string) {
 	}
 }
 
-// add is told of a subject that is listened on, and returns whose state that changes.
+// add is told of a subject that is listened on, and returns whose state that changes. One of more tokens than a watched subject has takes none of those, be it
+// a pattern or not, and is passed over: patterns of thousands of tokens, which a client may listen on, would soon cost all there is.
 func (i *interest) add(subject string) ([]change, error) {
+	if tokensOf(subject) > i.tokensMax {
+		return nil, nil
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.insert(subject) {
@@ -115,10 +119,12 @@ func (i *interest) remove(subject string) []change {
 func cost(subject string) int {
 	tokens := 1
 	if hasWildcard(subject) {
-		tokens += strings.Count(subject, ".") + 1
+		tokens += tokensOf(subject)
 	}
 	return len(subject) + tokens*tokenBytes
 }
+
+func tokensOf(subject string) int { return strings.Count(subject, ".") + 1 }
 
 // news looks at the watched subjects that a change of one subscription can have changed.
 func (i *interest) news(subject string) (changes []change) {

@@ -2,6 +2,7 @@ package leaf
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,7 +26,7 @@ func (i *interest) size() int {
 // Whatever is said, watched and lost in whatever order: who was told last knows what is so, and is told nothing twice.
 func TestWhatWasToldLastIsSo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		i := newInterest(1 << 20)
+		i := newInterest(1<<20, watchTokensDefault)
 		said, told := map[string]bool{}, map[string]bool{}
 		known := false
 		hear := func(changes []change) {
@@ -77,7 +78,7 @@ func TestWhatWasToldLastIsSo(t *testing.T) {
 
 // Two consumers may deliver to one inbox: when one of them ends the other still hears whether somebody listens there.
 func TestASubjectIsWatchedUntilAllWhoWatchItHaveDone(t *testing.T) {
-	i := newInterest(1 << 20)
+	i := newInterest(1<<20, watchTokensDefault)
 	i.complete()
 	require.False(t, i.watch("inbox"))
 	require.False(t, i.watch("inbox"))
@@ -90,9 +91,30 @@ func TestASubjectIsWatchedUntilAllWhoWatchItHaveDone(t *testing.T) {
 	require.Empty(t, i.watched, "nothing is kept of it")
 }
 
+// A pattern is kept token by token, and counts as that; up to as many tokens as a watched subject may have.
+func TestWhatAPatternCostsGoesByItsTokens(t *testing.T) { // Q12
+	i := newInterest(interestBytesDefault, 1_000)
+	i.complete()
+	most := "a" + strings.Repeat(".a", 999)
+	require.False(t, i.watch(most))
+	changes, err := i.add("*" + strings.Repeat(".*", 999))
+	require.NoError(t, err)
+	require.Equal(t, []change{{most, true}}, changes)
+	require.Greater(t, i.bytes, 100<<10)
+	for _, more := range []string{"*" + strings.Repeat(".*", 1_000), "a" + strings.Repeat(".a", 1_000)} {
+		before := i.bytes
+		changes, err = i.add(more)
+		require.NoError(t, err)
+		require.Empty(t, changes)
+		require.Equal(t, before, i.bytes)
+		require.Empty(t, i.remove(more))
+		require.Equal(t, 1, i.size())
+	}
+}
+
 // What a subject costs is given back: else the bound would be reached by coming and going.
 func TestInterestCostsWhileItLasts(t *testing.T) {
-	i := newInterest(10_000)
+	i := newInterest(10_000, watchTokensDefault)
 	for n := range 1000 {
 		s := fmt.Sprintf("_INBOX.%d.*", n)
 		_, err := i.add(s)

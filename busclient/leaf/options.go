@@ -18,6 +18,7 @@ const (
 	outboundBytesDefault = 8 << 20
 	outboundBytesMin     = 64 << 10
 	interestBytesDefault = 256 << 20
+	watchTokensDefault   = 64
 )
 
 // Options describe a connection.
@@ -35,6 +36,8 @@ type Options struct {
 	// InterestBytesMax bounds the memory, about, for the subjects that clients listen on; 0: 256 MiB, for a million of them. Beyond
 	// it the connection is given up.
 	InterestBytesMax int
+	// WatchTokensMax is how many tokens a subject has at most that Watch is called with; 0: 64. What clients listen on that needs more is passed over.
+	WatchTokensMax int
 
 	// Subject is what the connection subscribes to, a pattern perhaps; empty: nothing. OnMessage is called with what is published to it.
 	Subject   string
@@ -73,6 +76,7 @@ func (o Options) settings() (settings, error) {
 	s := settings{Options: o, name: fmt.Sprintf("raftbus/%s/%s/leaf", o.Prefix, o.Node), nats: nats.GetDefaultOptions()}
 	s.OutboundBytesMax = max(cmp.Or(o.OutboundBytesMax, outboundBytesDefault), outboundBytesMin)
 	s.InterestBytesMax = cmp.Or(o.InterestBytesMax, interestBytesDefault)
+	s.WatchTokensMax = cmp.Or(o.WatchTokensMax, watchTokensDefault)
 	if s.Logger == nil {
 		s.Logger = slog.New(slog.DiscardHandler)
 	}

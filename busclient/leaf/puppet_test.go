@@ -157,6 +157,22 @@ func TestInterestIsBounded(t *testing.T) {
 	require.Equal(t, 100, many.interest.size())
 }
 
+// A client may listen on patterns of thousands of tokens, each of which costs memory. Where watches are delivered none of them takes a message.
+func TestPatternsThatNoWatchedSubjectHasAreNotKept(t *testing.T) { // Q12
+	url := play(t, func(p puppet) {
+		var subjects strings.Builder
+		for i := range 700 {
+			fmt.Fprintf(&subjects, "LS+ _INBOX_%d%s\r\n", i, strings.Repeat(".*", 2_000))
+		}
+		p.welcome(subjects.String() + "LS+ _INBOX.other\r\n")
+		p.drain()
+	})
+	conn := dial(t, url)
+	require.True(t, conn.Watch("_INBOX.other"))
+	require.Equal(t, 1, conn.interest.size())
+	require.Less(t, conn.interest.bytes, 1_000)
+}
+
 // F9: a server that stops reading fills the buffer to its bound, then costs the connection; what waited is not sent later (K73).
 func TestASlowServerFillsABoundedBuffer(t *testing.T) {
 	t.Parallel() // it mostly waits

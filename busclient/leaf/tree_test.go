@@ -114,7 +114,7 @@ func TestATreeHoldsPatterns(t *testing.T) {
 
 // What is chosen by others may not make a question expensive: 100,000 inboxes are no slower to ask than one.
 func BenchmarkInterested(b *testing.B) {
-	i := newInterest(interestBytesDefault)
+	i := newInterest(interestBytesDefault, watchTokensDefault)
 	for n := range 100_000 {
 		for _, s := range []string{fmt.Sprintf("_INBOX.%d.*", n), fmt.Sprintf("_INBOX.%d", n)} {
 			_, err := i.add(s)

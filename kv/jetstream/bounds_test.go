@@ -343,18 +343,20 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 	w.refused(errConsumerChange.says("ack policy can not be updated"), "CONSUMER.CREATE.KV_a.p", `{"stream_name":"KV_a","config":{"ack_policy":"all"}}`)
 }
 
-func Test71_ADeliverSubjectAtItsBound(t *testing.T) {
+func Test71_ADeliverSubjectAtItsBounds(t *testing.T) {
 	w := hosted(t)
-	long := strings.Repeat("d", DeliverBytesMax)
-	c := w.made("c", "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_subject":"`+long+`"`))
-	require.Equal(t, long, c.Deliver)
+	for name, longest := range map[string]string{"b": strings.Repeat("d", DeliverBytesMax), "t": "d" + strings.Repeat(".d", DeliverTokensMax-1)} {
+		c := w.made(name, "CONSUMER.CREATE.KV_a."+name, consumerBody("KV_a", `"deliver_subject":"`+longest+`"`))
+		require.Equal(t, longest, c.Deliver)
+	}
 }
 
 // A request at each bound of its consumer, and whose answer goes to as long a subject as may be, is passed on.
 func Test76_ARequestForMessagesAtItsBounds(t *testing.T) {
 	w := hosted(t)
 	c := w.made("c", "CONSUMER.CREATE.KV_a.c", pullBody(`,"max_batch":5,"max_expires":2000000000,"max_bytes":100`))
-	long := strings.Repeat("r", DeliverBytesMax)
+	long := strings.Repeat("r.", DeliverTokensMax-1)
+	long += strings.Repeat("r", DeliverBytesMax-len(long))
 	body := `{"batch":5,"expires":2000000000,"idle_heartbeat":1000000000,"max_bytes":100,"priority":9}`
 	require.Empty(t, w.carryOut(w.Plan(Request{Subject: next, Data: []byte(body), Reply: long, Now: w.now})))
 	require.Equal(t, &Pull{c, watch.Pulled{Reply: long, Batch: 5, Bytes: 100, Waiting: waitingDefault, Expires: int64(2 * time.Second), Heartbeat: int64(time.Second)}}, w.pulls)

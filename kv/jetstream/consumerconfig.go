@@ -72,9 +72,15 @@ const (
 	consumerWildMax    = 256 // of them: each entry may have to be compared with all that begin alike
 	consumerNameMax    = 255
 	// DeliverBytesMax bounds a subject that messages go to: each of them has it, and no client may subscribe to one of 4 KiB (Q11).
-	DeliverBytesMax  = 1 << 10
+	DeliverBytesMax = 1 << 10
+	// DeliverTokensMax bounds its tokens. Of what clients listen on nodes keep no pattern that needs more, since no message goes there: each token of one
+	// costs memory (Q12). Inboxes have two to four, behind a prefix of the user's.
+	DeliverTokensMax = 64
 	consumerBytesMax = 64 << 10 // of a configuration: each node keeps it in memory
 )
+
+// TooManyTokens reports whether a subject that messages are to go to has more tokens than it may.
+func TooManyTokens(subject string) bool { return strings.Count(subject, ".") >= DeliverTokensMax }
 
 var errConsumerBytes = errBadRequest.says("bad request: the consumer's configuration may have %d bytes", consumerBytesMax)
 
@@ -184,6 +190,8 @@ func (c *consumerConfig) checkDelivery(bucket string) *apiError {
 		return errDeliverInvalid
 	case len(c.DeliverSubject) > DeliverBytesMax:
 		return errDeliverInvalid.says("invalid push consumer deliver subject: it may have %d bytes", DeliverBytesMax)
+	case TooManyTokens(c.DeliverSubject):
+		return errDeliverInvalid.says("invalid push consumer deliver subject: it may have %d tokens", DeliverTokensMax)
 	case subject.Overlap(c.DeliverSubject, subjectsOf(bucket)):
 		return errDeliverCycle
 	case c.Heartbeat > 0 && c.Heartbeat < heartbeatMin:

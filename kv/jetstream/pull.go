@@ -70,8 +70,8 @@ func (p *Protocol) consumerNext(c call) Plan {
 		if refused != "" {
 			return answer(status(refused))
 		}
-		if request.Reply = c.Reply; !names.Literal(c.Reply) || len(c.Reply) > DeliverBytesMax {
-			return answer(status(fmt.Sprintf("400 Bad Request - the reply subject may have no wildcards, and %d bytes", DeliverBytesMax)))
+		if request.Reply = c.Reply; !names.Literal(c.Reply) || len(c.Reply) > DeliverBytesMax || TooManyTokens(c.Reply) {
+			return answer(status(fmt.Sprintf("400 Bad Request - the reply subject may have no wildcards, %d bytes and %d tokens", DeliverBytesMax, DeliverTokensMax)))
 		}
 		return Plan{Pull: &Pull{consumer, request}, Replies: []Reply{status(statusNone)}}
 	})

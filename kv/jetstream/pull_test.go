@@ -104,9 +104,9 @@ func Test76_RequestsForMessagesAreRefused(t *testing.T) {
 	w.status(statusNone, "CONSUMER.MSG.NEXT.other.c", "")
 	w.status(statusNone, "CONSUMER.MSG.NEXT.KV_a", "")
 	w.status(statusLevel, next, "", headerLevel, "9")
-	for _, reply := range []string{strings.Repeat("r", DeliverBytesMax+1), "_INBOX.*"} {
+	for _, reply := range []string{strings.Repeat("r", DeliverBytesMax+1), "r" + strings.Repeat(".r", DeliverTokensMax), "_INBOX.*"} {
 		replies := w.carryOut(w.Plan(Request{Subject: next, Reply: reply, Now: w.now}))
-		require.Equal(t, []Reply{status("400 Bad Request - the reply subject may have no wildcards, and 1024 bytes")}, replies)
+		require.Equal(t, []Reply{status("400 Bad Request - the reply subject may have no wildcards, 1024 bytes and 64 tokens")}, replies)
 	}
 	require.Equal(t, status(statusNone), w.Plan(Request{Subject: next, Now: w.now}).Trouble(Unavailable))
 }

@@ -471,6 +471,7 @@ func Test71_ConsumersAreCheckedAndThenRefusedWithoutALeaf(t *testing.T) {
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a\u0001b"}}`:                          errDeliverInvalid,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a.\u007f"}}`:                          errDeliverInvalid,
 		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"` + strings.Repeat("a", 1025) + `"}}`: errDeliverInvalid.says("invalid push consumer deliver subject: it may have 1024 bytes"),
+		`{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"a` + strings.Repeat(".a", 64) + `"}}`: errDeliverInvalid.says("invalid push consumer deliver subject: it may have 64 tokens"),
 	} {
 		w.refused(e, create, body)
 	}

@@ -39,6 +39,11 @@ include "nats.conf"
 # tls { cert_file: "/etc/nats/cert.pem", key_file: "/etc/nats/key.pem", ca_file: "/etc/nats/ca.pem" }
 # leafnodes { listen: %q, tls { cert_file: "/etc/nats/cert.pem", key_file: "/etc/nats/key.pem", ca_file: "/etc/nats/ca.pem" } }
 
+# What one connection may subscribe to, and how many there may be: nodes keep in memory what clients listen on, a million subscriptions of an account at
+# most (SECURITY.md), and serve it no watches beyond that. Uncomment both, with what your clients need: a watch takes one subscription or two.
+# max_subscriptions: 10000
+# max_connections: 10000
+
 # Several servers: both files on each, with a server_name of its own here, and a password or TLS between them.
 # server_name: "nats-1"
 # cluster { name: "raftbus", ping_interval: 1s, listen: "0.0.0.0:6222", authorization { user: "route", password: "..." }

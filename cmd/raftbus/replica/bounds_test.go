@@ -25,6 +25,7 @@ func TestDefaultBoundsOfAllAccountsAreWithinWhatThereIs(t *testing.T) {
 		all, part := watch.DefaultLimits(), watch.DefaultLimits().Part(accounts)
 		require.LessOrEqual(t, accounts*part.RingBytes, all.RingBytes)
 		require.LessOrEqual(t, accounts*part.HeldBytes, all.HeldBytes)
+		require.LessOrEqual(t, accounts*interestBytesOf(accounts), interestBytes)
 	}
 	o := Options{Bounds: Bounds{Watches: 7}}
 	require.Equal(t, 7, o.bounds().Watches, "what is said counts")

@@ -12,10 +12,17 @@ import (
 	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/kv/delivery"
+	"github.com/raftbus/raftbus/kv/jetstream"
 )
 
 // payloadEvery is how often a leaf connection is told how large a message may be.
 const payloadEvery = 2 * time.Second
+
+// interestBytes is what a node may keep in memory, about, of what clients listen on, in all accounts (Q12).
+const interestBytes = 256 << 20
+
+// interestBytesOf is the part of each of so many accounts.
+func interestBytesOf(accounts int) int { return interestBytes / accounts }
 
 // dialLeaf connects to an account as a leaf, which only may deliver to its watchers under the keys' subjects.
 func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Logger) (delivery.Leaf, error) {
@@ -27,6 +34,7 @@ func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Log
 		URLs: urls, Prefix: r.config.Prefix(), Node: s.node, NATS: slices.Concat(r.o.NATS.Options, s.leaf),
 		Subject: calls.FlowSubject, OnMessage: func(m leaf.Message) { calls.Processed(m.Subject) },
 		OnStatus: calls.Status, OnInterest: calls.Interest, OnRoom: calls.Room,
+		InterestBytesMax: interestBytesOf(len(r.served)), WatchTokensMax: jetstream.DeliverTokensMax,
 		OnPayloadRefused: s.noteMove, Logger: logger, // what its clients may send it is told as it connects, as a rule
 	})
 	if err != nil {
