@@ -66,6 +66,7 @@ const (
 	heartbeatMin       = 100 * time.Millisecond
 	thresholdDefault   = 5 * time.Second
 	durableThreshold   = time.Hour // a JetStream keeps one for ever: those of clients that are gone would be as many as there may be
+	thresholdMax       = time.Hour // for the same reason, whatever a client asks for: official ones ask for 5 minutes at most
 	ackWaitDefault     = 30 * time.Second
 	ackPendingDefault  = 1_000
 	consumerFiltersMax = 4_096

@@ -60,6 +60,21 @@ func Test71_AConsumerIsARecordThatItsHostAnswersFor(t *testing.T) {
 	w.refused(errBadRequest.says("bad request: the consumer's configuration may have 65536 bytes"), "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"description":"`+strings.Repeat("x", consumerBytesMax)+`"`))
 }
 
+// Q12: a client may ask for a consumer that outlives it for as long as it likes. It is told so, and nodes keep it for an hour.
+func Test71_NoConsumerOutlivesItsClientForMoreThanAnHour(t *testing.T) {
+	w := hosted(t)
+	for _, fields := range []string{"", `"durable_name":"c",`} {
+		for threshold, want := range map[time.Duration]time.Duration{5 * time.Minute: 5 * time.Minute, time.Hour: time.Hour, 24 * 365 * time.Hour: time.Hour, math.MaxInt64: time.Hour} {
+			told := fmt.Sprintf(`"inactive_threshold":%d`, threshold)
+			c := w.made("c", "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", fields+told))
+			require.Contains(t, string(c.Config), told+",")
+			config, err := ConsumerConfig("a", c.Config)
+			require.NoError(t, err)
+			require.EqualValues(t, want, config.Inactive)
+		}
+	}
+}
+
 // Q12: a durable consumer outlives those who listen, and not for ever.
 func Test71_ADurableConsumerOutlivesItsClientByAnHour(t *testing.T) {
 	w := hosted(t)
@@ -67,6 +82,7 @@ func Test71_ADurableConsumerOutlivesItsClientByAnHour(t *testing.T) {
 	for fields, want := range map[string]time.Duration{`"inactive_threshold":null`: time.Hour, `"inactive_threshold":90000000000`: 90 * time.Second} {
 		c := w.made("c", create+"c", consumerBody("KV_a", `"durable_name":"c","max_ack_pending":-1,`+fields))
 		require.Contains(t, string(c.Config), `{"durable_name":"c","name":"c",`)
+		require.Contains(t, string(c.Config), fmt.Sprintf(`"inactive_threshold":%d,`, want))
 		config, err := ConsumerConfig("a", c.Config)
 		require.NoError(t, err)
 		require.True(t, config.Durable)
@@ -303,7 +319,7 @@ func TestConfigurationsInTheHubsTerms(t *testing.T) {
 		// Times that no entry has, and spans that are for ever: nothing wraps around.
 		`{"deliver_policy":"by_start_time","opt_start_time":"9999-01-01T00:00:00Z"}`:                             {Policy: watch.DeliverByStartTime, StartTime: math.MaxInt64},
 		`{"deliver_policy":"by_start_time","opt_start_time":"0001-01-01T00:00:00Z"}`:                             {Policy: watch.DeliverByStartTime, StartTime: math.MinInt64},
-		`{"deliver_policy":"all","idle_heartbeat":9223372036854775807,"inactive_threshold":9223372036854775807}`: {Heartbeat: int64(ttlMax), Inactive: int64(ttlMax)},
+		`{"deliver_policy":"all","idle_heartbeat":9223372036854775807,"inactive_threshold":9223372036854775807}`: {Heartbeat: int64(ttlMax), Inactive: int64(time.Hour)},
 		fmt.Sprintf(`{"deliver_policy":"by_start_time","opt_start_time":%q}`, at.Format(time.RFC3339Nano)):       {Policy: watch.DeliverByStartTime, StartTime: at.UnixNano()},
 	} {
 		got, err := ConsumerConfig("a", []byte(body))

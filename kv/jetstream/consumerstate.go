@@ -23,7 +23,7 @@ func ConsumerConfig(bucket string, record []byte) (watch.Config, error) {
 	}
 	config := watch.Config{
 		Policy: deliverPolicies[c.DeliverPolicy], StartSequence: c.OptStartSeq, Filter: filter, HeadersOnly: c.HeadersOnly, FlowControl: c.FlowControl, Durable: c.Durable != "" || c.acknowledges(),
-		Heartbeat: int64(min(c.Heartbeat, ttlMax)), Inactive: int64(min(c.InactiveThreshold, ttlMax)), // added to a time, they fit
+		Heartbeat: int64(min(c.Heartbeat, ttlMax)), Inactive: int64(min(c.InactiveThreshold, thresholdMax)), // added to a time, they fit
 	}
 	if c.OptStartTime != nil {
 		config.StartTime = nanosOf(*c.OptStartTime)

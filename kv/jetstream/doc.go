@@ -41,7 +41,7 @@
 //     that it acknowledges all, as that of nats.ex does, and an ephemeral push consumer that or that it acknowledges each message, as those who subscribe
 //     to a stream do unless they say otherwise: what it was sent counts as acknowledged, and what it says of it goes nowhere.
 //   - A durable consumer is a push consumer without acknowledgements. It goes once nobody has listened for an hour, if it names no inactive threshold, where
-//     nats-server keeps it for ever. What it was sent is known to the node that serves it only: when that goes, or loses its leaf connection, everything is
+//     nats-server keeps it for ever. None stays longer than that, whatever threshold it names: it is told as it was named. What it was sent is known to the node that serves it only: when that goes, or loses its leaf connection, everything is
 //     sent again from where the consumer began, since its client does not come back for what it missed.
 //   - Who pulls from a consumer is served one request after the other, where nats-server serves the requests that wait in turn. No more than 16,384 wait on a
 //     node. A pull consumer whose node goes, or loses its leaf connection, is deleted; who waits there is told so (409 Consumer Deleted), and an ordered client

@@ -23,6 +23,7 @@ func TestThePageOfNATSKVNamesTheLimits(t *testing.T) {
 		fmt.Sprintf("| description of a bucket | %d KiB |", command.DescriptionBytesMax>>10),
 		fmt.Sprintf("| metadata of a bucket | %d KiB,", command.MetadataBytesMax>>10),
 		fmt.Sprintf("| subject that a watch delivers to | %d KiB, %d tokens |", jetstream.DeliverBytesMax>>10, jetstream.DeliverTokensMax),
+		"(`inactive_threshold`) | 1 hour |",
 		fmt.Sprintf("| watches | %d,000 in a bucket,", delivery.ConsumersMaxDefault/1000),
 		fmt.Sprintf("| members of a cluster | %d;", config.MaxMembers),
 	} {
