@@ -39,7 +39,8 @@ func TestAPulledMessageTakesThePlaceOfAHeartbeat(t *testing.T) { // 7.6
 	require.Equal(t, []string{"100 Idle Heartbeat|Nats-Last-Consumer: 6|Nats-Last-Stream: 6"}, o.pulled())
 }
 
-// Who pulls has heartbeats no oftener than who is pushed to may have them, whatever is asked for: many may wait, and others have to get through.
+// Who pulls has heartbeats no oftener than who is pushed to may have them, whatever is asked for, and however many requests go to one inbox: many may wait, and others
+// have to get through.
 func TestHeartbeatsOfPullsHavePauses(t *testing.T) { // Q12
 	const pulls = 512
 	o := newHost(t, 1)
@@ -56,7 +57,7 @@ func TestHeartbeatsOfPullsHavePauses(t *testing.T) { // Q12
 		beats += len(o.peer.effects.Send)
 		o.peer.room = 1 << 20
 	}
-	require.Equal(t, 10*pulls, beats)
+	require.Equal(t, 10, beats)
 }
 
 // So does the question how far a client is.

@@ -38,10 +38,11 @@ type consumer struct {
 	held     *Entry  // looked at and not sent: the next to go
 	asks     []Asked // requests for its state, for when it is known
 
-	to    string  // where its messages go; empty: nowhere, nobody has pulled
-	pulls []*pull // requests that wait, the first is served
-	asker string  // where the answer to the last went
-	over  bool    // it pulls no more: see giveUp
+	to      string             // where its messages go; empty: nowhere, nobody has pulled
+	pulls   []*pull            // requests that wait, the first is served
+	targets map[string]*target // where their messages go, by subject
+	asker   string             // where the answer to the last went
+	over    bool               // it pulls no more: see giveUp
 
 	listened bool  // somebody listens
 	leftAt   int64 // when the last went; -1: somebody listens, or it cannot be known

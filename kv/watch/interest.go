@@ -12,10 +12,15 @@ func (h *Hub) watchDeliver(c *consumer) {
 		h.unheard(c)
 		return
 	}
+	h.watchSubject(c, c.to)
 	c.listened = h.listened[c.to]
-	h.delivers[c.to] = append(h.delivers[c.to], c)
-	h.out.Watch = append(h.out.Watch, Watch{Subject: c.to})
 	h.unheard(c)
+}
+
+// watchSubject has the connection tell of a subject that a consumer sends to, or is to.
+func (h *Hub) watchSubject(c *consumer, subject string) {
+	h.delivers[subject] = append(h.delivers[subject], c)
+	h.out.Watch = append(h.out.Watch, Watch{Subject: subject})
 }
 
 // unheard begins to count how long nobody uses a consumer, if nobody does.
@@ -26,19 +31,23 @@ func (h *Hub) unheard(c *consumer) {
 	}
 }
 
+// unwatchDeliver ends what watchDeliver began. Those of a pull consumer end with its requests.
 func (h *Hub) unwatchDeliver(c *consumer) {
-	if c.to == "" {
-		return
+	if !c.Config.Pull && c.to != "" {
+		h.unwatchSubject(c, c.to)
 	}
-	h.out.Watch = append(h.out.Watch, Watch{Subject: c.to, Ended: true})
-	list := h.delivers[c.to]
+}
+
+func (h *Hub) unwatchSubject(c *consumer, subject string) {
+	h.out.Watch = append(h.out.Watch, Watch{Subject: subject, Ended: true})
+	list := h.delivers[subject]
 	at := slices.Index(list, c)
 	if list = slices.Delete(list, at, at+1); len(list) > 0 {
-		h.delivers[c.to] = list
+		h.delivers[subject] = list
 		return
 	}
-	delete(h.delivers, c.to)
-	delete(h.listened, c.to)
+	delete(h.delivers, subject)
+	delete(h.listened, subject)
 }
 
 // interested takes what the connection tells of a subject.
@@ -49,13 +58,15 @@ func (h *Hub) interested(e Interest) {
 		return
 	}
 	h.listened[e.Subject] = e.Listened
-	for _, c := range slices.Clone(list) { // one that turns to another request leaves the list
+	for _, c := range slices.Clone(list) { // one whose requests end leaves the list
 		if !known && c.opening {
 			h.toOpen(c)
 		}
-		c.listened = e.Listened
+		if c.to == e.Subject {
+			c.listened = e.Listened
+		}
 		if c.Config.Pull {
-			h.pullHeard(c)
+			h.pullHeard(c, e.Subject)
 			h.kick(c)
 		} else if e.Listened {
 			c.leftAt, c.idle, c.sentAt = -1, false, h.now
@@ -74,8 +85,8 @@ func (h *Hub) connected() {
 		if c.unused() {
 			c.leftAt = h.now
 		}
-		if len(c.pulls) > 0 {
-			h.pullHeard(c)
+		for subject := range c.targets {
+			h.pullHeard(c, subject)
 		}
 		c.sentAt = h.now
 		h.schedule(c)

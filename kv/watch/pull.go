@@ -38,10 +38,18 @@ func (Pulled) event() {}
 // pull is a request that waits.
 type pull struct {
 	Pulled
-	until   int64 // it expires; 0: never
-	beatAt  int64 // the next heartbeat is due; 0: none is
-	unheard int64 // since when nobody has listened to it, who is first; -1: somebody does
-	got     bool  // a message
+	target *target
+	came   int64
+	until  int64 // it expires; 0: never
+	got    bool  // a message
+}
+
+// target is where the messages of some of the requests go that wait at a consumer. They come and go together with who listens there, and have their heartbeats
+// in common: the client cannot tell of which of them one is.
+type target struct {
+	pulls   int
+	unheard int64 // since when nobody has listened; -1: somebody does
+	sentAt  int64 // the last message or heartbeat
 }
 
 const (
@@ -123,19 +131,43 @@ func (h *Hub) pulledAgain() {
 
 // wait has a request wait its turn.
 func (h *Hub) wait(c *consumer, e Pulled) {
-	p := &pull{Pulled: e, unheard: -1}
+	p := &pull{Pulled: e, came: h.now, target: h.aim(c, e.Reply)}
 	if e.Expires != 0 {
 		p.until = h.now + max(e.Expires, 1)
 	}
 	if e.Heartbeat > 0 {
 		p.Heartbeat = max(e.Heartbeat, pullBeatMin)
-		p.beatAt = h.now + p.Heartbeat
 	}
 	c.pulls = append(c.pulls, p)
 	h.waiting++
 	h.touched(c, e.Reply)
 	h.face(c)
 	h.kick(c)
+}
+
+// aim counts one more of the requests of a consumer that go to a subject.
+func (h *Hub) aim(c *consumer, subject string) *target {
+	t := c.targets[subject]
+	if t == nil {
+		t = &target{unheard: -1, sentAt: h.now}
+		if c.targets == nil {
+			c.targets = map[string]*target{}
+		}
+		c.targets[subject] = t
+		h.watchSubject(c, subject)
+		h.pullHeard(c, subject)
+	}
+	t.pulls++
+	return t
+}
+
+// leave counts one less.
+func (h *Hub) leave(c *consumer, p *pull) {
+	h.waiting--
+	if p.target.pulls--; p.target.pulls == 0 {
+		delete(c.targets, p.Reply)
+		h.unwatchSubject(c, p.Reply)
+	}
 }
 
 // touched notes that somebody uses a pull consumer.
@@ -160,27 +192,22 @@ func (h *Hub) face(c *consumer) {
 	if len(c.pulls) > 0 {
 		to = c.pulls[0].Reply
 	}
-	if to != c.to {
-		h.unwatchDeliver(c)
-		c.to = to
-		h.watchDeliver(c)
-	}
-	switch {
-	case to != "":
-		h.pullHeard(c)
+	c.to, c.listened = to, h.listened[to]
+	if to != "" {
 		return
-	case c.held != nil:
+	}
+	if c.held != nil {
 		h.putBack(c)
 	}
 	h.unheard(c)
 }
 
-// pullHeard notes whether somebody listens to the first request.
-func (h *Hub) pullHeard(c *consumer) {
-	if first := c.pulls[0]; c.listened {
-		first.unheard = -1
-	} else if first.unheard < 0 && h.leaf {
-		first.unheard = h.now
+// pullHeard notes whether somebody listens where messages of a consumer are to go.
+func (h *Hub) pullHeard(c *consumer, subject string) {
+	if t := c.targets[subject]; h.listened[subject] {
+		t.unheard = -1
+	} else if t.unheard < 0 && h.leaf {
+		t.unheard = h.now
 	}
 }
 
@@ -198,9 +225,7 @@ func (h *Hub) deliverPulled(c *consumer, e *Entry, pending uint64) bool {
 	c.sequence = c.following()
 	p.Batch--
 	p.got = true
-	if p.beatAt > 0 {
-		p.beatAt = h.now + p.Heartbeat
-	}
+	p.target.sentAt = h.now
 	if p.Bytes > 0 {
 		if p.Bytes -= size; p.Bytes == 0 {
 			p.Batch = 0
@@ -230,24 +255,29 @@ func (h *Hub) endShort(c *consumer) {
 func (h *Hub) endPull(c *consumer, p *pull, status string) {
 	at := slices.Index(c.pulls, p)
 	c.pulls = slices.Delete(c.pulls, at, at+1)
-	h.waiting--
+	h.leave(c, p)
 	switch status {
 	case "":
 	case statusNoMessages:
 		h.say(p.Reply, status)
 	default:
-		h.say(p.Reply, status, headerPendingMessages, strconv.Itoa(p.Batch), headerPendingBytes, strconv.Itoa(p.Bytes))
+		h.sayShort(p, status)
 	}
 	h.face(c)
 	h.schedule(c)
+}
+
+// sayShort tells how much a request lacks that ends.
+func (h *Hub) sayShort(p *pull, status string) {
+	h.say(p.Reply, status, headerPendingMessages, strconv.Itoa(p.Batch), headerPendingBytes, strconv.Itoa(p.Bytes))
 }
 
 // endPulls tells all who wait at a consumer that it is deleted.
 func (h *Hub) endPulls(c *consumer) {
 	for _, p := range c.pulls {
 		h.say(p.Reply, statusDeleted)
+		h.leave(c, p)
 	}
-	h.waiting -= len(c.pulls)
 	c.pulls = nil
 }
 
@@ -281,33 +311,54 @@ func (h *Hub) say(to, status string, headers ...string) {
 // pullDueAt is when something must be done for the requests that wait.
 func (h *Hub) pullDueAt(c *consumer) int64 {
 	due := int64(math.MaxInt64)
-	for i, p := range c.pulls {
+	for _, p := range c.pulls {
 		if p.until > 0 {
 			due = min(due, p.until)
 		}
-		if p.beatAt > 0 && h.leaf {
-			due = min(due, p.beatAt)
+		if p.target.unheard >= 0 {
+			due = min(due, p.target.unheard+hearWithin)
 		}
-		if i == 0 && p.unheard >= 0 {
-			due = min(due, p.unheard+hearWithin)
+		if h.leaf {
+			due = min(due, p.beatAt())
 		}
 	}
 	return due
 }
 
+// beatAt is when the next heartbeat of a request is due, which only who listens has.
+func (p *pull) beatAt() int64 {
+	if p.Heartbeat == 0 || p.target.unheard >= 0 {
+		return math.MaxInt64
+	}
+	return max(p.came, p.target.sentAt) + p.Heartbeat
+}
+
 // pullDue does what is due for the requests that wait.
 func (h *Hub) pullDue(c *consumer) {
-	for _, p := range slices.Clone(c.pulls) {
+	before := len(c.pulls)
+	c.pulls = slices.DeleteFunc(c.pulls, func(p *pull) bool {
 		switch {
 		case p.until > 0 && p.until <= h.now:
-			h.endPull(c, p, statusTimeout)
-		case p == c.pulls[0] && p.unheard >= 0 && p.unheard+hearWithin <= h.now:
-			h.endPull(c, p, "")
-		case p.beatAt > 0 && p.beatAt <= h.now && h.leaf && !h.astray && h.send(Send{Subject: p.Reply, Header: c.beat("")}):
-			p.beatAt = h.now + p.Heartbeat
+			h.sayShort(p, statusTimeout)
+		case p.target.unheard >= 0 && p.target.unheard+hearWithin <= h.now: // all that go there: whoever asked is gone
+		default:
+			h.pullBeat(c, p)
+			return false
 		}
+		h.leave(c, p)
+		return true
+	})
+	if len(c.pulls) < before {
+		h.face(c)
 	}
 	h.kick(c)
+}
+
+// pullBeat sends a request's heartbeat, if one is due.
+func (h *Hub) pullBeat(c *consumer, p *pull) {
+	if p.beatAt() <= h.now && h.leaf && !h.astray && h.send(Send{Subject: p.Reply, Header: c.beat("")}) {
+		p.target.sentAt = h.now
+	}
 }
 
 // recount has what is to come counted anew, for who asks: what nobody has pulled may be gone since it was counted.

@@ -100,6 +100,56 @@ func TestAPullToNobodyIsForgotten(t *testing.T) {
 	require.Zero(t, o.sentOn["other.box"])
 }
 
+// A client may leave as many behind as may wait: none is left, though each of them is behind others.
+func TestPullsToNobodyAreForgottenTogether(t *testing.T) { // Q12
+	for name, reply := range map[string]func(int) string{
+		"of one reply":     func(int) string { return "other.box" },
+		"of many replies":  func(i int) string { return fmt.Sprint("other.box.", i) },
+		"of two, in turns": func(i int) string { return fmt.Sprint("other.box.", i%2) },
+	} {
+		o := newPulled(t)
+		for i := range 100 {
+			o.pull(Pulled{Batch: 1, Expires: 3_600 * second, Heartbeat: 1, Reply: reply(i)})
+		}
+		o.pull(Pulled{Batch: 9})
+		require.Empty(t, o.pulled())
+		o.pass(hearWithin - 1)
+		o.step(o.peer)
+		beats := len(o.peer.effects.Send)
+		require.Zero(t, beats, "nobody listens")
+		require.Equal(t, 101, o.hub().waiting)
+		o.pass(1)
+		require.Len(t, o.pulled(), 5, name)
+		require.Equal(t, 1, o.hub().waiting, name)
+		require.Len(t, o.hub().delivers, 1, name)
+		o.tell(o.model.remove("c"))
+		o.pulled()
+		require.Zero(t, o.hub().waiting, name)
+		require.Empty(t, o.hub().delivers, name)
+		require.Empty(t, o.hub().listened, name)
+	}
+}
+
+// Who waits behind another has heartbeats all the same, and is forgotten once nobody listens.
+func TestWhoWaitsBehindAnotherIsHeardOf(t *testing.T) {
+	o := newPulled(t)
+	o.heard["other.box"] = true
+	o.pull(Pulled{Batch: 9})
+	o.pull(Pulled{Batch: 9, Expires: 10 * second, Heartbeat: second, Reply: "other.box"})
+	require.Len(t, o.pulled(), 5)
+	o.pass(second)
+	o.step(o.peer)
+	require.Len(t, o.peer.effects.Send, 1)
+	require.Equal(t, "other.box", o.peer.effects.Send[0].Subject)
+	o.heard["other.box"] = false
+	o.peer.interest("other.box", false)
+	o.pulled()
+	o.pass(hearWithin)
+	o.step(o.peer)
+	require.Empty(t, o.peer.effects.Send)
+	require.Equal(t, 1, o.hub().waiting)
+}
+
 // While the leaf connection is down nobody can know whether somebody listens: that is counted from when it is up.
 func TestAPullToNobodyThatCameWithoutALeafIsForgotten(t *testing.T) {
 	o := newPulled(t)
