@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/kv/delivery"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -29,8 +30,8 @@ func (f *boundFlags) check() error {
 		return usagef("--request-bytes-max %s: a node takes %s at most", f.requestBytes, byteSize(node.ProposalBytesMax))
 	case f.clientShare < 1 || f.clientShare > 100:
 		return usagef("--client-share %d: give a part of a hundred, 1 to 100", f.clientShare)
-	case f.watches < 0:
-		return usagef("--watches-max %d: give 1 or more, or 0", f.watches)
+	case f.watches < 0 || f.watches > delivery.ConsumersMaxMost:
+		return usagef("--watches-max %d: give 1 to %d, or 0", f.watches, delivery.ConsumersMaxMost)
 	}
 	return nil
 }

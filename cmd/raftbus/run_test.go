@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,6 +100,35 @@ func TestANodeIsAsItsFlagsSay(t *testing.T) {
 		f.register(flags)
 		require.NoError(t, flags.Parse([]string{flag}))
 		require.True(t, of(f.options(natsopt.Target{}, &secrets{})), flag)
+	}
+}
+
+// A bound is one that counts: what is beyond those of a node, or would wrap around, is refused with what may be given.
+func TestBoundsThatANodeCannotHaveAreRefused(t *testing.T) { // Q12
+	bounded := func(flag, value string) error {
+		f, flags := &boundFlags{}, pflag.NewFlagSet("node", pflag.ContinueOnError)
+		f.register(flags)
+		require.NoError(t, flags.Parse([]string{flag, value}))
+		return f.check()
+	}
+	for _, c := range []struct {
+		flag, most string
+		beyond     []string
+	}{
+		{"--requests-max", "65536", []string{"65537", "-1", strconv.Itoa(math.MaxInt)}},
+		{"--request-bytes-max", "64MiB", []string{"67108865", "1GiB", strconv.Itoa(math.MaxInt)}},
+		{"--watches-max", "1000000000", []string{"1000000001", "-1", strconv.Itoa(math.MaxInt)}},
+		{"--client-share", "100", []string{"101", "0", "-1"}},
+	} {
+		require.NoError(t, bounded(c.flag, c.most))
+		for _, value := range c.beyond {
+			err := bounded(c.flag, value)
+			require.ErrorContains(t, err, c.flag)
+			require.Equal(t, exitUsage, exitCode(err), "%s %s", c.flag, value)
+			if c.flag != "--client-share" {
+				require.ErrorContains(t, err, c.most)
+			}
+		}
 	}
 }
 

@@ -37,7 +37,7 @@ type Options struct {
 	// Stray is told, on a goroutine of NATS's, of hosts of another account that are heard in this one: both are one account of NATS. nil: nobody
 	// wants to know.
 	Stray func(host string)
-	// ConsumersMax bounds those of the account, on all nodes, and by as many KiB what they ask for (Q12). 0 takes the default.
+	// ConsumersMax bounds those of the account, on all nodes, and by as many KiB what they ask for (Q12): ConsumersMaxMost at most. 0 takes the default.
 	ConsumersMax int
 	// Parts is how many such services share what one may hold in memory for its consumers: one for each account. 0 counts as 1.
 	Parts  int
@@ -47,6 +47,8 @@ type Options struct {
 const (
 	// ConsumersMaxDefault is as many as one bucket may have.
 	ConsumersMaxDefault = 100_000
+	// ConsumersMaxMost is the greatest bound that there can be: what so many ask for is still a number of bytes.
+	ConsumersMaxMost = 1_000_000_000
 	// configBytes is what the configuration of each may have where there are as many as may be: nodes hold them in memory, at a start all at once.
 	configBytes = 1 << 10
 )
