@@ -27,6 +27,7 @@ func TestDefaultBoundsOfAllAccountsAreWithinWhatThereIs(t *testing.T) {
 		require.LessOrEqual(t, accounts*part.HeldBytes, all.HeldBytes)
 		require.LessOrEqual(t, accounts*interestBytesOf(accounts), interestBytes)
 	}
+	require.Equal(t, interestBytesMin, interestBytesOf(100), "each has room for what some clients listen on")
 	o := Options{Bounds: Bounds{Watches: 7}}
 	require.Equal(t, 7, o.bounds().Watches, "what is said counts")
 }

@@ -18,11 +18,14 @@ import (
 // payloadEvery is how often a leaf connection is told how large a message may be.
 const payloadEvery = 2 * time.Second
 
-// interestBytes is what a node may keep in memory, about, of what clients listen on, in all accounts (Q12).
-const interestBytes = 256 << 20
+// interestBytes is what a node may keep in memory, about, of what clients listen on, in all accounts (Q12); but each has room for what some 60,000 listen on.
+const (
+	interestBytes    = 256 << 20
+	interestBytesMin = 16 << 20
+)
 
 // interestBytesOf is the part of each of so many accounts.
-func interestBytesOf(accounts int) int { return interestBytes / accounts }
+func interestBytesOf(accounts int) int { return max(interestBytes/accounts, interestBytesMin) }
 
 // dialLeaf connects to an account as a leaf, which only may deliver to its watchers under the keys' subjects.
 func (r *Replica) dialLeaf(s *served, calls delivery.Callbacks, logger *slog.Logger) (delivery.Leaf, error) {
