@@ -136,6 +136,9 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 			return err
 		}
 	}
+	if err := cmd.Context().Err(); err != nil { // the last moment: what is planned is carried out, by this call or the next
+		return err
+	}
 	done, err := carryOut(folder, state, *plan)
 	if err != nil {
 		return err
@@ -147,6 +150,9 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *store.Store) (*node.Succession, error) {
 	have, err := f.look(folder, state)
 	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Context().Err(); err != nil { // what a log has takes long to read
 		return nil, err
 	}
 	if f.dryRun && f.json {

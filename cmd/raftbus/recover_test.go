@@ -4,9 +4,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,6 +156,21 @@ func TestRecoverSkipsNoUnknownKind(t *testing.T) {
 	folder, err := openFolderToSucceed(dir, "n1")
 	require.NoError(t, err)
 	require.Nil(t, folder.Unfinished(), "that version can still run")
+	require.NoError(t, folder.Close())
+}
+
+// The first signal ends the command for as long as nothing is planned: from then on the old cluster is given up.
+func TestASignalEndsRecoverBeforeItIsIrrevocable(t *testing.T) {
+	dir, _, _ := leftOver(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := executeSaying(t, ctx, io.Discard, &endAt{word: "then:", end: cancel}, "recover", "--dir", dir, "--id", "n1", "--yes")
+	require.ErrorIs(t, err, context.Canceled)
+	var told bytes.Buffer // nor does it go on after it has read the log, which may take long
+	require.ErrorIs(t, executeSaying(t, ctx, io.Discard, &told, "recover", "--dir", dir, "--id", "n1", "--dry-run"), context.Canceled)
+	require.Empty(t, told.String())
+	folder, err := openFolderToSucceed(dir, "n1")
+	require.NoError(t, err)
+	require.Nil(t, folder.Unfinished())
 	require.NoError(t, folder.Close())
 }
 
