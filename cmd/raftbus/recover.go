@@ -45,8 +45,8 @@ goes on with the state alone, which is some seconds older, and all of it committ
 held after it is lost, also what was acknowledged.
 Others are let in as always: started with an empty folder and --join, then 'raftbus member add'.
 
-The exit code is 3 when DIR is no data folder, 4 when the node runs, the folder is another node's or
-another command was begun in it, 8 when the answer is no or the folder another user's.`
+The exit code is 3 when DIR is no data folder, 4 when the node runs, the folder is another node's,
+another command was begun in it or this one with another --skip, 8 when the answer is no or the folder another user's.`
 
 const recoverExamples = `  raftbus recover --dir data/n1 --id n1 --dry-run
   raftbus recover --dir data/n1 --id n1
@@ -131,7 +131,11 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 		return failf(exitConflict, "%w: 'raftbus %s' was begun in it: delete the folder, and give that command again", node.ErrUnfinished, plan.Kind)
 	case plan != nil && f.dryRun:
 		return failf(exitConflict, "%w: 'raftbus recover' was begun in it and broken off: give it again, without --dry-run", node.ErrUnfinished)
-	case plan == nil:
+	case plan != nil && cmd.Flags().Changed("skip") && *f.skip != plan.Skip: // it may be counted into the revisions already
+		return failf(exitConflict, "--skip %d: 'raftbus recover' was begun in %s with --skip %d, and broken off: give it again with that, or without --skip", *f.skip, *f.dir, plan.Skip)
+	case plan != nil:
+		fmt.Fprintf(cmd.ErrOrStderr(), "goes on:      with what was begun at %s, with --skip %d\n", plan.At.Format(time.RFC3339), plan.Skip)
+	default:
 		if plan, err = f.plan(cmd, folder, state); err != nil || plan == nil {
 			return err
 		}

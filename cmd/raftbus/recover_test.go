@@ -370,6 +370,23 @@ func TestRecoverWithoutALogGoesOn(t *testing.T) {
 	require.Equal(t, begun.Revision, recovered(t, dir).Revision)
 }
 
+// What was begun with one --skip is not silently gone on with where another is given: who gives it has a reason.
+func TestRecoverGoesOnWithTheSkipItBeganWith(t *testing.T) {
+	dir, begun, _ := leftOver(t)
+	folder, err := openFolderToSucceed(dir, "n1")
+	require.NoError(t, err)
+	at := node.After(begun.Index, begun.Term)
+	_, err = folder.Plan(node.Succession{Kind: node.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 0})
+	require.NoError(t, errors.Join(err, folder.Close()))
+	text, code := said("recover", "--dir", dir, "--id", "n1", "--yes", "--skip", "100")
+	require.Equal(t, exitConflict, code, text)
+	require.Contains(t, text, "--skip 100: 'raftbus recover' was begun in "+dir+" with --skip 0, and broken off")
+	text, code = said("recover", "--dir", dir, "--id", "n1", "--yes")
+	require.Equal(t, exitOK, code, text)
+	require.Regexp(t, "goes on: +with what was begun at .*, with --skip 0\n", text)
+	require.Contains(t, text, fmt.Sprintf("goes on after revision %d\n", begun.Revision))
+}
+
 // logFiles are the files of a log, by name.
 func logFiles(t *testing.T, dir, log string) map[string][]byte {
 	t.Helper()
