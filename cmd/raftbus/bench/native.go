@@ -77,21 +77,30 @@ func (s *nativeStore) write(ctx context.Context, m *nats.Msg) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return revisionIn(answer, m.Subject)
+}
+
+// revisionIn is the revision that an answer in JSON tells.
+func revisionIn(answer *nats.Msg, subject string) (uint64, error) {
 	var done struct {
 		Revision uint64 `json:"revision"`
 	}
-	if err = json.Unmarshal(answer.Data, &done); err != nil || done.Revision == 0 { // a JetStream that captures the subject acknowledges too
-		return 0, errors.Join(fmt.Errorf("what answers on %s is no raftbus: check --prefix, and that no stream of a JetStream captures it", m.Subject), err)
+	if err := json.Unmarshal(answer.Data, &done); err != nil || done.Revision == 0 { // a JetStream that captures the subject acknowledges too
+		return 0, errors.Join(fmt.Errorf("what answers on %s is no raftbus: check --prefix, and that no stream of a JetStream captures it", subject), err)
 	}
 	return done.Revision, nil
 }
 
 func (s *nativeStore) Get(ctx context.Context, key string) (uint64, error) {
-	answer, err := ask(ctx, s.conn, &nats.Msg{Subject: s.subject("get", key), Header: nats.Header{"Rb-Reply": {"raw"}}})
+	m := &nats.Msg{Subject: s.subject("get", key), Header: nats.Header{"Rb-Reply": {"raw"}}}
+	answer, err := ask(ctx, s.conn, m)
 	if err != nil {
 		return 0, err
 	}
-	return strconv.ParseUint(answer.Header.Get("Rb-Revision"), 10, 64)
+	if revision := answer.Header.Get("Rb-Revision"); revision != "" {
+		return strconv.ParseUint(revision, 10, 64)
+	}
+	return revisionIn(answer, m.Subject) // an empty value is told as JSON
 }
 
 func (s *nativeStore) Watch(ctx context.Context, changed func([]byte)) error {

@@ -67,4 +67,6 @@ func TestWhatAJetStreamAcknowledgesIsNoPut(t *testing.T) {
 	require.ErrorContains(t, err, "what answers on raftbus.kv.put.app.k is no raftbus")
 	_, err = store.Update(t.Context(), "k", []byte("v"), 1)
 	require.ErrorContains(t, err, "no stream of a JetStream captures it")
+	_, err = store.Get(t.Context(), "k")
+	require.ErrorContains(t, err, "what answers on raftbus.kv.get.app.k is no raftbus")
 }
