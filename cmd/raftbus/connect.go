@@ -40,7 +40,13 @@ func resolved(cmd *cobra.Command, lookup lookupEnv, check func() error, do func(
 // targeted adds to a command the flags of all that speak with a cluster, and gives what they say to what the command does.
 func targeted(cmd *cobra.Command, lookup lookupEnv, do func(cmd *cobra.Command, target natsopt.Target, prefix string, args []string) error) *cobra.Command {
 	prefix := prefixFlag(cmd.Flags())
-	check := func() error { return checkPrefix(*prefix) }
+	check := func() error {
+		err := checkPrefix(*prefix)
+		if err != nil && cmd.HasParent() && cmd.Parent().Name() == "kv" { // what keys begin with is mostly no token
+			return usagef("%w: check %s", err, prefixHint(*prefix))
+		}
+		return err
+	}
 	return resolved(cmd, lookup, check, func(cmd *cobra.Command, target natsopt.Target, args []string) error {
 		return do(cmd, target, *prefix, args)
 	})
