@@ -10,13 +10,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nkeys"
 
+	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/config"
 )
@@ -148,7 +151,24 @@ func (o *Options) unusable() (errs []error) {
 			errs = append(errs, fmt.Errorf("--republish %q: use subjects as NATS has them, such as updates.>, separated by commas alone", pattern))
 		}
 	}
+	for _, listen := range []struct{ flag, address string }{{"listen", o.Listen}, {"listen-leaf", o.ListenLeaf}} {
+		if !listenable(listen.address) {
+			errs = append(errs, fmt.Errorf("--%s %q: give host and port, such as 0.0.0.0:4222", listen.flag, listen.address))
+		}
+	}
+	for i, part := range strings.Split(o.URL, ",") {
+		if o.URL != "" && !natsopt.ValidURL(strings.TrimSpace(part)) { // it may carry a password, so it is not repeated
+			errs = append(errs, fmt.Errorf("--url: number %d is not valid: write nats://host:port, several separated by commas", i+1))
+		}
+	}
 	return errs
+}
+
+// listenable reports whether NATS can read an address to listen on. Port -1 is any that is free.
+func listenable(address string) bool {
+	_, text, err := net.SplitHostPort(address)
+	port, notNumber := strconv.Atoi(text)
+	return err == nil && notNumber == nil && port >= -1 && port <= 65535
 }
 
 // CheckDomain refuses a --js-domain that nodes cannot serve; with an empty one they serve their prefix.
