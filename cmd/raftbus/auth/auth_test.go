@@ -521,6 +521,9 @@ func TestSecretsAreKept(t *testing.T) {
 			require.NoError(t, err)
 			if strings.HasPrefix(name, "nats/") {
 				require.NotRegexp(t, `\bS[UAO][A-Z2-7]{50}`, content, "a seed")
+				if others := info.Mode().Perm()&0o004 != 0; others && strings.Contains(content, "password") {
+					require.Contains(t, content, "chmod 0600 server.conf", "where a password is to be, who may read it is said")
+				}
 				continue
 			}
 			require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)

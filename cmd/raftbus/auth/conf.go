@@ -44,7 +44,8 @@ include "nats.conf"
 # max_subscriptions: 10000
 # max_connections: 10000
 
-# Several servers: both files on each, with a server_name of its own here, and a password or TLS between them.
+# Several servers: both files on each, with a server_name of its own here, and a password or TLS between them. Everybody may read this file as it was
+# made, since NATS mostly runs as a user of its own: before a password is in it, give it to that user, and no other: chown nats server.conf && chmod 0600 server.conf
 # server_name: "nats-1"
 # cluster { name: "raftbus", ping_interval: 1s, listen: "0.0.0.0:6222", authorization { user: "route", password: "..." }
 #   routes: ["nats://route:...@nats-1:6222", "nats://route:...@nats-2:6222"] }
