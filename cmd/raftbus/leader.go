@@ -70,7 +70,7 @@ func newTransfer(lookup lookupEnv) *cobra.Command {
 	}
 	to := cmd.Flags().String("to", "", "`ID` of the voter to lead; not given: the one that holds most of the log")
 	_ = cmd.RegisterFlagCompletionFunc("to", completeNodes(lookup)) // it exists
-	wait := waiting{waitFlag(cmd.Flags(), "until another leads"), new(bool)}
+	wait := waiting{waitFlag(cmd, "until another leads"), new(bool)}
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, _ []string) error {
 		m, err := a.Transfer(cmd.Context(), *to, wait.of(cmd))
 		if err != nil {

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/members"
@@ -114,12 +113,19 @@ type waiting struct {
 // waitDefault is long enough for some gigabytes.
 const waitDefault = 5 * time.Minute
 
-func waitFlag(flags *pflag.FlagSet, until string) *time.Duration {
-	return flags.Duration("wait", waitDefault, "`DURATION` to wait "+until+"; 0: as long as it takes")
+func waitFlag(cmd *cobra.Command, until string) *time.Duration {
+	wait := cmd.Flags().Duration("wait", waitDefault, "`DURATION` to wait "+until+"; 0: as long as it takes")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if *wait < 0 {
+			return usagef("--wait %v: give a duration above zero, or 0 for as long as it takes", *wait)
+		}
+		return nil
+	}
+	return wait
 }
 
-func waitFlags(flags *pflag.FlagSet, until string) waiting {
-	return waiting{waitFlag(flags, until), flags.Bool("no-wait", false, "end once the change is made, and do not wait "+until)}
+func waitFlags(cmd *cobra.Command, until string) waiting {
+	return waiting{waitFlag(cmd, until), cmd.Flags().Bool("no-wait", false, "end once the change is made, and do not wait "+until)}
 }
 
 func (w waiting) of(cmd *cobra.Command) members.Waiting {
@@ -131,7 +137,7 @@ func (w waiting) of(cmd *cobra.Command) members.Waiting {
 func memberAdd(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "add ID [ID...]", Short: "Let nodes in that were started with --join", Long: addHelp + awaitsLeader, Args: someIDs(config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the node's data folder, instead of asking the node; with one ID")
-	wait := waitFlags(cmd.Flags(), "until they are voters")
+	wait := waitFlags(cmd, "until they are voters")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
 		m, err := a.Add(cmd.Context(), ids, *instance, wait.of(cmd))
 		if err != nil {
@@ -166,7 +172,7 @@ func sayVoters(w io.Writer, m *admin.Members) error {
 
 func memberRemove(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "remove ID [ID...]", Short: "Let members leave", Long: removeHelp + awaitsLeader, Aliases: []string{"rm"}, Args: someIDs(config.MaxMembers), ValidArgsFunction: completeNodes(lookup)}
-	wait := waitFlags(cmd.Flags(), "until the change is through")
+	wait := waitFlags(cmd, "until the change is through")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
 		m, err := a.Remove(cmd.Context(), ids, wait.of(cmd))
 		if err != nil {
@@ -180,7 +186,7 @@ func memberRemove(lookup lookupEnv) *cobra.Command {
 func memberReplace(lookup lookupEnv) *cobra.Command {
 	cmd := &cobra.Command{Use: "replace ID [NEW]", Short: "Replace a member whose disk or machine was lost", Long: replaceHelp + awaitsLeader, Args: someIDs(2), ValidArgsFunction: completeNodes(lookup)}
 	instance := cmd.Flags().String("instance", "", "`HEX` instance of the new data folder, instead of asking the node")
-	wait := waitFlags(cmd.Flags(), "until the new one is a voter")
+	wait := waitFlags(cmd, "until the new one is a voter")
 	return administered(cmd, lookup, func(cmd *cobra.Command, a *members.Administrator, ids []string) error {
 		old, comes := ids[0], ids[len(ids)-1]
 		m, err := a.Replace(cmd.Context(), old, comes, *instance, wait.of(cmd))
