@@ -3,6 +3,8 @@ package main
 // The root command: what all commands share.
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -56,6 +58,9 @@ func newRoot(lookup lookupEnv) *cobra.Command {
 	root.Flags().Bool("version", false, "print the version of this binary, as 'raftbus version' does") // before cobra makes one that has a letter too
 	root.PersistentFlags().String("config", "", "configuration `FILE` (see 'raftbus config --help')")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if unknown := (*pflag.NotExistError)(nil); errors.As(err, &unknown) && strings.HasSuffix(cmd.Use, "[VALUE]") {
+			err = fmt.Errorf("%w; a value that begins with - comes after --", err)
+		}
 		return usagef("%w: see '%s --help'", flagError(err), cmd.CommandPath())
 	})
 	root.AddCommand(newDev(), newNode(lookup), newConfig(lookup), newStatus(lookup), newTop(lookup), newDoctor(lookup), newHealth(lookup), newKV(lookup), newBucket(lookup), newMember(lookup), newLeader(lookup), newUpgrade(lookup),
