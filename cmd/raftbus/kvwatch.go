@@ -29,7 +29,7 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 	w := native.Watch{}
 	flags := cmd.Flags()
 	flags.StringVar(&w.First, "first", "newest", "`WHAT` comes first: newest, history or nothing")
-	flags.Uint64Var(&w.From, "from", 0, "`REVISION` to begin with, in place of --first")
+	flags.Uint64Var(&w.From, "from", 0, "`REVISION` to begin with, 1 or more, in place of --first")
 	flags.BoolVar(&w.NoValues, "no-values", false, "without the values")
 	flags.BoolVar(&w.Current, "current", false, "end when all that is there has come")
 	asJSON := flags.Bool("json", false, "print each event as JSON on a line")
@@ -38,8 +38,11 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 		if err := oneOf("first", w.First, "newest", "history", "nothing"); err != nil {
 			return err
 		}
-		if cmd.Flags().Changed("from") && cmd.Flags().Changed("first") {
+		switch from := cmd.Flags().Changed("from"); {
+		case from && cmd.Flags().Changed("first"):
 			return usagef("--from and --first: give one of them")
+		case from && w.From == 0:
+			return usagef("--from 0: revisions begin with 1; all that is kept comes with --first history")
 		}
 		if err := checkPatterns(args[1:]); err != nil {
 			return err
