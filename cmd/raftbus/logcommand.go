@@ -98,6 +98,9 @@ func logDump() *cobra.Command {
 	to := cmd.Flags().Uint64("to", 0, "`INDEX` of the last entry to list; 0: the last there is")
 	asJSON := cmd.Flags().Bool("json", false, "print one JSON object per record")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *to > 0 && *to < *from {
+			return usagef("--from %d, --to %d: no entry is among these: give the first and the last one", *from, *to)
+		}
 		out := bufio.NewWriter(stdout(cmd))
 		lines := json.NewEncoder(out)
 		d := damages{}

@@ -41,8 +41,8 @@ func TestLogOfADamagedDisk(t *testing.T) {
 	require.Equal(t, exitOK, code, text)
 
 	var records []recordLine
-	read := func() int {
-		text, code := said("log", "dump", "--dir", dir, "--json")
+	read := func(flags ...string) int {
+		text, code := said(append([]string{"log", "dump", "--dir", dir, "--json"}, flags...)...)
 		records = nil
 		for line := range strings.Lines(text) {
 			var r recordLine
@@ -52,6 +52,22 @@ func TestLogOfADamagedDisk(t *testing.T) {
 		}
 		return code
 	}
+	for flags, want := range map[string][]uint64{
+		"--from 2": {2, 3}, "--to 2": {1, 2}, "--from 2 --to 2": {2}, "--from 1 --to 3": {1, 2, 3}, "--from 4": nil, "--from 0 --to 0": {1, 2, 3},
+	} {
+		require.Equal(t, exitOK, read(strings.Fields(flags)...), flags)
+		var listed []uint64
+		for _, r := range records {
+			if r.Kind == "entry" {
+				listed = append(listed, r.Index)
+			}
+		}
+		require.Equal(t, want, listed, flags)
+	}
+	text, code = said("log", "dump", "--dir", dir, "--from", "3", "--to", "2")
+	require.Equal(t, exitUsage, code, text)
+	require.Contains(t, text, "--from 3, --to 2: no entry is among these")
+
 	require.Equal(t, exitOK, read())
 	second := records[len(records)-2]
 	require.Equal(t, recordLine{Segment: second.Segment, Offset: second.Offset, Kind: "entry", Index: 2, Term: 2, Entry: "command", Time: second.Time, Bytes: 100}, second)
