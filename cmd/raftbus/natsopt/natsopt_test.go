@@ -216,6 +216,7 @@ func TestErrorsNameTheCauseAndNoSecret(t *testing.T) {
 		"context is no JSON":      {context: secret, want: "not a JSON object"},
 		"context through nsc":     {context: `{"nsc":"nsc://a/b/c"}`, want: "sets nsc"},
 		"context through a proxy": {context: `{"socks_proxy":"socks5://` + secret + `"}`, want: "socks_proxy"},
+		"context of Windows":      {context: `{"windows_cert_store":"user"}`, want: "sets windows_cert_store"},
 		"1password":               {context: `{"creds":"op://vault/` + secret + `"}`, want: "op://"},
 		"1password password":      {context: `{"user":"u","password":"op://vault/` + secret + `"}`, want: "op://"},
 		"variable not set":        {args: []string{"--token", "env://NOPE"}, want: "NOPE"},
