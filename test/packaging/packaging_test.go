@@ -79,6 +79,7 @@ func TestKubernetesManifests(t *testing.T) {
 	}
 	require.Greater(t, at(t, pod, "terminationGracePeriodSeconds"), 15, "a stop may take 15 s")
 	require.Equal(t, true, at(t, pod, "securityContext", "runAsNonRoot"))
+	require.Equal(t, false, at(t, pod, "enableServiceLinks"), "the variables of a service, as RAFTBUS_PORT, would be taken for settings")
 
 	container := at(t, pod, "containers").([]any)[0]
 	require.Equal(t, true, at(t, container, "securityContext", "readOnlyRootFilesystem"))
