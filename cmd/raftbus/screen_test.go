@@ -75,6 +75,18 @@ func TestScreenOfATerminal(t *testing.T) {
 	require.Equal(t, before, after)
 }
 
+// A terminal that knows no escape codes is shown none, and is left as it was.
+func TestNoScreenOnADumbTerminal(t *testing.T) {
+	terminal, tty, err := pty.Open()
+	require.NoError(t, err)
+	defer terminal.Close()
+	defer tty.Close()
+	t.Setenv("TERM", "dumb")
+	s, err := newScreen(tty, tty)
+	require.Error(t, err)
+	require.Nil(t, s)
+}
+
 func TestNoScreenWithoutATerminal(t *testing.T) {
 	require.Nil(t, openScreen(&strings.Builder{}))
 }
