@@ -77,7 +77,7 @@ func (f *facts) diagnosis() *Diagnosis {
 	return d
 }
 
-// ordered puts the worst first, and by node.
+// ordered puts the worst first, and leaves what is as bad in the order of the rules: the first is what a summary names.
 func ordered(findings []Finding) []Finding {
 	slices.SortStableFunc(findings, func(a, b Finding) int {
 		return slices.Index(severities, a.Severity) - slices.Index(severities, b.Severity)
