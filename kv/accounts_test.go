@@ -78,8 +78,15 @@ func TestAFurtherAccountHasNothingPublishedAgain(t *testing.T) {
 	requireJSError(t, 10052, other.js(api+"STREAM.CREATE.KV_told", toldConfig("news.$1")))
 	other.expectError(BadRequest, "bucket.import_begin.told", toldConfig("news.$1"))
 	require.Contains(t, string(r.js(api+"STREAM.CREATE.KV_told", toldConfig("news.$1")).Data), `"did_create":true`)
+	made := string(other.js(api+"STREAM.CREATE.KV_told", toldConfig("news.$1")).Data)
+	require.NotContains(t, made, "error", "an application makes its bucket each time that it starts")
+	require.Contains(t, made, `"dest":"news.$1"`)
+	requireJSError(t, 10052, other.js(api+"STREAM.CREATE.KV_told", toldConfig("other.$1")))
 	requireJSError(t, 10052, other.js(api+"STREAM.UPDATE.KV_told", toldConfig("other.$1")))
 	require.NotContains(t, string(other.js(api+"STREAM.UPDATE.KV_told", toldConfig("news.$1")).Data), "error", "it stays as it is")
+	require.NotContains(t, string(r.js(api+"STREAM.DELETE.KV_told", "").Data), "error")
+	require.NotContains(t, string(r.ask("bucket.import_begin.told", toldConfig("news.$1")).Data), "error")
+	requireJSError(t, 10008, other.js(api+"STREAM.CREATE.KV_told", toldConfig("news.$1")))
 }
 
 // What a node does once, only the service of its first account does.

@@ -64,11 +64,11 @@ type createReply struct {
 
 func (p *Protocol) streamCreate(c call) Plan {
 	config, e := c.config(p.Prefix)
-	if e == nil {
-		e = config.checkAccount(c.account, nil)
-	}
 	if e != nil {
 		return c.refuse(e)
+	}
+	if e := config.checkAccount(c.account, nil); e != nil {
+		return p.unchanged(c, config, e)
 	}
 	return Plan{Write: &Write{
 		Command: command.Command{AddBucket: &command.AddBucket{Name: c.bucket, Settings: config.settings(), AcceptEqual: true}},
@@ -76,11 +76,32 @@ func (p *Protocol) streamCreate(c call) Plan {
 			if r.Code != store.Done && (r.Code != store.BucketExists || !config.is(c.bucket, s)) {
 				return c.refuse(failure(r))
 			}
-			reply := createReply{head: headOf(c.verb), streamInfoReply: p.told(c, s, config), DidCreate: true}
-			reply.Domain = "" // as nats-server
-			return answer(jsonReply(reply))
+			return p.created(c, s, config)
 		},
 	}}
+}
+
+// unchanged answers who may not make the bucket that it asks for: with the error, unless the bucket is there just so. Applications make theirs each time
+// that they start.
+func (p *Protocol) unchanged(c call, config *streamConfig, e *apiError) Plan {
+	return Plan{Look: func(s *store.Store) Plan {
+		b, err := s.Bucket(c.bucket)
+		switch {
+		case err != nil && err != store.NoBucket:
+			return c.refuse(readError(err))
+		case err != nil || !config.is(c.bucket, s):
+			return c.refuse(e)
+		case b.Importing:
+			return c.refuse(errImporting)
+		}
+		return p.created(c, s, config)
+	}}
+}
+
+func (p *Protocol) created(c call, s *store.Store, config *streamConfig) Plan {
+	reply := createReply{head: headOf(c.verb), streamInfoReply: p.told(c, s, config), DidCreate: true}
+	reply.Domain = "" // as nats-server
+	return answer(jsonReply(reply))
 }
 
 // is reports whether a bucket is as a complete configuration says, as far as one can: it may bound its values, and not messages.
