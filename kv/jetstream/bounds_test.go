@@ -230,6 +230,20 @@ func Test62_AnUpdateThatNamesNoSubjectsKeepsThem(t *testing.T) {
 	w.refused(none, "STREAM.UPDATE.orders", `{"name":"orders"}`)
 }
 
+// nats.php asks for the keys of one token, of a bucket that is the same as others.
+func Test61_ABucketOfKeysOfOneTokenIsOneLikeOthers(t *testing.T) {
+	w := newWorld(t)
+	for _, op := range []string{"STREAM.CREATE.KV_a", "STREAM.UPDATE.KV_a"} {
+		for _, subjects := range []string{`"subjects":["$KV.a.*"]`, `"subjects":["$KV.a.>"]`} {
+			require.Contains(t, string(w.ask(op, config("a", subjects)).Data), `"config":{"name":"KV_a","subjects":["$KV.a.\u003e"]`, op)
+		}
+	}
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k.l", "v")
+	_, err := ImportSettings("raftbus", []byte(config("a", `"subjects":["$KV.a.*"]`)))
+	require.NoError(t, err)
+	w.refused(invalid("only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>"), "STREAM.CREATE.KV_x", config("x", `"subjects":["$KV.x.a.*"]`))
+}
+
 // An update that others forestall again and again is given up.
 func Test62_AnUpdateIsNotTriedForEver(t *testing.T) {
 	w := newWorld(t)

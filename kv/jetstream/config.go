@@ -143,10 +143,11 @@ func (c *streamConfig) checkBucket(bucket string) *apiError {
 		return invalid("sources are not supported by raftbus")
 	case bucket == "" && strings.HasPrefix(c.Name, streamPrefix) && len(c.Name) > len(streamPrefix)+names.BucketMax:
 		return invalid("the name of a bucket may have %d characters in raftbus, and this one has %d", names.BucketMax, len(c.Name)-len(streamPrefix))
-	case bucket == "", len(c.Subjects) != 1, c.Subjects[0] != subjectsOf(bucket):
+	case bucket == "", len(c.Subjects) != 1, c.Subjects[0] != subjectsOf(bucket) && c.Subjects[0] != subjectOf(bucket, "*"):
 		return invalid("only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>")
 	}
 	c.Mirror, c.Sources = nil, nil
+	c.Subjects = []string{subjectsOf(bucket)} // nats.php asks for the keys of one token, and has the bucket that all have
 	return nil
 }
 

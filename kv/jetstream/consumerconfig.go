@@ -145,10 +145,17 @@ func (c *consumerConfig) checkWords() *apiError {
 }
 
 // acknowledges reports whether the client says that it acknowledges. Nothing is delivered twice for want of an acknowledgement, so a client may say so where
-// that is no more than a habit. nats.ex lists a bucket with a pull consumer that acknowledges all, which only asks for what comes next. In nats.java, nats.go and
-// nats.py a plain subscription to a bucket's stream makes a push consumer that goes with it, and that acknowledges each message unless told otherwise.
+// that is no more than a habit. nats.ex lists a bucket with a pull consumer that acknowledges all, which only asks for what comes next; for nats.php see lists.
+// In nats.java, nats.go and nats.py a plain subscription to a bucket's stream makes a push consumer that goes with it, and that acknowledges each message unless
+// told otherwise.
 func (c *consumerConfig) acknowledges() bool {
 	return c.AckPolicy == "all" || c.AckPolicy == "explicit"
+}
+
+// lists reports whether it can be the pull consumer with which nats.php lists a bucket: it acknowledges each message as it comes, and says nothing of what is to
+// become of one that it does not acknowledge. Who gives its consumer a name, or says that, may count on it that messages come again.
+func (c *consumerConfig) lists() bool {
+	return c.AckPolicy == "explicit" && c.Name == "" && c.AckWait == 0 && c.MaxDeliver == 0 && c.MaxAckPending == 0
 }
 
 // checkKind refuses what no KV client asks for, and what could not be kept. To the latter belongs a client that wants little sent ahead: we send all at once, and
@@ -161,7 +168,7 @@ func (c *consumerConfig) checkKind(string) *apiError {
 		{"a durable pull consumer", c.Durable != "" && c.isPull()},
 		{"deliver_group", c.DeliverGroup != ""},
 		{"ack policy " + c.AckPolicy + " of a durable consumer", c.AckPolicy != "none" && c.Durable != ""},
-		{"ack policy " + c.AckPolicy + " of a pull consumer", c.isPull() && c.AckPolicy != "none" && c.AckPolicy != "all"},
+		{"ack policy " + c.AckPolicy + " of a pull consumer", c.isPull() && c.AckPolicy != "none" && c.AckPolicy != "all" && !c.lists()},
 		{"ack policy " + c.AckPolicy, c.AckPolicy != "none" && !c.acknowledges()},
 		{"a max_ack_pending that nobody waits for", !c.isPull() && c.acknowledges() && c.MaxAckPending > 0 && c.MaxAckPending < ackPendingDefault},
 		{"a replay policy other than instant", c.ReplayPolicy != "instant"},

@@ -24,6 +24,7 @@
 //   - A key has no wildcards, where nats-server stores a message under them, and takes what purges it, or cleans up after it, for
 //     what purges all keys that they match. (nats.py has kv.purge("hello.*") so.)
 //   - Single messages are never deleted. Purges and roll-ups are always allowed.
+//   - A bucket that is asked for with the keys of one token ($KV.B.*), as nats.php does, has the subject that all have.
 //   - An update that names no subjects leaves a bucket those that it has, where nats-server gives the stream its name for a subject, and its clients
 //     cannot write any more.
 //   - After an update that lowers history, the older messages go soon and not at once.
@@ -39,7 +40,8 @@
 //   - A consumer may have 4,096 filters, 256 of them with wildcards, and 64 KiB of configuration.
 //   - Consumers are push or pull, and nothing is delivered again for want of an acknowledgement: no deliver groups, no priority groups. A pull consumer may say
 //     that it acknowledges all, as that of nats.ex does, and an ephemeral push consumer that or that it acknowledges each message, as those who subscribe
-//     to a stream do unless they say otherwise: what it was sent counts as acknowledged, and what it says of it goes nowhere.
+//     to a stream do unless they say otherwise: what it was sent counts as acknowledged, and what it says of it goes nowhere. So may an ephemeral pull
+//     consumer that has no name and says nothing of what is to become of a message that is not acknowledged, as that with which nats.php lists a bucket.
 //   - A durable consumer is a push consumer without acknowledgements. It goes once nobody has listened for an hour, if it names no inactive threshold, where
 //     nats-server keeps it for ever. None stays longer than that, whatever threshold it names: it is told as it was named. What it was sent is known to the node that serves it only: when that goes, or loses its leaf connection, everything is
 //     sent again from where the consumer began, since its client does not come back for what it missed.

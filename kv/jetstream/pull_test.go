@@ -55,6 +55,13 @@ func Test76_PullConsumersAreMade(t *testing.T) {
 		w.refused(e, "CONSUMER.CREATE.KV_a.d", body)
 	}
 	w.refused(notOffered("ack policy explicit of a pull consumer"), "CONSUMER.CREATE.KV_a.d", `{"stream_name":"KV_a","config":{"ack_policy":"explicit"}}`)
+	lists := func(fields string) string {
+		return `{"stream_name":"KV_a","config":{"ack_policy":"explicit"` + fields + `}}`
+	}
+	w.refused(errNoHost, "CONSUMER.CREATE.KV_a", lists(""))                                                                               // nats.php lists so
+	for _, more := range []string{`"name":"d"`, `"ack_wait":30000000000`, `"max_deliver":5`, `"max_deliver":-1`, `"max_ack_pending":1`} { // messages would be expected again
+		w.refused(notOffered("ack policy explicit of a pull consumer"), "CONSUMER.CREATE.KV_a", lists(","+more))
+	}
 	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
 	w.refused(errPullToPush, "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_policy":"all"`))
 	w.refused(errPushToPull, "CONSUMER.CREATE.KV_a.p", pullBody(""))
