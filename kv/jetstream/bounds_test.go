@@ -378,9 +378,10 @@ func Test76_ARequestForMessagesAtItsBounds(t *testing.T) {
 
 func Test76_EachFieldOfARequestForMessages(t *testing.T) {
 	w := hosted(t)
-	c := w.made("c", "CONSUMER.CREATE.KV_a.c", pullBody(`,"max_batch":5,"max_bytes":-1,"max_waiting":9`))
+	c := w.made("c", "CONSUMER.CREATE.KV_a.c", pullBody(`,"max_batch":5,"max_bytes":-1,"max_expires":-1,"max_waiting":9`))
 	require.NotContains(t, string(c.Config), `"max_bytes"`)
 	require.Empty(t, w.send(next, `{"batch":5,"idle_heartbeat":-1,"max_bytes":7}`))
+	require.NotContains(t, string(c.Config), `"max_expires"`)
 	require.Equal(t, [4]int64{5, 0, 7, 9}, [4]int64{int64(w.pulls.Request.Batch), w.pulls.Request.Heartbeat, int64(w.pulls.Request.Bytes), int64(w.pulls.Request.Waiting)})
 	for body, want := range map[string]string{
 		`{"min_pending":1}`: "400 Bad Request - Not a Overflow Priority consumer",

@@ -21,6 +21,7 @@ const waitingDefault = 512
 
 // checkPull checks what only a pull consumer has, and what it cannot have.
 func (c *consumerConfig) checkPull() *apiError {
+	c.MaxExpires = max(c.MaxExpires, 0)
 	switch {
 	case c.Replicas < 0:
 		return errNegativeReplicas
