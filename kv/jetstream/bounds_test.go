@@ -335,7 +335,7 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 		w.refused(e, create, consumerBody("KV_a", fields))
 	}
 	for _, order := range []string{"$SYS.x", "$SRV.PING", "raftbus.kv.put.a.k", "raftbus.node.n1"} { // the host would give it in its own name (Q2)
-		w.refused(errDeliverCycle, create, `{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"`+order+`"}}`)
+		w.refused(&apiError{400, 10081, "consumer deliver subject forms a cycle: raftbus delivers to no subject that begins with $ or with raftbus."}, create, `{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"`+order+`"}}`)
 	}
 	for _, name := range []string{"a@b", "a b", "a/b", `a\\b`, strings.Repeat("n", consumerNameMax+1)} {
 		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"`+name+`"`))

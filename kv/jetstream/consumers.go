@@ -23,7 +23,7 @@ func (p *Protocol) consumerCreate(c call) Plan {
 		return c.refuse(e)
 	}
 	if IsOrder(p.Prefix, body.Config.DeliverSubject) {
-		return c.refuse(errDeliverCycle)
+		return c.refuse(errDeliverCycle.says("%s: raftbus delivers to no subject that begins with $ or with %s.", errDeliverCycle.Description, p.Prefix))
 	}
 	if body.Config.Name == "" {
 		body.Config.Name = c.madeUpName()

@@ -49,6 +49,7 @@
 //     node. A pull consumer whose node goes, or loses its leaf connection, is deleted; who waits there is told so (409 Consumer Deleted), and an ordered client
 //     makes another.
 //   - A pull consumer that begins with the newest of each key says that nothing was delivered yet, where nats-server names what it does not begin with.
+//   - No consumer delivers to a subject that begins with $, or is the cluster's own: a node may send there what its client may not.
 //   - A consumer is given another deliver subject also while somebody listens to the old one. Who asks with the action create for one that is there just so
 //     is told of it, as who asks without an action is.
 //   - Consumers are counted (consumer_count) for all accounts and native watches together, as messages are. CONSUMER.NAMES has those of the account.
