@@ -317,19 +317,20 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 	w.bucket("a")
 	const create = "CONSUMER.CREATE.KV_a.c"
 	for fields, e := range map[string]*apiError{
-		`"replay_policy":"original"`:           notOffered("a replay policy other than instant"),
-		`"backoff":[1]`:                        notOffered("backoff"),
-		`"rate_limit_bps":1`:                   notOffered("rate_limit_bps"),
-		`"direct":true`:                        notOffered("direct"),
-		`"priority_policy":"overflow"`:         notOffered("a priority group"),
-		`"num_replicas":-1`:                    errNegativeReplicas,
-		`"deliver_policy":"yesterday"`:         errInvalidJSON.says(`invalid JSON: can not unmarshal "\"yesterday\""`),
-		`"deliver_policy":"new"`:               errNoHost,
-		`"priority_policy":"none"`:             errNoHost,
-		`"idle_heartbeat":100000000`:           errNoHost,
-		`"idle_heartbeat":-100`:                errNoHost,
-		`"deliver_policy":"by_start_time"`:     errStartPolicy.says("consumer delivery policy is deliver by start time, but optional start time is not set"),
-		`"pause_until":"2030-01-01T00:00:00Z"`: notOffered("pause_until"),
+		`"replay_policy":"original"`:              notOffered("a replay policy other than instant"),
+		`"backoff":[1]`:                           notOffered("backoff"),
+		`"rate_limit_bps":1`:                      notOffered("rate_limit_bps"),
+		`"direct":true`:                           notOffered("direct"),
+		`"priority_policy":"overflow"`:            notOffered("a priority group"),
+		`"num_replicas":-1`:                       errNegativeReplicas,
+		`"deliver_policy":"yesterday"`:            errInvalidJSON.says(`invalid JSON: can not unmarshal "\"yesterday\""`),
+		`"deliver_policy":"new"`:                  errNoHost,
+		`"priority_policy":"none"`:                errNoHost,
+		`"idle_heartbeat":100000000`:              errNoHost,
+		`"idle_heartbeat":-100`:                   errNoHost,
+		`"flow_control":true,"idle_heartbeat":-1`: errFlowWithoutHeartbeat,
+		`"deliver_policy":"by_start_time"`:        errStartPolicy.says("consumer delivery policy is deliver by start time, but optional start time is not set"),
+		`"pause_until":"2030-01-01T00:00:00Z"`:    notOffered("pause_until"),
 		`"deliver_policy":"new","opt_start_time":"2030-01-01T00:00:00Z"`: errStartPolicy.says("consumer delivery policy is deliver new, but optional start time is also set"),
 	} {
 		w.refused(e, create, consumerBody("KV_a", fields))
@@ -380,8 +381,8 @@ func Test76_EachFieldOfARequestForMessages(t *testing.T) {
 	w := hosted(t)
 	c := w.made("c", "CONSUMER.CREATE.KV_a.c", pullBody(`,"max_batch":5,"max_bytes":-1,"max_expires":-1,"max_waiting":9`))
 	require.NotContains(t, string(c.Config), `"max_bytes"`)
-	require.Empty(t, w.send(next, `{"batch":5,"idle_heartbeat":-1,"max_bytes":7}`))
 	require.NotContains(t, string(c.Config), `"max_expires"`)
+	require.Empty(t, w.send(next, `{"batch":5,"idle_heartbeat":-1,"max_bytes":7}`))
 	require.Equal(t, [4]int64{5, 0, 7, 9}, [4]int64{int64(w.pulls.Request.Batch), w.pulls.Request.Heartbeat, int64(w.pulls.Request.Bytes), int64(w.pulls.Request.Waiting)})
 	for body, want := range map[string]string{
 		`{"min_pending":1}`: "400 Bad Request - Not a Overflow Priority consumer",

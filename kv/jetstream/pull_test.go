@@ -26,7 +26,7 @@ func Test76_PullConsumersAreMade(t *testing.T) {
 			return "n2", 7, nil
 		}
 		if pulls {
-			c := w.made("c", "CONSUMER.CREATE.KV_a.c.$KV.a.>", pullBody(`,"filter_subject":"$KV.a.>","deliver_policy":"last_per_subject","max_batch":-1`))
+			c := w.made("c", "CONSUMER.CREATE.KV_a.c.$KV.a.>", pullBody(`,"filter_subject":"$KV.a.>","deliver_policy":"last_per_subject","max_batch":-1,"idle_heartbeat":-1`))
 			require.Equal(t, watch.PullDeliver, c.Deliver, "which no client can give, and no leaf connection takes")
 			require.JSONEq(t, `{"name":"c","deliver_policy":"last_per_subject","ack_policy":"none","max_deliver":-1,"filter_subject":"$KV.a.>","replay_policy":"instant",
 				"max_waiting":512,"inactive_threshold":5000000000,"num_replicas":0}`, string(c.Config))
@@ -63,8 +63,8 @@ func Test76_PullConsumersAreMade(t *testing.T) {
 		w.refused(notOffered("ack policy explicit of a pull consumer"), "CONSUMER.CREATE.KV_a", lists(","+more))
 	}
 	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
-	w.refused(errPullToPush, "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_policy":"all"`))
-	w.refused(errPushToPull, "CONSUMER.CREATE.KV_a.p", pullBody(""))
+	w.refused(&apiError{500, 10012, "can not update pull consumer to push based"}, "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_policy":"all"`))
+	w.refused(&apiError{500, 10012, "can not update push consumer to pull based"}, "CONSUMER.CREATE.KV_a.p", pullBody(""))
 }
 
 func Test76_RequestsForMessagesArePassedOn(t *testing.T) {
