@@ -75,7 +75,7 @@ func (g *getRequest) conflicts() bool {
 		next && len(g.MultiLast) > 0 || g.UpToSeq > 0 && g.UpToTime != nil
 }
 
-// many reports whether a body asks for more than one message, or by time: no KV client does.
+// many reports whether a body asks for more than one message, or by time: the KV of no client does.
 func (g *getRequest) many() bool { return g.Batch > 0 || len(g.MultiLast) > 0 || g.StartTime != nil }
 
 func (g *getRequest) nothing() bool {
