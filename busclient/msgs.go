@@ -3,6 +3,7 @@ package busclient
 // The same lane for the services of a node on its connection for clients: messages as NATS's client has them, with headers.
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -11,7 +12,8 @@ import (
 
 // SubscribeMsgs is NATS's Subscribe, whose messages come by the lane where it is in force: h is then called on the goroutine that
 // reads the connection, and may not wait. One call at a time; one may still run when the subscription was ended, as with NATS's
-// client. It cannot be made to end after a number of messages. A header that cannot be read is empty, and not nil. Messages by the lane are in none of the subscription's counts.
+// client. It cannot be made to end after a number of messages. A header that cannot be read is empty, and not nil; one beyond the bounds has the empty
+// name alone, which none has that is read. Messages by the lane are in none of the subscription's counts.
 func (c *Conn) SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscription, error) {
 	s := newSubscriber(nil)
 	s.handle = func(d Delivery, header []byte) {
@@ -46,10 +48,23 @@ func (c *Conn) SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscript
 	return sub, nil
 }
 
+// Bounds of a header, before it is read (Q11): that takes a hundred bytes for a line of four, on the goroutine that reads for all. JetStream takes 64 KiB; the
+// rest is for what NATS adds to a request that crosses accounts.
+const (
+	headerBytesMax = 68 << 10
+	headerLinesMax = 1_000
+)
+
+// beyond is a header that is not read.
+func beyond() nats.Header { return nats.Header{"": nil} }
+
 // headerOf is what a header says: nil if nothing, empty if it cannot be read.
 func headerOf(block []byte) nats.Header {
-	if len(block) == 0 {
+	switch {
+	case len(block) == 0:
 		return nil
+	case len(block) > headerBytesMax || bytes.Count(block, []byte("\n")) > headerLinesMax+2: // and the first line, and the empty one
+		return beyond()
 	}
 	header, err := nats.DecodeHeadersMsg(block)
 	switch {
@@ -63,13 +78,22 @@ func headerOf(block []byte) nats.Header {
 
 // asHanded is the same of a message of NATS's client, which leaves out a header that it cannot read.
 func asHanded(m *nats.Msg) nats.Header {
-	switch {
-	case m.Header == nil && m.Size() > len(m.Subject)+len(m.Reply)+len(m.Data):
+	switch size := m.Size() - len(m.Subject) - len(m.Reply) - len(m.Data); {
+	case m.Header == nil && size > 0:
 		return nats.Header{}
 	case len(m.Header) == 0:
 		return nil
+	case size > headerBytesMax || linesOf(m.Header) > headerLinesMax:
+		return beyond()
 	}
 	return m.Header
+}
+
+func linesOf(header nats.Header) (lines int) {
+	for _, values := range header {
+		lines += len(values)
+	}
+	return lines
 }
 
 // Direct reports whether PublishMsg goes by the lane now, and so waits for nobody.

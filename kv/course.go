@@ -216,7 +216,7 @@ func (s *Service) refuse(r *request, f *failure) {
 		s.figures.unanswered.Add(1)
 		return
 	}
-	r.msg.Data, r.work = nil, work{} // many may wait
+	r.msg.Data, r.msg.Header, r.work = nil, nil, work{} // many may wait
 	err := s.node.ReadIndex(func(err error) {
 		if err != nil || !s.leadsSince(r) {
 			s.unheard()

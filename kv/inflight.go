@@ -96,7 +96,7 @@ func (f *inflight) full(m *nats.Msg) bool {
 	client := f.clientOf(m.Reply)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.boundOf(&f.clients[client], m.Size()+requestOverheadBytes) != fits
+	return f.boundOf(&f.clients[client], weightOf(m)) != fits
 }
 
 // clientOf is the place of the client whose answer goes to a subject: to its inbox, and a token that tells its requests apart. Who makes an

@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,41 @@ func TestOneClientMayHaveAPartOfTheBytesInFlight(t *testing.T) {
 	third := r.sendHeld("kv.put.app.b", strings.Repeat("v", 20_000))
 	r.node.release()
 	require.Contains(t, string(r.answered(third).Data), `"revision"`)
+}
+
+// What a request takes counts, and not its message's bytes alone: that of a small one is more, and each line of a header takes its place in a map.
+func TestRequestsWeighWhatTheyTake(t *testing.T) {
+	const weight = requestOverheadBytes + 100 // of one, and somewhat more
+	r := newLeader(t, func(o *Options) { o.RequestBytesMax, o.ClientPercent = 10*weight, 100 })
+	r.node.set(func(n *solo) { n.hold = true })
+	var small []*nats.Subscription
+	for range 12 {
+		small = append(small, r.sendHeld("kv.put.app.a", "v"))
+	}
+	r.node.release()
+	for _, sub := range small[:10] {
+		require.Contains(t, string(r.answered(sub).Data), `"revision"`)
+	}
+	requireError(t, Busy, r.answered(small[11]))
+	r.settled()
+	r.node.set(func(n *solo) { n.hold = true })
+	lines := &nats.Msg{Subject: "raftbus.kv.put.app.a", Reply: "lines", Header: nats.Header{"a": slices.Repeat([]string{""}, 10*weight/headerLineBytes)}}
+	r.service.native(lines, r.service.epoch.Load())
+	refused := r.sendHeld("kv.put.app.b", "v")
+	r.node.release()
+	requireError(t, Busy, r.answered(refused))
+}
+
+// Many may wait to be told that they were refused: of what they sent nothing is kept.
+func TestARefusedRequestKeepsNothing(t *testing.T) {
+	r := newLeader(t, nil)
+	r.node.set(func(n *solo) { n.hold = true })
+	q := r.service.newRequest(&nats.Msg{Subject: "raftbus.kv.put.app.a", Header: nats.Header{"a": {"b"}}, Data: []byte("v")}, r.service.epoch.Load())
+	q.fail, q.work.command = func(*failure) []reply { return nil }, []byte("c")
+	r.service.refuse(q, Busy.says("now"))
+	require.Equal(t, &nats.Msg{Subject: "raftbus.kv.put.app.a"}, q.msg)
+	require.True(t, q.work.none())
+	r.node.release()
 }
 
 // A client is known by its inbox; who makes one for each request, or asks for no answer, by what there is.

@@ -20,7 +20,7 @@ func (s *Service) jetStream(protocol *jetstream.Protocol, msg *nats.Msg, epoch u
 	r := s.newRequest(msg, epoch)
 	r.door = doorJetStream
 	plan := protocol.Plan(jetstream.Request{
-		Subject: subject, Header: msg.Header, Broken: s.hasBrokenHeader(msg), Data: msg.Data,
+		Subject: subject, Header: msg.Header, Broken: s.hasBrokenHeader(msg), Long: hasLongHeader(msg), Data: msg.Data,
 		Reply: msg.Reply, Host: s.choose, Now: time.Now(), PayloadMax: int(s.maxPayload()),
 	})
 	trouble := plan.Trouble

@@ -12,7 +12,8 @@ import (
 
 // Lane is what a Service needs of one. Its methods may be called by several goroutines.
 type Lane interface {
-	// SubscribeMsgs is nats.Conn's Subscribe, with the handler called by the lane where it can. A header that cannot be read is empty.
+	// SubscribeMsgs is nats.Conn's Subscribe, with the handler called by the lane where it can. A header that cannot be read is empty; one
+	// that is beyond the bounds has the empty name alone.
 	SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscription, error)
 	// OnDelivered has told called after handlers were: whole, on the goroutine that reads, with all that had arrived; or after each.
 	OnDelivered(told func(whole bool))

@@ -4,6 +4,7 @@ package kv
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,6 +49,20 @@ func TestHeadersAreToldAsTheyWerePut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Q11: who sends more in headers than is read hears so, at each door.
+func TestHeadersThatAreTooLongToBeRead(t *testing.T) {
+	r := newRig(t, laned(t))
+	r.lead()
+	r.bucketJS("app")
+	many := slices.Repeat([]string{"X", "1"}, 2_000)
+	put := r.ask("kv.put.app.k", "v", many...)
+	requireError(t, BadRequest, put)
+	require.Contains(t, string(put.Data), "64 KiB and 1000 lines")
+	require.Contains(t, string(r.js("$KV.app.k", "v", many...).Data), `"err_code":10097,"description":"header size exceeds maximum allowed of 64k, or 1000 lines"`)
+	require.Equal(t, "Header Size Exceeds 64k Or 1000 Lines", r.js(api+"DIRECT.GET.KV_app.$KV.app.k", "", many...).Header.Get("Description"))
+	require.Contains(t, string(r.js("$KV.app.k", "v", many[:2_000]...).Data), `"seq":1`)
 }
 
 // corksLane is a lane that counts by how many it is corked.

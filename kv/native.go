@@ -90,8 +90,11 @@ func (s *Service) parse(c *call) (plan, *failure) {
 		return plan{}, UnknownOp.says("%s.%s", family, verb)
 	}
 	c.kind = op.kind
-	if s.hasBrokenHeader(c.msg) {
+	switch {
+	case s.hasBrokenHeader(c.msg):
 		return plan{}, BadRequest.says("the headers cannot be read")
+	case hasLongHeader(c.msg):
+		return plan{}, BadRequest.says("the headers may have 64 KiB and 1000 lines: send less in them")
 	}
 	if f := c.name(op, rest, hasRest); f != nil {
 		return plan{}, f

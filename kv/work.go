@@ -65,8 +65,21 @@ type reply struct {
 	data   []byte
 }
 
-// requestOverheadBytes is what a request weighs beside its message's bytes.
-const requestOverheadBytes = 512
+const (
+	// requestOverheadBytes is what a request weighs beside its message's bytes.
+	requestOverheadBytes = 512
+	// headerLineBytes is what a line of its header weighs beside: it is read into a map, and may have four bytes itself.
+	headerLineBytes = 128
+)
+
+// weightOf is what a message weighs as a request.
+func weightOf(m *nats.Msg) int {
+	weight := m.Size() + requestOverheadBytes
+	for _, values := range m.Header {
+		weight += len(values) * headerLineBytes
+	}
+	return weight
+}
 
 // newRequest is a message as a request, of the epoch in which who brought it began to listen: it may have waited since, and another led meanwhile
 // and carried out a copy (K25).
@@ -75,7 +88,7 @@ func (s *Service) newRequest(msg *nats.Msg, epoch uint64) *request {
 		msg:      msg,
 		epoch:    epoch,
 		deadline: time.Now().Add(s.timeout),
-		weight:   msg.Size() + requestOverheadBytes,
+		weight:   weightOf(msg),
 	}
 	s.begin(r)
 	return r
@@ -87,4 +100,10 @@ func (s *Service) hasBrokenHeader(msg *nats.Msg) bool {
 		return msg.Header != nil && len(msg.Header) == 0
 	}
 	return msg.Header == nil && msg.Size() > len(msg.Subject)+len(msg.Reply)+len(msg.Data)
+}
+
+// hasLongHeader reports whether a message came with headers that were not read, since they are beyond the bounds of a lane.
+func hasLongHeader(msg *nats.Msg) bool {
+	_, is := msg.Header[""]
+	return is
 }

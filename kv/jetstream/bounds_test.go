@@ -32,6 +32,19 @@ func Test41_HowLargeAMessageMayBe(t *testing.T) {
 	w.says(`{"stream":"KV_a","domain":"dom","seq":2}`, "$KV.a.k", room, "X", of(1_000))
 }
 
+// Who sends more in headers than is read hears so, whatever it asks for (Q11).
+func Test41_HeadersThatAreTooLongToBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	for subject, want := range map[string]Reply{
+		"$KV.a.k":                 putRefusal("a", errHeadersTooLong),
+		"STREAM.INFO.KV_a":        refusal(streamInfo, errHeadersTooLong),
+		"DIRECT.GET.KV_a.$KV.a.k": {Status: statusHeaders},
+	} {
+		require.Equal(t, []Reply{want}, w.carryOut(w.Plan(Request{Subject: subject, Long: true, PayloadMax: payloadMax})))
+	}
+}
+
 func Test41_HeadersAsTheyMayBeWritten(t *testing.T) {
 	w := newWorld(t)
 	w.bucket("a", `"max_msgs_per_subject":5`)

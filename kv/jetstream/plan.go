@@ -24,6 +24,7 @@ type Request struct {
 	Subject string              // what follows the API prefix: STREAM.INFO.KV_app, or $KV.app.color
 	Header  map[string][]string // names as they were sent: they are compared by case
 	Broken  bool                // the headers cannot be read
+	Long    bool                // they are too long to be read
 	Data    []byte
 	Reply   string    // where it wants its answer
 	Now     time.Time // when it came
@@ -118,6 +119,7 @@ const (
 	statusBadRequest = "408 Bad Request"
 	statusPush       = "409 Consumer is push based"
 	statusDeposed    = "409 Leadership Change"
+	statusHeaders    = "408 Header Size Exceeds 64k Or 1000 Lines"
 	statusLevel      = "412 Required Api Level"
 	statusTooLarge   = "500 Message Too Large"
 )

@@ -81,8 +81,11 @@ const payloadReserve = 8 << 10
 
 // write makes the command of a put.
 func (r Request) write(bucket, key string) (*command.Write, *apiError) {
-	if r.Broken {
+	switch {
+	case r.Broken:
 		return nil, errBadRequest
+	case r.Long:
+		return nil, errHeadersTooLong
 	}
 	if !names.ValidSubject(key) {
 		return nil, errBadKey.says(errBadKey.Description, key)

@@ -104,6 +104,8 @@ func (c call) planned(p *Protocol, op operation) Plan {
 	switch level := c.first(headerLevel); {
 	case c.Broken:
 		return c.refuse(errBadRequest)
+	case c.Long:
+		return c.refuse(errHeadersTooLong)
 	case level != "" && !offered(level):
 		return c.refuse(errLevel)
 	}
@@ -177,6 +179,8 @@ func statusOf(e *apiError) string {
 		return statusLevel
 	case errBadRequest:
 		return statusBadRequest
+	case errHeadersTooLong:
+		return statusHeaders
 	case errMessageTooLarge:
 		return statusTooLarge
 	}
