@@ -48,14 +48,18 @@ func (s *Service) importBegin(c *call) (plan, *failure) {
 
 // importEntries takes the command itself as its body: values are bytes, and many.
 func (s *Service) importEntries(c *call) (plan, *failure) {
+	switch entries, is := command.CountImport(c.msg.Data); {
+	case !is:
+		return plan{}, BadRequest.says("the body must be an Import of package command")
+	case entries > importEntriesMax:
+		return plan{}, BadRequest.says("the body may have %d entries, and has %d", importEntriesMax, entries)
+	}
 	order, err := command.Decode(c.msg.Data)
 	switch i := order.Import; {
 	case err != nil:
 		return plan{}, BadRequest.says("the body must be an Import of package command: %v", err)
-	case i == nil || i.Bucket != c.bucket || i.Done:
+	case i.Bucket != c.bucket || i.Done:
 		return plan{}, BadRequest.says("the body must be an Import into bucket %s that does not end it", c.bucket)
-	case len(i.Entries) > importEntriesMax:
-		return plan{}, BadRequest.says("the body may have %d entries, and has %d", importEntriesMax, len(i.Entries))
 	}
 	if f := revisionFits(order.Import.Last); f != nil {
 		return plan{}, f

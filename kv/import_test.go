@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/raftbus/raftbus/kv/command"
 )
@@ -105,6 +106,26 @@ func TestSumsAreCutToThePayload(t *testing.T) {
 		after, more = sums.After, sums.More
 	}
 	require.Equal(t, entries, found)
+}
+
+// Q11: nothing is made of a body of many entries, or of another order with many parts, before they are counted.
+func TestNoRoomIsMadeForTooManyEntries(t *testing.T) {
+	r := newRig(t, nil)
+	parts := func(tag byte, part string) []byte {
+		body := protowire.AppendTag(nil, protowire.Number(tag), protowire.BytesType)
+		return protowire.AppendBytes(body, []byte(strings.Repeat(part, 1<<18)))
+	}
+	for name, body := range map[string][]byte{"entries": parts(12, "\x1a\x00"), "what is over": parts(7, "\x0a\x00"), "moves": parts(10, "\x0a\x00")} {
+		c := &call{msg: &nats.Msg{Data: body}, bucket: "app"}
+		require.LessOrEqual(t, testing.AllocsPerRun(5, func() {
+			_, f := r.service.importEntries(c)
+			require.NotNil(t, f)
+		}), 20.0, name)
+	}
+	e := command.ImportEntry{Key: "k", Sequence: 1, Header: []byte("NATS/1.0\r\n" + strings.Repeat("a: \r\n", 1<<15) + "\r\n")}
+	require.LessOrEqual(t, testing.AllocsPerRun(5, func() { require.NotNil(t, r.service.checkImport(&e)) }), 20.0)
+	e.Header = []byte("NATS/1.0\r\n" + strings.Repeat("a: \r\n", 1<<14) + "\r\n") // of a server, with a blank in each line
+	require.Nil(t, r.service.checkImport(&e))
 }
 
 func TestBadImports(t *testing.T) {

@@ -49,6 +49,30 @@ func (i *Import) fields(w *wire.Walk) {
 	wire.Boolean(w, 6, &i.Done)
 }
 
+const (
+	tagImport        = 12<<3 | wire.Bytes
+	tagImportEntries = 3<<3 | wire.Bytes
+)
+
+// CountImport counts the entries of an encoded Import before room is made for them, since one may be two bytes there and takes fifty times that (Q11). It is
+// false for any other command. What is malformed is counted up to there, as far as it would be decoded.
+func CountImport(data []byte) (entries int, is bool) {
+	is = true
+	_ = wire.Each(data, func(order wire.Field) error {
+		if order.Tag != tagImport {
+			is = is && order.Tag == tagVersion
+			return nil
+		}
+		return wire.Each(order.Data, func(f wire.Field) error {
+			if f.Tag == tagImportEntries {
+				entries++
+			}
+			return nil
+		})
+	})
+	return entries, is
+}
+
 // size is at least what the import takes, whose values are large.
 func (i *Import) size() int {
 	if i == nil {

@@ -54,10 +54,13 @@ func ImportMessage(bucket, subject string, header map[string][]string, data []by
 }
 
 // ImportFits reports whether an entry's headers are as ImportMessage writes them, and say what its op says: gets go by the op, and watchers are
-// sent the headers as they are.
+// sent the headers as they are. Those of a server have 64 KiB, and are longer here by a blank in each line at most: what is longer is not parsed (Q11).
 func ImportFits(e *command.ImportEntry) bool {
 	if len(e.Header) == 0 {
 		return true
+	}
+	if len(e.Header) > 2*headersBytesMax {
+		return false
 	}
 	header := parseBlock(e.Header)
 	return bytes.Equal(Block(header), e.Header) && Request{Header: header}.op() == e.Op
