@@ -131,7 +131,7 @@ func TestStaticRefusals(t *testing.T) {
 		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Expected-Last-Msg-Id", "id"}},
 		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Expected-Last-Sequence", "1"}},
 		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-TTL", "10ms"}},
-		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Msg-Id", strings.Repeat("x", msgIDMax+1)}},
+		{BadRequest, "kv.put.app.k", `x`, []string{"Nats-Msg-Id", strings.Repeat("x", command.MsgIDBytesMax+1)}},
 		{BadRequest, "kv.get.app.k", ``, []string{headerRead, "stale"}},
 		{BadRequest, "kv.purge.app.k", `x`, nil},
 		{BadRequest, "kv.purge.app.k", ``, []string{expected, "0"}},

@@ -141,8 +141,8 @@ func (s *Service) checkWrite(c *call, w *command.Write) *failure {
 		}
 		return TooLarge.says("the value has %d bytes, and %d are allowed: split it%s", len(w.Value), limit, remedy)
 	}
-	if w.MsgID = c.msg.Header.Get(headerMsgID); len(w.MsgID) > msgIDMax {
-		return BadRequest.says("header %s may have %d bytes, and has %d", headerMsgID, msgIDMax, len(w.MsgID))
+	if w.MsgID = c.msg.Header.Get(headerMsgID); len(w.MsgID) > command.MsgIDBytesMax {
+		return BadRequest.says("header %s may have %d bytes, and has %d", headerMsgID, command.MsgIDBytesMax, len(w.MsgID))
 	}
 	if text := c.msg.Header.Get(headerTTL); text != "" {
 		ttl, ok := jetstream.ParseTTL(text)
@@ -154,12 +154,9 @@ func (s *Service) checkWrite(c *call, w *command.Write) *failure {
 	return nil
 }
 
-// msgIDMax bounds a message id.
-const msgIDMax = 1 << 10
-
 // valueMax is the largest value that surely fits in a message to a client and in a command.
 func (s *Service) valueMax(c *call) int {
-	command := s.node.MaxCommandBytes() - len(c.bucket) - len(c.key) - msgIDMax - command.OverheadBytes
+	command := s.node.MaxCommandBytes() - len(c.bucket) - len(c.key) - command.MsgIDBytesMax - command.OverheadBytes
 	return max(0, min(int(s.maxPayload())-busReserveBytes, command))
 }
 

@@ -31,6 +31,10 @@ type Write struct {
 	LastMsgID    string
 }
 
+// MsgIDBytesMax bounds a message id, whoever gives it: the store keeps each twice beside the entry, and max_bytes does not count it. nats-server has no bound
+// but that of headers.
+const MsgIDBytesMax = 1 << 10
+
 // Never is the TTL of an entry that outlives the TTL of its bucket.
 const Never time.Duration = -1
 

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,8 +113,10 @@ func Test41_MessageIDs(t *testing.T) {
 	w.bucket("a")
 	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v", headerMsgID, "one")
 	w.says(`{"stream":"KV_a","domain":"dom","seq":1,"duplicate":true}`, "$KV.a.k", "v", headerMsgID, "one")
+	w.refused(errBadRequest.says("bad request: header Nats-Msg-Id may have 1024 bytes, and has 1025"), "$KV.a.k", "v", headerMsgID, strings.Repeat("i", command.MsgIDBytesMax+1))
 	w.says(`{"stream":"KV_a","domain":"dom","seq":2}`, "$KV.a.k", "v", headerMsgID, "two", headerExpectedMsgID, "one")
 	w.refused(errWrongLastMsgID.says("wrong last msg ID: two"), "$KV.a.k", "v", headerExpectedMsgID, "one")
 	w.now = w.now.Add(3 * time.Minute)
 	w.says(`{"stream":"KV_a","domain":"dom","seq":3}`, "$KV.a.k", "v", headerMsgID, "one")
+	w.says(`{"stream":"KV_a","domain":"dom","seq":4}`, "$KV.a.k", "v", headerMsgID, strings.Repeat("i", command.MsgIDBytesMax))
 }

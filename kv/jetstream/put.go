@@ -93,6 +93,9 @@ func (r Request) write(bucket, key string) (*command.Write, *apiError) {
 	if e := r.checkHeaders(bucket, key); e != nil {
 		return nil, e
 	}
+	if id := r.first(headerMsgID); len(id) > command.MsgIDBytesMax {
+		return nil, errBadRequest.says("bad request: header %s may have %d bytes, and has %d", headerMsgID, command.MsgIDBytesMax, len(id))
+	}
 	// What is harmless is decided here, before the log: members of several releases store the same (F28).
 	w := &command.Write{Bucket: bucket, Key: key, Value: r.Data, Header: headers.Harmless(Block(r.Header), len(r.Data) == 0), MsgID: r.first(headerMsgID), LastMsgID: r.first(headerExpectedMsgID)}
 	switch {
