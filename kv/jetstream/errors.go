@@ -41,6 +41,7 @@ var (
 	errHeadersTooLarge  = &apiError{400, 10097, "header size exceeds maximum allowed of 64k"}
 	errHeadersTooLong   = &apiError{400, 10097, "header size exceeds maximum allowed of 64k, or 1000 lines"}
 	errRollup           = &apiError{500, 10111, "rollup value invalid: %q"}
+	errRollupDenied     = &apiError{500, 10111, "rollup not permitted"}
 	errNegativeReplicas = &apiError{400, 10133, "replicas count cannot be negative"}
 	errTTLInvalid       = &apiError{400, 10165, "invalid per-message TTL"}
 	errTTLDisabled      = &apiError{400, 10166, "per-message TTL is disabled"}

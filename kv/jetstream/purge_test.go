@@ -10,6 +10,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 )
 
 // A large purge is logged in parts, and the bucket may become read-only, or go, between two of them: what was done in part is not refused (C5).
@@ -106,6 +107,29 @@ func TestARefusedPutHearsOfItsBucketFirst(t *testing.T) {
 	w.refused(errNoCounters, "$KV.off.k", "v", "Nats-Incr", "1")
 	w.status(statusNone, "$KV.none.k", "v", headerTTL, "500ms")
 	w.status(statusNone, "$KV.none.k", "v", "Nats-Incr", "1")
+}
+
+// Who may put one key may empty its bucket by one header, unless the bucket takes none (as nats-server).
+func Test41_ABucketMayTakeNoRollups(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a", `"allow_rollup_hdrs":false`)
+	w.puts(2)
+	for _, rollup := range []string{"sub", "all"} {
+		w.refused(errRollupDenied, "$KV.a.k", "v", headerRollup, rollup, headerMsgID, "refused")
+	}
+	w.status(statusNone, "$KV.none.k", "v", headerRollup, "sub")
+	info, err := w.store.Bucket("a")
+	require.NoError(t, err)
+	require.EqualValues(t, 2, info.Entries)
+	w.says(`{"stream":"KV_a","domain":"dom","seq":3}`, "$KV.a.l", "", headerOperation, "PURGE")
+	w.ask("STREAM.UPDATE.KV_a", config("a"))
+	w.says(`{"stream":"KV_a","domain":"dom","seq":4}`, "$KV.a.l", "v", headerRollup, "all", headerMsgID, "done")
+	w.ask("STREAM.UPDATE.KV_a", config("a", `"allow_rollup_hdrs":false`))
+	w.says(`{"stream":"KV_a","domain":"dom","seq":4,"duplicate":true}`, "$KV.a.l", "v", headerRollup, "all", headerMsgID, "done") // C4
+	w.store, err = store.Open(store.Options{Engine: memengine.New(), ManualFlush: true})
+	require.NoError(t, err)
+	require.NoError(t, w.store.Close())
+	w.refused(errUnavailable, "$KV.a.k", "v", headerRollup, "sub")
 }
 
 func Test41_MessageIDs(t *testing.T) {

@@ -44,6 +44,9 @@ func (p *Protocol) put(r Request, rest string) Plan {
 		Command: command.Command{Write: w},
 		Done:    func(_ *store.Store, result store.Result) Plan { return answer(p.putDone(bucket, result)) },
 	}}
+	if w.Rollup != command.RollupNone {
+		return Plan{Look: ifRollups(w, write), Quick: true, Writes: true, Trouble: putTrouble(bucket)}
+	}
 	return Plan{Bucket: bucket, Write: write.Write, Look: ifThere(bucket, write), Writes: true, Trouble: putTrouble(bucket)}
 }
 
@@ -57,6 +60,30 @@ func ifThere(bucket string, then Plan) func(*store.Store) Plan {
 	return func(s *store.Store) Plan {
 		if _, err := s.Bucket(bucket); err == store.NoBucket {
 			return answer(status(statusNone))
+		}
+		return then
+	}
+}
+
+// ifRollups goes on with a put that drops what was before it, to a bucket that is there and takes such, or has taken this one (C4). One that comes while
+// the configuration changes may be taken by the one before: to judge it where it is applied would need a new version of commands.
+func ifRollups(w *command.Write, then Plan) func(*store.Store) Plan {
+	return func(s *store.Store) Plan {
+		info, err := s.Bucket(w.Bucket)
+		if err == store.NoBucket {
+			return answer(status(statusNone))
+		}
+		denied := err == nil && !configOf(w.Bucket, info.Settings).AllowRollup
+		if denied && w.MsgID != "" {
+			var done bool
+			done, err = s.Answered(w.Bucket, w.MsgID)
+			denied = !done
+		}
+		switch {
+		case err != nil:
+			return answer(putRefusal(w.Bucket, errUnavailable))
+		case denied:
+			return answer(putRefusal(w.Bucket, errRollupDenied))
 		}
 		return then
 	}

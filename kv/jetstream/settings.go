@@ -10,7 +10,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 )
 
-// echo is the part of a configuration that is only said back. Every field is empty for what nats.go asks for, so that a bucket made by
+// echo is the part of a configuration that is only said back, but for DenyRollup, which the leader goes by. Every field is empty for what nats.go asks for, so that a bucket made by
 // the native API is the same as one made by it with the same settings.
 type echo struct {
 	Memory      bool       `json:"memory,omitempty"`
