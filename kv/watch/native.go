@@ -5,6 +5,7 @@ package watch
 // last revision that it has.
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 
@@ -49,12 +50,25 @@ func (c *consumer) native(e *Entry, pending uint64) Send {
 	if c.Config.HeadersOnly {
 		b, s.Body, header = b.number(headerSizeOfValue, uint64(max(e.Size, len(e.Value)))), nil, headers.Harmless(header, true)
 	}
-	if stored, is := strings.CutPrefix(string(header), headerVersion+headerEnd); is {
-		s.Header = append(b, stored...)
-	} else {
-		s.Header = append(b, headerEnd...)
-	}
+	s.Header = append(b.stored(header), headerEnd...)
 	return s
+}
+
+// headerOurs begins the names that only the hub gives.
+const headerOurs = "Rb-"
+
+// stored appends what headers were stored with an entry, but for names like ours: whoever may put one key could have its events pass for those of another, or for
+// none. Some clients tell no case, nor a blank before a name.
+func (b block) stored(header []byte) block {
+	lines, _ := bytes.CutPrefix(header, []byte(headerVersion+headerEnd))
+	for line := range bytes.SplitSeq(lines, []byte(headerEnd)) {
+		name := bytes.TrimLeft(line, " \t")
+		if len(name) == 0 || len(name) >= len(headerOurs) && strings.EqualFold(string(name[:len(headerOurs)]), headerOurs) {
+			continue
+		}
+		b = append(append(b, line...), headerEnd...)
+	}
+	return b
 }
 
 // progress is a progress mark: everything up to the revision was sent. One that is stalled is asked again to answer: its answer may be lost.

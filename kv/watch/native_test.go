@@ -29,6 +29,19 @@ func TestNativeMessagesWithoutValues(t *testing.T) {
 	require.Equal(t, "NATS/1.0\r\nRb-Watch: c\r\nRb-Sequence: 1\r\nRb-Pending: 3\r\nRb-Key: k\r\nRb-Operation: delete\r\nRb-Revision: 2\r\nRb-Cluster-Revision: 0\r\nRb-Time: 1970-01-01T00:00:00Z\r\nRb-Size: 7\r\n\r\n", string(s.Header))
 }
 
+// Who may put one key cannot have its events pass for another's, or for none (W2).
+func TestStoredHeadersDoNotPassForOurs(t *testing.T) {
+	for _, withoutValues := range []bool{false, true} {
+		c := &consumer{Record: Record{Ref: Ref{Name: "c"}, Config: Config{Native: true, HeadersOnly: withoutValues}}, bucket: &bucket{}, group: &group{}, first: 1}
+		e := &Entry{Key: "k", Sequence: 2, Value: []byte("v"), Operation: "put"}
+		plain := c.message(e, 3).Header
+		e.Header = []byte("NATS/1.0\r\nRb: 1\r\nRb-Key: other\r\nrb-key: x\r\nRB-Progress: 9\r\nRb-Flow: to.me\r\n rb-sequence: 9\r\nX-Rb-Key: 2\r\n\r\n")
+		want, ended := strings.CutSuffix(string(plain), headerEnd)
+		require.True(t, ended)
+		require.Equal(t, want+"Rb: 1\r\nX-Rb-Key: 2\r\n\r\n", string(c.message(e, 3).Header))
+	}
+}
+
 func TestNativeFlowControl(t *testing.T) { // 7.4, in the native form
 	o := newHost(t, 64, func(l *Limits) { l.Window = 1_000 })
 	o.consumer(Config{Native: true, FlowControl: true, Heartbeat: second})
