@@ -236,7 +236,7 @@ func Test62_AnUpdateThatNamesNoSubjectsKeepsThem(t *testing.T) {
 	for _, subjects := range []string{``, `,"subjects":null`, `,"subjects":[]`} {
 		require.Contains(t, string(w.ask("STREAM.UPDATE.KV_a", body+subjects+"}").Data), `"config":{"name":"KV_a","subjects":["$KV.a.\u003e"],"retention":"limits"`)
 	}
-	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v")
+	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v", headerRollup, "sub") // nor does it know of rollups, without which nobody could purge
 	none := invalid("only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>")
 	w.refused(none, "STREAM.CREATE.KV_b", `{"name":"KV_b","max_msgs_per_subject":10}`)
 	w.refused(none, "STREAM.UPDATE.KV_a", body+`,"subjects":["KV_a"]}`)

@@ -55,6 +55,8 @@ type streamConfig struct {
 	PersistMode   string            `json:"persist_mode,omitempty"`
 	Batched       bool              `json:"allow_batched,omitempty"`
 	Metadata      map[string]string `json:"metadata,omitempty"`
+
+	partial bool // an update that named no subjects
 }
 
 // configRequest is the body of STREAM.CREATE and STREAM.UPDATE.
@@ -311,6 +313,14 @@ func (c *streamConfig) checkAccount(account string, before *republish) *apiError
 		return nil
 	}
 	return invalid(RepublishElsewhere)
+}
+
+// keeping is a configuration that is to take the place of another. One that names no subjects, as of async-nats, means to keep what it does not know of: without
+// rollups KV clients could not purge any more.
+func (c *streamConfig) keeping(old *streamConfig) *streamConfig {
+	now := *c
+	now.AllowRollup = c.AllowRollup || c.partial && old.AllowRollup
+	return &now
 }
 
 // checkUpdate refuses what a bucket that exists cannot become.

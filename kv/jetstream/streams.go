@@ -137,7 +137,7 @@ func (c call) config(prefix string) (*streamConfig, *apiError) {
 	case body.Name != c.stream:
 		return nil, errStreamMismatch
 	case len(body.Subjects) == 0 && c.verb == streamUpdate && c.bucket != "": // a bucket's are always the same
-		body.Subjects = []string{subjectsOf(c.bucket)}
+		body.Subjects, body.partial = []string{subjectsOf(c.bucket)}, true
 	}
 	return &body.streamConfig, body.complete(prefix, c.bucket)
 }
@@ -162,18 +162,19 @@ const updatesMax = 4
 func (p *Protocol) updating(c call, config *streamConfig, tries int) Plan {
 	return c.look(func(_ *store.Store, old store.BucketInfo) Plan {
 		before := configOf(old.Name, old.Settings)
-		e := config.checkUpdate(before)
+		now := config.keeping(before)
+		e := now.checkUpdate(before)
 		if e == nil {
-			e = config.checkAccount(c.account, before.Republish)
+			e = now.checkAccount(c.account, before.Republish)
 		}
 		if e != nil {
 			return c.refuse(e)
 		}
-		update := command.UpdateBucket{Name: c.bucket, Settings: config.over(old.Settings), Changed: old.Changed}
+		update := command.UpdateBucket{Name: c.bucket, Settings: now.over(old.Settings), Changed: old.Changed}
 		return Plan{Write: &Write{Command: command.Command{UpdateBucket: &update}, Old: &old.Settings, Done: func(s *store.Store, r store.Result) Plan {
 			switch {
 			case r.Code == store.Done:
-				return answer(jsonReply(updateReply{headOf(c.verb), p.told(c, s, config)}))
+				return answer(jsonReply(updateReply{headOf(c.verb), p.told(c, s, now)}))
 			case r.Code == store.SettingsChanged && tries > 1:
 				return p.updating(c, config, tries-1)
 			}

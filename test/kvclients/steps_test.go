@@ -350,6 +350,11 @@ var purgeSteps = []step{
 }
 
 var deleteSteps = []step{
+	{subject: "STREAM.CREATE.KV_kept", body: bucketConfig("kept", `"allow_rollup_hdrs":false`)},
+	{subject: "$KV.kept.k", body: "v"},
+	{subject: "$KV.kept.k", body: "v", headers: []string{rollup, "all"}},
+	{subject: "$KV.kept.k", headers: []string{operation, "PURGE", rollup, "sub"}},
+	{subject: "STREAM.DELETE.KV_kept"},
 	{subject: "STREAM.DELETE.KV_a", body: "{}"},
 	{subject: "STREAM.INFO.KV_a"},
 	{subject: "STREAM.DELETE.KV_a"},
@@ -358,6 +363,6 @@ var deleteSteps = []step{
 	{subject: "$KV.a.k", body: "v"},
 	{subject: "STREAM.INFO.KV_a"},
 	// What async-nats sends. In JetStream the stream has the subject KV_a then, and the bucket takes no more puts.
-	{subject: "STREAM.UPDATE.KV_a", body: `{"name":"KV_a","max_bytes":0,"max_msgs":0,"max_msgs_per_subject":10,"discard":"old","retention":"limits","max_consumers":0,"max_age":0,"storage":"file","num_replicas":0,"deny_delete":true}`, differs: "a bucket keeps its subjects", ours: `{"json":{"config":{"allow_direct":false,"allow_msg_ttl":false,"allow_rollup_hdrs":false,"compression":"none","consumer_limits":{},"deny_delete":true,"deny_purge":false,"discard":"old","duplicate_window":120000000000,"max_age":0,"max_bytes":-1,"max_consumers":-1,"max_msg_size":-1,"max_msgs":-1,"max_msgs_per_subject":10,"mirror_direct":false,"name":"KV_a","num_replicas":1,"retention":"limits","sealed":false,"storage":"file","subjects":["$KV.a.\u003e"]},"created":"*","domain":"raftbus","state":{"bytes":"*","consumer_count":0,"first_seq":1,"first_ts":"*","last_seq":1,"last_ts":"*","messages":1,"num_subjects":1},"ts":"*","type":"io.nats.jetstream.api.v1.stream_update_response"}}`},
+	{subject: "STREAM.UPDATE.KV_a", body: `{"name":"KV_a","max_bytes":0,"max_msgs":0,"max_msgs_per_subject":10,"discard":"old","retention":"limits","max_consumers":0,"max_age":0,"storage":"file","num_replicas":0,"deny_delete":true}`, differs: "a bucket keeps its subjects and its rollups", ours: `{"json":{"config":{"allow_direct":false,"allow_msg_ttl":false,"allow_rollup_hdrs":true,"compression":"none","consumer_limits":{},"deny_delete":true,"deny_purge":false,"discard":"old","duplicate_window":120000000000,"max_age":0,"max_bytes":-1,"max_consumers":-1,"max_msg_size":-1,"max_msgs":-1,"max_msgs_per_subject":10,"mirror_direct":false,"name":"KV_a","num_replicas":1,"retention":"limits","sealed":false,"storage":"file","subjects":["$KV.a.\u003e"]},"created":"*","domain":"raftbus","state":{"bytes":"*","consumer_count":0,"first_seq":1,"first_ts":"*","last_seq":1,"last_ts":"*","messages":1,"num_subjects":1},"ts":"*","type":"io.nats.jetstream.api.v1.stream_update_response"}}`},
 	{subject: "$KV.a.k", body: "w", differs: "a bucket keeps its subjects", ours: `{"json":{"domain":"raftbus","seq":2,"stream":"KV_a"}}`},
 }
