@@ -15,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -23,22 +25,27 @@ type buckets struct {
 	mu      sync.Mutex
 	follows bool // somebody listens: what changes is kept
 	listed  bool
-	known   map[string]bool
-	todo    []string       // buckets that the subscriptions have not followed yet
-	since   []bucketChange // what came while the list was read
-	resets  uint64         // how often another state took the place of the one that they are of
+	known   map[string]bool // whether it takes roll-ups
+	todo    []string        // buckets that the subscriptions have not followed yet
+	since   []bucketChange  // what came while the list was read
+	resets  uint64          // how often another state took the place of the one that they are of
 }
 
 type bucketChange struct {
-	name string
-	is   bool // there
+	name      string
+	is        bool // there
+	noRollups bool
 }
 
 // has reports whether a bucket is known to be there.
-func (b *buckets) has(name string) bool {
+func (b *buckets) has(name string) bool { return b.takes(name, false) }
+
+// takes reports whether a bucket is known to be there, and to take a put: one that rolls up is refused by some.
+func (b *buckets) takes(name string, rollup bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.known[name]
+	rollups, is := b.known[name]
+	return is && (rollups || !rollup)
 }
 
 // forget begins anew.
@@ -69,11 +76,11 @@ func (b *buckets) change(c bucketChange) {
 }
 
 func (b *buckets) set(c bucketChange) {
-	if b.known[c.name] != c.is {
+	if _, was := b.known[c.name]; was != c.is {
 		b.todo = append(b.todo, c.name)
 	}
 	if c.is {
-		b.known[c.name] = true
+		b.known[c.name] = !c.noRollups
 	} else {
 		delete(b.known, c.name)
 	}
@@ -149,7 +156,7 @@ func (s *Service) follower(batch store.Batch) {
 		case store.Stored:
 			s.republish(e)
 		case store.BucketAdded, store.BucketUpdated:
-			s.buckets.change(there(e.Bucket, e.Importing))
+			s.buckets.change(there(e.Bucket, e.Settings, e.Importing))
 			s.rouse() // who made it may have asked another account's service
 		case store.BucketRemoved:
 			s.buckets.change(bucketChange{name: e.Bucket})
@@ -159,7 +166,9 @@ func (s *Service) follower(batch store.Batch) {
 }
 
 // there is a bucket that is there. One that is being imported is not yet, for those who do not ask the store.
-func there(name string, importing bool) bucketChange { return bucketChange{name, !importing} }
+func there(name string, settings *command.Settings, importing bool) bucketChange {
+	return bucketChange{name, !importing, !jetstream.TakesRollups(settings)}
+}
 
 // list lists the buckets, if that is to be done.
 func (s *Service) list() {
@@ -168,7 +177,9 @@ func (s *Service) list() {
 		return
 	}
 	var list []bucketChange
-	err := s.store.EachBucket(func(name string, importing bool) { list = append(list, there(name, importing)) })
+	err := s.store.EachBucket(func(name string, settings *command.Settings, importing bool) {
+		list = append(list, there(name, settings, importing))
+	})
 	if err != nil {
 		s.logger.Warn("the buckets cannot be listed; trying again", "err", err)
 		return

@@ -16,6 +16,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/memengine"
+	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -182,6 +183,27 @@ func TestALeaderKnowsAllBucketsBeforeItHearsAnybody(t *testing.T) {
 			require.True(t, <-knew)
 		}
 		r.stepDown()
+	}
+}
+
+// A purge of a KV client, a roll-up, is logged as it comes: if it waited for a look, a put that the client sends after it, without waiting, would be done before
+// it, and be gone (C1). Only a bucket that takes none is looked at, and a leader knows which do, whether it lists them or they are made meanwhile.
+func TestARollUpDoesNotWaitForALook(t *testing.T) {
+	r := newRig(t, nil)
+	r.lead()
+	config := func(bucket, more string) string {
+		return `{"name":"KV_` + bucket + `","subjects":["$KV.` + bucket + `.>"],"max_msgs_per_subject":1,"discard":"new","allow_rollup_hdrs":` + more + `}`
+	}
+	r.js(api+"STREAM.CREATE.KV_app", config("app", "true"))
+	r.js(api+"STREAM.CREATE.KV_kept", config("kept", "false"))
+	for range 2 {
+		require.Eventually(t, func() bool { return r.service.buckets.has("app") && r.service.buckets.has("kept") }, 10*time.Second, time.Millisecond)
+		r.node.set(func(n *solo) { n.readBusy = node.ErrBusy })
+		require.Contains(t, string(r.js("$KV.app.k", "", "Nats-Rollup", "sub").Data), `"seq":`)
+		r.node.set(func(n *solo) { n.readBusy = nil })
+		requireJSError(t, 10111, r.js("$KV.kept.k", "", "Nats-Rollup", "sub"))
+		r.stepDown()
+		r.lead()
 	}
 }
 

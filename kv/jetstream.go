@@ -25,7 +25,7 @@ func (s *Service) jetStream(protocol *jetstream.Protocol, msg *nats.Msg, epoch u
 	})
 	trouble := plan.Trouble
 	r.fail = func(f *failure) []reply { return s.troubled(trouble, f) }
-	if plan.Bucket != "" && s.buckets.has(plan.Bucket) {
+	if plan.Bucket != "" && s.buckets.takes(plan.Bucket, plan.Rollup) {
 		plan.Look = nil
 	}
 	w, now := s.planned(r, plan)

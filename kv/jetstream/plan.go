@@ -60,8 +60,10 @@ type Plan struct {
 	Quick bool
 	// Writes says that something may be logged, now or after Look.
 	Writes bool
-	// Bucket is that of a put. If it is known to be there, Write will do without Look.
+	// Bucket is that of a put. If it is known to be there, and to take a Rollup if that is one, Write will do without Look: what a client puts
+	// one after the other goes in that order.
 	Bucket string
+	Rollup bool
 	// Tells is a bucket of which Replies say whether it is there.
 	Tells string
 	// Trouble is what is answered when the request certainly was not, and will not be, carried out.

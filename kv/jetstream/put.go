@@ -44,10 +44,11 @@ func (p *Protocol) put(r Request, rest string) Plan {
 		Command: command.Command{Write: w},
 		Done:    func(_ *store.Store, result store.Result) Plan { return answer(p.putDone(bucket, result)) },
 	}}
+	plan := Plan{Bucket: bucket, Write: write.Write, Look: ifThere(bucket, write), Writes: true, Trouble: putTrouble(bucket)}
 	if w.Rollup != command.RollupNone {
-		return Plan{Look: ifRollups(w, write), Quick: true, Writes: true, Trouble: putTrouble(bucket)}
+		plan.Rollup, plan.Look = true, ifRollups(w, write)
 	}
-	return Plan{Bucket: bucket, Write: write.Write, Look: ifThere(bucket, write), Writes: true, Trouble: putTrouble(bucket)}
+	return plan
 }
 
 // refusedPut is a put that is refused by itself, which is said only for a bucket that is there, as of all puts.
@@ -66,14 +67,14 @@ func ifThere(bucket string, then Plan) func(*store.Store) Plan {
 }
 
 // ifRollups goes on with a put that drops what was before it, to a bucket that is there and takes such, or has taken this one (C4). One that comes while
-// the configuration changes may be taken by the one before: to judge it where it is applied would need a new version of commands.
+// the configuration changes, or before a new leader has applied that, may be taken by the one before: to judge it where it is applied would need a new version of commands.
 func ifRollups(w *command.Write, then Plan) func(*store.Store) Plan {
 	return func(s *store.Store) Plan {
 		info, err := s.Bucket(w.Bucket)
 		if err == store.NoBucket {
 			return answer(status(statusNone))
 		}
-		denied := err == nil && !configOf(w.Bucket, info.Settings).AllowRollup
+		denied := err == nil && !TakesRollups(&info.Settings)
 		if denied && w.MsgID != "" {
 			var done bool
 			done, err = s.Answered(w.Bucket, w.MsgID)

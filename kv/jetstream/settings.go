@@ -66,6 +66,12 @@ func (c *streamConfig) echo() []byte {
 // limit is how settings say that there is none.
 func limit(n int64) uint64 { return uint64(max(n, 0)) }
 
+// TakesRollups reports whether a bucket takes puts that drop what was before them.
+func TakesRollups(s *command.Settings) bool {
+	var e echo
+	return len(s.Echo) == 0 || json.Unmarshal(s.Echo, &e) != nil || !e.DenyRollup
+}
+
 // configOf is the configuration of a bucket's stream.
 func configOf(bucket string, s command.Settings) *streamConfig {
 	var e echo

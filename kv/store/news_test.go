@@ -150,7 +150,7 @@ func TestAllBucketsAreListedInOneScan(t *testing.T) {
 	f.at(time.Second, addBucket("b", command.Settings{}), addBucket("a", command.Settings{}), command.Command{AddBucket: &command.AddBucket{Name: "c", Importing: true}})
 	looks = 0
 	var all []string
-	require.NoError(t, s.EachBucket(func(name string, importing bool) { all = append(all, fmt.Sprint(name, importing)) }))
+	require.NoError(t, s.EachBucket(func(name string, _ *command.Settings, importing bool) { all = append(all, fmt.Sprint(name, importing)) }))
 	require.Equal(t, []string{"afalse", "bfalse", "ctrue"}, all)
 	require.Equal(t, 2, looks)
 	f.close()

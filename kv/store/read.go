@@ -122,13 +122,13 @@ func (s *Store) Buckets(prefix, after string, limit int) (Page, error) {
 	return page, err
 }
 
-// EachBucket visits all buckets as of one moment, by name, and says whether each is being imported.
-func (s *Store) EachBucket(visit func(name string, importing bool)) error {
+// EachBucket visits all buckets as of one moment, by name, and says how each is, and whether it is being imported.
+func (s *Store) EachBucket(visit func(name string, settings *command.Settings, importing bool)) error {
 	return s.view(func(r engine.Reader) error {
 		return r.Scan([]byte{tableBucket}, []byte{tableBucket + 1}, func(key, value []byte) (bool, error) {
 			b, err := decodeBucket(value)
 			if err == nil {
-				visit(string(key[1:]), b.importing)
+				visit(string(key[1:]), &b.settings, b.importing)
 			}
 			return true, err
 		})
