@@ -305,8 +305,8 @@ func (c *Core) judge(next *rpc.Configuration) error {
 		return fmt.Errorf("%w: the members are so already", ErrNoChange)
 	case len(next.Voters) == 0:
 		return fmt.Errorf("%w: no voter would be left", ErrUnsafe)
-	case len(next.Voters)+len(next.Learners) > rpc.MaxMembers:
-		return fmt.Errorf("%w: at most %d members", ErrBadChange, rpc.MaxMembers)
+	case crowd(next) > rpc.ClusterMax && crowd(next) > crowd(&c.conf): // a larger one of an earlier release still changes, and shrinks
+		return fmt.Errorf("%w: a cluster has at most %d members, this would be %d: let some leave first, or replace them", ErrBadChange, rpc.ClusterMax, crowd(next))
 	case c.joint(next) && slices.ContainsFunc(next.Learners, func(m rpc.Member) bool { return c.conf.Voter(m.ID) }):
 		return fmt.Errorf("%w: replace one member's disk at a time, and nothing else together with it", ErrBadChange)
 	}
@@ -320,6 +320,9 @@ func (c *Core) judge(next *rpc.Configuration) error {
 func sortByID(list []rpc.Member) {
 	slices.SortFunc(list, func(a, b rpc.Member) int { return cmp.Compare(a.ID, b.ID) })
 }
+
+// crowd is how many members a configuration has, without those that leave.
+func crowd(conf *rpc.Configuration) int { return len(conf.Voters) + len(conf.Learners) }
 
 // silent are those who have not answered within the lowest election timeout.
 func (c *Core) silent(voters []rpc.Member) (list []rpc.Member) {

@@ -12,7 +12,7 @@ import (
 func TestChangesAreRefusedWithAReason(t *testing.T) {
 	add := func(ids ...rpc.NodeID) Change { return Change{Add: members(ids...)} }
 	remove := func(ids ...rpc.NodeID) Change { return Change{Remove: ids} }
-	many := make([]rpc.NodeID, rpc.MaxMembers)
+	many := make([]rpc.NodeID, rpc.ClusterMax)
 	for i := range many {
 		many[i] = rpc.NodeID(rune('A'+i/26)) + rpc.NodeID(rune('a'+i%26))
 	}
@@ -27,8 +27,9 @@ func TestChangesAreRefusedWithAReason(t *testing.T) {
 		"removed twice":        {remove("n2", "n2"), ErrBadChange},
 		"in and out":           {Change{Add: members("n4"), Remove: []rpc.NodeID{"n4"}}, ErrBadChange},
 		"too many":             {add(many...), ErrBadChange},
-		"one too many":         {add(many[:rpc.MaxMembers-2]...), ErrBadChange},
-		"as many as may be":    {add(many[:rpc.MaxMembers-3]...), nil},
+		"one too many":         {add(many[:rpc.ClusterMax-2]...), ErrBadChange},
+		"as many as may be":    {add(many[:rpc.ClusterMax-3]...), nil},
+		"for one that leaves":  {Change{Add: members(many[:rpc.ClusterMax-2]...), Remove: []rpc.NodeID{"n3"}}, nil},
 		"the leader's disk":    {Change{Add: []rpc.Member{{ID: "n1", Instance: rpc.InstanceID{9}}}}, ErrBadChange},
 		"a disk and a removal": {Change{Add: []rpc.Member{disk2}, Remove: []rpc.NodeID{"n3"}}, ErrBadChange},
 		"no voter left":        {remove("n1", "n2", "n3"), ErrUnsafe},
@@ -44,6 +45,23 @@ func TestChangesAreRefusedWithAReason(t *testing.T) {
 			require.Equal(t, one.err == nil, s.conf.Index == 2, "a refusal changes nothing")
 		})
 	}
+}
+
+// A cluster that an earlier release let grow beyond the bound is not stuck: it shrinks, its members are replaced, and who learns becomes a voter.
+func TestAClusterThatIsTooLargeShrinks(t *testing.T) {
+	conf := table("n1", "n2", "n3")
+	for i := range rpc.ClusterMax {
+		conf.Voters = append(conf.Voters, members(rpc.NodeID(rune('p'+i/10))+rpc.NodeID(rune('0'+i%10)))...)
+	}
+	s := inOffice(t, conf)
+	refused := s.asks(Change{Add: members("x1")})
+	require.ErrorIs(t, refused.Refusal, ErrBadChange)
+	require.ErrorContains(t, refused.Refusal, "at most 15 members, this would be 19: let some leave first")
+	require.NoError(t, s.asks(Change{Add: members("x1"), Remove: []rpc.NodeID{"n3"}}).Refusal)
+	s.inStep()
+	require.NoError(t, s.asks(Change{Remove: []rpc.NodeID{"p0"}}).Refusal)
+	s.inStep()
+	require.NotContains(t, s.voters(), rpc.NodeID("p0"))
 }
 
 func TestChangesAreTheLeadersAndOneAtATime(t *testing.T) {

@@ -55,7 +55,7 @@ it begins as a learner, and is a voter once it has caught up.
 
 With ID and NEW: another node takes its place, started with --join. When the old one does not
 answer, one change removes it and lets NEW in; when it does, NEW becomes a voter first, and
-the old one leaves then.`
+the old one leaves then. In a cluster of 15, the most there may be, one change does both.`
 
 // awaitsLeader is in the help of commands that outlast an election.
 const awaitsLeader = "\n\nWhile nobody leads it waits 20s for a leader, whatever --timeout is."

@@ -66,8 +66,8 @@ type Config struct {
 // DefaultPrefix is the first token of all subjects, unless another is given.
 const DefaultPrefix = "raftbus"
 
-// MaxMembers bounds a cluster: beyond it a write costs more than more copies are worth.
-const MaxMembers = 15
+// MaxMembers bounds a cluster, at its first boot and later.
+const MaxMembers = rpc.ClusterMax
 
 var token = regexp.MustCompile(`^[A-Za-z0-9-][A-Za-z0-9_-]*$`)
 

@@ -21,6 +21,8 @@ const (
 	SmallEntries = 1024
 	// MaxMembers bounds a configuration table and each list of a Configuration.
 	MaxMembers = 64
+	// ClusterMax bounds a cluster: beyond it a write costs more than more copies are worth. While it changes from some to others a Configuration lists both.
+	ClusterMax = 15
 	// MaxRefusalBytes bounds PingReturn.Refusal.
 	MaxRefusalBytes = 1024
 	// DigestBytes is the length of InstallSnapshotCommand.Digest.

@@ -51,7 +51,7 @@ var rooms = []room{
 		"it puts together what nodes say: what to think of that, and what to print, is for who asks"},
 	{"cmd/raftbus/doctor", []string{"busclient", "raft/node", "cmd/raftbus/cluster", "cmd/raftbus/native", "cmd/raftbus/natsopt", "cmd/raftbus/observe", "cmd/raftbus/replica"}, false,
 		"the doctor looks from outside, and judges by what nodes and NATS say: let them say more"},
-	{"cmd/raftbus/members", []string{"busclient", "cmd/raftbus/admin", "cmd/raftbus/native", "cmd/raftbus/replica"}, false,
+	{"cmd/raftbus/members", []string{"busclient", "raft/config", "cmd/raftbus/admin", "cmd/raftbus/native", "cmd/raftbus/replica"}, false,
 		"it asks the leader, and follows what comes of it: flags, what is printed and exit codes are for who calls it"},
 	{"test", []string{"raft/...", "busclient/...", "kv/...", "cmd/raftbus/replica", "test/..."}, false,
 		"tests use the packages, a whole node by cmd/raftbus/replica, or the built binary"},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
+	"github.com/raftbus/raftbus/raft/config"
 )
 
 // change makes a goal of the members as they are, and follows it.
@@ -70,7 +71,8 @@ func (a *Administrator) Replace(ctx context.Context, old, comes, instance string
 // replacement works out what replacing a member means.
 func (a *Administrator) replacement(ctx context.Context, m *admin.Members, old, comes, instance string) (*membersGoal, error) {
 	have, isMember := m.Member(old)
-	if _, done := m.Member(comes); !isMember && !done {
+	_, there := m.Member(comes)
+	if !isMember && !there {
 		_, err := Find(m, old)
 		return nil, err
 	}
@@ -81,11 +83,22 @@ func (a *Administrator) replacement(ctx context.Context, m *admin.Members, old, 
 		return g, err
 	case old != comes:
 		g.gone = []admin.NewMember{{ID: old, Instance: have.Instance}}
-		g.after = a.lives(ctx, have)
+		g.after = (there || hasRoom(m)) && a.lives(ctx, have)
 	case want[0].Instance != have.Instance:
 		g.over = map[string]string{old: have.Instance}
 	}
 	return g, nil
+}
+
+// hasRoom reports whether a cluster may have one member more.
+func hasRoom(m *admin.Members) bool {
+	stay := 0
+	for _, o := range m.Members {
+		if o.Role != admin.RoleOutgoing {
+			stay++
+		}
+	}
+	return stay < config.MaxMembers
 }
 
 // Transfer hands leadership to a voter, or with no name to that which holds most of the log.

@@ -18,6 +18,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
+	"github.com/raftbus/raftbus/raft/config"
 )
 
 func TestMain(m *testing.M) {
@@ -330,6 +331,45 @@ func TestWhoLivesLeavesAfterWhoComes(t *testing.T) {
 			require.NoError(t, json.Unmarshal(p.first, &first))
 			require.Equal(t, []admin.NewMember{{ID: "n4", Instance: instance}}, first.Add)
 			require.Equal(t, c.remove, first.Remove)
+		})
+	}
+}
+
+// In a full cluster nobody comes before another leaves: who lives leaves in the same change. If the new one is there already it is waited for, as else.
+func TestWhoLivesInAFullClusterLeavesAtOnce(t *testing.T) {
+	instance := strings.Repeat("ab", 16)
+	for name, c := range map[string]struct {
+		members int
+		there   bool
+		remove  []string
+	}{
+		"full":                       {config.MaxMembers, false, []string{"n3"}},
+		"room for one":               {config.MaxMembers - 1, false, nil},
+		"full, the new one is there": {config.MaxMembers, true, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			voters := []string{"n1", "n2", "n3", "m9"}
+			if c.there {
+				voters[3] = "n4:" + instance
+			}
+			for i := len(voters); i < c.members; i++ {
+				voters = append(voters, "p"+string(rune('a'+i)))
+			}
+			p := newPuppet(t, view(nil, voters...), func(int) any { return refusal(admin.BadRequest) })
+			m := p.members
+			g, err := p.a.replacement(t.Context(), m, "n3", "n4", instance)
+			require.NoError(t, err)
+			s, err := g.next(m)
+			require.NoError(t, err)
+			change := s.body.(admin.Change)
+			if c.there {
+				require.Empty(t, change.Add)
+				require.Equal(t, []string{"n3"}, change.Remove)
+				require.True(t, g.after)
+				return
+			}
+			require.Equal(t, newsOf("n4:"+instance), change.Add)
+			require.Equal(t, c.remove, change.Remove)
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 const (
@@ -93,7 +94,7 @@ func Ask(ctx context.Context, conn *nats.Conn, subject string, within time.Durat
 // add takes what a node answered; a second answer of the same id is the later. What is no node's figures is left out.
 func add(list []Stats, data []byte) []Stats {
 	var s Stats
-	if json.Unmarshal(data, &s) != nil || !config.ValidToken(s.Node) || len(s.Members) > config.MaxMembers {
+	if json.Unmarshal(data, &s) != nil || !config.ValidToken(s.Node) || len(s.Members) > rpc.MaxMembers {
 		return list
 	}
 	at, found := slices.BinarySearchFunc(list, s.Node, func(o Stats, id string) int { return strings.Compare(o.Node, id) })

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
-	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // Who answers is listed once, whoever is missed is waited for, and who was silent before not for long.
@@ -63,7 +63,18 @@ func TestGather(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Whoever may answer on the bus fills nobody's memory: so many nodes are listed, and none with more members than a cluster has (Q12).
+// While a full cluster changes from some members to others each node names both. None is left out for that.
+func TestAFullClusterIsGatheredWhileItChanges(t *testing.T) {
+	said := Stats{Node: "n1"}
+	for i := range 2 * rpc.ClusterMax {
+		said.Members = append(said.Members, fmt.Sprintf("n%d", i+1))
+	}
+	data, err := json.Marshal(said)
+	require.NoError(t, err)
+	require.Len(t, add(nil, data), 1)
+}
+
+// Whoever may answer on the bus fills nobody's memory: so many nodes are listed, and none with more members than one can name (Q12).
 func TestWhatIsGatheredIsBounded(t *testing.T) {
 	var list []Stats
 	say := func(node string, leads string, members ...string) {
@@ -71,7 +82,7 @@ func TestWhatIsGatheredIsBounded(t *testing.T) {
 		require.NoError(t, err)
 		list = add(list, data)
 	}
-	say("many", "", make([]string, config.MaxMembers+1)...)
+	say("many", "", make([]string, rpc.MaxMembers+1)...)
 	require.Empty(t, list)
 	for n := range NodesMax + 1 {
 		say(fmt.Sprintf("n%04d", n), "")
