@@ -132,3 +132,11 @@ func TestF18NewLeaderRepairsADamagedFollowerFromItsLog(t *testing.T) {
 	require.Zero(t, s.office.peers["n3"].match, "what it holds before that it has not shown")
 	require.NotEmpty(t, lost(1).Snapshots, "entry 2 is no longer in the log")
 }
+
+// What a damaged follower holds may be longer than the leader's log: it gets what that has next, and no snapshot of all.
+func TestF18ADamagedFollowerMayHoldMoreThanTheLeader(t *testing.T) {
+	s := established(t, 6)
+	out := s.hear("n2", 2, &rpc.AppendLogReturn{Prev: 6, Hint: rpc.EntryID{Term: 2, Index: 9}, Damaged: true})
+	require.Empty(t, out.Snapshots)
+	require.Equal(t, rpc.Index(7), s.office.peers["n2"].next)
+}
