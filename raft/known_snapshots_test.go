@@ -537,6 +537,19 @@ func TestABaseWithinTheLogHasTheMembersOfItsIndex(t *testing.T) {
 	require.Equal(t, rpc.Index(5), s.log.last)
 }
 
+// What a snapshot shows to be committed is told, as what a leader commits is: who asked for the change hears of it, and who left is listened to no more.
+func TestABaseWithinTheLogCommitsTheChangesBeforeIt(t *testing.T) {
+	s := following(t, 1, 1)
+	entries := append([]rpc.Entry{changing(2, at3(table("n1", "n2")))}, run(4, 2, 3)...)
+	s.hear("n2", 3, &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 1, Index: 2}, Entries: entries})
+	s.synced()
+	require.Equal(t, members("n2", "n3"), s.members.roster, "the removal may come to nothing")
+	s.turn(stored(2, 4))
+	out := s.turn(Restored{rpc.EntryID{Term: 2, Index: 4}})
+	require.Contains(t, out.Facts, ConfigurationChanged{Configuration: s.decode(&entries[0]), Committed: true})
+	require.Equal(t, members("n2"), s.members.roster)
+}
+
 // The time of a base whose entry is no longer at hand is looked up on the disk: that of the base before it is older.
 func TestABaseHasTheTimeOfItsEntry(t *testing.T) {
 	s := following(t, 1, 1)
