@@ -215,3 +215,15 @@ func TestAVoteJustGivenIsNotUndone(t *testing.T) {
 		require.True(t, wins())
 	}
 }
+
+// A pre-vote asks for a term that is still to come: what is asked for in the voter's own, or an earlier one, comes too late, and the answer says which that is.
+func TestAPreVoteIsForALaterTerm(t *testing.T) {
+	for term, granted := range map[rpc.Term]bool{4: false, 5: false, 6: true} {
+		s := newSolo(t, start(rpc.HardState{Term: 5}, 1))
+		s.tickFor(s.ticks.ElectionMin - 1)
+		out := s.hear("n2", term, &rpc.RequestVoteCommand{Last: rpc.EntryID{Term: 1, Index: 1}, PreVote: true})
+		sent := append(out.Send, out.SendAfterSync...)
+		require.Equal(t, []*rpc.RequestVoteReturn{{PreVote: true, Granted: granted}}, only[*rpc.RequestVoteReturn](sent), "term %d", term)
+		require.Equal(t, max(term, 5), sent[0].Term)
+	}
+}
