@@ -219,3 +219,13 @@ func TestALossAfterALateAnswerCostsNoOffice(t *testing.T) {
 		})
 	}
 }
+
+// A quick answer says little of the next: the way is taken for shorter only by and by, or what is slow now and then would be taken for lost each time.
+func TestAWayIsForgottenSlowly(t *testing.T) {
+	ticks := defaultTicks()
+	var w window
+	for _, took := range []uint64{45, 45, 1} {
+		w.time(took, took)
+	}
+	require.GreaterOrEqual(t, w.patience(&ticks), uint64(80))
+}
