@@ -49,3 +49,36 @@ func TestAWriteHasWhatIsNew(t *testing.T) {
 	require.Equal(t, Write{Seq: 2, HardState: vote}, l.submit(nil, vote, nil, 0))
 	require.Equal(t, Write{}, l.submit(nil, nil, nil, 0))
 }
+
+// The cache is moved once for many entries, not for each: when it is full, half of it goes.
+func TestAFullCacheIsSeldomMoved(t *testing.T) {
+	l, moved := raftLog{}, 0
+	step := func(i rpc.Index) {
+		l.append(run(i, 1))
+		l.submit(nil, nil, nil, 0)
+		l.complete(l.seq, l.seq)
+		first := l.cacheFirst()
+		if l.evict(400 * rpc.EntryOverheadBytes); l.cacheFirst() != first {
+			moved++
+		}
+	}
+	for i := rpc.Index(1); moved == 0; i++ {
+		step(i)
+	}
+	for i := range rpc.Index(100) {
+		step(l.last + 1)
+		require.LessOrEqual(t, moved, 2, "after %d entries more", i+1)
+	}
+}
+
+// Nor is it moved for each entry while it grows.
+func TestAGrowingCacheIsSeldomMoved(t *testing.T) {
+	l, moved := raftLog{}, 0
+	for i := range rpc.Index(10_000) {
+		before := cap(l.cache)
+		if l.append(run(i+1, 1)); cap(l.cache) != before {
+			moved++
+		}
+	}
+	require.Less(t, moved, 40)
+}
