@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -32,4 +33,28 @@ func TestWhatOneAppendMayWriteIsBounded(t *testing.T) {
 	require.ErrorIs(t, l.Append(batch), ErrInvalid)
 	require.NoError(t, l.Append(Batch{Group: 1, Entries: entries(1, 1, 3)}))
 	require.Equal(t, rpc.Index(2), l.State(1).Last.Index)
+}
+
+// A new segment is written in pieces, each synced: what is appended meanwhile never waits for much of it (L7).
+func TestANewSegmentKeepsTheDiskBusyForMomentsOnly(t *testing.T) {
+	disk, unsynced, most := waltest.New(), 0, 0
+	disk.Hook(func(op waltest.Op) error { // the first segment is made by who opens the log: nobody else writes one
+		switch {
+		case !strings.HasSuffix(op.Name, tempSuffix):
+		case op.Kind == waltest.Write:
+			unsynced += op.Bytes
+			most = max(most, unsynced)
+		case op.Kind == waltest.Sync:
+			unsynced = 0
+		}
+		return nil
+	})
+	folder := folder{disk, "/log"}
+	require.NoError(t, disk.MkdirAll("/log", 0o700))
+	s, err := folder.makeSegment(place{log: testLogID, segment: 1}, 1<<20, nil)
+	require.NoError(t, err)
+	require.NoError(t, s.file.Close())
+	require.Positive(t, most)
+	require.LessOrEqual(t, most, 256<<10)
+	require.Zero(t, unsynced)
 }

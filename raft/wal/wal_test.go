@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
 // TestModel compares a log with the model through random steps and restarts.
@@ -441,4 +442,24 @@ func TestSyncsAreMeasured(t *testing.T) {
 	require.GreaterOrEqual(t, hung.SyncLast, long)
 	require.NoError(t, put(3))
 	require.GreaterOrEqual(t, l.Stats().SyncMax, hung.SyncMax, "the longest is remembered")
+}
+
+// Small entries are read many at a time.
+func TestSmallEntriesShareReads(t *testing.T) {
+	disk := waltest.New()
+	l, err := Open(disk, "/log", Options{SegmentBytes: 1 << 20})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	require.NoError(t, l.Append(Batch{Group: 7, Entries: entries(1, 1, 1001)}))
+	var reads atomic.Int64
+	disk.Hook(func(op waltest.Op) error {
+		if op.Kind == waltest.Read {
+			reads.Add(1)
+		}
+		return nil
+	})
+	got, err := l.Entries(7, 1, 1001, 1<<20)
+	require.NoError(t, err)
+	require.Len(t, got, 1000)
+	require.Less(t, reads.Load(), int64(20))
 }
