@@ -393,3 +393,24 @@ func TestAStreamBeginsForItsOfficeOnly(t *testing.T) {
 	require.Equal(t, 1, order(leader, to))
 	require.Zero(t, order(m.hub.nodes[to], leader.id()), "it does not lead")
 }
+
+// asked counts how often a file's disk was asked to begin with what was written.
+type asked struct {
+	vfs.File
+	times int
+}
+
+func (f *asked) SyncTo(int64) (bool, error) { f.times++; return false, nil }
+
+// The disk is asked to begin with a snapshot that comes in now and then: for each chunk would be too often for the log on the same disk, and never would leave all for the end.
+func TestASnapshotGoesToTheDiskByTheMegabyte(t *testing.T) {
+	s, err := createStage(vfs.NewMem(), "s", snapHead{From: "n2", Term: 3, Transfer: 9, Snapshot: rpc.EntryID{Term: 2, Index: 40}})
+	require.NoError(t, err)
+	file := &asked{File: s.file}
+	s.file = file
+	for range 64 {
+		require.NoError(t, s.add(make([]byte, 64<<10)))
+	}
+	require.InDelta(t, 4, file.times, 1, "of four megabytes")
+	require.NoError(t, s.file.Close())
+}
