@@ -284,3 +284,17 @@ func TestEntriesWaitWithAHardStateThatHasNoRoom(t *testing.T) {
 	require.Equal(t, rpc.Index(1), a.log.State(0).Last.Index)
 	require.Equal(t, []raft.Event{raft.DiskDone{Seq: 7}}, *told)
 }
+
+// What is written is let go: an appender that has nothing to do keeps no entries from being freed.
+func TestWhatIsWrittenIsLetGo(t *testing.T) {
+	a, _ := newAppender(t, func(rpc.Message) {})
+	for i := rpc.Index(1); i <= 5; i++ {
+		a.submit(job{write: raft.Write{Seq: uint64(i), Entries: []rpc.Entry{entry(i)}}, then: []rpc.Message{{}}}, true)
+	}
+	_, err := a.step()
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, cap(a.jobs), 5)
+	for _, j := range a.jobs[:cap(a.jobs)] {
+		require.Zero(t, j)
+	}
+}

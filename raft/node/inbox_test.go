@@ -157,3 +157,16 @@ func TestWaitersBelowWhatIsApplied(t *testing.T) {
 	require.Equal(t, map[rpc.EntryID]any{{Term: 1, Index: 5}: "five"}, got)
 	require.Zero(t, w.count)
 }
+
+// What a turn took is let go at its end: a node that has nothing to do keeps no messages from being freed.
+func TestWhatATurnTookIsLetGo(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.add(1, 2, 3)
+	for _, id := range m.ids {
+		events := m.hub.nodes[id].spent.events
+		require.Positive(t, cap(events))
+		for _, e := range events[:cap(events)] {
+			require.Nil(t, e)
+		}
+	}
+}
