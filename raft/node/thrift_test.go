@@ -38,5 +38,8 @@ func TestWhoIsSentAWriteAtOnce(t *testing.T) {
 		_, err := m.steps[leader.id()].Turn(0)
 		require.NoError(t, err)
 		require.Equal(t, test.want, sent, "%+v", test.c)
+		core, err := leader.fromStored(leader.o.Log.State(onlyGroup))
+		require.NoError(t, err)
+		require.Equal(t, test.c.Multicast, core.Together, "with one message for several all are told alike what is committed")
 	}
 }
