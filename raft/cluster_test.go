@@ -22,6 +22,7 @@ type disk struct {
 	base  rpc.EntryID
 	conf  rpc.Configuration // in force at base
 	log   []rpc.Entry       // durable, from base on
+	bad   []rpc.EntryID     // of those, rising: the ones whose payload it has lost
 	queue []job             // not durable yet
 }
 
@@ -51,17 +52,17 @@ func (d *disk) last() rpc.EntryID {
 	return d.log[len(d.log)-1].ID()
 }
 
-// at returns the durable entry at i, false if there is none.
+// at returns the durable entry at i, false if there is none that can be read.
 func (d *disk) at(i rpc.Index) (rpc.Entry, bool) {
 	if i <= d.base.Index || i > d.last().Index {
 		return rpc.Entry{}, false
 	}
-	return d.log[i-d.base.Index-1], true
+	e := d.log[i-d.base.Index-1]
+	return e, !slices.Contains(d.bad, e.ID())
 }
 
 func (d *disk) holds(id rpc.EntryID) bool {
-	e, ok := d.at(id.Index)
-	return id == d.base || id.Index < d.base.Index || ok && e.Term == id.Term
+	return id == d.base || id.Index < d.base.Index || id.Index <= d.last().Index && d.log[id.Index-d.base.Index-1].Term == id.Term
 }
 
 func (d *disk) store(w Write) {
@@ -71,8 +72,12 @@ func (d *disk) store(w Write) {
 	if w.HardState != nil {
 		d.hard = *w.HardState
 	}
+	for _, e := range w.Repairs {
+		d.bad = slices.DeleteFunc(d.bad, func(id rpc.EntryID) bool { return id == e.ID() })
+	}
 	if len(w.Entries) > 0 {
 		d.log = append(d.log[:w.Entries[0].Index-d.base.Index-1], w.Entries...)
+		d.bad = slices.DeleteFunc(d.bad, func(id rpc.EntryID) bool { return id.Index >= w.Entries[0].Index })
 	}
 }
 
@@ -83,8 +88,9 @@ func (d *disk) rebase(to rpc.EntryID, conf rpc.Configuration) {
 		return // a compaction that comes late
 	case d.holds(to):
 		d.log = slices.Clone(d.log[to.Index-d.base.Index:])
+		d.bad = slices.DeleteFunc(d.bad, func(id rpc.EntryID) bool { return id.Index <= to.Index })
 	default:
-		d.log = nil
+		d.log, d.bad = nil, nil
 	}
 	d.base, d.conf = to, conf
 }
@@ -169,6 +175,7 @@ func (c *cluster) start(m *member) {
 	cfg := Config{
 		ID: m.id, Instance: m.instance, Configurations: d.configurations(), HardState: d.hard, Base: d.base, Terms: d.terms(), Last: d.last(),
 		Applied: m.applied, Ticks: c.ticks, Limits: c.limits, Random: c.dice(m.id), Thrifty: c.thrifty, Together: c.together,
+		Damaged: slices.Clone(d.bad),
 	}
 	if n := len(d.log); n > 0 {
 		cfg.LastTime = d.log[n-1].Time
@@ -252,6 +259,18 @@ func (c *cluster) sync(m *member, n int) (done []Event) {
 		}
 	}
 	return done
+}
+
+// head makes durable what goes before the entries of the write that is next, as a full disk does (F21); nothing if there is none.
+func (c *cluster) head(m *member) (done []Event) {
+	w := &m.disk.queue[0].write
+	if w.Base == nil && w.HardState == nil && len(w.Repairs) == 0 {
+		return nil
+	}
+	c.watch.reach.note(headWithoutEntries, w.HardState != nil && len(w.Entries) > 0)
+	m.disk.store(Write{Base: w.Base, HardState: w.HardState, Repairs: w.Repairs})
+	w.Base, w.HardState, w.Repairs = nil, nil, nil
+	return []Event{HeadDone{w.Seq}}
 }
 
 // apply lets a node's state machine finish what it was given.

@@ -38,7 +38,7 @@ var (
 func roughWorld(t testing.TB, seed uint64, trace io.Writer) *world {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld(t, r, drawTable(r))
-	w.trace, w.thrifty, w.together = trace, seed%2 == 0, seed%4 == 1
+	w.trace, w.thrifty, w.together, w.rough, w.frail = trace, seed%2 == 0, seed%4 == 1, true, seed%3 == 0
 	w.ticks = Ticks{Heartbeat: 3, ElectionMin: 15, ElectionMax: 30, Ping: 2, QuickMin: 2, QuickMax: 6}
 	w.limits = Limits{
 		AppendBytesMax: 300, FlyingMax: 4, FlyingBytesMax: 1000, CacheBytesMax: 1000, ApplyBytesMax: 400,
@@ -74,7 +74,9 @@ func (w *world) trouble() {
 		return
 	}
 	m, peer := w.any(), w.any()
-	switch w.r.IntN(19) {
+	switch w.r.IntN(20) {
+	case 19:
+		w.spoil(m)
 	case 12:
 		w.reconfigure()
 	case 13:
@@ -141,6 +143,8 @@ func (w *world) waylay(m *member) {
 		w.inChaos(w.between(1, 15), func() { w.power(m) })
 	case 3:
 		w.inChaos(w.between(1, 400), func() { w.isolate(m) }) // a learner may be about to be promoted
+	case 4, 5:
+		w.inChaos(w.between(2, 40), func() { w.wipe(w.any()) })
 	}
 }
 
@@ -255,8 +259,11 @@ func (w *world) configurations() (list []rpc.Configuration) {
 	return slices.DeleteFunc(list, func(c rpc.Configuration) bool { return c.Index < committed })
 }
 
-// sound reports whether a member has the disk that it is known by.
-func (w *world) sound(v rpc.Member) bool { return w.node(v.ID).instance == v.Instance }
+// sound reports whether a member has the disk that it is known by, and all that is on it.
+func (w *world) sound(v rpc.Member) bool {
+	m := w.node(v.ID)
+	return m.instance == v.Instance && len(m.disk.bad) == 0
+}
 
 // spares reports whether each of some configurations has a majority left, of each set of voters, if a node's disk is lost too.
 func (w *world) spares(m *member, list []rpc.Configuration) bool {
@@ -300,6 +307,28 @@ func (w *world) lose(m *member) {
 	m.disk, m.applied, m.kept, m.staged, m.joins = disk{}, 0, 0, nil, true
 	m.instance[0]++
 	w.wiped, w.wipedAt = w.wiped+1, w.now
+}
+
+// spoil takes a node down, whose disk loses some of what it held meanwhile (D3, F18): if the cluster can bear it, since until that is given again the
+// node counts for as little as one whose disk is lost. What says who the members are it keeps; what is applied already it would compact.
+func (w *world) spoil(m *member) {
+	if !w.frail || m.joins || !w.spares(m, w.configurations()) || w.asked() {
+		return
+	}
+	if m.core != nil {
+		w.crash(m, w.r.IntN(len(m.disk.queue)+1))
+	}
+	for _, e := range m.disk.log {
+		if e.Index > m.kept && !configures(e) && !slices.Contains(m.disk.bad, e.ID()) && w.chance(0.4) {
+			m.disk.bad, w.wipedAt = append(m.disk.bad, e.ID()), w.now
+		}
+	}
+	slices.SortFunc(m.disk.bad, func(a, b rpc.EntryID) int { return int(a.Index) - int(b.Index) })
+	w.inChaos(w.between(1, 300), func() {
+		if m.core == nil && !m.joins {
+			w.boot(m)
+		}
+	})
 }
 
 // replace asks for every lost disk to be replaced.

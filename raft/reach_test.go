@@ -26,6 +26,8 @@ const (
 	majorityReplaced
 	tailAgainstSnapshot
 	readInPastTerm
+	damageGivenAgain
+	headWithoutEntries
 	situations
 )
 
@@ -47,6 +49,8 @@ var known = [situations]struct {
 	majorityReplaced:        {"an entry is replaced that a majority held (figure 8 of the Raft paper, K14)", inALongRun},
 	tailAgainstSnapshot:     {"a snapshot contradicts a log that goes further (K27)", atOnce},
 	readInPastTerm:          {"a read is confirmed in a term that is over elsewhere (C3)", inALongRun},
+	damageGivenAgain:        {"an entry that a disk has lost is given again (F18)", atOnce},
+	headWithoutEntries:      {"a hard state is durable before the entries that came with it (F21)", atOnce},
 }
 
 const (
@@ -94,6 +98,7 @@ func (w *watcher) reaches(m *member, before, after *Status) {
 // replaces notes what a write is about to replace on a disk.
 func (w *watcher) replaces(m *member, by *Write) {
 	d := &m.disk
+	w.reach.note(damageGivenAgain, len(by.Repairs) > 0)
 	if m.core == nil || by.Base != nil || len(by.Entries) == 0 || by.Entries[0].Index > d.last().Index {
 		return
 	}

@@ -294,6 +294,7 @@ func (w *watcher) leaves(m *member, msg rpc.Message) {
 		}
 		w.must(!body.Installed || held >= body.Snapshot.Index && max(m.kept, m.applied) >= d.base.Index, "I10", "%s says it holds %v, its disk ends at %d", m.id, body.Snapshot, held)
 	case *rpc.AppendLogReturn:
+		w.must(!body.Accepted || len(d.bad) == 0 || body.Match < d.bad[0].Index, "D3", "%s acknowledges %d, its disk has lost %v", m.id, body.Match, d.bad)
 		if body.Accepted && d.hard.Term == msg.Term {
 			w.attested(m, msg, body.Match)
 		}
@@ -305,6 +306,7 @@ func (w *watcher) leaves(m *member, msg rpc.Message) {
 func (w *watcher) ballot(m *member, term rpc.Term, to rpc.NodeID) {
 	hs, key := m.disk.hard, ballot{m.id, m.instance, term}
 	w.must(hs.Term > term || hs == rpc.HardState{Term: term, Vote: to}, "I10", "%s votes for %s in term %d, its disk holds %+v", m.id, to, term, hs)
+	w.must(len(m.disk.bad) == 0, "D3", "%s votes for %s in term %d, its disk has lost %v", m.id, to, term, m.disk.bad)
 	was, voted := w.votes[key]
 	w.must(!voted || was == to, "I7", "%s votes for %s and %s in term %d", m.id, was, to, term)
 	w.votes[key] = to

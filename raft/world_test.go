@@ -59,6 +59,8 @@ type world struct {
 	repeat  float64
 	mute    bool       // a cut link never says 'no responders'
 	idle    bool       // clients ask nothing
+	rough   bool       // disks are full now and then
+	frail   bool       // and lose some of what they held
 	fatal   testing.TB // fails by itself; nil: whoever runs the world catches what is broken
 	ticket  uint64
 	wiped   int // disks
@@ -224,7 +226,13 @@ func (w *world) spin(m *member) {
 		return
 	}
 	w.later(m, max(w.between(1, 8), w.stall[m.id]-w.now), func() {
-		done := w.sync(m, w.between(1, len(m.disk.queue)+1))
+		var done []Event
+		if w.rough && w.chance(0.7) {
+			done = w.head(m)
+		}
+		if len(done) == 0 {
+			done = w.sync(m, w.between(1, len(m.disk.queue)+1))
+		}
 		w.later(m, w.r.IntN(3), func() { w.post(m, done...) })
 		w.spin(m)
 	})
