@@ -119,13 +119,14 @@ func TestAForgottenSubscriptionIsGivenUp(t *testing.T) {
 	subs := slices.Clone(r.service.session.leaving)
 	r.service.listenMu.Unlock()
 	require.NotEmpty(t, subs)
-	r.stopNATS()
-	r.startNATS()
-	goOn()
-	for _, sub := range subs {
-		require.Eventually(t, func() bool { return !sub.IsValid() }, 5*time.Second, time.Millisecond)
-	}
-	r.node.lead(false) // so that it looks
+	r.unseen(func() {
+		r.stopNATS()
+		r.startNATS()
+		goOn()
+		for _, sub := range subs {
+			require.Eventually(t, func() bool { return !sub.IsValid() }, 5*time.Second, time.Millisecond)
+		}
+	})
 	require.Eventually(t, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
@@ -134,32 +135,68 @@ func TestAForgottenSubscriptionIsGivenUp(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 }
 
-// Who listens anew gives up first what NATS's client had subscribed anew: each request would be handled twice until it is gone (L2, C4).
-func TestWhoResumesListensOnce(t *testing.T) {
-	said := &wordsDialer{}
-	r := newReturning(t, func(o *Options) {
+// unseen has something happen before the service sees to what is being drained.
+func (r *rig) unseen(happen func()) {
+	r.service.listenMu.Lock()
+	defer r.service.listenMu.Unlock()
+	happen()
+}
+
+// leavingSubs is how many subscriptions are being drained.
+func (r *rig) leavingSubs() int {
+	r.service.listenMu.Lock()
+	defer r.service.listenMu.Unlock()
+	return len(r.service.session.leaving)
+}
+
+// newHalfDrained is a leader that nothing but an event has look, whose drain has failed while it is in the middle of a request.
+func newHalfDrained(t *testing.T) (r *rig, said *wordsDialer, goOn func()) {
+	said = &wordsDialer{}
+	r = newReturning(t, func(o *Options) {
 		conn, err := nats.Connect(o.Conn.ConnectedUrl(), nats.SkipSubjectValidation(), nats.ReconnectWait(10*time.Millisecond), nats.MaxReconnects(-1), nats.SetCustomDialer(said))
 		require.NoError(t, err)
 		t.Cleanup(conn.Close)
 		o.Conn, o.lookEvery = conn, time.Hour
 	})
-	goOn := r.stuck()
+	goOn = r.stuck()
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, r.service.Drain(short), context.DeadlineExceeded)
-	r.stopNATS()
-	r.startNATS()
-	r.service.Resume()
+	return r, said, goOn
+}
+
+// Who listens anew gives up first what NATS's client had subscribed anew: each request would be handled twice until it is gone (L2, C4).
+func TestWhoResumesListensOnce(t *testing.T) {
+	r, said, goOn := newHalfDrained(t)
+	r.unseen(func() {
+		r.stopNATS()
+		r.startNATS()
+		r.service.draining = false // as Resume has it
+	})
 	r.awaitListening(true)
 	goOn()
 	r.ask("kv.put.app.k", "v")
 	require.Equal(t, 1, mostOpen(said.text(), "raftbus.kv.>"))
 }
 
-// Who neither leads nor has anything to answer sees to it still that what is being drained goes with its connection: the next would have it anew, and
-// it would swallow what clients ask (L2).
-func TestWhoSleepsGivesUpWhatIsBeingDrained(t *testing.T) {
-	r := newReturning(t, func(o *Options) { o.lookEvery = 5 * time.Millisecond })
+// Who has resumed before all is drained, and loses the connection then, gives that up before there is the next: that would have both, and each
+// request would be handled twice until somebody looks (L2, C4).
+func TestWhoHasResumedListensOnce(t *testing.T) {
+	r, said, goOn := newHalfDrained(t)
+	r.service.Resume()
+	r.awaitListening(true)
+	require.NotZero(t, r.leavingSubs())
+	r.stopNATS()
+	require.Eventually(t, func() bool { return r.leavingSubs() == 0 }, 5*time.Second, time.Millisecond)
+	r.startNATS()
+	goOn()
+	r.ask("kv.put.app.k", "v")
+	require.Equal(t, 1, mostOpen(said.text(), "raftbus.kv.>"))
+}
+
+// newDraining is who leads no more and has nothing to answer, and drains a subscription.
+func newDraining(t *testing.T, lookEvery time.Duration) (*rig, *nats.Subscription) {
+	r := newReturning(t, func(o *Options) { o.lookEvery = lookEvery })
 	sub, err := r.service.conn.Subscribe("raftbus.kv.>", func(*nats.Msg) {})
 	require.NoError(t, err)
 	reconnects := r.service.conn.Stats().Reconnects
@@ -167,8 +204,23 @@ func TestWhoSleepsGivesUpWhatIsBeingDrained(t *testing.T) {
 	r.service.session.leaving = []leaving{{subscription{sub, make(chan struct{})}, reconnects}} // as while NATS does not say that it is drained
 	r.service.listenMu.Unlock()
 	r.stepDown() // the last that wakes the keeper
+	return r, sub
+}
+
+// Who neither leads nor has anything to answer sees to it still that what is being drained goes with its connection: the next would have it anew, and
+// it would swallow what clients ask (L2).
+func TestWhoSleepsGivesUpWhatIsBeingDrained(t *testing.T) {
+	r, sub := newDraining(t, time.Hour)
 	require.NoError(t, r.service.conn.ForceReconnect())
 	require.Eventually(t, func() bool { return !sub.IsValid() }, 5*time.Second, time.Millisecond)
+}
+
+// Nor does it keep what is drained.
+func TestWhoSleepsForgetsWhatIsDrained(t *testing.T) {
+	r, sub := newDraining(t, 5*time.Millisecond)
+	require.Equal(t, 1, r.leavingSubs())
+	require.NoError(t, sub.Unsubscribe())
+	require.Eventually(t, func() bool { return r.leavingSubs() == 0 }, 5*time.Second, time.Millisecond)
 }
 
 // mostOpen is how many subscriptions to a subject a connection, or those that came in its place, had at a time.

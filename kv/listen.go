@@ -30,6 +30,8 @@ func (s *Service) keeper() {
 	defer s.wg.Done()
 	tick := time.NewTicker(s.lookEvery)
 	defer tick.Stop()
+	gone := s.conn.StatusChanged(nats.RECONNECTING) // the next would have what is being drained anew: that goes before (L2)
+	defer s.conn.RemoveStatusListener(gone)
 	var drained []chan struct{} // what is not yet
 	for {
 		due := tick.C
@@ -39,6 +41,7 @@ func (s *Service) keeper() {
 		select {
 		case <-s.stop:
 			return
+		case <-gone:
 		case <-s.wake:
 			select {
 			case <-due: // it may be woken again and again
