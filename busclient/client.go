@@ -101,9 +101,13 @@ func (c *client) postOnce(waits *atomic.Bool, kind model.EventKind) {
 	}
 }
 
+// heardPingsMax is with how many open pings a message of the peer causes no more: on a path that is silent they stay open for long, and would leave no
+// room for those of the other. It is more than probes of their own have open.
+const heardPingsMax = inFlightPingsMax / 2
+
 // heard is called for each valid message of the peer: it is there, so a broken link is probed at once.
 func (c *client) heard() {
-	if !c.Connected() {
+	if !c.Connected() && c.rounds.openPings() < heardPingsMax {
 		c.postOnce(&c.heardWaits, evHeard)
 	}
 }

@@ -23,6 +23,8 @@ type simBus struct {
 	random  *rand.Rand
 	now     time.Time
 	faulty  bool
+	delay   time.Duration // of each message, unless faulty
+	lost    *path         // nothing sent on it arrives; nil: all does
 	conns   []*simConn
 	flying  []flight
 	maximum int64
@@ -37,6 +39,7 @@ type flight struct {
 // simConn is a Bus on it.
 type simConn struct {
 	bus   *simBus
+	path  path
 	subs  []simSub
 	up    bool
 	since time.Time
@@ -76,8 +79,11 @@ func (s *simSub) matches(subject string) bool {
 }
 
 func (b *simBus) send(f flight) {
+	if b.lost != nil && *b.lost == f.from.path {
+		return
+	}
 	copies := 1
-	f.at = b.now
+	f.at = b.now.Add(b.delay)
 	if b.faulty {
 		f.at = b.now.Add(time.Duration(b.random.ExpFloat64() * float64(20*time.Millisecond)))
 		switch r := b.random.Float64(); {
@@ -153,7 +159,7 @@ func (s *simulation) add(t require.TestingT, cfg config.IRaftConfig, who Identit
 func (s *simulation) addWith(t require.TestingT, cfg config.IRaftConfig, who Identity, starts []Identity) *simNode {
 	n := &simNode{recorder: &recorder{}}
 	for p := range paths {
-		n.conns[p] = &simConn{bus: s.bus}
+		n.conns[p] = &simConn{bus: s.bus, path: p}
 		s.bus.conns = append(s.bus.conns, n.conns[p])
 	}
 	var err error
@@ -253,6 +259,27 @@ func TestAPingHasADeadline(t *testing.T) {
 	require.Greater(t, l.Since.Sub(cut), pingTimeout-pingInterval)
 	require.True(t, slices.ContainsFunc(sim.nodes[0].pings(), func(p Pinged) bool { return p.Peer == "n2" && errors.Is(p.Err, ErrTimeout) }))
 	require.Equal(t, "connected", sim.nodes[0].Links()[1].State, "the others are not touched")
+}
+
+// A link whose bulk path is silent says so, and goes on asking on the other: each ping there that is heard has a probe leave, and those of the bulk path
+// are open for long, so that there were too many (F9).
+func TestALinkWithHalfAPathSaysWhatIsWrong(t *testing.T) {
+	for _, way := range []time.Duration{0, 10 * time.Millisecond, 12 * time.Millisecond, 15 * time.Millisecond, 40 * time.Millisecond} {
+		sim := simulate(t, t, 1)
+		sim.bus.delay = way
+		sim.setAll(true)
+		sim.run(time.Second, func() {})
+		require.True(t, sim.connected())
+		lost, n := bulk, sim.nodes[0]
+		sim.bus.lost = &lost
+		sim.run(pingInterval+pingBulkTimeout+sweepInterval+2*time.Millisecond, func() {})
+		require.Equal(t, "broken", n.Links()[0].State)
+		sim.run(5*time.Second, func() { require.Equal(t, ErrTimeout.Error(), n.Links()[0].Reason, "a way of %v", way) })
+		require.False(t, slices.ContainsFunc(n.pings(), func(p Pinged) bool { return p.Err != nil }), "a way of %v", way)
+		sim.bus.lost = nil
+		sim.run(250*time.Millisecond+4*way, func() {})
+		require.True(t, sim.connected(), "a way of %v", way)
+	}
 }
 
 // Of two silent peers each is found to be so, though something is always asked of the other that may yet be answered (F10).

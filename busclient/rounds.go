@@ -93,6 +93,12 @@ func (t *rounds) account(r round, n int) {
 	t.bytes[r.path] += n * r.bytes
 }
 
+func (t *rounds) openPings() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.pings
+}
+
 // end takes a round out of the table if it is open and fits.
 func (t *rounds) end(id uint64, fits func(round) bool) (round, bool) {
 	t.mu.Lock()
