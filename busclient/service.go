@@ -33,7 +33,7 @@ type IRaftClientService interface {
 // Owner is what the bus tells the node. Its methods are called on goroutines of the bus: they must not block, and must
 // not call Close. Pinged, Link and Bus are called by one goroutine, in the order of what happened.
 type Owner interface {
-	// Receive is given a command of a known peer: Heartbeat, AppendLog, CommitLog or RequestVote. Its Call leads back, by
+	// Receive is given a command of a known peer, any but a ping, which the bus answers. Its Call leads back, by
 	// Answer. Several goroutines may call it at once.
 	Receive(rpc.Message)
 	// Pinged is given the outcome of each of this node's pings on the control connection.
