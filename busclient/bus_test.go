@@ -464,6 +464,19 @@ func TestTheOutboxIsBounded(t *testing.T) {
 	require.ErrorIs(t, o.put("x", "", nil), ErrTooManyInFlight)
 }
 
+// What was written is not kept by the room that is there for what comes.
+func TestTheOutboxForgetsWhatWasWritten(t *testing.T) {
+	o := newOutbox()
+	for range 2 {
+		require.NoError(t, o.put("x", "y", []byte("z")))
+	}
+	batch, _ := o.take(nil)
+	require.Len(t, batch, 2)
+	require.NoError(t, o.put("x", "y", []byte("z")))
+	_, _ = o.take(batch)
+	require.Equal(t, make([]outgoing, 2), batch)
+}
+
 // What was large once takes no memory for ever (F30).
 func TestLargeBuffersAreNotKept(t *testing.T) {
 	o, s := newOutbox(), &Service{}

@@ -330,16 +330,43 @@ func TestTheClientSetsNoDeadlineForWhatLeaves(t *testing.T) {
 	}
 }
 
-// What is said before it is known whether there is a lane is corked by nobody: nobody would uncork it where there comes to be none.
-func TestNothingIsCorkedBeforeThereIsALane(t *testing.T) {
+// laneOn is a connection on a lane that no server is behind.
+func laneOn(t *testing.T) (*Conn, *laneConn) {
 	near, _ := socketPair(t)
 	c := &Conn{lane: &lane{}}
-	before := newLaneConn(c.lane, near)
-	defer before.Close()
-	c.lane.now.Store(before)
+	on := newLaneConn(c.lane, near)
+	t.Cleanup(func() { on.Close() })
+	c.lane.now.Store(on)
+	return c, on
+}
+
+// What is said before it is known whether there is a lane is corked by nobody: nobody would uncork it where there comes to be none.
+func TestNothingIsCorkedBeforeThereIsALane(t *testing.T) {
+	c, before := laneOn(t)
 	c.Cork()
 	require.Zero(t, before.outlet.corks)
 	before.greeted.Store(true)
 	c.Cork()
 	require.Equal(t, 1, before.outlet.corks)
+}
+
+// Who subscribes does not wait for a connection that is gone: the next one asks for it.
+func TestWhoSubscribesWaitsForNoConnectionThatIsGone(t *testing.T) {
+	c, on := laneOn(t)
+	on.greeted.Store(true)
+	watch, over := stalltest.During(t), make(chan struct{})
+	go func() { c.lane.await(newSubscriber(nil)); close(over) }()
+	require.NoError(t, on.Close())
+	await(t, over)
+	require.Less(t, watch.Took(), writeTimeout/2)
+}
+
+// A lane whose connection is gone takes no answers at once, before there is the next one.
+func TestALaneWithoutAConnectionIsNotDirect(t *testing.T) {
+	c, on := laneOn(t)
+	require.False(t, c.Direct(), "not before the server has let it in")
+	on.greeted.Store(true)
+	require.True(t, c.Direct())
+	require.NoError(t, on.Close())
+	require.False(t, c.Direct())
 }

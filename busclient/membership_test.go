@@ -220,6 +220,21 @@ func TestAJoinerIsLetInByAPing(t *testing.T) {
 	require.Len(t, sim.nodes[0].Links(), 3)
 }
 
+// A new member is pinged at once, and not when something else is due.
+func TestANewMemberIsPingedAtOnce(t *testing.T) {
+	sim := connectedSimulation(t)
+	n1 := sim.nodes[0]
+	require.False(t, n1.Pending())
+	n1.Admit(theCluster, tableOf("n1", "n2", "n3", "n4"))
+	require.True(t, n1.Pending(), "a turn is due")
+	sent := len(sim.bus.flying)
+	n1.Turn(sim.bus.now)
+	for _, f := range sim.bus.flying[sent:] {
+		require.Contains(t, f.d.Subject, ".n4.")
+	}
+	require.Greater(t, len(sim.bus.flying), sent)
+}
+
 // A node comes back after all others were replaced, one under its old id: it knows nobody, and they bring it what it missed.
 func TestANodeThatWasAwayLearnsOfThoseWhoReplacedAll(t *testing.T) {
 	sim := connectedSimulation(t)

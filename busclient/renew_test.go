@@ -1,6 +1,7 @@
 package busclient
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -183,6 +184,42 @@ func TestAServerThatWasLeftIsNotLeftAgain(t *testing.T) {
 	require.Empty(t, moved)
 	c.leave(c.NATS(), c.NATS().Stats().Reconnects)
 	await(t, moved)
+}
+
+// blackHoled dials one server, and has all others take their time, until let go on, to answer nothing.
+type blackHoled struct {
+	server string
+	asked  chan struct{}
+	goOn   chan struct{}
+}
+
+func (d blackHoled) Dial(network, address string) (net.Conn, error) {
+	if address == d.server {
+		return net.Dial(network, address)
+	}
+	d.asked <- struct{}{}
+	<-d.goOn
+	return nil, errors.New("no answer")
+}
+
+// Who is closed asks no more servers whether they are there: each may take its time.
+func TestACloseWaitsForOneServerAtMost(t *testing.T) {
+	server := startNATS(t)
+	urls := []string{server.URL()}
+	for port := range 5 {
+		urls = append(urls, fmt.Sprintf("nats://127.0.0.1:%d", port+1))
+	}
+	d := blackHoled{strings.TrimPrefix(server.URL(), "nats://"), make(chan struct{}, 100), make(chan struct{})}
+	c := dialWith(t, ConnOptions{URLs: urls, Node: "n1", Role: RoleControl, Options: []nats.Option{nats.DontRandomize(), nats.SetCustomDialer(d)}})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	retire(t, server)
+	await(t, d.asked)
+	closed := make(chan struct{})
+	go func() { c.Close(); close(closed) }()
+	eventually(t, "it closes", c.closing.Load)
+	close(d.goOn)
+	await(t, closed)
+	require.Empty(t, d.asked)
 }
 
 // unused is an address at which nobody listens.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -295,7 +296,7 @@ func TestWhatIsNoSubjectIsRefused(t *testing.T) {
 	for _, subject := range []string{"", "a b", "who pulls", "a\r\nLS+ x", "a..b", ".a", "a.", "a.*", ">", "$LDS.x", string(make([]byte, 1<<15))} {
 		require.ErrorIs(t, c.Publish(subject, "", nil, nil), ErrSubject, "%q", subject)
 	}
-	for _, reply := range []string{"a b", "a\r\n", "+", "|"} {
+	for _, reply := range []string{"a b", "a\r\n", "+", "|", strings.Repeat("x", 17<<10)} {
 		require.ErrorIs(t, c.Publish("a", reply, nil, nil), ErrSubject, "%q", reply)
 	}
 	sub := subscribe(t, client(t, s.URL()), "a*b.*")

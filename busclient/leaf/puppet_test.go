@@ -443,6 +443,74 @@ func (d *countingDialer) Dial(network, address string) (net.Conn, error) {
 	return nil, &net.OpError{Op: "read", Net: network, Source: &net.TCPAddr{Port: int(n)}, Err: errors.New("connection reset by peer")}
 }
 
+// cutting is a connection whose writes fail once it is cut. What it reads from then on comes a moment later, if it is not closed by then.
+type cutting struct {
+	net.Conn
+	cut, closed atomic.Bool
+	late        chan struct{}
+	failed      sync.Once
+}
+
+func (c *cutting) Dial(network, address string) (_ net.Conn, err error) {
+	if c.late != nil {
+		return nil, errors.New("once only")
+	}
+	c.late = make(chan struct{})
+	c.Conn, err = net.Dial(network, address)
+	return c, err
+}
+
+func (c *cutting) Write(b []byte) (int, error) {
+	if !c.cut.Load() {
+		return c.Conn.Write(b)
+	}
+	c.failed.Do(func() { time.AfterFunc(writeLook/5, func() { close(c.late) }) })
+	return 0, errors.New("cut")
+}
+
+func (c *cutting) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.cut.Load() {
+		<-c.late
+	}
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *cutting) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
+}
+
+// A server that ends the connection has said why, though a write fails before that is read.
+func TestWhyAServerEndedIsSaidThoughAWriteFails(t *testing.T) {
+	t.Parallel() // it mostly waits
+	why := func() string {
+		end := make(chan struct{})
+		url := play(t, func(p puppet) {
+			p.welcome("")
+			<-end
+			p.say("-ERR 'this account is closed'\r\n")
+		})
+		var log lockedBuffer
+		d := &cutting{}
+		c := dial(t, url, with(nats.SetCustomDialer(d)), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		d.cut.Store(true)
+		close(end)
+		require.NoError(t, c.Publish("a", "", nil, nil))
+		eventually(t, "ended", func() bool { return disconnectsOf(c) > 0 })
+		return log.String()
+	}
+	for range 5 { // on a busy machine it may not be read in time
+		if strings.Contains(why(), "this account is closed") {
+			return
+		}
+	}
+	require.Fail(t, "it was not said")
+}
+
 // An outage is one line in the log, and the attempts go on.
 func TestAnOutageIsSaidOnce(t *testing.T) {
 	t.Parallel() // it mostly waits
