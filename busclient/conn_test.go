@@ -57,3 +57,21 @@ func TestErrorsOfDialHaveNoPasswords(t *testing.T) {
 		require.NotContains(t, err.Error(), "hu")
 	}
 }
+
+// What came with the message whose handler closes the connection is not handed out any more.
+func TestNothingIsHandedOutOfAConnectionThatIsClosed(t *testing.T) {
+	url, send := fakeServer(t)
+	c := dialUp(t, url, RoleControl)
+	eventually(t, "in force", func() bool { return inForceOn(c) })
+	on := c.lane.conn()
+	var came atomic.Int32
+	_, err := c.Subscribe("x", func(Delivery) {
+		came.Add(1)
+		_ = on.Close()
+	})
+	require.NoError(t, err)
+	send(strings.Repeat("MSG x 1 1\r\n1\r\n", 2))
+	eventually(t, "the first", func() bool { return came.Load() > 0 })
+	require.True(t, on.handing.await(soon))
+	require.EqualValues(t, 1, came.Load())
+}
