@@ -66,6 +66,8 @@ type ConnOptions struct {
 	// Move is called when the connection should be made anew, by Renew, once what is under way over it is finished: its server is about to go, or NATS may
 	// grant by now what it refused. It may not wait. nil: that is done at once.
 	Move func()
+	// Beside is a connection with the same URLs at whose server this one should be, as a link needs both. nil: any server will do.
+	Beside *Conn
 
 	// For tests: of how it is where the lane is shut, as with TLS, and that do not wait for what was refused.
 	shutLane    bool
@@ -93,7 +95,8 @@ type Conn struct {
 	move   func()
 	outbox *outbox // of a connection between nodes, for where the lane is not in force; on those for clients who sends may wait
 
-	maxPayload atomic.Int64 // as NATS's client said last; 0: it has not yet
+	at         atomic.Pointer[place] // nil: it is not connected
+	maxPayload atomic.Int64          // as NATS's client said last; 0: it has not yet
 
 	disconnects, slow, permission, unanswered atomic.Uint64
 
@@ -141,12 +144,17 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		options = append(options, nats.CustomInboxPrefix(inboxOf(o.Prefix, o.Node)), nats.SkipSubjectValidation()) // kv/publish.go and msgs.go need the latter
 	}
 	options = append(options, c.options()...)
+	urls := o.URLs
+	if o.Beside != nil {
+		first, beside := besideOptions(o.Beside, urls)
+		urls, options = first, append(options, beside...)
+	}
 	var err error
 	if c.lane, err = newLane(options, c.tell, c.refused); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w: check the credentials and TLS files", err) // without the URLs, which may carry passwords
 	}
 	c.lane.shut = o.shutLane
-	nc, err := nats.Connect(strings.Join(o.URLs, ","), append(options, nats.SetCustomDialer(c.lane))...)
+	nc, err := nats.Connect(strings.Join(urls, ","), append(options, nats.SetCustomDialer(c.lane))...)
 	if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
 		return nil, invalidURL(o.URLs)
 	}
@@ -158,6 +166,9 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	c.mu.Unlock()
 	if c.outbox != nil {
 		c.outbox.run(c.writeOut, func() { c.AskMaxPayload() })
+	}
+	if o.Beside != nil {
+		c.leaving.Go(func() { c.follow(o.Beside) })
 	}
 	return c, nil
 }
@@ -404,12 +415,15 @@ func (c *Conn) set(up bool) {
 
 func (c *Conn) connected(nc *nats.Conn) {
 	c.maxPayload.Store(nc.MaxPayload())
+	at := placeOf(nc)
+	c.at.Store(&at)
 	c.set(true)
 	c.regain.Connected()
 	c.log.Info("connected to NATS", "server", nc.ConnectedServerName())
 }
 
 func (c *Conn) disconnected(nc *nats.Conn, err error) {
+	c.at.Store(nil)
 	c.set(false)
 	if c.outbox != nil {
 		c.outbox.clear()
@@ -426,6 +440,7 @@ func (c *Conn) disconnected(nc *nats.Conn, err error) {
 }
 
 func (c *Conn) ended(nc *nats.Conn) {
+	c.at.Store(nil)
 	c.set(false)
 	close(c.closed)
 	if c.closing.Load() {

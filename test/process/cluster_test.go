@@ -32,6 +32,7 @@ type layout struct {
 	hosts   bool // every process on a host of its own
 	small   bool // no log is kept for nodes that are away: who misses a segment gets a snapshot
 	several bool // what peers are to get alike goes to them as one message (--multicast)
+	told    bool // servers tell their clients of each other
 	paired  bool // node n1 uses server s1 only, n2 s2, ...: which nodes reach each other is then up to the servers' routes
 }
 
@@ -60,7 +61,7 @@ func newCluster(t *testing.T, l layout) *cluster {
 		c.prepareServer(fmt.Sprintf("s%d", i+1))
 	}
 	for _, s := range c.servers {
-		s.configure(t, c.root, c.servers)
+		s.configure(t, c.root, c.servers, l.told)
 		c.startServer(s)
 	}
 	for i := range l.nodes {

@@ -53,7 +53,7 @@ func (s *server) url() string { return "nats://" + s.address }
 //
 // A route that goes silent is noticed within 3 s here, not within a minute and a half: TCP alone would come back from a
 // cut only when its next retransmission is due, which may be as long after the cut as the cut was long.
-func (s *server) configure(t *testing.T, dir string, all []*server) {
+func (s *server) configure(t *testing.T, dir string, all []*server, told bool) {
 	text := fmt.Sprintf("server_name: %s\nlisten: %q\nleafnodes { listen: %q }\n", s.name, s.address, s.leaves)
 	if len(all) > 1 {
 		var routes []string
@@ -62,7 +62,7 @@ func (s *server) configure(t *testing.T, dir string, all []*server) {
 				routes = append(routes, fmt.Sprintf("%q", "nats://"+other.routes))
 			}
 		}
-		text += fmt.Sprintf("cluster { name: test, listen: %q, no_advertise: true, ping_interval: 1s, routes: [%s] }\n", s.routes, strings.Join(routes, ", "))
+		text += fmt.Sprintf("cluster { name: test, listen: %q, no_advertise: %v, ping_interval: 1s, routes: [%s] }\n", s.routes, !told, strings.Join(routes, ", "))
 	}
 	s.conf = filepath.Join(dir, s.name+".conf")
 	require.NoError(t, os.WriteFile(s.conf, []byte(text), 0o600))

@@ -92,7 +92,7 @@ func (r *Replica) dialAccounts(ctx context.Context) error {
 	for _, a := range r.o.accounts() {
 		s := &served{name: a.Name, node: busclient.NodeIn(a.Name, r.o.ID), leaf: a.Leaf, moves: make(chan struct{}, 1)}
 		var err error
-		if s.conn, err = r.dialAs(ctx, busclient.RoleClient, s.node, a.Clients, s.noteMove); err != nil {
+		if s.conn, err = r.dialAs(ctx, busclient.ConnOptions{Role: busclient.RoleClient, Node: s.node, Move: s.noteMove}, a.Clients); err != nil {
 			return err
 		}
 		r.served = append(r.served, s)

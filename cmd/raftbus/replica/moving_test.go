@@ -50,7 +50,29 @@ func TestWhenItsNATSServerGoesALeaderMoves(t *testing.T) {
 	require.Equal(t, term, nodes[leads].Status().Term, "it leads on")
 }
 
-// The same on a server that stays, since NATS may grant by now what it refused: who moves listens no more before, and anew after.
+// F7: a node's connections to its peers are of use only together, so the one follows the other.
+func TestConnectionsToPeersAreAtOneServer(t *testing.T) {
+	servers, err := embedded.StartCluster(3, embedded.Options{LeafPort: embedded.Random})
+	require.NoError(t, err)
+	var where NATSOptions
+	for _, s := range servers {
+		t.Cleanup(s.Shutdown)
+		where.URLs, where.LeafURLs = append(where.URLs, s.URL()), append(where.LeafURLs, s.LeafURL())
+	}
+	nodes, _ := startOn(t, where, "n1", "n2", "n3")
+	for _, r := range nodes {
+		control, bulk := r.conns[busclient.RoleControl], r.conns[busclient.RoleBulk].NATS()
+		require.Equal(t, control.NATS().ConnectedServerName(), bulk.ConnectedServerName())
+		before := bulk.ConnectedServerName()
+		control.Renew()
+		require.Eventually(t, func() bool {
+			at := bulk.ConnectedServerName()
+			return at != before && at == control.NATS().ConnectedServerName()
+		}, patience, time.Millisecond)
+	}
+}
+
+// As when its server goes, on a server that stays, since NATS may grant by now what it refused: who moves listens no more before, and anew after.
 func TestAConnectionIsMadeAnewWithNothingUnderWay(t *testing.T) {
 	nodes, leads, nc := three(t)
 	p := startPutters(t, nc)

@@ -175,18 +175,19 @@ func (r *Replica) watchReserve(ctx context.Context) {
 func (r *Replica) measureStore() { r.reserve.Store(store.Reserve(r.store.Size().Disk)) }
 
 func (r *Replica) dial(ctx context.Context) (err error) {
-	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
-		if r.conns[role], err = r.dialAs(ctx, role, r.o.ID, r.o.NATS.Peers, nil); err != nil {
+	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} { // the second at the server of the first
+		to := busclient.ConnOptions{Role: role, Node: r.o.ID, Beside: r.conns[busclient.RoleControl]}
+		if r.conns[role], err = r.dialAs(ctx, to, r.o.NATS.Peers); err != nil {
 			return err
 		}
 	}
 	return r.dialAccounts(ctx)
 }
 
-func (r *Replica) dialAs(ctx context.Context, role busclient.Role, name string, who []nats.Option, move func()) (*busclient.Conn, error) {
-	conn, err := busclient.Dial(ctx, busclient.ConnOptions{
-		URLs: r.o.NATS.URLs, Options: slices.Concat(r.o.NATS.Options, who), Prefix: r.config.Prefix(), Node: name, Role: role, Logger: r.logger, GivenUp: r.noteGivenUp, Move: move,
-	})
+func (r *Replica) dialAs(ctx context.Context, o busclient.ConnOptions, who []nats.Option) (*busclient.Conn, error) {
+	o.URLs, o.Options, o.Prefix = r.o.NATS.URLs, slices.Concat(r.o.NATS.Options, who), r.config.Prefix()
+	o.Logger, o.GivenUp = r.logger, r.noteGivenUp
+	conn, err := busclient.Dial(ctx, o)
 	if err != nil {
 		return nil, err
 	}
