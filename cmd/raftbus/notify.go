@@ -44,8 +44,8 @@ func tell(ctx context.Context, every time.Duration, health func() []observe.Heal
 // as the unit in deploy/systemd gives a start of which it hears nothing. A disk that hangs ends the start then.
 const readingTime = 10 * time.Minute
 
-// tellReading tells the service manager that a start takes longer, whenever a node has told reading that it has read more of what it received, until end
-// is called. Else a state that takes longer than a start may would never be installed: each start is ended, and the next begins anew.
+// tellReading tells the service manager that a start takes longer, whenever a node has told reading that it has read more of what it received, or waits,
+// until end is called. Else a state that takes longer than a start may would never be installed: each start is ended, and the next begins anew.
 func tellReading(ctx context.Context, every time.Duration) (reading, end func()) {
 	if os.Getenv(managerVariable) == "" {
 		return nil, func() {}
@@ -63,7 +63,7 @@ func tellReading(ctx context.Context, every time.Duration) (reading, end func())
 func tellReads(ctx context.Context, every time.Duration, reads func() uint64) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	longer := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=starting: reads a state that was received", readingTime.Microseconds())
+	longer := fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d\nSTATUS=starting: reads a state that was received, or waits for room", readingTime.Microseconds())
 	for told := uint64(0); ; {
 		if now := reads(); ctx.Err() == nil && now != told && notify(every, longer) {
 			told = now

@@ -193,6 +193,6 @@ func TestAStartThatReadsASnapshotHasLonger(t *testing.T) {
 	require.NoFileExists(t, file, "it was read, and set aside")
 	require.Len(t, said, 3)
 	for _, state := range said {
-		require.Equal(t, "EXTEND_TIMEOUT_USEC=600000000\nSTATUS=starting: reads a state that was received", state)
+		require.Equal(t, "EXTEND_TIMEOUT_USEC=600000000\nSTATUS=starting: reads a state that was received, or waits for room", state)
 	}
 }

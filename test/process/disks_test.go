@@ -168,8 +168,19 @@ func TestDiskFullToTheLastByte(t *testing.T) {
 		empty()
 	}
 	c.converged(time.Minute)
+	c.startsWhenThereIsRoom(id)
 	l.finish()
 	c.checkStates()
+}
+
+// startsWhenThereIsRoom has a node end, and start while there is no byte left on its disk: who starts it does so once.
+func (c *cluster) startsWhenThereIsRoom(id string) {
+	c.kill(id)
+	empty := c.fillUpTo(id, 0)
+	c.start(id).logged(c.t, 15*time.Second, "the start waits: the disk has no space left")
+	empty()
+	c.converged(time.Minute)
+	require.Equal(c.t, 1, c.nodes[id].said("the start waits"))
 }
 
 // smallDisk gives a node that was not started a file system of its own.

@@ -52,7 +52,7 @@ type Options struct {
 	Traces *observe.Traces
 	// Fatal is told of a failure of the disk after which nothing may be done any more, and ends the process; nil: a panic does.
 	Fatal func(error)
-	// Reading is told during Start that the node goes on with what may take minutes: as in node.Options.
+	// Reading is told during Start that the node goes on with what may take minutes, as in node.Options, or waits for room on the disk.
 	Reading func()
 }
 
@@ -100,7 +100,7 @@ type Replica struct {
 func Start(ctx context.Context, o Options) (*Replica, error) {
 	r := newReplica(o)
 	for _, step := range []func(context.Context) error{
-		r.configure, r.openFolder, r.openLog, r.openStore, r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
+		r.configure, r.patient(r.openFolder), r.patient(r.openLog), r.patient(r.openStore), r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, r.close())
