@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -110,8 +111,11 @@ func openFolder(f *Folder, id rpc.NodeID) (*Folder, error) {
 	return f, nil
 }
 
-// lockError tells a folder that another holds from one whose LOCK cannot be opened at all, as on a disk mounted read-only:
-// there is nobody to stop then.
+// heldHere is how vfs.Default says that this process has the lock, which no value tells.
+const heldHere = "lock held by current process"
+
+// lockError tells a folder that another holds from one whose LOCK cannot be opened at all, as on a disk mounted read-only, or not be locked, as on a file
+// system that has no locks just now: there is nobody to stop then.
 func lockError(err error) error {
 	if errors.Is(err, syscall.ENOTDIR) {
 		return fmt.Errorf("it is a file: choose a folder: %w", err)
@@ -119,7 +123,10 @@ func lockError(err error) error {
 	if path := (*os.PathError)(nil); errors.As(err, &path) {
 		return fmt.Errorf("its LOCK cannot be written: see that the disk is mounted for writing, and the folder is this user's: %w", err)
 	}
-	return fmt.Errorf("%w (%v)", ErrFolderInUse, err)
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), heldHere) {
+		return fmt.Errorf("%w (%v)", ErrFolderInUse, err)
+	}
+	return fmt.Errorf("its LOCK cannot be locked: see that the file system has locks, and serves them: %w", err)
 }
 
 // Close lets go of the folder.

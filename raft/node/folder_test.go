@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -108,6 +110,29 @@ func TestFolderThatCannotBeLocked(t *testing.T) {
 	require.ErrorContains(t, err, "it is a file: choose a folder")
 	_, err = OpenFolder(vfs.Default, filepath.Join(file, "n1"), "n1")
 	require.ErrorContains(t, err, "not a directory: make it for this user, or choose another")
+}
+
+// lockless is a disk that gives no lock.
+type lockless struct {
+	vfs.FS
+	why error
+}
+
+func (l lockless) Lock(string) (io.Closer, error) { return nil, l.why }
+
+// Nor is one that cannot be locked for another reason than that somebody has the lock: starting again may well cure that.
+func TestFolderWithoutLocks(t *testing.T) {
+	for why, inUse := range map[syscall.Errno]bool{
+		syscall.EAGAIN: true, syscall.EACCES: true, syscall.ENOLCK: false, syscall.EIO: false, syscall.EINTR: false,
+	} {
+		_, err := OpenFolder(lockless{vfs.NewMem(), why}, "/d", "n1")
+		require.Equal(t, inUse, errors.Is(err, ErrFolderInUse), why)
+		require.ErrorContains(t, err, why.Error())
+		if !inUse {
+			require.ErrorContains(t, err, "its LOCK cannot be locked: see that the file system has locks")
+			require.ErrorIs(t, err, why)
+		}
+	}
 }
 
 func TestFolderOfAnotherNode(t *testing.T) {
