@@ -162,7 +162,7 @@ func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 			return nil, started.stop()
 		}
 		if err != nil {
-			return nil, errors.Join(err, started.stop())
+			return nil, endedBy(err, started.stop())
 		}
 	}
 	return started, nil
@@ -188,7 +188,16 @@ func (n nodes) serve(ctx context.Context, ready func(leader string)) error {
 	err := n.wait(ctx)
 	cancel()
 	waiters.Wait()
-	return errors.Join(err, n.stop())
+	return endedBy(err, n.stop())
+}
+
+// endedBy is why nodes ended, with what came of stopping them. The exit code is that of the first, if there is one: a disk that failed may well hold up the
+// stop too, and that is no request of unknown outcome.
+func endedBy(reason, stop error) error {
+	if reason == nil || stop == nil {
+		return errors.Join(reason, stop)
+	}
+	return &codedError{exitCode(reason), errors.Join(reason, stop)}
 }
 
 func (n nodes) health() (list []observe.Health) {

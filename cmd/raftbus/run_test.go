@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -201,4 +202,26 @@ func TestExitCodesOfNodes(t *testing.T) {
 			require.Equal(t, code, exitCode(errors.Join(fmt.Errorf("node n1: %w", err), errors.New("and more"))), "%v", err)
 		}
 	}
+}
+
+// A node that stopped by itself ends with the code of that, whatever came of stopping it: a disk that failed may hang then.
+func TestExitCodeOfANodeWhoseDiskHangs(t *testing.T) {
+	disk, hangs := errors.New("the disk failed"), fmt.Errorf("node n1: its disk did not finish in time: %w", context.DeadlineExceeded)
+	require.Equal(t, exitError, exitCode(endedBy(disk, hangs)))
+	require.Equal(t, exitConflict, exitCode(endedBy(busclient.ErrDuplicateNode, hangs)))
+	require.Equal(t, exitTimeout, exitCode(endedBy(nil, hangs)))
+	require.Equal(t, exitError, exitCode(endedBy(disk, nil)))
+	require.NoError(t, endedBy(nil, nil))
+	require.Regexp(t, "^the disk failed\n.*in time", endedBy(disk, hangs).Error())
+}
+
+// The unit gives a stop longer than it takes, with what is let go of after the node: or it would be killed.
+func TestTheUnitAwaitsAStop(t *testing.T) {
+	unit, err := os.ReadFile("../../deploy/systemd/raftbus@.service")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`\nTimeoutStopSec=(\d+)\n`).FindSubmatch(unit)
+	require.NotNil(t, found)
+	bound, err := time.ParseDuration(string(found[1]) + "s")
+	require.NoError(t, err)
+	require.Less(t, stopTime+7*time.Second, bound, "as the unit says")
 }
