@@ -263,3 +263,11 @@ func onConfig(t *testing.T, config string) Options {
 		},
 	}
 }
+
+// A server that has as many connections as it may have lets nobody in, and so does an account.
+func TestAServerMayBeFull(t *testing.T) {
+	for _, text := range []string{"maximum connections exceeded", "maximum account active connections exceeded"} {
+		require.True(t, isFull(errors.New("nats: "+text)), text)
+	}
+	require.False(t, isFull(errors.New("nats: timeout")))
+}
