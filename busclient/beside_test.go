@@ -61,6 +61,7 @@ func restartOf(t *testing.T, s *embedded.Server, others ...*embedded.Server) *em
 
 // A node begins with both connections at one server, whichever that is.
 func TestBothConnectionsBeginAtOneServer(t *testing.T) {
+	t.Parallel()
 	_, urls := threeServers(t)
 	for i := range 6 {
 		b := dialBoth(t, fmt.Sprintf("n%d", i), urls...)
@@ -72,6 +73,7 @@ func TestBothConnectionsBeginAtOneServer(t *testing.T) {
 // F7: once each server was started anew each connection is wherever its client chose, but both of a node are at one server. Else one route that is cut
 // may part nodes whose servers reach each other.
 func TestBothConnectionsAreAtOneServerAgain(t *testing.T) {
+	t.Parallel()
 	servers, urls := threeServers(t)
 	var nodes []twoConns
 	for i := range 6 {
@@ -92,6 +94,7 @@ func TestBothConnectionsAreAtOneServerAgain(t *testing.T) {
 
 // Which of the two moves is not left to chance: who is followed stays.
 func TestTheBulkConnectionFollows(t *testing.T) {
+	t.Parallel()
 	_, urls := threeServers(t)
 	b := dialBoth(t, "n1", urls...)
 	require.True(t, b.together())
@@ -137,6 +140,7 @@ func TestOneServerIsSoughtForABoundedTime(t *testing.T) {
 
 // Who cannot have the other's server is at some server soon.
 func TestTheOthersServerIsNotTheOnlyOneThatIsTried(t *testing.T) {
+	t.Parallel()
 	other := &Conn{}
 	choose := besideServer(other)
 	var pool []nats.Server

@@ -97,6 +97,7 @@ func TestNATSRestarts(t *testing.T) {
 
 // L6: two nodes on two servers of three, the server of one is killed: it moves to another.
 func TestOneOfThreeServersIsKilled(t *testing.T) {
+	t.Parallel()
 	servers, err := embedded.StartCluster(3, embedded.Options{})
 	require.NoError(t, err)
 	var urls []string

@@ -26,6 +26,7 @@ func TestCredentialsAreRefusedByWhoStartsLast(t *testing.T) {
 
 // A server comes back with a certificate that this node does not trust.
 func TestACertificateThatIsNotTrustedIsTold(t *testing.T) {
+	t.Parallel()
 	server, trust := withTLS(t, "")
 	log := &countingHandler{}
 	first := startNATS(t, server)

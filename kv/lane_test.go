@@ -60,7 +60,7 @@ func TestHeadersThatAreTooLongToBeRead(t *testing.T) {
 	put := r.ask("kv.put.app.k", "v", many...)
 	requireError(t, BadRequest, put)
 	require.Contains(t, string(put.Data), "64 KiB and 1000 lines")
-	require.Contains(t, string(r.js("$KV.app.k", "v", many...).Data), `"err_code":10097,"description":"header size exceeds maximum allowed of 64k, or 1000 lines"`)
+	require.Contains(t, string(r.js("$KV.app.k", "v", many...).Data), `"err_code":10097,"description":"header size exceeds maximum allowed of 64k: it may have 1000 lines"`)
 	require.Equal(t, "Header Size Exceeds 64k Or 1000 Lines", r.js(api+"DIRECT.GET.KV_app.$KV.app.k", "", many...).Header.Get("Description"))
 	require.Contains(t, string(r.js("$KV.app.k", "v", many[:2_000]...).Data), `"seq":1`)
 }

@@ -39,7 +39,7 @@ var (
 	errWrongLast        = &apiError{400, 10071, "wrong last sequence: %d"}
 	errBucketFull       = &apiError{503, 10077, "maximum bytes exceeded"}
 	errHeadersTooLarge  = &apiError{400, 10097, "header size exceeds maximum allowed of 64k"}
-	errHeadersTooLong   = &apiError{400, 10097, "header size exceeds maximum allowed of 64k, or 1000 lines"}
+	errHeadersTooLong   = &apiError{400, 10097, "header size exceeds maximum allowed of 64k: it may have 1000 lines"}
 	errRollup           = &apiError{500, 10111, "rollup value invalid: %q"}
 	errRollupDenied     = &apiError{500, 10111, "rollup not permitted"}
 	errNegativeReplicas = &apiError{400, 10133, "replicas count cannot be negative"}

@@ -519,8 +519,7 @@ func Test8_WhatIsNoBucketIsRefusedByName(t *testing.T) {
 	w := newWorld(t)
 	for change, text := range map[string]string{
 		`"mirror":{"name":"KV_b"}`: "mirror is not supported by raftbus", `"sources":[{"name":"KV_b"}]`: "sources are not supported by raftbus",
-		`"subjects":["a.>"]`:                               "only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>",
-		`"subjects":["$KV.y.*"]`:                           "only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>",
+		`"subjects":["a.>"]`: "only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>", `"subjects":["$KV.y.*"]`: "only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>",
 		`"subjects":["$KV.x.>","$KV.y.>"]`:                 "only key-value buckets are supported: stream KV_<bucket> with the subject $KV.<bucket>.>",
 		`"sealed":true`:                                    "sealed is not supported by raftbus",
 		`"deny_purge":true`:                                "deny_purge is not supported by raftbus",

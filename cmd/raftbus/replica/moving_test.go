@@ -52,6 +52,7 @@ func TestWhenItsNATSServerGoesALeaderMoves(t *testing.T) {
 
 // F7: a node's connections to its peers are of use only together, so the one follows the other.
 func TestConnectionsToPeersAreAtOneServer(t *testing.T) {
+	t.Parallel()
 	servers, err := embedded.StartCluster(3, embedded.Options{LeafPort: embedded.Random})
 	require.NoError(t, err)
 	var where NATSOptions
