@@ -327,15 +327,15 @@ func TestWhoLeavesDoesNotComeBack(t *testing.T) {
 	asked, left := make(chan bool), make(chan bool)
 	o := newRig(t, true).o
 	o.Node = "n2"
-	var once sync.Once
+	var slow atomic.Bool
 	o.Listens = func() bool {
-		once.Do(func() {
+		if slow.CompareAndSwap(false, true) {
 			close(asked)
-			select { // it is slow, and as long as it is nothing else is said
+			select { // as long as it takes nothing else is said
 			case <-left:
 			case <-time.After(50 * time.Millisecond):
 			}
-		})
+		}
 		return true
 	}
 	sub, err := o.Conn.SubscribeSync(Subject("raftbus", allNodes, "n2"))
