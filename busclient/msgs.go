@@ -49,7 +49,7 @@ func (c *Conn) SubscribeMsgs(subject string, h func(*nats.Msg)) (*nats.Subscript
 }
 
 // Bounds of a header, before it is read (Q11): that takes a hundred bytes for a line of four, on the goroutine that reads for all. JetStream takes 64 KiB; the
-// rest is for what NATS adds to a request that crosses accounts.
+// rest is for what NATS adds to a request that crosses accounts. Where the lane is not in force, as over TLS, NATS's client has read it before.
 const (
 	headerBytesMax = 68 << 10
 	headerLinesMax = 1_000

@@ -132,6 +132,13 @@ func Test41_ABucketMayTakeNoRollups(t *testing.T) {
 	w.refused(errUnavailable, "$KV.a.k", "v", headerRollup, "sub")
 }
 
+// A build that only told the setting stored it for whoever did not say it, as async-nats: those buckets take purges as they did.
+func Test41_WhatWasOnlyToldIsNotHeeded(t *testing.T) {
+	require.True(t, TakesRollups(&command.Settings{Echo: []byte(`{"deny_rollup":true}`)}))
+	require.True(t, configOf("a", command.Settings{Echo: []byte(`{"deny_rollup":true}`)}).AllowRollup)
+	require.False(t, TakesRollups(&command.Settings{Echo: []byte(`{"no_rollup":true}`)}))
+}
+
 func Test41_MessageIDs(t *testing.T) {
 	w := newWorld(t)
 	w.bucket("a")

@@ -19,7 +19,7 @@ type echo struct {
 	Placement   *placement `json:"placement,omitempty"`
 	DiscardOld  bool       `json:"discard_old,omitempty"`
 	AllowDelete bool       `json:"allow_delete,omitempty"`
-	DenyRollup  bool       `json:"deny_rollup,omitempty"`
+	DenyRollup  bool       `json:"no_rollup,omitempty"` // "deny_rollup" is of builds that only told it, and stored it for updates of async-nats that do not say so
 	DenyDirect  bool       `json:"deny_direct,omitempty"`
 }
 

@@ -94,7 +94,7 @@ func (p *Protocol) unchanged(c call, config *streamConfig, e *apiError) Plan {
 		case b.Importing:
 			return c.refuse(errImporting)
 		}
-		return p.created(c, s, config)
+		return p.created(c, s, config).telling(c.bucket)
 	}}
 }
 

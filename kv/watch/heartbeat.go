@@ -28,6 +28,13 @@ func (h *Hub) tick() {
 // schedule sets a consumer's timer. It may come early, never late: what postpones it need not move it.
 func (h *Hub) schedule(c *consumer) { h.timers.set(c, h.dueAt(c)) }
 
+// hurry sets it for a moment that may be too early.
+func (h *Hub) hurry(c *consumer, due int64) {
+	if c.timerAt < 0 || due < c.due {
+		h.timers.set(c, due)
+	}
+}
+
 // dueAt is when something must be done for a consumer.
 func (h *Hub) dueAt(c *consumer) int64 {
 	due := int64(math.MaxInt64)

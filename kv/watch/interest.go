@@ -68,7 +68,10 @@ func (h *Hub) interested(e Interest) {
 		if c.Config.Pull {
 			h.pullHeard(c, e.Subject)
 			h.kick(c)
-		} else if e.Listened {
+			h.hurry(c, h.now+pullBeatMin) // one look for all its requests, however many subjects they have answers on
+			continue
+		}
+		if e.Listened {
 			c.leftAt, c.idle, c.sentAt = -1, false, h.now
 			h.kick(c)
 		} else if h.leaf {
