@@ -62,7 +62,10 @@ func (d *disk) at(i rpc.Index) (rpc.Entry, bool) {
 }
 
 func (d *disk) holds(id rpc.EntryID) bool {
-	return id == d.base || id.Index < d.base.Index || id.Index <= d.last().Index && d.log[id.Index-d.base.Index-1].Term == id.Term
+	if id.Index <= d.base.Index {
+		return id == d.base || id.Index < d.base.Index
+	}
+	return id.Index <= d.last().Index && d.log[id.Index-d.base.Index-1].Term == id.Term
 }
 
 func (d *disk) store(w Write) {
