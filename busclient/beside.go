@@ -49,26 +49,34 @@ func besideOptions(other *Conn, urls []string) ([]string, []nats.Option) {
 	if at == "" {
 		return urls, options
 	}
-	first := []string{at}
+	var first, rest []string
 	for one := range strings.SplitSeq(strings.Join(urls, ","), ",") {
-		if hostOf(one) != hostOf(at) {
+		if hostOf(one) == hostOf(at) {
 			first = append(first, one)
+		} else {
+			rest = append(rest, one)
 		}
 	}
-	return first, append(options, nats.DontRandomize())
+	if len(first) == 0 { // one that others told of: it is found as it is told again, with the name that its certificate has
+		return urls, options
+	}
+	return append(first, rest...), append(options, nats.DontRandomize())
 }
 
 // besideServer chooses the server of the other connection. Not at each attempt, so that those between go to others; nor if this one was lost there just
 // now: that server may be dying, and the other connection be lost in a moment.
 func besideServer(other *Conn) nats.ReconnectToServerHandler {
 	var sought time.Time
+	seeks := 0
 	return func(pool []nats.Server, last nats.ServerInfo) (*nats.Server, time.Duration) {
 		at := other.here()
 		if at.id == "" || at.id == last.ID || time.Since(sought) < besideAfter {
 			return nil, 0
 		}
 		sought = time.Now()
-		for _, host := range at.hosts {
+		seeks++
+		for n := range at.hosts {
+			host := at.hosts[(n+seeks+1)%2] // either goes first in turn: with TLS the one may be what no certificate names
 			for i := range pool {
 				if pool[i].URL.Host == host {
 					return &pool[i], 0

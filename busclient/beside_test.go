@@ -162,4 +162,9 @@ func TestTheOthersServerIsNotTheOnlyOneThatIsTried(t *testing.T) {
 	require.Empty(t, chosen("A"), "again so soon")
 	time.Sleep(besideAfter)
 	require.Equal(t, "b:1", chosen("A"))
+	other.at.Store(&place{id: "B", hosts: [2]string{"a:1", "b:1"}}) // with TLS one of the two may not do
+	time.Sleep(besideAfter)
+	first := chosen("A")
+	time.Sleep(besideAfter)
+	require.ElementsMatch(t, []string{"a:1", "b:1"}, []string{first, chosen("A")})
 }

@@ -11,25 +11,28 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
-// patientRetry is how often a step of a start is tried that lacks room.
-const patientRetry = time.Second
+// A step of a start that lacks room is tried again after a second, and then each time after twice as long, up to a bound: a try may leave a file.
+const (
+	patientRetry = time.Second
+	patientMax   = 10 * time.Second
+)
 
-// patient has a step of a start wait while it lacks room, until ctx ends. It must leave nothing behind where it fails.
+// patient has a step of a start wait while it lacks room, until ctx ends. It must leave no lock behind where it fails.
 func (r *Replica) patient(step func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		for told := false; ; told = true {
+		for wait := patientRetry; ; wait = min(2*wait, patientMax) {
 			err := step(ctx)
 			lacks := lack(err)
 			if lacks == "" {
 				return err
 			}
-			if !told {
+			if wait == patientRetry {
 				r.logger.Error("the start waits: "+lacks, "err", err)
 			}
 			if r.o.Reading != nil {
 				r.o.Reading()
 			}
-			if ended := pause(ctx, patientRetry); ended != nil {
+			if ended := pause(ctx, wait); ended != nil {
 				return errors.Join(err, ended)
 			}
 		}
