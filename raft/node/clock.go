@@ -18,14 +18,14 @@ type clock struct {
 	began   time.Time // of the steady clock
 	heard   map[rpc.NodeID]heardClock
 	members *rpc.Configuration // whose voters' clocks count; nil: all that are heard
-	log     logTime            // the latest time in the log
+	log     logTime            // from which the log's time goes on
 	sorted  []int64            // reused
 }
 
-// logTime is the time of the log's last entry.
+// logTime is the time of an entry that was the log's last.
 type logTime struct {
 	time int64         // in nanoseconds since 1970 UTC
-	at   time.Duration // since when it has been the last, by the steady clock
+	at   time.Duration // when it was heard of, by the steady clock
 }
 
 // heardClock is a peer's clock.
@@ -58,17 +58,20 @@ func (c *clock) of(members rpc.Configuration) {
 
 func (c *clock) counts(peer rpc.NodeID) bool { return c.members == nil || c.members.Voter(peer) }
 
-// follow takes the time of the log's last entry.
+// follow takes the time of the log's last entry. One that the log's time had come to anyhow changes nothing: else each entry would hold it up.
 func (c *clock) follow(last int64, now time.Time) {
-	if last != c.log.time {
+	if last < c.log.time || last > c.gone(now) {
 		c.log = logTime{last, c.steady(now)}
 	}
 }
 
+// gone is what the log's time has come to.
+func (c *clock) gone(now time.Time) int64 { return c.log.time + int64(c.steady(now)-c.log.at)/2 }
+
 // reading is the cluster's time now, in nanoseconds since 1970 UTC: the median, unless the log is ahead of it, as where clocks were ahead and
 // have been put back. The log's time goes on from there, at half its pace, so that what is to end does end, and the median comes up with it (F24).
 func (c *clock) reading(now time.Time) int64 {
-	return max(c.zero(now)+int64(c.steady(now)), c.log.time+int64(c.steady(now)-c.log.at)/2)
+	return max(c.zero(now)+int64(c.steady(now)), c.gone(now))
 }
 
 // zero is what the median of the clocks showed when the steady clock began. Of an even number of clocks the earlier middle one counts: so that nothing

@@ -57,8 +57,9 @@ func TestALogAheadOfTheClocksGetsOn(t *testing.T) {
 	c.follow(13_600*seconds, *now)
 	require.Equal(t, 13_600*seconds, after(0))
 	require.Equal(t, 13_610*seconds, after(20))
-	c.follow(13_610*seconds, *now) // an entry has that time
-	require.Equal(t, 13_615*seconds, after(10))
+	require.Equal(t, 13_614*seconds, after(8))
+	c.follow(13_610*seconds, *now) // an entry has been given what it was then
+	require.Equal(t, 13_615*seconds, after(2))
 	c.follow(13_610*seconds, *now) // is still the last
 	require.Equal(t, 13_620*seconds, after(10))
 	c.follow(13_000*seconds, *now) // those ahead were never committed

@@ -131,9 +131,7 @@ func (n *Node) stepProposals(list []proposal) {
 	for i := range list {
 		n.steps = append(n.steps, raft.Proposal{Ticket: uint64(i), Data: list[i].data})
 	}
-	now := n.clock.now()
-	n.core.Step(raft.Propose{Clock: n.clusterTime(now), Proposals: n.steps})
-	n.clock.follow(n.core.LogTime(), now) // it goes on from when it was read
+	n.core.Step(raft.Propose{Clock: n.clusterTime(n.clock.now()), Proposals: n.steps})
 	clear(n.steps)
 	if n.inline {
 		n.delay.proposed(time.Now(), len(list))
