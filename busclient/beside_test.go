@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -139,8 +140,9 @@ func TestOneServerIsSoughtForABoundedTime(t *testing.T) {
 }
 
 // Who cannot have the other's server is at some server soon.
-func TestTheOthersServerIsNotTheOnlyOneThatIsTried(t *testing.T) {
-	t.Parallel()
+func TestTheOthersServerIsNotTheOnlyOneThatIsTried(t *testing.T) { synctest.Test(t, seekTheOther) }
+
+func seekTheOther(t *testing.T) {
 	other := &Conn{}
 	choose := besideServer(other)
 	var pool []nats.Server

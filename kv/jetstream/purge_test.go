@@ -132,6 +132,17 @@ func Test41_ABucketMayTakeNoRollups(t *testing.T) {
 	w.refused(errUnavailable, "$KV.a.k", "v", headerRollup, "sub")
 }
 
+// A further account's client that makes its bucket as it is hears so once the account listens to the bucket: its first put would find nobody.
+func Test31_ABucketThatIsThereIsToldOnceItIsHeard(t *testing.T) {
+	w := newWorld(t)
+	told := config("a", `"republish":{"src":"$KV.a.*","dest":"news.$1"}`)
+	w.ask("STREAM.CREATE.KV_a", told)
+	w.Account = "b"
+	plan := w.Plan(Request{Subject: "STREAM.CREATE.KV_a", Data: []byte(told), Now: w.now, PayloadMax: payloadMax, Reply: "_INBOX.reply"}).Look(w.store)
+	require.Contains(t, string(plan.Replies[0].Data), `"did_create":true`)
+	require.Equal(t, "a", plan.Tells)
+}
+
 // A build that only told the setting stored it for whoever did not say it, as async-nats: those buckets take purges as they did.
 func Test41_WhatWasOnlyToldIsNotHeeded(t *testing.T) {
 	require.True(t, TakesRollups(&command.Settings{Echo: []byte(`{"deny_rollup":true}`)}))
