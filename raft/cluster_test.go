@@ -264,16 +264,23 @@ func (c *cluster) sync(m *member, n int) (done []Event) {
 	return done
 }
 
-// head makes durable what goes before the entries of the write that is next, as a full disk does (F21); nothing if there is none.
-func (c *cluster) head(m *member) (done []Event) {
+// squeeze makes durable what goes before the entries of the write that is next, and the first so many of them, as a full disk does (F21); nothing if there is none.
+func (c *cluster) squeeze(m *member, n int) (done []Event) {
 	w := &m.disk.queue[0].write
-	if w.Base == nil && w.HardState == nil && len(w.Repairs) == 0 {
+	n = min(n, len(w.Entries))
+	if w.Base == nil && w.HardState == nil && len(w.Repairs) == 0 && n == 0 {
 		return nil
 	}
-	c.watch.reach.note(headWithoutEntries, w.HardState != nil && len(w.Entries) > 0)
-	m.disk.store(Write{Base: w.Base, HardState: w.HardState, Repairs: w.Repairs})
-	w.Base, w.HardState, w.Repairs = nil, nil, nil
-	return []Event{HeadDone{w.Seq}}
+	c.watch.reach.note(headWithoutEntries, w.HardState != nil && len(w.Entries) > n)
+	c.watch.reach.note(someEntries, n > 0 && len(w.Entries) > n)
+	part := PartDone{Seq: w.Seq}
+	if n > 0 {
+		part.Last = w.Entries[n-1].Index
+	}
+	c.watch.replaces(m, &Write{Entries: w.Entries[:n]})
+	m.disk.store(Write{Base: w.Base, HardState: w.HardState, Repairs: w.Repairs, Entries: w.Entries[:n]})
+	w.Base, w.HardState, w.Repairs, w.Entries = nil, nil, nil, w.Entries[n:]
+	return []Event{part}
 }
 
 // apply lets a node's state machine finish what it was given.

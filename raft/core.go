@@ -46,7 +46,7 @@ type Core struct {
 	baseDirty bool        // the log begins elsewhere, and the disk was not told yet
 
 	full     map[rpc.NodeID]bool // peers whose disks have no room, or that no client reaches, or that lag, as they said last: none of them is to lead next
-	noRoom   map[rpc.NodeID]bool // peers whose disks have no room, as they said last: see Crowding
+	noRoom   map[rpc.NodeID]bool // peers whose disks have no room, as they said last, and this node while its log has none for what waits: see Crowding
 	election election
 	office   office
 	reads    reads
@@ -93,9 +93,9 @@ func (c *Core) Step(e Event) {
 	case ReadIndex:
 		c.readIndex(e.Ticket)
 	case DiskDone:
-		c.diskDone(e.Seq, e.Seq)
-	case HeadDone:
-		c.diskDone(e.Seq-1, e.Seq)
+		c.diskDone(e.Seq, e.Seq, 0)
+	case PartDone:
+		c.diskDone(e.Seq-1, e.Seq, e.Last)
 	case ApplyDone:
 		c.applyDone(e.Index)
 	case Failed:
@@ -128,6 +128,8 @@ func (c *Core) stepSeldom(e Event) {
 		if c.role != Follower { // also a campaign under way: it may have voted otherwise in that very term
 			c.follow(c.hard.Term, "", "its data folder is an old copy")
 		}
+	case WriteFits:
+		note(c.noRoom, c.id, e.No)
 	case Learned:
 		c.learn(e.Configuration)
 	case Transfer:
@@ -338,9 +340,9 @@ func (c *Core) setLeader(id rpc.NodeID, reason string) {
 }
 
 // diskDone: more of what this node holds is durable, the writes up to seq and the heads of those up to head.
-func (c *Core) diskDone(seq, head uint64) {
+func (c *Core) diskDone(seq, head uint64, part rpc.Index) {
 	durable := c.hardDurable()
-	c.log.complete(seq, head)
+	c.log.complete(seq, head, part)
 	if c.role == Candidate && !durable && c.hardDurable() {
 		c.ownVoteDurable()
 	}

@@ -47,6 +47,10 @@ type Pinged struct {
 // others may count on: it leads no more, and neither votes nor campaigns, until it is replaced and runs anew.
 type Outdated struct{}
 
+// WriteFits says whether this node's log has a place for the write that waits at its head: No while its disk is too full for that (F21). It hangs for
+// another reason then than a disk that does not answer.
+type WriteFits struct{ No bool }
+
 // PingOutcome is how a ping ended.
 type PingOutcome uint8
 
@@ -76,9 +80,12 @@ type ReadIndex struct{ Ticket uint64 }
 // DiskDone says that the write of that number, and all before it, are durable.
 type DiskDone struct{ Seq uint64 }
 
-// HeadDone says that of the write of that number what goes before its entries is durable, and all writes before it: for a hard state, and a new base,
-// even a full disk has room (F21).
-type HeadDone struct{ Seq uint64 }
+// PartDone says that of the write of that number what goes before its entries is durable, with its entries up to Last, and all writes before it: for a
+// hard state, and a new base, even a full disk has room, and maybe for some entries (F21).
+type PartDone struct {
+	Seq  uint64
+	Last rpc.Index // 0: no entry
+}
 
 // ApplyDone says that the state machine has applied, and readers see, everything up to Index.
 type ApplyDone struct{ Index rpc.Index }
@@ -151,10 +158,11 @@ func (LinkChanged) event()    {}
 func (BusChanged) event()     {}
 func (Pinged) event()         {}
 func (Outdated) event()       {}
+func (WriteFits) event()      {}
 func (Propose) event()        {}
 func (ReadIndex) event()      {}
 func (DiskDone) event()       {}
-func (HeadDone) event()       {}
+func (PartDone) event()       {}
 func (ApplyDone) event()      {}
 func (Loaded) event()         {}
 func (Resign) event()         {}

@@ -177,6 +177,39 @@ func TestK60LiveHeartbeatsDoNotKeepALeaderThatMakesNoProgress(t *testing.T) {
 	require.Equal(t, Follower, s.role, "no append was acknowledged for an election timeout")
 }
 
+// While so many disks are full that no majority takes anything, no other leader could do more, and a vote would wait behind what waits: the leader stays, for
+// what can be read (F21). Also if its own log has no place for what waits, which hangs otherwise (K47).
+func TestALeaderStaysWhileTheDisksOfAMajorityAreFull(t *testing.T) {
+	full, waits := []Event{Pinged{Peer: "n2", NoRoom: true}, Pinged{Peer: "n3", NoRoom: true}}, Propose{Proposals: []Proposal{{Ticket: 1}}}
+	cases := map[string]struct {
+		events []Event
+		synced bool
+		stays  bool
+	}{
+		"its peers'":                       {full, true, true},
+		"its peers', and its own hangs":    {full, false, false},
+		"one peer's":                       {full[:1], true, false},
+		"its own and a peer's":             {[]Event{WriteFits{No: true}, full[0]}, false, true},
+		"its own":                          {[]Event{WriteFits{No: true}}, false, false},
+		"its own and a peer's, for a time": {[]Event{WriteFits{No: true}, full[0], WriteFits{}}, false, false},
+	}
+	for name, c := range cases {
+		s := established(t, 3)
+		s.turn(c.events...)
+		s.turn(waits)
+		if c.synced {
+			s.synced()
+		}
+		s.answering(500)
+		require.Equal(t, c.stays, s.role == Leader, name)
+	}
+	s := inOffice(t, table("n1"))
+	s.turn(WriteFits{No: true}, waits)
+	s.answering(500)
+	require.Equal(t, Leader, s.role, "alone")
+	require.Zero(t, s.commit-s.office.first)
+}
+
 func TestK60AnIdleLeaderStays(t *testing.T) {
 	s := established(t, 3)
 	s.answering(2_000)

@@ -108,7 +108,7 @@ func TestTheHeadOfAWriteIsDurableBeforeItsEntries(t *testing.T) {
 	require.Zero(t, s.turn(Compact{To: 5}).Compact.ID)
 	again := &rpc.AppendLogCommand{Prev: rpc.EntryID{Term: 3, Index: 5}, Entries: run(6, 4)}
 	require.Empty(t, s.hear("n2", 4, &rpc.HeartbeatCommand{}).Send)
-	s.turn(HeadDone{s.log.seq})
+	s.turn(PartDone{Seq: s.log.seq})
 	require.Len(t, s.hear("n2", 4, &rpc.HeartbeatCommand{}).Send, 1)
 	require.Empty(t, s.hear("n2", 4, again).Send, "the term is durable, the entry is not")
 	require.Zero(t, s.out.Apply)

@@ -398,9 +398,9 @@ func (c *Core) unfit() string {
 	switch {
 	case !c.quorum.have(c.within(uint64(c.ticks.ElectionMin), func(p *progress) uint64 { return p.heard })):
 		return "no quorum answers"
-	case c.now-c.office.moved >= slow && !c.quorum.have(c.within(slow, c.office.progressed)):
+	case c.now-c.office.moved >= slow && !c.quorum.have(c.within(slow, c.office.progressed)) && !c.crowded():
 		return "entries wait and no quorum acknowledges any"
-	case c.diskStalled():
+	case c.diskStalled() && !c.walled():
 		return "its own log write hangs"
 	case c.stateHangs() && c.now-c.office.began >= c.hangMax() && c.replaceable(): // one that is needed has the time to bring others' logs up to date
 		return "its state machine hangs"

@@ -212,14 +212,17 @@ func (l *raftLog) submit(base *Base, hs *rpc.HardState, repairs []rpc.Entry, tic
 	return w
 }
 
-// complete notes that writes up to seq are durable, and of those up to head all but their entries.
-func (l *raftLog) complete(seq, head uint64) {
+// complete notes that writes up to seq are durable, and of those up to head all but their entries, of which those of the next are up to part.
+func (l *raftLog) complete(seq, head uint64, part rpc.Index) {
 	n := 0
 	for n < len(l.writes) && l.writes[n].seq <= seq {
 		l.synced = max(l.synced, l.writes[n].last)
 		n++
 	}
 	l.writes = append(l.writes[:0], l.writes[n:]...)
+	if len(l.writes) > 0 && l.writes[0].seq == head {
+		l.synced = max(l.synced, min(part, l.writes[0].last)) // not what was cut off since
+	}
 	l.heads = max(l.heads, head)
 }
 

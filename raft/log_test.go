@@ -16,7 +16,7 @@ func TestEvictCopiesNothingWhileNothingIsDurable(t *testing.T) {
 	l.submit(nil, nil, nil, 0)
 	require.Zero(t, testing.AllocsPerRun(10, func() { l.evict(1) }), "a hung disk must not make every turn copy the cache")
 	require.Len(t, l.cache, 4)
-	l.complete(1, 1)
+	l.complete(1, 1, 0)
 	l.evict(1)
 	require.Empty(t, l.cache)
 }
@@ -50,13 +50,32 @@ func TestAWriteHasWhatIsNew(t *testing.T) {
 	require.Equal(t, Write{}, l.submit(nil, nil, nil, 0))
 }
 
+// Some of a write's entries may be durable before the rest; what was cut off the log since is not, and what is told of an earlier write says nothing of the next.
+func TestAPartOfAWriteIsDurable(t *testing.T) {
+	l := raftLog{}
+	l.append(run(1, 1, 1, 1, 1))
+	l.submit(nil, nil, nil, 0)
+	l.complete(0, 1, 2)
+	require.Equal(t, rpc.Index(2), l.synced)
+	l.truncate(2)
+	l.append(run(2, 2, 2))
+	l.submit(nil, nil, nil, 0)
+	l.complete(0, 1, 3)
+	require.Equal(t, rpc.Index(1), l.synced, "the entry that was there is not the one that is")
+	l.complete(1, 1, 0)
+	l.complete(0, 1, 3)
+	require.Equal(t, rpc.Index(1), l.synced)
+	l.complete(2, 2, 0)
+	require.Equal(t, rpc.Index(3), l.synced)
+}
+
 // The cache is moved once for many entries, not for each: when it is full, half of it goes.
 func TestAFullCacheIsSeldomMoved(t *testing.T) {
 	l, moved := raftLog{}, 0
 	step := func(i rpc.Index) {
 		l.append(run(i, 1))
 		l.submit(nil, nil, nil, 0)
-		l.complete(l.seq, l.seq)
+		l.complete(l.seq, l.seq, 0)
 		first := l.cacheFirst()
 		if l.evict(400 * rpc.EntryOverheadBytes); l.cacheFirst() != first {
 			moved++

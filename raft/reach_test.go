@@ -28,6 +28,7 @@ const (
 	readInPastTerm
 	damageGivenAgain
 	headWithoutEntries
+	someEntries
 	situations
 )
 
@@ -51,6 +52,7 @@ var known = [situations]struct {
 	readInPastTerm:          {"a read is confirmed in a term that is over elsewhere (C3)", inALongRun},
 	damageGivenAgain:        {"an entry that a disk has lost is given again (F18)", atOnce},
 	headWithoutEntries:      {"a hard state is durable before the entries that came with it (F21)", atOnce},
+	someEntries:             {"some entries of a write are durable before the rest (F21)", atOnce},
 }
 
 const (

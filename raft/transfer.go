@@ -54,24 +54,33 @@ func (c *Core) Successor() (best rpc.NodeID) {
 // Crowding are the voters whose disks have no room while a leader can do with no write for want of them: those that answer are a majority,
 // and those of them with room are none (F21). One without room goes on until it has no place for what comes next, and from then on has no part
 // in anything: were writes taken all the same, in the end nobody could lead, and nobody be read from. Empty: there is room, as far as
-// peers have said. About its own disk this node is not asked.
+// peers have said. This node's own disk has room as long as its log has a place for what waits: before that its driver looks at it.
 func (c *Core) Crowding() (full []rpc.NodeID) {
-	if c.role != Leader || len(c.noRoom) == 0 {
-		return nil
-	}
-	answers := c.within(uint64(c.ticks.ElectionMin), func(p *progress) uint64 { return p.heard })
-	roomy := func(id rpc.NodeID) bool { return answers(id) && (id == c.id || !c.noRoom[id]) }
-	if c.quorum.have(roomy) || !c.quorum.have(answers) {
+	if !c.crowded() {
 		return nil
 	}
 	for id := range c.noRoom {
-		if id != c.id && c.quorum.voter(id) {
+		if c.quorum.voter(id) {
 			full = append(full, id)
 		}
 	}
 	slices.Sort(full)
 	return full
 }
+
+// crowded reports whether there are any.
+func (c *Core) crowded() bool {
+	if c.role != Leader || len(c.noRoom) == 0 {
+		return false
+	}
+	answers := c.within(uint64(c.ticks.ElectionMin), func(p *progress) uint64 { return p.heard })
+	roomy := func(id rpc.NodeID) bool { return answers(id) && !c.noRoom[id] }
+	return c.quorum.have(answers) && !c.quorum.have(roomy)
+}
+
+// walled reports whether a leader stays though nothing of what it has logged becomes durable: its log, and so many others that there is no majority
+// without them, have no place for what waits. Behind that waits any vote too, so nobody would follow it (F21).
+func (c *Core) walled() bool { return c.noRoom[c.id] && c.crowded() }
 
 // note notes whether a peer is one of those.
 func note(those map[rpc.NodeID]bool, peer rpc.NodeID, is bool) {
@@ -92,6 +101,8 @@ func (c *Core) unfitSuccessor(id rpc.NodeID) string {
 		return "no voter that has room on its disk, that clients reach, and whose state machine keeps up, can take over now"
 	case p == nil || !c.quorum.voter(id):
 		return "it is no voter"
+	case c.walled():
+		return "the disks of a majority are so full that it might get no votes"
 	case !p.connected || c.now-p.heard >= uint64(c.ticks.ElectionMin):
 		return "it does not answer"
 	case p.stuck:

@@ -77,7 +77,7 @@ func TestTransferGoesToNobodyWhoseDiskIsFull(t *testing.T) {
 }
 
 // Full disks are in the way where those that answer are a majority, of each half of a joint change, and those of them with room are not. A leader's
-// own disk counts as roomy: its driver looks at it (F21).
+// own disk counts as roomy as long as its log has a place for what waits (F21).
 func TestDisksCrowdOutAMajority(t *testing.T) {
 	crowding := func(c rpc.Configuration, full []rpc.NodeID, silent ...rpc.NodeID) []rpc.NodeID {
 		s := inOffice(t, c)
@@ -115,6 +115,12 @@ func TestDisksCrowdOutAMajority(t *testing.T) {
 	s.turn(Pinged{Peer: "n3", Outcome: PingUnclear}) // that says nothing of it
 	require.Equal(t, list{"n2", "n3"}, s.Crowding())
 	s.turn(Pinged{Peer: "n3"})
+	require.Empty(t, s.Crowding())
+	require.Equal(t, rpc.NodeID("n3"), s.Successor())
+	s.turn(WriteFits{No: true})
+	require.Equal(t, list{"n1", "n2"}, s.Crowding())
+	require.Empty(t, s.Successor(), "it might get no vote")
+	s.turn(WriteFits{})
 	require.Empty(t, s.Crowding())
 	s.turn(Pinged{Peer: "n3", Full: true, NoRoom: true})
 	s.turn(Resign{})

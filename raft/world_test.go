@@ -228,7 +228,7 @@ func (w *world) spin(m *member) {
 	w.later(m, max(w.between(1, 8), w.stall[m.id]-w.now), func() {
 		var done []Event
 		if w.rough && w.chance(0.7) {
-			done = w.head(m)
+			done = w.squeeze(m, w.between(0, 4))
 		}
 		if len(done) == 0 {
 			done = w.sync(m, w.between(1, len(m.disk.queue)+1))

@@ -129,6 +129,9 @@ func (a *appender) room() error {
 	return err
 }
 
+// walled reports whether it is so that what waits has no place.
+func (a *appender) walled() bool { return a.unmet.Load() != nil }
+
 // take takes the jobs of one append.
 func (a *appender) take() bool {
 	a.mu.Lock()
@@ -157,7 +160,8 @@ func (j *job) bytes() int {
 }
 
 // squeeze appends the oldest job alone, in pieces, into what room there is: the place that is left for one batch may do for a
-// part of it. What goes before entries goes alone, into the reserve that the log keeps for it, or where it was if it is repaired, and the core is told. What is durable is cut off the job;
+// part of it. What goes before entries goes alone, into the reserve that the log keeps for it, or where it was if it is repaired, and the core is told,
+// as it is of each piece: a leader applies what others have committed. What is durable is cut off the job;
 // its messages wait for the rest.
 func (a *appender) squeeze() error {
 	a.mu.Lock()
@@ -175,7 +179,7 @@ func (a *appender) squeeze() error {
 		}
 		a.based(w.Base)
 		w.Base, w.HardState, w.Repairs = nil, nil, nil
-		a.report(raft.HeadDone{Seq: w.Seq}, true)
+		a.report(raft.PartDone{Seq: w.Seq}, true)
 	}
 	for len(rest) > 0 {
 		n := 0
@@ -187,6 +191,7 @@ func (a *appender) squeeze() error {
 			w.Entries = rest
 			return err
 		}
+		a.report(raft.PartDone{Seq: w.Seq, Last: rest[n-1].Index}, true)
 		rest = rest[n:]
 	}
 	w.Entries = nil

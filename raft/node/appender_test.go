@@ -210,12 +210,12 @@ func TestARepairDoesNotWaitForTheRoomOfNewEntries(t *testing.T) {
 	for range 3 {
 		_, err := a.step()
 		require.ErrorIs(t, err, wal.ErrFull)
-		require.Equal(t, []raft.Event{raft.HeadDone{Seq: 7}}, *told, "once")
+		require.Equal(t, []raft.Event{raft.PartDone{Seq: 7}}, *told, "once")
 	}
 	disk.Hook(nil)
 	_, err := a.step()
 	require.NoError(t, err)
-	require.Equal(t, []raft.Event{raft.HeadDone{Seq: 7}, raft.DiskDone{Seq: 7}}, *told)
+	require.Equal(t, []raft.Event{raft.PartDone{Seq: 7}, raft.DiskDone{Seq: 7}}, *told)
 }
 
 // Where entries find no room, the hard state that came with them does, in the reserve that the log keeps for it; the core hears of it at once (F21).
@@ -230,7 +230,7 @@ func TestAHardStateDoesNotWaitForTheRoomOfItsEntries(t *testing.T) {
 		require.ErrorIs(t, err, wal.ErrFull)
 		require.Equal(t, rpc.HardState{Term: 4}, log.State(0).HardState)
 		require.Zero(t, log.State(0).Last.Index)
-		require.Equal(t, []raft.Event{raft.HeadDone{Seq: 7}}, *told, "once")
+		require.Equal(t, []raft.Event{raft.PartDone{Seq: 7}}, *told, "once")
 		require.Zero(t, left, "what the entries attest")
 	}
 	disk.Hook(nil)

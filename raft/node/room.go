@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -17,6 +18,7 @@ import (
 type room struct {
 	lack    string // of it, as of the last look: what a leader says that hands over; empty: nothing
 	looked  int    // ticks since then
+	walled  bool   // the log has no place for what waits for it, as the core was told
 	cramped int    // ticks for which a leader has lacked something, or since it last tried to hand over
 }
 
@@ -40,6 +42,10 @@ func (n *Node) watchRoom(ticks int) {
 	}
 	looked := r.looked
 	r.lack, r.looked = n.lack(), 0
+	if walled := n.appender.walled(); walled != r.walled {
+		r.walled = walled
+		n.core.Step(raft.WriteFits{No: walled})
+	}
 	n.watchCrowd()
 	n.receiver.pass(n.core.Status().Commit)
 	switch {
