@@ -149,17 +149,10 @@ func (s *Store) prepare(r io.Reader) (*handle, state, error) {
 	return prepared, to, err
 }
 
-// fill writes a snapshot to an empty database, and returns the entry that it says it is of. It ends with the first flush that fails:
-// Pebble tries those again without end (F21).
+// fill writes a snapshot to an empty database, and returns the entry that it says it is of. A Commit that waits for flushes ends with the first that fails (F21).
 func fill(db engine.DB, r io.Reader) (rpc.EntryID, error) {
 	batch := db.NewBatch()
 	defer batch.Close()
-	commit := func() error {
-		if err := batch.Commit(); err != nil {
-			return err
-		}
-		return db.Err()
-	}
 	var last []byte
 	id, err := readSnapshot(r, func(key, value []byte) error {
 		if bytes.Compare(last, key) >= 0 {
@@ -170,10 +163,10 @@ func fill(db engine.DB, r io.Reader) (rpc.EntryID, error) {
 		if batch.Len() < restoreBatchBytes {
 			return nil
 		}
-		return commit()
+		return batch.Commit()
 	})
 	if err == nil {
-		err = commit()
+		err = batch.Commit()
 	}
 	return id, err
 }
