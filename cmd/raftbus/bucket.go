@@ -82,12 +82,14 @@ func bucketSet(lookup lookupEnv, op, short, long string) *cobra.Command {
 		cmd.Flags().Lookup("history").DefValue = "0" // what is not given stays: the help shows no default
 	}
 	asJSON := cmd.Flags().Bool("json", false, `print {"bucket":"app","cluster_revision":1}`)
-	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
-		given := settingsOf(cmd.Flags())
-		if settings && len(given) == 0 {
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if settings && len(settingsOf(cmd.Flags())) == 0 {
 			return usagef("no setting is given: see '%s --help'", cmd.CommandPath())
 		}
-		done, err := c.Bucket(cmd.Context(), op, args[0], given)
+		return nil
+	}
+	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
+		done, err := c.Bucket(cmd.Context(), op, args[0], settingsOf(cmd.Flags()))
 		if err != nil {
 			return err
 		}

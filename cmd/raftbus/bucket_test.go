@@ -75,13 +75,13 @@ func TestNumbersOfBytesComeBackExactly(t *testing.T) {
 
 func TestHowLongAValueMayBeAskedToLive(t *testing.T) {
 	for _, ttl := range []string{"never", "1s", "90s"} {
-		header, err := (&writeFlags{ttl: ttl}).header()
-		require.NoError(t, err, ttl)
+		f := &writeFlags{ttl: ttl}
+		require.NoError(t, f.check(), ttl)
+		header := f.header()
 		require.Equal(t, ttl, header.Get("Nats-TTL"))
 		require.NotEmpty(t, header.Get(nats.MsgIdHdr))
 	}
 	for _, ttl := range []string{"999ms", "soon", "5"} {
-		_, err := (&writeFlags{ttl: ttl}).header()
-		require.Equal(t, exitUsage, exitCode(err), ttl)
+		require.Equal(t, exitUsage, exitCode((&writeFlags{ttl: ttl}).check()), ttl)
 	}
 }

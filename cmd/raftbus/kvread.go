@@ -33,10 +33,8 @@ func kvGet(lookup lookupEnv) *cobra.Command {
 	revision := cmd.Flags().Uint64("revision", 0, "`NUMBER` of the revision to print; 0: the newest")
 	level := cmd.Flags().String("level", "linearizable", "`LEVEL` of the read: linearizable, or local: what the leader has, which may be behind")
 	_ = cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions([]string{"linearizable", "local"}, cobra.ShellCompDirectiveNoFileComp)) // it exists
+	cmd.PreRunE = func(*cobra.Command, []string) error { return oneOf("level", *level, "linearizable", "local") }
 	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
-		if err := oneOf("level", *level, "linearizable", "local"); err != nil {
-			return err
-		}
 		e, err := entryAt(cmd, c, args[0], args[1], *level == "local", *revision)
 		if err != nil {
 			return err
@@ -102,13 +100,16 @@ func namesFlags(cmd *cobra.Command) *nameFlags {
 	cmd.Flags().StringVar(&f.prefix, "begins", "", "`TEXT` that the names begin with")
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "`NUMBER` of names to print; 0: all")
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print each name as a JSON string on a line")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if f.limit < 0 {
+			return usagef("--limit %d: give a number above zero, or 0 for all", f.limit)
+		}
+		return nil
+	}
 	return f
 }
 
 func (f *nameFlags) print(cmd *cobra.Command, c *native.Client, bucket string) error {
-	if f.limit < 0 {
-		return usagef("--limit %d: give a number above zero, or 0 for all", f.limit)
-	}
 	left, w := f.limit, stdout(cmd)
 	p := native.Page{Bucket: bucket, Prefix: f.prefix, Limit: pageOf}
 	for {

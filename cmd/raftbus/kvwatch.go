@@ -3,11 +3,13 @@ package main
 // The watch command.
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 )
@@ -34,19 +36,10 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 	flags.BoolVar(&w.Current, "current", false, "end when all that is there has come")
 	asJSON := flags.Bool("json", false, "print each event as JSON on a line")
 	_ = cmd.RegisterFlagCompletionFunc("first", cobra.FixedCompletions([]string{"newest", "history", "nothing"}, cobra.ShellCompDirectiveNoFileComp)) // it exists
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
+		return cmp.Or(checkStart(flags, &w), checkPatterns(args[1:]))
+	}
 	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
-		if err := oneOf("first", w.First, "newest", "history", "nothing"); err != nil {
-			return err
-		}
-		switch from := cmd.Flags().Changed("from"); {
-		case from && cmd.Flags().Changed("first"):
-			return usagef("--from and --first: give one of them")
-		case from && w.From == 0:
-			return usagef("--from 0: revisions begin with 1; all that is kept comes with --first history")
-		}
-		if err := checkPatterns(args[1:]); err != nil {
-			return err
-		}
 		w.Bucket, w.Keys = args[0], args[1:]
 		out := stdout(cmd)
 		lines := json.NewEncoder(out)
@@ -73,6 +66,17 @@ func kvWatch(lookup lookupEnv) *cobra.Command {
 		}
 		return err
 	})
+}
+
+// checkStart refuses what is no beginning, or two of them.
+func checkStart(flags *pflag.FlagSet, w *native.Watch) error {
+	switch from := flags.Changed("from"); {
+	case from && flags.Changed("first"):
+		return usagef("--from and --first: give one of them")
+	case from && w.From == 0:
+		return usagef("--from 0: revisions begin with 1; all that is kept comes with --first history")
+	}
+	return oneOf("first", w.First, "newest", "history", "nothing")
 }
 
 // checkPatterns refuses what NATS would take for the name of one key that nobody can write: the watch would wait for ever.

@@ -67,21 +67,20 @@ func kvWrite(lookup lookupEnv, v kvVerb) *cobra.Command {
 	}
 	f := &writeFlags{}
 	f.register(cmd.Flags(), v)
-	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) error {
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if f.conditional = v.revision && cmd.Flags().Changed("revision"); v.required && !f.conditional {
 			return usagef("--revision is missing: give the one that 'raftbus kv get' shows, or write with 'raftbus kv put'")
 		}
-		header, err := f.header()
-		if err != nil {
-			return err
-		}
+		return f.check()
+	}
+	return asked(cmd, lookup, func(cmd *cobra.Command, c *native.Client, args []string) (err error) {
 		var value []byte
 		if v.value {
 			if value, err = readValue(cmd, args, c.BodyMax()); err != nil {
 				return err
 			}
 		}
-		done, err := c.Write(cmd.Context(), v.op, args[0], args[1], value, header)
+		done, err := c.Write(cmd.Context(), v.op, args[0], args[1], value, f.header())
 		if err != nil {
 			return err
 		}
@@ -92,8 +91,19 @@ func kvWrite(lookup lookupEnv, v kvVerb) *cobra.Command {
 	})
 }
 
+// check refuses a time to live that is none.
+func (f *writeFlags) check() error {
+	if f.ttl == "" || f.ttl == "never" {
+		return nil
+	}
+	if d, err := time.ParseDuration(f.ttl); err != nil || d < time.Second {
+		return usagef("--ttl %q: give a duration of 1s or more, such as 90s or 1h, or never", f.ttl)
+	}
+	return nil
+}
+
 // header is a write's conditions, as the native subjects have them.
-func (f *writeFlags) header() (nats.Header, error) {
+func (f *writeFlags) header() nats.Header {
 	id := f.id
 	if id == "" {
 		id = rand.Text()
@@ -103,12 +113,9 @@ func (f *writeFlags) header() (nats.Header, error) {
 		h.Set(nats.ExpectedLastSubjSeqHdr, strconv.FormatUint(f.revision, 10))
 	}
 	if f.ttl != "" {
-		if d, err := time.ParseDuration(f.ttl); f.ttl != "never" && (err != nil || d < time.Second) {
-			return nil, usagef("--ttl %q: give a duration of 1s or more, such as 90s or 1h, or never", f.ttl)
-		}
 		h.Set("Nats-TTL", f.ttl)
 	}
-	return h, nil
+	return h
 }
 
 // readValue is valueOf, and tells a person that it waits.
