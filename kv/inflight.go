@@ -5,11 +5,12 @@ package kv
 import (
 	"context"
 	"hash/maphash"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/raftbus/raftbus/kv/internal/names"
 )
 
 // inflight holds the requests that are being carried out, oldest first, within bounds. A request is claimed once, by whoever
@@ -99,17 +100,12 @@ func (f *inflight) full(m *nats.Msg) bool {
 	return f.boundOf(&f.clients[client], weightOf(m)) != fits
 }
 
-// clientOf is the place of the client whose answer goes to a subject: to its inbox, and a token that tells its requests apart. Who makes an
-// inbox for each request cannot be known, and is another client each time.
+// clientOf is the place of the client whose answer goes to a subject.
 func (f *inflight) clientOf(reply string) uint16 {
 	if f.clientCountMax >= f.countMax {
 		return 0
 	}
-	inbox := reply
-	if end := strings.LastIndexByte(reply, '.'); end > 0 && strings.IndexByte(reply[:end], '.') > 0 {
-		inbox = reply[:end]
-	}
-	return uint16(maphash.String(f.seed, inbox) % clientsMax)
+	return uint16(maphash.String(f.seed, names.Inbox(reply)) % clientsMax)
 }
 
 // none reports whether nothing is in flight.

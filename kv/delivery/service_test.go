@@ -274,7 +274,7 @@ func (v endlessView) Scan(from, to []byte, visit func(k, v []byte) (bool, error)
 	})
 }
 
-// However many consumers' counts look at all of a large bucket, who watches one key is answered. Nobody waits for the count for a consumer that is gone,
+// However many consumers' counts look at all of a large bucket, who watches one key, or all, is answered. Nobody waits for the count for a consumer that is gone,
 // nor does a service that is closed.
 func TestCountsOfManyKeysHoldUpNobody(t *testing.T) { // Q12, L9
 	e := endless{memengine.New(), new(atomic.Bool), new(atomic.Int32)}
@@ -309,6 +309,9 @@ func TestCountsOfManyKeysHoldUpNobody(t *testing.T) { // Q12, L9
 	line.await(t, "deliver.narrow", 1)
 	wide := int32(served.limits.Reads - 1)
 	require.Eventually(t, func() bool { return e.scans.Load() == wide }, patience, time.Millisecond)
+	watch("whole", ">")
+	line.await(t, "answer.whole", 1)
+	wide = e.scans.Load()
 	c, err := s.Consumer("app", "wide0")
 	require.NoError(t, err)
 	n.do(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: c.Name, Added: c.Added}})

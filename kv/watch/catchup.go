@@ -4,6 +4,12 @@ package watch
 // the store. A page in which entries of the snapshot are left over keeps its last one back, until the next page has shown whether
 // more follows: only then is it known what its message must say is to come, and the last message of a snapshot must say 0.
 
+import (
+	"cmp"
+
+	"github.com/raftbus/raftbus/kv/internal/names"
+)
+
 // kick has a consumer take its turn, if it is behind and may be sent to.
 func (h *Hub) kick(c *consumer) {
 	switch {
@@ -37,7 +43,9 @@ func (h *Hub) abandon(c *consumer) bool {
 	if c.reading == 0 {
 		return false
 	}
-	h.reads[c.reading] = reading{wide: h.reads[c.reading].wide}
+	r := h.reads[c.reading]
+	r.c = nil
+	h.reads[c.reading] = r
 	h.out.Dropped = append(h.out.Dropped, c.reading)
 	c.reading = 0
 	return true
@@ -55,7 +63,7 @@ func (h *Hub) fallBehind(c *consumer, sequence uint64) {
 // serve does what waits, within what one step may do.
 func (h *Hub) serve() {
 	h.sendOwed()
-	for h.openFirst(&h.wideOpens, true) || h.openFirst(&h.opens, false) {
+	for h.openNext(true) || h.openNext(false) {
 	}
 	h.serveReady()
 	h.sendOwed()
@@ -133,40 +141,93 @@ func (c *consumer) ringPage(limits Limits) Page {
 
 // reading is a page that is being read.
 type reading struct {
-	c    *consumer // nil: nobody waits for it any more
-	wide bool      // it is a count, and wide
+	c     *consumer // nil: nobody waits for it any more
+	wide  bool      // it is a count, and wide
+	whose string    // the client's, if it is
 }
 
 // toOpen has a consumer counted in turn.
 func (h *Hub) toOpen(c *consumer) {
 	if c.wide() {
-		h.wideOpens.push(c)
+		h.wideOpens.push(c.whose(), c)
 	} else {
 		h.opens.push(c)
 	}
 }
 
 // wide reports whether to count what a consumer is to be sent may take long: its filter lets more than a few keys through, and the records of all may have to be read.
-func (c *consumer) wide() bool { return len(c.group.filter.Literals(fewKeys)) == 0 }
+func (c *consumer) wide() bool {
+	return len(c.group.filter.Literals(fewKeys)) == 0 && !(c.group.filter.All() && c.known())
+}
 
-// fewKeys is how many keys are counted as quickly as one, by their names.
-const fewKeys = 64
-
-// openFirst has the first consumer counted of those that wait, all of which are wide or none is; false if there is none, or it must wait. Of the readers
-// one is left for what is quick: however many look at all of large buckets, others are answered (Q12, L9).
-func (h *Hub) openFirst(waiting *queue[*consumer], wide bool) bool {
-	if waiting.len() == 0 {
+// known reports whether the store knows at once how much of a whole bucket a consumer is to be sent: by its own counts and what came since, or by that alone.
+func (c *consumer) known() bool {
+	lately := func(s uint64) bool { return !c.unsure && c.bucket.last < s+knownSince }
+	switch {
+	case c.Config.Policy == DeliverByStartTime || c.loading() && c.mode == NewestOfAll:
 		return false
+	case c.loading() && c.mode == NewestOfKey:
+		return c.next <= 1 && lately(c.Start)
 	}
-	c := waiting.peek()
-	if c.gone || !c.opening || c.reading > 0 || c.wide() != wide { // of one whose filter was changed, the other queue has it
-		waiting.pop()
-		return true
+	return c.next <= 1 || lately(c.next)
+}
+
+const (
+	// fewKeys is how many keys are counted as quickly as one, by their names.
+	fewKeys = 64
+	// knownSince is how many entries are. The store looks at far more one by one: it may be ahead of what the hub has heard.
+	knownSince = 256
+)
+
+// whose is the client that has a consumer counted, as far as can be told: the inbox that answers go to, else messages. That is a courtesy and no protection,
+// since clients choose their inboxes.
+func (c *consumer) whose() string {
+	if len(c.asks) > 0 {
+		return names.Inbox(c.asks[0].Reply)
 	}
+	return names.Inbox(cmp.Or(c.Answer, c.to))
+}
+
+// openNext has the next consumer counted of those that wait, all of which are wide or none is; false if there is none, or it must wait. Of the readers
+// one is left for what is quick: however many look at all of large buckets, others are answered (Q12, L9).
+func (h *Hub) openNext(wide bool) bool {
 	if len(h.reads) >= h.limits.Reads || wide && h.wide >= max(h.limits.Reads-1, 1) {
 		return false
 	}
-	waiting.pop()
+	c := h.nextToOpen(wide)
+	switch {
+	case c == nil:
+		return false
+	case c.gone || !c.opening || c.reading > 0:
+	case c.wide() != wide: // its filter was changed, or much came meanwhile
+		h.toOpen(c)
+	default:
+		h.startCount(c)
+	}
+	return true
+}
+
+func (h *Hub) nextToOpen(wide bool) *consumer {
+	switch {
+	case wide && h.wideOpens.len() > 0:
+		return h.wideOpens.pop(h.looks)
+	case !wide && h.opens.len() > 0:
+		return h.opens.pop()
+	}
+	return nil
+}
+
+// looks reports whether all of a bucket is being looked at for a client.
+func (h *Hub) looks(client string) bool {
+	for _, r := range h.reads {
+		if r.wide && r.whose == client {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *Hub) startCount(c *consumer) {
 	read := h.newRead(c)
 	read.Count = true
 	if c.Config.Policy == DeliverByStartTime {
@@ -176,7 +237,6 @@ func (h *Hub) openFirst(waiting *queue[*consumer], wide bool) bool {
 		read.EntriesMax = 0
 	}
 	h.startRead(c, read)
-	return true
 }
 
 // readPage asks the store for what comes next; false if reads or room are short. While something waits for room nothing more is read: it might be
@@ -217,8 +277,9 @@ func (c *consumer) extend(last uint64) {
 }
 
 func (h *Hub) startRead(c *consumer, read Read) {
-	r := reading{c, read.Count && c.wide()}
+	r := reading{c: c, wide: read.Count && c.wide()}
 	if r.wide {
+		r.whose = c.whose()
 		h.wide++
 	}
 	c.reading = read.ID

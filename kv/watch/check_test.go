@@ -99,9 +99,9 @@ func (h *Hub) checkStep(r *require.Assertions) {
 }
 
 func (h *Hub) waitsToOpen(c *consumer) bool {
-	q := &h.opens
-	if c.wide() {
-		q = &h.wideOpens
+	waits := slices.Contains(h.opens.items[h.opens.first:], c)
+	for _, q := range h.wideOpens.of {
+		waits = waits || slices.Contains(q.items[q.first:], c)
 	}
-	return slices.Contains(q.items[q.first:], c)
+	return waits
 }

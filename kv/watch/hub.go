@@ -71,7 +71,7 @@ type Hub struct {
 	askers      askers
 	asksCounted int              // requests that wait until it is counted what their consumers are to be sent, of all consumers
 	opens       queue[*consumer] // are to be counted, and look at few keys
-	wideOpens   queue[*consumer] // the same, and look at many
+	wideOpens   turns[*consumer] // the same, and look at many: by client
 	ready       queue[*consumer] // behind, and may be sent to
 	reads       map[uint64]reading
 	wide        int // reads that are

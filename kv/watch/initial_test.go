@@ -4,6 +4,7 @@ package watch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -227,13 +228,7 @@ func TestCountsOfManyKeysLeaveAReader(t *testing.T) { // Q12, L9
 	o.other("narrow", Config{Filter: patterns("a.x", "b.x")})
 	o.step(o.peer)
 	o.step(o.peer) // with what is known of interest
-	asked := func() (names []string) {
-		for _, r := range o.peer.reads {
-			names = append(names, o.hub().reads[r.ID].c.Name)
-		}
-		return names
-	}
-	require.Equal(t, []string{"wide0", "wide1", "wide2", "narrow"}, asked())
+	require.Equal(t, []string{"wide0", "wide1", "wide2", "narrow"}, o.asked())
 	o.tell(o.model.remove("wide0"))
 	o.step(o.peer)
 	require.Equal(t, []uint64{o.peer.reads[0].ID}, o.peer.effects.Dropped)
@@ -242,7 +237,115 @@ func TestCountsOfManyKeysLeaveAReader(t *testing.T) { // Q12, L9
 	require.Len(t, o.peer.reads, 4, "it takes a reader until it has ended")
 	o.answerRead(o.peer)
 	o.step(o.peer)
-	require.Equal(t, []string{"wide1", "wide2", "narrow", "wide3"}, asked())
+	require.Equal(t, []string{"wide1", "wide2", "narrow", "wide3"}, o.asked())
 	o.settle()
 	require.Empty(t, o.hub().reads)
+}
+
+// begin takes a consumer's first steps: it waits to be counted, unless it is.
+func (o *oneHost) begin(r Record) {
+	r.Config.Inactive, r.Deliver, o.heard["of."+r.Name] = 5*second, "of."+r.Name, true
+	o.place(r)
+	o.step(o.peer)
+	o.step(o.peer) // with what is known of interest
+}
+
+// asked are the consumers for whom pages are being read.
+func (o *oneHost) asked() (names []string) {
+	for _, r := range o.peer.reads {
+		names = append(names, o.hub().reads[r.ID].c.Name)
+	}
+	return names
+}
+
+// Who lists or watches a whole bucket waits for nobody who looks at all of its keys: the bucket knows how much it has, and little came since.
+func TestWhatABucketKnowsWaitsForNoCount(t *testing.T) { // Q12, L9
+	all := patterns(">")
+	for name, c := range map[string]struct {
+		config Config
+		since  int // stored after the consumer was made
+		waits  bool
+	}{
+		"all":                    {Config{Filter: all}, knownSince, false},
+		"no filter":              {Config{}, 0, false},
+		"the newest":             {Config{Policy: DeliverLastPerSubject, Filter: all}, knownSince - 1, false},
+		"the newest as of long":  {Config{Policy: DeliverLastPerSubject, Filter: all}, knownSince, true},
+		"from lately":            {Config{Policy: DeliverByStartSequence, StartSequence: 2}, knownSince - 1, false},
+		"from long ago":          {Config{Policy: DeliverByStartSequence, StartSequence: 2}, knownSince + 1, true},
+		"from a time":            {Config{Policy: DeliverByStartTime, StartTime: 1}, 0, true},
+		"the last":               {Config{Policy: DeliverLast, Filter: all}, 0, true},
+		"the newest of some":     {Config{Policy: DeliverLastPerSubject, Filter: patterns("*.x")}, 0, true},
+		"from lately on of some": {Config{Policy: DeliverByStartSequence, StartSequence: 2, Filter: patterns("*.x")}, 0, true},
+	} {
+		o := newHost(t, 1)
+		o.puts("a.x", "b.x")
+		for i := range 4 {
+			o.begin(Record{Ref: Ref{Name: fmt.Sprint("wide", i)}, Config: Config{Filter: patterns("*.x")}})
+		}
+		require.Equal(t, []string{"wide0", "wide1", "wide2"}, o.asked())
+		r := Record{Ref: Ref{Name: "c"}, Config: c.config}
+		r.Config.Inactive, r.Deliver = second, "of.c"
+		o.place(r)
+		for range c.since {
+			o.put("a.x", "again")
+		}
+		o.step(o.peer)
+		o.step(o.peer)
+		require.Equal(t, c.waits, len(o.asked()) == 3, name)
+		o.settle()
+		require.Empty(t, o.hub().reads, name)
+	}
+}
+
+// A node that has just learned of a consumer does not know how much came since it was made, nor whether that is little.
+func TestWhatCameUnheardMayBeMuch(t *testing.T) { // L9
+	o := newHost(t, 1)
+	o.puts("a.x", "b.x")
+	r := Record{Ref: Ref{Name: "c"}, Config: Config{Policy: DeliverLastPerSubject}}
+	o.begin(r)
+	c := o.hub().consumers[Ref{testBucket, "c"}]
+	require.False(t, c.wide())
+	o.peer.events = append(o.peer.events, Reset{o.model.index, o.model.all()})
+	o.step(o.peer)
+	require.True(t, c.wide())
+	o.settle()
+}
+
+// Who waited while much came is counted with those of whom all may have to be looked at.
+func TestWhoWaitedWhileMuchCameIsCounted(t *testing.T) { // W2, L9
+	o := newHost(t, 1, func(l *Limits) { l.Reads = 1 })
+	o.puts("a.x", "b.x")
+	for _, name := range []string{"first", "second"} {
+		o.begin(Record{Ref: Ref{Name: name}, Config: Config{Policy: DeliverLastPerSubject}, Answer: "answer"})
+	}
+	require.Equal(t, []string{"first"}, o.asked())
+	for range knownSince {
+		o.put("a.x", "again")
+	}
+	o.settle()
+	require.Equal(t, uint64(2), o.sentOn["of.second"])
+}
+
+// Of clients that have large buckets looked at each has its turn, however many such consumers another has made before, or asks for.
+func TestClientsTakeTurnsWithCounts(t *testing.T) { // Q12, L9
+	o := newHost(t, 1)
+	o.puts("a.x", "b.x")
+	wide := func(name, answer string) {
+		o.begin(Record{Ref: Ref{Name: name}, Config: Config{Filter: patterns("*.x")}, Answer: answer})
+	}
+	for i := range 6 {
+		wide(fmt.Sprint("many", i), fmt.Sprint("_INBOX.many.", i))
+	}
+	wide("one", "_INBOX.one.1")
+	wide("other", "_INBOX.other.1")
+	wide("second", "_INBOX.one.2")
+	var order []string
+	for len(o.peer.reads) > 0 {
+		order = append(order, o.asked()[0])
+		o.answerRead(o.peer)
+		o.step(o.peer)
+		o.peer.reads = slices.DeleteFunc(o.peer.reads, func(r Read) bool { return !r.Count })
+	}
+	require.Equal(t, []string{"many0", "many1", "many2", "one", "other", "many3", "second", "many4", "many5"}, order)
+	require.Empty(t, o.hub().wideOpens.of)
 }

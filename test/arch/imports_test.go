@@ -36,7 +36,7 @@ var rooms = []room{
 	{"busclient/internal", nil, false, "what busclient's packages share stands under them"},
 	{"kv", []string{"raft/node", "raft/rpc", "raft/measure", "raft/config", "kv/..."}, false, "kv knows the node by its interface, never the core nor Raft's bus"},
 	{"kv/store", []string{"raft/node", "raft/rpc", "kv/command", "kv/subject", "kv/internal/...", "kv/store/engine"}, false, "the store is a state machine: it is called, by the node and by kv"},
-	{"kv/watch", []string{"kv/subject", "kv/internal/headers", "kv/internal/stamp"}, true, "the hub is events in, effects out: clock, store and connection are kv/delivery's"},
+	{"kv/watch", []string{"kv/subject", "kv/internal/headers", "kv/internal/names", "kv/internal/stamp"}, true, "the hub is events in, effects out: clock, store and connection are kv/delivery's"},
 	{"kv/delivery", []string{"raft/node", "raft/rpc", "kv/command", "kv/store", "kv/subject", "kv/watch", "kv/jetstream", "kv/internal/bell"}, false,
 		"delivery runs the hub and decides nothing: the leaf connection comes in by its interface, and cmd wires"},
 	{"kv/jetstream", []string{"raft/rpc", "kv/command", "kv/store", "kv/subject", "kv/watch", "kv/internal/..."}, false, "the protocol is pure: connection, clock and consensus are package kv's"},

@@ -61,6 +61,15 @@ func Literal(subject string) bool {
 	return true
 }
 
+// Inbox is the inbox of a client whose answer goes to a subject: without the token that tells its requests apart. Who makes an inbox for each
+// request cannot be known, and is another client each time.
+func Inbox(reply string) string {
+	if end := strings.LastIndexByte(reply, '.'); end > 0 && strings.IndexByte(reply[:end], '.') > 0 {
+		return reply[:end]
+	}
+	return reply
+}
+
 func forbidden(r rune) bool { return r <= ' ' || r == 0x7f }
 
 // JSONBytesMax is at least what a name takes as a string of JSON, whose writers put up to six bytes in the place of one that means something
