@@ -56,7 +56,9 @@ func Load(s *store.Store, node string, boot rpc.BootEpoch, log *slog.Logger) (wa
 			return true
 		}
 		if string(c.Host) != node || c.Boot != boot {
+			weight := r.Weight
 			r = placed(&c)
+			r.Weight = weight
 		}
 		reset.Records = append(reset.Records, r)
 		return true
@@ -110,7 +112,7 @@ func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
 		return watch.Record{}, false
 	}
 	r := placed(c)
-	r.Config, r.Echo, r.Deliver = config, echo, c.Deliver
+	r.Config, r.Echo, r.Deliver, r.Weight = config, echo, c.Deliver, watch.Weigh(len(c.Config), config.Filter, c.Deliver)
 	r.Config.Pull = c.Deliver == watch.PullDeliver
 	if c.Generation == 1 || time.Duration(c.MovedAt-c.Created) < answerWithin {
 		r.Answer = c.Answer

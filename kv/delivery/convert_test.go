@@ -140,7 +140,7 @@ func TestTheConsumersOfAnAccountAreLoaded(t *testing.T) { // Q12
 func TestWhatOthersServeIsLoadedWithoutWhatItAsksFor(t *testing.T) { // Q12
 	n := newSolo(t)
 	n.bucket("app")
-	n.consumer("app", "c")
+	n.consumerOf("app", "c", `{"deliver_policy":"all","idle_heartbeat":1000000000,"filter_subjects":["$KV.app.*.1","$KV.app.*.2","$KV.app.*.3","$KV.app.*.4","$KV.app.*.5"]}`)
 	load := func(node string, boot rpc.BootEpoch) watch.Record {
 		reset, err := Load(n.store, node, boot, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
@@ -152,7 +152,7 @@ func TestWhatOthersServeIsLoadedWithoutWhatItAsksFor(t *testing.T) { // Q12
 	c, err := n.store.Consumer("app", "c")
 	require.NoError(t, err)
 	bare := watch.Record{
-		Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Bucket: "app", Echoed: len(c.Config), Created: uint64(c.Added), Changed: uint64(c.Changed), Host: "n1", Boot: 7,
+		Ref: watch.Ref{Incarnation: c.Incarnation, Name: "c"}, Bucket: "app", Echoed: len(c.Config), Weight: len(c.Config) + 4<<10, Created: uint64(c.Added), Changed: uint64(c.Changed), Host: "n1", Boot: 7,
 	}
 	require.Equal(t, bare, load("n2", 7))
 	require.Equal(t, bare, load("n1", 8))

@@ -188,7 +188,7 @@ func (s *Service) Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch { // the bytes first: who is one of too many may go on, and ask for more
-	case s.placer.ConfigBytes() >= s.o.ConsumersMax*configBytes:
+	case s.placer.Weight() >= s.o.ConsumersMax*configBytes:
 		return "", 0, watch.ErrTooLarge
 	case s.placer.Consumers() >= s.o.ConsumersMax:
 		return "", 0, watch.ErrTooMany

@@ -5,7 +5,9 @@ package delivery
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/bell"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/kv/store/memengine"
@@ -292,7 +295,9 @@ func TestCountsOfManyKeysHoldUpNobody(t *testing.T) { // Q12, L9
 	n.bucket("app")
 	n.put("app", "a.x", "v")
 	watch := func(name, keys string) {
-		line.listen("deliver." + name)
+		if name != "whole" { // whose answer comes of a count alone: pages have no end
+			line.listen("deliver." + name)
+		}
 		n.do(command.Command{AddConsumer: &command.AddConsumer{
 			Bucket: "app", Name: name, Host: "n1", Boot: 7, Deliver: "deliver." + name, Answer: "answer." + name,
 			Config: []byte(`{"deliver_policy":"last_per_subject","inactive_threshold":300000000000,"filter_subject":"$KV.app.` + keys + `"}`),
@@ -377,7 +382,7 @@ func TestWhatConsumersOfAnAccountAskForIsBounded(t *testing.T) {
 	s := &Service{o: Options{ConsumersMax: 4}, began: time.Now(), placer: watch.NewPlacer("n1")}
 	s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 7, Able: true})
 	ref := watch.Ref{Incarnation: 1, Name: "c"}
-	of := func(bytes int) watch.Record { return watch.Record{Ref: ref, Host: "n1", Boot: 7, Echoed: bytes} }
+	of := func(bytes int) watch.Record { return watch.Record{Ref: ref, Host: "n1", Boot: 7, Weight: bytes} }
 	chosen := func(want error, after ...watch.Change) {
 		t.Helper()
 		s.placer.Apply(after)
@@ -393,6 +398,44 @@ func TestWhatConsumersOfAnAccountAskForIsBounded(t *testing.T) {
 	s.placer.Reset([]watch.Record{of(4 << 10)})
 	chosen(watch.ErrTooLarge)
 	chosen(nil, watch.Removed{Ref: ref})
+}
+
+// What consumers cost beside their bytes counts too: those of many patterns with wildcards are compared with all that is put, and of where messages go each
+// token is kept apart (Q12).
+func TestConsumersThatCostMuchAreFewer(t *testing.T) {
+	wild, long := make([]string, 256), "a"+strings.Repeat(".b", jetstream.DeliverTokensMax-1)
+	for i := range wild {
+		wild[i] = fmt.Sprintf("$KV.app.*.x%d", i)
+	}
+	named := strings.Fields(strings.ReplaceAll(strings.Join(wild, " "), "*", "k"))
+	for about, c := range map[string]struct {
+		filters []string
+		deliver string
+		most    int // consumers; 0: as many as their bytes allow
+	}{
+		"many patterns":  {wild, "in.box", 100},
+		"some patterns":  {wild[:4], "in.box", 0},
+		"named keys":     {named, "in.box", 0},
+		"many tokens":    {nil, long, 7_200},
+		"several tokens": {nil, "a.b.c.d.e.f.g.h", 0},
+	} {
+		s := &Service{o: Options{ConsumersMax: ConsumersMaxDefault}, began: time.Now(), placer: watch.NewPlacer("n1")}
+		s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 7, Able: true})
+		config, err := json.Marshal(map[string]any{"deliver_policy": "all", "deliver_subject": c.deliver, "filter_subjects": c.filters})
+		require.NoError(t, err)
+		e := store.Event{Kind: store.ConsumerAdded, Consumer: &store.Consumer{Incarnation: 5, Bucket: "app", Name: "c", Config: config, Deliver: c.deliver, Host: "n1", Boot: 7}}
+		placed := Changes(&store.Batch{Events: []store.Event{e}}, slog.New(slog.DiscardHandler))[0].(watch.Placed)
+		for n := range c.most {
+			placed.Record.Name = fmt.Sprint(n)
+			s.placer.Apply([]watch.Change{placed})
+		}
+		if _, _, err = s.Choose(false); c.most > 0 {
+			require.ErrorIs(t, err, watch.ErrTooLarge, about)
+			continue
+		}
+		s.placer.Apply([]watch.Change{placed})
+		require.Equal(t, len(config), s.placer.Weight(), about)
+	}
 }
 
 // Who pulls from a consumer of this node, which has no room for the request, is not left to wait; of another's this node only wants to know.

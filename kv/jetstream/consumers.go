@@ -47,13 +47,19 @@ func (c call) placed(add *command.AddConsumer) Plan {
 	}
 	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
 		there, missing := s.Consumer(c.bucket, add.Name)
-		more := err == watch.ErrTooLarge && len(add.Config) > len(there.Config)
+		more := err == watch.ErrTooLarge && weigh(c.bucket, add.Config, add.Deliver) > weigh(c.bucket, there.Config, there.Deliver)
 		if err == watch.ErrNoHost || missing != nil || more {
 			return c.refuse(hostErrors[err])
 		}
 		add.Host, add.Boot = there.Host, there.Boot
 		return c.adding(add)
 	})
+}
+
+// weigh is what a consumer counts for in what those of its account may ask for. Of a native watch no consumer can be made: its filter does not matter.
+func weigh(bucket string, config []byte, deliver string) int {
+	parsed, _ := ConsumerConfig(bucket, config)
+	return watch.Weigh(len(config), parsed.Filter, deliver)
 }
 
 // adding has a record logged. What of a consumer that is there may not change only its own configuration can say, so it is compared first: a name

@@ -197,6 +197,7 @@ func TestWhereThereAreTooManyConsumersThoseThatAreThereGoOn(t *testing.T) {
 // Q12: nor may those that are there ask for more once all ask for as much as they may.
 func TestWhereConsumersAskForTooMuchThoseThatAreThereAskForNoMore(t *testing.T) {
 	w := hosted(t)
+	there := w.host
 	const create = "CONSUMER.CREATE.KV_a.c"
 	first := w.made("c", create, action("", `"description":"12"`))
 	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooLarge }
@@ -206,6 +207,12 @@ func TestWhereConsumersAskForTooMuchThoseThatAreThereAskForNoMore(t *testing.T) 
 	require.Contains(t, string(c.Config), `"21"`)
 	require.Equal(t, first.Host, c.Host)
 	w.refused(errLargeConsumers, create, action("", `"description":"123"`))
+	const patterns = `"filter_subjects":["$KV.a.*.1","$KV.a.*.2","$KV.a.*.3","$KV.a.*.4","$KV.a.*.5"]`
+	w.host = there
+	w.made("long", "CONSUMER.CREATE.KV_a.long", action("", `"description":"`+strings.Repeat("1", len(patterns))+`"`))
+	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooLarge }
+	w.refused(errLargeConsumers, "CONSUMER.CREATE.KV_a.long", action("", patterns)) // fewer bytes that cost more
+	w.made("long", "CONSUMER.CREATE.KV_a.long", action("", strings.Replace(patterns, `,"$KV.a.*.5"`, "", 1)))
 	w.refused(errLargeConsumers, "CONSUMER.CREATE.KV_a.d", action("", `"description":"1"`))
 }
 

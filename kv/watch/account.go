@@ -7,6 +7,8 @@ package watch
 import (
 	"errors"
 	"strings"
+
+	"github.com/raftbus/raftbus/kv/subject"
 )
 
 // Why no host is chosen for a consumer.
@@ -16,6 +18,20 @@ var (
 	// ErrTooLarge: they may be changed to ask for no more than they do.
 	ErrTooLarge = errors.New("what the account's consumers ask for has as many bytes as it may have")
 )
+
+const (
+	// wildFree is how many patterns with wildcards cost nothing, and wildBytes what each further one counts for: what is put is compared with all of them.
+	wildFree, wildBytes = 4, 4 << 10
+	// tokensFree is how many tokens of a subject that messages go to cost nothing, and tokenBytes about what each further one takes in memory.
+	tokensFree, tokenBytes = 8, 256
+)
+
+// Weigh is how many bytes a consumer counts for in what those of its account may ask for: those of its configuration, and what it costs beside. Clients choose
+// all of that, and nodes hold it for an hour for nobody (Q12).
+func Weigh(configuration int, filter subject.Filter, deliver string) int {
+	tokens := strings.Count(deliver, ".") + 1
+	return configuration + max(filter.Wild()-wildFree, 0)*wildBytes + max(tokens-tokensFree, 0)*tokenBytes
+}
 
 // accountMark parts a name from its account's. No node, no account and no consumer that a client makes has it in its name.
 const accountMark = "@"

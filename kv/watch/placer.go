@@ -18,7 +18,7 @@ type Placer struct {
 	leading bool
 	hosts   []host // in order of name
 	records map[Ref]placed
-	configs int                   // bytes of what they ask for
+	weight  int                   // of what they ask for
 	lives   map[life]map[Ref]bool // the same, by who serves them
 	turn    int                   // of the next host
 	marks   []mark                // what this node had applied, lately
@@ -50,7 +50,7 @@ type placed struct {
 	bucket                       string
 	created, changed, generation uint64
 	pull                         bool
-	config                       int // bytes
+	weight                       int
 }
 
 // mark is what was applied by a time.
@@ -150,7 +150,7 @@ func (p *Placer) Reset(records []Record) {
 	clear(p.records)
 	clear(p.lives)
 	clear(p.proposed)
-	p.configs = 0
+	p.weight = 0
 	for i := range records {
 		p.put(&records[i])
 	}
@@ -162,9 +162,9 @@ func (p *Placer) put(r *Record) {
 		return
 	}
 	p.host(r.Host) // whoever was never heard is waited for from now on
-	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Changed, r.Generation, r.Config.Pull, r.Echoed}
+	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Changed, r.Generation, r.Config.Pull, r.Weight}
 	p.records[r.Ref] = now
-	p.configs += now.config
+	p.weight += now.weight
 	if p.lives[now.life] == nil {
 		p.lives[now.life] = map[Ref]bool{}
 	}
@@ -172,7 +172,7 @@ func (p *Placer) put(r *Record) {
 }
 
 func (p *Placer) forget(ref Ref) {
-	p.configs -= p.records[ref].config
+	p.weight -= p.records[ref].weight
 	served := p.lives[p.records[ref].life]
 	if delete(served, ref); len(served) == 0 {
 		delete(p.lives, p.records[ref].life)
@@ -413,8 +413,8 @@ func (p *Placer) Forget(ref Ref) { delete(p.proposed, ref) }
 // Consumers is how many there are in the account.
 func (p *Placer) Consumers() int { return len(p.records) }
 
-// ConfigBytes is how many bytes what they ask for has.
-func (p *Placer) ConfigBytes() int { return p.configs }
+// Weight is how many bytes what they ask for counts for: see Weigh.
+func (p *Placer) Weight() int { return p.weight }
 
 // Able is how many hosts can take consumers.
 func (p *Placer) Able(now int64) (n int) {

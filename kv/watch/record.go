@@ -44,6 +44,7 @@ type Record struct {
 	Config  Config
 	Echo    any    // what the answer to a request needs beside, opaque here
 	Echoed  int    // bytes of it that the answer repeats
+	Weight  int    // what it counts for in what the account's consumers may ask for: see Weigh
 	Deliver string // the subject of its client
 	// Created tells a consumer from an earlier one of the same name, and Changed is when it was last configured: at first Created.
 	Created, Changed uint64
