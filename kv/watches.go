@@ -30,7 +30,7 @@ type watchRequest struct {
 
 // Bounds of a native watch.
 const (
-	watchBytesMax    = 64 << 10 // of its request
+	watchBytesMax    = 64 << 10 // of its request, and of its configuration
 	watchKeysMax     = 256
 	heartbeatDefault = duration(5 * time.Second)
 	heartbeatMin     = duration(100 * time.Millisecond)
@@ -118,8 +118,11 @@ func (s *Service) beginWatch(c *call, deliver string, native delivery.Native) (a
 		return nil, NoWatches.says("bucket %s", c.bucket), nil
 	}
 	config, err := native.Config()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, BadRequest.says("%v", err), nil
+	case len(config) > watchBytesMax: // nodes keep it like that, and JSON has up to six bytes for one
+		return nil, BadRequest.says("keys may have %d bytes in all, and <, > and & count as six", watchBytesMax), nil
 	}
 	add := command.AddConsumer{
 		Bucket: c.bucket, Name: watch.In(s.protocol.Account, rand.Text()), Config: config, Deliver: deliver, Host: host, Boot: boot, Mode: command.AddOnly, Answer: c.msg.Reply,

@@ -4,6 +4,7 @@ package kv
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,14 @@ func TestAWatchIsLoggedAsAskedFor(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, string(config), string(r.watched(body).Config), body)
 	}
+}
+
+// Nodes keep what a watch asks for as the log has it, where a character may take six: that is bounded, and not the request alone.
+func TestAWatchThatIsLargeAsItIsKeptIsRefused(t *testing.T) { // Q12
+	r := newLeader(t, func(o *Options) { o.Hosts = make(asked, 1) })
+	of := func(key string, n int) string { return `{"deliver":"x","keys":["` + strings.Repeat(key, n) + `"]}` }
+	r.expectError(BadRequest, "kv.watch.app", of("<", 32<<10))
+	r.watched(of("a", 63<<10))
 }
 
 // Q7: a watch is of its account: a client of another that learns its name cannot end it.
