@@ -21,7 +21,7 @@ type bucket struct {
 	ring        ring
 	groups      map[string]*group // by what their filters say, which of those that want one key is that key
 	wide        []*group          // those that want more than one key
-	consumers   int
+	members     roster
 }
 
 // group is the consumers of one filter: what is stored is matched once for all of them.
@@ -67,7 +67,8 @@ func (r *roster) remove(c *consumer) {
 func (h *Hub) bucket(r *Record) *bucket {
 	b := h.buckets[r.Incarnation]
 	if b == nil {
-		b = &bucket{incarnation: r.Incarnation, name: r.Bucket, after: "@$KV." + r.Bucket + ".", groups: map[string]*group{}}
+		b = &bucket{incarnation: r.Incarnation, name: r.Bucket, after: "@$KV." + r.Bucket + ".", groups: map[string]*group{},
+			members: roster{place: func(c *consumer) *int { return &c.memberAt }}}
 		h.buckets[r.Incarnation] = b
 		h.rings = append(h.rings, b)
 		h.bucketChanges++
@@ -75,9 +76,10 @@ func (h *Hub) bucket(r *Record) *bucket {
 	return b
 }
 
-// release counts a consumer out of its bucket, and forgets the bucket with the last.
-func (h *Hub) release(b *bucket) {
-	if b.consumers--; b.consumers > 0 {
+// release takes a consumer out of its bucket, and forgets the bucket with the last.
+func (h *Hub) release(c *consumer) {
+	b := c.bucket
+	if b.members.remove(c); len(b.members.list) > 0 {
 		return
 	}
 	h.forget(b)

@@ -63,7 +63,7 @@ func (h *Hub) check(r *require.Assertions) {
 		}
 		r.Len(b.wide, patterns, "groups that nobody is in are looked through")
 		r.Equal(b.ring.bytes, bytes)
-		r.Equal(b.consumers, n)
+		r.Len(b.members.list, n)
 	}
 	r.Equal(h.asksCounted, asks)
 	r.Equal(h.heldBytes, held)

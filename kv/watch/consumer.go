@@ -27,6 +27,7 @@ type consumer struct {
 	headAt   int    // in group.heads
 	loadAt   int    // in group.loading
 	heldAt   int    // in Hub.holders
+	memberAt int    // in bucket.members
 
 	sequence uint64  // of the last message since it began; 0: none was sent
 	base     uint64  // no message from before this beginning has a sequence above it; 0: none was sent
@@ -64,7 +65,7 @@ func (h *Hub) adopt(r Record) {
 	c := &consumer{Record: r, bucket: b, leftAt: -1, sentAt: h.now, allAt: len(h.all), timerAt: -1}
 	c.group = b.group(r.Config.Filter)
 	c.before = "$JS.ACK.KV_" + r.Bucket + "." + r.Client() + ".1."
-	b.consumers++
+	b.members.add(c)
 	c.group.members++
 	c.seen = c.group.total
 	h.consumers[r.Ref], h.all = c, append(h.all, c)
@@ -233,7 +234,7 @@ func (h *Hub) remove(c *consumer) (asks []Asked) {
 	c.group.heads.remove(c)
 	c.group.loading.remove(c)
 	c.bucket.leave(c.group)
-	h.release(c.bucket)
+	h.release(c)
 	return asks
 }
 

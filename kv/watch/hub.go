@@ -214,10 +214,8 @@ func (h *Hub) placed(r Record) {
 }
 
 func (h *Hub) bucketGone(incarnation uint64) {
-	for i := len(h.all) - 1; i >= 0; i-- {
-		if c := h.all[i]; c.Incarnation == incarnation {
-			h.end(c)
-		}
+	for b := h.buckets[incarnation]; b != nil && len(b.members.list) > 0; {
+		h.end(b.members.list[len(b.members.list)-1])
 	}
 }
 

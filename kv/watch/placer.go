@@ -18,11 +18,12 @@ type Placer struct {
 	leading bool
 	hosts   []host // in order of name
 	records map[Ref]placed
-	weight  int                   // of what they ask for
-	lives   map[life]map[Ref]bool // the same, by who serves them
-	turn    int                   // of the next host
-	marks   []mark                // what this node had applied, lately
-	said    said                  // by the last announcement that left
+	weight  int          // of what they ask for
+	lives   refs[life]   // the same, by who serves them
+	buckets refs[uint64] // the same, by incarnation
+	turn    int          // of the next host
+	marks   []mark       // what this node had applied, lately
+	said    said         // by the last announcement that left
 	// proposed is when something was proposed that is not done yet; it is proposed again when that takes too long.
 	proposed map[Ref]int64
 }
@@ -51,6 +52,22 @@ type placed struct {
 	created, changed, generation uint64
 	pull                         bool
 	weight                       int
+}
+
+// refs are consumers by something that they have in common.
+type refs[K comparable] map[K]map[Ref]bool
+
+func (r refs[K]) add(of K, ref Ref) {
+	if r[of] == nil {
+		r[of] = map[Ref]bool{}
+	}
+	r[of][ref] = true
+}
+
+func (r refs[K]) remove(of K, ref Ref) {
+	if delete(r[of], ref); len(r[of]) == 0 {
+		delete(r, of)
+	}
 }
 
 // mark is what was applied by a time.
@@ -124,7 +141,7 @@ const (
 
 // NewPlacer makes the placer of a node, for the account that its name says (In): it knows of no other's hosts and consumers.
 func NewPlacer(self string) *Placer {
-	return &Placer{self: self, records: map[Ref]placed{}, lives: map[life]map[Ref]bool{}, proposed: map[Ref]int64{}, said: said{at: -announceIdly}} // the first leaves at once
+	return &Placer{self: self, records: map[Ref]placed{}, lives: refs[life]{}, buckets: refs[uint64]{}, proposed: map[Ref]int64{}, said: said{at: -announceIdly}} // the first leaves at once
 }
 
 // Apply takes what was applied.
@@ -136,10 +153,8 @@ func (p *Placer) Apply(changes []Change) {
 		case Removed:
 			p.forget(c.Ref)
 		case BucketGone:
-			for ref := range p.records {
-				if ref.Incarnation == c.Incarnation {
-					p.forget(ref)
-				}
+			for ref := range p.buckets[c.Incarnation] {
+				p.forget(ref)
 			}
 		}
 	}
@@ -149,6 +164,7 @@ func (p *Placer) Apply(changes []Change) {
 func (p *Placer) Reset(records []Record) {
 	clear(p.records)
 	clear(p.lives)
+	clear(p.buckets)
 	clear(p.proposed)
 	p.weight = 0
 	for i := range records {
@@ -165,18 +181,14 @@ func (p *Placer) put(r *Record) {
 	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Changed, r.Generation, r.Config.Pull, r.Weight}
 	p.records[r.Ref] = now
 	p.weight += now.weight
-	if p.lives[now.life] == nil {
-		p.lives[now.life] = map[Ref]bool{}
-	}
-	p.lives[now.life][r.Ref] = true
+	p.lives.add(now.life, r.Ref)
+	p.buckets.add(r.Incarnation, r.Ref)
 }
 
 func (p *Placer) forget(ref Ref) {
 	p.weight -= p.records[ref].weight
-	served := p.lives[p.records[ref].life]
-	if delete(served, ref); len(served) == 0 {
-		delete(p.lives, p.records[ref].life)
-	}
+	p.lives.remove(p.records[ref].life, ref)
+	p.buckets.remove(ref.Incarnation, ref)
 	delete(p.records, ref)
 	delete(p.proposed, ref)
 }
