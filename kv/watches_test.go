@@ -54,6 +54,7 @@ func TestAWatchTakesNobodysPlace(t *testing.T) {
 	c, err := command.Decode(n.last)
 	require.NoError(t, err)
 	require.Equal(t, command.AddOnly, c.AddConsumer.Mode)
+	require.Len(t, c.AddConsumer.Name, 26, "of 5 bits each: whoever guesses it may end the watch")
 }
 
 // watched asks for a watch, and returns its record. Its host would answer.

@@ -60,6 +60,20 @@ func TestHeartbeatsOfPullsHavePauses(t *testing.T) { // Q12
 	require.Equal(t, 10, beats)
 }
 
+// A heartbeat that finds no room goes as soon as there is some: clients begin again after two or three that do not come.
+func TestAHeartbeatThatFindsNoRoomIsTriedAgainSoon(t *testing.T) { // W2, 7.3
+	o := newHost(t, 1)
+	o.consumer(Config{Heartbeat: second})
+	o.listen(true)
+	require.Empty(t, o.sent())
+	o.pass(second)
+	o.peer.room = 0
+	require.Empty(t, o.sent())
+	o.pass(second / 4)
+	o.peer.room = 1 << 20
+	require.Equal(t, []string{idleBeat}, o.sent())
+}
+
 // So does the question how far a client is.
 func TestAFlowRequestTakesThePlaceOfAHeartbeat(t *testing.T) { // 7.3
 	o := newHost(t, 64, func(l *Limits) { l.Window = 1_000 })

@@ -35,7 +35,7 @@ func TestStoredHeadersDoNotPassForOurs(t *testing.T) {
 		c := &consumer{Record: Record{Ref: Ref{Name: "c"}, Config: Config{Native: true, HeadersOnly: withoutValues}}, bucket: &bucket{}, group: &group{}, first: 1}
 		e := &Entry{Key: "k", Sequence: 2, Value: []byte("v"), Operation: "put"}
 		plain := c.message(e, 3).Header
-		e.Header = []byte("NATS/1.0\r\nRb: 1\r\nRb-Key: other\r\nrb-key: x\r\nRB-Progress: 9\r\nRb-Flow: to.me\r\n rb-sequence: 9\r\nX-Rb-Key: 2\r\n\r\n")
+		e.Header = []byte("NATS/1.0\r\nRb: 1\r\nRb-Key: other\r\nrb-key: x\r\nRB-Progress: 9\r\nRb-Flow: to.me\r\n rb-sequence: 9\r\n\trb-pending: 0\r\nX-Rb-Key: 2\r\n\r\n")
 		want, ended := strings.CutSuffix(string(plain), headerEnd)
 		require.True(t, ended)
 		require.Equal(t, want+"Rb: 1\r\nX-Rb-Key: 2\r\n\r\n", string(c.message(e, 3).Header))

@@ -31,6 +31,19 @@ func TestTheEntriesOfAllBucketsAreBounded(t *testing.T) { // Q12
 	require.Equal(t, second.ring.bytes, o.hub().ringBytes)
 }
 
+// What a node ships with: enough for who falls behind for a moment, and no more than a small machine can spare, however much is stored.
+func TestTheEntriesOfANodeAreBounded(t *testing.T) { // Q12
+	o := newHost(t, 1)
+	o.consumer(Config{})
+	o.sent()
+	value := make([]byte, 1<<20) // of all of them
+	for i := range uint64(100) {
+		o.hub().stored(o.hub().rings[0], &Entry{Key: "k", Sequence: i + 1, Value: value})
+	}
+	require.LessOrEqual(t, o.hub().ringBytes, 64<<20)
+	require.Greater(t, o.hub().ringBytes, 62<<20)
+}
+
 // The filters that are left when a consumer goes are still looked at, and nothing is kept of who is gone.
 func TestWhoIsLeftIsServed(t *testing.T) {
 	o := newHost(t, 1)
