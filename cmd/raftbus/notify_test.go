@@ -133,7 +133,7 @@ func TestABusyServiceManagerIsToldAgain(t *testing.T) {
 	require.True(t, strings.HasPrefix(m.heard(), "READY=1\n"), "it would end the node")
 }
 
-// received makes a file of a snapshot that a node has received, by the head of raft/node/snapfile.go, of so many chunks. It has no end, for which a start
+// received makes a file of a snapshot that a node has received, by the head of raft/snapfile/snapfile.go, of so many chunks. It has no end, for which a start
 // sets it aside, once it has read it.
 func received(t *testing.T, path string, chunks int) {
 	sum := func(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -136,7 +137,7 @@ func (a *applier) patient(err error) bool {
 // install puts a snapshot that was received in the place of the state. Whoever waits for an entry that it includes is not answered:
 // what became of that is in the state, but not what it said.
 func (a *applier) install(i raft.Install) error {
-	r, file, err := a.snaps.openSnapshot()
+	r, file, err := a.snaps.Open()
 	if wal.TooManyFiles(err) {
 		a.again(applyWork{install: i})
 		return nil
@@ -144,13 +145,13 @@ func (a *applier) install(i raft.Install) error {
 	if err != nil {
 		return fmt.Errorf("install snapshot %v: %w", i.Snapshot, err)
 	}
-	if r.head.Snapshot != i.Snapshot || r.head.Transfer != i.Transfer {
-		err = fmt.Errorf("the file holds snapshot %v of transfer %d, not that of transfer %d", r.head.Snapshot, r.head.Transfer, i.Transfer)
+	if r.Head.Snapshot != i.Snapshot || r.Head.Transfer != i.Transfer {
+		err = fmt.Errorf("the file holds snapshot %v of transfer %d, not that of transfer %d", r.Head.Snapshot, r.Head.Transfer, i.Transfer)
 	}
 	if err == nil {
 		err = restore(a.machine, r, a.beside(r))
 	}
-	if err = errors.Join(err, file.Close()); errors.Is(err, errSnapshotFile) {
+	if err = errors.Join(err, file.Close()); errors.Is(err, snapfile.ErrDamaged) {
 		return fmt.Errorf("install snapshot %v: start the node again: it sets the file aside, and the leader sends another: %w", i.Snapshot, err)
 	}
 	if err != nil {
@@ -187,14 +188,14 @@ func (a *applier) beside(r io.Reader) io.Reader {
 }
 
 // restore has the machine take a snapshot's state, by a stream of it, and holds the file to be whole.
-func restore(machine StateMachine, r *snapReader, stream io.Reader) error {
+func restore(machine StateMachine, r *snapfile.Reader, stream io.Reader) error {
 	if err := machine.Restore(stream); err != nil {
 		return err
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return err
 	}
-	if id := machine.Applied(); id != r.head.Snapshot {
+	if id := machine.Applied(); id != r.Head.Snapshot {
 		return fmt.Errorf("the state is of entry %v then", id)
 	}
 	return nil

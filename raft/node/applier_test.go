@@ -17,6 +17,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -304,7 +305,7 @@ func TestInstallingASnapshotEndsWithTheNode(t *testing.T) {
 	require.NoError(t, a.run(m.stop))
 	require.ErrorIs(t, m.err, ErrStopped)
 	require.Less(t, m.bytes, int64(100))
-	require.True(t, r.exists(snapComplete))
+	require.True(t, r.Exists(snapfile.Complete))
 }
 
 // A state machine that holds another state than the one it was given stops the node: else the log would begin after entries that nobody
@@ -340,13 +341,13 @@ func TestTheWholeSnapshotIsHeldToBeWhole(t *testing.T) {
 	require.NoError(t, install(right))
 	require.ErrorContains(t, install(raft.Install{Snapshot: at, Transfer: 2}), "not that of transfer 2")
 	require.ErrorContains(t, install(raft.Install{Snapshot: rpc.EntryID{Term: 3, Index: 8}, Transfer: 1}), "the file holds snapshot 3/9")
-	raw := readFile(t, mem, r.path(snapComplete))
+	raw := readFile(t, mem, r.Path(snapfile.Complete))
 	raw[len(raw)-1] ^= 1
-	file, err := mem.Create(r.path(snapComplete), vfs.WriteCategoryUnspecified)
+	file, err := mem.Create(r.Path(snapfile.Complete), vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)
 	_, err = file.Write(raw)
 	require.NoError(t, errors.Join(err, file.Close()))
-	require.ErrorIs(t, install(right), errSnapshotFile)
+	require.ErrorIs(t, install(right), snapfile.ErrDamaged)
 }
 
 // What a peer needs of a log that has been forgotten meanwhile is told to be gone: it gets a snapshot, and the node goes on.

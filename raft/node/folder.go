@@ -19,6 +19,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -136,7 +137,7 @@ func (f *Folder) Close() error { return f.lock.Close() }
 func (f *Folder) Path(name string) string { return f.fs.PathJoin(f.Dir, name) }
 
 // snapshots is the place of received snapshots.
-func (f *Folder) snapshots() *snapDir { return &snapDir{fs: f.fs, dir: f.Path("snapshot")} }
+func (f *Folder) snapshots() *snapfile.Dir { return &snapfile.Dir{FS: f.fs, Root: f.Path("snapshot")} }
 
 // OpenLog opens the folder's log. Where the node had a part in consensus it makes none in the place of one that is gone: that is to be put back (D3).
 func (f *Folder) OpenLog(o wal.Options) (*wal.Log, error) {

@@ -5,60 +5,16 @@ package node
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
-
-// storedSnapshot is the file of a snapshot that was received whole.
-func storedSnapshot(t testing.TB) []byte {
-	fs := vfs.NewMem()
-	stage, err := createStage(fs, "s", snapHead{From: "n2", Term: 3, Transfer: 9, Snapshot: rpc.EntryID{Term: 2, Index: 40}})
-	require.NoError(t, err)
-	stream := append(make([]byte, timeBytes), bytes.Repeat([]byte("state"), 40)...)
-	require.NoError(t, stage.add(stream[:100]))
-	require.NoError(t, stage.add(stream[100:]))
-	sum := sha256.Sum256(stream)
-	require.NoError(t, stage.finish(sum[:], &rpc.Configuration{Index: 7, Voters: []rpc.Member{{ID: "n1"}, {ID: "n2"}}}))
-	file, err := fs.Open("s")
-	require.NoError(t, err)
-	raw, err := io.ReadAll(file)
-	require.NoError(t, errors.Join(err, file.Close()))
-	return raw
-}
-
-func FuzzSnapshotFile(f *testing.F) {
-	whole := storedSnapshot(f)
-	f.Add(whole)
-	f.Add(whole[:len(whole)-20])
-	f.Add(whole[:40])
-	f.Add([]byte(snapMagic))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		r, err := newSnapReader(bytes.NewReader(raw))
-		if err != nil {
-			require.ErrorIs(t, err, errSnapshotFile)
-			return
-		}
-		n, err := io.Copy(io.Discard, r)
-		require.LessOrEqual(t, n, int64(len(raw)))
-		if err != nil {
-			require.ErrorIs(t, err, errSnapshotFile)
-			require.False(t, r.whole)
-			return
-		}
-		require.True(t, r.whole)
-	})
-}
 
 func FuzzIdentity(f *testing.F) {
 	good := `{"version":1,"node":"n1","instance":"00112233445566778899aabbccddeeff","starts":3,"begun":true}`

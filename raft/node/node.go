@@ -142,7 +142,7 @@ func New(o Options) *Node {
 	}
 	n := &Node{
 		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
-		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}), snaps: o.Folder.snapshots(),
+		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}), snaps: &snapDir{Dir: o.Folder.snapshots()},
 	}
 	n.zero.Store(n.clock.zero(n.clock.began))
 	if o.Milestones {

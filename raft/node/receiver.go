@@ -10,53 +10,21 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // snapDir is the place of a node's snapshots.
 type snapDir struct {
-	fs       vfs.FS
-	dir      string
+	*snapfile.Dir
 	restored atomic.Uint64 // how much of snapshots the state machine has read, of all together; 0 where nobody counts
-}
-
-const (
-	snapIncoming = "incoming"
-	snapComplete = "complete"
-	snapSuspect  = "suspect"
-)
-
-func (d *snapDir) path(name string) string { return d.fs.PathJoin(d.dir, name) }
-
-// move renames a file durably. With what is lost in a crash before that, the file has its old name (K33). The folder is opened first: where that is one
-// file too many, nothing was done.
-func (d *snapDir) move(from, to string) error {
-	dir, err := d.fs.OpenDir(d.dir)
-	if err != nil {
-		return err
-	}
-	if err = d.fs.Rename(d.path(from), d.path(to)); err == nil {
-		err = dir.Sync()
-	}
-	return errors.Join(err, dir.Close())
-}
-
-// remove deletes a file, if there is one. That need not be durable: one that comes back is dealt with as before.
-func (d *snapDir) remove(name string) error {
-	if err := d.fs.Remove(d.path(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // receiver is the step machine. What is not guarded by mu belongs to whoever calls step.
@@ -77,15 +45,15 @@ type receiver struct {
 	keepFree func() int64 // bytes of the disk that the log leaves free, and so does a snapshot that is received
 
 	looked  bool // for what an earlier life left
-	stage   *snapStage
-	roomy   uint64   // of the stage: up to there no look at the disk is due
-	last    snapHead // of the transfer that was begun last
-	crowded snapHead // of the transfer that too many open files were told of
-	size    uint64   // of the last transfer that is whole, in bytes
+	stage   *snapfile.Stage
+	roomy   uint64        // of the stage: up to there no look at the disk is due
+	last    snapfile.Head // of the transfer that was begun last
+	crowded snapfile.Head // of the transfer that too many open files were told of
+	size    uint64        // of the last transfer that is whole, in bytes
 
-	scarce   uint64   // bytes of the disk that are to be free before another transfer begins, since the last one found too few; 0: it did not
-	refused  snapHead // the last transfer that was not begun for that
-	refusals int      // how many were not, one after another
+	scarce   uint64        // bytes of the disk that are to be free before another transfer begins, since the last one found too few; 0: it did not
+	refused  snapfile.Head // the last transfer that was not begun for that
+	refusals int           // how many were not, one after another
 }
 
 // chunksWaitMax bounds the chunks that wait for the disk: two windows. Beyond it they are dropped; their sender goes on from
@@ -101,13 +69,13 @@ func newReceiver(n *Node) *receiver {
 // found is the index of the snapshot that an earlier life of this node was receiving; 0: of none. Only the file's head is read. One without a head is of no
 // use, and as old as can be.
 func (r *receiver) found() rpc.Index {
-	file, err := r.fs.Open(r.path(snapIncoming))
+	file, err := r.FS.Open(r.Path(snapfile.Incoming))
 	if err != nil {
 		return 0 // where there is one all the same, the next chunk finds it
 	}
 	defer file.Close()
-	head, _, err := readSnapHead(file)
-	if errors.Is(err, errSnapshotFile) {
+	head, _, err := snapfile.ReadHead(file)
+	if errors.Is(err, snapfile.ErrDamaged) {
 		return 1
 	}
 	return head.Snapshot.Index
@@ -176,7 +144,7 @@ func (r *receiver) step() (bool, error) {
 	r.waiting = nil
 	r.mu.Unlock()
 	if over {
-		if err := r.remove(snapComplete); err != nil {
+		if err := r.Remove(snapfile.Complete); err != nil {
 			return true, err
 		}
 		r.hold(false)
@@ -187,7 +155,7 @@ func (r *receiver) step() (bool, error) {
 			r.last.Transfer-- // the same transfer may begin anew
 		}
 		r.stages(0)
-		if err := r.remove(snapIncoming); err != nil {
+		if err := r.Remove(snapfile.Incoming); err != nil {
 			return true, err
 		}
 	}
@@ -201,12 +169,12 @@ func (r *receiver) step() (bool, error) {
 
 // take stores one chunk, or says how much is stored. A disk that is full, or fails, loses this transfer: the state is elsewhere.
 func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
-	head := snapHead{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
+	head := snapfile.Head{From: m.From, Term: m.Term, Transfer: c.Transfer, Snapshot: c.Snapshot}
 	if ready, err := r.ready(head); !ready {
 		return err
 	}
 	switch {
-	case head.before(r.last):
+	case head.Before(r.last):
 		return nil // of a transfer that another has followed
 	case head == r.last && r.stage == nil:
 		r.say(m, c, r.size) // whole already, and maybe being installed
@@ -224,7 +192,7 @@ func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 	}
 	whole, err := r.store(c)
 	switch {
-	case errors.Is(err, errSnapshotFile):
+	case errors.Is(err, snapfile.ErrDamaged):
 		r.logger.Error("a snapshot was not received as it was sent: set aside, it is sent again", "from", m.From, "snapshot", c.Snapshot.String(), "err", err)
 		err = r.setAside()
 	case err != nil:
@@ -239,7 +207,7 @@ func (r *receiver) take(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
 }
 
 // ready has what an earlier life had received looked for; false if this chunk is not to be taken now.
-func (r *receiver) ready(head snapHead) (bool, error) {
+func (r *receiver) ready(head snapfile.Head) (bool, error) {
 	err := r.look(head)
 	switch {
 	case wal.TooManyFiles(err):
@@ -256,14 +224,14 @@ func (r *receiver) ready(head snapHead) (bool, error) {
 
 // look finds, once, what an earlier life of this node had received: of the transfer that a chunk came of. What it had of another is of no use, and not read:
 // the state may be large, and who sends waits for an answer (L7).
-func (r *receiver) look(head snapHead) error {
+func (r *receiver) look(head snapfile.Head) error {
 	if r.looked {
 		return nil
 	}
-	if err := wal.MakeDir(r.fs, r.dir); err != nil {
+	if err := wal.MakeDir(r.FS, r.Root); err != nil {
 		return err
 	}
-	stage, err := resumeStage(r.fs, r.path(snapIncoming), head)
+	stage, err := snapfile.Resume(r.FS, r.Path(snapfile.Incoming), head)
 	if wal.TooManyFiles(err) {
 		return err
 	}
@@ -272,10 +240,10 @@ func (r *receiver) look(head snapHead) error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return r.remove(snapIncoming) // it was never whole
+		return r.Remove(snapfile.Incoming) // it was never whole
 	}
-	r.stage, r.last = stage, stage.head
-	r.stages(stage.head.Snapshot.Index)
+	r.stage, r.last = stage, stage.Head
+	r.stages(stage.Head.Snapshot.Index)
 	return nil
 }
 
@@ -284,8 +252,8 @@ const refusalsMax = 16
 
 // refuses reports whether a transfer is not begun, since the disk has no more free than the last one found to be too little: half of the state would be
 // received and deleted again, and again, without a pause (F21, L7). Its sender hears nothing, and gives up after a while.
-func (r *receiver) refuses(head snapHead) bool {
-	usage, err := r.fs.GetDiskUsage(r.dir)
+func (r *receiver) refuses(head snapfile.Head) bool {
+	usage, err := r.FS.GetDiskUsage(r.Root)
 	if r.scarce == 0 || err != nil || usage.AvailBytes+r.stored() >= r.scarce {
 		return false
 	}
@@ -295,12 +263,12 @@ func (r *receiver) refuses(head snapHead) bool {
 	return r.refusals < refusalsMax
 }
 
-func (r *receiver) begin(head snapHead) error {
+func (r *receiver) begin(head snapfile.Head) error {
 	r.drop()
 	r.roomy = 0
 	r.last = head
 	r.stages(head.Snapshot.Index)
-	stage, err := createStage(r.fs, r.path(snapIncoming), head)
+	stage, err := snapfile.Create(r.FS, r.Path(snapfile.Incoming), head)
 	if err == nil {
 		r.stage = stage
 		r.logger.Info("receiving a snapshot", "from", head.From, "snapshot", head.Snapshot.String())
@@ -311,28 +279,28 @@ func (r *receiver) begin(head snapHead) error {
 // store adds a chunk if it follows what is stored. It reports whether the snapshot is whole and durable now.
 func (r *receiver) store(c *rpc.InstallSnapshotCommand) (whole bool, err error) {
 	end := c.Offset + uint64(len(c.Data))
-	if uint64(crc32.Checksum(c.Data, castagnoli)) != c.Sum || len(c.Data) > chunkBytesMax {
+	if uint64(crc32.Checksum(c.Data, castagnoli)) != c.Sum || len(c.Data) > snapfile.ChunkBytesMax {
 		return false, nil // damaged on its way
 	}
 	if c.Final && (c.Configuration == nil || r.isHeld()) {
 		return false, nil // the one before is being installed (K31)
 	}
-	if c.Offset == r.stage.next && len(c.Data) > 0 {
+	if c.Offset == r.stage.Next && len(c.Data) > 0 {
 		if err := r.room(); err != nil {
 			return false, err
 		}
-		if err := r.stage.add(c.Data); err != nil {
+		if err := r.stage.Add(c.Data); err != nil {
 			return false, err
 		}
 	}
-	if !c.Final || end != r.stage.next {
+	if !c.Final || end != r.stage.Next {
 		return false, nil
 	}
 	r.roomy = 0
 	if err := r.room(); err != nil { // from here on it is installed, at each start too, until that is done
 		return false, err
 	}
-	return true, r.stage.finish(c.Digest, c.Configuration)
+	return true, r.stage.Finish(c.Digest, c.Configuration)
 }
 
 // roomEvery is how much of a stream is stored between two looks at what the disk has free.
@@ -343,24 +311,24 @@ var errNoRoom = errors.New("no room for a snapshot")
 // room refuses what would take the room that the log and the state machine need to go on: both end the node once the disk is full, and
 // nobody would remove what was received (F21). To install what was received takes as much again, while the state that it replaces is still there.
 func (r *receiver) room() error {
-	if r.stage.next < r.roomy {
+	if r.stage.Next < r.roomy {
 		return nil
 	}
-	usage, err := r.fs.GetDiskUsage(r.dir)
-	if keep := uint64(max(r.keepFree(), 0)) + r.stage.next; err == nil && usage.AvailBytes < keep {
+	usage, err := r.FS.GetDiskUsage(r.Root)
+	if keep := uint64(max(r.keepFree(), 0)) + r.stage.Next; err == nil && usage.AvailBytes < keep {
 		return fmt.Errorf("%w: %d MiB of the disk are free, and %d are to be left, also to install what was received: make room", errNoRoom, usage.AvailBytes>>20, keep>>20)
 	}
-	r.roomy = r.stage.next + roomEvery // what cannot be told is found out by writing
+	r.roomy = r.stage.Next + roomEvery // what cannot be told is found out by writing
 	return nil
 }
 
 // finished gives the whole snapshot its name, and tells the core.
 func (r *receiver) finished(m rpc.Message, c *rpc.InstallSnapshotCommand) error {
-	time := r.stage.time
-	r.size, r.stage = r.stage.next, nil
+	time := r.stage.Time
+	r.size, r.stage = r.stage.Next, nil
 	r.stages(0)
 	r.scarce = 0
-	if err := r.move(snapIncoming, snapComplete); wal.TooManyFiles(err) {
+	if err := r.Move(snapfile.Incoming, snapfile.Complete); wal.TooManyFiles(err) {
 		return r.lose(err)
 	} else if err != nil {
 		return fmt.Errorf("keep a received snapshot: %w", err)
@@ -381,7 +349,7 @@ func (r *receiver) stored() uint64 {
 	if r.stage == nil {
 		return 0
 	}
-	return r.stage.next
+	return r.stage.Next
 }
 
 // lose gives up a transfer that the disk has no room for, or cannot take. Nothing else rests on it. What was written is no
@@ -394,13 +362,13 @@ func (r *receiver) lose(cause error) error {
 	}
 	r.drop()
 	r.last.Transfer-- // the same transfer may begin anew
-	return r.remove(snapIncoming)
+	return r.Remove(snapfile.Incoming)
 }
 
 // drop lets go of the transfer under way.
 func (r *receiver) drop() {
 	if r.stage != nil {
-		_ = r.stage.file.Close() // it is given up
+		_ = r.stage.Close() // it is given up
 		r.stage = nil
 	}
 }
@@ -409,7 +377,7 @@ func (r *receiver) drop() {
 func (r *receiver) setAside() error {
 	r.drop()
 	r.last.Transfer--
-	return r.move(snapIncoming, snapSuspect)
+	return r.Move(snapfile.Incoming, snapfile.Suspect)
 }
 
 // end lets go of the file. On the next start the transfer may go on.
@@ -419,17 +387,4 @@ func (r *receiver) end() { r.drop() }
 func (r *receiver) run(stop <-chan struct{}) error {
 	defer r.end()
 	return r.attend(stop, r.step)
-}
-
-// openSnapshot opens the snapshot that is whole, for reading. Close the file.
-func (d *snapDir) openSnapshot() (*snapReader, io.Closer, error) {
-	file, err := d.fs.Open(d.path(snapComplete))
-	if err != nil {
-		return nil, nil, err
-	}
-	r, err := newSnapReader(file)
-	if err != nil {
-		return nil, nil, errors.Join(err, file.Close())
-	}
-	return r, file, nil
 }

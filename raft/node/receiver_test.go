@@ -16,13 +16,14 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
 // newTestReceiver makes a receiver, and records what it answers.
 func newTestReceiver(fs vfs.FS) (*receiver, *[]rpc.InstallSnapshotReturn) {
 	var said []rpc.InstallSnapshotReturn
-	r := &receiver{snapDir: &snapDir{fs: fs, dir: "snapshot"}, inbox: newInbox(), logger: quiet(), bell: newBell(), keepFree: func() int64 { return 0 }}
+	r := &receiver{snapDir: &snapDir{Dir: &snapfile.Dir{FS: fs, Root: "snapshot"}}, inbox: newInbox(), logger: quiet(), bell: newBell(), keepFree: func() int64 { return 0 }}
 	r.answer = func(m rpc.Message) { said = append(said, *m.Body.(*rpc.InstallSnapshotReturn)) }
 	return r, &said
 }
@@ -60,7 +61,7 @@ func (r *receiver) takeAll(t *testing.T, said *[]rpc.InstallSnapshotReturn, list
 func (r *receiver) told() []raft.Event { return r.inbox.take(batch{}).completions }
 
 func content(n int, fill byte) []byte {
-	return append(make([]byte, timeBytes), bytes.Repeat([]byte{fill}, n)...)
+	return append(make([]byte, snapfile.TimeBytes), bytes.Repeat([]byte{fill}, n)...)
 }
 
 func asItIs(r io.Reader) io.Reader { return r }
@@ -83,10 +84,10 @@ func TestChunksAreNotMixed(t *testing.T) {
 	require.Empty(t, r.told())
 	r.takeAll(t, said, second[1:]...)
 	require.Equal(t, []raft.Event{raft.SnapshotStored{From: "n2", Transfer: 2, Snapshot: at, Configuration: table}}, r.told())
-	file, err := r.verify(asItIs)
+	file, err := r.Verify(asItIs)
 	require.NoError(t, err)
 	require.Equal(t, at, file.ID)
-	s, closer, err := r.openSnapshot()
+	s, closer, err := r.Open()
 	require.NoError(t, err)
 	defer closer.Close()
 	got, err := io.ReadAll(s)
@@ -109,14 +110,14 @@ func TestASnapshotLeavesRoom(t *testing.T) {
 	free(99)
 	require.EqualValues(t, 1<<20, r.takeAll(t, said, list[1:8]...), "the disk is looked at now and then")
 	require.Zero(t, r.takeAll(t, said, list[8]))
-	require.False(t, r.exists(snapIncoming))
+	require.False(t, r.Exists(snapfile.Incoming))
 	require.Zero(t, r.takeAll(t, said, list[0]), "nothing is written")
 	last := list[len(list)-1].Body.(*rpc.InstallSnapshotCommand)
 	size := last.Offset + uint64(len(last.Data))
 	free(100 + size - 1)
 	r.takeAll(t, said, list...)
 	require.Empty(t, r.told(), "to install it takes as much again")
-	require.False(t, r.exists(snapIncoming))
+	require.False(t, r.Exists(snapfile.Incoming))
 	free(100 + 3*size)
 	r.takeAll(t, said, list...)
 	require.Len(t, r.told(), 1, "with room again it is taken")
@@ -127,7 +128,7 @@ func TestASnapshotLeavesRoom(t *testing.T) {
 func TestASnapshotWithoutRoomIsNotReceivedAgainAndAgain(t *testing.T) {
 	fs, writes := waltest.New(), 0
 	fs.Hook(func(op waltest.Op) error {
-		if op.Kind == waltest.Write && strings.HasSuffix(op.Name, snapIncoming) {
+		if op.Kind == waltest.Write && strings.HasSuffix(op.Name, snapfile.Incoming) {
 			writes++
 		}
 		return nil
@@ -193,13 +194,13 @@ func TestSecondSnapshotWaits(t *testing.T) {
 	require.Len(t, r.told(), 1)
 	second := transfer(5, 1, rpc.EntryID{Term: 3, Index: 12}, content(100, 2), 40)
 	require.EqualValues(t, 80, r.takeAll(t, said, second...))
-	file, err := r.verify(asItIs)
+	file, err := r.Verify(asItIs)
 	require.NoError(t, err)
 	require.EqualValues(t, 9, file.ID.Index)
 	r.release()
 	r.takeAll(t, said, second[2])
 	require.Len(t, r.told(), 1)
-	file, err = r.verify(asItIs)
+	file, err = r.Verify(asItIs)
 	require.NoError(t, err)
 	require.EqualValues(t, 12, file.ID.Index)
 }
@@ -208,26 +209,26 @@ func TestSecondSnapshotWaits(t *testing.T) {
 func TestAChunkThatIsTooLongIsNotStored(t *testing.T) {
 	r, said := newTestReceiver(vfs.NewMem())
 	at := rpc.EntryID{Term: 3, Index: 9}
-	stream := content(2*chunkBytesMax, 1)
-	require.Zero(t, r.takeAll(t, said, transfer(4, 1, at, stream, chunkBytesMax+1)...))
+	stream := content(2*snapfile.ChunkBytesMax, 1)
+	require.Zero(t, r.takeAll(t, said, transfer(4, 1, at, stream, snapfile.ChunkBytesMax+1)...))
 	require.Empty(t, r.told())
-	r.takeAll(t, said, transfer(4, 1, at, stream, chunkBytesMax)...)
+	r.takeAll(t, said, transfer(4, 1, at, stream, snapfile.ChunkBytesMax)...)
 	require.Len(t, r.told(), 1)
-	_, err := r.verify(asItIs)
+	_, err := r.Verify(asItIs)
 	require.NoError(t, err)
 }
 
 // A disk that hangs does not gather all that is sent meanwhile: chunks are dropped, and the sender goes on from what is stored (F22).
 func TestChunksThatWaitForTheDiskAreBounded(t *testing.T) {
 	r, said := newTestReceiver(vfs.NewMem())
-	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(3*timeBytes*chunksWaitMax, 1), timeBytes)
+	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(3*snapfile.TimeBytes*chunksWaitMax, 1), snapfile.TimeBytes)
 	for _, m := range list[:2*chunksWaitMax] {
 		r.submit(m)
 	}
 	_, err := r.step()
 	require.NoError(t, err)
-	require.EqualValues(t, timeBytes*chunksWaitMax, (*said)[len(*said)-1].Next)
-	require.EqualValues(t, timeBytes*(chunksWaitMax+1), r.takeAll(t, said, list[chunksWaitMax]))
+	require.EqualValues(t, snapfile.TimeBytes*chunksWaitMax, (*said)[len(*said)-1].Next)
+	require.EqualValues(t, snapfile.TimeBytes*(chunksWaitMax+1), r.takeAll(t, said, list[chunksWaitMax]))
 }
 
 // A stream that is not what was sent is set aside, and can be sent again.
@@ -237,7 +238,7 @@ func TestWrongDigestIsSetAside(t *testing.T) {
 	list[2].Body.(*rpc.InstallSnapshotCommand).Digest = make([]byte, 32)
 	require.Zero(t, r.takeAll(t, said, list...))
 	require.Empty(t, r.told())
-	require.True(t, r.exists(snapSuspect))
+	require.True(t, r.Exists(snapfile.Suspect))
 	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
 	require.Len(t, r.told(), 1)
 }
@@ -246,7 +247,7 @@ func TestWrongDigestIsSetAside(t *testing.T) {
 func TestATransferThatFoundNoRoomBeginsAnew(t *testing.T) {
 	fs, full := waltest.New(), true
 	fs.Hook(func(op waltest.Op) error {
-		if full && op.Kind == waltest.Write && strings.HasSuffix(op.Name, snapIncoming) {
+		if full && op.Kind == waltest.Write && strings.HasSuffix(op.Name, snapfile.Incoming) {
 			return syscall.ENOSPC
 		}
 		return nil
@@ -303,40 +304,6 @@ func TestAnOldHalfOfAnotherTransferIsNotRead(t *testing.T) {
 	}
 }
 
-// Every bit of a received snapshot's file counts, and so does every byte of its length (D1).
-func TestSnapshotFileNoticesDamage(t *testing.T) {
-	t.Parallel() // it shares nothing
-	fs := vfs.NewMem()
-	r, said := newTestReceiver(fs)
-	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
-	file, err := fs.Open(r.path(snapComplete))
-	require.NoError(t, err)
-	whole, err := io.ReadAll(file)
-	require.NoError(t, err)
-	verify := func(raw []byte) error {
-		f, err := fs.Create(r.path(snapComplete), vfs.WriteCategoryUnspecified)
-		require.NoError(t, err)
-		_, err = f.Write(raw)
-		require.NoError(t, err)
-		require.NoError(t, f.Close())
-		_, err = r.verify(asItIs)
-		return err
-	}
-	require.NoError(t, verify(whole))
-	for i := range whole {
-		for bit := range 8 {
-			bad := bytes.Clone(whole)
-			bad[i] ^= 1 << bit
-			require.ErrorIs(t, verify(bad), errSnapshotFile, "byte %d bit %d", i, bit)
-			if r, err := newSnapReader(bytes.NewReader(bad)); err == nil {
-				given, _ := io.ReadAll(r)
-				require.True(t, bytes.HasPrefix(content(100, 1)[timeBytes:], given), "byte %d bit %d was given away", i, bit)
-			}
-		}
-		require.ErrorIs(t, verify(whole[:i]), errSnapshotFile, "cut at %d", i)
-	}
-}
-
 // A snapshot that the core wants no more, since it has got as far by entries, is let go of: else none could be received ever again (K31).
 func TestASnapshotThatIsNotWantedIsLetGoOf(t *testing.T) {
 	m := newManual(t, 1, "n1", "n2", "n3")
@@ -379,26 +346,30 @@ func TestWhatIsReceivedGoesOnceItIsPassed(t *testing.T) {
 			require.True(t, m.steps[away].Waiting().Receive)
 			_, err = m.steps[away].Receive()
 			require.NoError(t, err)
-			require.False(t, n.snaps.exists(snapIncoming))
+			require.False(t, n.snaps.Exists(snapfile.Incoming))
 			require.False(t, n.receiver.passed())
 			m.agree()
-			require.False(t, n.snaps.exists(snapIncoming))
+			require.False(t, n.snaps.Exists(snapfile.Incoming))
 		}
 	}
 }
 
 // What nothing is known of goes too, and by itself.
 func TestAnOldHalfOfASnapshotGoesByItself(t *testing.T) {
+	begun := vfs.NewMem()
+	stage, err := snapfile.Create(begun, "s", snapfile.Head{From: "n2", Term: 1, Transfer: 1, Snapshot: rpc.EntryID{Term: 1, Index: 2}})
+	require.NoError(t, err)
+	require.NoError(t, stage.Close())
 	for name, raw := range map[string][]byte{
-		"passed":  snapHead{From: "n2", Term: 1, Transfer: 1, Snapshot: rpc.EntryID{Term: 1, Index: 2}}.append(nil),
+		"passed":  readFile(t, begun, "s"),
 		"no head": []byte("half"),
 	} {
 		m := newManual(t, 1, "n1", "n2", "n3")
 		m.add(1, 2, 3)
 		id := m.follower()
 		m.crash(id)
-		path := m.folders[id].snapshots().path(snapIncoming)
-		require.NoError(t, m.disks[id].MkdirAll(m.folders[id].snapshots().dir, 0o700))
+		path := m.folders[id].snapshots().Path(snapfile.Incoming)
+		require.NoError(t, m.disks[id].MkdirAll(m.folders[id].snapshots().Root, 0o700))
 		file, err := m.disks[id].Create(path, vfs.WriteCategoryUnspecified)
 		require.NoError(t, err)
 		_, err = file.Write(raw)
@@ -406,7 +377,7 @@ func TestAnOldHalfOfASnapshotGoesByItself(t *testing.T) {
 		require.NoError(t, file.Close())
 		m.back(id, 60)
 		m.run(100)
-		require.False(t, m.hub.nodes[id].snaps.exists(snapIncoming), name)
+		require.False(t, m.hub.nodes[id].snaps.Exists(snapfile.Incoming), name)
 	}
 }
 
@@ -432,7 +403,7 @@ func TestASnapshotThatComesWhileTooManyFilesAreOpenIsSentAgain(t *testing.T) {
 			list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)
 			r.takeAll(t, said, list...)
 			require.Empty(t, r.told())
-			require.False(t, r.exists(snapIncoming))
+			require.False(t, r.Exists(snapfile.Incoming))
 			fs.Hook(nil)
 			r.takeAll(t, said, list...)
 			require.Len(t, r.told(), 1)
@@ -448,11 +419,11 @@ func TestATransferGoesOnAfterTooManyFilesWereOpen(t *testing.T) {
 	require.EqualValues(t, 80, before.takeAll(t, said, list[:2]...))
 	before.end()
 	r, said := newTestReceiver(fs)
-	for _, name := range []string{".", r.path(snapIncoming)} { // the folder's, which is synced, and the file
+	for _, name := range []string{".", r.Path(snapfile.Incoming)} { // the folder's, which is synced, and the file
 		fs.Hook(func(op waltest.Op) error { return when(op.Kind == waltest.Open && op.Name == name, syscall.EMFILE) })
 		r.takeAll(t, said, list[1])
 		require.Empty(t, *said, "it is sent again")
-		require.True(t, r.exists(snapIncoming))
+		require.True(t, r.Exists(snapfile.Incoming))
 	}
 	fs.Hook(nil)
 	r.takeAll(t, said, list[2])

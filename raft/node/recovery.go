@@ -10,6 +10,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -18,12 +19,12 @@ import (
 // the file goes. Wherever a crash falls, the next start comes here again, with the old state or the new, never a mix (F29). One that there is no
 // room for goes too, or no start would ever succeed. With the node's stop it ends, before anything is changed.
 func (n *Node) finishInstall(state wal.State) (wal.State, error) {
-	if !n.snaps.exists(snapComplete) {
+	if !n.snaps.Exists(snapfile.Complete) {
 		return state, nil
 	}
-	base, err := n.snaps.verify(n.reading)
+	base, err := n.snaps.Verify(n.reading)
 	if errors.Is(err, ErrStopped) || wal.TooManyFiles(err) { // which says nothing of the file
-		return state, fmt.Errorf("read snapshot %s, which was received before the node stopped: %w", n.snaps.path(snapComplete), err)
+		return state, fmt.Errorf("read snapshot %s, which was received before the node stopped: %w", n.snaps.Path(snapfile.Complete), err)
 	}
 	if err != nil {
 		return state, n.doWithout(&state, err)
@@ -32,19 +33,19 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 	applied := n.o.Machine.Applied()
 	if id.Index > state.Base.ID.Index && !(holds(&state, id) && applied.Index >= id.Index) {
 		if applied.Index >= id.Index && applied != id {
-			return state, fmt.Errorf("the state machine has applied %v, and the log does not hold %v, which %s is of: parts of two folders were mixed; put back the ones that belong together", applied, id, n.snaps.path(snapComplete))
+			return state, fmt.Errorf("the state machine has applied %v, and the log does not hold %v, which %s is of: parts of two folders were mixed; put back the ones that belong together", applied, id, n.snaps.Path(snapfile.Complete))
 		}
 		err := n.reinstall(state, base)
 		if wal.IsFull(err) && n.o.Machine.Applied().Index < id.Index { // the state is as it was, and so is the log (F21)
 			n.logger.Error("the disk has no room to install a received snapshot: it is given up, the leader sends another once there is: make room", "snapshot", id.String(), "err", err)
-			return state, n.snaps.remove(snapComplete)
+			return state, n.snaps.Remove(snapfile.Complete)
 		}
 		if err != nil {
 			return state, fmt.Errorf("install snapshot %v, which was received before the node stopped: %w", id, err)
 		}
 		n.logger.Info("state replaced by a snapshot that was received before the node stopped", "snapshot", id.String())
 	}
-	return n.o.Log.State(onlyGroup), n.snaps.remove(snapComplete)
+	return n.o.Log.State(onlyGroup), n.snaps.Remove(snapfile.Complete)
 }
 
 // doWithout sets a received snapshot aside that is damaged, or that the disk does not give any more: the leader sends another. Where the state is the
@@ -52,10 +53,10 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 func (n *Node) doWithout(state *wal.State, cause error) error {
 	if applied := n.o.Machine.Applied(); !holds(state, applied) {
 		return fmt.Errorf("the state machine has applied %v, which the log does not hold, and the received snapshot %s, after which the log was to go on, cannot be read: put that file back, or %s: %w",
-			applied, n.snaps.path(snapComplete), anew(n.id()), cause)
+			applied, n.snaps.Path(snapfile.Complete), anew(n.id()), cause)
 	}
-	n.logger.Error("a received snapshot is damaged, or cannot be read: set aside, the leader sends another", "file", n.snaps.path(snapSuspect), "err", cause)
-	if err := n.snaps.move(snapComplete, snapSuspect); !errors.Is(err, os.ErrNotExist) {
+	n.logger.Error("a received snapshot is damaged, or cannot be read: set aside, the leader sends another", "file", n.snaps.Path(snapfile.Suspect), "err", cause)
+	if err := n.snaps.Move(snapfile.Complete, snapfile.Suspect); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return nil // a failing disk does not even say that there is none
@@ -66,7 +67,7 @@ func (n *Node) doWithout(state *wal.State, cause error) error {
 func (n *Node) reinstall(state wal.State, base raft.Base) error {
 	id := base.ID
 	if n.o.Machine.Applied().Index < id.Index {
-		r, file, err := n.snaps.openSnapshot()
+		r, file, err := n.snaps.Open()
 		if err != nil {
 			return err
 		}
@@ -112,20 +113,4 @@ func (r toldReader) Read(p []byte) (int, error) {
 		r.tell()
 	}
 	return n, err
-}
-
-// verify reads the snapshot that is whole from end to end, by what it is given, and returns where a log begins after it.
-func (d *snapDir) verify(by func(io.Reader) io.Reader) (raft.Base, error) {
-	r, file, err := d.openSnapshot()
-	if err != nil {
-		return raft.Base{}, err
-	}
-	_, err = io.Copy(io.Discard, by(r))
-	return raft.Base{ID: r.head.Snapshot, Time: r.time, Configuration: r.conf}, errors.Join(err, file.Close())
-}
-
-// exists reports whether there is a file of that name, or may be.
-func (d *snapDir) exists(name string) bool {
-	_, err := d.fs.Stat(d.path(name))
-	return !errors.Is(err, os.ErrNotExist)
 }

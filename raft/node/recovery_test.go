@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
 
@@ -21,15 +22,15 @@ import (
 func received(t *testing.T, seed uint64) (m *manual, away rpc.NodeID) {
 	m, away = behind(t, seed)
 	m.back(away, seed+50)
-	for !m.hub.nodes[away].snaps.exists(snapComplete) {
+	for !m.hub.nodes[away].snaps.Exists(snapfile.Complete) {
 		m.run(1)
 	}
 	m.crash(away)
 	return m, away
 }
 
-func (m *manual) snapshots(id rpc.NodeID) *snapDir {
-	return &snapDir{fs: m.disks[id], dir: m.folders[id].Path("snapshot")}
+func (m *manual) snapshots(id rpc.NodeID) *snapfile.Dir {
+	return &snapfile.Dir{FS: m.disks[id], Root: m.folders[id].Path("snapshot")}
 }
 
 // switched has the state of a node that stopped be another one: that of the snapshot which it has received, or another node's.
@@ -71,26 +72,26 @@ func TestAReceivedSnapshotCannotBeRead(t *testing.T) {
 		m, away := received(t, 2)
 		snaps := m.snapshots(away)
 		disk := m.disks[away].FS
-		fault(m, away, snaps.path(snapComplete))
+		fault(m, away, snaps.Path(snapfile.Complete))
 		m.back(away, 60)
 		m.disks[away].FS = disk
-		require.False(t, snaps.exists(snapComplete), name)
-		require.True(t, snaps.exists(snapSuspect), name)
+		require.False(t, snaps.Exists(snapfile.Complete), name)
+		require.True(t, snaps.Exists(snapfile.Suspect), name)
 		m.agree()
 
 		m, away = received(t, 2)
 		snaps = m.snapshots(away)
-		r, file, err := snaps.openSnapshot()
+		r, file, err := snaps.Open()
 		require.NoError(t, err)
 		var state bytes.Buffer
 		_, err = state.ReadFrom(r)
 		require.NoError(t, errors.Join(err, file.Close()))
 		m.switched(away, state.Bytes())
-		mend := fault(m, away, snaps.path(snapComplete))
+		mend := fault(m, away, snaps.Path(snapfile.Complete))
 		err = m.tryStart(away, 60)
-		require.ErrorContains(t, err, snaps.path(snapComplete), name)
+		require.ErrorContains(t, err, snaps.Path(snapfile.Complete), name)
 		require.ErrorContains(t, err, "raftbus member replace", name)
-		require.True(t, snaps.exists(snapComplete), name)
+		require.True(t, snaps.Exists(snapfile.Complete), name)
 		require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
 		mend()
 		m.back(away, 70)
@@ -102,10 +103,10 @@ func TestAReceivedSnapshotCannotBeRead(t *testing.T) {
 func TestADiskDoesNotSayThatThereIsNoReceivedSnapshot(t *testing.T) {
 	m, away := received(t, 2)
 	snaps := m.snapshots(away)
-	require.NoError(t, snaps.remove(snapComplete))
+	require.NoError(t, snaps.Remove(snapfile.Complete))
 	whole, asked := m.disks[away].FS, 0
 	m.disks[away].FS = errorfs.Wrap(whole, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if op.Kind != errorfs.OpStat || op.Path != snaps.path(snapComplete) {
+		if op.Kind != errorfs.OpStat || op.Path != snaps.Path(snapfile.Complete) {
 			return nil
 		}
 		asked++
@@ -134,10 +135,10 @@ func reading(m *manual, id rpc.NodeID, file string, do func(reads int) error) (u
 func TestAReceivedSnapshotOutlivesTooManyFiles(t *testing.T) {
 	m, away := received(t, 2)
 	snaps := m.snapshots(away)
-	mend := reading(m, away, snaps.path(snapComplete), func(int) error { return syscall.EMFILE })
+	mend := reading(m, away, snaps.Path(snapfile.Complete), func(int) error { return syscall.EMFILE })
 	require.ErrorIs(t, m.tryStart(away, 60), syscall.EMFILE)
-	require.True(t, snaps.exists(snapComplete))
-	require.False(t, snaps.exists(snapSuspect))
+	require.True(t, snaps.Exists(snapfile.Complete))
+	require.False(t, snaps.Exists(snapfile.Suspect))
 	require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
 	before := m.vaults[away].Applied()
 	mend()
@@ -154,7 +155,7 @@ func TestAStartThatInstallsASnapshotCanBeStopped(t *testing.T) {
 	for stopAt, whole := 1, false; !whole; stopAt++ {
 		m, away := received(t, 2)
 		snaps, reads := m.snapshots(away), 0
-		mend := reading(m, away, snaps.path(snapComplete), func(n int) error {
+		mend := reading(m, away, snaps.Path(snapfile.Complete), func(n int) error {
 			if reads = n; reads == stopAt {
 				require.ErrorIs(t, m.hub.nodes[away].Stop(ended), context.Canceled)
 			}
@@ -164,8 +165,8 @@ func TestAStartThatInstallsASnapshotCanBeStopped(t *testing.T) {
 		mend()
 		if whole = err == nil; !whole {
 			require.ErrorIs(t, err, ErrStopped)
-			require.True(t, snaps.exists(snapComplete))
-			require.False(t, snaps.exists(snapSuspect))
+			require.True(t, snaps.Exists(snapfile.Complete))
+			require.False(t, snaps.Exists(snapfile.Suspect))
 			require.LessOrEqual(t, reads, stopAt+3, "it reads a chunk to its end, and no more")
 		} else {
 			require.Greater(t, stopAt, 20, "it reads so often")
@@ -192,13 +193,13 @@ func TestAReceivedSnapshotOfMixedFolders(t *testing.T) {
 	} {
 		m, away := received(t, 2)
 		snaps := m.snapshots(away)
-		r, file, err := snaps.openSnapshot()
+		r, file, err := snaps.Open()
 		require.NoError(t, errors.Join(err, file.Close()))
-		m.switched(away, state(m, r.head.Snapshot))
+		m.switched(away, state(m, r.Head.Snapshot))
 		dir := m.folders[away].Path("wal")
 		before := segments(t, m.disks[away], dir)
 		require.ErrorContains(t, m.tryStart(away, 60), "parts of two folders were mixed", name)
-		require.True(t, snaps.exists(snapComplete), name)
+		require.True(t, snaps.Exists(snapfile.Complete), name)
 		require.Equal(t, before, segments(t, m.disks[away], dir), name)
 	}
 }
@@ -216,7 +217,7 @@ func TestAReceivedSnapshotStaysUntilTheLogHasIt(t *testing.T) {
 		return nil
 	})
 	require.ErrorIs(t, m.tryStart(away, 60), syscall.ENOSPC)
-	require.True(t, m.snapshots(away).exists(snapComplete))
+	require.True(t, m.snapshots(away).Exists(snapfile.Complete))
 	require.NoError(t, errors.Join(m.logs[away].Close(), m.folders[away].Close()))
 	m.disks[away].Hook(nil)
 	m.back(away, 70)
@@ -229,12 +230,12 @@ func TestAReceivedSnapshotBringsItsTerm(t *testing.T) {
 	at := rpc.EntryID{Term: 9, Index: 900}
 	v := &vault{}
 	v.applied = at
-	stream := append(make([]byte, timeBytes), v.bytes()...)
-	stage, err := createStage(m.disks[away], m.snapshots(away).path(snapComplete), snapHead{From: "n1", Term: 9, Transfer: 1, Snapshot: at})
+	stream := append(make([]byte, snapfile.TimeBytes), v.bytes()...)
+	stage, err := snapfile.Create(m.disks[away], m.snapshots(away).Path(snapfile.Complete), snapfile.Head{From: "n1", Term: 9, Transfer: 1, Snapshot: at})
 	require.NoError(t, err)
-	require.NoError(t, stage.add(stream))
+	require.NoError(t, stage.Add(stream))
 	digest, conf := sha256.Sum256(stream), m.leader().core.Committed()
-	require.NoError(t, stage.finish(digest[:], &conf))
+	require.NoError(t, stage.Finish(digest[:], &conf))
 	m.start(away, 60)
 	require.Equal(t, at, m.vaults[away].Applied())
 	require.Equal(t, rpc.Term(9), m.logs[away].State(0).HardState.Term)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
 )
@@ -85,7 +86,7 @@ func TestCatchesUpBySnapshot(t *testing.T) {
 		m.add(numbers(500, 20)...)
 		m.agree()
 		require.Contains(t, m.trail.String(), "snapshot installed by a peer")
-		require.False(t, m.hub.nodes[away].snaps.exists(snapComplete), "the file is not needed any more")
+		require.False(t, m.hub.nodes[away].snaps.Exists(snapfile.Complete), "the file is not needed any more")
 		for _, id := range m.ids {
 			m.crash(id)
 		}
@@ -227,8 +228,8 @@ func TestCrashWhileInstalling(t *testing.T) {
 		require.Equal(t, numbers(1, len(state)), state, "a mix of states")
 		m.agree()
 		m.run(50)
-		require.False(t, m.hub.nodes[away].snaps.exists(snapComplete), "crash %d: %s", k, &m.trail)
-		require.False(t, m.hub.nodes[away].snaps.exists(snapSuspect), "crash %d was taken for damage: %s", k, &m.trail)
+		require.False(t, m.hub.nodes[away].snaps.Exists(snapfile.Complete), "crash %d: %s", k, &m.trail)
+		require.False(t, m.hub.nodes[away].snaps.Exists(snapfile.Suspect), "crash %d was taken for damage: %s", k, &m.trail)
 	}
 	require.Greater(t, crashes, 30)
 	t.Log(crashes, "crashes")
@@ -240,11 +241,11 @@ func TestAReceivedSnapshotRots(t *testing.T) {
 	m, away := behind(t, 2)
 	m.back(away, 50)
 	node, s := m.hub.nodes[away], m.steps[away]
-	for !node.snaps.exists(snapComplete) {
+	for !node.snaps.Exists(snapfile.Complete) {
 		m.run(1)
 	}
 	before := m.vaults[away].bytes()
-	file, err := m.disks[away].OpenReadWrite(node.snaps.path(snapComplete), vfs.WriteCategoryUnspecified)
+	file, err := m.disks[away].OpenReadWrite(node.snaps.Path(snapfile.Complete), vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)
 	half := m.chunk + m.chunk/2
 	b := make([]byte, 1)
@@ -257,13 +258,13 @@ func TestAReceivedSnapshotRots(t *testing.T) {
 	for err == nil {
 		_, err = s.Apply()
 	}
-	require.ErrorIs(t, err, errSnapshotFile)
+	require.ErrorIs(t, err, snapfile.ErrDamaged)
 	require.ErrorContains(t, err, "start the node again")
 	require.Equal(t, before, m.vaults[away].bytes())
 
 	m.crash(away)
 	m.back(away, 51)
-	require.True(t, m.hub.nodes[away].snaps.exists(snapSuspect))
+	require.True(t, m.hub.nodes[away].snaps.Exists(snapfile.Suspect))
 	m.agree()
 }
 
@@ -272,7 +273,7 @@ func TestAReceivedSnapshotRots(t *testing.T) {
 func TestAReceivedSnapshotHasNoRoom(t *testing.T) {
 	m, away := behind(t, 2)
 	m.back(away, 50)
-	for !m.hub.nodes[away].snaps.exists(snapComplete) {
+	for !m.hub.nodes[away].snaps.Exists(snapfile.Complete) {
 		m.run(1)
 	}
 	before := m.vaults[away].bytes()
@@ -288,7 +289,7 @@ func TestAReceivedSnapshotHasNoRoom(t *testing.T) {
 	m.crash(away)
 	m.back(away, 51)
 	require.Equal(t, before, m.vaults[away].bytes())
-	require.False(t, m.hub.nodes[away].snaps.exists(snapComplete))
+	require.False(t, m.hub.nodes[away].snaps.Exists(snapfile.Complete))
 	require.NoError(t, m.disks[away].Remove(isFull))
 	m.agree()
 }
@@ -392,25 +393,4 @@ func TestAStreamBeginsForItsOfficeOnly(t *testing.T) {
 	}
 	require.Equal(t, 1, order(leader, to))
 	require.Zero(t, order(m.hub.nodes[to], leader.id()), "it does not lead")
-}
-
-// asked counts how often a file's disk was asked to begin with what was written.
-type asked struct {
-	vfs.File
-	times int
-}
-
-func (f *asked) SyncTo(int64) (bool, error) { f.times++; return false, nil }
-
-// The disk is asked to begin with a snapshot that comes in now and then: for each chunk would be too often for the log on the same disk, and never would leave all for the end.
-func TestASnapshotGoesToTheDiskByTheMegabyte(t *testing.T) {
-	s, err := createStage(vfs.NewMem(), "s", snapHead{From: "n2", Term: 3, Transfer: 9, Snapshot: rpc.EntryID{Term: 2, Index: 40}})
-	require.NoError(t, err)
-	file := &asked{File: s.file}
-	s.file = file
-	for range 64 {
-		require.NoError(t, s.add(make([]byte, 64<<10)))
-	}
-	require.InDelta(t, 4, file.times, 1, "of four megabytes")
-	require.NoError(t, s.file.Close())
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
+	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -156,7 +157,7 @@ func (f *Folder) strange(log *wal.State, applied rpc.EntryID) error {
 
 // installed refuses a state that is not the latest which the folder has.
 func (f *Folder) installed() error {
-	if f.snapshots().exists(snapComplete) {
+	if f.snapshots().Exists(snapfile.Complete) {
 		return errors.New("a snapshot was received and is not installed: start the node once, which installs it without asking anybody, stop it, and give the command again")
 	}
 	return nil

@@ -28,7 +28,8 @@ var rooms = []room{
 	{"raft/wal/waltest", []string{"raft/rpc", "raft/wal"}, false, "file systems for tests of the log, and nothing more"},
 	{"raft/leaktest", nil, false, "what ends the tests of every package stands under all of them"},
 	{"raft/stalltest", nil, false, "what measures beside the tests of every package stands under all of them"},
-	{"raft/node", []string{"raft", "raft/rpc", "raft/measure", "raft/wal", "raft/config", "raft/model", "busclient"}, false,
+	{"raft/snapfile", []string{"raft", "raft/rpc"}, false, "a snapshot's file is written and read, and no more: what becomes of it is the node's to decide"},
+	{"raft/node", []string{"raft", "raft/rpc", "raft/measure", "raft/wal", "raft/snapfile", "raft/config", "raft/model", "busclient"}, false,
 		"the node drives core, log and bus; the state machine comes in by its interface, and cmd wires"},
 	{"busclient", []string{"raft/rpc", "raft/model", "raft/config", "busclient/internal/..."}, false, "the bus carries messages and knows neither the core nor kv: hand them to its Owner"},
 	{"busclient/embedded", nil, false, "the embedded server is NATS and nothing of ours"},
@@ -69,7 +70,7 @@ var reserved = []struct {
 }{
 	{"github.com/nats-io/nats-server/v2", []string{"busclient/embedded", "cmd", "test"}, "start a server by busclient/embedded, so that a library user does not link one"},
 	{"github.com/nats-io/nats.go", []string{"busclient", "kv", "cmd", "test"}, "the rest talks to the bus by busclient"},
-	{"github.com/cockroachdb/pebble/v2/vfs", []string{"raft/wal", "raft/node", "kv/store", "cmd", "test"}, "files are for the log, the store and the data folder"},
+	{"github.com/cockroachdb/pebble/v2/vfs", []string{"raft/wal", "raft/snapfile", "raft/node", "kv/store", "cmd", "test"}, "files are for the log, the store and the data folder"},
 	{"github.com/cockroachdb/pebble/v2", []string{"kv/store", "raft/wal", "raft/node", "test"}, "the state's engine is the store's own; the log takes its file system only"},
 	{"google.golang.org/protobuf", []string{"raft/rpc", "kv/command", "kv/internal", "kv/store", "kv"}, "what goes on the wire is encoded in raft/rpc, what goes into the state under kv"},
 }
@@ -188,6 +189,9 @@ func TestImportRulesFire(t *testing.T) {
 		{"raft/config/config.go", ours + "raft", "raft/config may not import"},
 		{"raft/wal/wal.go", "github.com/cockroachdb/pebble/v2/vfs", ""},
 		{"raft/wal/wal.go", ours + "raft", "raft/wal may not import"},
+		{"raft/snapfile/dir.go", "github.com/cockroachdb/pebble/v2/vfs", ""},
+		{"raft/snapfile/dir.go", ours + "raft/wal", "raft/snapfile may not import"},
+		{"raft/snapfile/dir.go", ours + "raft/node", "raft/snapfile may not import"},
 		{"raft/node/node.go", ours + "busclient", ""},
 		{"raft/node/node.go", ours + "raft/wal/waltest", "raft/node may not import"},
 		{"raft/node/node.go", ours + "kv", "raft/node may not import"},

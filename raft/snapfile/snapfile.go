@@ -1,4 +1,4 @@
-package node
+package snapfile
 
 // The file of a received snapshot. All numbers are little-endian; every CRC is a CRC-32C.
 //
@@ -24,33 +24,40 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
+// TimeBytes is how much of the stream's first chunk is the time of the entry that the snapshot is of: the state follows.
+const TimeBytes = 8
+
+// ChunkBytesMax bounds the data of a chunk; what is sent is smaller.
+const ChunkBytesMax = 256 << 10
+
 const (
-	snapMagic      = "RBSNAP\x00\x01"
-	snapTail       = 0xFFFFFFFF
-	snapHeadMax    = 8 + 4*8 + 1 + rpc.MaxIDBytes + 4
-	chunkBytesMax  = 256 << 10 // of data; what is sent is smaller (chunkBytesSent)
-	snapBodyMax    = sha256.Size + 64<<10
-	snapFrameBytes = 8
+	magic      = "RBSNAP\x00\x01"
+	tailMark   = 0xFFFFFFFF
+	headMax    = 8 + 4*8 + 1 + rpc.MaxIDBytes + 4
+	bodyMax    = sha256.Size + 64<<10
+	frameBytes = 8
 )
 
-// errSnapshotFile: a snapshot's file is not what was written.
-var errSnapshotFile = errors.New("the snapshot's file is damaged")
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// snapHead names one transfer. Two of them are never mixed (K30).
-type snapHead struct {
+// ErrDamaged: a snapshot's file is not what was written.
+var ErrDamaged = errors.New("the snapshot's file is damaged")
+
+// Head names one transfer. Two of them are never mixed (K30).
+type Head struct {
 	From     rpc.NodeID
 	Term     rpc.Term // the sender's
 	Transfer uint64
 	Snapshot rpc.EntryID
 }
 
-// before reports whether a transfer was begun before another: a later leader's, or a later one of the same leader.
-func (h snapHead) before(o snapHead) bool {
+// Before reports whether a transfer was begun before another: a later leader's, or a later one of the same leader.
+func (h Head) Before(o Head) bool {
 	return h.Term < o.Term || h.Term == o.Term && h.Transfer < o.Transfer
 }
 
-func (h snapHead) append(b []byte) []byte {
-	b = append(b, snapMagic...)
+func (h Head) append(b []byte) []byte {
+	b = append(b, magic...)
 	for _, n := range []uint64{uint64(h.Term), h.Transfer, uint64(h.Snapshot.Term), uint64(h.Snapshot.Index)} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
@@ -58,23 +65,23 @@ func (h snapHead) append(b []byte) []byte {
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
-// readSnapHead returns a file's head, and where the chunks begin.
-func readSnapHead(f io.ReaderAt) (h snapHead, size int64, err error) {
-	b := make([]byte, snapHeadMax)
+// ReadHead returns a file's head, and where the chunks begin.
+func ReadHead(f io.ReaderAt) (h Head, size int64, err error) {
+	b := make([]byte, headMax)
 	n, err := f.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return h, 0, err
 	}
-	const fixed = len(snapMagic) + 4*8
-	if b = b[:n]; n <= fixed || n < fixed+1+int(b[fixed])+4 || string(b[:len(snapMagic)]) != snapMagic {
-		return h, 0, fmt.Errorf("%w: it has no head", errSnapshotFile)
+	const fixed = len(magic) + 4*8
+	if b = b[:n]; n <= fixed || n < fixed+1+int(b[fixed])+4 || string(b[:len(magic)]) != magic {
+		return h, 0, fmt.Errorf("%w: it has no head", ErrDamaged)
 	}
 	end := fixed + 1 + int(b[fixed])
 	if crc32.Checksum(b[:end], castagnoli) != binary.LittleEndian.Uint32(b[end:]) {
-		return h, 0, fmt.Errorf("%w: its head's checksum does not fit", errSnapshotFile)
+		return h, 0, fmt.Errorf("%w: its head's checksum does not fit", ErrDamaged)
 	}
-	number := func(i int) uint64 { return binary.LittleEndian.Uint64(b[len(snapMagic)+8*i:]) }
-	h = snapHead{
+	number := func(i int) uint64 { return binary.LittleEndian.Uint64(b[len(magic)+8*i:]) }
+	h = Head{
 		From: rpc.NodeID(b[fixed+1 : end]), Term: rpc.Term(number(0)), Transfer: number(1),
 		Snapshot: rpc.EntryID{Term: rpc.Term(number(2)), Index: rpc.Index(number(3))},
 	}
@@ -88,10 +95,10 @@ func frameSum(offset uint64, data []byte) uint32 {
 	return crc32.Update(crc32.Checksum(at[:], castagnoli), castagnoli, data)
 }
 
-// snapReader reads a snapshot's file: the stream's bytes, each checked before it is given away. After the last of them it
+// Reader reads a snapshot's file: the stream's bytes, each checked before it is given away. After the last of them it
 // has the digest and the configuration. It implements io.Reader for a StateMachine's Restore.
-type snapReader struct {
-	head   snapHead
+type Reader struct {
+	Head   Head
 	file   io.ReaderAt
 	at     int64  // in the file
 	offset uint64 // in the stream: of what follows chunk
@@ -103,16 +110,17 @@ type snapReader struct {
 	buffer []byte
 }
 
-func newSnapReader(file io.ReaderAt) (*snapReader, error) {
-	head, at, err := readSnapHead(file)
+// NewReader reads a file's head, which what follows is then read and checked after.
+func NewReader(file io.ReaderAt) (*Reader, error) {
+	head, at, err := ReadHead(file)
 	if err != nil {
 		return nil, err
 	}
-	return &snapReader{head: head, file: file, at: at, digest: sha256.New(), buffer: make([]byte, chunkBytesMax)}, nil
+	return &Reader{Head: head, file: file, at: at, digest: sha256.New(), buffer: make([]byte, ChunkBytesMax)}, nil
 }
 
 // Read implements io.Reader.
-func (r *snapReader) Read(p []byte) (int, error) {
+func (r *Reader) Read(p []byte) (int, error) {
 	for len(r.chunk) == 0 {
 		if r.whole {
 			return 0, io.EOF
@@ -127,16 +135,16 @@ func (r *snapReader) Read(p []byte) (int, error) {
 }
 
 // next reads the next chunk, or the tail.
-func (r *snapReader) next() error {
-	var frame [snapFrameBytes]byte
+func (r *Reader) next() error {
+	var frame [frameBytes]byte
 	if err := r.readAt(frame[:]); err != nil {
 		return err
 	}
 	length, sum := binary.LittleEndian.Uint32(frame[:]), binary.LittleEndian.Uint32(frame[4:])
-	if length == snapTail {
+	if length == tailMark {
 		return r.tail(int(sum))
 	}
-	if length > chunkBytesMax {
+	if length > ChunkBytesMax {
 		return r.damaged("a chunk of %d bytes", length)
 	}
 	data := r.buffer[:length]
@@ -147,20 +155,20 @@ func (r *snapReader) next() error {
 		return r.damaged("the checksum of the chunk at %d does not fit", r.offset)
 	}
 	if r.offset == 0 {
-		if len(data) < timeBytes {
+		if len(data) < TimeBytes {
 			return r.damaged("the first chunk has %d bytes", len(data))
 		}
 		r.time = int64(binary.LittleEndian.Uint64(data))
-		r.digest.Write(data[:timeBytes])
-		r.offset, data = timeBytes, data[timeBytes:]
+		r.digest.Write(data[:TimeBytes])
+		r.offset, data = TimeBytes, data[TimeBytes:]
 	}
 	r.digest.Write(data)
 	r.chunk, r.offset = data, r.offset+uint64(len(data))
 	return nil
 }
 
-func (r *snapReader) tail(length int) error {
-	if length < sha256.Size || length > snapBodyMax {
+func (r *Reader) tail(length int) error {
+	if length < sha256.Size || length > bodyMax {
 		return r.damaged("a tail of %d bytes", length)
 	}
 	b := make([]byte, 4+length)
@@ -185,7 +193,7 @@ func (r *snapReader) tail(length int) error {
 	return nil
 }
 
-func (r *snapReader) readAt(p []byte) error {
+func (r *Reader) readAt(p []byte) error {
 	n, err := r.file.ReadAt(p, r.at)
 	r.at += int64(n)
 	switch {
@@ -197,17 +205,17 @@ func (r *snapReader) readAt(p []byte) error {
 	return err
 }
 
-func (r *snapReader) damaged(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errSnapshotFile, fmt.Sprintf(format, args...))
+func (r *Reader) damaged(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrDamaged, fmt.Sprintf(format, args...))
 }
 
-// snapStage is a snapshot's file while it is received: chunks are added at its end.
-type snapStage struct {
-	head   snapHead
+// Stage is a snapshot's file while it is received: chunks are added at its end.
+type Stage struct {
+	Head   Head
 	file   vfs.File
 	at     int64  // where the next frame goes
-	next   uint64 // of the stream: all before it is stored
-	time   int64  // of the entry Snapshot, once the first chunk is stored
+	Next   uint64 // of the stream: all before it is stored
+	Time   int64  // of the entry Snapshot, once the first chunk is stored
 	digest hash.Hash
 	frame  []byte // reused
 	loose  int    // bytes that the disk was not asked to write yet
@@ -218,13 +226,13 @@ type snapStage struct {
 // everybody wait for that: a power loss may cost the transfer, and it begins anew.
 const stageSyncBytes = 1 << 20
 
-// createStage begins a file.
-func createStage(fs vfs.FS, path string, head snapHead) (*snapStage, error) {
+// Create begins a file.
+func Create(fs vfs.FS, path string, head Head) (*Stage, error) {
 	file, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, err
 	}
-	s := &snapStage{head: head, file: file, digest: sha256.New()}
+	s := &Stage{Head: head, file: file, digest: sha256.New()}
 	if err := s.write(head.append(nil)); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -234,51 +242,51 @@ func createStage(fs vfs.FS, path string, head snapHead) (*snapStage, error) {
 // errOtherTransfer: a file is not of the transfer that is to go on.
 var errOtherTransfer = errors.New("the file is of another transfer")
 
-// resumeStage goes on with a transfer whose file an earlier life of the node left: after the last of its chunks that is whole. All bytes
+// Resume goes on with a transfer whose file an earlier life of the node left: after the last of its chunks that is whole. All bytes
 // are read and checked; of another transfer's file the head only.
-func resumeStage(fs vfs.FS, path string, head snapHead) (*snapStage, error) {
+func Resume(fs vfs.FS, path string, head Head) (*Stage, error) {
 	file, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, err
 	}
-	r, err := newSnapReader(file)
-	if err == nil && r.head != head {
+	r, err := NewReader(file)
+	if err == nil && r.Head != head {
 		err = errOtherTransfer
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	s := &snapStage{head: r.head, file: file, at: r.at, digest: r.digest}
+	s := &Stage{Head: r.Head, file: file, at: r.at, digest: r.digest}
 	for !r.whole {
 		if err = r.next(); err != nil {
 			break
 		}
 		if !r.whole {
-			s.at, s.next, s.time = r.at, r.offset, r.time
+			s.at, s.Next, s.Time = r.at, r.offset, r.time
 		}
 	}
-	if err != nil && !errors.Is(err, errSnapshotFile) {
+	if err != nil && !errors.Is(err, ErrDamaged) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return s, nil
 }
 
-// add stores the chunk that follows all before it.
-func (s *snapStage) add(data []byte) error {
-	if s.next == 0 {
-		if len(data) < timeBytes {
-			return fmt.Errorf("%w: the first chunk has %d bytes", errSnapshotFile, len(data))
+// Add stores the chunk that follows all before it.
+func (s *Stage) Add(data []byte) error {
+	if s.Next == 0 {
+		if len(data) < TimeBytes {
+			return fmt.Errorf("%w: the first chunk has %d bytes", ErrDamaged, len(data))
 		}
-		s.time = int64(binary.LittleEndian.Uint64(data))
+		s.Time = int64(binary.LittleEndian.Uint64(data))
 	}
 	s.frame = binary.LittleEndian.AppendUint32(s.frame[:0], uint32(len(data)))
-	s.frame = binary.LittleEndian.AppendUint32(s.frame, frameSum(s.next, data))
+	s.frame = binary.LittleEndian.AppendUint32(s.frame, frameSum(s.Next, data))
 	s.frame = append(s.frame, data...)
 	if err := s.write(s.frame); err != nil {
 		return err
 	}
 	s.digest.Write(data)
-	s.next += uint64(len(data))
+	s.Next += uint64(len(data))
 	if s.loose += len(s.frame); s.loose < stageSyncBytes {
 		return nil
 	}
@@ -287,15 +295,15 @@ func (s *snapStage) add(data []byte) error {
 	return err
 }
 
-// finish makes the file whole and durable, if it is what the digest says, and closes it.
-func (s *snapStage) finish(digest []byte, conf *rpc.Configuration) error {
-	if s.next == 0 || !bytes.Equal(s.digest.Sum(nil), digest) {
-		return fmt.Errorf("%w: what was received has another digest than what was sent", errSnapshotFile)
+// Finish makes the file whole and durable, if it is what the digest says, and closes it.
+func (s *Stage) Finish(digest []byte, conf *rpc.Configuration) error {
+	if s.Next == 0 || !bytes.Equal(s.digest.Sum(nil), digest) {
+		return fmt.Errorf("%w: what was received has another digest than what was sent", ErrDamaged)
 	}
 	body := rpc.AppendConfiguration(bytes.Clone(digest), conf)
-	b := binary.LittleEndian.AppendUint32(nil, snapTail)
+	b := binary.LittleEndian.AppendUint32(nil, tailMark)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
-	b = binary.LittleEndian.AppendUint32(b, frameSum(s.next, body))
+	b = binary.LittleEndian.AppendUint32(b, frameSum(s.Next, body))
 	if err := s.write(append(b, body...)); err != nil {
 		return err
 	}
@@ -307,7 +315,10 @@ func (s *snapStage) finish(digest []byte, conf *rpc.Configuration) error {
 	return s.file.Close()
 }
 
-func (s *snapStage) write(b []byte) error {
+// Close lets go of the file as it is: a transfer may go on with it.
+func (s *Stage) Close() error { return s.file.Close() }
+
+func (s *Stage) write(b []byte) error {
 	n, err := s.file.WriteAt(b, s.at)
 	if err == nil && n != len(b) {
 		err = io.ErrShortWrite
