@@ -19,6 +19,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/kv"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -101,7 +102,7 @@ func oneLine(err error) string {
 
 // conflicts are what a node that is started again would only meet again.
 var conflicts = []error{
-	node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder, kv.ErrJetStream, syscall.EADDRINUSE,
+	folder.ErrInUse, folder.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder, kv.ErrJetStream, syscall.EADDRINUSE,
 }
 
 // codesOfMembers are the exit codes of errors of package members, by their kind.

@@ -17,7 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
-	"github.com/raftbus/raftbus/raft/node"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -138,20 +138,20 @@ func (d damages) err() error {
 
 // logReport is what log verify prints.
 type logReport struct {
-	Node        string            `json:"node,omitempty"`
-	Instance    string            `json:"instance,omitempty"`
-	Segments    []wal.SegmentInfo `json:"segments"`
-	Batches     uint64            `json:"batches"`
-	Records     uint64            `json:"records"`
-	Entries     uint64            `json:"entries"`
-	First       uint64            `json:"first"` // the first entry that counts; last+1 if there is none
-	Last        uint64            `json:"last"`
-	LastTerm    uint64            `json:"last_term"`
-	Term        uint64            `json:"term"`
-	Vote        string            `json:"vote"`
-	Damaged     damages           `json:"damaged"`
-	Problem     string            `json:"problem,omitempty"`
-	Successions []node.Succession `json:"successions,omitempty"`
+	Node        string              `json:"node,omitempty"`
+	Instance    string              `json:"instance,omitempty"`
+	Segments    []wal.SegmentInfo   `json:"segments"`
+	Batches     uint64              `json:"batches"`
+	Records     uint64              `json:"records"`
+	Entries     uint64              `json:"entries"`
+	First       uint64              `json:"first"` // the first entry that counts; last+1 if there is none
+	Last        uint64              `json:"last"`
+	LastTerm    uint64              `json:"last_term"`
+	Term        uint64              `json:"term"`
+	Vote        string              `json:"vote"`
+	Damaged     damages             `json:"damaged"`
+	Problem     string              `json:"problem,omitempty"`
+	Successions []folder.Succession `json:"successions,omitempty"`
 }
 
 func logVerify() *cobra.Command {
@@ -192,7 +192,7 @@ func verifyLog(ctx context.Context, dir string) (*logReport, error) {
 	state := in.Groups[0]
 	r.Segments, r.Batches, r.Last, r.LastTerm = in.Segments, in.Batches, uint64(state.Last.Index), uint64(state.Last.Term)
 	r.First, r.Term, r.Vote = uint64(state.Base.ID.Index)+1, uint64(state.HardState.Term), string(state.HardState.Vote)
-	if id, instance, successions, err := node.Peek(vfs.Default, dir); err == nil {
+	if id, instance, successions, err := folder.Peek(vfs.Default, dir); err == nil {
 		r.Node, r.Instance, r.Successions = string(id), instance, successions
 	}
 	return r, cmp.Or(err, r.Damaged.err())
@@ -264,7 +264,7 @@ func lockIfThere(path string) (unlock func(), err error) {
 		return func() {}, nil
 	}
 	if err != nil {
-		return nil, failf(exitConflict, "%w (%w)", node.ErrFolderInUse, err)
+		return nil, failf(exitConflict, "%w (%w)", folder.ErrInUse, err)
 	}
 	return func() { _ = lock.Close() }, nil // it was only read under it
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/raftbus/raftbus/kv/store"
-	"github.com/raftbus/raftbus/raft/node"
+	datafolder "github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -109,7 +109,7 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
-	switch _, _, _, err := node.Peek(vfs.Default, dir); {
+	switch _, _, _, err := datafolder.Peek(vfs.Default, dir); {
 	case errors.Is(err, os.ErrNotExist):
 		return failf(exitNotFound, "%s is no data folder of a node: %w", *f.dir, err)
 	case err != nil:
@@ -127,10 +127,10 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 	defer func() { err = errors.Join(err, state.Close()) }()
 	plan := folder.Unfinished()
 	switch {
-	case plan != nil && plan.Kind != node.Recovered:
-		return failf(exitConflict, "%w: 'raftbus %s' was begun in it: delete the folder, and give that command again", node.ErrUnfinished, plan.Kind)
+	case plan != nil && plan.Kind != datafolder.Recovered:
+		return failf(exitConflict, "%w: 'raftbus %s' was begun in it: delete the folder, and give that command again", datafolder.ErrUnfinished, plan.Kind)
 	case plan != nil && f.dryRun:
-		return failf(exitConflict, "%w: 'raftbus recover' was begun in it and broken off: give it again, without --dry-run", node.ErrUnfinished)
+		return failf(exitConflict, "%w: 'raftbus recover' was begun in it and broken off: give it again, without --dry-run", datafolder.ErrUnfinished)
 	case plan != nil && cmd.Flags().Changed("skip") && *f.skip != plan.Skip: // it may be counted into the revisions already
 		return failf(exitConflict, "--skip %d: 'raftbus recover' was begun in %s with --skip %d, and broken off: give it again with that, or without --skip", *f.skip, *f.dir, plan.Skip)
 	case plan != nil:
@@ -151,7 +151,7 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 }
 
 // plan looks, asks, and says what is to be done: nothing, with nil.
-func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *store.Store) (*node.Succession, error) {
+func (f *recoverFlags) plan(cmd *cobra.Command, folder *datafolder.Folder, state *store.Store) (*datafolder.Succession, error) {
 	have, err := f.look(folder, state)
 	if err != nil {
 		return nil, err
@@ -169,15 +169,15 @@ func (f *recoverFlags) plan(cmd *cobra.Command, folder *node.Folder, state *stor
 	if !f.yes && !confirmed(cmd, fmt.Sprintf("Are the others lost for good, and is %s to go on alone?", *f.id)) {
 		return nil, failf(exitRefused, "nothing was done: confirm it on a terminal, or give --yes")
 	}
-	at := node.After(have.whole, rpc.Term(have.Term))
-	return &node.Succession{
-		Kind: node.Recovered, At: time.Now().UTC(), Old: have.Cluster, Members: have.Members,
+	at := datafolder.After(have.whole, rpc.Term(have.Term))
+	return &datafolder.Succession{
+		Kind: datafolder.Recovered, At: time.Now().UTC(), Old: have.Cluster, Members: have.Members,
 		Term: at.Term, Index: at.Index, Certain: have.Certain, Skip: *f.skip,
 	}, nil
 }
 
 // look opens the log and says what the folder has.
-func (f *recoverFlags) look(folder *node.Folder, state *store.Store) (have *remains, err error) {
+func (f *recoverFlags) look(folder *datafolder.Folder, state *store.Store) (have *remains, err error) {
 	log, err := folder.OpenLog(wal.Options{ReportDamaged: true})
 	if damage := wal.Unreadable(nil); errors.As(err, &damage) {
 		return f.lookWithoutLog(folder, state.Moment(), damage.Cause())
@@ -189,7 +189,7 @@ func (f *recoverFlags) look(folder *node.Folder, state *store.Store) (have *rema
 	return remainsOf(folder, log, state, *f.id)
 }
 
-func (f *recoverFlags) lookWithoutLog(folder *node.Folder, now store.Moment, damage string) (*remains, error) {
+func (f *recoverFlags) lookWithoutLog(folder *datafolder.Folder, now store.Moment, damage string) (*remains, error) {
 	if !f.withoutLog { // that the other nodes have it, as elsewhere, is no remedy here
 		return nil, fmt.Errorf("open the log: %s: check the disk, and put back what is gone; else take the folder of another node, if one is left, or restore a backup (raftbus restore); or give --without-log, which goes on with the state alone (revision %d) and loses what the log holds after it", damage, now.Revision)
 	}
@@ -204,7 +204,7 @@ func (f *recoverFlags) lookWithoutLog(folder *node.Folder, now store.Moment, dam
 }
 
 // remainsOf says what a folder has whose log can be read.
-func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string) (*remains, error) {
+func remainsOf(folder *datafolder.Folder, log *wal.Log, state *store.Store, id string) (*remains, error) {
 	r, err := folder.Remaining(log, state.Applied())
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func remainsOf(folder *node.Folder, log *wal.Log, state *store.Store, id string)
 	return have, err
 }
 
-func remainsIn(r *node.Remains, now store.Moment, id string) *remains {
+func remainsIn(r *datafolder.Remains, now store.Moment, id string) *remains {
 	have := &remains{
 		Node: id, Cluster: r.Cluster.String(), Term: uint64(r.Term), Last: r.Last.Index, LastTerm: r.Last.Term, Time: time.Unix(0, r.Time).UTC(),
 		Applied: now.ID.Index, Certain: now.Revision, Uncertain: uint64(r.Whole - now.ID.Index), Damaged: r.Damaged.Index, whole: r.Whole,
@@ -264,7 +264,7 @@ func (r *remains) print(w io.Writer) {
 }
 
 // carryOut does what was planned, or goes on with it.
-func carryOut(folder *node.Folder, state *store.Store, plan node.Succession) (node.Succession, error) {
+func carryOut(folder *datafolder.Folder, state *store.Store, plan datafolder.Succession) (datafolder.Succession, error) {
 	plan, err := folder.Plan(plan)
 	if err != nil {
 		return plan, err
@@ -278,27 +278,27 @@ func carryOut(folder *node.Folder, state *store.Store, plan node.Succession) (no
 }
 
 // succeed makes the folder the new cluster's.
-func succeed(folder *node.Folder, state *store.Store, plan node.Succession) (node.Succession, error) {
+func succeed(folder *datafolder.Folder, state *store.Store, plan datafolder.Succession) (datafolder.Succession, error) {
 	now := state.Moment()
 	if now.ID.Index == plan.Index { // it was broken off after this
 		now.Revision -= plan.Skip
 	}
-	if err := folder.Succeed(node.Legacy{Heir: state, Revision: now.Revision, Time: now.Time, OpenLog: openLog}); err != nil {
+	if err := folder.Succeed(datafolder.Legacy{Heir: state, Revision: now.Revision, Time: now.Time, OpenLog: openLog}); err != nil {
 		return plan, err
 	}
 	all := folder.Successions()
 	return all[len(all)-1], nil
 }
 
-func replay(folder *node.Folder, state *store.Store, to rpc.Index) error {
+func replay(folder *datafolder.Folder, state *store.Store, to rpc.Index) error {
 	log, err := openLog(folder.Path("wal"))
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}
-	return errors.Join(node.Replay(log, to, state), log.Close())
+	return errors.Join(datafolder.Replay(log, to, state), log.Close())
 }
 
-func (f *recoverFlags) say(w io.Writer, done *node.Succession) error {
+func (f *recoverFlags) say(w io.Writer, done *datafolder.Succession) error {
 	if f.json {
 		return json.NewEncoder(w).Encode(done)
 	}

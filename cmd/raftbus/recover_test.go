@@ -22,7 +22,7 @@ import (
 
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
 	"github.com/raftbus/raftbus/kv/command"
-	"github.com/raftbus/raftbus/raft/node"
+	datafolder "github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -39,7 +39,7 @@ func oldBackup(t *testing.T) *backup.File {
 
 // leftOver is the folder of a node that restored a backup, took part in later terms than that of its last entry, and whose log holds two
 // buckets that are not applied.
-func leftOver(t *testing.T) (dir string, begun node.Succession, term rpc.Term) {
+func leftOver(t *testing.T) (dir string, begun datafolder.Succession, term rpc.Term) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "n1")
 	begun, err := restore(oldBackup(t), dir, "n1", 0)
@@ -58,7 +58,7 @@ func leftOver(t *testing.T) (dir string, begun node.Succession, term rpc.Term) {
 }
 
 // recovered gives the command, and returns what it did.
-func recovered(t *testing.T, dir string, flags ...string) (done node.Succession) {
+func recovered(t *testing.T, dir string, flags ...string) (done datafolder.Succession) {
 	t.Helper()
 	var out bytes.Buffer
 	require.NoError(t, execute(t, t.Context(), &out, append([]string{"recover", "--dir", dir, "--id", "n1", "--yes", "--skip", "100", "--json"}, flags...)...))
@@ -87,8 +87,8 @@ func TestRecoveredInALaterTermThanWasKnown(t *testing.T) {
 
 // A state that is not the log's, as one that was put back from elsewhere, is not recovered with it (D3).
 func TestRecoverOfAStateThatIsNotTheLogs(t *testing.T) {
-	for name, change := range map[string]func(*testing.T, *node.Folder, rpc.Index){
-		"ahead": func(t *testing.T, folder *node.Folder, last rpc.Index) {
+	for name, change := range map[string]func(*testing.T, *datafolder.Folder, rpc.Index){
+		"ahead": func(t *testing.T, folder *datafolder.Folder, last rpc.Index) {
 			state, err := openState(folder)
 			require.NoError(t, err)
 			for state.Applied().Index <= last {
@@ -97,7 +97,7 @@ func TestRecoverOfAStateThatIsNotTheLogs(t *testing.T) {
 			}
 			require.NoError(t, state.Close())
 		},
-		"behind": func(t *testing.T, folder *node.Folder, _ rpc.Index) {
+		"behind": func(t *testing.T, folder *datafolder.Folder, _ rpc.Index) {
 			require.NoError(t, os.RemoveAll(folder.Path("kv")))
 		},
 		"of another history": ofAnotherHistory,
@@ -134,7 +134,7 @@ func TestRecoverOfAStateThatIsNotTheLogsWithoutThat(t *testing.T) {
 }
 
 // ofAnotherHistory has the state apply an entry that is another one in the log.
-func ofAnotherHistory(t *testing.T, folder *node.Folder, _ rpc.Index) {
+func ofAnotherHistory(t *testing.T, folder *datafolder.Folder, _ rpc.Index) {
 	state, err := openState(folder)
 	require.NoError(t, err)
 	_, err = state.Apply([]rpc.Entry{{Index: state.Applied().Index + 1, Term: state.Applied().Term, Kind: rpc.EntryNoop}})
@@ -196,8 +196,8 @@ func TestRecoverGoesOnAfterTheStateDid(t *testing.T) {
 	require.NoError(t, err)
 	state, err := openState(folder)
 	require.NoError(t, err)
-	at := node.After(begun.Index+2, term)
-	plan, err := folder.Plan(node.Succession{Kind: node.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
+	at := datafolder.After(begun.Index+2, term)
+	plan, err := folder.Plan(datafolder.Succession{Kind: datafolder.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
 	require.NoError(t, err)
 	require.NoError(t, replay(folder, state, plan.Index-1))
 	require.NoError(t, state.Succeed(at, plan.Skip))
@@ -260,7 +260,7 @@ func TestRecoverWithoutALogThatCannotBeRead(t *testing.T) {
 	require.Equal(t, begun.Index+1, done.Index)
 	require.Equal(t, []uint64{begun.Revision, begun.Revision}, []uint64{done.Certain, done.Revision})
 	require.Equal(t, old, logFiles(t, dir, done.OldLog))
-	folder, err := node.OpenFolder(vfs.Default, dir, "n1")
+	folder, err := datafolder.Open(vfs.Default, dir, "n1")
 	require.NoError(t, err, "a node can start with it")
 	require.NoError(t, folder.Close())
 }
@@ -307,7 +307,7 @@ func TestRecoverWithoutALogThatTheDiskDoesNotGive(t *testing.T) {
 				}
 				return nil
 			}))
-			folder, err := node.OpenFolderToSucceed(fs, dir, "n1")
+			folder, err := datafolder.OpenToSucceed(fs, dir, "n1")
 			require.NoError(t, err)
 			state, err := openState(folder)
 			require.NoError(t, err)
@@ -364,8 +364,8 @@ func TestRecoverWithoutALogGoesOn(t *testing.T) {
 	damage(t, dir, unreadable)
 	folder, err := openFolderToSucceed(dir, "n1")
 	require.NoError(t, err)
-	at := node.After(begun.Index, term)
-	_, err = folder.Plan(node.Succession{Kind: node.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
+	at := datafolder.After(begun.Index, term)
+	_, err = folder.Plan(datafolder.Succession{Kind: datafolder.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
 	require.NoError(t, errors.Join(err, folder.Close()))
 	require.Equal(t, begun.Revision, recovered(t, dir).Revision)
 }
@@ -375,8 +375,8 @@ func TestRecoverGoesOnWithTheSkipItBeganWith(t *testing.T) {
 	dir, begun, _ := leftOver(t)
 	folder, err := openFolderToSucceed(dir, "n1")
 	require.NoError(t, err)
-	at := node.After(begun.Index, begun.Term)
-	_, err = folder.Plan(node.Succession{Kind: node.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 0})
+	at := datafolder.After(begun.Index, begun.Term)
+	_, err = folder.Plan(datafolder.Succession{Kind: datafolder.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 0})
 	require.NoError(t, errors.Join(err, folder.Close()))
 	text, code := said("recover", "--dir", dir, "--id", "n1", "--yes", "--skip", "100")
 	require.Equal(t, exitConflict, code, text)
@@ -422,6 +422,6 @@ func TestRestoreOfABackupThatIsNotWhatItSays(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "n1")
 	_, err := restore(file, dir, "n1", 0)
 	require.ErrorIs(t, err, backup.ErrBadFile)
-	_, err = node.OpenFolder(vfs.Default, dir, "n1")
-	require.ErrorIs(t, err, node.ErrUnfinished, "and no node starts with it")
+	_, err = datafolder.Open(vfs.Default, dir, "n1")
+	require.ErrorIs(t, err, datafolder.ErrUnfinished, "and no node starts with it")
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/config"
-	"github.com/raftbus/raftbus/raft/node"
+	datafolder "github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -119,7 +119,7 @@ func checkFolder(dir, id string) error {
 }
 
 // restore fills an empty folder, and makes it the only voter of a new cluster.
-func restore(file *backup.File, dir string, id rpc.NodeID, skip uint64) (done node.Succession, err error) {
+func restore(file *backup.File, dir string, id rpc.NodeID, skip uint64) (done datafolder.Succession, err error) {
 	if err := mustBeEmpty(dir); err != nil {
 		return done, err
 	}
@@ -129,8 +129,8 @@ func restore(file *backup.File, dir string, id rpc.NodeID, skip uint64) (done no
 	}
 	defer func() { err = errors.Join(err, folder.Close()) }()
 	h := &file.Head
-	plan := node.Succession{Kind: node.Restored, At: time.Now().UTC(), Old: h.Cluster, Skip: skip, Certain: h.Revision, Revision: h.Revision}
-	at := node.After(rpc.Index(h.Index), rpc.Term(h.Term))
+	plan := datafolder.Succession{Kind: datafolder.Restored, At: time.Now().UTC(), Old: h.Cluster, Skip: skip, Certain: h.Revision, Revision: h.Revision}
+	at := datafolder.After(rpc.Index(h.Index), rpc.Term(h.Term))
 	plan.Index, plan.Term = at.Index, at.Term
 	if done, err = folder.Plan(plan); err != nil { // before anything else is in the folder: a node would take it for a new one
 		return done, err
@@ -162,7 +162,7 @@ func mustBeEmpty(dir string) error {
 }
 
 // openFolderToSucceed opens the folder of a node that does not run.
-func openFolderToSucceed(dir string, id rpc.NodeID) (*node.Folder, error) {
+func openFolderToSucceed(dir string, id rpc.NodeID) (*datafolder.Folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -170,11 +170,11 @@ func openFolderToSucceed(dir string, id rpc.NodeID) (*node.Folder, error) {
 	if err := mustBeOwn(dir, os.Geteuid()); err != nil {
 		return nil, err
 	}
-	return node.OpenFolderToSucceed(vfs.Default, dir, id)
+	return datafolder.OpenToSucceed(vfs.Default, dir, id)
 }
 
 // openState opens the state in such a folder.
-func openState(folder *node.Folder) (*store.Store, error) {
+func openState(folder *datafolder.Folder) (*store.Store, error) {
 	state, err := store.Open(store.Options{FS: vfs.Default, Dir: folder.Path("kv"), Fatal: func(err error) {
 		endNow(fmt.Errorf("the state in %s: %w: see that its disk has room and takes writes, and give the command again", folder.Path("kv"), err))
 	}})

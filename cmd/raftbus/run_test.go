@@ -26,6 +26,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/kv"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -160,10 +161,10 @@ func TestAStartThatFailsLeavesNothingRunning(t *testing.T) {
 	for _, id := range []string{"n1", "n3"} {
 		require.NoError(t, os.Mkdir(filepath.Join(data, id), 0o700))
 	}
-	held, err := node.OpenFolder(vfs.Default, filepath.Join(data, "n2"), "n2")
+	held, err := folder.Open(vfs.Default, filepath.Join(data, "n2"), "n2")
 	require.NoError(t, err)
 	_, err = runUntilReady(t, "dev", "--port", "0", "--dir", data)
-	require.ErrorIs(t, err, node.ErrFolderInUse)
+	require.ErrorIs(t, err, folder.ErrInUse)
 	require.Equal(t, exitConflict, exitCode(err))
 	require.NoError(t, held.Close())
 }
@@ -190,7 +191,7 @@ func TestErrorsAreOneLineAndSaidOnce(t *testing.T) {
 func TestExitCodesOfNodes(t *testing.T) {
 	for code, errs := range map[int][]error{
 		exitConflict: {
-			node.ErrFolderInUse, node.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder,
+			folder.ErrInUse, folder.ErrOtherNode, node.ErrOtherMembers, busclient.ErrDuplicateNode, replica.ErrForeignCluster, replica.ErrLostFolder,
 			kv.ErrJetStream, &os.SyscallError{Syscall: "bind", Err: syscall.EADDRINUSE},
 		},
 		exitRefused:     {replica.ErrOpenBus},

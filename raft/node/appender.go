@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -237,7 +238,7 @@ func (a *appender) append() error {
 		if w := &a.jobs[i].write; w.Seq > 0 {
 			b := wal.Batch{Group: onlyGroup, HardState: w.HardState, Entries: w.Entries}
 			if w.Base != nil {
-				base, err := walBase(a.log, *w.Base)
+				base, err := folder.LogBase(a.log, *w.Base)
 				if err != nil {
 					return fmt.Errorf("the time of entry %v: %w", w.Base.ID, err)
 				}

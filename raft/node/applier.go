@@ -207,7 +207,7 @@ func (a *applier) apply(run raft.Apply) (rpc.Index, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := understood(entries); err != nil {
+	if err := rpc.Understood(entries); err != nil {
 		return 0, err
 	}
 	began := time.Now()
@@ -224,16 +224,6 @@ func (a *applier) apply(run raft.Apply) (rpc.Index, error) {
 		told()
 	}
 	return entries[len(entries)-1].Index, nil
-}
-
-// understood is nil if none of the entries is of a kind that this build does not know: no state machine is given one (F28).
-func understood(entries []rpc.Entry) error {
-	for i := range entries {
-		if err := entries[i].Understood(); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // entries are those the core had in memory, or are read from the log.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -96,9 +97,9 @@ func (c *compactor) tellRoom() {
 // to be deleted.
 func (c *compactor) compact(base raft.Base) {
 	c.do(func() error {
-		b, err := walBase(c.log, base)
+		b, err := folder.LogBase(c.log, base)
 		switch {
-		case errors.Is(err, errBegins):
+		case errors.Is(err, folder.ErrBegins):
 			b = &wal.Base{ID: base.ID}
 		case err != nil:
 			return fmt.Errorf("the time of entry %v: %w", base.ID, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
@@ -24,7 +25,7 @@ func TestACompactionThatASnapshotHasOvertakenChangesNothing(t *testing.T) {
 	require.NoError(t, log.Append(wal.Batch{Base: &wal.Base{}, Entries: []rpc.Entry{entry(1), entry(2), entry(3)}}))
 	c := &compactor{worker: newWorker(), log: log, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}
 	c.compact(raft.Base{ID: rpc.EntryID{Term: 1, Index: 2}}) // its time is not known: it is looked up
-	installed := wal.Base{ID: rpc.EntryID{Term: 1, Index: 9}, Configuration: encodeBase(&raft.Base{Time: 7})}
+	installed := wal.Base{ID: rpc.EntryID{Term: 1, Index: 9}, Configuration: folder.EncodeBase(&raft.Base{Time: 7})}
 	require.NoError(t, log.Append(wal.Batch{Base: &installed}))
 	worked, err := c.step()
 	require.NoError(t, err)
@@ -103,7 +104,7 @@ func TestSegmentsThatASnapshotMadeUselessGoOnAFullDisk(t *testing.T) {
 		err = writeOne(log, &last)
 	}
 	require.ErrorIs(t, err, wal.ErrFull)
-	installed := wal.Base{ID: rpc.EntryID{Term: 1, Index: last + 9}, Configuration: encodeBase(&raft.Base{Time: 7})}
+	installed := wal.Base{ID: rpc.EntryID{Term: 1, Index: last + 9}, Configuration: folder.EncodeBase(&raft.Base{Time: 7})}
 	require.NoError(t, log.Append(wal.Batch{Base: &installed}))
 	segments, appends := log.Stats().Segments, log.Stats().Appends
 	c := &compactor{worker: newWorker(), log: log, look: log.Room, machine: durable{to: last + 9}, keep: 1 << 20, inbox: newInbox(), logger: slog.New(slog.DiscardHandler)}

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -18,7 +19,7 @@ import (
 // dropDamaged has the log begin after the damaged entries that the state machine holds durably. A state that is not of this log says nothing of
 // them: nothing is cut for it, and the start refuses it (D4, I5).
 func (n *Node) dropDamaged(state wal.State) (wal.State, error) {
-	if !holds(&state, n.o.Machine.Applied()) {
+	if !folder.Holds(&state, n.o.Machine.Applied()) {
 		return state, nil
 	}
 	durable, to := n.o.Machine.Durable(), rpc.Index(0)
@@ -35,7 +36,7 @@ func (n *Node) dropDamaged(state wal.State) (wal.State, error) {
 		return state, err
 	}
 	n.logger.Warn("entries of the log are damaged whose effects are in the state: the log is cut to begin after them", "begins_after", base.ID.String(), "err", n.damageAt(to))
-	b, err := walBase(n.o.Log, base)
+	b, err := folder.LogBase(n.o.Log, base)
 	if err == nil {
 		err = n.o.Log.Compact(onlyGroup, *b)
 	}
@@ -47,7 +48,7 @@ func (n *Node) dropDamaged(state wal.State) (wal.State, error) {
 
 // baseFrom is the first base at an index or above it, up to most, of which the configuration can be read.
 func (n *Node) baseFrom(state *wal.State, at, most rpc.Index) (raft.Base, error) {
-	base, err := decodeBase(&state.Base)
+	base, err := folder.DecodeBase(&state.Base)
 	if err != nil {
 		return base, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
@@ -155,7 +156,7 @@ func TestF18DamagedEntryThatIsInTheState(t *testing.T) {
 		s := m.hub.nodes[bad].Status()
 		require.Equal(t, []rpc.Index{at, last}, []rpc.Index{s.Base, s.Last})
 		require.Zero(t, s.Damaged)
-		time, err := timeOf(m.logs[bad], header.ID())
+		time, err := folder.TimeOf(m.logs[bad], header.ID())
 		require.NoError(t, err)
 		require.Equal(t, header.Time, time)
 		m.back(behind, 60)

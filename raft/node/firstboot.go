@@ -5,6 +5,7 @@ package node
 import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -40,7 +41,7 @@ func (n *Node) tryTable() error {
 		return nil
 	}
 	conf := rpc.Configuration{Voters: table}
-	base := &wal.Base{Configuration: encodeBase(&raft.Base{Configuration: conf})}
+	base := &wal.Base{Configuration: folder.EncodeBase(&raft.Base{Configuration: conf})}
 	if err := n.o.Log.Append(wal.Batch{Group: onlyGroup, Base: base}); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/stalltest"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -419,9 +420,9 @@ func (g *group) add(x uint64) (sum uint64) {
 }
 
 // folderFor is a new data folder in memory, of the instance that tables of this package's tests have for a node.
-func folderFor(t *testing.T, id rpc.NodeID) *Folder {
+func folderFor(t *testing.T, id rpc.NodeID) *folder.Folder {
 	own := instance(id)
-	f, err := OpenFolderFrom(vfs.NewMem(), "/d", id, io.MultiReader(bytes.NewReader(own[:]), rand.Reader))
+	f, err := folder.OpenFrom(vfs.NewMem(), "/d", id, io.MultiReader(bytes.NewReader(own[:]), rand.Reader))
 	require.NoError(t, err)
 	return f
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -51,7 +52,7 @@ func (n *Node) tryJoin(l learned) error {
 		}
 		return nil
 	}
-	base := &wal.Base{Configuration: encodeBase(&raft.Base{Configuration: l.conf})}
+	base := &wal.Base{Configuration: folder.EncodeBase(&raft.Base{Configuration: l.conf})}
 	if err := n.o.Log.Append(wal.Batch{Group: onlyGroup, Base: base}); err != nil {
 		return err
 	}

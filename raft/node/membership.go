@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
@@ -71,7 +72,7 @@ func (n *Node) configurations(state wal.State, base rpc.Configuration) ([]rpc.Co
 func (n *Node) configuration(i rpc.Index) (rpc.Configuration, error) {
 	entries, err := n.o.Log.Entries(onlyGroup, i, i+1, 1)
 	if bad := (*wal.CorruptError)(nil); errors.As(err, &bad) {
-		return rpc.Configuration{}, fmt.Errorf("the log's entry %d says who the members are, and cannot be repaired from one of them: %s: %w", i, anew(n.id()), err)
+		return rpc.Configuration{}, fmt.Errorf("the log's entry %d says who the members are, and cannot be repaired from one of them: %s: %w", i, folder.Anew(n.id()), err)
 	}
 	if err != nil || len(entries) == 0 {
 		return rpc.Configuration{}, fmt.Errorf("read the log's entry %d, a configuration: %w", i, err)

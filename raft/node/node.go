@@ -16,19 +16,20 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // onlyGroup: a process has one Raft group, in a log that could keep more.
-const onlyGroup wal.GroupID = 0
+const onlyGroup = folder.Group
 
 // Options are what a node is made of. All are required, but KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
 type Options struct {
 	Config  config.IRaftConfig
-	Folder  *Folder      // says which instance this is, remembers that there was a log, and takes snapshots; closed by whoever opened it, after Stop
-	Log     *wal.Log     // open; the node is its only writer; closed by whoever opened it, after Stop
-	Machine StateMachine // closed by whoever opened it, after Stop
+	Folder  *folder.Folder // says which instance this is, remembers that there was a log, and takes snapshots; closed by whoever opened it, after Stop
+	Log     *wal.Log       // open; the node is its only writer; closed by whoever opened it, after Stop
+	Machine StateMachine   // closed by whoever opened it, after Stop
 	Logger  *slog.Logger
 	// KeepLogBytes is how much log is kept for members that are away for a while, in bytes. With less a short absence costs a
 	// snapshot; with more the disk is fuller and a start takes longer. 0: KeepLogBytesDefault; negative: no more than must be.
@@ -142,7 +143,7 @@ func New(o Options) *Node {
 	}
 	n := &Node{
 		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
-		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}), snaps: &snapDir{Dir: o.Folder.snapshots()},
+		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}), snaps: &snapDir{Dir: o.Folder.Snapshots()},
 	}
 	n.zero.Store(n.clock.zero(n.clock.began))
 	if o.Milestones {
@@ -189,7 +190,7 @@ func (n *Node) prepareSnapshots() {
 	n.cutter = &cutter{worker: newWorker()}
 	n.streams = streams{
 		machine: n.o.Machine, pace: newPace(), asks: asksAfter(n.ticks()), now: n.o.Now, size: cmp.Or(n.o.ChunkBytes, chunkBytesSent), inbox: n.inbox, cutter: n.cutter, send: n.send.send, self: n.id(), logger: n.logger, notice: n.notice,
-		timeOf: func(id rpc.EntryID) (int64, error) { return timeOf(n.o.Log, id) },
+		timeOf: func(id rpc.EntryID) (int64, error) { return folder.TimeOf(n.o.Log, id) },
 		confAt: func(i rpc.Index) rpc.Configuration { return n.core.ConfigurationAt(i) },
 	}
 	keep := n.o.KeepLogBytes
@@ -207,8 +208,8 @@ func (n *Node) prepareSnapshots() {
 func (n *Node) begin() error {
 	state := n.o.Log.State(onlyGroup)
 	if !state.HasBase {
-		if n.o.Folder.begun() {
-			return n.o.Folder.lostLog()
+		if n.o.Folder.Begun() {
+			return n.o.Folder.LostLog()
 		}
 		if n.o.Config.Joining() {
 			n.joining = true
@@ -231,7 +232,7 @@ func (n *Node) begin() error {
 
 // resume makes the core of a log that has a table, if that is sealed.
 func (n *Node) resume(state wal.State) error {
-	base, err := decodeBase(&state.Base)
+	base, err := folder.DecodeBase(&state.Base)
 	if err != nil {
 		return err
 	}
@@ -277,10 +278,10 @@ func (n *Node) makeCore(state wal.State) error {
 func (n *Node) fromStored(state wal.State) (c raft.Config, err error) {
 	at := n.o.Machine.Applied()
 	applied := at.Index
-	if !holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
-		return c, fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do, or %s", at, state.Base.ID.Index+1, state.Last.Index, anew(n.id()))
+	if !folder.Holds(&state, at) { // not by the index alone: a state of another history goes on from entries that this log never had (I5)
+		return c, fmt.Errorf("the state machine has applied %v, which the log, of entries %d to %d, does not hold: its folders do not belong together; put back the ones that do, or %s", at, state.Base.ID.Index+1, state.Last.Index, folder.Anew(n.id()))
 	}
-	base, err := decodeBase(&state.Base)
+	base, err := folder.DecodeBase(&state.Base)
 	if err != nil {
 		return c, err
 	}
@@ -288,7 +289,7 @@ func (n *Node) fromStored(state wal.State) (c raft.Config, err error) {
 	if err != nil {
 		return c, err
 	}
-	last, err := timeOf(n.o.Log, state.Last)
+	last, err := folder.TimeOf(n.o.Log, state.Last)
 	if err != nil {
 		return c, fmt.Errorf("the time of the log's last entry %v: %w", state.Last, err)
 	}
@@ -305,7 +306,7 @@ func (n *Node) fromStored(state wal.State) (c raft.Config, err error) {
 
 // beginFolder records that the log holds what must not be forgotten.
 func (n *Node) beginFolder() error {
-	if err := n.o.Folder.begin(); err != nil {
+	if err := n.o.Folder.Begin(); err != nil {
 		return fmt.Errorf("record in data folder %s that it has a log: %w", n.o.Folder.Dir, err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -31,7 +32,7 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 	}
 	id := base.ID
 	applied := n.o.Machine.Applied()
-	if id.Index > state.Base.ID.Index && !(holds(&state, id) && applied.Index >= id.Index) {
+	if id.Index > state.Base.ID.Index && !(folder.Holds(&state, id) && applied.Index >= id.Index) {
 		if applied.Index >= id.Index && applied != id {
 			return state, fmt.Errorf("the state machine has applied %v, and the log does not hold %v, which %s is of: parts of two folders were mixed; put back the ones that belong together", applied, id, n.snaps.Path(snapfile.Complete))
 		}
@@ -51,9 +52,9 @@ func (n *Node) finishInstall(state wal.State) (wal.State, error) {
 // doWithout sets a received snapshot aside that is damaged, or that the disk does not give any more: the leader sends another. Where the state is the
 // snapshot's already, and the log not, nothing but that file says how the log goes on: it stays.
 func (n *Node) doWithout(state *wal.State, cause error) error {
-	if applied := n.o.Machine.Applied(); !holds(state, applied) {
+	if applied := n.o.Machine.Applied(); !folder.Holds(state, applied) {
 		return fmt.Errorf("the state machine has applied %v, which the log does not hold, and the received snapshot %s, after which the log was to go on, cannot be read: put that file back, or %s: %w",
-			applied, n.snaps.Path(snapfile.Complete), anew(n.id()), cause)
+			applied, n.snaps.Path(snapfile.Complete), folder.Anew(n.id()), cause)
 	}
 	n.logger.Error("a received snapshot is damaged, or cannot be read: set aside, the leader sends another", "file", n.snaps.Path(snapfile.Suspect), "err", cause)
 	if err := n.snaps.Move(snapfile.Complete, snapfile.Suspect); !errors.Is(err, os.ErrNotExist) {
@@ -75,22 +76,11 @@ func (n *Node) reinstall(state wal.State, base raft.Base) error {
 			return err
 		}
 	}
-	b := wal.Batch{Group: onlyGroup, Base: &wal.Base{ID: id, Configuration: encodeBase(&base)}}
+	b := wal.Batch{Group: onlyGroup, Base: &wal.Base{ID: id, Configuration: folder.EncodeBase(&base)}}
 	if state.HardState.Term < id.Term {
 		b.HardState = &rpc.HardState{Term: id.Term}
 	}
 	return n.o.Log.Append(b)
-}
-
-// holds reports whether the log holds that entry, or begins after it.
-func holds(state *wal.State, id rpc.EntryID) bool {
-	term := rpc.Term(0)
-	for _, run := range state.Terms {
-		if run.First <= id.Index {
-			term = run.Term
-		}
-	}
-	return id == state.Base.ID || id.Index > state.Base.ID.Index && id.Index <= state.Last.Index && term == id.Term
 }
 
 // reading is a reader of what a start reads that may take minutes: it ends once the node stops, and says that it goes on.

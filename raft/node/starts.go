@@ -6,16 +6,13 @@ package node
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 
 	"github.com/raftbus/raftbus/busclient"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
-	"github.com/raftbus/raftbus/raft/wal"
 )
 
 // startsMax bounds what is kept in memory, as the bus does; in the file are members only.
@@ -26,15 +23,15 @@ type starts struct {
 	mu     sync.Mutex
 	newest map[rpc.Member]rpc.BootEpoch
 
-	kept    []busclient.Identity // owned by the loop: in the file, or being written
-	writing bool                 // owned by the loop
+	kept    []folder.Start // owned by the loop: in the file, or being written
+	writing bool           // owned by the loop
 }
 
 // known takes what earlier lives of this node have kept.
-func (s *starts) known(list []busclient.Identity) {
+func (s *starts) known(list []folder.Start) {
 	s.kept = list
 	for _, who := range list {
-		s.note(who)
+		s.note(busclient.Identity(who))
 	}
 }
 
@@ -56,21 +53,30 @@ func (s *starts) note(who busclient.Identity) bool {
 
 // of are the starts of those that counts says yes to, in order of id. The others are forgotten before there is no room for them: members that
 // left, or whose configuration this node has not heard of yet.
-func (s *starts) of(counts func(rpc.Member) bool) []busclient.Identity {
+func (s *starts) of(counts func(rpc.Member) bool) []folder.Start {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := []busclient.Identity{}
+	list := []folder.Start{}
 	for m, boot := range s.newest {
 		if counts(m) {
-			list = append(list, busclient.Identity{ID: m.ID, Instance: m.Instance, Boot: boot})
+			list = append(list, folder.Start{ID: m.ID, Instance: m.Instance, Boot: boot})
 		}
 	}
 	if len(s.newest) >= startsMax/2 {
 		maps.DeleteFunc(s.newest, func(m rpc.Member, _ rpc.BootEpoch) bool { return !counts(m) })
 	}
-	slices.SortFunc(list, func(a, b busclient.Identity) int {
+	slices.SortFunc(list, func(a, b folder.Start) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), slices.Compare(a.Instance[:], b.Instance[:]))
 	})
+	return list
+}
+
+// KnownStarts are the newest starts of peers that earlier lives of this node have kept: for the bus.
+func (n *Node) KnownStarts() []busclient.Identity {
+	var list []busclient.Identity
+	for _, who := range n.o.Folder.Starts {
+		list = append(list, busclient.Identity(who))
+	}
 	return list
 }
 
@@ -89,7 +95,7 @@ func (n *Node) keepStarts() {
 	}
 	s.writing, s.kept = true, list
 	n.compact.do(func() error {
-		err := n.o.Folder.writeStarts(list)
+		err := n.o.Folder.WriteStarts(list)
 		if err != nil {
 			n.logger.Warn("the newest starts of the peers could not be kept: tried again with the next one", "err", err)
 		}
@@ -111,71 +117,4 @@ func (n *Node) startsKept(err error) {
 func isMember(c *rpc.Configuration, m rpc.Member) bool {
 	found, ok := c.Member(m.ID)
 	return ok && found == m
-}
-
-// startsFile is what the file says.
-type startsFile struct {
-	Version int         `json:"version"`
-	Starts  []startLine `json:"starts"`
-}
-
-type startLine struct {
-	Node     string `json:"node"`
-	Instance string `json:"instance"`
-	Boot     uint64 `json:"boot"`
-}
-
-const (
-	startsVersion = 1
-	startsName    = "starts"
-	startsSuspect = "starts.suspect"
-)
-
-func (f *Folder) writeStarts(list []busclient.Identity) error {
-	content := startsFile{Version: startsVersion}
-	for _, who := range list {
-		content.Starts = append(content.Starts, startLine{string(who.ID), who.Instance.String(), uint64(who.Boot)})
-	}
-	return f.writeLine(startsName, &content)
-}
-
-// loadStarts reads the file, or sets it aside if it is damaged, or cannot be read.
-func (f *Folder) loadStarts() error {
-	raw, err := f.readFile(startsName)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if wal.TooManyFiles(err) { // which says nothing of the file
-		return fmt.Errorf("read the file %s: %w", startsName, err)
-	}
-	if err == nil {
-		f.Starts, err = parseStarts(raw)
-	}
-	if err == nil {
-		return nil
-	}
-	f.Lost = fmt.Errorf("the file %s was damaged, and is %s now: %w", startsName, startsSuspect, err)
-	if err := f.fs.Rename(f.Path(startsName), f.Path(startsSuspect)); err != nil && !errors.Is(err, os.ErrNotExist) { // a failing disk does not even say that
-		return err
-	}
-	return wal.SyncDir(f.fs, f.Dir)
-}
-
-func parseStarts(raw []byte) ([]busclient.Identity, error) {
-	var content startsFile
-	if err := parseLine(raw, &content); err != nil {
-		return nil, err
-	}
-	if content.Version != startsVersion {
-		return nil, fmt.Errorf("version %d, this build reads %d", content.Version, startsVersion)
-	}
-	var list []busclient.Identity
-	for _, line := range content.Starts {
-		instance, err := rpc.ParseInstance(line.Instance)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, busclient.Identity{ID: rpc.NodeID(line.Node), Instance: instance, Boot: rpc.BootEpoch(line.Boot)})
-	}
-	return list, nil
 }

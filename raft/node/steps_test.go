@@ -16,6 +16,7 @@ import (
 
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
@@ -29,7 +30,7 @@ type manual struct {
 	now     time.Time
 	steps   map[rpc.NodeID]*Steps
 	vaults  map[rpc.NodeID]*vault
-	folders map[rpc.NodeID]*Folder
+	folders map[rpc.NodeID]*folder.Folder
 	trail   bytes.Buffer // of all nodes: what happened, in order
 	options func(*Options)
 	joins   map[rpc.NodeID]bool
@@ -61,7 +62,7 @@ func newStrangersWith(t *testing.T, seed uint64, segment int64, options func(*Op
 	m := &manual{
 		group: &group{t: t, hub: newHub(), ids: ids, limits: coreLimits(), logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}},
 		disks: map[rpc.NodeID]*waltest.FS{},
-		dice:  rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), steps: map[rpc.NodeID]*Steps{}, vaults: map[rpc.NodeID]*vault{}, folders: map[rpc.NodeID]*Folder{},
+		dice:  rand.New(rand.NewPCG(seed, 1)), now: time.Unix(1000, 0), steps: map[rpc.NodeID]*Steps{}, vaults: map[rpc.NodeID]*vault{}, folders: map[rpc.NodeID]*folder.Folder{},
 		options: options, joins: map[rpc.NodeID]bool{}, hung: map[rpc.NodeID]bool{}, chunk: 256, segment: segment,
 	}
 	for i, id := range ids {
@@ -85,7 +86,7 @@ func (m *manual) tryStart(id rpc.NodeID, seed uint64) error {
 	table := slices.DeleteFunc(slices.Clone(m.ids), func(o rpc.NodeID) bool { return m.joins[o] })
 	conf, err := config.Validate(config.Config{NodeID: id, MemberIDs: table, Join: m.joins[id]})
 	require.NoError(m.t, err)
-	m.folders[id], err = OpenFolderFrom(m.disks[id], "d", id, rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}))
+	m.folders[id], err = folder.OpenFrom(m.disks[id], "d", id, rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}))
 	if err != nil {
 		return err
 	}

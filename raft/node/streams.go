@@ -45,6 +45,8 @@ const (
 // chunkBytesSent is the size of chunks: what waits behind one on its way, in the bus and in each process, waits for all of it.
 const chunkBytesSent = 128 << 10
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 type streams struct {
 	machine   StateMachine
 	size      int // of chunks

@@ -63,6 +63,16 @@ func (e *Entry) Understood() error {
 	return fmt.Errorf("entry %v is of kind %d, which this build does not know: run the version that wrote it, or a later one", e.ID(), e.Kind)
 }
 
+// Understood is nil if none of the entries is of a kind that this build does not know: no state machine is given one (F28).
+func Understood(entries []Entry) error {
+	for i := range entries {
+		if err := entries[i].Understood(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Entry is one slot of the log. Its Data is shared, never copied: nobody writes to it once the entry is made.
 type Entry struct {
 	Index Index

@@ -10,8 +10,11 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 var storedStream = append(make([]byte, TimeBytes), bytes.Repeat([]byte("state"), 40)...)
 

@@ -17,6 +17,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -130,20 +131,20 @@ func (s tallied) WriteTo(w io.Writer) (int64, error) {
 func life(url, dir string, do func(n *node.Node, t *tally)) {
 	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
 	check(err)
-	folder, err := node.OpenFolder(vfs.Default, dir, "n1")
+	data, err := folder.Open(vfs.Default, dir, "n1")
 	check(err)
-	log, err := wal.Open(vfs.Default, folder.Path("wal"), wal.Options{})
+	log, err := wal.Open(vfs.Default, data.Path("wal"), wal.Options{})
 	check(err)
-	machine, err := openTally(folder.Path("tally"))
+	machine, err := openTally(data.Path("tally"))
 	check(err)
 	conns := map[busclient.Role]*busclient.Conn{}
 	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
 		conns[role], err = busclient.Dial(context.Background(), busclient.ConnOptions{URLs: []string{url}, Prefix: conf.Prefix(), Node: "n1", Role: role})
 		check(err)
 	}
-	n := node.New(node.Options{Config: conf, Folder: folder, Log: log, Machine: machine, Logger: slog.New(slog.DiscardHandler)})
+	n := node.New(node.Options{Config: conf, Folder: data, Log: log, Machine: machine, Logger: slog.New(slog.DiscardHandler)})
 	bus, err := busclient.NewService(busclient.Options{
-		Config: conf, Identity: busclient.Identity{ID: "n1", Instance: folder.Instance, Boot: folder.Boot},
+		Config: conf, Identity: busclient.Identity{ID: "n1", Instance: data.Instance, Boot: data.Boot},
 		Control: conns[busclient.RoleControl], Bulk: conns[busclient.RoleBulk], Owner: n, PingContent: n.PingContent,
 	})
 	check(err)
@@ -158,7 +159,7 @@ func life(url, dir string, do func(n *node.Node, t *tally)) {
 	for _, c := range conns {
 		c.Close()
 	}
-	check(errors.Join(log.Close(), folder.Close()))
+	check(errors.Join(log.Close(), data.Close()))
 }
 
 // add adds a number, and returns the sum: it is on the disks of a majority.

@@ -22,6 +22,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -69,10 +70,10 @@ func startNode(t testing.TB, fs vfs.FS, url string, id rpc.NodeID, members []rpc
 	}
 	conf, err := config.Validate(c)
 	require.NoError(t, err)
-	folder, err := node.OpenFolder(vfs.Default, t.TempDir(), id)
+	data, err := folder.Open(vfs.Default, t.TempDir(), id)
 	require.NoError(t, err)
-	require.NoError(t, fs.MkdirAll(folder.Path(""), 0o700))
-	log, err := wal.Open(fs, folder.Path("wal"), wal.Options{})
+	require.NoError(t, fs.MkdirAll(data.Path(""), 0o700))
+	log, err := wal.Open(fs, data.Path("wal"), wal.Options{})
 	require.NoError(t, err)
 	conns := map[busclient.Role]*busclient.Conn{}
 	for _, role := range []busclient.Role{busclient.RoleControl, busclient.RoleBulk} {
@@ -80,9 +81,9 @@ func startNode(t testing.TB, fs vfs.FS, url string, id rpc.NodeID, members []rpc
 		require.NoError(t, err)
 	}
 	machine := &counter{}
-	n := node.New(node.Options{Config: conf, Folder: folder, Log: log, Machine: machine, Logger: logger})
+	n := node.New(node.Options{Config: conf, Folder: data, Log: log, Machine: machine, Logger: logger})
 	bus, err := busclient.NewService(busclient.Options{
-		Config: conf, Identity: busclient.Identity{ID: id, Instance: folder.Instance, Boot: folder.Boot},
+		Config: conf, Identity: busclient.Identity{ID: id, Instance: data.Instance, Boot: data.Boot},
 		Control: conns[busclient.RoleControl], Bulk: conns[busclient.RoleBulk], Owner: n, PingContent: n.PingContent, Logger: logger,
 	})
 	require.NoError(t, err)
@@ -95,7 +96,7 @@ func startNode(t testing.TB, fs vfs.FS, url string, id rpc.NodeID, members []rpc
 			c.Close()
 		}
 		require.NoError(t, log.Close())
-		require.NoError(t, folder.Close())
+		require.NoError(t, data.Close())
 	})
 	return n, machine
 }

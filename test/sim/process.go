@@ -12,6 +12,7 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/engine"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/folder"
 	raftnode "github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -27,7 +28,7 @@ const gatherBytes = 8 << 10
 type process struct {
 	world     *world
 	node      *node
-	folder    *raftnode.Folder
+	folder    *folder.Folder
 	log       *wal.Log
 	store     *store.Store
 	raft      *raftnode.Node
@@ -58,7 +59,7 @@ type process struct {
 func boot(n *node) (p *process, err error) {
 	w := n.world
 	p = &process{world: w, node: n}
-	if p.folder, err = raftnode.OpenFolderFrom(n.disk, "data", n.id, n.random); err != nil {
+	if p.folder, err = folder.OpenFrom(n.disk, "data", n.id, n.random); err != nil {
 		return p, err
 	}
 	o := wal.Options{Inline: true, LogID: n.r.Uint64() | 1, SegmentBytes: w.plan.segmentBytes, KeepFreeBytes: func() int64 { return 2 * diskFullBytes }, ReportDamaged: true}
@@ -85,7 +86,7 @@ func (p *process) join() error {
 	})
 	p.bus, err = busclient.NewService(busclient.Options{
 		Config: conf, Identity: busclient.Identity{ID: n.id, Instance: p.folder.Instance, Boot: p.folder.Boot},
-		Control: n.conns[control], Bulk: n.conns[bulk], Owner: p.raft, PingContent: p.raft.PingContent, Starts: p.folder.Starts, Earlier: p.folder.Earlier,
+		Control: n.conns[control], Bulk: n.conns[bulk], Owner: p.raft, PingContent: p.raft.PingContent, Starts: p.raft.KnownStarts(), Earlier: p.folder.Earlier,
 		Now: n.clock.now, Seed: n.r.Uint64() | 1, Nonce: func() string { return fmt.Sprintf("%x", n.r.Uint64()) },
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft"
+	"github.com/raftbus/raftbus/raft/folder"
 	raftnode "github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -26,7 +27,7 @@ type stage struct {
 func newStage(t *testing.T) *stage {
 	s := &stage{t: t, world: newWorld(1, &plan{nodes: 3, buckets: 1, keys: 1})}
 	for i, n := range s.list {
-		p := &process{world: s.world, node: n, folder: &raftnode.Folder{Instance: rpc.InstanceID{byte(i + 1)}}}
+		p := &process{world: s.world, node: n, folder: &folder.Folder{Instance: rpc.InstanceID{byte(i + 1)}}}
 		n.process, n.mirror = p, mirror{instance: p.folder.Instance, known: true}
 		s.watch.voters[p.member()] = true
 		s.p[i] = p

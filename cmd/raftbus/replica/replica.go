@@ -20,6 +20,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -73,7 +74,7 @@ type Replica struct {
 	o       Options
 	logger  *slog.Logger
 	config  config.IRaftConfig
-	folder  *node.Folder
+	folder  *folder.Folder
 	log     *wal.Log
 	store   *store.Store
 	reserve atomic.Int64 // bytes of the disk that the log, and snapshots that are received, leave to the store: with less, writes are refused as 'full' (F21)
@@ -135,7 +136,7 @@ func (r *Replica) openFolder(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.folder, err = node.OpenFolder(r.o.FS, dir, rpc.NodeID(r.o.ID)); err != nil {
+	if r.folder, err = folder.Open(r.o.FS, dir, rpc.NodeID(r.o.ID)); err != nil {
 		return err
 	}
 	r.closers = append(r.closers, r.folder.Close)
@@ -205,7 +206,7 @@ func (r *Replica) join(context.Context) (err error) {
 		Config:   r.config,
 		Identity: busclient.Identity{ID: rpc.NodeID(r.o.ID), Instance: r.folder.Instance, Boot: r.folder.Boot},
 		Control:  r.conns[busclient.RoleControl], Bulk: r.conns[busclient.RoleBulk],
-		Owner: r.node, PingContent: r.node.PingContent, PreviousKey: r.o.OtherKey, Starts: r.folder.Starts, Earlier: r.folder.Earlier, Logger: r.o.Logger, // which the service says its node to
+		Owner: r.node, PingContent: r.node.PingContent, PreviousKey: r.o.OtherKey, Starts: r.node.KnownStarts(), Earlier: r.folder.Earlier, Logger: r.o.Logger, // which the service says its node to
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/kv/delivery"
 	"github.com/raftbus/raftbus/kv/watch"
+	"github.com/raftbus/raftbus/raft/folder"
 	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/stalltest"
@@ -165,12 +166,12 @@ func TestStopWithAHungDisk(t *testing.T) {
 	require.ErrorIs(t, r.Stop(ctx), context.DeadlineExceeded)
 	require.Less(t, time.Since(began), 3*time.Second+stalls.Lost(), "%v", stalls)
 	_, err = Start(t.Context(), o)
-	require.ErrorIs(t, err, node.ErrFolderInUse)
+	require.ErrorIs(t, err, folder.ErrInUse)
 	close(heal)
 	require.Eventually(t, func() bool {
 		again, err := Start(t.Context(), o)
 		if err != nil {
-			require.True(t, errors.Is(err, node.ErrFolderInUse), "%v", err)
+			require.True(t, errors.Is(err, folder.ErrInUse), "%v", err)
 			return false
 		}
 		stop(t, again)

@@ -1,4 +1,4 @@
-package node
+package folder
 
 import (
 	"errors"
@@ -6,22 +6,21 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
-	"github.com/raftbus/raftbus/raft/config"
+	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/rpc"
-	"github.com/raftbus/raftbus/raft/wal"
 )
 
+func TestMain(m *testing.M) { leaktest.Main(m) }
+
 func openClose(t *testing.T, fs vfs.FS, dir string) *Folder {
-	f, err := OpenFolder(fs, dir, "n1")
+	f, err := Open(fs, dir, "n1")
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	return f
@@ -52,7 +51,7 @@ func TestFolderKeepsItsLastStarts(t *testing.T) {
 // A simulated run finds the folders it had the time before.
 func TestFolderFromASeed(t *testing.T) {
 	open := func() (rpc.InstanceID, rpc.BootEpoch) {
-		f, err := OpenFolderFrom(vfs.NewMem(), "/d", "n1", rand.NewChaCha8([32]byte{1}))
+		f, err := OpenFrom(vfs.NewMem(), "/d", "n1", rand.NewChaCha8([32]byte{1}))
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
 		return f.Instance, f.Boot
@@ -75,7 +74,7 @@ func TestFolderBelowWhatOnlyOthersRead(t *testing.T) {
 			}
 			return nil
 		}))
-		f, err := OpenFolder(fs, "/mnt/ours/n1", "n1")
+		f, err := Open(fs, "/mnt/ours/n1", "n1")
 		if refusal != os.ErrPermission {
 			require.ErrorIs(t, err, refusal)
 			continue
@@ -88,10 +87,10 @@ func TestFolderBelowWhatOnlyOthersRead(t *testing.T) {
 // One process at a time (F13).
 func TestFolderInUse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "n1")
-	f, err := OpenFolder(vfs.Default, dir, "n1")
+	f, err := Open(vfs.Default, dir, "n1")
 	require.NoError(t, err)
-	_, err = OpenFolder(vfs.Default, dir, "n1")
-	require.ErrorIs(t, err, ErrFolderInUse)
+	_, err = Open(vfs.Default, dir, "n1")
+	require.ErrorIs(t, err, ErrInUse)
 	require.NoError(t, f.Close())
 	openClose(t, vfs.Default, dir)
 }
@@ -100,15 +99,15 @@ func TestFolderInUse(t *testing.T) {
 func TestFolderThatCannotBeLocked(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "LOCK"), 0o700))
-	_, err := OpenFolder(vfs.Default, dir, "n1")
+	_, err := Open(vfs.Default, dir, "n1")
 	require.ErrorContains(t, err, "its LOCK cannot be written: see that the disk is mounted for writing")
-	require.NotErrorIs(t, err, ErrFolderInUse)
+	require.NotErrorIs(t, err, ErrInUse)
 
 	file := filepath.Join(dir, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	_, err = OpenFolder(vfs.Default, file, "n1")
+	_, err = Open(vfs.Default, file, "n1")
 	require.ErrorContains(t, err, "it is a file: choose a folder")
-	_, err = OpenFolder(vfs.Default, filepath.Join(file, "n1"), "n1")
+	_, err = Open(vfs.Default, filepath.Join(file, "n1"), "n1")
 	require.ErrorContains(t, err, "not a directory: make it for this user, or choose another")
 }
 
@@ -125,8 +124,8 @@ func TestFolderWithoutLocks(t *testing.T) {
 	for why, inUse := range map[syscall.Errno]bool{
 		syscall.EAGAIN: true, syscall.EACCES: true, syscall.ENOLCK: false, syscall.EIO: false, syscall.EINTR: false,
 	} {
-		_, err := OpenFolder(lockless{vfs.NewMem(), why}, "/d", "n1")
-		require.Equal(t, inUse, errors.Is(err, ErrFolderInUse), why)
+		_, err := Open(lockless{vfs.NewMem(), why}, "/d", "n1")
+		require.Equal(t, inUse, errors.Is(err, ErrInUse), why)
 		require.ErrorContains(t, err, why.Error())
 		if !inUse {
 			require.ErrorContains(t, err, "its LOCK cannot be locked: see that the file system has locks")
@@ -138,7 +137,7 @@ func TestFolderWithoutLocks(t *testing.T) {
 func TestFolderOfAnotherNode(t *testing.T) {
 	fs := vfs.NewMem()
 	openClose(t, fs, "/d")
-	_, err := OpenFolder(fs, "/d", "n2")
+	_, err := Open(fs, "/d", "n2")
 	require.ErrorContains(t, err, "belongs to node n1")
 	require.ErrorIs(t, err, ErrOtherNode)
 	openClose(t, fs, "/d") // nobody holds it
@@ -154,7 +153,7 @@ func TestFolderWithoutIdentity(t *testing.T) {
 		openClose(t, fs, "/d")
 		require.NoError(t, fs.MkdirAll(left, 0o700))
 		require.NoError(t, fs.Remove("/d/identity"))
-		_, err := OpenFolder(fs, "/d", "n1")
+		_, err := Open(fs, "/d", "n1")
 		require.ErrorContains(t, err, "no identity", left)
 		require.ErrorContains(t, err, emptyFolder)
 	}
@@ -165,7 +164,7 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 	for _, kind := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpRename} {
 		mem := vfs.NewMem()
 		for range 2 { // a new folder, and one that was started before
-			_, err := OpenFolder(failing(mem, "/d/identity.tmp", kind), "/d", "n1")
+			_, err := Open(failing(mem, "/d/identity.tmp", kind), "/d", "n1")
 			require.ErrorIs(t, err, syscall.EIO, kind)
 			openClose(t, mem, "/d")
 		}
@@ -227,127 +226,4 @@ func TestFolderAndItsParentsSurvivePowerLoss(t *testing.T) {
 	first := openClose(t, fs, "/a/b/n1")
 	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 0})
 	require.Equal(t, first.Instance, openClose(t, crashed, "/a/b/n1").Instance)
-}
-
-// A node whose log is gone, but not its identity, would be known to its peers and vote again in terms it voted in: it is
-// refused (D3, K11). Before it had a part in consensus it has nothing to lose. Nothing takes the place of what is gone: put back it serves, be it compacted
-// or not.
-func TestFolderThatLostItsLog(t *testing.T) {
-	fs := vfs.NewMem()
-	openClose(t, fs, "/d")
-	require.NoError(t, serveOnce(t, fs, &sum{}), "a folder without a log, before the first boot")
-	last := compacted(t, fs, "/d/wal")
-	require.NoError(t, fs.Rename("/d/wal", "/lost"))
-	names, err := fs.List("/d")
-	require.NoError(t, err)
-	for _, dir := range []string{"", "/d/wal"} {
-		if dir != "" {
-			require.NoError(t, fs.MkdirAll(dir, 0o700))
-		}
-		require.ErrorContains(t, serveOnce(t, fs, &sum{applied: last}), "put it back, or "+emptyFolder)
-		left, err := fs.List("/d/wal")
-		require.Equal(t, dir != "", err == nil)
-		require.Empty(t, left)
-	}
-	require.NoError(t, fs.Remove("/d/wal"))
-	same, err := fs.List("/d")
-	require.NoError(t, err)
-	require.ElementsMatch(t, names, same)
-
-	empty, err := wal.Open(fs, "/d/wal", wal.Options{})
-	require.NoError(t, err)
-	require.NoError(t, empty.Close())
-	require.ErrorContains(t, serveOnce(t, fs, &sum{applied: last}), "put it back", "a log that holds nothing")
-	require.NoError(t, fs.RemoveAll("/d/wal"))
-	require.NoError(t, fs.Rename("/lost", "/d/wal"))
-	require.NoError(t, serveOnce(t, fs, &sum{applied: last}), "a whole folder")
-}
-
-// compacted makes a log one that begins with a later segment than the first, and returns its base.
-func compacted(t *testing.T, fs vfs.FS, dir string) rpc.EntryID {
-	log, err := wal.Open(fs, dir, wal.Options{})
-	require.NoError(t, err)
-	before := log.State(0)
-	last := before.Last
-	for range 3 {
-		last.Index++
-		require.NoError(t, log.Append(wal.Batch{Entries: []rpc.Entry{{Index: last.Index, Term: last.Term, Kind: rpc.EntryCommand, Data: make([]byte, 600<<10)}}}))
-	}
-	names, err := fs.List(dir)
-	require.NoError(t, err)
-	require.NoError(t, log.Compact(0, wal.Base{ID: last, Configuration: before.Base.Configuration}))
-	left, err := fs.List(dir)
-	require.NoError(t, err)
-	require.NotContains(t, left, slices.Min(names))
-	require.NoError(t, log.Close())
-	return last
-}
-
-// Parts of two folders under one roof are refused, and it is said which: a log and another's state, which has applied what this log does not hold, or
-// lacks what it has forgotten; a log and another's identity, by which none of its votes is its own (D3).
-func TestFolderOfMixedParts(t *testing.T) {
-	fs := vfs.NewMem()
-	openClose(t, fs, "/d")
-	require.NoError(t, serveOnce(t, fs, &sum{}))
-	log, err := wal.Open(fs, "/d/wal", wal.Options{})
-	require.NoError(t, err)
-	state := log.State(0)
-	refused := func(machine *sum, why string) {
-		t.Helper()
-		require.ErrorContains(t, serveOnce(t, fs, machine), why)
-	}
-	require.NoError(t, log.Compact(0, wal.Base{ID: state.Last, Configuration: state.Base.Configuration}))
-	require.NoError(t, log.Close())
-	const mixed = "its folders do not belong together; put back the ones that do, or " + emptyFolder
-	refused(&sum{}, mixed)
-	refused(&sum{applied: rpc.EntryID{Term: 9, Index: state.Last.Index + 1}}, mixed)
-	refused(&sum{applied: rpc.EntryID{Term: state.Last.Term + 1, Index: state.Last.Index}}, mixed)
-	require.NoError(t, serveOnce(t, fs, &sum{applied: state.Last}))
-
-	openClose(t, fs, "/e")
-	require.NoError(t, fs.Rename("/e/identity", "/d/identity"))
-	refused(&sum{applied: state.Last}, "parts of two folders were mixed; put back the ones that belong together")
-}
-
-// An index alone does not say that a state is of this log's history: that of another cluster, or of a copy that went another way, has applied as much,
-// and something else (I5).
-func TestAStateOfAnotherHistoryIsRefused(t *testing.T) {
-	fs := vfs.NewMem()
-	survivor(t, fs)
-	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1", "n2", "n3"}})
-	require.NoError(t, err)
-	log := openTestLog(t, fs, "/n1/wal")
-	start := func(applied rpc.EntryID) (*Steps, error) {
-		n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Log: log, Machine: &sum{applied: applied}, Logger: quiet()})
-		return n.StartSteps(port{newHub(), "n1"})
-	}
-	_, err = start(rpc.EntryID{Term: 1, Index: 3})
-	require.ErrorContains(t, err, "has applied 1/3, which the log, of entries 1 to 10, does not hold: its folders do not belong together")
-	s, err := start(rpc.EntryID{Term: 4, Index: 3})
-	require.NoError(t, err)
-	s.Abandon()
-	require.NoError(t, log.Close())
-}
-
-// serveOnce runs a node by itself on the folder /d, until it serves. The error is that of the start.
-func serveOnce(t *testing.T, fs vfs.FS, machine *sum) error {
-	f, err := OpenFolder(fs, "/d", "n1")
-	require.NoError(t, err)
-	defer f.Close()
-	log, err := f.OpenLog(wal.Options{})
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
-	require.NoError(t, err)
-	n := New(Options{Config: conf, Folder: f, Log: log, Machine: machine, Logger: quiet()})
-	hub := newHub()
-	if err := n.Start(port{hub, "n1"}); err != nil {
-		return err
-	}
-	defer hub.leave("n1")
-	n.Bus(true)
-	require.Eventually(t, func() bool { return n.Status().Serving }, 5*time.Second, time.Millisecond)
-	return n.Stop(t.Context())
 }

@@ -1,4 +1,4 @@
-package node
+package folder
 
 // Succession: one data folder goes on as the only voter of a new cluster, with the state it holds, when the old cluster has lost its quorum for
 // good, or the state comes from a backup. It is another cluster and not the old one with fewer members: it has a new id, the folder a new
@@ -84,9 +84,9 @@ func Peek(fs vfs.FS, dir string) (id rpc.NodeID, instance string, history []Succ
 	return rpc.NodeID(ident.Node), ident.Instance, ident.Successions, nil
 }
 
-// OpenFolderToSucceed is OpenFolder for Succeed: it takes a folder also in the middle of one.
-func OpenFolderToSucceed(fs vfs.FS, dir string, id rpc.NodeID) (*Folder, error) {
-	return openFolder(&Folder{Dir: dir, fs: fs, random: rand.Reader, succeeds: true}, id)
+// OpenToSucceed is Open for Succeed: it takes a folder also in the middle of one.
+func OpenToSucceed(fs vfs.FS, dir string, id rpc.NodeID) (*Folder, error) {
+	return open(&Folder{Dir: dir, fs: fs, random: rand.Reader, succeeds: true}, id)
 }
 
 // Successions are those that were, the latest last.
@@ -112,14 +112,14 @@ func (f *Folder) Remaining(log *wal.Log, applied rpc.EntryID) (r Remains, err er
 	if err := f.installed(); err != nil {
 		return r, err
 	}
-	state := log.State(onlyGroup)
+	state := log.State(Group)
 	if !state.HasBase {
 		return r, errors.New("its log never began: the node had no part in a cluster, so there is nothing to recover; delete the folder")
 	}
-	if !holds(&state, applied) { // not by the index alone, as at a start (I5)
+	if !Holds(&state, applied) { // not by the index alone, as at a start (I5)
 		return r, f.strange(&state, applied)
 	}
-	base, err := decodeBase(&state.Base)
+	base, err := DecodeBase(&state.Base)
 	if err != nil {
 		return r, err
 	}
@@ -132,7 +132,7 @@ func (f *Folder) Remaining(log *wal.Log, applied rpc.EntryID) (r Remains, err er
 		if i > r.Whole {
 			break
 		}
-		entries, err := log.Entries(onlyGroup, i, i+1, 1)
+		entries, err := log.Entries(Group, i, i+1, 1)
 		if err == nil && len(entries) == 1 {
 			r.Conf, err = rpc.DecodeConfiguration(entries[0].Data)
 			r.Lost = 0
@@ -145,7 +145,7 @@ func (f *Folder) Remaining(log *wal.Log, applied rpc.EntryID) (r Remains, err er
 			return r, fmt.Errorf("the configuration in the log's entry %d: %w", i, err)
 		}
 	}
-	r.Time, err = timeOf(log, state.Last)
+	r.Time, err = TimeOf(log, state.Last)
 	return r, err
 }
 
@@ -157,7 +157,7 @@ func (f *Folder) strange(log *wal.State, applied rpc.EntryID) error {
 
 // installed refuses a state that is not the latest which the folder has.
 func (f *Folder) installed() error {
-	if f.snapshots().Exists(snapfile.Complete) {
+	if f.Snapshots().Exists(snapfile.Complete) {
 		return errors.New("a snapshot was received and is not installed: start the node once, which installs it without asking anybody, stop it, and give the command again")
 	}
 	return nil
@@ -183,7 +183,7 @@ func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error)
 		return r, err
 	}
 	r.Term += termsUnread
-	state := in.Groups[onlyGroup]
+	state := in.Groups[Group]
 	switch {
 	case !state.HasBase && applied.Index == 0:
 		return r, errors.New("the state is empty, so there is nothing to recover: put back the one that was there")
@@ -192,7 +192,7 @@ func (f *Folder) RemainingWithoutLog(applied rpc.EntryID) (r Remains, err error)
 	case applied.Index < state.Base.ID.Index, applied.Index == state.Base.ID.Index && applied != state.Base.ID: // of what it held after that, the end may be what cannot be read
 		return r, f.strange(&state, applied)
 	}
-	base, err := decodeBase(&state.Base)
+	base, err := DecodeBase(&state.Base)
 	r.Cluster, r.Conf = base.Configuration.ClusterID(), base.Configuration
 	if n := len(state.Configurations); n > 0 {
 		r.Lost = state.Configurations[n-1]
@@ -230,12 +230,12 @@ func (f *Folder) Plan(s Succession) (Succession, error) {
 // Replay applies to a state machine what the log holds beyond it, up to an entry.
 func Replay(log *wal.Log, to rpc.Index, heir Heir) error {
 	for heir.Applied().Index < to {
-		entries, err := log.Entries(onlyGroup, heir.Applied().Index+1, to+1, 1<<20)
+		entries, err := log.Entries(Group, heir.Applied().Index+1, to+1, 1<<20)
 		if err == nil && len(entries) == 0 {
 			err = fmt.Errorf("the log ends before entry %d", to)
 		}
 		if err == nil {
-			err = understood(entries)
+			err = rpc.Understood(entries)
 		}
 		if err == nil {
 			_, err = heir.Apply(entries)
@@ -306,7 +306,7 @@ func (f *Folder) newBegun(at rpc.EntryID, l *Legacy) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	state := log.State(onlyGroup)
+	state := log.State(Group)
 	return !state.HasBase || state.Base.ID == at, log.Close()
 }
 
@@ -329,13 +329,13 @@ func (f *Folder) beginLog(at rpc.EntryID, l *Legacy) error {
 	if err != nil {
 		return err
 	}
-	if !log.State(onlyGroup).HasBase {
+	if !log.State(Group).HasBase {
 		self, cluster, err := f.successor()
 		if err != nil {
 			return errors.Join(err, log.Close())
 		}
 		base := raft.Base{ID: at, Time: l.Time, Configuration: rpc.Configuration{Cluster: cluster, Index: at.Index, Voters: []rpc.Member{self}}}
-		err = log.Append(wal.Batch{Group: onlyGroup, Base: &wal.Base{ID: at, Configuration: encodeBase(&base)}, HardState: &rpc.HardState{Term: at.Term}})
+		err = log.Append(wal.Batch{Group: Group, Base: &wal.Base{ID: at, Configuration: EncodeBase(&base)}, HardState: &rpc.HardState{Term: at.Term}})
 		if err != nil {
 			return errors.Join(err, log.Close())
 		}

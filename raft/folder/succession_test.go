@@ -1,6 +1,7 @@
-package node
+package folder
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -47,9 +48,9 @@ func member(id rpc.NodeID) rpc.Member { return rpc.Member{ID: id, Instance: inst
 
 // survivor makes the folder of a node with ten entries of term 4 in its log.
 func survivor(t require.TestingT, fs vfs.FS) {
-	f, err := OpenFolder(fs, "/n1", "n1")
+	f, err := Open(fs, "/n1", "n1")
 	require.NoError(t, err)
-	require.NoError(t, f.begin())
+	require.NoError(t, f.Begin())
 	l := openTestLog(t, fs, f.Path("wal"))
 	table := oldTable
 	b := wal.Batch{Base: &wal.Base{Configuration: rpc.AppendConfiguration(nil, &table)}, HardState: &rpc.HardState{Term: 6, Vote: "n2"}}
@@ -74,7 +75,7 @@ func inlineLog(fs vfs.FS) func(dir string) (*wal.Log, error) {
 
 // succeedOn does all of it, as the command does, from wherever it was broken off.
 func succeedOn(fs vfs.FS, h *heir) (err error) {
-	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	f, err := OpenToSucceed(fs, "/n1", "n1")
 	if err != nil {
 		return err
 	}
@@ -104,16 +105,16 @@ func checkSucceeded(t require.TestingT, fs vfs.FS, h *heir) {
 	require.Equal(t, rpc.EntryID{Term: 7, Index: 11}, h.applied)
 	require.EqualValues(t, 100, h.skipped, "once")
 	require.Len(t, h.seen, 10)
-	f, err := OpenFolder(fs, "/n1", "n1")
+	f, err := Open(fs, "/n1", "n1")
 	require.NoError(t, err)
 	require.NotEqual(t, instance("n1"), f.Instance)
-	require.True(t, f.begun())
+	require.True(t, f.Begun())
 	require.Len(t, f.Successions(), 1)
 	s := f.Successions()[0]
 	require.EqualValues(t, 9, s.Revision)
 	l := openTestLog(t, fs, f.Path("wal"))
 	state := l.State(0)
-	base, err := decodeBase(&state.Base)
+	base, err := DecodeBase(&state.Base)
 	require.NoError(t, err)
 	cluster := rpc.ClusterIDOf([]rpc.Member{{ID: "n1", Instance: f.Instance}})
 	require.Equal(t, rpc.Configuration{Cluster: cluster, Index: 11, Voters: []rpc.Member{{ID: "n1", Instance: f.Instance}}}, base.Configuration)
@@ -130,7 +131,7 @@ func checkSucceeded(t require.TestingT, fs vfs.FS, h *heir) {
 func TestSuccession(t *testing.T) {
 	fs, h := waltest.New(), &heir{}
 	survivor(t, fs)
-	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	f, err := OpenToSucceed(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
 	r, err := f.Remaining(l, rpc.EntryID{Term: 4, Index: 3})
@@ -154,7 +155,7 @@ func TestSuccessionIsOfAnotherVersion(t *testing.T) {
 		return ident.Version
 	}
 	require.Equal(t, 1, version(), "without one the folder can go back")
-	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	f, err := OpenToSucceed(fs, "/n1", "n1")
 	require.NoError(t, err)
 	_, err = f.Plan(Succession{Kind: Recovered, Term: 7, Index: 11})
 	require.NoError(t, err)
@@ -162,7 +163,7 @@ func TestSuccessionIsOfAnotherVersion(t *testing.T) {
 	require.Equal(t, 2, version())
 	require.NoError(t, succeedOn(fs, &heir{}))
 	require.Equal(t, 2, version())
-	f, err = OpenFolder(fs, "/n1", "n1")
+	f, err = Open(fs, "/n1", "n1")
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
 	require.Equal(t, 2, version())
@@ -175,7 +176,7 @@ func TestASnapshotThatIsNotInstalledRemains(t *testing.T) {
 	survivor(t, mem)
 	l := openTestLog(t, mem, "/n1/wal")
 	for _, fs := range []vfs.FS{mem, failing(mem, "/n1/snapshot/complete", errorfs.OpStat)} {
-		f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+		f, err := OpenToSucceed(fs, "/n1", "n1")
 		require.NoError(t, err)
 		if fs == mem {
 			_, err = f.Remaining(l, rpc.EntryID{Term: 4, Index: 10})
@@ -199,7 +200,7 @@ func TestASnapshotThatIsNotInstalledRemainsWithoutALog(t *testing.T) {
 	require.NoError(t, mem.MkdirAll("/n1/snapshot", 0o700))
 	made, err := mem.Create("/n1/snapshot/complete", vfs.WriteCategoryUnspecified)
 	require.NoError(t, errors.Join(err, made.Close()))
-	f, err := OpenFolderToSucceed(mem, "/n1", "n1")
+	f, err := OpenToSucceed(mem, "/n1", "n1")
 	require.NoError(t, err)
 	applied := rpc.EntryID{Term: 4, Index: 10}
 	_, err = f.RemainingWithoutLog(applied)
@@ -217,7 +218,7 @@ func TestASnapshotThatIsNotInstalledRemainsWithoutALog(t *testing.T) {
 func TestRemainsWithoutALogOfAStateThatIsNotItsOwn(t *testing.T) {
 	fs := waltest.New()
 	survivor(t, fs)
-	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	f, err := OpenToSucceed(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
 	require.NoError(t, l.Append(wal.Batch{Base: &wal.Base{ID: rpc.EntryID{Term: 4, Index: 7}, Configuration: rpc.AppendConfiguration(nil, &oldTable)}}))
@@ -239,7 +240,7 @@ func TestRemainsWithoutALogOfAStateThatIsNotItsOwn(t *testing.T) {
 func TestALogThatTheDiskDoesNotGiveIsSetAside(t *testing.T) {
 	mem := vfs.NewMem()
 	survivor(t, mem)
-	f, err := OpenFolderToSucceed(mem, "/n1", "n1")
+	f, err := OpenToSucceed(mem, "/n1", "n1")
 	require.NoError(t, err)
 	_, err = f.Plan(Succession{Kind: Recovered, Term: 7, Index: 11})
 	require.NoError(t, errors.Join(err, f.Close()))
@@ -247,7 +248,7 @@ func TestALogThatTheDiskDoesNotGiveIsSetAside(t *testing.T) {
 	require.NoError(t, err)
 	disk := failing(mem, "/n1/wal/"+names[0], errorfs.OpFileReadAt)
 	h := &heir{applied: rpc.EntryID{Term: 4, Index: 10}}
-	f, err = OpenFolderToSucceed(mem, "/n1", "n1")
+	f, err = OpenToSucceed(mem, "/n1", "n1")
 	require.NoError(t, err)
 	opened := 0
 	require.NoError(t, f.Succeed(Legacy{Heir: h, OpenLog: func(dir string) (*wal.Log, error) {
@@ -264,7 +265,7 @@ func TestALogThatTheDiskDoesNotGiveIsSetAside(t *testing.T) {
 // What was set aside before is never replaced, nor what cannot be looked at (D4).
 func TestTheOldLogTakesNobodysName(t *testing.T) {
 	mem := vfs.NewMem()
-	f, err := OpenFolder(mem, "/d", "n1")
+	f, err := Open(mem, "/d", "n1")
 	require.NoError(t, err)
 	for _, want := range []string{"wal.before-x", "wal.before-x+", "wal.before-x++"} {
 		name, err := f.free("wal.before-x")
@@ -278,12 +279,31 @@ func TestTheOldLogTakesNobodysName(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
+// flip flips one bit of data in a log's files.
+func flip(t *testing.T, fs vfs.FS, dir string, data []byte) {
+	names, err := fs.List(dir)
+	require.NoError(t, err)
+	flipped := 0
+	for _, name := range names {
+		at := bytes.Index(readFile(t, fs, fs.PathJoin(dir, name)), data)
+		if at < 0 {
+			continue
+		}
+		file, err := fs.OpenReadWrite(fs.PathJoin(dir, name), vfs.WriteCategoryUnspecified)
+		require.NoError(t, err)
+		_, err = file.WriteAt([]byte{data[0] ^ 4}, int64(at))
+		require.NoError(t, errors.Join(err, file.Sync(), file.Close()))
+		flipped++
+	}
+	require.Equal(t, 1, flipped)
+}
+
 // Who the members were is nothing that a new cluster needs: of a list that was applied and cannot be read the one before is told. One that was not
 // applied is needed.
 func TestRemainsWithADamagedConfiguration(t *testing.T) {
 	fs := waltest.New()
 	survivor(t, fs)
-	f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+	f, err := OpenToSucceed(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
 	two := rpc.Configuration{Index: 11, Voters: oldTable.Voters[:2]}
@@ -333,7 +353,7 @@ func TestSuccessionBrokenOffAnywhere(t *testing.T) {
 			}
 			_, _, history, err := Peek(fs, "/n1")
 			require.NoError(t, err)
-			if f, err := OpenFolder(fs, "/n1", "n1"); err != nil {
+			if f, err := Open(fs, "/n1", "n1"); err != nil {
 				require.ErrorIs(t, err, ErrUnfinished, "step %d", at)
 			} else {
 				require.NoError(t, f.Close())
@@ -360,7 +380,7 @@ func TestReplaySkipsNoUnknownKind(t *testing.T) {
 // What cannot go on says why.
 func TestNothingToSucceed(t *testing.T) {
 	fs := vfs.NewMem()
-	f, err := OpenFolder(fs, "/n1", "n1")
+	f, err := Open(fs, "/n1", "n1")
 	require.NoError(t, err)
 	l := openTestLog(t, fs, f.Path("wal"))
 	_, err = f.Remaining(l, rpc.EntryID{})
@@ -370,7 +390,7 @@ func TestNothingToSucceed(t *testing.T) {
 	_, _, _, err = Peek(fs, "/n2")
 	require.Error(t, err)
 
-	f, err = OpenFolderToSucceed(fs, "/n3", "n3")
+	f, err = OpenToSucceed(fs, "/n3", "n3")
 	require.NoError(t, err)
 	planned, err := f.Plan(Succession{Kind: Restored, Term: 7, Index: 11})
 	require.NoError(t, err)
@@ -378,7 +398,7 @@ func TestNothingToSucceed(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, planned, again, "what was begun is what is done")
 	require.NoError(t, f.Close())
-	_, err = OpenFolder(fs, "/n3", "n3")
+	_, err = Open(fs, "/n3", "n3")
 	require.ErrorIs(t, err, ErrUnfinished)
 	require.ErrorContains(t, err, "delete the folder")
 }
@@ -389,7 +409,7 @@ func TestOldSuccessionsAreForgotten(t *testing.T) {
 	survivor(t, fs)
 	const count = successionsMax + 3
 	for range count {
-		f, err := OpenFolderToSucceed(fs, "/n1", "n1")
+		f, err := OpenToSucceed(fs, "/n1", "n1")
 		require.NoError(t, err)
 		at := After(h.applied.Index, h.applied.Term)
 		_, err = f.Plan(Succession{Kind: Recovered, Term: at.Term, Index: at.Index})

@@ -1,4 +1,4 @@
-package node
+package folder
 
 // The data folder: who may use it, whose it is, and how often it was started.
 
@@ -17,7 +17,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/snapfile"
 	"github.com/raftbus/raftbus/raft/wal"
@@ -39,9 +38,9 @@ type Folder struct {
 	Dir      string
 	Instance rpc.InstanceID
 	Boot     rpc.BootEpoch
-	Earlier  []rpc.BootEpoch      // starts before this one, the last of them, rising
-	Starts   []busclient.Identity // the newest start of each peer, as known when the folder was opened: for the bus
-	Lost     error                // why those are not known, if their file is damaged; it was set aside
+	Earlier  []rpc.BootEpoch // starts before this one, the last of them, rising
+	Starts   []Start         // the newest start of each peer, as known when the folder was opened: for the bus
+	Lost     error           // why those are not known, if their file is damaged; it was set aside
 	ident    identity
 	lock     io.Closer
 	fs       vfs.FS
@@ -49,8 +48,8 @@ type Folder struct {
 	succeeds bool // opened for a succession
 }
 
-// ErrFolderInUse: another process, or another node of this one, holds the data folder.
-var ErrFolderInUse = errors.New("the data folder is in use by another node: stop it, or choose another folder")
+// ErrInUse: another process, or another node of this one, holds the data folder.
+var ErrInUse = errors.New("the data folder is in use by another node: stop it, or choose another folder")
 
 // ErrOtherNode: the data folder is of another node id.
 var ErrOtherNode = errors.New("it belongs to node")
@@ -84,19 +83,19 @@ func (i *identity) version() int {
 // bootsMax is how many starts the identity keeps. A member that was away for more of them cannot tell an old copy.
 const bootsMax = 64
 
-// OpenFolder takes hold of a node's data directory, makes it if there is none, and counts the start. It refuses a folder
+// Open takes hold of a node's data directory, makes it if there is none, and counts the start. It refuses a folder
 // that is in use, belongs to another node, or has lost its identity: a node must never come back as somebody else (D3).
-func OpenFolder(fs vfs.FS, dir string, id rpc.NodeID) (*Folder, error) {
-	return OpenFolderFrom(fs, dir, id, rand.Reader)
+func Open(fs vfs.FS, dir string, id rpc.NodeID) (*Folder, error) {
+	return OpenFrom(fs, dir, id, rand.Reader)
 }
 
-// OpenFolderFrom is OpenFolder with another source of the random instance id and boot nonce, so that a simulated run can be
+// OpenFrom is Open with another source of the random instance id and boot nonce, so that a simulated run can be
 // replayed. In production nothing but crypto/rand will do: two folders must never come to the same.
-func OpenFolderFrom(fs vfs.FS, dir string, id rpc.NodeID, random io.Reader) (*Folder, error) {
-	return openFolder(&Folder{Dir: dir, fs: fs, random: random}, id)
+func OpenFrom(fs vfs.FS, dir string, id rpc.NodeID, random io.Reader) (*Folder, error) {
+	return open(&Folder{Dir: dir, fs: fs, random: random}, id)
 }
 
-func openFolder(f *Folder, id rpc.NodeID) (*Folder, error) {
+func open(f *Folder, id rpc.NodeID) (*Folder, error) {
 	fs, dir := f.fs, f.Dir
 	if err := wal.MakeDir(fs, dir); err != nil {
 		return nil, fmt.Errorf("data folder %s: %w: make it for this user, or choose another", dir, err)
@@ -125,7 +124,7 @@ func lockError(err error) error {
 		return fmt.Errorf("its LOCK cannot be written: see that the disk is mounted for writing, and the folder is this user's: %w", err)
 	}
 	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EACCES) || strings.Contains(err.Error(), heldHere) {
-		return fmt.Errorf("%w (%v)", ErrFolderInUse, err)
+		return fmt.Errorf("%w (%v)", ErrInUse, err)
 	}
 	return fmt.Errorf("its LOCK cannot be locked: see that the file system has locks, and serves them: %w", err)
 }
@@ -136,20 +135,21 @@ func (f *Folder) Close() error { return f.lock.Close() }
 // Path is the path of something in the folder.
 func (f *Folder) Path(name string) string { return f.fs.PathJoin(f.Dir, name) }
 
-// snapshots is the place of received snapshots.
-func (f *Folder) snapshots() *snapfile.Dir { return &snapfile.Dir{FS: f.fs, Root: f.Path("snapshot")} }
+// Snapshots is the place of received snapshots.
+func (f *Folder) Snapshots() *snapfile.Dir { return &snapfile.Dir{FS: f.fs, Root: f.Path("snapshot")} }
 
 // OpenLog opens the folder's log. Where the node had a part in consensus it makes none in the place of one that is gone: that is to be put back (D3).
 func (f *Folder) OpenLog(o wal.Options) (*wal.Log, error) {
-	o.MustExist = f.begun()
+	o.MustExist = f.Begun()
 	log, err := wal.Open(f.fs, f.Path("wal"), o)
 	if errors.Is(err, wal.ErrNoLog) {
-		return nil, f.lostLog()
+		return nil, f.LostLog()
 	}
 	return log, err
 }
 
-func (f *Folder) lostLog() error { return &lostLog{dir: f.Dir, id: rpc.NodeID(f.ident.Node)} }
+// LostLog says that there is none where the node had one.
+func (f *Folder) LostLog() error { return &lostLog{dir: f.Dir, id: rpc.NodeID(f.ident.Node)} }
 
 // lostLog is a wal.Unreadable.
 type lostLog struct {
@@ -157,24 +157,24 @@ type lostLog struct {
 	id  rpc.NodeID
 }
 
-func (e *lostLog) Error() string { return e.Cause() + ": put it back, or " + anew(e.id) }
+func (e *lostLog) Error() string { return e.Cause() + ": put it back, or " + Anew(e.id) }
 
 // Cause implements wal.Unreadable.
 func (e *lostLog) Cause() string {
 	return fmt.Sprintf("the log of data folder %s is gone, and with it the votes and entries it held", e.dir)
 }
 
-// anew is how a member goes on whose folder is of no use any more.
-func anew(id rpc.NodeID) string {
+// Anew is how a member goes on whose folder is of no use any more.
+func Anew(id rpc.NodeID) string {
 	return fmt.Sprintf("give %s an empty folder, start it with --join, then raftbus member replace %s", id, id)
 }
 
-// begun reports whether the node of this folder ever had a part in consensus.
-func (f *Folder) begun() bool { return f.ident.Begun }
+// Begun reports whether the node of this folder ever had a part in consensus.
+func (f *Folder) Begun() bool { return f.ident.Begun }
 
-// begin records that the node has a part in consensus from now on: a folder that then comes without a log has lost it, and
+// Begin records that the node has a part in consensus from now on: a folder that then comes without a log has lost it, and
 // with it the votes that were given (D3).
-func (f *Folder) begin() error {
+func (f *Folder) Begin() error {
 	if f.ident.Begun {
 		return nil
 	}
@@ -233,7 +233,7 @@ func (f *Folder) fresh(id rpc.NodeID) (*identity, error) {
 	}
 	for _, name := range list {
 		if name == "wal" || name == "kv" {
-			return nil, fmt.Errorf("it holds %s/ but no identity file: put the file back, or %s", name, anew(id))
+			return nil, fmt.Errorf("it holds %s/ but no identity file: put the file back, or %s", name, Anew(id))
 		}
 	}
 	var instance rpc.InstanceID

@@ -1,4 +1,4 @@
-package node
+package folder
 
 // What a node reads from its folder at the start, besides log and state: nonsense is an error or no snapshot, never a panic, and never
 // costs much more memory than it is long.
@@ -37,16 +37,16 @@ func FuzzIdentity(f *testing.F) {
 
 func FuzzBase(f *testing.F) {
 	conf := rpc.Configuration{Index: 7, Voters: []rpc.Member{{ID: "n1"}}}
-	f.Add(encodeBase(&raft.Base{Configuration: conf}))
-	f.Add(encodeBase(&raft.Base{Time: 12345, Configuration: conf}))
+	f.Add(EncodeBase(&raft.Base{Configuration: conf}))
+	f.Add(EncodeBase(&raft.Base{Time: 12345, Configuration: conf}))
 	f.Add([]byte{0})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		base, err := decodeBase(&wal.Base{Configuration: raw})
+		base, err := DecodeBase(&wal.Base{Configuration: raw})
 		if err != nil {
 			require.ErrorIs(t, err, rpc.ErrMalformed)
 			return
 		}
-		again, err := decodeBase(&wal.Base{Configuration: encodeBase(&base)})
+		again, err := DecodeBase(&wal.Base{Configuration: EncodeBase(&base)})
 		require.NoError(t, err)
 		require.Equal(t, base, again)
 	})
