@@ -48,6 +48,7 @@ type pursuit struct {
 	alone  time.Time // since when nobody leads; zero: somebody does
 	unsafe time.Time // since when the leader answers nothing but that too few voters answer; zero: it does not
 	wished time.Time // since when an optional step is asked for; zero: none was
+	begun  bool      // something is under way for the goal, or may be
 }
 
 const (
@@ -82,7 +83,7 @@ func (p *pursuit) run(ctx context.Context) (admin.Members, error) {
 		case err == nil && next == "":
 			return m, nil
 		case waiting.Err() != nil:
-			return m, unfinished(ctx, p.For, awaited)
+			return m, p.unfinished(ctx, awaited)
 		case err != nil:
 			return m, err
 		}
@@ -91,7 +92,7 @@ func (p *pursuit) run(ctx context.Context) (admin.Members, error) {
 		select {
 		case <-time.After(native.AskAgain):
 		case <-waiting.Done():
-			return m, unfinished(ctx, p.For, awaited)
+			return m, p.unfinished(ctx, awaited)
 		}
 	}
 }
@@ -107,6 +108,7 @@ func (p *pursuit) turn(ctx context.Context) (m admin.Members, awaited string, er
 	}
 	p.alone = time.Time{}
 	s, err := p.goal.next(&m)
+	p.begun = p.begun || s.op == "" && s.awaited != ""
 	if err != nil || s.op == "" {
 		if p.NoWait {
 			s.awaited = ""
@@ -148,6 +150,7 @@ func (p *pursuit) heard(s step, err error) {
 	if answered := errors.As(err, &f) || err == nil; answered && !f.OfKind(admin.Unsafe) {
 		p.unsafe = time.Time{}
 	}
+	p.begun = p.begun || !errors.Is(err, errNobodyLeads) && (f == nil || f.OfKind(admin.OutcomeUnknown))
 	refused := f != nil && !f.OfKind(admin.Busy) && !f.OfKind(admin.OutcomeUnknown)
 	if err == nil || s.optional && (refused || !p.mayWish()) {
 		p.goal.took(s)
@@ -190,11 +193,14 @@ func (p *pursuit) tell(awaited string) {
 	p.Tell(awaited)
 }
 
-// unfinished is the end of a command before that of what it began.
-func unfinished(ctx context.Context, wait time.Duration, awaited string) error {
-	const goesOn = "what was begun goes on by itself: 'raftbus member list' shows how far it is, and the same command again waits for it"
-	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted while waiting for %s: %s", awaited, goesOn)
+// unfinished is the end of a command before that of what it began, if it could begin anything (C5).
+func (p *pursuit) unfinished(ctx context.Context, awaited string) error {
+	left := "nothing was begun: give the command again"
+	if p.begun {
+		left = "what was begun goes on by itself: 'raftbus member list' shows how far it is, and the same command again waits for it"
 	}
-	return Timeout.says("after %v still waiting for %s: %s", wait, awaited, goesOn)
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted while waiting for %s: %s", awaited, left)
+	}
+	return Timeout.says("after %v still waiting for %s: %s", p.For, awaited, left)
 }

@@ -167,8 +167,9 @@ func TestAChangeIsGivenUp(t *testing.T) {
 	}{
 		"unsafe":                {refusal(admin.Unsafe), Refused, "unsafe"},
 		"impossible":            {refusal(admin.BadRequest), Refused, "bad request"},
-		"under way for ever":    {refusal(admin.UnderWay), Timeout, "after 3s still waiting for an end of: change under way"},
-		"no answer, not a word": {nil, Timeout, "still waiting for word of what became of it"},
+		"under way for ever":    {refusal(admin.UnderWay), Timeout, "after 3s still waiting for an end of: change under way: nothing was begun: give the command again"},
+		"unknown for ever":      {refusal(admin.OutcomeUnknown), Timeout, "still waiting for an end of: outcome unknown: what was begun goes on by itself"},
+		"no answer, not a word": {nil, Timeout, "still waiting for word of what became of it: what was begun goes on by itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
