@@ -120,7 +120,7 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, folder.Close()) }()
-	state, err := openState(folder)
+	state, err := openState(folder, "and give the command again")
 	if err != nil {
 		return err
 	}

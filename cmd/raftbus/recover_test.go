@@ -89,7 +89,7 @@ func TestRecoveredInALaterTermThanWasKnown(t *testing.T) {
 func TestRecoverOfAStateThatIsNotTheLogs(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *datafolder.Folder, rpc.Index){
 		"ahead": func(t *testing.T, folder *datafolder.Folder, last rpc.Index) {
-			state, err := openState(folder)
+			state, err := openState(folder, "")
 			require.NoError(t, err)
 			for state.Applied().Index <= last {
 				_, err = state.Apply([]rpc.Entry{{Index: state.Applied().Index + 1, Term: state.Applied().Term, Kind: rpc.EntryNoop}})
@@ -135,7 +135,7 @@ func TestRecoverOfAStateThatIsNotTheLogsWithoutThat(t *testing.T) {
 
 // ofAnotherHistory has the state apply an entry that is another one in the log.
 func ofAnotherHistory(t *testing.T, folder *datafolder.Folder, _ rpc.Index) {
-	state, err := openState(folder)
+	state, err := openState(folder, "")
 	require.NoError(t, err)
 	_, err = state.Apply([]rpc.Entry{{Index: state.Applied().Index + 1, Term: state.Applied().Term, Kind: rpc.EntryNoop}})
 	require.NoError(t, errors.Join(err, state.Close()))
@@ -194,7 +194,7 @@ func TestRecoverGoesOnAfterTheStateDid(t *testing.T) {
 	dir, begun, term := leftOver(t)
 	folder, err := openFolderToSucceed(dir, "n1")
 	require.NoError(t, err)
-	state, err := openState(folder)
+	state, err := openState(folder, "")
 	require.NoError(t, err)
 	at := datafolder.After(begun.Index+2, term)
 	plan, err := folder.Plan(datafolder.Succession{Kind: datafolder.Recovered, Term: at.Term, Index: at.Index, Certain: begun.Revision, Skip: 100})
@@ -309,7 +309,7 @@ func TestRecoverWithoutALogThatTheDiskDoesNotGive(t *testing.T) {
 			}))
 			folder, err := datafolder.OpenToSucceed(fs, dir, "n1")
 			require.NoError(t, err)
-			state, err := openState(folder)
+			state, err := openState(folder, "")
 			require.NoError(t, err)
 			id := "n1"
 			f := recoverFlags{id: &id}

@@ -135,7 +135,7 @@ func restore(file *backup.File, dir string, id rpc.NodeID, skip uint64) (done da
 	if done, err = folder.Plan(plan); err != nil { // before anything else is in the folder: a node would take it for a new one
 		return done, err
 	}
-	state, err := openState(folder)
+	state, err := openState(folder, fmt.Sprintf("delete %s, and give the command again", dir))
 	if err != nil {
 		return done, err
 	}
@@ -173,10 +173,10 @@ func openFolderToSucceed(dir string, id rpc.NodeID) (*datafolder.Folder, error) 
 	return datafolder.OpenToSucceed(vfs.Default, dir, id)
 }
 
-// openState opens the state in such a folder.
-func openState(folder *datafolder.Folder) (*store.Store, error) {
+// openState opens the state in such a folder. The remedy is what is left to do if its disk then fails.
+func openState(folder *datafolder.Folder, remedy string) (*store.Store, error) {
 	state, err := store.Open(store.Options{FS: vfs.Default, Dir: folder.Path("kv"), Fatal: func(err error) {
-		endNow(fmt.Errorf("the state in %s: %w: see that its disk has room and takes writes, and give the command again", folder.Path("kv"), err))
+		endNow(fmt.Errorf("the state in %s: %w: see that its disk has room and takes writes, %s", folder.Path("kv"), err, remedy))
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("the state in %s: %w", folder.Path("kv"), err)

@@ -26,7 +26,7 @@ import (
 // TestMain lets the scripts run this very binary as the command raftbus.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6") // scripts mostly wait; -parallel says otherwise
-	testscript.Main(m, map[string]func(){"raftbus": main, "node-whose-store-fails": nodeWhoseStoreFails})
+	testscript.Main(m, map[string]func(){"raftbus": main, "node-whose-store-fails": nodeWhoseStoreFails, "command-whose-store-fails": commandWhoseStoreFails})
 }
 
 func TestScripts(t *testing.T) {
