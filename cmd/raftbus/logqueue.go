@@ -5,8 +5,8 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -23,14 +23,15 @@ type logQueue struct {
 	out   io.Writer
 	lines chan []byte
 	done  chan struct{}
+	form  logForm
 
 	mu      sync.Mutex
 	dropped int
 	closed  bool
 }
 
-func newLogQueue(out io.Writer) *logQueue {
-	q := &logQueue{out: out, lines: make(chan []byte, logLinesMax), done: make(chan struct{})}
+func newLogQueue(out io.Writer, form logForm) *logQueue {
+	q := &logQueue{out: out, lines: make(chan []byte, logLinesMax), done: make(chan struct{}), form: form}
 	go q.run()
 	return q
 }
@@ -44,7 +45,7 @@ func (q *logQueue) Write(line []byte) (int, error) {
 	}
 	taken := bytes.Clone(line)
 	if q.dropped > 0 {
-		taken = append(fmt.Appendf(nil, "raftbus: %d lines of the log were dropped: nobody reads stderr fast enough\n", q.dropped), line...)
+		taken = append(q.lost(), line...)
 	}
 	select {
 	case q.lines <- taken:
@@ -53,6 +54,13 @@ func (q *logQueue) Write(line []byte) (int, error) {
 		q.dropped++
 	}
 	return len(line), nil
+}
+
+// lost is a line of the log that says how many were dropped, whatever the least level is.
+func (q *logQueue) lost() []byte {
+	var line bytes.Buffer
+	slog.New(q.form(&line, nil)).Warn("lines of the log were dropped", "lines", q.dropped, "reason", "nobody reads stderr fast enough")
+	return line.Bytes()
 }
 
 // run is the goroutine that writes. A stderr that is gone takes nothing: the node goes on without (see outliveReaders).

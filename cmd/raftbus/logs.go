@@ -32,11 +32,18 @@ func logLevelFlag(flags *pflag.FlagSet, level slog.Level) *logLevel {
 	return &l
 }
 
+// logForm makes what writes lines of the log in one form.
+type logForm func(io.Writer, *slog.HandlerOptions) slog.Handler
+
+func textForm(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) }
+func jsonForm(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
+
 // newLogger writes text when stderr is a terminal, and JSON otherwise. Close the queue at the end.
 func newLogger(stderr io.Writer, level slog.Leveler) (*slog.Logger, *logQueue) {
-	options, queue := &slog.HandlerOptions{Level: level}, newLogQueue(stderr)
+	form := logForm(jsonForm)
 	if isTerminal(stderr) {
-		return slog.New(slog.NewTextHandler(queue, options)), queue
+		form = textForm
 	}
-	return slog.New(slog.NewJSONHandler(queue, options)), queue
+	queue := newLogQueue(stderr, form)
+	return slog.New(form(queue, &slog.HandlerOptions{Level: level})), queue
 }
