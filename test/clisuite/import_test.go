@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/test/built"
 )
 
 // imported is what `raftbus import --json` prints.
@@ -26,7 +28,9 @@ type imported struct {
 	code                               int
 }
 
-func importing(from, into *place, args ...string) *exec.Cmd {
+func importing(t testing.TB, from, into *place, args ...string) *exec.Cmd {
+	t.Helper()
+	built.Seen(t)
 	all := append([]string{"import", "--json", "--no-context", "--nats", into.urls[0]}, args...)
 	if from != into {
 		all = append(all, "--from-nats", from.urls[0])
@@ -35,7 +39,7 @@ func importing(from, into *place, args ...string) *exec.Cmd {
 }
 
 func runImport(t testing.TB, from, into *place, args ...string) (is imported) {
-	cmd := importing(from, into, args...)
+	cmd := importing(t, from, into, args...)
 	var out, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &stderr
 	err := cmd.Run()
@@ -198,7 +202,7 @@ func TestAnImportThatWasKilledGoesOn(t *testing.T) {
 // killedWhileItCopied kills an import of count entries once it has begun to copy, and reports whether there was more to copy. On a busy machine it may
 // have gone further before that is seen: to the comparison, in which the import is still open, or to its end.
 func killedWhileItCopied(t *testing.T, theirs, ours *place, nc *nats.Conn, count uint64) bool {
-	cmd := importing(theirs, ours, "--from-js", "app")
+	cmd := importing(t, theirs, ours, "--from-js", "app")
 	require.NoError(t, cmd.Start())
 	type state struct {
 		Revision  uint64

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/leaktest"
+	"github.com/raftbus/raftbus/test/built"
 )
 
 // The programs under test, built once: the CLI at the version that .ci/tools pins, and raftbus.
@@ -36,14 +37,15 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	natsCLI, raftbus = filepath.Join(dir, "nats"), filepath.Join(dir, "raftbus")
-	builds := [][]string{{"-o", raftbus, "github.com/raftbus/raftbus/cmd/raftbus"}}
-	if *cliFlag {
-		builds = append(builds, []string{"-C", filepath.Join("..", "..", ".ci", "tools"), "-o", natsCLI, "github.com/nats-io/natscli/nats"})
+	if raftbus, err = built.Raftbus(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	for _, build := range builds {
-		if out, err := exec.Command("go", append([]string{"build"}, build...)...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build %v: %v\n%s", build, err, out)
+	natsCLI = filepath.Join(dir, "nats")
+	if *cliFlag {
+		build := exec.Command("go", "build", "-C", filepath.Join("..", "..", ".ci", "tools"), "-o", natsCLI, "github.com/nats-io/natscli/nats")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
 			return 1
 		}
 	}

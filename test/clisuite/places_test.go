@@ -16,6 +16,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/test/built"
 )
 
 // jetStream is a server with JetStream; raftbus nodes may use it too.
@@ -28,6 +29,7 @@ func jetStream(t testing.TB) *embedded.Server {
 
 // dev runs `raftbus dev`, with no flag but where.
 func dev(t testing.TB) *place {
+	built.Seen(t)
 	cmd := exec.Command(raftbus, "dev", "--port", "0", "--dir", filepath.Join(t.TempDir(), "data"))
 	stdout, err := cmd.StdoutPipe()
 	require.NoError(t, err)

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/test/built"
 )
 
 var operating = flag.Bool("operating", false, "run TestOperatingGuide, which builds raftbus, nats-server and the nats CLI")
@@ -150,6 +152,7 @@ func logs(dir string) string {
 
 // programs is a folder with what the page needs: raftbus, and NATS as go.mod and .ci/tools pin it.
 func programs(t *testing.T) string {
+	built.Seen(t)
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"build", "-o", dir, "./cmd/raftbus"},

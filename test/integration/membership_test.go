@@ -4,7 +4,6 @@ import (
 	"flag"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/raft/leaktest"
+	"github.com/raftbus/raftbus/test/built"
 	"github.com/raftbus/raftbus/test/cluster"
 )
 
@@ -24,9 +24,8 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	binary = filepath.Join(dir, "raftbus")
-	if out, err := exec.Command("go", "build", "-o", binary, "github.com/raftbus/raftbus/cmd/raftbus").CombinedOutput(); err != nil {
-		panic(string(out))
+	if binary, err = built.Raftbus(dir); err != nil {
+		panic(err)
 	}
 	_ = flag.Set("test.parallel", "4") // those that may run together mostly wait; -parallel says otherwise
 	code := leaktest.Run(m)
@@ -37,6 +36,7 @@ func TestMain(m *testing.M) {
 // raftbus runs a command that must succeed, and returns what it prints.
 func raftbus(t *testing.T, c *cluster.Cluster, args ...string) string {
 	t.Helper()
+	built.Seen(t)
 	cmd := exec.Command(binary, append(args, "--nats", c.NATS.URL(), "--no-context")...)
 	var diagnosis strings.Builder
 	cmd.Stderr = &diagnosis

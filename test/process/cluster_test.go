@@ -21,6 +21,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/test/built"
 	inprocess "github.com/raftbus/raftbus/test/cluster"
 	"github.com/raftbus/raftbus/test/linear"
 )
@@ -56,6 +57,7 @@ func newCluster(t *testing.T, l layout) *cluster {
 	if l.hosts {
 		c.net = newNetwork(t)
 	}
+	built.Seen(t)
 	t.Cleanup(c.close)
 	for i := range max(1, l.servers) {
 		c.prepareServer(fmt.Sprintf("s%d", i+1))

@@ -22,10 +22,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/raftbus/raftbus/test/built"
 )
 
 var (
@@ -77,10 +77,8 @@ func runTests(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "raftbus")
-	build := exec.Command("go", "build", "-ldflags=-s", "-o", binary, "github.com/raftbus/raftbus/cmd/raftbus")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+	if binary, err = built.Raftbus(dir, "-ldflags=-s"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return m.Run()
