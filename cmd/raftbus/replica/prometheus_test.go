@@ -22,7 +22,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
 
-var prometheus = flag.String("prometheus", "", "folder with prometheus and promtool: scrapes a cluster with the real thing; about a minute")
+var prometheus = flag.String("prometheus", "", "folder with prometheus and promtool: scrapes a cluster with the real thing")
 
 const monitoring = "../../../deploy/monitoring"
 
