@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
@@ -68,6 +70,8 @@ func TestKubernetesManifests(t *testing.T) {
 	require.Equal(t, labels, at(t, all["Service"], "spec", "selector"))
 	require.Equal(t, at(t, all["Service"], "metadata", "name"), at(t, set, "spec", "serviceName"))
 	require.Equal(t, "Parallel", at(t, set, "spec", "podManagementPolicy"), "a first boot needs all members")
+	require.Equal(t, tree{"whenDeleted": "Retain", "whenScaled": "Retain"}, at(t, set, "spec", "persistentVolumeClaimRetentionPolicy"), "data goes by nobody's mistake")
+	require.Equal(t, 1, at(t, all["PodDisruptionBudget"], "spec", "maxUnavailable"), "two of three are a majority")
 
 	pod := at(t, set, "spec", "template", "spec")
 	term := at(t, pod, "affinity", "podAntiAffinity", "requiredDuringSchedulingIgnoredDuringExecution").([]any)[0]
@@ -77,7 +81,7 @@ func TestKubernetesManifests(t *testing.T) {
 	for i, m := range members {
 		require.Equal(t, "raftbus-"+string(rune('0'+i)), m)
 	}
-	require.Greater(t, at(t, pod, "terminationGracePeriodSeconds"), 15, "a stop may take 15 s")
+	require.Greater(t, at(t, pod, "terminationGracePeriodSeconds"), stopMax)
 	require.Equal(t, true, at(t, pod, "securityContext", "runAsNonRoot"))
 	require.Equal(t, false, at(t, pod, "enableServiceLinks"), "the variables of a service, as RAFTBUS_PORT, would be taken for settings")
 
@@ -140,6 +144,38 @@ func TestKubernetesSecretHasAllFiles(t *testing.T) {
 	require.ElementsMatch(t, want, strings.Fields(string(said)))
 }
 
+// stopMax is what a clean end takes at most: the node 15 s, then traces, HTTP and the log 7 more.
+const stopMax = 22
+
+// Docker publishes NATS's port, and nobody else's, to this host alone, leaves a node the time that a stop takes, and starts it again.
+func TestCompose(t *testing.T) {
+	services := tree{}
+	for file, count := range map[string]int{"docker-compose.yml": 6, "deploy/compose-n4.yml": 1} {
+		var all tree
+		require.NoError(t, yaml.Unmarshal([]byte(read(t, file)), &all), file)
+		require.Len(t, all["services"], count, file)
+		maps.Copy(services, all["services"].(tree))
+	}
+	for name, service := range services {
+		if name == "nats" {
+			require.Equal(t, []any{"127.0.0.1:${NATS_PORT:-4222}:4222"}, at(t, service, "ports"))
+			require.Equal(t, "unless-stopped", at(t, service, "restart"))
+			continue
+		}
+		require.NotContains(t, service, "ports", name)
+		if !strings.HasPrefix(name, "n") {
+			continue
+		}
+		require.Equal(t, "unless-stopped", at(t, service, "restart"), name)
+		stop, err := time.ParseDuration(at(t, service, "stop_grace_period").(string))
+		require.NoError(t, err, name)
+		require.Greater(t, stop, stopMax*time.Second, name)
+		look, err := time.ParseDuration(at(t, service, "healthcheck", "timeout").(string))
+		require.NoError(t, err, name)
+		require.GreaterOrEqual(t, look, 6*time.Second, "the health command waits 5 s for an answer")
+	}
+}
+
 // The unit waits for the node to say that it runs, leaves it the time that a stop takes, and is known to systemd in every word.
 func TestUnit(t *testing.T) {
 	unit := read(t, "deploy/systemd/raftbus@.service")
@@ -148,6 +184,8 @@ func TestUnit(t *testing.T) {
 		"ProtectHome=yes", "Environment=XDG_CONFIG_HOME=/etc/raftbus", // a home that may not be seen has no context of the nats CLI to be read
 		"StateDirectory=raftbus/%i", "Environment=RAFTBUS_DIR=%S/raftbus/%i", // all else is read-only
 		"Environment=RAFTBUS_AUTH_DIR=/etc/raftbus/%i", // where the lines at its head put the credentials
+		"ExecReload=/bin/kill -HUP $MAINPID",           // by which the cluster key is read anew
+		"LimitNOFILE=65536",                            // a large state has thousands of files
 	} {
 		require.Contains(t, unit, line+"\n")
 	}
@@ -169,7 +207,10 @@ func TestUnit(t *testing.T) {
 // The image runs as nobody, from nothing, and is built alike each time.
 func TestDockerfile(t *testing.T) {
 	file := read(t, "Dockerfile")
-	for _, text := range []string{"FROM scratch AS image", "USER 65532:65532", "--platform=$BUILDPLATFORM", "GOARCH=$TARGETARCH", "-trimpath", "-buildid=", "main.release=$VERSION"} {
+	for _, text := range []string{"FROM scratch AS image", "USER 65532:65532", "--platform=$BUILDPLATFORM", "GOARCH=$TARGETARCH", "-trimpath", "-buildid=", "main.release=$VERSION",
+		"\nCOPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n", // by which a node knows a NATS server with TLS
+		"\nCOPY --from=build --chown=65532:65532 /out/data /data\n",
+	} {
 		require.Contains(t, file, text)
 	}
 	require.NotContains(t, file[:strings.Index(file, "FROM scratch")], "\nARG ", "an older BuildKit would not say there what it builds on")

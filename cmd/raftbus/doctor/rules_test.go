@@ -260,6 +260,32 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// From where on something is a finding: half a second of a clock, a thousand entries, four fifths of a queue.
+func TestFindingsBeginSomewhere(t *testing.T) {
+	for _, c := range []struct {
+		code        string
+		last, first uint64 // that is none, that is one
+		harm        func(f *facts, n uint64)
+	}{
+		{"clock-skew", 495, 505, func(f *facts, ms uint64) { // beyond what a look cannot tell
+			f.change("n3", func(s *observe.Stats) { s.Time = s.Time.Add(replica.StatsFor + time.Duration(ms)*time.Millisecond) })
+		}},
+		{"lag", 999, 1000, func(f *facts, n uint64) { f.both("n1", behind(n)) }},
+		{"overload", 79, 80, func(f *facts, n uint64) {
+			f.change("n1", func(s *observe.Stats) { s.Queues = []observe.Queue{{Name: "requests", Waiting: int(n), Max: 100}} })
+		}},
+	} {
+		f := sound()
+		c.harm(f, c.last)
+		require.Empty(t, f.findings(), c.code)
+		f = sound()
+		c.harm(f, c.first)
+		found := f.findings()
+		require.Len(t, found, 1, c.code)
+		require.Equal(t, c.code, found[0].Code)
+	}
+}
+
 // The evidence is what was seen, of each node, and the remedy is of that.
 func TestFindingsSayWhatWasSeen(t *testing.T) {
 	const jetstream = "a JetStream answers: start without --serve-default-api"

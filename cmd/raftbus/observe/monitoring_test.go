@@ -2,6 +2,7 @@ package observe
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,9 +44,25 @@ func TestAlertsAskForWhatThereIs(t *testing.T) {
 			require.NotEmpty(t, r.Annotations["summary"], r.Alert)
 			require.NotEmpty(t, r.Annotations["description"], r.Alert)
 			checkQuery(t, r.Expr)
+			require.Equal(t, r.Labels["severity"] == "critical", critical[r.Alert] != "", r.Alert)
+			if want := critical[r.Alert]; want != "" {
+				require.Equal(t, want, r.Expr, r.Alert)
+			}
 		}
 	}
+	require.Subset(t, slices.Collect(maps.Keys(seen)), slices.Collect(maps.Keys(critical)))
 	require.GreaterOrEqual(t, len(seen), 15)
+}
+
+// What somebody is woken for, word by word: a query that no longer finds anything looks like a cluster that is well.
+var critical = map[string]string{
+	"RaftbusAllDown":      `sum(up{job="raftbus"}) == 0`,
+	"RaftbusNoLeader":     `sum by (cluster) (raftbus_raft_role{role="leader"}) < 1`,
+	"RaftbusQuorumLost":   `sum by (cluster) (raftbus_node_ready) <= max by (cluster) (raftbus_raft_members) / 2`, // two of four are no majority
+	"RaftbusNodeFailed":   `raftbus_node_live == 0`,
+	"RaftbusNodeRestarts": `changes(raftbus_node_start_time_seconds[15m]) > 2`,
+	"RaftbusDiskFull":     `raftbus_disk_full == 1`, // 1: it is
+	"RaftbusLogDamaged":   `raftbus_log_damaged_entries > 0`,
 }
 
 func TestDashboardAsksForWhatThereIs(t *testing.T) {

@@ -206,5 +206,7 @@ func TestOrders(t *testing.T) {
 	require.Equal(t, "n3", first("lag"))
 	require.Equal(t, "n1", first("writes"))
 	require.Equal(t, "n1", first("reads"))
+	v.Nodes[1].Syncs = Flow{PerSecond: 1, P50: 0.001, P99: 0.9}
+	require.Equal(t, "n2", first("sync"), "the slowest disk, not the busiest")
 	require.Equal(t, "n1", v.Nodes[0].ID, "the view itself is not touched")
 }
