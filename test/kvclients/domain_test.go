@@ -29,17 +29,19 @@ func TestADirectGetWithoutTheDomainFindsNobody(t *testing.T) {
 	require.Equal(t, "v", string(m.Data))
 }
 
-// A star that is not all of a token is a letter of it.
+// A star that is not all of a token is a letter of it, here as in a JetStream.
 func TestAStarInsideATokenIsALetter(t *testing.T) {
 	t.Parallel() // it mostly waits
-	kv, err := client(t, connected(t, 1), "raftbus").CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "app"})
-	require.NoError(t, err)
-	require.EqualValues(t, 1, revision(t)(kv.Put(within(t), "ab", []byte("v"))))
-	for pattern, want := range map[string]bool{"a*": false, "*": true} {
-		w, err := kv.Watch(within(t), pattern)
+	for _, nc := range []*nats.Conn{connected(t, 1), realJetStream(t)} {
+		kv, err := client(t, nc, "raftbus").CreateKeyValue(within(t), jetstream.KeyValueConfig{Bucket: "app"})
 		require.NoError(t, err)
-		require.Equal(t, want, <-w.Updates() != nil, pattern) // nil: all that is there was told
-		require.NoError(t, w.Stop())
+		require.EqualValues(t, 1, revision(t)(kv.Put(within(t), "ab", []byte("v"))))
+		for pattern, want := range map[string]bool{"a*": false, "*": true} {
+			w, err := kv.Watch(within(t), pattern)
+			require.NoError(t, err)
+			require.Equal(t, want, <-w.Updates() != nil, pattern) // nil: all that is there was told
+			require.NoError(t, w.Stop())
+		}
 	}
 }
 

@@ -303,7 +303,12 @@ var consumerSteps = []step{
 	{subject: "CONSUMER.CREATE.KV_a.c", body: `x`},
 	{subject: "CONSUMER.CREATE.KV_a.c"},
 	{subject: "CONSUMER.CREATE.KV_a", body: `{"stream_name":"KV_a","config":{"name":"a.b","deliver_subject":"d","ack_policy":"none"}}`},
+	{subject: "CONSUMER.CREATE.KV_a.pager.>", body: viewRequest, differs: "not offered: nats stream view", ours: `{"json":{"error":{"code":400,"description":"bad request: a durable pull consumer is not offered for key-value buckets","err_code":10003},"type":"io.nats.jetstream.api.v1.consumer_create_response"}}`},
+	{subject: "CONSUMER.DELETE.KV_a.pager", differs: "ours was not made", ours: `{"json":{"error":{"code":404,"description":"consumer not found","err_code":10014},"type":"io.nats.jetstream.api.v1.consumer_delete_response"}}`},
 }
+
+// viewRequest is what jsm.go v0.5.1 sends for nats stream view, but for the consumer's name.
+const viewRequest = `{"stream_name":"KV_a","config":{"description":"JSM Stream Pager","ack_policy":"explicit","ack_wait":30000000000,"deliver_policy":"all","durable_name":"pager","name":"pager","filter_subject":">","replay_policy":"instant","inactive_threshold":3600000000000,"num_replicas":1,"mem_storage":true,"pause_until":"0001-01-01T00:00:00Z"},"action":""}`
 
 func malformedSteps() []step {
 	return []step{
