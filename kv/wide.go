@@ -1,6 +1,6 @@
 package kv
 
-// What looks at many keys where it is applied: purges by a pattern, and settings that lower a history. While one is applied nobody is served, and
+// Commands that look at many keys when they are applied: purges by a pattern, and settings that lower a history. While one is applied nobody is served, and
 // many that are logged together are applied together. So an account has one of them proposed at a time; the next is once that has been applied, and what
 // others wrote meanwhile comes before it (Q12). What comes of a command that a leader has proposed it may never learn: turns end with its office.
 

@@ -1,7 +1,7 @@
 package main
 
-// How the Go runtime watches a process that does a little very often, as all here do: said to it by beginning anew, since it listens only
-// at its start. Sets nothing else, and no process needs it to work.
+// Long-running commands begin anew once, with a GODEBUG setting that calms the runtime's monitor thread: it is read only at start. Only processor
+// time depends on it.
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-// Package leaktest holds the tests of a package to leave no goroutine behind.
+// Package leaktest fails a package's tests if they leave a goroutine behind.
 package leaktest
 
 import (

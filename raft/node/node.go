@@ -24,7 +24,7 @@ import (
 // onlyGroup: a process has one Raft group, in a log that could keep more.
 const onlyGroup = folder.Group
 
-// Options are what a node is made of. All are required, but KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf and Milestones.
+// Options are what a node is made of. All are required, but KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf, Reading and Milestones.
 type Options struct {
 	Config  config.IRaftConfig
 	Folder  *folder.Folder // says which instance this is, remembers that there was a log, and takes snapshots; closed by whoever opened it, after Stop

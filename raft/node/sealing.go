@@ -6,8 +6,7 @@ package node
 //
 // A table is sealed for a node that is in term 1 or later, on its disk. Whoever is in a term proves by it that all hold the table; whoever has a table
 // and no term says only that it holds it itself. An older folder with a term, an entry or a later configuration counts as sealed. Pings say all of
-// this, also those of earlier builds. But such a build enters a term as soon as it holds the table itself. If its disk is wiped then, a first boot is
-// lost that the others never finish: their table needs the word of all.
+// this.
 
 import (
 	"slices"

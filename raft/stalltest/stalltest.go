@@ -1,5 +1,5 @@
-// Package stalltest measures how long the machine keeps a test waiting: what is tested beside it may have been kept waiting as long, and a bound on
-// time is a promise of that beside what the machine takes.
+// Package stalltest measures how long the machine kept a test waiting, so that bounds on time judge the product: what is tested may have been kept
+// waiting as long.
 package stalltest
 
 import (

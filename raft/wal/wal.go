@@ -47,7 +47,7 @@ type State struct {
 	Damaged []rpc.EntryID
 }
 
-// Options are for Open. The zero value works; a node sets KeepFreeBytes and ReportDamaged.
+// Options are for Open. The zero value works; a node sets KeepFreeBytes, MustExist and ReportDamaged.
 type Options struct {
 	// SegmentBytes is the size of a segment. The first ones are smaller, so that a new log opens fast. Smaller costs a
 	// sync and a checkpoint more often; larger keeps more compacted log on disk, and takes longer to prepare. Default 16 MiB.

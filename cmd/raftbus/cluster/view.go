@@ -1,6 +1,6 @@
 // Package cluster asks the nodes of a cluster for their status, and puts together what they say of themselves: who belongs to it, who leads,
-// whether a quorum answers, whether an upgrade can be finished. It says what follows from their answers: whether that is well, and what to do, is
-// for who looks at it.
+// whether a quorum answers, whether an upgrade can be finished. It says what follows from their answers; whether that is well, and what to do, is for
+// who asks.
 package cluster
 
 import (
