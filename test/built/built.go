@@ -5,7 +5,6 @@ package built
 import (
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -26,15 +25,11 @@ func Raftbus(dir string, flags ...string) (string, error) {
 // root is the module's, from the folder of a package in test.
 const root = "../.."
 
-// Seen has a test's result last until the command's source changes: of a folder that is read Go looks at the times of its files. Only what a
-// test reads counts, not what TestMain does.
-func Seen(t testing.TB) {
+// Seen has a test's result last until the command's source changes, or what else a program reads that the test runs: of a folder that is read Go
+// looks at the times of its files. Only what a test reads counts, not what TestMain does.
+func Seen(t testing.TB, more ...string) {
 	t.Helper()
-	for _, name := range []string{"go.mod", "go.sum"} {
-		_, err := os.Stat(filepath.Join(root, name))
-		require.NoError(t, err)
-	}
-	for _, dir := range []string{"raft", "busclient", "kv", "cmd"} {
-		require.NoError(t, filepath.WalkDir(filepath.Join(root, dir), func(_ string, _ fs.DirEntry, err error) error { return err }))
+	for _, path := range append(more, "go.mod", "go.sum", "raft", "busclient", "kv", "cmd") {
+		require.NoError(t, filepath.WalkDir(filepath.Join(root, path), func(_ string, _ fs.DirEntry, err error) error { return err }))
 	}
 }

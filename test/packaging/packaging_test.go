@@ -21,6 +21,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/raftbus/raftbus/test/built"
 )
 
 var release = flag.Bool("release", false, "run TestRelease, which compiles the product four times over")
@@ -220,6 +222,7 @@ func TestDockerfile(t *testing.T) {
 
 // What the image is built from, and only the build says that it is missing, is not kept from Docker.
 func TestDockerIsGivenWhatTheImageIsBuiltFrom(t *testing.T) {
+	built.Seen(t)
 	list := exec.Command("go", "list", "-deps", "-f", `{{if .Module}}{{if .Module.Main}}{{$p := .}}{{range .GoFiles}}{{$p.Dir}}/{{.}}
 {{end}}{{range .EmbedFiles}}{{$p.Dir}}/{{.}}
 {{end}}{{end}}{{end}}`, "./cmd/raftbus")
@@ -307,6 +310,7 @@ func TestAReleaseHoldsWhatItsPagesLinkTo(t *testing.T) {
 	require.True(t, found && ends, "deploy/release.sh gathers in another way")
 	work := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(work, "common"), 0o700))
+	built.Seen(t, "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md", "docs", "deploy", "test")
 	gather := exec.Command("bash", "-c", "set -eu\nwork=$1\ncp LICENSE "+lines, "gather", work)
 	gather.Dir = root
 	said, err := gather.CombinedOutput()
