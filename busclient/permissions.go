@@ -69,6 +69,15 @@ func (r Roles) Service(id rpc.NodeID) Permissions {
 	return p
 }
 
+// Answering is for who answers the users with these inbox prefixes, besides Service or ServiceIn: there NATS need keep no account of what was asked. What
+// may be said only because it was asked, NATS lets be said once for each reply subject, however many requests name it, and remembers until then (L9, F12).
+func Answering(inboxPrefixes ...string) (p Permissions) {
+	for _, prefix := range inboxPrefixes {
+		p.Publish = append(p.Publish, prefix+".>")
+	}
+	return p
+}
+
 // ServiceIn is for a node's connection to the clients of an account that is served beside the first: it answers about keys, and nothing else.
 func (r Roles) ServiceIn(account string, id rpc.NodeID) Permissions {
 	return r.serving(NodeIn(account, string(id))).And(Permissions{Subscribe: []string{ConsumersSubject(r.Prefix, AllNodes, "*")}})

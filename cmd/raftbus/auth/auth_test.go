@@ -143,6 +143,12 @@ func (p *party) requireRefused(who, subject string) {
 	}, patience, time.Millisecond, "%s may use %s", who, subject)
 }
 
+func (p *party) refusals() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.refused)
+}
+
 // listener takes what reaches the subjects of a node, with that node's own credentials.
 type listener struct {
 	party *party
@@ -180,6 +186,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 			all := r.credentials()
 			peers := (&listener{}).on(r.connect(all["nodes/n2/peers"]), "raftbus.rpc.n2.>", "raftbus.rpc._all.>")
 			leader := (&listener{}).on(r.connect(all["nodes/n2/clients"]), "raftbus.admin.>", "raftbus.node.n2.>", "raftbus.node._all.>")
+			requireOneAnswer(t, r.connect(all["nodes/n1/clients"]), r.connect(all["users/client"]))
 			for who, credential := range all {
 				p := r.connect(credential)
 				for _, subject := range []string{
@@ -188,7 +195,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 					"raftbus.admin.reconfigure", "raftbus.admin.transfer", "raftbus.node._all.consumers.n1", "raftbus.node.n2._inbox.x",
 					"_INBOX.x", "_INBOX_admin.x", "$SYS.REQ.SERVER.PING", "$SRV.PING", "$KV.app.k", "$JS.API.STREAM.MSG.DELETE.KV_app",
 				} {
-					if mayPublish(who, subject) {
+					if mayPublish(who, subject, all["nobody"] != nil) {
 						continue
 					}
 					require.NoError(t, p.Publish(subject, []byte(who)))
@@ -215,7 +222,7 @@ func TestForgeriesAreRefused(t *testing.T) {
 }
 
 // mayPublish says who is right where all others are wrong.
-func mayPublish(who, subject string) bool {
+func mayPublish(who, subject string, anonymous bool) bool {
 	switch {
 	case strings.HasPrefix(subject, "raftbus.rpc.") && strings.Contains(subject, ".n1."):
 		return who == "nodes/n1/peers"
@@ -224,13 +231,18 @@ func mayPublish(who, subject string) bool {
 	case strings.HasPrefix(subject, "raftbus.admin."):
 		return who == "users/admin"
 	case strings.HasPrefix(subject, "_INBOX"):
-		return strings.HasSuffix(who, "/leaf") // watchers name the subject
+		return strings.HasSuffix(who, "/leaf") || answersFirst(who) && (anonymous || subject != "_INBOX.x") // watchers name the subject; users have the inbox
 	case subject == "$SRV.PING":
 		return slices.Contains([]string{"users/admin", "users/monitor", "users/client", "users/read-only"}, who)
 	case strings.HasPrefix(subject, "$KV."), strings.HasPrefix(subject, "$JS."): // who writes keys
 		return who == "nobody" || strings.HasPrefix(who, "users/") && !slices.Contains([]string{"users/monitor", "users/read-only", "users/visitors"}, who)
 	}
 	return false
+}
+
+// answersFirst: the clients of the first account.
+func answersFirst(who string) bool {
+	return strings.HasSuffix(who, "/clients") && !strings.Contains(who, "/tenants/")
 }
 
 func maySubscribe(who, subject string) bool {
@@ -240,7 +252,7 @@ func maySubscribe(who, subject string) bool {
 	case "raftbus.node.n2.>":
 		return who == "nodes/n2/clients"
 	case "raftbus.admin.>":
-		return strings.HasSuffix(who, "/clients") && !strings.Contains(who, "/tenants/")
+		return answersFirst(who)
 	case "raftbus.kv.>", "$KV.>", "$JS.API.>": // requests reach every node that listens; only the leader does
 		return strings.HasSuffix(who, "/clients")
 	case "_INBOX_admin.>":
@@ -258,7 +270,7 @@ func TestAClusterAndItsClients(t *testing.T) {
 			t.Parallel()
 			r := begin(t, layout.change)
 			var out log
-			r.start(&out)
+			running := r.start(&out)
 			all := r.credentials()
 			client := r.connect(all["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client")))
 			useKeys(t, client, "app")
@@ -269,6 +281,7 @@ func TestAClusterAndItsClients(t *testing.T) {
 			}
 			reader := r.connect(all["users/read-only"], nats.CustomInboxPrefix(busclient.InboxPrefix("read-only")))
 			require.Equal(t, "v", read(t, reader, "app"))
+			askTwice(t, reader, "app")
 			for _, subject := range []string{"raftbus.kv.put.app.k", "raftbus.bucket.add.x", "raftbus.bucket.rm.app", "$KV.app.k", "$JS.API.STREAM.DELETE.KV_app", "$JS.raftbus.API.$KV.app.k"} {
 				require.NoError(t, reader.Publish(subject, nil))
 				reader.requireRefused("read-only", subject)
@@ -286,11 +299,17 @@ func TestAClusterAndItsClients(t *testing.T) {
 				other := r.connect(tenant, nats.CustomInboxPrefix(busclient.InboxPrefix("team-a")))
 				require.Contains(t, request(t, other, "raftbus.kv.put.app.theirs", "x"), `"revision":2`)
 				require.Contains(t, request(t, other, "raftbus.kv.get.app.theirs", ""), `"value":"x"`)
+				askTwice(t, other, "app")
 				require.NoError(t, other.Publish("raftbus.node._all.status", nil))
 				other.requireRefused("team-a", "raftbus.node._all.status")
 			}
-			require.Contains(t, request(t, r.user("visitors"), "raftbus.kv.get.app.k", ""), `"value":"v"`)
+			askTwice(t, r.user("visitors"), "app")
 			require.NotContains(t, strings.ToLower(out.String()), "permission", "nodes were refused nothing")
+			for _, node := range running {
+				for _, c := range node.Stats().NATS {
+					require.Zero(t, c.PermissionErrors, c.Role)
+				}
+			}
 		})
 	}
 }
@@ -312,9 +331,8 @@ func useKeys(t testing.TB, p *party, bucket string) {
 	require.NoError(t, err)
 	require.Equal(t, "v", read(t, p, bucket))
 	require.Contains(t, request(t, p, "raftbus.kv.get."+bucket+".k", ""), `"value":"v"`)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	require.Empty(t, p.refused)
+	askTwice(t, p, bucket)
+	require.Empty(t, p.refusals())
 }
 
 // hearRepublished has an entry published again, where that was allowed.

@@ -137,7 +137,7 @@ func permit(out *bytes.Buffer, u user, public string) {
 	}
 	fmt.Fprintf(out, "        publish: {%s}\n        subscribe: {allow: %s}\n", publish, list(p.Subscribe))
 	if p.Responses {
-		fmt.Fprintln(out, "        allow_responses: true")
+		fmt.Fprintf(out, "        allow_responses: {max: 1, expires: %q}\n", responseTime.String())
 	}
 	fmt.Fprintln(out, "      }}")
 }

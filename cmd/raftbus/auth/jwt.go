@@ -16,8 +16,9 @@ import (
 // operatorLine is where the configuration has the operator's JWT.
 var operatorLine = regexp.MustCompile(`(?m)^operator: (\S+)$`)
 
-// responseTime is how long a node may take to answer a request, as NATS has it where nothing else is said.
-const responseTime = 2 * time.Minute
+// responseTime is how long a node may take to answer a request that names no user's inbox: longer than any takes. Until then NATS remembers each that
+// was not answered, and looks through all of them again and again.
+const responseTime = 15 * time.Second
 
 // writeJWTs writes the users' credentials, and returns a configuration that trusts the operator.
 func (o *Options) writeJWTs(users []user, keys map[string]nkeys.KeyPair) ([]byte, error) {

@@ -75,7 +75,23 @@ func (o Options) plan() []user {
 	if o.Anonymous {
 		list = append(list, user{file: "users/" + anonymousName, account: appAccount, inbox: "_INBOX", permissions: roles.Anonymous()})
 	}
-	return list
+	return answering(list)
+}
+
+// answering lets who answers do so in the inboxes of its account's users.
+func answering(users []user) []user {
+	inboxes := map[string][]string{}
+	for _, u := range users {
+		if u.inbox != "" {
+			inboxes[u.account] = append(inboxes[u.account], u.inbox)
+		}
+	}
+	for i := range users {
+		if u := &users[i]; u.permissions.Responses {
+			u.permissions = u.permissions.And(busclient.Answering(inboxes[u.account]...))
+		}
+	}
+	return users
 }
 
 func (o Options) roles() busclient.Roles {
