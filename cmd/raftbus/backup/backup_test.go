@@ -419,6 +419,7 @@ func TestSessionsAreBounded(t *testing.T) {
 		require.NoError(t, err)
 		begun = append(begun, b.Backup)
 	}
+	require.NotEqual(t, begun[0][:12], begun[1][:12], "what it makes beside, such as inboxes, nobody can guess from them (Q9)")
 	_, err := w.source().open(t.Context())
 	require.ErrorContains(t, err, "are under way")
 	require.ErrorIs(t, err, ErrRefused)

@@ -5,6 +5,7 @@ package backup
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -16,7 +17,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/kv/jetstream"
@@ -271,7 +271,7 @@ var (
 )
 
 func newSession(view node.Snapshot, chunkBytes int, head Head) *session {
-	one := &session{id: nuid.Next(), head: head, seats: make(chan struct{}, aheadMax), view: view, kept: map[int][]byte{}, digest: sha256.New(), last: -1}
+	one := &session{id: rand.Text(), head: head, seats: make(chan struct{}, aheadMax), view: view, kept: map[int][]byte{}, digest: sha256.New(), last: -1}
 	one.next, one.stop = iter.Pull2(node.Chunks(nil, view, chunkBytes))
 	return one
 }

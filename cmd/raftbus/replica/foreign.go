@@ -6,6 +6,7 @@ package replica
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"github.com/raftbus/raftbus/busclient"
 )
@@ -182,7 +182,7 @@ func (r *Replica) noteRival(mine Status, others []Status) {
 func (r *Replica) others(ctx context.Context, wait time.Duration) ([]Status, error) {
 	nc := r.first().conn.NATS()
 	answers := make(chan *nats.Msg, 256)
-	inbox := busclient.NodeInbox(r.config.Prefix(), r.config.Self().ID()) + "." + nuid.Next() // where permissions let it listen
+	inbox := busclient.NodeInbox(r.config.Prefix(), r.config.Self().ID()) + "." + rand.Text() // where permissions let it listen
 	sub, err := nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, err

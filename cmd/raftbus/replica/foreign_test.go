@@ -2,6 +2,7 @@ package replica
 
 import (
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,27 @@ func TestARivalIsNotGoneForALostAnswer(t *testing.T) {
 			r.noteRival(mine, []Status{mine, peer, namesake})
 		}
 		require.Nil(t, r.rival.Load(), name)
+	}
+}
+
+// Where a node awaits who else leads under the prefix, nobody can guess from what the node has told before: whoever may have it publish there would answer as
+// another cluster (Q9).
+func TestNobodyGuessesWhereANodeAwaitsAnswers(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r := ready(t, alone(t, nil))
+	defer stop(t, r)
+	asked, err := r.first().conn.NATS().SubscribeSync(busclient.StatusSubject("raftbus", busclient.AllNodes))
+	require.NoError(t, err)
+	known := map[string]bool{}
+	for range 2 {
+		_, err := r.others(t.Context(), 0)
+		require.NoError(t, err)
+		m, err := asked.NextMsg(patience)
+		require.NoError(t, err)
+		guess, inbox := len("XDyQrzMm4dSB"), m.Reply[strings.LastIndexByte(m.Reply, '.')+1:] // what all that nuid makes in one process has in common
+		require.Greater(t, len(inbox), guess)
+		require.False(t, known[inbox[:guess]])
+		known[inbox[:guess]] = true
 	}
 }
 
