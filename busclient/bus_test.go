@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -302,23 +303,41 @@ func TestALineThatIsTooLong(t *testing.T) {
 	c.Close()
 }
 
-// F9: a subscription whose handler does not return drops what is over its limit; it is counted, and the others go on. With a lane
-// handlers run where messages are read: they must return, and those of a node do.
+// F9: a subscription whose handler does not return drops what is over its limit; it is counted, said once a minute however often it begins anew, and the
+// others go on. With a lane handlers run where messages are read: they must return, and those of a node do. Where little may wait, so that nobody fills a
+// node's memory by asking, no node was slow (Q12).
 func TestASlowConsumerIsCounted(t *testing.T) {
-	c := dialShut(t, startNATS(t).URL(), "n1", RoleControl)
+	log := &countingHandler{}
+	c, err := Dial(t.Context(), ConnOptions{URLs: []string{startNATS(t).URL()}, Node: "n1", Role: RoleControl, Logger: slog.New(log), shutLane: true})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
 	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
-	hold, others := make(chan struct{}), make(chan Delivery, 1)
-	_, err := c.Subscribe("slow", func(Delivery) { <-hold })
+	hold, began, others := make(chan struct{}), make(chan struct{}, pendingLimits[RoleControl].messages+200), make(chan Delivery, 1)
+	_, err = c.Subscribe("slow", func(Delivery) { began <- struct{}{}; <-hold })
 	require.NoError(t, err)
 	_, err = c.Subscribe("other", func(d Delivery) { others <- d })
 	require.NoError(t, err)
-	for range pendingLimits[RoleControl].messages + 100 {
-		require.NoError(t, c.Publish("slow", "", []byte("x")))
+	few, err := c.NATS().Subscribe("asked", func(*nats.Msg) { <-t.Context().Done() })
+	require.NoError(t, err)
+	require.NoError(t, few.SetPendingLimits(64, 1<<20))
+	send := func(subject string, messages int) {
+		for range messages {
+			require.NoError(t, c.Publish(subject, "", []byte("x")))
+		}
+		require.NoError(t, c.Flush(soon))
 	}
-	require.NoError(t, c.Flush(soon))
-	require.NoError(t, c.Publish("other", "", []byte("x")))
+	send("asked", 100)
+	send("slow", pendingLimits[RoleControl].messages+100)
+	send("other", 1)
 	await(t, others)
 	eventually(t, "counted", func() bool { return c.Stats().SlowConsumer == 1 })
+	await(t, began)
+	hold <- struct{}{}
+	await(t, began)
+	send("slow", 2)
+	eventually(t, "counted again", func() bool { return c.Stats().SlowConsumer == 2 })
+	require.Equal(t, 1, log.count("messages dropped"))
+	require.Equal(t, 1, log.count("questions dropped"))
 	close(hold)
 }
 

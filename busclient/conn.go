@@ -101,6 +101,7 @@ type Conn struct {
 	disconnects, slow, permission, unanswered atomic.Uint64
 
 	notes  notes.Notes
+	drops  notes.Notes // of subscriptions: as many as clients fill are to crowd out nothing else
 	regain regain.Regain
 	told   atomic.Pointer[func(whole bool)] // nil: nobody wants to know
 
@@ -462,8 +463,7 @@ func (c *Conn) refused(text string) {
 func (c *Conn) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
-		c.slow.Add(1)
-		c.log.Warn("messages dropped: this process is too slow for what arrives, give it more CPU", "subject", sub.Subject)
+		c.dropped(sub)
 	case c.isLateAnswer(nc, err):
 		c.unanswered.Add(1)
 		c.noteKind("not answered", "a request is not answered: it came over the connection before, and NATS takes no answer to it over this one", err)
@@ -479,6 +479,20 @@ func (c *Conn) failed(nc *nats.Conn, sub *nats.Subscription, err error) {
 		c.note("NATS refuses this node a subscription", err)
 	default:
 		c.note(connectionError, err)
+	}
+}
+
+// dropped is told each time that a subscription begins to drop messages: with each question, if a client keeps it full. Where less may wait than on this
+// connection, whoever subscribed has it drop what is too much, however fast the node is (Q12).
+func (c *Conn) dropped(sub *nats.Subscription) {
+	text := "messages dropped: this process is too slow for what arrives, give it more CPU"
+	if most, _, err := sub.PendingLimits(); err == nil && most < pendingLimits[c.role].messages {
+		text = "questions dropped: more come at once than this node answers, who asks again later is answered"
+	} else {
+		c.slow.Add(1)
+	}
+	if c.drops.IsNews(sub.Subject, time.Now()) {
+		c.log.Warn(text, "subject", sub.Subject)
 	}
 }
 
