@@ -47,18 +47,20 @@ func TestNoEntryIsPublishedAgainAsAnOrder(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "would be orders"))
 }
 
-// What finds no room leaves none taken: once the bus has taken what waits, entries are published again as before.
+// What finds no room leaves none taken: once the bus has taken what waits, entries are published again as before. Nor does it fill the log.
 func TestWhatIsNotPublishedAgainTakesNoRoom(t *testing.T) {
+	var log strings.Builder
 	s := &Service{
-		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.DiscardHandler),
+		prefix: "raftbus", protocol: &jetstream.Protocol{}, logger: slog.New(slog.NewTextHandler(&log, nil)),
 		republishing: republishing{waiting: make(chan *nats.Msg, 1), known: map[string]republication{}},
 	}
 	again := &command.Republish{Source: ">", Destination: "again.>"}
 	entry := store.Event{Kind: store.Stored, Bucket: "app", Republish: again, Entry: store.Entry{Key: "k", Sequence: 1, Value: []byte("v")}}
-	for range 3 {
+	for range 101 {
 		s.republish(&entry)
 	}
-	require.EqualValues(t, 2, s.republishing.drops.Load())
+	require.EqualValues(t, 100, s.republishing.drops.Load())
+	require.Equal(t, 7, strings.Count(log.String(), "takes them too slowly"), "the first, and whenever they are twice as many")
 	require.EqualValues(t, (<-s.republishing.waiting).Size(), s.republishing.bytes.Load())
 }
 
