@@ -5,6 +5,7 @@ package busclient
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,17 +104,25 @@ func TestTheHigherNonceGivesWay(t *testing.T) {
 	require.NoError(t, c.settle(), "and never gives way")
 }
 
-// Somebody who listens but says nothing, such as a connection that died without a word, keeps nobody from starting.
+// Somebody who listens but says nothing, such as a connection that died without a word, keeps nobody from starting, once it was asked three times.
 func TestSilenceOnTheOwnSubjectIsNoProcess(t *testing.T) {
 	t.Parallel() // it mostly waits
 	url := startNATS(t).URL()
 	nc, err := nats.Connect(url)
 	require.NoError(t, err)
 	defer nc.Close()
-	_, err = nc.Subscribe("raftbus.rpc.n1.>", func(*nats.Msg) {})
+	var asked atomic.Int32
+	_, err = nc.Subscribe("raftbus.rpc.n1.n1.Ping", func(*nats.Msg) { asked.Add(1) })
 	require.NoError(t, err)
 	require.NoError(t, nc.Flush())
-	startPeer(t, url, "n1")
+	n1 := newPeer(t, url, "n1")
+	eventually(t, "up", func() bool { up, _ := n1.control.Up(); return up })
+	require.NoError(t, n1.listen(control, inboxSubject("raftbus", "n1", n1.nonces[control]), n1.receiveReturn))
+	require.NoError(t, n1.askBefore(t.Context()))
+	require.NoError(t, nc.Flush())
+	require.EqualValues(t, 3, asked.Load())
+	require.NoError(t, n1.listen(control, requestSubject("raftbus", "n1", "*", rpc.MethodPing), n1.receive))
+	require.NoError(t, n1.askWhileListening(t.Context()))
 }
 
 func TestClosingEndsTheLookForOthers(t *testing.T) {

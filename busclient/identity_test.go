@@ -132,10 +132,10 @@ func TestAConnectionIsNotSteadyBeforeASecond(t *testing.T) {
 	sim.setAll(true)
 	n := sim.nodes[0]
 	up, seen := sim.bus.now, 0
-	sim.run(2*steadyAfter, func() {
+	sim.run(2*time.Second, func() {
 		for _, p := range n.pings()[seen:] {
 			require.NoError(t, p.Err)
-			require.Equal(t, sim.bus.now.Add(-time.Millisecond).Sub(up) >= steadyAfter, p.Steady, "after %v", sim.bus.now.Sub(up))
+			require.Equal(t, sim.bus.now.Add(-time.Millisecond).Sub(up) >= time.Second, p.Steady, "after %v", sim.bus.now.Sub(up))
 			seen++
 		}
 	})

@@ -269,4 +269,7 @@ func TestEachServerHasItsOwnName(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, name, config.ServerName)
 	}
+	config, err := (&settings{}).tls(endpoint{secure: true})
+	require.NoError(t, err)
+	require.EqualValues(t, tls.VersionTLS12, config.MinVersion, "where nothing is said, as with tls:// alone")
 }

@@ -127,7 +127,7 @@ func (c *Conn) run(ctx context.Context) {
 		}
 		wait = nextWait(wait, time.Since(began))
 		c.note("no leaf connection to NATS, retrying", err)
-		pause(ctx, wait/2+rand.N(wait))
+		pause(ctx, spread(wait))
 	}
 }
 
@@ -138,6 +138,9 @@ func nextWait(before, lasted time.Duration) time.Duration {
 	}
 	return min(max(2*before, waitMin), waitMax)
 }
+
+// spread is a wait of about as long, so that nodes that lost a server together do not come back together.
+func spread(wait time.Duration) time.Duration { return wait/2 + rand.N(wait) }
 
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)

@@ -420,4 +420,11 @@ func TestTheWaitForAServerIsBounded(t *testing.T) {
 	const ms = time.Millisecond
 	require.Equal(t, []time.Duration{100 * ms, 200 * ms, 400 * ms, 500 * ms, 500 * ms}, waits)
 	require.Equal(t, 100*ms, nextWait(500*ms, time.Second), "it was there meanwhile")
+	least, most := time.Hour, time.Duration(0)
+	for range 1000 {
+		least, most = min(least, spread(500*ms)), max(most, spread(500*ms))
+	}
+	require.GreaterOrEqual(t, least, 250*ms)
+	require.Less(t, most, 750*ms)
+	require.Greater(t, most-least, 400*ms, "nodes that lost one server do not all come back at once")
 }

@@ -69,6 +69,16 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// How long a message takes does not tell which key is its own.
+func TestAllKeysAreTried(t *testing.T) {
+	for name, sealer := range map[string][]byte{"current": newKey, "previous": oldKey, "none": []byte("other")} {
+		tried, keys := 0, rpc.NewKeys(newKey, oldKey)
+		rpc.CountPrevious(keys, &tried)
+		_, _, _ = rpc.Decode(sealed(rpc.NewKeys(sealer, nil)), keys)
+		require.Equal(t, 1, tried, name)
+	}
+}
+
 func TestNoCurrentKeyMeansNoKeys(t *testing.T) {
 	require.Nil(t, rpc.NewKeys(nil, oldKey))
 	require.Nil(t, rpc.NewKeys([]byte{}, nil))

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -40,6 +42,34 @@ func TestWhatInitMakesIsDurable(t *testing.T) {
 		return nil
 	}))
 	require.Greater(t, made, 10)
+}
+
+// Who owns a folder may put a link in the place of a new file as that is made: it is not followed (Q13).
+func TestNoLinkIsFollowedIntoANewFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	require.NoError(t, root.WriteFile("other", []byte("theirs"), 0o600))
+	var end atomic.Bool
+	var planting sync.WaitGroup
+	planting.Go(func() {
+		for !end.Load() {
+			_ = root.Symlink("other", "seed.new") // mostly it is there
+		}
+	})
+	o := Options{syncs: func(*os.File) error { return nil }}
+	for range 2000 {
+		if err := o.create(root, "seed.new", []byte("ours"), 0o600, -1); err != nil {
+			require.ErrorIs(t, err, os.ErrExist)
+		}
+	}
+	end.Store(true)
+	planting.Wait()
+	content, err := root.ReadFile("other")
+	require.NoError(t, err)
+	require.Equal(t, "theirs", string(content))
 }
 
 func namesIn(t *testing.T, dir string) (list []string) {

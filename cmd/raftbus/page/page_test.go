@@ -186,6 +186,9 @@ func TestOtherSitesAreKeptOut(t *testing.T) {
 	}
 	_, _, header := ask(t, handler, "/")
 	require.Contains(t, header.Get("Content-Security-Policy"), "default-src 'none'")
+	require.Contains(t, header.Get("Content-Security-Policy"), "; connect-src 'self';", "what is shown is told to nobody else")
+	require.Equal(t, "same-origin", header.Get("Cross-Origin-Resource-Policy"))
+	require.Equal(t, "same-origin", header.Get("Cross-Origin-Opener-Policy"))
 	require.NotContains(t, header.Get("Content-Security-Policy"), "unsafe")
 	require.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
 	require.Equal(t, "no-store", header.Get("Cache-Control"))
