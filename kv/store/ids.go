@@ -4,6 +4,8 @@ package store
 // (C4). Ids are kept twice: by id, to be found, and by sequence, which is the order of time, to be forgotten.
 
 import (
+	"math"
+
 	"github.com/raftbus/raftbus/kv/internal/wire"
 )
 
@@ -101,7 +103,7 @@ func (t *txn) keepID(b *bucket, id string) error {
 
 func (b *bucket) idLife() int64 {
 	window := int64(b.record.settings.Window())
-	return window + window/idSlack
+	return window + min(window/idSlack, math.MaxInt64-window) // a client may give the longest window that there is
 }
 
 func (t *txn) setID(b *bucket, id string) error {

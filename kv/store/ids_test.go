@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -125,6 +126,23 @@ func TestIDsAreLookedForAfterThoseThatWereForgotten(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, idsForgottenMax+1, oldest[0].sequence)
 	require.Equal(t, idOrderKey(b.record.incarnation, idsForgottenMax), from)
+	tx.batch.Close()
+	db.release()
+	f.close()
+}
+
+// A window may be as long as a number can say: then no write looks for ids that are to be forgotten.
+func TestIDsOfTheLongestWindowAreNotLookedFor(t *testing.T) {
+	f := open(t, newMemory())
+	f.at(time.Second, addBucket("app", command.Settings{DuplicateWindow: math.MaxInt64}), putID("k", "id"))
+	db, _, err := f.store.use()
+	require.NoError(t, err)
+	var from []byte
+	tx := newTxn(scansFrom{db, &from}, *f.store.current.Load(), &f.store.recent)
+	b, err := tx.bucket("app")
+	require.NoError(t, err)
+	require.NoError(t, tx.keepID(b, ""))
+	require.Nil(t, from)
 	tx.batch.Close()
 	db.release()
 	f.close()
