@@ -322,8 +322,11 @@ func (n *parted) Propose(data []byte, done func(any, rpc.EntryID)) error {
 	if c.PurgeBucket.After != "" {
 		n.rests.Add(1)
 	}
-	n.run(func() { done(store.Result{Count: 1, Rest: &store.Rest{After: "k", Through: 1}}, rpc.EntryID{}) })
-	return nil
+	info, err := n.store.Bucket(c.PurgeBucket.Name)
+	n.run(func() {
+		done(store.Result{Count: 1, Rest: &store.Rest{After: "k", Through: 1, Incarnation: info.Incarnation}}, rpc.EntryID{})
+	})
+	return err
 }
 
 // L2: nobody is served while a planned move waits, so it waits for the part of a purge that is logged, and not for all that follow. It is not

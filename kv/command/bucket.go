@@ -46,6 +46,8 @@ type PurgeBucket struct {
 	// sequence.
 	After   string
 	Through uint64
+	// Incarnation, if not 0, is that of the bucket: one that was made anew under the name is left as it is. From version 3 on, see Of.
+	Incarnation uint64
 }
 
 // Expire removes entries whose time is over, by the log's time.
@@ -83,6 +85,24 @@ func (p *PurgeBucket) fields(w *wire.Walk) {
 	wire.Number(w, 4, &p.Below)
 	wire.Text(w, 5, &p.After)
 	wire.Number(w, 6, &p.Through)
+	wire.Number(w, 7, &p.Incarnation)
+}
+
+// Of names the incarnation of the bucket that is meant, where the cluster is open to a version whose commands may.
+func (p *PurgeBucket) Of(incarnation, open uint64) {
+	if open >= purgeOfOne {
+		p.Incarnation = incarnation
+	}
+}
+
+// purgeOfOne is the version since which a purge may name an incarnation.
+const purgeOfOne = 3
+
+func (p *PurgeBucket) version() uint64 {
+	if p.Incarnation > 0 {
+		return purgeOfOne
+	}
+	return 0
 }
 
 // Lowers reports whether keys may have more entries than they are to keep, in a bucket that has had other settings.

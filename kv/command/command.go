@@ -38,7 +38,8 @@
 //	  optional uint64 last_sequence = 11;
 //	  string last_msg_id = 12;
 //	}
-//	message PurgeBucket { string name = 1; string filter = 2; uint64 keep = 3; uint64 below = 4; string after = 5; uint64 through = 6; }
+//	message PurgeBucket { string name = 1; string filter = 2; uint64 keep = 3; uint64 below = 4; string after = 5; uint64 through = 6;
+//	  uint64 incarnation = 7; }   // from version 3 on
 //	message Expire { repeated Item items = 1; }
 //	message Item { string bucket = 1; uint64 incarnation = 2; uint64 sequence = 3; string key = 4; }
 //	message AddConsumer {
@@ -72,7 +73,7 @@ import (
 )
 
 // Version is the newest version of commands that this build applies, which users know as its feature level: 1 knew settings up to metadata, and no others that it had
-// to act on; 3 added Raise and read-only buckets.
+// to act on; 3 added Raise, read-only buckets and purges that name an incarnation.
 const Version = 3
 
 // Base is the version that every release knows. Commands of a later one are proposed only once a Raise has been applied, which is
@@ -142,6 +143,8 @@ func (c *Command) version() uint64 {
 		return c.AddBucket.Settings.version()
 	case c.UpdateBucket != nil:
 		return c.UpdateBucket.Settings.raised()
+	case c.PurgeBucket != nil:
+		return c.PurgeBucket.version()
 	case c.Raise != nil:
 		return c.Raise.Version
 	}

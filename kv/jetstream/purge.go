@@ -64,7 +64,7 @@ func (c call) filter(pattern string) (subject.Filter, *apiError) {
 // keeping purges what is older than the newest entries of many keys.
 func (c call) keeping(purge command.PurgeBucket, filter subject.Filter) Plan {
 	return c.search(func(s *store.Store, wanted func() bool) Plan {
-		from, err := s.KeepFrom(c.bucket, filter, purge.Keep, wanted)
+		from, of, err := s.KeepFrom(c.bucket, filter, purge.Keep, wanted)
 		switch {
 		case err != nil:
 			return c.refuse(readError(err))
@@ -72,6 +72,7 @@ func (c call) keeping(purge command.PurgeBucket, filter subject.Filter) Plan {
 			return c.purged(0)
 		}
 		purge.Keep, purge.Below = 0, from
+		purge.Of(of, s.Open())
 		return c.purging(purge, progress{})
 	})
 }
@@ -80,18 +81,13 @@ func (c call) keeping(purge command.PurgeBucket, filter subject.Filter) Plan {
 type progress struct {
 	removed uint64
 	parts   int
-	of      uint64 // incarnation of the bucket
 }
 
-// goesOn reports whether the bucket is still the one that was purged in part. The commands do not name it: one that is removed and made
-// anew between two of them is not purged, unless that comes while the next is being logged.
-func (p *progress) goesOn(s *store.Store, bucket string, through uint64) bool {
+// isStill reports whether a bucket is still the one that was purged in part. In a cluster that is not open to commands that name it, one that is
+// removed and made anew while the next part is being logged is purged.
+func isStill(s *store.Store, bucket string, incarnation uint64) bool {
 	info, err := s.Bucket(bucket)
-	first := p.parts == 1
-	if first {
-		p.of = info.Incarnation
-	}
-	return err == nil && info.Incarnation == p.of && info.Sequence >= through
+	return err == nil && info.Incarnation == incarnation
 }
 
 // purging logs a purge, part after part. One that is refused in the middle is not answered, nor one that a planned move ends: it was done in part (C5).
@@ -107,10 +103,11 @@ func (c call) purging(purge command.PurgeBucket, so progress) Plan {
 		if r.Rest == nil {
 			return c.purged(so.removed)
 		}
-		if !so.goesOn(s, c.bucket, r.Rest.Through) {
+		if !isStill(s, c.bucket, r.Rest.Incarnation) {
 			return Plan{}
 		}
 		purge.After, purge.Through = r.Rest.After, r.Rest.Through
+		purge.Of(r.Rest.Incarnation, s.Open())
 		return c.purging(purge, so)
 	}}}
 }

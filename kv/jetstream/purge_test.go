@@ -20,8 +20,10 @@ func TestAPurgeDoneInPartIsNotRefused(t *testing.T) {
 	w.puts(9)
 	for removed, refused := range map[uint64]bool{0: true, 5: false} {
 		for _, code := range []store.Code{store.ReadOnly, store.NoBucket, store.Importing} {
+			info, err := w.store.Bucket("a")
+			require.NoError(t, err)
 			first := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"filter":"$KV.a.x.>"}`), PayloadMax: payloadMax})
-			second := first.Write.Done(w.store, store.Result{Count: removed, Rest: &store.Rest{After: "x.1", Through: 9}})
+			second := first.Write.Done(w.store, store.Result{Count: removed, Rest: &store.Rest{After: "x.1", Through: 9, Incarnation: info.Incarnation}})
 			require.False(t, first.Write.Rest)
 			require.True(t, second.Write.Rest, "a planned move does not wait for it (L2)")
 			require.Equal(t, "x.1", second.Write.Command.PurgeBucket.After)
@@ -40,20 +42,40 @@ func (w *world) puts(n int) {
 
 // A bucket that is made anew under the name between two parts of a purge keeps what it has: the rest was of another.
 func TestAPurgeInPartsIsOfOneBucket(t *testing.T) {
-	part := store.Result{Count: 5, Rest: &store.Rest{After: "x.1", Through: 9}}
 	for _, puts := range []int{8, 20} { // both fewer than the one before had, and more
 		w := newWorld(t)
+		w.apply(command.Command{Raise: &command.Raise{Version: command.Version}}.Encode())
 		w.bucket("a")
 		w.puts(9)
+		info, err := w.store.Bucket("a")
+		require.NoError(t, err)
+		part := store.Result{Count: 5, Rest: &store.Rest{After: "x.1", Through: 9, Incarnation: info.Incarnation}}
 		second := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"filter":"$KV.a.x.>"}`), PayloadMax: payloadMax}).Write.Done(w.store, part)
 		third := second.Write.Done(w.store, part)
-		require.NotNil(t, third.Write)
+		require.Equal(t, info.Incarnation, third.Write.Command.PurgeBucket.Incarnation)
 		w.ask("STREAM.DELETE.KV_a", "")
 		require.Equal(t, Plan{}, third.Write.Done(w.store, part))
 		w.bucket("a")
 		w.puts(puts)
 		require.Equal(t, Plan{}, third.Write.Done(w.store, part), "after %d puts", puts)
 	}
+}
+
+// What a purge is to keep is looked for first: a bucket that is made anew under the name before the purge is carried out keeps what it has (C1).
+func TestAPurgeThatKeepsTheNewestIsOfOneBucket(t *testing.T) {
+	w := newWorld(t)
+	w.apply(command.Command{Raise: &command.Raise{Version: command.Version}}.Encode())
+	w.bucket("a")
+	w.puts(9)
+	found := w.Plan(Request{Subject: "STREAM.PURGE.KV_a", Data: []byte(`{"keep":3}`), PayloadMax: payloadMax}).Search(w.store, always)
+	w.ask("STREAM.DELETE.KV_a", "")
+	w.bucket("a")
+	w.puts(5)
+	require.Contains(t, string(w.carryOut(found)[0].Data), `"err_code":10059`)
+	info, err := w.store.Bucket("a")
+	require.NoError(t, err)
+	require.EqualValues(t, 5, info.Entries)
+	w.says(`{"type":"io.nats.jetstream.api.v1.stream_purge_response","success":true,"purged":2}`, "STREAM.PURGE.KV_a", `{"keep":3}`)
 }
 
 // A message that says why it marks its key is a marker to all readers, whoever put it: an import takes it for one too.

@@ -124,7 +124,7 @@ func (t *txn) purgeBucket(c *command.PurgeBucket) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if b == nil {
+	if b == nil || c.Incarnation > 0 && c.Incarnation != b.record.incarnation {
 		return Result{Code: NoBucket}, nil
 	}
 	if b.record.importing {
@@ -179,7 +179,7 @@ func (t *txn) purgeKeys(b *bucket, filter subject.Filter, after string, keep, th
 	})
 	r := Result{Count: count}
 	if more {
-		r.Rest = &Rest{After: next, Through: through}
+		r.Rest = &Rest{After: next, Through: through, Incarnation: b.record.incarnation}
 	}
 	return r, err
 }

@@ -206,7 +206,7 @@ func readAll(s *Store, bucket string) {
 	_, _ = s.Page(Query{Bucket: bucket, Max: 10, MaxBytes: 1000})
 	_, _ = s.Next(bucket, 3, filter, nil)
 	_, _ = s.LastMatch(bucket, filter, nil)
-	_, _ = s.KeepFrom(bucket, filter, 1, nil)
+	_, _, _ = s.KeepFrom(bucket, filter, 1, nil)
 	_, _, _, _ = s.Subjects(bucket, filter, 0, 10, 1<<30, nil)
 	_, _ = s.Message(bucket, 1)
 	_, _ = s.Last(bucket, "k")

@@ -76,7 +76,7 @@ func TestKeepFrom(t *testing.T) {
 		keep    uint64
 		want    uint64
 	}{{">", 1, 9}, {">", 3, 7}, {">", 7, 1}, {">", 8, 0}, {">", 0, 0}, {"a.*", 2, 6}} {
-		from, err := f.store.KeepFrom("app", pattern(t, c.pattern), c.keep, nil)
+		from, _, err := f.store.KeepFrom("app", pattern(t, c.pattern), c.keep, nil)
 		require.NoError(t, err)
 		require.Equal(t, c.want, from, c)
 	}
@@ -97,7 +97,7 @@ func TestAPurgeOfManyKeysIsDoneInSteps(t *testing.T) {
 		}
 		f.apply(batch...)
 		first := f.one(purge(command.PurgeBucket{Filter: "p.*", Below: 2 * keys}))
-		require.Equal(t, Result{Count: removedMax, Rest: &Rest{After: "p." + name(removedMax-1), Through: keys}}, first)
+		require.Equal(t, Result{Count: removedMax, Rest: &Rest{After: "p." + name(removedMax-1), Through: keys, Incarnation: 1}}, first)
 		f.apply(put("app", "p."+name(0), "new"), put("app", "p."+name(keys-1), "new"))
 		total := first.Count
 		for r := first; r.Rest != nil; total += r.Count {
@@ -132,7 +132,7 @@ func TestAPurgeLooksAtABoundedNumberOfKeys(t *testing.T) {
 			f.apply(batch...)
 			r = f.one(step)
 		}
-		require.Equal(t, Result{Rest: &Rest{After: name(keysMax) + ".x", Through: keysMax + 11}}, r)
+		require.Equal(t, Result{Rest: &Rest{After: name(keysMax) + ".x", Through: keysMax + 11, Incarnation: 1}}, r)
 		r = f.one(purge(command.PurgeBucket{Filter: "*.y", After: r.Rest.After, Through: r.Rest.Through}))
 		require.Equal(t, Result{Count: 1}, r)
 		sums = append(sums, sumOf(t, f.store))

@@ -89,6 +89,7 @@ type Result struct {
 
 // Rest is where a purge goes on: by the same command with these set.
 type Rest struct {
-	After   string
-	Through uint64
+	After       string
+	Through     uint64
+	Incarnation uint64 // of the bucket; commands name it from a version on, see command.PurgeBucket
 }

@@ -153,16 +153,17 @@ func (s *Store) Subjects(bucket string, filter subject.Filter, after, limit, roo
 }
 
 // KeepFrom returns the sequence from which on there are as many entries, of all keys that match together, as are to be kept; 0 if
-// there are fewer anyway. The error is as that of Subjects.
-func (s *Store) KeepFrom(bucket string, filter subject.Filter, keep uint64, wanted func() bool) (from uint64, err error) {
+// there are fewer anyway. Of is the incarnation of the bucket that it is of. The error is as that of Subjects.
+func (s *Store) KeepFrom(bucket string, filter subject.Filter, keep uint64, wanted func() bool) (from, of uint64, err error) {
 	if keep == 0 {
-		return 0, nil
+		return 0, 0, nil
 	}
 	err = s.viewBucket(bucket, func(v *bucketView) error {
+		of = v.record.incarnation
 		from, err = v.newest(keep, filter, &pace{wanted: wanted})
 		return err
 	})
-	return from, err
+	return from, of, err
 }
 
 // newest is the sequence that is so many-th from the end of all that match; 0 if there are fewer. Keys do not tell sequences in order, and to

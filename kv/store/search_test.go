@@ -45,7 +45,7 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 			return err
 		},
 		"keep": func(wanted func() bool) error {
-			_, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, wanted)
+			_, _, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, wanted)
 			return err
 		},
 		"count":         func(wanted func() bool) error { return page(pattern(t, "*.none"), Every, true, wanted) },
@@ -83,7 +83,7 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 	_, _, all, err = f.store.Subjects("app", pattern(t, "x"), 0, 1, 1<<30, func() bool { return false })
 	require.NoError(t, err)
 	require.Zero(t, all)
-	from, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, nil)
+	from, _, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, nil)
 	require.NoError(t, err)
 	require.EqualValues(t, keys-4, from)
 	f.close()
