@@ -14,6 +14,9 @@ const (
 	partBytes = 24 << 20
 	// recordBytes is about what a record takes in a memtable beside its bytes.
 	recordBytes = 48
+	// rangeBytes is what a deleted range counts for beside: the first who reads after one has Pebble sort all those of its memtable anew, which is quadratic
+	// where they come one by one. So a part has no more than 512, but for those of one batch.
+	rangeBytes = partBytes / 512
 )
 
 // backlog is what a database has not flushed.

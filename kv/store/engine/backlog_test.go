@@ -15,12 +15,16 @@ import (
 	"github.com/raftbus/raftbus/kv/store/engine"
 )
 
-// pour commits so many batches of so many MiB, until that fails.
+// pour commits so many batches of so many MiB, until that fails. Those of none delete a range.
 func pour(db engine.DB, batches, mebibytes int, poured *atomic.Int32) error {
 	b, value := db.NewBatch(), make([]byte, mebibytes<<20)
 	defer b.Close()
 	for i := range batches {
-		b.Set([]byte{byte(i)}, value)
+		if key := []byte{byte(i)}; mebibytes > 0 {
+			b.Set(key, value)
+		} else {
+			b.DeleteRange(key, append(key, 0))
+		}
 		if err := b.Commit(); err != nil {
 			return err
 		}
@@ -29,7 +33,8 @@ func pour(db engine.DB, batches, mebibytes int, poured *atomic.Int32) error {
 	return nil
 }
 
-// Who commits waits while what the disk is to flush is much, and goes on with it: however large a batch is, three parts wait and no more.
+// Who commits waits while what the disk is to flush is much, and goes on with it: however large a batch is, three parts wait and no more. Of deleted
+// ranges few are much: after each, who reads has Pebble sort all that are not flushed (Q12).
 func TestWhoWaitsForAFlushGoesOnWithIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -38,6 +43,7 @@ func TestWhoWaitsForAFlushGoesOnWithIt(t *testing.T) {
 	}{
 		"small batches": {100, 1, 61, 96},
 		"large batches": {6, 12, 3, 3},
+		"ranges":        {2000, 0, 1500, 1536},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { jammed(t, c.batches, c.mebibytes, c.atLeast, c.atMost) })

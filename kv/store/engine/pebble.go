@@ -305,9 +305,10 @@ func (v pebbleView) Close() error { return v.snapshot.Close() }
 
 // pebbleBatch keeps the first error, for Commit.
 type pebbleBatch struct {
-	into  *pebbleDB
-	batch *pebble.Batch
-	err   error
+	into   *pebbleDB
+	batch  *pebble.Batch
+	ranges int // that it deletes
+	err    error
 }
 
 func (b *pebbleBatch) keep(err error) {
@@ -316,14 +317,19 @@ func (b *pebbleBatch) keep(err error) {
 	}
 }
 
-func (b *pebbleBatch) Set(key, value []byte)       { b.keep(b.batch.Set(key, value, nil)) }
-func (b *pebbleBatch) Add(key, value []byte)       { b.Set(key, value) }
-func (b *pebbleBatch) Delete(key []byte)           { b.keep(b.batch.Delete(key, nil)) }
-func (b *pebbleBatch) DeleteRange(from, to []byte) { b.keep(b.batch.DeleteRange(from, to, nil)) }
-func (b *pebbleBatch) Len() int                    { return b.batch.Len() }
+func (b *pebbleBatch) Set(key, value []byte) { b.keep(b.batch.Set(key, value, nil)) }
+func (b *pebbleBatch) Add(key, value []byte) { b.Set(key, value) }
+func (b *pebbleBatch) Delete(key []byte)     { b.keep(b.batch.Delete(key, nil)) }
+func (b *pebbleBatch) DeleteRange(from, to []byte) {
+	b.ranges++
+	b.keep(b.batch.DeleteRange(from, to, nil))
+}
+func (b *pebbleBatch) Len() int { return b.batch.Len() }
 
-// room is about the memory that it takes once it is committed.
-func (b *pebbleBatch) room() int { return b.batch.Len() + recordBytes*int(b.batch.Count()) }
+// room is about the memory that it takes once it is committed, and what its ranges count for.
+func (b *pebbleBatch) room() int {
+	return b.batch.Len() + recordBytes*int(b.batch.Count()) + rangeBytes*b.ranges
+}
 
 // await waits until there is memory for it.
 func (b *pebbleBatch) await() error {
@@ -339,7 +345,7 @@ func (b *pebbleBatch) Commit() error {
 		b.into.backlog.add(size)
 	}
 	err := b.err
-	b.err = nil
+	b.err, b.ranges = nil, 0
 	b.batch.Reset()
 	return err
 }
