@@ -117,6 +117,44 @@ func TestAKeyThatCannotBeReadIsNoMissingOne(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
+// What an Apply that failed had removed of a key is not remembered as gone: its second try comes to the same as one that never failed (I5).
+func TestWhatWasNotAppliedIsForgotten(t *testing.T) {
+	app := command.Settings{History: 3, TTL: 1}
+	lower := command.Settings{History: 1, TTL: 1}
+	for name, c := range map[string]command.Command{
+		"purge":  purge(command.PurgeBucket{Filter: "k", Keep: 1}),
+		"lower":  {UpdateBucket: &command.UpdateBucket{Name: "app", Settings: lower}},
+		"expire": expire(command.ExpireItem{Bucket: "app", Incarnation: 1, Sequence: 2, Key: "k"}),
+	} {
+		var sums []string
+		for _, fault := range []error{nil, syscall.EMFILE} {
+			memory, fails := memengine.New(), error(nil)
+			f := open(t, memoryDisk{memory})
+			f.apply(addBucket("app", app), put("app", "unread", "v"))
+			require.NoError(t, f.store.Flush())
+			f.close()
+			s, err := Open(Options{Engine: deaf{memory, &fails}, ManualFlush: true})
+			require.NoError(t, err)
+			f.store = s
+			f.apply(put("app", "k", "1"), put("app", "k", "2"), put("app", "k", "3"))
+			entries := []rpc.Entry{
+				{Index: 6, Term: 1, Kind: rpc.EntryCommand, Time: 9_000, Data: c.Encode()},
+				{Index: 7, Term: 1, Kind: rpc.EntryCommand, Time: 9_000, Data: put("app", "unread", "w").Encode()},
+			}
+			if fails = fault; fault != nil {
+				_, err = s.Apply(entries)
+				require.ErrorIs(t, err, node.ErrNotApplied)
+				fails = nil
+			}
+			_, err = s.Apply(entries)
+			require.NoError(t, err)
+			sums = append(sums, sumOf(t, s))
+			f.close()
+		}
+		require.Equal(t, sums[0], sums[1], name)
+	}
+}
+
 // lost is an engine that takes no batch.
 type lost struct{ engine.Engine }
 
