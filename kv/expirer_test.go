@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -12,6 +13,7 @@ import (
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/store/memengine"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -60,6 +62,9 @@ func TestMuchThatIsOverGoesOnAtOnce(t *testing.T) {
 		propose(command.Command{Write: &command.Write{Bucket: "app", Key: strconv.Itoa(i), TTL: time.Hour}})
 	}
 	require.False(t, s.expireSome(), "nothing is over")
+	n.behind.Store(-int64(2 * time.Hour))
+	require.False(t, s.expireSome(), "the log is behind the clock: nothing went, and would at once")
+	n.behind.Store(0)
 	later := command.Command{RemoveBucket: &command.RemoveBucket{Name: "none"}}
 	_, err = st.Apply([]rpc.Entry{{Index: st.Applied().Index + 1, Term: 1, Kind: rpc.EntryCommand, Time: int64(2 * time.Hour), Data: later.Encode()}})
 	require.NoError(t, err)
@@ -101,4 +106,30 @@ func TestExpiryDoesNotWaitForClocksThatWerePutBack(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return strings.Contains(string(r.ask("bucket.info.app", "").Data), `"values":1`)
 	}, 10*time.Second, 10*time.Millisecond)
+}
+
+// What is over is gone within a tenth of a second: who waits for a lock whose holder is dead waits that much longer.
+func TestWhatIsOverGoesSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st, err := store.Open(store.Options{Engine: memengine.New(), ManualFlush: true})
+		require.NoError(t, err)
+		n := newSolo(st)
+		n.lead(true)
+		s := &Service{node: n, store: st, elected: bell.New(), stop: make(chan struct{}), waits: waits{expiryWait: time.Minute}}
+		s.epoch.Add(1) // it leads
+		s.run(s.expirer)
+		for _, c := range []command.Command{
+			{AddBucket: &command.AddBucket{Name: "app", Settings: command.Settings{AllowTTL: true}}},
+			{Write: &command.Write{Bucket: "app", Key: "lock", TTL: time.Second}},
+		} {
+			require.NoError(t, n.Propose(c.Encode(), func(any, rpc.EntryID) {}))
+		}
+		time.Sleep(100 * time.Millisecond)
+		info, err := st.Bucket("app")
+		require.NoError(t, err)
+		require.Zero(t, info.Entries)
+		close(s.stop)
+		s.wg.Wait()
+		require.NoError(t, st.Close())
+	})
 }

@@ -256,12 +256,12 @@ func TestWhoIsDeposedListensToNoMoreBuckets(t *testing.T) {
 // L9: what is overdue is answered while a leader begins to listen to many buckets, and all are heard in the end.
 func TestOverdueRequestsAreAnsweredWhileBucketsAreFollowed(t *testing.T) {
 	const buckets = 20
-	r, lane := newStepped(t, buckets, func(o *Options) { o.followFor, o.Timeout = time.Nanosecond, time.Millisecond })
+	r, lane := newStepped(t, buckets, func(o *Options) { o.Timeout = time.Millisecond })
 	goOn := sync.OnceFunc(func() { close(lane.goOn) })
 	defer goOn()
 	r.node.set(func(n *solo) { n.hold = true })
 	put := r.sendHeld("kv.put.b0.k", "v")
-	<-time.After(10 * time.Millisecond) // then it is overdue, and the keeper's time to look has come
+	<-time.After(100 * time.Millisecond) // then it is overdue, and has been followed for long enough at a time
 	lane.goOn <- struct{}{}
 	_, err := put.NextMsg(5 * time.Second)
 	require.NoError(t, err, "it waits for all of them")

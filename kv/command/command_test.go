@@ -131,6 +131,16 @@ func TestSettingsThatAreActedOnRaiseTheVersion(t *testing.T) {
 	require.EqualValues(t, 0x12, Command{AddBucket: &AddBucket{Name: "b", Settings: s}}.Encode()[0])
 }
 
+// A bucket that is imported is there for clients once that is done.
+func TestOfBucket(t *testing.T) {
+	for want, c := range map[string]Command{
+		"a": {AddBucket: &AddBucket{Name: "a"}}, "b": {UpdateBucket: &UpdateBucket{Name: "b"}}, "c": {RemoveBucket: &RemoveBucket{Name: "c"}},
+		"d": {Import: &Import{Bucket: "d", Done: true}}, "": {Import: &Import{Bucket: "e"}},
+	} {
+		require.Equal(t, want, c.OfBucket())
+	}
+}
+
 func TestWindow(t *testing.T) {
 	for _, c := range []struct{ window, ttl, want time.Duration }{
 		{0, 0, 2 * time.Minute}, {0, time.Second, time.Second}, {0, time.Hour, 2 * time.Minute}, {time.Hour, time.Second, time.Hour},

@@ -118,3 +118,12 @@ func TestAnApplyThatWaitsForAFailingDiskEnds(t *testing.T) {
 		require.ErrorIs(t, f.store.Close(), j.cause)
 	})
 }
+
+// What has made it flush counts no more: it does not flush for each batch that follows.
+func TestTheFlusherCountsAnew(t *testing.T) {
+	f := newFlusher()
+	f.wrote(flushBytes)
+	<-f.now
+	f.wrote(1)
+	require.Empty(t, f.now)
+}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/kv/command"
 )
 
 func TestNamesKnowWhatIsThereAndMostOfWhatIsNot(t *testing.T) {
@@ -56,4 +58,16 @@ func TestNamesAreOfSoManyBucketsOnly(t *testing.T) {
 	n.end(0)
 	n.begin(nameBucketsMax)
 	require.True(t, n.lacks(nameBucketsMax, "a"))
+}
+
+// Buckets come and go: of those that are gone nothing is kept.
+func TestNamesOfABucketThatIsGoneGo(t *testing.T) {
+	f := open(t, newMemory())
+	f.one(addBucket("app", command.Settings{}))
+	f.one(put("app", "k", "v"))
+	require.Positive(t, f.store.recent.names.blocks)
+	f.one(removeBucket("app"))
+	require.Empty(t, f.store.recent.names.of)
+	require.Zero(t, f.store.recent.names.blocks)
+	f.close()
 }

@@ -89,7 +89,7 @@ func (d *pebbleDB) seal() (<-chan struct{}, error) {
 func (d *pebbleDB) await(part <-chan struct{}) error {
 	select {
 	case <-part:
-		return nil
+		return d.Err() // also if what failed before was done now: nobody goes on with a disk that fails
 	case <-d.failed:
 		return d.failure
 	}

@@ -190,13 +190,10 @@ func (d *pebbleDB) NewView() View {
 
 func (d *pebbleDB) Flush() error {
 	part, err := d.seal()
-	if err == nil {
-		err = d.await(part)
-	}
 	if err != nil {
 		return err
 	}
-	return d.Err() // also if what failed before was done now: nobody goes on with a disk that fails
+	return d.await(part)
 }
 
 // background takes an error of work in the background. A full disk is the end for a flush only, and is told of by flushEnded: Pebble does

@@ -312,6 +312,7 @@ func tooManyOpenFilesEndNothing(t *testing.T, fault error) {
 		began := time.Now()
 		require.ErrorIs(t, db.Flush(), fault, "it lasts")
 		require.GreaterOrEqual(t, time.Since(began), time.Minute, "what was before is over")
+		require.Less(t, time.Since(began), 2*time.Minute, "who commits waits meanwhile")
 	})
 }
 

@@ -34,3 +34,14 @@ func TestPausesOfCompactionsBeginAnew(t *testing.T) {
 	r.ended(pebble.CompactionInfo{Err: syscall.ENOSPC})
 	require.Equal(t, compactionPauseMin, r.compactions.length)
 }
+
+// A part that was flushed all the same, after the disk had failed, is not for anybody to go on with (D5).
+func TestAFlushAfterAFailureFails(t *testing.T) {
+	d := &pebbleDB{failed: make(chan struct{}), broken: func() {}}
+	d.fail(syscall.EIO)
+	part := make(chan struct{})
+	close(part)
+	for range 50 { // of two things that have happened it is told one at random
+		require.ErrorIs(t, d.await(part), syscall.EIO)
+	}
+}
