@@ -55,8 +55,12 @@ func kvGet(lookup lookupEnv) *cobra.Command {
 // entryAt reads a key, as it is or as it was. The newest is asked for first: it comes as it is.
 func entryAt(cmd *cobra.Command, c *native.Client, bucket, key string, local bool, revision uint64) (native.Entry, error) {
 	e, err := c.Get(cmd.Context(), bucket, key, local)
-	if revision == 0 || err == nil && e.Revision == revision {
+	switch {
+	case revision == 0:
 		return e, err
+	case err == nil && e.Revision == revision:
+		e.Operation = "put" // as of one that is not the newest any more
+		return e, nil
 	}
 	entries, _, err := c.History(cmd.Context(), bucket, key, revision-1, 1)
 	if tooLarge(err) {
