@@ -12,7 +12,7 @@ import (
 	"github.com/raftbus/raftbus/test/built"
 )
 
-// The programs under test, built once: the CLI at the version that .ci/tools pins, and raftbus.
+// The programs under test, built once if they are wanted: the CLI at the version that .ci/tools pins, and raftbus.
 var natsCLI, raftbus string
 
 var cliFlag = flag.Bool("cli", false, "build the nats CLI, and run the tests that give its commands: some minutes the first time")
@@ -37,17 +37,23 @@ func run(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	if raftbus, err = built.Raftbus(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	natsCLI = filepath.Join(dir, "nats")
 	if *cliFlag {
-		build := exec.Command("go", "build", "-C", filepath.Join("..", "..", ".ci", "tools"), "-o", natsCLI, "github.com/nats-io/natscli/nats")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
+		if err := build(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
 	return leaktest.Run(m)
+}
+
+func build(dir string) (err error) {
+	if raftbus, err = built.Raftbus(dir, "-ldflags=-s"); err != nil {
+		return err
+	}
+	natsCLI = filepath.Join(dir, "nats")
+	cli := exec.Command("go", "build", "-C", filepath.Join("..", "..", ".ci", "tools"), "-o", natsCLI, "github.com/nats-io/natscli/nats")
+	if out, err := cli.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", cli, err, out)
+	}
+	return nil
 }

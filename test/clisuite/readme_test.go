@@ -37,7 +37,7 @@ func TestTheProgramsOfTheDocuments(t *testing.T) {
 		require.Len(t, want, 2, "a program ends with a comment that says what it prints")
 		require.Equal(t, 1, strings.Count(text, "nats.DefaultURL"), "where the program finds NATS")
 		file := filepath.Join(t.TempDir(), "main.go")
-		text = strings.ReplaceAll(text, "nats.DefaultURL", strconv.Quote(dev(t).urls[0]))
+		text = strings.ReplaceAll(text, "nats.DefaultURL", strconv.Quote(threeServers(t).urls[0]))
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 		cmd := exec.Command("go", "run", file)
 		cmd.Dir = root // for its modules
