@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	if binary, err = built.Raftbus(dir); err != nil {
+	if binary, err = built.Raftbus(dir, "-ldflags=-s"); err != nil {
 		panic(err)
 	}
 	_ = flag.Set("test.parallel", "4") // those that may run together mostly wait; -parallel says otherwise
