@@ -1,6 +1,6 @@
 // Package mutants puts known bugs back into the code, one at a time, and sees that the tests notice (fault model section 6).
 //
-//	go test ./test/mutants                     every mutant still fits the code, and some, drawn anew for each state of the source, are found
+//	go test ./test/mutants                     every mutant still fits the code, and some quick ones, drawn anew for each state of the source, are found
 //	go test ./test/mutants -v -all -timeout 5h             all of them, with a table of what found each
 //	go test ./test/mutants -v -all -timeout 9h -sim 20000  and in how many seeds the simulator does
 //	go test ./test/mutants -v -only K14        those whose name begins so
@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,12 +40,18 @@ var (
 const (
 	root = "../.."
 	// someOfThem is how many run where not all do.
-	someOfThem = 1
+	someOfThem = 3
 	// testTime bounds the tests of one mutant: one that makes them hang is found too.
 	testTime = 4 * time.Minute
 	// simTime bounds the simulator's run of one mutant: 20,000 seeds take half an hour on a core.
 	simTime = time.Hour
 )
+
+// quick are the packages that some are drawn from: of those that start servers or write logs one takes as long as many of these.
+var quick = []string{
+	"./busclient/internal/notes", "./busclient/internal/regain", "./cmd/raftbus/natsopt", "./kv/command", "./kv/internal/headers", "./kv/internal/names",
+	"./kv/internal/wire", "./kv/jetstream", "./kv/store/engine", "./kv/subject", "./kv/watch", "./raft/config", "./raft/rpc",
+}
 
 // mutant is one bug put back.
 type mutant struct {
@@ -167,6 +174,7 @@ func TestMutantsAreFound(t *testing.T) {
 		list = beginning(list, *only)
 		require.NotEmpty(t, list, "no mutant's name begins with %q", *only)
 	case !*all:
+		list = slices.DeleteFunc(list, func(m *mutant) bool { return !m.quick() })
 		rand.New(rand.NewPCG(drawn(), 0)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 		list = list[:min(someOfThem, len(list))]
 	}
@@ -189,6 +197,11 @@ func TestMutantsAreFound(t *testing.T) {
 		})
 	}
 	t.Logf("\n| mutant | what | found by | seeds |\n|---|---|---|---|\n%s", table.String())
+}
+
+// quick reports whether its tests take no time to speak of.
+func (m *mutant) quick() bool {
+	return !slices.ContainsFunc(m.packages, func(p string) bool { return !slices.Contains(quick, p) })
 }
 
 // drawn is the same wherever a commit is tested, so that nobody else meets mutants that its author did not. Outside of a clone it is the day's.
