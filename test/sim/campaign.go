@@ -14,6 +14,8 @@ import (
 )
 
 type campaign struct {
+	from  uint64
+	first []result // of the first seeds, in order: run again, they are the same
 	total stats
 	seeds int
 	took  time.Duration
@@ -23,6 +25,9 @@ type campaign struct {
 // wrongMax is how many failures a campaign waits for before it ends early.
 const wrongMax = 5
 
+// againMax is how many seeds' results a campaign keeps, so that they can be run again.
+const againMax = 20
+
 // seedTimeMax is how long a seed may run, in real time: mostly it takes a tenth of a second. One that hangs hangs in a step of the
 // production code, and cannot be ended but with the process.
 const seedTimeMax = 3 * time.Minute
@@ -31,7 +36,7 @@ const seedTimeMax = 3 * time.Minute
 // finished, so that the first failure is the same whatever the number of cores.
 func runCampaign(from uint64, seeds, wrongMax int, v variant) *campaign {
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // worlds are small and short-lived
-	c, began := &campaign{}, time.Now()
+	c, began := &campaign{from: from, first: make([]result, min(seeds, againMax))}, time.Now()
 	results := make(chan result)
 	var next, failed atomic.Int64
 	var group sync.WaitGroup
@@ -67,6 +72,9 @@ func runInTime(seed uint64, v variant) result {
 }
 
 func (c *campaign) take(r result) {
+	if i := r.seed - c.from; i < uint64(len(c.first)) {
+		c.first[i] = r
+	}
 	c.seeds++
 	c.total.add(&r.stats)
 	if r.wrong != nil {
