@@ -65,7 +65,7 @@ func TestAllKilled(t *testing.T) {
 func TestNATSRestarted(t *testing.T) { // alone: terms are counted: no other test may take the leader's time
 	c := started(t, layout{nodes: 3})
 	l := startLoad(c, 2, 5, 3*time.Millisecond)
-	for _, down := range []time.Duration{300 * time.Millisecond, 3 * time.Second} {
+	for _, down := range []time.Duration{0, 300 * time.Millisecond, 2100 * time.Millisecond} { // the last is longer than any election timeout
 		l.waitAck(time.Now(), 5*time.Second)
 		before := c.term()
 		c.servers[0].kill()
@@ -95,7 +95,7 @@ func (c *cluster) term() (term uint64) {
 	return term
 }
 
-// SIGSTOP of the leader for 10 s: another leads within 3 s, no request is lost from then on, the old one serves nothing
+// SIGSTOP of the leader for 4 s, longer than its peers and its own pings wait: another leads within 3 s, no request is lost from then on, the old one serves nothing
 // stale when it comes back (F16, C3).
 func TestLeaderPaused(t *testing.T) { // alone: requests are counted: no other test may take the leader's time
 	c := started(t, layout{nodes: 3})
@@ -108,9 +108,9 @@ func TestLeaderPaused(t *testing.T) { // alone: requests are counted: no other t
 	require.Less(t, gap, 3*time.Second+l.stalls.Lost()-taken, "%v", l.stalls)
 	probe := startProbe(c.connect(), false, 5*time.Millisecond) // from now on every request is answered
 	l.setPace(20 * time.Millisecond)
-	time.Sleep(time.Until(paused.Add(9800 * time.Millisecond)))
+	time.Sleep(time.Until(paused.Add(3800 * time.Millisecond)))
 	l.setPace(0) // many ask when the old leader comes back
-	time.Sleep(time.Until(paused.Add(10 * time.Second)))
+	time.Sleep(time.Until(paused.Add(4 * time.Second)))
 	c.signal(leader, syscall.SIGCONT)
 	resumed := time.Now()
 	c.caughtUp(leader)

@@ -16,7 +16,7 @@ import (
 	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
-var watchKills = flag.Int("watch-kills", 3, "how often TestWatchersOutliveKills kills a node")
+var watchKills = flag.Int("watch-kills", 2, "how often TestWatchersOutliveKills kills a node")
 
 // witness is a watcher of everything, and what it saw.
 type witness struct {

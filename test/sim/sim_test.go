@@ -50,7 +50,9 @@ func TestSeeds(t *testing.T) {
 	if len(c.wrong) > 0 || *firstFlag {
 		return
 	}
-	require.Equal(t, c.first, runCampaign(*fromFlag, len(c.first), failures, v).first, "a seed is the same run again")
+	for i, again := range runCampaign(*fromFlag, len(c.first), failures, v).first {
+		require.Equal(t, c.first[i], again, "seed %d is another run when it is run again", again.seed)
+	}
 	if v.whole() {
 		require.Empty(t, c.total.reach.lacking(*seedsFlag), "%d seeds came into none of these situations: reach.go", *seedsFlag)
 	}

@@ -213,9 +213,9 @@ func TestWatchersOutliveTheNodeThatServesThem(t *testing.T) { // W1, W2; specifi
 	stalls := stalltest.During(t)
 	c.AwaitWatches()
 	kv, _ := open(t, c, jetstream.KeyValueConfig{Bucket: "app", History: 64})
-	list := crowd(t, c, kv, 100)
-	w := write(kv, 10*time.Millisecond) // each of which is a hundred events
-	for range 4 {
+	list := crowd(t, c, kv, 30)
+	w := write(kv, 10*time.Millisecond) // each of which is thirty events
+	for range 2 {
 		leader, victim := c.Leader(), busiest(c)
 		lost := stalls.Lost()
 		for _, f := range list {
