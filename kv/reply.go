@@ -172,10 +172,7 @@ func (s *Service) message(body any, c *call, f *failure) []reply {
 		}
 	}
 	s.figures.failed(nativeDoor(c.kind), f.ErrCode)
-	data, err := encode(failureReply{"io.raftbus.kv.v1." + c.kind + "_response", f})
-	if err != nil {
-		data = []byte(`{}`) // cannot be: a failure is numbers and a string
-	}
+	data, _ := encode(failureReply{"io.raftbus.kv.v1." + c.kind + "_response", f}) // never fails: a failure is numbers and a string
 	return []reply{{data: data, header: nats.Header{
 		headerError:     {headerText(f.Description)},
 		headerErrorCode: {strconv.Itoa(f.Code)},

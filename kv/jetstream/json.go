@@ -29,10 +29,7 @@ func headOf(verb verb) head { return head{Type: typePrefix + string(verb) + "_re
 
 // jsonReply writes a reply as nats-server does.
 func jsonReply(body any) Reply {
-	data, err := json.Marshal(body)
-	if err != nil { // cannot be: they are plain structs
-		data = []byte(`{}`)
-	}
+	data, _ := json.Marshal(body) // never fails: plain fields, and what this wrote before
 	return Reply{Data: data}
 }
 
