@@ -47,7 +47,7 @@ func (r *run) failover(parent context.Context) error {
 			}
 		})
 	}
-	_ = r.loopsFrom(ctx, begin)
+	r.loopsFrom(ctx, begin)
 	killer.Wait()
 	r.gaps.done(r.end)
 	return context.Cause(ctx)

@@ -140,9 +140,12 @@ func (r *run) bulk(ctx context.Context) error {
 }
 
 // loops has all clients do operations, from now until the end.
-func (r *run) loops(ctx context.Context) error { return r.loopsFrom(ctx, time.Now()) }
+func (r *run) loops(ctx context.Context) error {
+	r.loopsFrom(ctx, time.Now())
+	return nil
+}
 
-func (r *run) loopsFrom(ctx context.Context, begin time.Time) error {
+func (r *run) loopsFrom(ctx context.Context, begin time.Time) {
 	r.begin = begin.Add(r.Warmup)
 	r.end = r.begin.Add(r.Duration)
 	r.gaps.last = r.begin
@@ -156,7 +159,6 @@ func (r *run) loopsFrom(ctx context.Context, begin time.Time) error {
 	if s != nil {
 		s.rest(r.end, func(due time.Time) { r.skip(r.workload.pick(r.clients[0]), due) })
 	}
-	return nil
 }
 
 // await waits until the end; if the run is broken off before, that is the end.

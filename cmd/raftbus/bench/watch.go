@@ -28,9 +28,7 @@ func (r *run) watch(ctx context.Context) error {
 	if err := r.beginWatches(watching); err != nil {
 		return err
 	}
-	if err := r.loops(ctx); err != nil {
-		return err
-	}
+	r.loopsFrom(ctx, time.Now())
 	r.drain(ctx)
 	return nil
 }

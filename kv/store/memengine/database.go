@@ -34,7 +34,7 @@ type database struct {
 func (d *database) Get(key []byte) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return get(d.head, key)
+	return get(d.head, key), nil
 }
 
 func (d *database) Scan(from, to []byte, visit func(key, value []byte) (bool, error)) error {
@@ -123,7 +123,7 @@ func (d *database) Discard() error { return d.Close() }
 
 type view struct{ of *tree }
 
-func (v view) Get(key []byte) ([]byte, error) { return get(v.of, key) }
+func (v view) Get(key []byte) ([]byte, error) { return get(v.of, key), nil }
 
 func (v view) Scan(from, to []byte, visit func(key, value []byte) (bool, error)) error {
 	return scan(v.of, from, to, visit)
@@ -131,12 +131,12 @@ func (v view) Scan(from, to []byte, visit func(key, value []byte) (bool, error))
 
 func (v view) Close() error { return nil }
 
-func get(t *tree, key []byte) ([]byte, error) {
+func get(t *tree, key []byte) []byte {
 	_, value, found := t.Get(key)
 	if !found {
-		return nil, nil
+		return nil
 	}
-	return append(make([]byte, 0, len(value)), value...), nil
+	return append(make([]byte, 0, len(value)), value...)
 }
 
 // scan lends visit the same bytes again and again, so that tests see who keeps what is theirs only until they return.
