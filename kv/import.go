@@ -94,7 +94,7 @@ func (s *Service) checkImport(e *command.ImportEntry) *failure {
 	if !jetstream.ImportFits(e) {
 		return BadRequest.says("revision %d of %s: its headers cannot be read, or say another operation than it is", e.Sequence, e.Key)
 	}
-	if size, limit := len(e.Header)+len(e.Value), int(s.maxPayload())-busReserveBytes; size > limit {
+	if size, limit := len(e.Header)+len(e.Value), int(s.maxPayload())-jetstream.PayloadReserve; size > limit {
 		return TooLarge.says("revision %d of %s has %d bytes, and the bus allows %d: raise max_payload of the NATS server", e.Sequence, e.Key, size, limit)
 	}
 	return nil

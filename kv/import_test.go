@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
 )
 
 const importConfig = `{"name":"KV_old","subjects":["$KV.old.>"],"max_msgs_per_subject":3,"discard":"new","republish":{"src":">","dest":"copies.>"}}`
@@ -161,7 +162,7 @@ func TestBadImports(t *testing.T) {
 		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Header: []byte("NATS/1.0\r\nKV-Operation: DEL\r\n\r\n")})},
 		{BadRequest, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Header: []byte("NATS/1.0\r\nX: y")})},
 		{BadKey, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "a.*", Sequence: 1})},
-		{TooLarge, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Value: make([]byte, 1<<20-busReserveBytes+1)})},
+		{TooLarge, "import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Value: make([]byte, 1<<20-jetstream.PayloadReserve+1)})},
 		{NoBucket, "import_sums.b", ""},
 		{BadRequest, "import_sums.app", `{"limit":1001}`},
 		{NoBucket, "import_end.b", ""},

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/node"
@@ -293,9 +294,9 @@ func TestALargeMessageThatDoesNotFitAsJSONIsToldSo(t *testing.T) {
 	r := newRig(t, nil)
 	r.lead()
 	r.bucketJS("app")
-	r.js("$KV.app.k", strings.Repeat("v", 1<<20-busReserveBytes))
+	r.js("$KV.app.k", strings.Repeat("v", 1<<20-jetstream.PayloadReserve))
 	requireJSError(t, 10054, r.js(api+"STREAM.MSG.GET.KV_app", `{"last_by_subj":"$KV.app.k"}`))
-	require.Len(t, r.js(api+"DIRECT.GET.KV_app.$KV.app.k", "").Data, 1<<20-busReserveBytes)
+	require.Len(t, r.js(api+"DIRECT.GET.KV_app.$KV.app.k", "").Data, 1<<20-jetstream.PayloadReserve)
 }
 
 // asked is a host of consumers that keeps where it was asked to answer.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/names"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -151,7 +152,7 @@ func TestStaticRefusals(t *testing.T) {
 		{NoBucket, "kv.purge.none.k", ``, nil},
 		{KeyNotFound, "kv.history.app.k", ``, nil},
 		{KeyNotFound, "kv.purge.app.k", ``, nil},
-		{TooLarge, "kv.put.app.k", strings.Repeat("x", 1<<20-busReserveBytes+1), nil},
+		{TooLarge, "kv.put.app.k", strings.Repeat("x", 1<<20-jetstream.PayloadReserve+1), nil},
 		{NoBucket, "kv.put.none.k", "", nil},
 		{NoBucket, "kv.keys.none", "", nil},
 		{NoWatches, "kv.watch.app", `{"deliver":"x"}`, nil},
@@ -295,7 +296,7 @@ func TestLargestValueIsStoredAndATooLargeReplyIsAnError(t *testing.T) {
 	r := newRig(t, nil)
 	r.lead()
 	r.ask("bucket.add.app", "")
-	text := strings.Repeat("x", 1<<20-busReserveBytes)
+	text := strings.Repeat("x", 1<<20-jetstream.PayloadReserve)
 	require.Contains(t, string(r.ask("kv.put.app.k", text).Data), `"revision":1`)
 	require.Contains(t, string(r.ask("kv.get.app.k", "").Data), text)
 	r.ask("kv.put.app.k", strings.Repeat("\x00", len(text))) // six bytes each, in JSON

@@ -30,9 +30,6 @@ var headersRefused = []string{
 	"KV-Operation", "Nats-Rollup", "Nats-Expected-Stream", "Nats-Expected-Last-Sequence", "Nats-Expected-Last-Msg-Id",
 }
 
-// busReserveBytes is what a value leaves free in a message of the bus, for all that is sent with it (design section 4).
-const busReserveBytes = 8 << 10
-
 func (s *Service) put(c *call) (plan, *failure) {
 	expected, given, f := c.expected()
 	if f != nil {
@@ -136,7 +133,7 @@ func (s *Service) checkWrite(c *call, w *command.Write) *failure {
 	}
 	if limit := s.valueMax(c); len(w.Value) > limit {
 		remedy := ""
-		if limit == int(s.maxPayload())-busReserveBytes {
+		if limit == int(s.maxPayload())-jetstream.PayloadReserve {
 			remedy = ", or raise max_payload of the NATS server"
 		}
 		return TooLarge.says("the value has %d bytes, and %d are allowed: split it%s", len(w.Value), limit, remedy)
@@ -157,7 +154,7 @@ func (s *Service) checkWrite(c *call, w *command.Write) *failure {
 // valueMax is the largest value that surely fits in a message to a client and in a command.
 func (s *Service) valueMax(c *call) int {
 	command := s.node.MaxCommandBytes() - len(c.bucket) - len(c.key) - command.MsgIDBytesMax - command.OverheadBytes
-	return max(0, min(int(s.maxPayload())-busReserveBytes, command))
+	return max(0, min(int(s.maxPayload())-jetstream.PayloadReserve, command))
 }
 
 // expected reads the expected revision, if one is given.

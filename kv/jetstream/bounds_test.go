@@ -27,7 +27,7 @@ func Test41_HowLargeAMessageMayBe(t *testing.T) {
 	of := func(bytes int) string { return strings.Repeat("x", bytes-around) }
 	w.refused(errHeadersTooLarge, "$KV.a.k", "", "X", of(64<<10))
 	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "", "X", of(64<<10-1))
-	room := strings.Repeat("v", payloadMax-payloadReserve-1_000)
+	room := strings.Repeat("v", payloadMax-PayloadReserve-1_000)
 	w.refused(errMessageTooLarge, "$KV.a.k", room, "X", of(1_001))
 	w.says(`{"stream":"KV_a","domain":"dom","seq":2}`, "$KV.a.k", room, "X", of(1_000))
 }
@@ -214,7 +214,7 @@ func Test62_ABucketWithLongerTextsIsTold(t *testing.T) { // L9
 func (w *world) tellsAll(parts ...string) {
 	w.Helper()
 	list, info := w.ask("STREAM.LIST", "").Data, w.ask("STREAM.INFO.KV_a", "").Data
-	require.LessOrEqual(w, max(len(list), len(info)), payloadMax-payloadReserve)
+	require.LessOrEqual(w, max(len(list), len(info)), payloadMax-PayloadReserve)
 	require.Contains(w, string(info), `"name":"KV_a"`)
 	for _, part := range append(parts, `"name":"KV_a"`) {
 		require.Contains(w, string(list), part)

@@ -104,8 +104,8 @@ func (p *Protocol) putDone(bucket string, r store.Result) Reply {
 	return putRefusal(bucket, putError(r))
 }
 
-// payloadReserve is what a message leaves free when it is put, for what is sent with it when it is read (design section 4).
-const payloadReserve = 8 << 10
+// PayloadReserve is what a value, with its headers, leaves free in a message of the bus, for what is sent with it when it is read (design section 4).
+const PayloadReserve = 8 << 10
 
 // write makes the command of a put.
 func (r Request) write(bucket, key string) (*command.Write, *apiError) {
@@ -129,7 +129,7 @@ func (r Request) write(bucket, key string) (*command.Write, *apiError) {
 	switch {
 	case len(w.Header) > headersBytesMax:
 		return nil, errHeadersTooLarge
-	case len(w.Header)+len(w.Value) > r.PayloadMax-payloadReserve:
+	case len(w.Header)+len(w.Value) > r.PayloadMax-PayloadReserve:
 		return nil, errMessageTooLarge
 	}
 	w.Op = r.op()

@@ -107,7 +107,7 @@ func Test41_WhatCannotBeReadIsRefused(t *testing.T) {
 		w.refused(errBadKey.says(errBadKey.Description, key), "$KV.a."+key, "", headerOperation, headerOperationPurge, headerRollup, headerRollupOfKey)
 	}
 	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.*x.größe:1", "v")
-	w.refused(errMessageTooLarge, "$KV.a.k", strings.Repeat("v", payloadMax-payloadReserve+1))
+	w.refused(errMessageTooLarge, "$KV.a.k", strings.Repeat("v", payloadMax-PayloadReserve+1))
 }
 
 func Test42_TimesToLive(t *testing.T) {

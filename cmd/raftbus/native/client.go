@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/kv"
+	"github.com/raftbus/raftbus/kv/jetstream"
 )
 
 // Client asks one cluster, for one goroutine at a time.
@@ -31,11 +32,8 @@ func New(conn *nats.Conn, prefix string, wait time.Duration) *Client {
 // Conn is the client's connection.
 func (c *Client) Conn() *nats.Conn { return c.conn }
 
-// busReserve is what a value leaves free in a message of NATS, for what is sent with it.
-const busReserve = 8 << 10
-
 // BodyMax is how many bytes a value may have.
-func (c *Client) BodyMax() int64 { return c.conn.MaxPayload() - busReserve }
+func (c *Client) BodyMax() int64 { return c.conn.MaxPayload() - jetstream.PayloadReserve }
 
 // Options are what the connection must have of a Client, and of whoever else asks for a while: it outlives a NATS server, and what could
 // not be sent is not sent later, when nobody waits for it any more.
