@@ -128,43 +128,10 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 	if _, known := pendingLimits[o.Role]; !known {
 		return nil, fmt.Errorf("connect to NATS: role %q is none of control, bulk, client", o.Role)
 	}
-	name := fmt.Sprintf("raftbus/%s/%s/%s", o.Prefix, o.Node, o.Role)
-	c := &Conn{role: o.Role, void: VoidSubject(o.Prefix), log: logger(o.Logger).With("connection", name), since: time.Now(), closed: make(chan struct{}), gaveUp: o.GivenUp}
-	if c.move = o.Move; c.move == nil {
-		c.move = c.Renew
+	c := newConn(o)
+	if err := c.connect(o); err != nil {
+		return nil, err
 	}
-	c.regain.Anew, c.regain.Min = c.askAgain, o.regainAfter
-	if o.Role != RoleClient {
-		c.outbox = newOutbox()
-	}
-	options := append(append([]nats.Option{}, o.Options...), nats.Name(name))
-	if o.Role == RoleBulk {
-		options = append(options, nats.NoEcho()) // what is sent to several is for others
-	}
-	if o.Role == RoleClient {
-		options = append(options, nats.CustomInboxPrefix(inboxOf(o.Prefix, o.Node)), nats.SkipSubjectValidation()) // kv/publish.go and msgs.go need the latter
-	}
-	options = append(options, c.options()...)
-	urls := o.URLs
-	if o.Beside != nil {
-		first, beside := besideOptions(o.Beside, urls)
-		urls, options = first, append(options, beside...)
-	}
-	var err error
-	if c.lane, err = newLane(options, c.tell, c.refused); err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w: check the credentials and TLS files", err) // without the URLs, which may carry passwords
-	}
-	c.lane.shut = o.shutLane
-	nc, err := nats.Connect(strings.Join(urls, ","), append(options, nats.SetCustomDialer(c.lane))...)
-	if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
-		return nil, invalidURL(o.URLs)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w: check the URLs and credentials", err)
-	}
-	c.mu.Lock()
-	c.nc = nc
-	c.mu.Unlock()
 	if c.outbox != nil {
 		c.outbox.run(c.writeOut, func() { c.AskMaxPayload() })
 	}
@@ -172,6 +139,56 @@ func Dial(ctx context.Context, o ConnOptions) (*Conn, error) {
 		c.leaving.Go(func() { c.follow(o.Beside) })
 	}
 	return c, nil
+}
+
+// name is what the NATS server calls the connection.
+func (o ConnOptions) name() string { return fmt.Sprintf("raftbus/%s/%s/%s", o.Prefix, o.Node, o.Role) }
+
+func newConn(o ConnOptions) *Conn {
+	c := &Conn{role: o.Role, void: VoidSubject(o.Prefix), log: logger(o.Logger).With("connection", o.name()), since: time.Now(), closed: make(chan struct{}), gaveUp: o.GivenUp}
+	if c.move = o.Move; c.move == nil {
+		c.move = c.Renew
+	}
+	c.regain.Anew, c.regain.Min = c.askAgain, o.regainAfter
+	if o.Role != RoleClient {
+		c.outbox = newOutbox()
+	}
+	return c
+}
+
+// natsOptions are those that were given, and what wins over them.
+func (c *Conn) natsOptions(o ConnOptions) []nats.Option {
+	options := append(append([]nats.Option{}, o.Options...), nats.Name(o.name()))
+	if o.Role == RoleBulk {
+		options = append(options, nats.NoEcho()) // what is sent to several is for others
+	}
+	if o.Role == RoleClient {
+		options = append(options, nats.CustomInboxPrefix(inboxOf(o.Prefix, o.Node)), nats.SkipSubjectValidation()) // kv/publish.go and msgs.go need the latter
+	}
+	return append(options, c.options()...)
+}
+
+func (c *Conn) connect(o ConnOptions) (err error) {
+	urls, options := o.URLs, c.natsOptions(o)
+	if o.Beside != nil {
+		first, beside := besideOptions(o.Beside, urls)
+		urls, options = first, append(options, beside...)
+	}
+	if c.lane, err = newLane(options, c.tell, c.refused); err != nil {
+		return fmt.Errorf("connect to NATS: %w: check the credentials and TLS files", err) // without the URLs, which may carry passwords
+	}
+	c.lane.shut = o.shutLane
+	nc, err := nats.Connect(strings.Join(urls, ","), append(options, nats.SetCustomDialer(c.lane))...)
+	if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
+		return invalidURL(o.URLs)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to NATS: %w: check the URLs and credentials", err)
+	}
+	c.mu.Lock()
+	c.nc = nc
+	c.mu.Unlock()
+	return nil
 }
 
 // invalidURL says which URL is not valid, by its number: what is wrong with it may be a part of a password.
