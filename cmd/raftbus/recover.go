@@ -126,19 +126,13 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
 	plan := folder.Unfinished()
-	switch {
-	case plan != nil && plan.Kind != datafolder.Recovered:
-		return failf(exitConflict, "%w: 'raftbus %s' was begun in it: delete the folder, and give that command again", datafolder.ErrUnfinished, plan.Kind)
-	case plan != nil && f.dryRun:
-		return failf(exitConflict, "%w: 'raftbus recover' was begun in it and broken off: give it again, without --dry-run", datafolder.ErrUnfinished)
-	case plan != nil && cmd.Flags().Changed("skip") && *f.skip != plan.Skip: // it may be counted into the revisions already
-		return failf(exitConflict, "--skip %d: 'raftbus recover' was begun in %s with --skip %d, and broken off: give it again with that, or without --skip", *f.skip, *f.dir, plan.Skip)
-	case plan != nil:
-		fmt.Fprintf(cmd.ErrOrStderr(), "goes on:      with what was begun at %s, with --skip %d\n", plan.At.Format(time.RFC3339), plan.Skip)
-	default:
-		if plan, err = f.plan(cmd, folder, state); err != nil || plan == nil {
-			return err
-		}
+	if plan != nil {
+		err = f.goOn(cmd, plan)
+	} else {
+		plan, err = f.plan(cmd, folder, state)
+	}
+	if err != nil || plan == nil {
+		return err
 	}
 	if err := cmd.Context().Err(); err != nil { // the last moment: what is planned is carried out, by this call or the next
 		return err
@@ -148,6 +142,20 @@ func (f *recoverFlags) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	return f.say(cmd.OutOrStdout(), &done)
+}
+
+// goOn has what was begun carried on, if it is this.
+func (f *recoverFlags) goOn(cmd *cobra.Command, begun *datafolder.Succession) error {
+	switch {
+	case begun.Kind != datafolder.Recovered:
+		return failf(exitConflict, "%w: 'raftbus %s' was begun in it: delete the folder, and give that command again", datafolder.ErrUnfinished, begun.Kind)
+	case f.dryRun:
+		return failf(exitConflict, "%w: 'raftbus recover' was begun in it and broken off: give it again, without --dry-run", datafolder.ErrUnfinished)
+	case cmd.Flags().Changed("skip") && *f.skip != begun.Skip: // it may be counted into the revisions already
+		return failf(exitConflict, "--skip %d: 'raftbus recover' was begun in %s with --skip %d, and broken off: give it again with that, or without --skip", *f.skip, *f.dir, begun.Skip)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "goes on:      with what was begun at %s, with --skip %d\n", begun.At.Format(time.RFC3339), begun.Skip)
+	return nil
 }
 
 // plan looks, asks, and says what is to be done: nothing, with nil.
