@@ -6,8 +6,8 @@
 // package store does, when an entry is applied. It knows no Raft subject and no peer.
 //
 // Who may say what (design section 4; C5). Only the leader listens. An answer that reveals state is made at the apply of a
-// logged entry or after ReadIndex. What any node would say of a request alone (bad key, too large for the bus) is said at
-// once. 'busy' and 'full' are said after a ReadIndex begun after the request came: then this node surely led when it came, and
+// logged entry or after ReadIndex. What any node would say of a request alone (bad key) is said at once. 'busy', 'full' and 'too large', as each node
+// hears by itself what the bus carries, are said after a ReadIndex begun after the request came: then this node surely led when it came, and
 // no other node can have carried out a copy. A node that was deposed meanwhile says 'done' of what applies, and nothing else.
 //
 // A leader that is about to stop listening hushes first, so that a client that asks again loses nothing between two NATS servers (hush.go).

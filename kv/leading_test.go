@@ -345,9 +345,16 @@ func TestRefusalIsNotToldByADeposedNode(t *testing.T) {
 	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.refusal, n.leading = node.ErrBusy, true })
 	r.node.set(func(n *solo) { n.readBusy = node.ErrNotLeader })
-	put := r.send("kv.put.app.k", "v")
-	r.handled()
-	r.silent(put)
+	large := 1<<20 - busReserveBytes + 1 // another may have heard that the bus carries more, and have done it
+	for _, c := range [][2]string{
+		{"kv.put.app.k", "v"},
+		{"kv.put.app.k", strings.Repeat("v", large)},
+		{"bucket.import_entries.app", importOf("app", 0, command.ImportEntry{Key: "k", Sequence: 1, Value: make([]byte, large)})},
+	} {
+		request := r.send(c[0], c[1])
+		r.handled()
+		r.silent(request)
+	}
 }
 
 // Whoever leads again is confirmed again, but another led in between, and may have carried out a copy (C5).

@@ -64,14 +64,14 @@ var operations = map[string]operation{
 	"kv.unwatch": {kind: "unwatch", bucket: true, prepare: (*Service).unwatch},
 }
 
-// native takes a message on a native subject. A failure is one that every node would answer.
+// native takes a message on a native subject.
 func (s *Service) native(msg *nats.Msg, epoch uint64) {
 	r := s.newRequest(msg, epoch)
 	c := &call{msg: msg, kind: "unknown"}
 	r.fail = func(f *failure) []reply { return s.message(nil, c, f) }
 	p, f := s.parse(c)
 	if f != nil {
-		s.respond(r, r.fail(f))
+		s.refuseAlone(r, f)
 		return
 	}
 	r.door = nativeDoor(c.kind)
@@ -80,6 +80,16 @@ func (s *Service) native(msg *nats.Msg, epoch uint64) {
 	}
 	r.work = s.work(c, p)
 	s.take(r)
+}
+
+// refuseAlone refuses what cannot be done by what the message says alone. That every node would say, but of what is too large: each knows what its own NATS
+// server said last of what the bus carries, and another may have carried out a copy (C5).
+func (s *Service) refuseAlone(r *request, f *failure) {
+	if f.ErrCode == TooLarge.ErrCode {
+		s.refuse(r, f)
+		return
+	}
+	s.respond(r, r.fail(f))
 }
 
 func (s *Service) parse(c *call) (plan, *failure) {
