@@ -24,7 +24,7 @@ import (
 // onlyGroup: a process has one Raft group, in a log that could keep more.
 const onlyGroup = folder.Group
 
-// Options are what a node is made of. All are required, but KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf, Reading and Milestones.
+// Options are what a node is made of. All are required, but KeepLogBytes, ChunkBytes, Tune, Seed, Now, Notice, Deaf, Yield, Reading and Milestones.
 type Options struct {
 	Config  config.IRaftConfig
 	Folder  *folder.Folder // says which instance this is, remembers that there was a log, and takes snapshots; closed by whoever opened it, after Stop
@@ -45,6 +45,9 @@ type Options struct {
 	// Deaf reports that no client reaches the node: it then leads only where no voter that they reach can (F12). Whoever takes a turn calls it: it
 	// must not wait. nil: they always do.
 	Deaf func() bool
+	// Yield is told that this leader had better hand over, since it lacks room or clients, again and again while it leads on: its services are to finish
+	// first what they have. The loop calls it: it must not wait. nil: the node hands over by itself, as it does where its state machine hangs.
+	Yield func()
 	// Reading is told by Start, again and again, that it goes on with the reading of a snapshot that was received before it: that may take minutes,
 	// and whoever ends starts that take long is to wait for it. It must not wait. nil: nobody wants to know.
 	Reading func()

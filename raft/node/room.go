@@ -137,6 +137,10 @@ func (tooManyFiles) Unwrap() error { return ErrFull }
 func (n *Node) yield() {
 	if to := n.core.Successor(); to != "" && n.admin.transfer == nil {
 		n.logger.Warn(n.room.lack, "to", to)
+		if n.o.Yield != nil && n.room.lack != lackState { // what is at a state machine that hangs does not end, and this node leads no longer
+			n.o.Yield()
+			return
+		}
 		n.handOver(to, func(error) {}) // what became of it the log says
 	}
 }

@@ -291,6 +291,20 @@ func TestALeaderThatHandsOverBeginsNoOther(t *testing.T) {
 	require.Equal(t, []error{ErrNotTransferred}, answers)
 }
 
+// What clients wait for is finished before (L2), but not where it does not end: a leader whose state machine hangs is about to lead no more.
+func TestALeaderThatHandsOverHasItsServicesFinish(t *testing.T) {
+	first, told := newCrowded(t, 11).leader(), 0
+	first.o.Yield = func() { told++ }
+	first.room.lack = lackRoom
+	first.yield()
+	require.Equal(t, 1, told)
+	require.Empty(t, first.core.Membership().Transfer, "the services say when")
+	first.room.lack = lackState
+	first.yield()
+	require.Equal(t, 1, told)
+	require.NotEmpty(t, first.core.Membership().Transfer)
+}
+
 // While clients reach nobody, or only who has no room, the leader stays, and takes writes.
 func TestALeaderStaysWhileClientsReachNobody(t *testing.T) {
 	c := newCrowded(t, 11)

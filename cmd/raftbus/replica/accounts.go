@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -179,6 +180,12 @@ func (r *Replica) drain(ctx context.Context) error {
 	errs := make([]error, len(r.served))
 	r.eachAtOnce(func(i int, s *served) { errs[i] = s.kv.Drain(ctx) })
 	return errors.Join(errs...)
+}
+
+func (r *Replica) drainFor(ctx context.Context, longest time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	return r.drain(ctx)
 }
 
 func (r *Replica) resume() {

@@ -40,6 +40,50 @@ func (r *Replica) TransferLeadership(ctx context.Context, to string) error {
 	return r.handOver(ctx, rpc.NodeID(to))
 }
 
+// yieldWait bounds how long a leader that lacks something finishes what it has: nobody is served meanwhile, and where its disk has no place for what was
+// logged that does not end.
+const yieldWait = time.Second
+
+// noteYield is told that this leader had better hand over.
+func (r *Replica) noteYield() {
+	select {
+	case r.yields <- struct{}{}:
+	default: // it does, and is told again
+	}
+}
+
+// watchYields hands over when the node says that it had better, until it begins to stop.
+func (r *Replica) watchYields(ctx context.Context) {
+	for {
+		select {
+		case <-r.yields:
+			r.yield(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// yield is TransferLeadership to the best one, by a leader that others are better off without: all the same where what it waits for does not come.
+func (r *Replica) yield(ctx context.Context) {
+	if !r.handing.TryLock() {
+		return // the node says so again
+	}
+	defer r.handing.Unlock()
+	if r.node.Status().Role != raft.Leader {
+		return
+	}
+	defer r.resume()
+	unfinished := errors.Join(r.awaitAlone(ctx, formerWait), r.drainFor(ctx, yieldWait))
+	if ctx.Err() != nil {
+		return // a stop hands over
+	}
+	if unfinished != nil {
+		r.logger.Warn("handing over all the same: requests may get no answer", "reason", unfinished)
+	}
+	_ = r.handOver(ctx, "") // what became of it the log says
+}
+
 // handOver is for when the services have nothing under way.
 func (r *Replica) handOver(ctx context.Context, to rpc.NodeID) error {
 	ended := make(chan error, 1)

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -193,7 +194,7 @@ func TestAMoveWaitsForAHandOver(t *testing.T) {
 	require.Eventually(t, func() bool { return s.reconnects() == 1 }, patience, time.Millisecond)
 }
 
-// putters are clients that put, and ask again where nobody listens.
+// putters are clients that put, or get, and ask again where nobody listens.
 type putters struct {
 	t    *testing.T
 	done atomic.Int64
@@ -208,17 +209,21 @@ func startPutters(t *testing.T, nc *nats.Conn) *putters {
 	require.NotContains(t, string(m.Data), "error")
 	ctx, stop := context.WithCancel(t.Context())
 	p := &putters{t: t, stop: stop, ends: make(chan error, 32)}
-	for range cap(p.ends) {
-		go func() { p.ends <- p.put(ctx, nc) }()
+	for i := range cap(p.ends) {
+		go func() { p.ends <- p.ask(ctx, nc, []string{"raftbus.kv.put.app.k", "raftbus.kv.get.app.k"}[i%2]) }()
 	}
 	p.goOn()
 	return p
 }
 
-// put returns what came of a put beside done and nobody listening.
-func (p *putters) put(ctx context.Context, nc *nats.Conn) error {
+// ask returns what came of a request beside an answer and nobody listening.
+func (p *putters) ask(ctx context.Context, nc *nats.Conn, subject string) error {
+	body := []byte("v")
+	if strings.Contains(subject, ".get.") {
+		body = nil
+	}
 	for ctx.Err() == nil {
-		_, err := nc.Request("raftbus.kv.put.app.k", []byte("v"), patience)
+		_, err := nc.Request(subject, body, patience)
 		switch {
 		case err == nil:
 			p.done.Add(1)

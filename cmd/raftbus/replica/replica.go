@@ -83,7 +83,8 @@ type Replica struct {
 	node    *node.Node
 	served  []*served              // the first account's first
 	handing sync.RWMutex           // held by one hand-over at a time, or shared by connections that are made anew
-	endMove context.CancelFunc     // from then on no connection is made anew
+	yields  chan struct{}          // the node had better hand over
+	endMove context.CancelFunc     // from then on no connection is made anew, and the node hands over no more by itself
 	leaders leaders                // that were seen
 	rival   atomic.Pointer[string] // who of another cluster leads under the prefix; nil: nobody
 	lonely  int                    // looks in a row that found nobody who does; of watchPrefix
@@ -114,7 +115,7 @@ func newReplica(o Options) *Replica {
 	if o.FS == nil {
 		o.FS = vfs.Default
 	}
-	return &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}, started: time.Now(), events: observe.NewRecorder(), elected: make(chan struct{}, 1), givenUp: make(chan error, 1)}
+	return &Replica{o: o, logger: o.Logger.With("node", o.ID), conns: map[busclient.Role]*busclient.Conn{}, started: time.Now(), events: observe.NewRecorder(), elected: make(chan struct{}, 1), yields: make(chan struct{}), givenUp: make(chan error, 1)}
 }
 
 func (r *Replica) configure(context.Context) (err error) {
@@ -200,7 +201,7 @@ func (r *Replica) dialAs(ctx context.Context, o busclient.ConnOptions, who []nat
 func (r *Replica) join(context.Context) (err error) {
 	r.node = node.New(node.Options{
 		Config: r.config, Folder: r.folder, Log: r.log, Machine: machine{r.store, r}, Logger: r.logger,
-		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return !r.reached() }, Reading: r.o.Reading,
+		KeepLogBytes: r.o.KeepLogBytes, Notice: r.noticed, Milestones: r.o.Traces != nil, Deaf: func() bool { return !r.reached() }, Yield: r.noteYield, Reading: r.o.Reading,
 	})
 	r.bus, err = busclient.NewService(busclient.Options{
 		Config:   r.config,
@@ -244,6 +245,7 @@ func (r *Replica) serve(ctx context.Context) error {
 	group.Go(func() { r.openNewCluster(running) })
 	moving, endMove := context.WithCancel(running)
 	r.endMove = endMove
+	group.Go(func() { r.watchYields(moving) })
 	for _, s := range r.served {
 		group.Go(func() { r.watchMoves(moving, s) })
 		group.Go(func() { s.watchPayload(running) })

@@ -36,15 +36,20 @@ func three(t *testing.T) ([]*Replica, int, *nats.Conn) {
 // startOn starts the nodes of a cluster on NATS, and returns them, ready, and the leader's place.
 func startOn(t *testing.T, where NATSOptions, members ...string) ([]*Replica, int) {
 	t.Helper()
+	return startWith(t, func(o *Options) { o.NATS = where }, members...)
+}
+
+// startWith is startOn, with options of each node as change has them.
+func startWith(t *testing.T, change func(o *Options), members ...string) ([]*Replica, int) {
+	t.Helper()
 	nodes, errs := make([]*Replica, len(members)), make([]error, len(members))
 	dir := t.TempDir()
 	var all sync.WaitGroup
 	for i, id := range members {
 		all.Go(func() {
-			nodes[i], errs[i] = Start(t.Context(), Options{
-				ID: id, Members: members, Dir: filepath.Join(dir, id), Logger: slog.New(slog.DiscardHandler),
-				NATS: where,
-			})
+			o := Options{ID: id, Members: members, Dir: filepath.Join(dir, id), Logger: slog.New(slog.DiscardHandler)}
+			change(&o)
+			nodes[i], errs[i] = Start(t.Context(), o)
 		})
 	}
 	all.Wait()
