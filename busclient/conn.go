@@ -115,6 +115,7 @@ type Conn struct {
 
 	closing atomic.Bool    // by Close
 	leaving sync.WaitGroup // the goroutines that look for another server
+	left    uint64         // by lameDuck, for the last time: 1 is the first connection; 0: none
 }
 
 var _ Bus = (*Conn)(nil)

@@ -37,10 +37,14 @@ func (c *Conn) askAgain() {
 	c.move()
 }
 
-// lameDuck is told that the server ends all its connections in some seconds.
+// lameDuck is told that the server ends all its connections in some seconds, and again with all else that the server says of its cluster.
 func (c *Conn) lameDuck(nc *nats.Conn) {
-	c.log.Warn("the NATS server is shutting down (lame duck)", "server", nc.ConnectedServerName())
 	before := nc.Stats().Reconnects
+	if c.left == before+1 {
+		return
+	}
+	c.left = before + 1
+	c.log.Warn("the NATS server is shutting down (lame duck)", "server", nc.ConnectedServerName())
 	c.leaving.Go(func() { c.leave(nc, before) })
 }
 

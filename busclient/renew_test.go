@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -177,13 +178,41 @@ func TestAServerThatWasLeftIsNotLeftAgain(t *testing.T) {
 	urls := []string{startNATS(t).URL(), startNATS(t).URL()}
 	c := dialWith(t, ConnOptions{URLs: urls, Node: "n1", Role: RoleControl, Move: func() { moved <- struct{}{} }})
 	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	c.lameDuck(c.NATS())
+	await(t, moved)
 	before := c.NATS().Stats().Reconnects
 	c.Renew()
 	eventually(t, "elsewhere", func() bool { return c.NATS().IsConnected() && c.NATS().Stats().Reconnects > before })
 	c.leave(c.NATS(), before)
 	require.Empty(t, moved)
-	c.leave(c.NATS(), c.NATS().Stats().Reconnects)
+	c.lameDuck(c.NATS()) // the next one goes too
 	await(t, moved)
+}
+
+// timed dials one server, and says when it was to dial another, of which none answers.
+type timed struct {
+	server string
+	asked  chan time.Time
+}
+
+func (d timed) Dial(network, address string) (net.Conn, error) {
+	if address == d.server {
+		return net.Dial(network, address)
+	}
+	d.asked <- time.Now()
+	return nil, errors.New("no answer")
+}
+
+// A server that goes says so again whenever something else of its cluster changes: who looks for another goes on, and no others look beside.
+func TestAServerThatSaysAgainThatItGoesIsLeftOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
+	url, send := fakeServer(t)
+	d := timed{strings.TrimPrefix(url, "nats://"), make(chan time.Time, 100)}
+	c := dialWith(t, ConnOptions{URLs: []string{url, "nats://127.0.0.1:1"}, Node: "n1", Role: RoleControl, Options: []nats.Option{nats.DontRandomize(), nats.SetCustomDialer(d)}})
+	eventually(t, "up", func() bool { up, _ := c.Up(); return up })
+	send(strings.Repeat("INFO {\"max_payload\":1048576,\"headers\":true,\"ldm\":true}\r\n", 3))
+	first, second := await(t, d.asked), await(t, d.asked)
+	require.GreaterOrEqual(t, second.Sub(first), otherRetry)
 }
 
 // blackHoled dials one server, and has all others take their time, until let go on, to answer nothing.
