@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -219,6 +220,9 @@ func (s *Service) receiveOwn(p path, d Delivery) {
 		return
 	}
 	other := Identity{ID: h.From, Instance: h.Instance, Boot: h.Boot}
+	if s.wasBefore(other) && !s.alone.isSettled() {
+		return
+	}
 	pong := &rpc.PingReturn{SenderID: s.self.ID, Timestamp: ping.Timestamp}
 	if s.alone.meet(other) && other != s.self {
 		pong.Refusal = clip(duplicate(s.self).Error())
@@ -228,6 +232,12 @@ func (s *Service) receiveOwn(p path, d Delivery) {
 	if err := s.publish(p, d.Reply, "", &back, pong); err != nil {
 		s.log.Debug("ping not answered", "peer", s.self.ID, "err", err)
 	}
+}
+
+// wasBefore reports whether a process was an earlier one of this node's data folder: what it asked may come minutes later (F4), when it is no more. If
+// it is one that the folder was copied from, it hears what this process asks, and its answers are heard.
+func (s *Service) wasBefore(other Identity) bool {
+	return other.Instance == s.self.Instance && slices.Contains(s.earlier, other.Boot)
 }
 
 // receiveOwnReturn takes an answer to a question of this process.

@@ -134,15 +134,52 @@ func TestClosingEndsTheLookForOthers(t *testing.T) {
 	require.True(t, errors.Is(await(t, ended), ErrClosed))
 }
 
+// unsettled is a process of n1 that listens, and has not settled.
+func unsettled(t *testing.T, url string, change ...func(*peerOptions)) *peer {
+	n1 := newPeer(t, url, "n1", change...)
+	eventually(t, "up", func() bool { up, _ := n1.control.Up(); return up })
+	require.NoError(t, n1.listen(control, inboxSubject("raftbus", "n1", n1.nonces[control]), n1.receiveReturn))
+	require.NoError(t, n1.listen(control, requestSubject("raftbus", "n1", "*", rpc.MethodPing), n1.receive))
+	require.NoError(t, n1.control.Flush(soon))
+	return n1
+}
+
 // One that is not settled yet answers the other's first question: that must not turn both away.
 func TestAnAnswerFromWhoIsNotSettledTurnsNobodyAway(t *testing.T) {
 	url := startNATS(t).URL()
-	high := newPeer(t, url, "n1", as(epoch(4, 30), 1))
-	eventually(t, "up", func() bool { up, _ := high.control.Up(); return up })
-	require.NoError(t, high.listen(control, inboxSubject("raftbus", "n1", high.nonces[control]), high.receiveReturn))
-	require.NoError(t, high.listen(control, requestSubject("raftbus", "n1", "*", rpc.MethodPing), high.receive))
-	require.NoError(t, high.control.Flush(soon))
-
+	high := unsettled(t, url, as(epoch(4, 30), 1))
 	require.NoError(t, newPeer(t, url, "n1", as(epoch(4, 20), 1)).CheckAlone(t.Context()))
 	require.ErrorIs(t, high.alone.settle(), ErrDuplicateNode)
+}
+
+// F4, F15: what this folder's process before has asked may come late, with whatever nonce, and that process is no more. Who has settled refuses it all the
+// same: where the folder was copied, it may be the one that it was copied from.
+func TestALateQuestionOfTheProcessBeforeTurnsNobodyAway(t *testing.T) {
+	url := startNATS(t).URL()
+	n1 := unsettled(t, url, as(epoch(4, 30), 1), func(o *peerOptions) { o.service.Earlier = []rpc.BootEpoch{epoch(3, 1)} })
+	nc, err := nats.Connect(url)
+	require.NoError(t, err)
+	defer nc.Close()
+	to := returnsTo("raftbus", "n1", "n1") + "x.1"
+	answers, err := nc.SubscribeSync(to)
+	require.NoError(t, err)
+	ask := func(boot rpc.BootEpoch) {
+		h := n1.header("n1", 0, 1)
+		h.Boot = boot
+		frame := rpc.Append(nil, &h, &rpc.PingCommand{SenderID: "n1"}, nil)
+		require.NoError(t, nc.PublishRequest(requestSubject("raftbus", "n1", "n1", rpc.MethodPing), to, frame))
+	}
+	answered := func() *rpc.PingReturn {
+		m, err := answers.NextMsg(soon)
+		require.NoError(t, err)
+		_, body, err := rpc.Decode(m.Data, nil)
+		require.NoError(t, err)
+		return body.(*rpc.PingReturn)
+	}
+	ask(epoch(3, 1))
+	ask(epoch(4, 30)) // itself, after which it has heard the other
+	require.Empty(t, answered().Refusal)
+	require.NoError(t, n1.alone.settle())
+	ask(epoch(3, 1))
+	require.NotEmpty(t, answered().Refusal)
 }
