@@ -3,6 +3,7 @@ package main
 // A short-lived connection to NATS, for commands that ask and end.
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -84,9 +85,9 @@ func endedFor(conn *nats.Conn, err error) error {
 // connect dials NATS once; it does not wait for servers that are not there.
 func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Conn, error) {
 	base := []nats.Option{nats.Name("raftbus-client/" + name), nats.NoReconnect(), nats.Timeout(target.Timeout), nats.ErrorHandler(unsaid)}
-	urls := strings.Join(target.URLs, ",")
-	conn, err := nats.Connect(urls, slices.Concat(base, target.Options, more)...)
-	at := natsopt.WithoutUser(urls)
+	conn, err := dial(target.URLs, slices.Concat(base, target.Options, more))
+	at := natsopt.WithoutUser(strings.Join(target.URLs, ","))
+	var unbelieved *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, nats.ErrNoServers):
 		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats", at)
@@ -94,11 +95,28 @@ func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Con
 		return nil, failf(exitUnavailable, "no NATS server answers at %s: start one, or name it with --nats: %w", at, err)
 	case refusesUser(err):
 		return nil, credentialsRefused(at)
+	case errors.As(err, &unbelieved):
+		return nil, failf(exitError, "NATS at %s: %w: %s", at, err, natsopt.CertificateRemedy)
 	case err != nil:
 		return nil, failf(exitError, "NATS at %s: %w: check the NATS flags", at, err)
 	}
 	return conn, nil
 }
+
+// dial connects to one of the servers. NATS's client tries all, and those that one has named before it refused, and tells what came of the last. So if nobody
+// is there, each that was given is asked for alone: one that refuses is.
+func dial(urls []string, options []nats.Option) (*nats.Conn, error) {
+	conn, err := nats.Connect(strings.Join(urls, ","), options...)
+	options = append(options, nats.IgnoreDiscoveredServers())
+	for i := 0; i < len(urls) && nobodyThere(err); i++ {
+		if one, own := nats.Connect(urls[i], options...); !nobodyThere(own) {
+			return one, own
+		}
+	}
+	return conn, err
+}
+
+func nobodyThere(err error) bool { return errors.Is(err, nats.ErrNoServers) || unreachable(err) }
 
 // refusesUser reports whether NATS lets this user not in, or not any more.
 func refusesUser(err error) bool {

@@ -3,12 +3,20 @@ package main
 // What a connection that cannot be made is called.
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -59,4 +67,58 @@ func TestAServerThatSaysNothingIsUnavailable(t *testing.T) {
 	text, code := said("status", "--nats", "nats://"+silent.Addr().String(), "--timeout", "100ms")
 	require.Equal(t, exitUnavailable, code, text)
 	require.Contains(t, text, "no NATS server answers at ")
+}
+
+// Exit codes are API: a server that refuses credentials is there, whatever others are not, which were given too or which it has named before it refused (F12).
+func TestWhoIsRefusedIsSaidSoWhereOtherServersAreGone(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	require.NoError(t, os.WriteFile(file, []byte(`client_advertise: "127.0.0.1:1"`), 0o600))
+	servers, err := embedded.StartCluster(2, embedded.Options{ConfigFile: file, Users: []embedded.User{{Name: "x", Password: "right"}}})
+	require.NoError(t, err)
+	for _, s := range servers {
+		t.Cleanup(s.Shutdown)
+	}
+	url := servers[0].URL()
+	for _, urls := range []string{url, url + ",nats://127.0.0.1:1"} {
+		for range 20 { // NATS's client asks them in an order of its own
+			text, code := said("status", "--user", "x", "--password", "wrong", "--nats", urls)
+			require.Equal(t, exitError, code, text)
+			require.Contains(t, text, "refuses these credentials")
+		}
+	}
+}
+
+// Whose certificate has expired is there, and no flag of the connection lets it be believed.
+func TestAServerWhoseCertificateHasExpired(t *testing.T) {
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	now := time.Now()
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: now.Add(-48 * time.Hour), NotAfter: now.Add(-24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	require.NoError(t, err)
+	secret, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	file := func(name, kind string, data []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: data}), 0o600))
+		return path
+	}
+	cert := file("cert.pem", "CERTIFICATE", der)
+	config := filepath.Join(dir, "nats.conf")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "tls { cert_file: %q, key_file: %q }", cert, file("key.pem", "EC PRIVATE KEY", secret)), 0o600))
+	server, err := embedded.Start(embedded.Options{ConfigFile: config})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+
+	remedy := "renew the server's certificate, give its authority with --tlsca, or name the server as its certificate does"
+	text, code := said("status", "--nats", server.URL(), "--tlsca", cert)
+	require.Equal(t, exitError, code, text)
+	require.Contains(t, text, "certificate has expired")
+	require.Contains(t, text, remedy)
+	text, _ = said("doctor", "--nats", server.URL(), "--tlsca", cert)
+	require.Contains(t, text, "remedy:   "+remedy+"\n")
 }

@@ -60,7 +60,7 @@ func newDoctor(lookup lookupEnv) *cobra.Command {
 func consult(ctx context.Context, target natsopt.Target, prefix string) (*doctor.Diagnosis, error) {
 	conn, err := connect(target, "doctor")
 	if err != nil {
-		return doctor.WithoutNATS(prefix, oneLine(err)), nil
+		return doctor.WithoutNATS(prefix, oneLine(err), err), nil
 	}
 	defer conn.Close()
 	return doctor.Examine(ctx, conn, prefix)

@@ -55,16 +55,16 @@ func Examine(ctx context.Context, conn *nats.Conn, prefix string) (*Diagnosis, e
 	f, err := gather(ctx, conn, prefix)
 	switch {
 	case conn.IsClosed(): // what was seen until then proves nothing
-		return WithoutNATS(prefix, "the connection to NATS was lost while the nodes were asked"), nil
+		return WithoutNATS(prefix, "the connection to NATS was lost while the nodes were asked", nil), nil
 	case err != nil:
 		return nil, err
 	}
 	return f.diagnosis(), nil
 }
 
-// WithoutNATS is what is wrong where NATS gives no connection, by what shows that.
-func WithoutNATS(prefix, evidence string) *Diagnosis {
-	return &Diagnosis{Prefix: prefix, Findings: []Finding{noNATS(evidence)}}
+// WithoutNATS is what is wrong where NATS gives no connection, by what shows that, and the error if it is one.
+func WithoutNATS(prefix, evidence string, err error) *Diagnosis {
+	return &Diagnosis{Prefix: prefix, Findings: []Finding{noNATS(evidence, err)}}
 }
 
 func (f *facts) diagnosis() *Diagnosis {

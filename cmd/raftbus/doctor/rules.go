@@ -3,6 +3,9 @@ package doctor
 // The rules: from facts to findings. Each looks at one thing. None asks anybody, or looks at a clock.
 
 import (
+	"crypto/tls"
+	"errors"
+
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/natsopt"
 )
@@ -18,11 +21,16 @@ const (
 	codeRival    = "rival-cluster"
 )
 
-func noNATS(evidence string) Finding {
-	return Finding{
+func noNATS(evidence string, err error) Finding {
+	f := Finding{
 		Severity: critical, Code: codeNoNATS, Cause: "NATS, which all nodes and clients need, cannot be reached or refuses these credentials", Evidence: evidence,
 		Remedy: "start the NATS server, or give its address with --nats and credentials that it takes; nodes come back by themselves",
 	}
+	var unbelieved *tls.CertificateVerificationError
+	if errors.As(err, &unbelieved) {
+		f.Remedy = natsopt.CertificateRemedy
+	}
+	return f
 }
 
 // findings are all that the rules find.

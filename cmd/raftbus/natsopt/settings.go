@@ -24,6 +24,9 @@ const (
 	keyInboxPrefix = "inbox-prefix"
 )
 
+// CertificateRemedy is for whoever does not believe a server's certificate: it has expired, its authority is not known, or it is for another name.
+const CertificateRemedy = "renew the server's certificate, give its authority with --tlsca, or name the server as its certificate does"
+
 // InboxRemedy is for whoever NATS lets hear no answer.
 const InboxRemedy = "give the --" + keyInboxPrefix + " of this user, or a context that has it"
 
