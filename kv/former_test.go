@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,6 +200,64 @@ func TestASlowWordOfNobodyIsAskedForAgain(t *testing.T) {
 	require.False(t, slow.IsValid(), "it was asked")
 	cancel()
 	require.ErrorIs(t, <-alone, ErrFormerLeader)
+}
+
+// lateDialer is a way on which what NATS says comes late, once it is switched on.
+type lateDialer struct{ on atomic.Bool }
+
+func (d *lateDialer) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	return lateConn{c, d}, err
+}
+
+type lateConn struct {
+	net.Conn
+	by *lateDialer
+}
+
+func (c lateConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.by.on.Load() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	return n, err
+}
+
+// From far away the word that nobody is there takes a while: it is waited for, and a former leader is looked for (L2).
+func TestWhoIsFarFromNATSLooksForAFormerLeader(t *testing.T) {
+	t.Parallel() // it mostly waits
+	late := &lateDialer{}
+	r := newRig(t, func(o *Options) {
+		conn, err := nats.Connect(o.Conn.ConnectedUrl(), nats.SkipSubjectValidation(), nats.SetCustomDialer(late))
+		require.NoError(t, err)
+		t.Cleanup(conn.Close)
+		o.Conn, o.Listens, o.Peers = conn, listensAt, func() []string { return []string{"n2", "n3"} }
+	})
+	r.lead()
+	_, looked := r.former(listensAt("n2", 1))
+	late.on.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	alone := make(chan error, 1)
+	go func() { alone <- r.service.AwaitAlone(ctx) }()
+	_, err := looked.NextMsg(5 * time.Second)
+	require.NoError(t, err, "nobody looks")
+	cancel()
+	require.ErrorIs(t, <-alone, ErrFormerLeader)
+	late.on.Store(false)
+}
+
+// A process does not take the sessions that the one before has left with NATS: it most likely begins with another.
+func TestAProcessBeginsWithASessionOfItsOwn(t *testing.T) {
+	var o Options
+	newRig(t, func(given *Options) { o = *given })
+	began := map[int]bool{}
+	for range 20 {
+		s, err := New(o)
+		require.NoError(t, err)
+		began[s.session.number] = true
+		s.Close()
+	}
+	require.Greater(t, len(began), 1)
 }
 
 // Where NATS lets a node ask nobody, nobody waits: credentials of an earlier release do not allow it.

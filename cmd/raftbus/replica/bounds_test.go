@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
@@ -66,4 +68,25 @@ func TestBoundsOfRequestsAreAsTold(t *testing.T) {
 			require.Contains(t, string(m.Data), "busy")
 		})
 	}
+}
+
+// Each wait is as long as what it waits for takes, and no longer than somebody waits for it: of another length it would still pass tests in which all
+// goes well.
+func TestHowLongIsWaited(t *testing.T) {
+	require.Equal(t, 6*time.Second, moveTimeout, "a move takes what a former leader and a hand-over may take")
+	require.Less(t, moveTimeout, natsserver.DEFAULT_LAME_DUCK_GRACE_PERIOD, "after which a server that goes cuts connections")
+	require.Equal(t, 8*time.Second, formerWaitStop, "NATS may need more than an administrator waits to notice that a former leader is gone")
+	require.Greater(t, formerWaitStop, formerWait)
+	require.Less(t, formerWaitStop+handOverTimeout, 15*time.Second, "what a stop has in all")
+	require.Equal(t, 3*time.Second, deafAfter, "servers of NATS restart in less; for much longer clients are not to be without a leader that they reach")
+
+	r := &Replica{}
+	every, wait := r.lookPace()
+	require.Equal(t, 2*time.Second, every)
+	require.Equal(t, 150*time.Millisecond, wait, "an answer from another continent comes in less")
+	text := "m1 leads too"
+	r.rival.Store(&text)
+	every, wait = r.lookPace()
+	require.Equal(t, 150*time.Millisecond, every)
+	require.Equal(t, time.Second, wait, "that the other is gone is not believed of an answer that is only late")
 }
