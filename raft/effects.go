@@ -169,10 +169,17 @@ type PeerStuck struct {
 	Next rpc.Index
 }
 
+// AcknowledgedLost: that peer has acknowledged the log up to Match to this leader, and does not hold it now. It cannot be repaired in this office.
+type AcknowledgedLost struct {
+	Peer  rpc.NodeID
+	Match rpc.Index
+}
+
 func (RoleChanged) fact()          {}
 func (LeaderChanged) fact()        {}
 func (LogRepaired) fact()          {}
 func (PeerStuck) fact()            {}
+func (AcknowledgedLost) fact()     {}
 func (ConfigurationChanged) fact() {}
 func (RosterChanged) fact()        {}
 func (TransferEnded) fact()        {}

@@ -259,7 +259,7 @@ func (c *Core) returned(m rpc.Message) {
 	p.heard = c.now
 	switch ret := m.Body.(type) {
 	case *rpc.AppendLogReturn:
-		c.appendReturned(p, ret)
+		c.appendReturned(m.From, p, ret)
 	case *rpc.HeartbeatReturn:
 		p.read = max(p.read, ret.Read)
 		c.confirmReads()
@@ -271,7 +271,7 @@ func (c *Core) returned(m rpc.Message) {
 	}
 }
 
-func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
+func (c *Core) appendReturned(id rpc.NodeID, p *progress, ret *rpc.AppendLogReturn) {
 	if ret.Accepted {
 		if ret.Match > c.log.last {
 			c.broken("a peer matches up to %d, the log ends at %d", ret.Match, c.log.last)
@@ -294,6 +294,9 @@ func (c *Core) appendReturned(p *progress, ret *rpc.AppendLogReturn) {
 	next := c.log.mayMatch(ret.Hint).Index + 1
 	p.probe()
 	p.next = max(p.match+1, min(next, ret.Prev))
+	if ret.Prev == p.match && ret.Hint.Index < p.match && p.denies(c.now) {
+		c.fact(AcknowledgedLost{Peer: id, Match: p.match})
+	}
 }
 
 // noticeLast takes how far a peer's log is known to match, by itself: that attests nothing, but an AppendLog sent some time ago that is not

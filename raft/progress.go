@@ -38,6 +38,9 @@ type progress struct {
 	heard uint64    // tick of its last return of any kind
 	acked uint64    // tick of its last accepted AppendLog, or of more of a snapshot stored
 
+	denials  int    // how often it denied what it has acknowledged, each time asked anew
+	deniedAt uint64 // tick in which it last did
+
 	streamed uint64 // how much of the snapshot under way it has stored, or of one before that this node could not read to its end
 	unread   bool   // the last one ended for that
 	restored uint64 // how much of snapshots its state machine has taken; from nothing again when its process is started again
@@ -98,7 +101,18 @@ func (p *progress) landed(match rpc.Index, now uint64, lim *Limits) {
 	if p.next <= match {
 		p.next, p.loading = match+1, false // what is being loaded is behind that: its Loaded will be ignored (K62)
 	}
-	p.replicating, p.waiting = true, false
+	p.replicating, p.waiting, p.denials = true, false, 0
+}
+
+// denies: it refused what follows all that it has acknowledged. There is nowhere to go back to, so the same is sent again, but only when the next
+// heartbeat is due: no busy loop. It reports whether that is certain, the first time: a refusal may be late, one of what was sent since another is not.
+func (p *progress) denies(now uint64) bool {
+	p.waiting = true
+	if p.sent <= p.deniedAt {
+		return false
+	}
+	p.denials, p.deniedAt = p.denials+1, now
+	return p.denials == 2
 }
 
 // installed: it has a snapshot now, and lacks so much of the log that follows it.

@@ -320,3 +320,33 @@ func TestWhatIsStillComingInIsNotSentAgain(t *testing.T) {
 	require.Empty(t, wait(5))
 	require.NotEmpty(t, wait(5), "nothing more has for three heartbeats")
 }
+
+// F23, D3: a peer whose folder was copied while it ran, and put back, denies what it has acknowledged. It is asked again when a heartbeat is due, and
+// no sooner, since it says the same each time; and whoever runs the cluster is told, once. The first refusal may be a late one.
+func TestF23WhoDeniesWhatItAcknowledgedIsAskedWithPauses(t *testing.T) {
+	s := established(t, 5)
+	s.turn(Propose{Proposals: make([]Proposal, 1)})
+	denial := &rpc.AppendLogReturn{Prev: 5, Hint: rpc.EntryID{Term: 1, Index: 2}}
+	var told []uint64
+	deny := func() {
+		out := s.hear("n2", 2, denial)
+		require.Empty(t, only[*rpc.AppendLogCommand](out.Send), "at once: for ever")
+		for _, f := range out.Facts {
+			require.Equal(t, AcknowledgedLost{Peer: "n2", Match: 5}, f)
+			told = append(told, s.now)
+		}
+	}
+	deny()
+	deny()
+	require.Empty(t, told, "both may be late")
+	for range 3 {
+		for beats, asked := 0, false; !asked; beats++ {
+			asked = slices.ContainsFunc(to("n2", s.tickFor(1)), func(b rpc.Body) bool { _, is := b.(*rpc.AppendLogCommand); return is })
+			require.LessOrEqual(t, beats, s.ticks.Heartbeat)
+			s.hear("n3", 2, &rpc.HeartbeatReturn{})
+		}
+		deny()
+	}
+	require.Len(t, told, 1)
+	require.Equal(t, rpc.Index(5), s.office.peers["n2"].match, "it goes no further back by itself: what is committed stands on it")
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -312,4 +313,24 @@ func TestRepairWithAnotherEntryStopsTheNode(t *testing.T) {
 	require.ErrorContains(t, err, "raftbus member replace")
 	require.Equal(t, before["0000000000000001.wal"], segments(t, disk, "wal")["0000000000000001.wal"])
 	require.NoError(t, a.log.Close())
+}
+
+// A folder that was copied while its node ran, and put back before that was started again, is not known for an old copy by its starts. The leader that
+// has its word for what it lost says so, once, and goes on with the others (F23, D3).
+func TestF23LeaderTellsWhoLostWhatItAcknowledged(t *testing.T) {
+	m := newManual(t, 2, "n1", "n2", "n3")
+	m.add(numbers(1, 5)...)
+	bad := m.follower()
+	m.run(50)
+	old := m.disks[bad].Crash(waltest.KeepAll, m.dice)
+	m.add(numbers(6, 10)...)
+	m.run(50)
+	leader := m.leader()
+	m.crash(bad)
+	m.disks[bad] = old
+	m.back(bad, 50)
+	m.run(300)
+	m.add(11)
+	require.Equal(t, leader, m.leader())
+	require.Equal(t, 1, strings.Count(m.trail.String(), "raftbus member replace "+string(bad)+`" node=`+string(leader.id())), m.trail.String())
 }

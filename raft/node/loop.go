@@ -262,6 +262,8 @@ func (n *Node) tell(f raft.Fact) {
 		n.logger.Info("the leader has given again all that the log had lost: this node counts again once it is written")
 	case raft.PeerStuck:
 		n.logger.Info("peer needs entries that the log no longer holds: it gets a snapshot", "peer", f.Peer, "next", f.Next)
+	case raft.AcknowledgedLost:
+		n.logger.Error("a peer has lost what it acknowledged: its data folder is an old copy, or its disk lies about syncs: stop it, empty the folder, start it with --join, and raftbus member replace "+string(f.Peer), "peer", f.Peer, "acknowledged", f.Match)
 	}
 }
 
