@@ -49,6 +49,29 @@ func (l *Log) keptFrom(bytes int64) int {
 	return n
 }
 
+// Around returns how many bytes of the disk Compact would free of a log that is group g's alone if entry i were the base, and how many bytes of the
+// log hold the entries above i.
+func (l *Log) Around(g GroupID, i rpc.Index) (below, above int64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.groups[g] == nil || len(l.groups[g].index.points) == 0 {
+		return 0, 0
+	}
+	index := &l.groups[g].index
+	first := index.points[max(index.before(i+1), 0)]
+	at := l.position(first.segment)
+	for _, s := range l.segments[:at] {
+		below += s.size
+	}
+	if i >= index.next-1 {
+		return below, 0
+	}
+	for _, s := range l.segments[at:] {
+		above += s.end
+	}
+	return below, above - first.offset
+}
+
 // lastBefore is the last entry that is not in segment number or a later one, and whether there is any.
 func (x *index) lastBefore(number uint64) (rpc.Index, bool) {
 	n := sort.Search(len(x.points), func(k int) bool { return x.points[k].segment.segment >= number })

@@ -29,6 +29,38 @@ func (l *Log) used() (bytes int64, segments int) {
 	return bytes, len(l.segments)
 }
 
+// What Around says is below an entry is what Compact frees, and what is above it is no less than those entries take.
+func TestAround(t *testing.T) {
+	fs := vfs.NewMem()
+	l, s := openInline(t, fs), &script{rng: seeded(1), most: 1200}
+	below, above := l.Around(0, 0)
+	require.Zero(t, below+above)
+	m := model{}
+	for l.Stats().Segments < 6 {
+		b := Batch{Entries: s.entries(&modelGroup{log: m[0].log})}
+		require.NoError(t, l.Append(b))
+		m = m.with(b)
+	}
+	d, freed := readDisk(t, fs), int64(0)
+	for i := range m[0].log {
+		at, least := rpc.Index(i+1), 0
+		for _, e := range m[0].log[i+1:] {
+			least += len(e.Data)
+		}
+		below, above = l.Around(0, at)
+		require.GreaterOrEqual(t, above, int64(least))
+		require.LessOrEqual(t, above, int64(2*least+64<<10), "the places of entries are known about")
+		c := openInline(t, d.files(t))
+		before := c.Stats().SegmentBytes
+		require.NoError(t, c.Compact(0, Base{ID: m[0].log[i].ID()}))
+		require.Equal(t, before-c.Stats().SegmentBytes, below, "%d", at)
+		require.NoError(t, c.Close())
+		freed = max(freed, below)
+	}
+	require.NotZero(t, freed)
+	require.Zero(t, above, "nothing is above the last")
+}
+
 // TestHorizon holds the horizon against what compaction at every single index does to a copy of the log.
 func TestHorizon(t *testing.T) {
 	for seed := range uint64(4) {

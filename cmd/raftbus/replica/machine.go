@@ -67,8 +67,11 @@ func (r *Replica) fatal(err error) {
 }
 
 // storeError says what to do about a store that does not open, or failed. The state has no repair of its own: the other nodes
-// have it (D1).
+// have it (D1). One that only lacked room has lost nothing, and needs no repair.
 func (r *Replica) storeError(err error) error {
+	if lacks := lack(err); lacks != "" {
+		return fmt.Errorf("the state in %s: %w. Nothing was lost: %s, and start the node again, which waits for that", r.folder.Path("kv"), err, lacks)
+	}
 	return fmt.Errorf("the state in %s: %w. Nothing was deleted: check the disk, and start the node again; if a file is damaged, keep the data folder, give the node an empty one, start it with --join, then raftbus member replace %s; the other nodes hold what was acknowledged",
 		r.folder.Path("kv"), err, r.o.ID)
 }

@@ -6,8 +6,11 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
+	"syscall"
 	"time"
 
+	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
@@ -27,7 +30,7 @@ func (r *Replica) patient(step func(context.Context) error) func(context.Context
 				return err
 			}
 			if wait == patientRetry {
-				r.logger.Error("the start waits: "+lacks, "err", err)
+				r.logger.Error("the start waits: "+lacks+". It goes on by itself", "err", err)
 			}
 			if r.o.Reading != nil {
 				r.o.Reading()
@@ -39,13 +42,27 @@ func (r *Replica) patient(step func(context.Context) error) func(context.Context
 	}
 }
 
+// roomToFlush fails while the disk has no room for what the state has to flush again, with what the log can free of it. Such a node would apply all that,
+// fail to flush it some seconds later, and end: each time that it is started, until nobody starts it any more (F21).
+func (r *Replica) roomToFlush(context.Context) error {
+	usage, err := r.o.FS.GetDiskUsage(r.folder.Path("kv"))
+	if err != nil {
+		return nil // a file system that can not tell is believed to have it
+	}
+	spare, unflushed := r.log.Around(0, r.store.Durable())
+	if need := min(unflushed, store.Reserve(0)); int64(usage.AvailBytes)+spare < need {
+		return fmt.Errorf("%d KiB are free, and the state is to flush up to %d KiB: %w", usage.AvailBytes>>10, need>>10, syscall.ENOSPC)
+	}
+	return nil
+}
+
 // lack is what a step lacks that may come, with the remedy; empty: nothing.
 func lack(err error) string {
 	switch {
 	case wal.TooManyFiles(err):
-		return "too many files are open: raise the limit (LimitNOFILE=, ulimit -n, fs.file-max), or close what holds them. It goes on by itself"
+		return "too many files are open: raise the limit (LimitNOFILE=, ulimit -n, fs.file-max), or close what holds them"
 	case wal.IsFull(err):
-		return "the disk has no space left: free some, or make the volume larger. It goes on by itself"
+		return "the disk has no space left: free some, or make the volume larger"
 	}
 	return ""
 }

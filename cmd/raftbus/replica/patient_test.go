@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
 
@@ -50,6 +51,70 @@ func TestAStartWaitsForRoom(t *testing.T) {
 			})
 		}
 	}
+}
+
+// F21, F15: a node whose state was not flushed, since its disk was full, waits until there is room for that: with a little less it would start, apply all of it
+// again, and end some seconds later, over and over. What its log can spare counts as room.
+func TestAStartWaitsForRoomToFlush(t *testing.T) {
+	t.Parallel() // it mostly waits
+	var full atomic.Bool
+	var left atomic.Uint64
+	left.Store(1 << 40)
+	disk := faulty(&full, func(op errorfs.Op) bool { return op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") }, func() error { return syscall.ENOSPC })
+	o := alone(t, measured{disk, &left})
+	nc, err := nats.Connect(o.NATS.URLs[0])
+	require.NoError(t, err)
+	defer nc.Close()
+	r := ready(t, o)
+	request(t, nc, "raftbus.bucket.add.app", "")
+	require.NoError(t, r.store.Flush())
+	full.Store(true)
+	for range 15 {
+		request(t, nc, "raftbus.kv.put.app.k", strings.Repeat("v", 1000<<10))
+	}
+	err = r.Stop(t.Context())
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	full.Store(false)
+
+	left.Store(5 << 20)
+	said, waits := &logged{}, make(chan struct{}, 1)
+	o.Logger, o.Reading = slog.New(slog.NewTextHandler(said, nil)), func() {
+		select {
+		case waits <- struct{}{}:
+		default:
+		}
+	}
+	go func() {
+		<-waits
+		left.Store(1 << 40)
+	}()
+	r = ready(t, o)
+	require.Contains(t, said.String(), "the start waits: the disk has no space left")
+	require.Contains(t, said.String(), "5120 KiB are free, and the state is to flush up to 15")
+	require.Contains(t, request(t, nc, "raftbus.kv.get.app.k", ""), "vvv")
+	for range 15 {
+		request(t, nc, "raftbus.kv.put.app.k", strings.Repeat("v", 1000<<10))
+	}
+	require.NoError(t, r.store.Flush())
+	r.o.FS = measured{disk, new(atomic.Uint64)}
+	require.NoError(t, r.roomToFlush(t.Context()), "all is flushed")
+	request(t, nc, "raftbus.kv.put.app.k", strings.Repeat("v", 1000<<10))
+	require.NoError(t, r.roomToFlush(t.Context()), "the log can spare more than what is not")
+	stop(t, r)
+}
+
+// A state that only lacked room is not said to be damaged.
+func TestAStateThatLacksRoomIsWhole(t *testing.T) {
+	t.Parallel() // it mostly waits
+	r, err := Start(t.Context(), alone(t, nil))
+	require.NoError(t, err)
+	defer stop(t, r)
+	for err, remedy := range map[error]string{syscall.ENOSPC: "free some", syscall.EMFILE: "raise the limit"} {
+		err := r.storeError(err)
+		require.ErrorContains(t, err, remedy)
+		require.NotContains(t, err.Error(), "damaged")
+	}
+	require.ErrorContains(t, r.storeError(syscall.EIO), "raftbus member replace n1")
 }
 
 // Who ends a node that waits does not wait for that, and nothing is left behind.

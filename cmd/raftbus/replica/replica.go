@@ -102,7 +102,7 @@ type Replica struct {
 func Start(ctx context.Context, o Options) (*Replica, error) {
 	r := newReplica(o)
 	for _, step := range []func(context.Context) error{
-		r.configure, r.patient(r.openFolder), r.patient(r.openLog), r.patient(r.openStore), r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
+		r.configure, r.patient(r.openFolder), r.patient(r.openLog), r.patient(r.openStore), r.patient(r.roomToFlush), r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, r.close())
