@@ -19,7 +19,7 @@ func nodeWhoseStoreFails() {
 	fs := failingStore(os.Args[2])
 	logger, lines := newLogger(os.Stderr, new(logLevel))
 	defer lines.Close()
-	nodes, err := startAll(context.Background(), []replica.Options{{ID: "n1", Members: []string{"n1"}, Dir: os.Args[1], FS: fs, Logger: logger}})
+	nodes, err := startAll(context.Background(), []replica.Options{{ID: "n1", Members: []string{"n1"}, Dir: os.Args[1], FS: fs, Logger: logger}}, stopTime)
 	if err == nil {
 		err = nodes.stop()
 	}

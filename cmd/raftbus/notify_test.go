@@ -164,7 +164,7 @@ func TestAStartThatReadsASnapshotHasLonger(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	once := func() {
-		running, err := startAll(ctx, []replica.Options{o})
+		running, err := startAll(ctx, []replica.Options{o}, stopTime)
 		require.NoError(t, err)
 		_, err = running[0].WaitReady(ctx)
 		require.NoError(t, errors.Join(err, running.stop()))

@@ -51,7 +51,7 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 	defer traces.Close()
 	options := f.options(target, &secrets)
 	options.Logger, options.Traces = logger, traces
-	running, err := startAll(cmd.Context(), []replica.Options{options})
+	running, err := startAll(cmd.Context(), []replica.Options{options}, stopTime)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 			NATS: replica.NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}},
 		})
 	}
-	running, err := startAll(cmd.Context(), options)
+	running, err := startAll(cmd.Context(), options, stopTime)
 	if err != nil {
 		return f.failure(err)
 	}
@@ -144,8 +144,8 @@ func (n nodes) show(page *observe.Server) {
 }
 
 // startAll starts all nodes at once: at a first boot each of them waits for the others. If one cannot start, none is left
-// running. A signal meanwhile is a clean end, which leaves no nodes and no error.
-func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
+// running. A signal meanwhile is a clean end, which leaves no nodes and no error, but where a start has not ended so long after it.
+func startAll(ctx context.Context, options []replica.Options, bound time.Duration) (nodes, error) {
 	started, failures := make(nodes, len(options)), make([]error, len(options))
 	reading, over := tellReading(ctx, statusEvery)
 	defer over()
@@ -154,18 +154,42 @@ func startAll(ctx context.Context, options []replica.Options) (nodes, error) {
 		o.Reading = reading
 		o.Version = thisBuild().Version
 		o.Fatal = endNow
-		all.Go(func() { started[i], failures[i] = replica.Start(ctx, o) })
+		all.Go(func() { started[i], failures[i] = startInTime(ctx, o, bound) })
 	}
 	all.Wait()
 	for _, err := range failures {
-		if err != nil && ctx.Err() != nil {
-			return nil, started.stop()
-		}
-		if err != nil {
+		if errors.Is(err, errStartHangs) || err != nil && ctx.Err() == nil {
 			return nil, endedBy(err, started.stop())
 		}
 	}
+	if errors.Join(failures...) != nil {
+		return nil, started.stop()
+	}
 	return started, nil
+}
+
+var errStartHangs = errors.New("the start did not end")
+
+// startInTime starts a node, and waits no longer than bound for that once ctx has ended: what waits for a disk that hangs looks at no context (F22, L9).
+func startInTime(ctx context.Context, o replica.Options, bound time.Duration) (*replica.Replica, error) {
+	var r *replica.Replica
+	var err error
+	ended := make(chan struct{})
+	go func() { // ends with the process at the latest
+		defer close(ended)
+		r, err = replica.Start(ctx, o)
+	}()
+	select {
+	case <-ended:
+		return r, err
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+		return r, err
+	case <-time.After(bound):
+		return nil, fmt.Errorf("node %s: %w: the disk of %s hangs: look at it", o.ID, errStartHangs, o.Dir)
+	}
 }
 
 // endNow ends the process as any failure of a disk does. Lines of the log that wait may be lost, so it says itself why.

@@ -6,17 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
@@ -225,4 +228,37 @@ func TestTheUnitAwaitsAStop(t *testing.T) {
 	bound, err := time.ParseDuration(string(found[1]) + "s")
 	require.NoError(t, err)
 	require.Less(t, stopTime+7*time.Second, bound, "as the unit says")
+}
+
+// Who ends a node while its disk hangs at the start is not kept waiting: what waits for that disk cannot be cut short (F22, L9).
+func TestAStartOnADiskThatHangsEnds(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	heal, hangs := make(chan struct{}), make(chan struct{})
+	defer close(heal)
+	var once sync.Once
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if filepath.Base(op.Path) == "identity" {
+			once.Do(func() { close(hangs) })
+			<-heal
+		}
+		return nil
+	}))
+	logger := slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		<-hangs
+		cancel()
+	}()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := startAll(ctx, []replica.Options{{ID: "n1", Members: []string{"n1"}, Dir: "data", FS: disk, Logger: logger}}, 50*time.Millisecond)
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		require.ErrorContains(t, err, "node n1: the start did not end: the disk of data hangs")
+	case <-time.After(patience):
+		require.Fail(t, "it waits for the disk")
+	}
 }
