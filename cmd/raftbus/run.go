@@ -50,7 +50,7 @@ func runNode(cmd *cobra.Command, f *nodeFlags, target natsopt.Target) error {
 	}
 	defer traces.Close()
 	options := f.options(target, &secrets)
-	options.Logger, options.Traces = logger, traces
+	options.Logger, options.Traces, options.Waiting = logger, traces, page.Waits
 	running, err := startAll(cmd.Context(), []replica.Options{options}, stopTime)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func runDev(cmd *cobra.Command, f *devFlags, members []string) error {
 	for _, id := range members {
 		options = append(options, replica.Options{
 			ID: id, Members: members, Dir: f.folder(id), Prefix: f.prefix, Logger: logger, Traces: traces,
-			Domain: f.api.domain, DefaultAPI: f.api.serveDefault,
+			Domain: f.api.domain, DefaultAPI: f.api.serveDefault, Waiting: page.Waits,
 			NATS: replica.NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}},
 		})
 	}

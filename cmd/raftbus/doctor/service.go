@@ -89,7 +89,7 @@ func (f *facts) absent() (found []Finding) {
 		one := Finding{
 			Severity: warning, Code: "node-down", Node: id, Cause: id + " is not on the bus: its process has ended, or is cut off from NATS",
 			Evidence: "nobody listens on " + busclient.StatusSubject(f.prefix, id) + f.seenByPeers(id),
-			Remedy:   "start it; if it runs, see in its log whether it reaches NATS, and whether the NATS servers reach each other",
+			Remedy:   "start it; if it runs, see in its log whether its start waits for room on the disk, whether it reaches NATS, and whether the NATS servers reach each other",
 		}
 		switch {
 		case !f.HasQuorum(): // service says what then

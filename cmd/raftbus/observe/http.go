@@ -33,6 +33,7 @@ type Server struct {
 	server   *http.Server
 	nodes    atomic.Pointer[shown]
 	page     atomic.Pointer[http.Handler]
+	waiting  sync.Map     // what nodes that start wait for, by id
 	running  atomic.Int64 // requests
 	logger   *slog.Logger
 	group    sync.WaitGroup
@@ -44,7 +45,7 @@ type shown struct {
 	metrics http.Handler
 }
 
-// Listen serves on an address: host and port; without a host it is loopback. Empty: it returns nil, on which Show and Close do nothing.
+// Listen serves on an address: host and port; without a host it is loopback. Empty: it returns nil, on which Waits, Show and Close do nothing.
 func Listen(address string, logger *slog.Logger) (*Server, error) {
 	if address == "" {
 		return nil, nil
@@ -97,6 +98,17 @@ func (s *Server) Show(nodes ...Node) {
 	s.nodes.Store(&shown{nodes: nodes, metrics: metrics})
 }
 
+// Waits shows, until Show, what a node waits for that starts; empty: for nothing.
+func (s *Server) Waits(id, what string) {
+	switch {
+	case s == nil:
+	case what == "":
+		s.waiting.Delete(id)
+	default:
+		s.waiting.Store(id, what)
+	}
+}
+
 // ShowPage has all other paths answered by a handler from now on: the page for people.
 func (s *Server) ShowPage(page http.Handler) {
 	if s != nil {
@@ -146,11 +158,25 @@ var starting = Health{Live: true, Reasons: []string{"starting"}, Warnings: []str
 func (s *Server) health() []Health {
 	all := s.nodes.Load()
 	if all == nil {
-		return []Health{starting}
+		return s.startingHealth()
 	}
 	list := make([]Health, len(all.nodes))
 	for i, n := range all.nodes {
 		list[i] = n.Health()
+	}
+	return list
+}
+
+// startingHealth names those that wait; who can do something about that may look at nothing else yet.
+func (s *Server) startingHealth() (list []Health) {
+	s.waiting.Range(func(id, what any) bool {
+		h := starting
+		h.Node, h.Reasons = id.(string), []string{fmt.Sprintf("%s: starting: waits: %s", id, what)}
+		list = append(list, h)
+		return true
+	})
+	if len(list) == 0 {
+		list = []Health{starting}
 	}
 	return list
 }

@@ -26,6 +26,9 @@ func (r *Replica) patient(step func(context.Context) error) func(context.Context
 		for wait := patientRetry; ; wait = min(2*wait, patientMax) {
 			err := step(ctx)
 			lacks := lack(err)
+			if r.o.Waiting != nil {
+				r.o.Waiting(r.o.ID, lacks)
+			}
 			if lacks == "" {
 				return err
 			}

@@ -2,7 +2,9 @@ package replica
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
 
 // F21: a node that has to start while its disk is full, or too many files are open, says so once, tells who waits for its start that it goes on, and starts
@@ -32,6 +36,10 @@ func TestAStartWaitsForRoom(t *testing.T) {
 				}
 				now.Store(true)
 				o.Logger, o.Reading = slog.New(slog.NewTextHandler(said, nil)), func() { told.Store(true) }
+				page, err := observe.Listen("127.0.0.1:0", slog.New(slog.DiscardHandler))
+				require.NoError(t, err)
+				defer page.Close()
+				o.Waiting = page.Waits
 				started := make(chan *Replica, 1)
 				go func() {
 					r, err := Start(t.Context(), o)
@@ -40,6 +48,7 @@ func TestAStartWaitsForRoom(t *testing.T) {
 				}()
 				require.Eventually(t, func() bool { return told.Load() && strings.Contains(said.String(), what) }, patience, time.Millisecond)
 				require.Empty(t, started)
+				require.Contains(t, readyz(t, page), "n1: starting: waits: "+lack(lacks))
 				now.Store(false)
 				select {
 				case r := <-started:
@@ -48,9 +57,22 @@ func TestAStartWaitsForRoom(t *testing.T) {
 					require.Fail(t, "it does not start")
 				}
 				require.Equal(t, 1, strings.Count(said.String(), "the start waits"))
+				require.Equal(t, "starting\n", readyz(t, page), "it is not shown yet, and waits no more")
 			})
 		}
 	}
+}
+
+// readyz is what who watches the node by HTTP is told.
+func readyz(t *testing.T, page *observe.Server) string {
+	t.Helper()
+	answer, err := http.Get("http://" + page.Address() + "/readyz")
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	require.Equal(t, http.StatusServiceUnavailable, answer.StatusCode)
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return string(body)
 }
 
 // F21, F15: a node whose state was not flushed, since its disk was full, waits until there is room for that: with a little less it would start, apply all of it

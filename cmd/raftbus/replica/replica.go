@@ -55,6 +55,8 @@ type Options struct {
 	Fatal func(error)
 	// Reading is told during Start that the node goes on with what may take minutes, as in node.Options, or waits for room on the disk.
 	Reading func()
+	// Waiting is told during Start what the node of that id waits for, again and again, and then that it waits for nothing; nil: nobody is.
+	Waiting func(id, what string)
 }
 
 // NATSOptions say how to reach NATS.
