@@ -373,11 +373,14 @@ func (r *receiver) drop() {
 	}
 }
 
-// setAside keeps what is wrong for whoever wants to know why.
+// setAside keeps what is wrong for whoever wants to know why. Where too many files are open the next transfer takes its place.
 func (r *receiver) setAside() error {
 	r.drop()
 	r.last.Transfer--
-	return r.Move(snapfile.Incoming, snapfile.Suspect)
+	if err := r.Move(snapfile.Incoming, snapfile.Suspect); !wal.TooManyFiles(err) {
+		return err
+	}
+	return nil
 }
 
 // end lets go of the file. On the next start the transfer may go on.

@@ -233,14 +233,20 @@ func TestChunksThatWaitForTheDiskAreBounded(t *testing.T) {
 
 // A stream that is not what was sent is set aside, and can be sent again.
 func TestWrongDigestIsSetAside(t *testing.T) {
-	r, said := newTestReceiver(vfs.NewMem())
-	list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)
-	list[2].Body.(*rpc.InstallSnapshotCommand).Digest = make([]byte, 32)
-	require.Zero(t, r.takeAll(t, said, list...))
-	require.Empty(t, r.told())
-	require.True(t, r.Exists(snapfile.Suspect))
-	r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
-	require.Len(t, r.told(), 1)
+	for _, crowded := range []bool{false, true} { // where too many files are open it is not: that is no reason to end (F21)
+		fs := waltest.New()
+		r, said := newTestReceiver(fs)
+		list := transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)
+		list[2].Body.(*rpc.InstallSnapshotCommand).Digest = make([]byte, 32)
+		require.EqualValues(t, 80, r.takeAll(t, said, list[:2]...))
+		fs.Hook(func(op waltest.Op) error { return when(crowded && op.Kind == waltest.Open, syscall.EMFILE) })
+		require.Zero(t, r.takeAll(t, said, list[2]))
+		fs.Hook(nil)
+		require.Empty(t, r.told())
+		require.Equal(t, !crowded, r.Exists(snapfile.Suspect))
+		r.takeAll(t, said, transfer(4, 1, rpc.EntryID{Term: 3, Index: 9}, content(100, 1), 40)...)
+		require.Len(t, r.told(), 1)
+	}
 }
 
 // A transfer that a full disk had no room for begins anew once there is some: who sends it goes on asking for it (F21).
