@@ -6,6 +6,7 @@ package node
 // stream's term, when the peer is no member any more, or when it gets nowhere.
 
 import (
+	"errors"
 	"hash/crc32"
 	"log/slog"
 	"slices"
@@ -41,6 +42,8 @@ const (
 	// half of it more are.
 	streamFar = time.Second
 )
+
+var errViewHangs = errors.New("the state cannot be read: its disk hangs")
 
 // chunkBytesSent is the size of chunks: what waits behind one on its way, in the bus and in each process, waits for all of it.
 const chunkBytesSent = 128 << 10
@@ -94,7 +97,7 @@ type stream struct {
 	gap     int     // what quiet came to, lately, before it did: up at once, down slowly
 	silent  int     // ticks since the peer said anything
 	reached uint64  // the most that the peer has stored
-	idle    int     // ticks since the peer stored more than ever, or its state machine took more in
+	idle    int     // ticks since the peer stored more than ever, or its state machine took more in; at first, since its view is awaited
 	// restored is what the peer's state machine has taken in; from nothing again when its process is started again.
 	restored uint64
 }
@@ -147,7 +150,7 @@ func (s *streams) opened(t *stream, source *source, err error) {
 	case err != nil:
 		s.notRead(t, err)
 	default:
-		t.source, t.id = source, source.snapshot.ID()
+		t.source, t.id, t.idle = source, source.snapshot.ID(), 0
 		t.conf = s.confAt(t.id.Index)
 		s.logger.Info("sending a snapshot", "peer", t.peer, "snapshot", t.id.String())
 		s.tell(t, "sending", "")
@@ -296,6 +299,7 @@ func (s *streams) tick() {
 	}
 	for _, t := range slices.Clone(s.list) {
 		if t.source == nil {
+			s.waitForView(t)
 			continue
 		}
 		t.pause, t.quiet, t.silent, t.idle = max(t.pause-1, 0), t.quiet+1, t.silent+1, t.idle+1
@@ -314,6 +318,16 @@ func (s *streams) tick() {
 		}
 	}
 	s.pump()
+}
+
+// waitForView gives up a stream whose view of the state does not open, as where the disk hangs: until it is there the log is not compacted (F22).
+func (s *streams) waitForView(t *stream) {
+	if t.transfer == 0 {
+		return // it waits for its turn
+	}
+	if t.idle++; t.idle > streamStuck {
+		s.notRead(t, errViewHangs)
+	}
 }
 
 // retry is after how many ticks what is not stored is sent again: seldom while the peer installs the snapshot.

@@ -182,6 +182,29 @@ func TestAStreamToWhoIsSilentIsGivenUp(t *testing.T) {
 	require.Equal(t, []raft.Event{raft.SnapshotEnded{Peer: "n3", Term: 4}}, s.inbox.take(batch{}).completions)
 }
 
+// A view of the state that does not open, as where the disk hangs, is given up too: until it is there the log is not compacted, and would fill its disk.
+// The next is opened after a while; the one that comes late is closed (F21, F22).
+func TestAViewThatDoesNotOpenIsGivenUp(t *testing.T) {
+	s := &streams{machine: &seen{}, cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet(), pace: newPace(), now: time.Now}
+	s.begin("n3", 4)
+	late := s.of("n3")
+	for range streamStuck {
+		s.tick()
+	}
+	require.True(t, s.opening())
+	s.tick()
+	require.Equal(t, []raft.Event{raft.SnapshotEnded{Peer: "n3", Term: 4, Unread: true}}, s.inbox.take(batch{}).completions)
+	s.begin("n3", 4)
+	require.False(t, s.opening(), "the log can be compacted")
+	for range unreadMin {
+		s.tick()
+	}
+	require.True(t, s.opening())
+	waits := s.cutter.waiting()
+	s.opened(late, &source{}, nil)
+	require.Equal(t, waits+1, s.cutter.waiting(), "to close the view")
+}
+
 // Of three peers that need a snapshot two are sent theirs. The third is as soon as one of those has it, gets nowhere, or is no member any more; what is
 // said of another transfer is no reason (L8, K30).
 func TestAStreamThatEndsMakesPlace(t *testing.T) {
