@@ -114,3 +114,11 @@ func TestCommitLogNeverLeavesBesideAnAppendLog(t *testing.T) {
 	require.Empty(t, only[*rpc.CommitLogCommand](out.Send))
 	require.Equal(t, rpc.Index(4), only[*rpc.AppendLogCommand](out.Send)[0].Commit)
 }
+
+// What the defaults are, and why: none is changed unawares.
+func TestDefaults(t *testing.T) {
+	limits := DefaultLimits()
+	require.Equal(t, 16<<20, limits.CacheBytesMax, "entries are read from the disk by a peer that is further behind; part of what docs/tuning.md says of memory")
+	require.Equal(t, 4<<20, limits.FlyingBytesMax, "a way of 1 Gbit/s and 30 ms is full with it; far below max_pending, 64 MiB, at which NATS cuts a connection")
+	require.Equal(t, 1000, awayMax, "10 s: the disk of who is away for longer may not fill that of the leader")
+}

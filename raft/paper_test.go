@@ -20,7 +20,7 @@ func send(to rpc.NodeID, term rpc.Term, body rpc.Body) rpc.Message {
 func TestPaper33LaterTermEndsEveryRole(t *testing.T) {
 	for name, body := range map[string]rpc.Body{
 		"heartbeat": &rpc.HeartbeatCommand{}, "heartbeat answer": &rpc.HeartbeatReturn{}, "append": &rpc.AppendLogCommand{},
-		"append answer": &rpc.AppendLogReturn{}, "vote refused": &rpc.RequestVoteReturn{},
+		"append answer": &rpc.AppendLogReturn{}, "vote refused": &rpc.RequestVoteReturn{}, "pre-vote refused": &rpc.RequestVoteReturn{PreVote: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			leader := established(t, 3)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -314,4 +315,30 @@ func TestAHandOverEndsWithItsNode(t *testing.T) { // L9
 	a := administration{transfer: func(err error) { told = err }}
 	a.end()
 	require.ErrorIs(t, told, ErrStopped)
+}
+
+// A change of members is given the cluster's time, as all entries are, and from then on the clocks of those count that are members now (F24).
+func TestAChangeOfMembersGoesByTheirClocks(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3", "n4")
+	m.add(1)
+	leader := m.leader()
+	others := m.rest(leader.id())
+	for i, id := range others {
+		leader.clock.hear(id, m.now.Add(time.Duration(i+1)*time.Hour).UnixNano(), m.now)
+	}
+	ahead := func(at int64) time.Duration { return time.Unix(0, at).Sub(m.now).Round(time.Hour) }
+	var changed rpc.EntryID
+	require.NoError(t, leader.Reconfigure(raft.Change{Remove: others[:1]}, func(id rpc.EntryID, err error) {
+		require.NoError(t, err)
+		changed = id
+	}))
+	for range 1000 {
+		if m.run(1); changed.Index > 0 {
+			break
+		}
+	}
+	entry, err := m.logs[leader.id()].Header(0, changed.Index)
+	require.NoError(t, err)
+	require.Equal(t, time.Hour, ahead(entry.Time), "of four the earlier one of the two in the middle")
+	require.Equal(t, 2*time.Hour, ahead(leader.clusterTime(m.now)), "of the three that are left")
 }

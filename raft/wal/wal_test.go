@@ -3,6 +3,7 @@ package wal
 // What a log promises when nothing fails.
 
 import (
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -462,4 +463,28 @@ func TestSmallEntriesShareReads(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, got, 1000)
 	require.Less(t, reads.Load(), int64(20))
+}
+
+// What salts the checksums of a log no client can guess, since none has that of another: else who writes values could make one that reads as a record.
+func TestEachLogHasASaltOfItsOwn(t *testing.T) {
+	differ := [8]bool{}
+	before := [8]byte{}
+	for i := range 8 { // a byte of two is the same in one log of 256, of eight in none
+		l, err := Open(vfs.NewMem(), "/log", Options{Inline: true})
+		require.NoError(t, err)
+		id := [8]byte{}
+		binary.LittleEndian.PutUint64(id[:], l.logID)
+		for k := range id {
+			differ[k] = differ[k] || i > 0 && id[k] != before[k]
+		}
+		before = id
+		require.NoError(t, l.Close())
+	}
+	require.NotContains(t, differ, false)
+}
+
+// What the defaults are, and why: none is changed unawares.
+func TestDefaults(t *testing.T) {
+	require.EqualValues(t, 64<<10, reserveBytesMax, "of 16 MiB little, and room for a hundred hard states while a disk is full")
+	require.Equal(t, 2*time.Second, prepareRetryMax, "writes go on so soon once a full disk has room, as the errors promise, and it is not tried in vain all the time")
 }

@@ -176,3 +176,9 @@ func (l *logged) String() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
+
+// How long a start waits, and why: neither is changed unawares.
+func TestHowLongAStartWaits(t *testing.T) {
+	require.Equal(t, 10*time.Second, patientMax, "a start goes on so soon once there is room, and leaves few files of tries that failed")
+	require.Equal(t, 15*time.Second, foundingMax, "the first leader hears of all within it, and no member is exchanged for a newer one so soon")
+}
