@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -345,7 +346,7 @@ func TestRefusalIsNotToldByADeposedNode(t *testing.T) {
 	r := newLeader(t, nil)
 	r.node.set(func(n *solo) { n.refusal, n.leading = node.ErrBusy, true })
 	r.node.set(func(n *solo) { n.readBusy = node.ErrNotLeader })
-	large := 1<<20 - busReserveBytes + 1 // another may have heard that the bus carries more, and have done it
+	large := 1<<20 - jetstream.PayloadReserve + 1 // another may have heard that the bus carries more, and have done it
 	for _, c := range [][2]string{
 		{"kv.put.app.k", "v"},
 		{"kv.put.app.k", strings.Repeat("v", large)},

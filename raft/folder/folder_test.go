@@ -41,6 +41,7 @@ func TestFolderKeepsItsInstance(t *testing.T) {
 // start any more (F23).
 func TestFolderKeepsItsLastStarts(t *testing.T) {
 	fs := vfs.NewMem()
+	require.Equal(t, 64, bootsMax, "a member that was away for fewer starts than these knows an old copy of a folder")
 	var boots []rpc.BootEpoch
 	for range bootsMax + 2 {
 		boots = append(boots, openClose(t, fs, "/d").Boot)

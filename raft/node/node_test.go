@@ -292,7 +292,6 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 64<<20, KeepLogBytesDefault, "docs/tuning.md says so of the disk")
 	require.EqualValues(t, 64<<20, newManual(t, 1, "n1").hub.nodes["n1"].compact.keep)
 	require.Zero(t, newManualWith(t, 1, noLogKept, "n1").hub.nodes["n1"].compact.keep)
-	require.Equal(t, 64, bootsMax, "a member that was away for fewer starts than these knows an old copy of a folder")
 	require.Equal(t, 1000, streamGiveUp, "10 s: several tries on a slow way, and no longer is the place taken from others")
 	require.Equal(t, []int{100, 6000}, []int{unreadMin, unreadMax}, "1 s, so that what passes soon costs little, and 60, so that what stays does")
 	require.Equal(t, 16, refusalsMax, "half of a state is not received in vain but each so many times; one that became smaller is, soon enough")
