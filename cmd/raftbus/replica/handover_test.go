@@ -36,6 +36,7 @@ func TestALeaderWithoutRoomHandsOverWithNothingUnderWay(t *testing.T) {
 	p := startPutters(t, nc)
 	first := nodes[leads]
 	left[first.o.ID].Store(0)
+	require.Eventually(t, func() bool { return !first.idle() }, patience, time.Millisecond, "its services do not finish")
 	leaderAfter(t, nodes, first)
 	p.end()
 }
