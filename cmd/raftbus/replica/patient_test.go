@@ -82,7 +82,8 @@ func TestAStartWaitsForRoomToFlush(t *testing.T) {
 	var full atomic.Bool
 	var left atomic.Uint64
 	left.Store(1 << 40)
-	disk := faulty(&full, func(op errorfs.Op) bool { return op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") }, func() error { return syscall.ENOSPC })
+	written := make(chan struct{}) // no flush fails before, however slow this machine is
+	disk := faulty(&full, func(op errorfs.Op) bool { return op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") }, func() error { <-written; return syscall.ENOSPC })
 	o := alone(t, measured{disk, &left})
 	nc, err := nats.Connect(o.NATS.URLs[0])
 	require.NoError(t, err)
@@ -91,14 +92,15 @@ func TestAStartWaitsForRoomToFlush(t *testing.T) {
 	request(t, nc, "raftbus.bucket.add.app", "")
 	require.NoError(t, r.store.Flush())
 	full.Store(true)
-	for range 15 {
+	for range 5 {
 		request(t, nc, "raftbus.kv.put.app.k", strings.Repeat("v", 1000<<10))
 	}
+	close(written)
 	err = r.Stop(t.Context())
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	full.Store(false)
 
-	left.Store(5 << 20)
+	left.Store(2 << 20)
 	said, waits := &logged{}, make(chan struct{}, 1)
 	o.Logger, o.Reading = slog.New(slog.NewTextHandler(said, nil)), func() {
 		select {
@@ -112,9 +114,9 @@ func TestAStartWaitsForRoomToFlush(t *testing.T) {
 	}()
 	r = ready(t, o)
 	require.Contains(t, said.String(), "the start waits: the disk has no space left")
-	require.Contains(t, said.String(), "5120 KiB are free, and the state is to flush up to 15")
+	require.Contains(t, said.String(), "2048 KiB are free, and the state is to flush up to 50")
 	require.Contains(t, request(t, nc, "raftbus.kv.get.app.k", ""), "vvv")
-	for range 15 {
+	for range 4 {
 		request(t, nc, "raftbus.kv.put.app.k", strings.Repeat("v", 1000<<10))
 	}
 	require.NoError(t, r.store.Flush())
