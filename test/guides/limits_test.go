@@ -41,7 +41,7 @@ func TestThePageOfNativeSubjectsNamesTheBounds(t *testing.T) {
 			"historyRequest{Limit: command.HistoryMax}": fmt.Sprintf("%d entries at most, and if nothing is said", command.HistoryMax),
 		},
 		"kv/watches.go": {
-			"watchBytesMax    = 64 << 10":                         "(64 KiB at most)",
+			"watchBytesMax    = 64 << 10":                         "(64 KiB at most, ",
 			"watchKeysMax     = 256":                              "256 at most; without it all keys",
 			"heartbeatDefault = duration(5 * time.Second)":        "`\"5s\"` if it is not given",
 			"heartbeatMin     = duration(100 * time.Millisecond)": "`\"100ms\"` at least",
