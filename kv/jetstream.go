@@ -188,6 +188,6 @@ func silentOfNone(w work) work {
 // nobody is for a service without hosts.
 type nobody struct{}
 
-func (nobody) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrNoHost }
-func (nobody) Ask(store.Consumer, bool, string) bool          { return false }
-func (nobody) Pull(store.Consumer, watch.Pulled) bool         { return false }
+func (nobody) Choose(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrNoHost }
+func (nobody) Ask(store.Consumer, bool, string) bool                  { return false }
+func (nobody) Pull(store.Consumer, watch.Pulled) bool                 { return false }

@@ -302,7 +302,7 @@ func TestALargeMessageThatDoesNotFitAsJSONIsToldSo(t *testing.T) {
 // asked is a host of consumers that keeps where it was asked to answer.
 type asked chan string
 
-func (asked) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n1", 1, nil }
+func (asked) Choose(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "n1", 1, nil }
 
 // Ask keeps who asks, and has the host answer if it keeps anything.
 func (a asked) Ask(_ store.Consumer, _ bool, answer string) bool {

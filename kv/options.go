@@ -79,8 +79,8 @@ type waits struct {
 
 // Hosts are the nodes that serve consumers. See kv/delivery.
 type Hosts interface {
-	// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost, watch.ErrTooLarge or watch.ErrTooMany.
-	Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error)
+	// Choose names the host of a consumer to be made. The error is watch.ErrNoHost, watch.ErrTooLarge or watch.ErrTooMany.
+	Choose(w watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error)
 	// Ask has a consumer's host answer a request for its state; made: as the answer to its creation. False if it cannot.
 	Ask(consumer store.Consumer, made bool, reply string) bool
 	// Pull has a pull consumer's host serve a request for messages; false if it cannot.

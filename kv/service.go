@@ -15,6 +15,7 @@ import (
 	"github.com/raftbus/raftbus/kv/internal/bell"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/node"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
@@ -37,7 +38,7 @@ type Service struct {
 	protocol   *jetstream.Protocol
 	plain      *jetstream.Protocol // as protocol, without a domain
 	hosts      Hosts
-	choose     func(pull bool) (rpc.NodeID, rpc.BootEpoch, error) // of hosts; for every request the same
+	choose     func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) // of hosts; for every request the same
 	defaultAPI bool
 	void       string       // a subject that nobody listens to
 	probed     []*nats.Conn // where other JetStreams may be

@@ -109,14 +109,6 @@ func (s *Service) kept(c *call, from uint64) *failure {
 
 // beginWatch has the watch logged. Its host answers.
 func (s *Service) beginWatch(c *call, deliver string, native delivery.Native) (any, *failure, *plan) {
-	host, boot, err := s.hosts.Choose(false)
-	switch err {
-	case nil:
-	case watch.ErrTooMany, watch.ErrTooLarge:
-		return nil, TooManyWatches.says("%v", err), nil
-	default:
-		return nil, NoWatches.says("bucket %s", c.bucket), nil
-	}
 	config, err := native.Config()
 	switch {
 	case err != nil:
@@ -124,8 +116,18 @@ func (s *Service) beginWatch(c *call, deliver string, native delivery.Native) (a
 	case len(config) > watchBytesMax: // nodes keep it like that, and JSON has up to six bytes for one
 		return nil, BadRequest.says("keys may have %d bytes in all, and <, > and & count as six", watchBytesMax), nil
 	}
+	filter, _ := subject.Parse(native.Keys...) // it was looked at
+	name := watch.In(s.protocol.Account, rand.Text())
+	host, boot, err := s.hosts.Choose(watch.Wanted{Name: name, Weight: watch.Weigh(len(config), filter, deliver)})
+	switch err {
+	case nil:
+	case watch.ErrTooMany, watch.ErrTooLarge:
+		return nil, TooManyWatches.says("%v", err), nil
+	default:
+		return nil, NoWatches.says("bucket %s", c.bucket), nil
+	}
 	add := command.AddConsumer{
-		Bucket: c.bucket, Name: watch.In(s.protocol.Account, rand.Text()), Config: config, Deliver: deliver, Host: host, Boot: boot, Mode: command.AddOnly, Answer: c.msg.Reply,
+		Bucket: c.bucket, Name: name, Config: config, Deliver: deliver, Host: host, Boot: boot, Mode: command.AddOnly, Answer: c.msg.Reply,
 	}
 	return nil, nil, &plan{command: command.Command{AddConsumer: &add}.Encode(), silent: true}
 }

@@ -23,7 +23,7 @@ type crowded struct {
 	err error
 }
 
-func (c crowded) Choose(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, c.err }
+func (c crowded) Choose(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, c.err }
 
 func TestOneWatchTooManyIsToldSo(t *testing.T) {
 	for _, err := range []error{watch.ErrTooMany, watch.ErrTooLarge} {

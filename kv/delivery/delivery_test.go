@@ -255,7 +255,7 @@ func (r *rig) waits() bool {
 
 func TestWithoutALeafConnectionNothingIsServed(t *testing.T) {
 	r := newRig(t, true)
-	_, _, err := r.Choose(false)
+	_, _, err := r.Choose(watch.Wanted{})
 	require.ErrorIs(t, err, watch.ErrNoHost)
 	r.solo.bucket("app")
 	r.solo.consumer("app", "c")
@@ -272,7 +272,7 @@ func (r *rig) tells(t *testing.T, a watch.Announcement) {
 
 func TestALeaderGivesConsumersToOthersAndRemovesIdleOnes(t *testing.T) {
 	r := newRig(t)
-	require.Eventually(t, func() bool { _, _, err := r.Choose(false); return err == nil }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { _, _, err := r.Choose(watch.Wanted{}); return err == nil }, patience, time.Millisecond)
 	r.solo.bucket("app")
 	r.solo.do(command.Command{AddConsumer: &command.AddConsumer{
 		Bucket: "app", Name: "orphan", Host: "n2", Boot: 1, Deliver: "deliver.orphan", Answer: "answer.orphan",
@@ -410,7 +410,7 @@ func TestAPullIsServedByItsHostAndToldToAll(t *testing.T) {
 	d.Host = "n2"
 	require.False(t, r.Pull(d, watch.Pulled{Reply: "in.box"}), "a release that does not know pulls")
 	for range 4 {
-		host, _, err := r.Choose(true)
+		host, _, err := r.Choose(watch.Wanted{Pull: true})
 		require.NoError(t, err)
 		require.Equal(t, rpc.NodeID("n1"), host)
 	}
@@ -442,7 +442,7 @@ func TestNodesAnnounceThemselves(t *testing.T) {
 	var boot rpc.BootEpoch
 	require.Eventually(t, func() bool { // by now it may have been heard too long ago
 		r.tells(t, another)
-		host, boot, err = r.Choose(false)
+		host, boot, err = r.Choose(watch.Wanted{})
 		return err == nil
 	}, patience, time.Millisecond)
 	require.Equal(t, rpc.NodeID("n2"), host)

@@ -182,20 +182,25 @@ func (s *Service) Pull(c store.Consumer, p watch.Pulled) (knows bool) {
 	return knows
 }
 
-// Choose names the host of a consumer to be made, a pull consumer's or another's. The error is watch.ErrNoHost, watch.ErrTooLarge or watch.ErrTooMany. What is
-// being made at the same time is not counted: requests in flight may take the account that far beyond its bounds.
-func (s *Service) Choose(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
+// Choose names the host of a consumer to be made. The error is watch.ErrNoHost, watch.ErrTooLarge or watch.ErrTooMany. Who takes no more than an even
+// share has it whatever others have taken, so an account may take twice its bytes. How many are being made at the same time is not counted: requests in
+// flight may take it that far beyond their number.
+func (s *Service) Choose(w watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	heavy := w.Weight > configBytes
 	switch { // the bytes first: who is one of too many may go on, and ask for more
-	case s.placer.Weight() >= s.o.ConsumersMax*configBytes:
+	case heavy && !s.placer.HasRoom(s.now(), s.o.ConsumersMax*configBytes):
 		return "", 0, watch.ErrTooLarge
 	case s.placer.Consumers() >= s.o.ConsumersMax:
 		return "", 0, watch.ErrTooMany
 	}
-	name, life, ok := s.placer.Choose(s.now(), pull)
+	name, life, ok := s.placer.Choose(s.now(), w.Pull)
 	if !ok {
 		return "", 0, watch.ErrNoHost
+	}
+	if heavy {
+		s.placer.Make(s.now(), w)
 	}
 	return rpc.NodeID(name), rpc.BootEpoch(life), nil
 }

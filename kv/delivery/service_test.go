@@ -312,7 +312,7 @@ func TestCountsOfManyKeysHoldUpNobody(t *testing.T) { // Q12, L9
 	watch("narrow", "a.x")
 	line.await(t, "answer.narrow", 1)
 	line.await(t, "deliver.narrow", 1)
-	wide := int32(served.limits.Reads - 1)
+	wide := int32(served.limits.Reads - 2)
 	require.Eventually(t, func() bool { return e.scans.Load() == wide }, patience, time.Millisecond)
 	watch("whole", ">")
 	line.await(t, "answer.whole", 1)
@@ -370,7 +370,7 @@ func TestConsumersOfAnAccountAreBounded(t *testing.T) {
 	s := &Service{o: Options{ConsumersMax: 2}, began: time.Now(), placer: watch.NewPlacer("n1")}
 	s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 7, Able: true})
 	for _, want := range []error{nil, nil, watch.ErrTooMany} {
-		_, _, err := s.Choose(false)
+		_, _, err := s.Choose(watch.Wanted{})
 		require.Equal(t, want, err)
 		ref := watch.Ref{Incarnation: 1, Name: fmt.Sprint(s.placer.Consumers())}
 		s.placer.Apply([]watch.Change{watch.Placed{Record: watch.Record{Ref: ref, Host: "n1", Boot: 7}}})
@@ -386,8 +386,11 @@ func TestWhatConsumersOfAnAccountAskForIsBounded(t *testing.T) {
 	chosen := func(want error, after ...watch.Change) {
 		t.Helper()
 		s.placer.Apply(after)
-		_, _, err := s.Choose(false)
+		_, _, err := s.Choose(watch.Wanted{Name: "next", Weight: 1<<10 + 1})
 		require.Equal(t, want, err)
+		s.placer.Apply([]watch.Change{watch.Placed{Record: watch.Record{Ref: watch.Ref{Incarnation: 1, Name: "next"}}}, watch.Removed{Ref: watch.Ref{Incarnation: 1, Name: "next"}}})
+		_, _, err = s.Choose(watch.Wanted{Weight: 1 << 10})
+		require.NoError(t, err, "an even share is there for everybody")
 	}
 	chosen(nil, watch.Placed{Record: of(4<<10 - 1)})
 	chosen(watch.ErrTooLarge, watch.Placed{Record: of(4 << 10)})
@@ -398,6 +401,27 @@ func TestWhatConsumersOfAnAccountAskForIsBounded(t *testing.T) {
 	s.placer.Reset([]watch.Record{of(4 << 10)})
 	chosen(watch.ErrTooLarge)
 	chosen(nil, watch.Removed{Ref: ref})
+}
+
+// What is on its way counts too, until it is there, or can be no more: many come before the first is there (Q12).
+func TestWhatIsBeingMadeIsBounded(t *testing.T) {
+	s := &Service{o: Options{ConsumersMax: 4}, began: time.Now(), placer: watch.NewPlacer("n1")}
+	s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 7, Able: true})
+	choose := func(name string) error {
+		_, _, err := s.Choose(watch.Wanted{Name: name, Weight: 2 << 10})
+		return err
+	}
+	require.NoError(t, choose("a"))
+	require.NoError(t, choose("a"), "who asks again asks for one")
+	require.NoError(t, choose("b"))
+	require.Equal(t, watch.ErrTooLarge, choose("c"))
+	ref := watch.Ref{Incarnation: 1, Name: "a"}
+	s.placer.Apply([]watch.Change{watch.Placed{Record: watch.Record{Ref: ref, Weight: 1}}})
+	require.NoError(t, choose("c"), "it is there, and weighs little")
+	require.Equal(t, watch.ErrTooLarge, choose("d"))
+	s.began = s.began.Add(-11 * time.Second)
+	s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 7, Able: true})
+	require.NoError(t, choose("d"), "the others will never be there")
 }
 
 // What consumers cost beside their bytes counts too: those of many patterns with wildcards are compared with all that is put, and of where messages go each
@@ -426,10 +450,14 @@ func TestConsumersThatCostMuchAreFewer(t *testing.T) {
 		e := store.Event{Kind: store.ConsumerAdded, Consumer: &store.Consumer{Incarnation: 5, Bucket: "app", Name: "c", Config: config, Deliver: c.deliver, Host: "n1", Boot: 7}}
 		placed := Changes(&store.Batch{Events: []store.Event{e}}, slog.New(slog.DiscardHandler))[0].(watch.Placed)
 		for n := range c.most {
+			if n == c.most*9/10 {
+				_, _, err := s.Choose(watch.Wanted{Weight: 2 << 10})
+				require.NoError(t, err, about)
+			}
 			placed.Record.Name = fmt.Sprint(n)
 			s.placer.Apply([]watch.Change{placed})
 		}
-		if _, _, err = s.Choose(false); c.most > 0 {
+		if _, _, err = s.Choose(watch.Wanted{Weight: 2 << 10}); c.most > 0 {
 			require.ErrorIs(t, err, watch.ErrTooLarge, about)
 			continue
 		}

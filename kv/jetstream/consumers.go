@@ -41,13 +41,14 @@ func (p *Protocol) consumerCreate(c call) Plan {
 // that it has; where they ask for too much, of one that does not ask for more.
 func (c call) placed(add *command.AddConsumer) Plan {
 	var err error
-	add.Host, add.Boot, err = c.host(add.Deliver == watch.PullDeliver)
+	weight := weigh(c.bucket, add.Config, add.Deliver)
+	add.Host, add.Boot, err = c.host(watch.Wanted{Name: add.Name, Pull: add.Deliver == watch.PullDeliver, Weight: weight})
 	if err == nil {
 		return c.adding(add)
 	}
 	return c.look(func(s *store.Store, _ store.BucketInfo) Plan {
 		there, missing := s.Consumer(c.bucket, add.Name)
-		more := err == watch.ErrTooLarge && weigh(c.bucket, add.Config, add.Deliver) > weigh(c.bucket, there.Config, there.Deliver)
+		more := err == watch.ErrTooLarge && weight > weigh(c.bucket, there.Config, there.Deliver)
 		if err == watch.ErrNoHost || missing != nil || more {
 			return c.refuse(hostErrors[err])
 		}
@@ -108,11 +109,11 @@ var addModes = map[string]command.AddMode{"": command.AddOrUpdate, "create": com
 var hostErrors = map[error]*apiError{watch.ErrNoHost: errNoHost, watch.ErrTooMany: errTooManyConsumers, watch.ErrTooLarge: errLargeConsumers}
 
 // host names the node that is to serve a consumer.
-func (c call) host(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
+func (c call) host(w watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) {
 	if c.Host == nil {
 		return "", 0, watch.ErrNoHost
 	}
-	return c.Host(pull)
+	return c.Host(w)
 }
 
 // madeUpName is a name as a server picks one, for a client that gives none. Whoever asks again gets another.

@@ -19,7 +19,7 @@ import (
 // hosted is a world in which n2 serves consumers.
 func hosted(t *testing.T) *world {
 	w := newWorld(t)
-	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
+	w.host = func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
 	w.bucket("a")
 	w.says(`{"stream":"KV_a","domain":"dom","seq":1}`, "$KV.a.k", "v")
 	return w
@@ -183,7 +183,7 @@ func TestWhereThereAreTooManyConsumersThoseThatAreThereGoOn(t *testing.T) {
 	w := hosted(t)
 	const create = "CONSUMER.CREATE.KV_a.c"
 	first := w.made("c", create, action("create", `"description":"1"`))
-	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooMany }
+	w.host = func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooMany }
 	require.Empty(t, w.send(create, action("create", `"description":"1"`)))
 	require.Equal(t, &Ask{first, true}, w.asked, "asked for again")
 	c := w.made("c", create, action("update", `"description":"2"`))
@@ -200,7 +200,7 @@ func TestWhereConsumersAskForTooMuchThoseThatAreThereAskForNoMore(t *testing.T) 
 	there := w.host
 	const create = "CONSUMER.CREATE.KV_a.c"
 	first := w.made("c", create, action("", `"description":"12"`))
-	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooLarge }
+	w.host = func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooLarge }
 	require.Empty(t, w.send(create, action("", `"description":"12"`)))
 	require.Equal(t, &Ask{first, true}, w.asked, "asked for again")
 	c := w.made("c", create, action("", `"description":"21"`))
@@ -210,7 +210,7 @@ func TestWhereConsumersAskForTooMuchThoseThatAreThereAskForNoMore(t *testing.T) 
 	const patterns = `"filter_subjects":["$KV.a.*.1","$KV.a.*.2","$KV.a.*.3","$KV.a.*.4","$KV.a.*.5"]`
 	w.host = there
 	w.made("long", "CONSUMER.CREATE.KV_a.long", action("", `"description":"`+strings.Repeat("1", len(patterns))+`"`))
-	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooLarge }
+	w.host = func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "", 0, watch.ErrTooLarge }
 	w.refused(errLargeConsumers, "CONSUMER.CREATE.KV_a.long", action("", patterns)) // fewer bytes that cost more
 	w.made("long", "CONSUMER.CREATE.KV_a.long", action("", strings.Replace(patterns, `,"$KV.a.*.5"`, "", 1)))
 	w.refused(errLargeConsumers, "CONSUMER.CREATE.KV_a.d", action("", `"description":"1"`))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/store/memengine"
+	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -21,9 +22,9 @@ type world struct {
 	store *store.Store
 	index rpc.Index
 	now   time.Time
-	host  func(pull bool) (rpc.NodeID, rpc.BootEpoch, error) // nil: no node serves consumers
-	asked *Ask                                               // what the last request had a consumer's host asked
-	pulls *Pull                                              // what it had one send
+	host  func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) // nil: no node serves consumers
+	asked *Ask                                                  // what the last request had a consumer's host asked
+	pulls *Pull                                                 // what it had one send
 }
 
 func newWorld(t *testing.T) *world {

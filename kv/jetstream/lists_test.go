@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -26,7 +27,7 @@ func TestPagesThatAreCutSaySo(t *testing.T) {
 		w.bucket(bucket, `"metadata":{"x":"`+large+`"}`)
 		streams = append(streams, "KV_"+bucket)
 	}
-	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
+	w.host = func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
 	for i := range 100 {
 		name, large := fmt.Sprintf("c%03d", i), strings.Repeat("m", 32<<10)
 		w.send("CONSUMER.CREATE.KV_b000."+name, consumerBody("KV_b000", `"name":"`+name+`","description":"`+large+`"`))

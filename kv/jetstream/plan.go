@@ -7,6 +7,7 @@ import (
 
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/store"
+	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
@@ -28,9 +29,9 @@ type Request struct {
 	Data    []byte
 	Reply   string    // where it wants its answer
 	Now     time.Time // when it came
-	// Host names the node that is to serve a consumer that is made now, a pull consumer or another. The error is watch.ErrNoHost, as of a nil Host,
+	// Host names the node that is to serve a consumer that is made now. The error is watch.ErrNoHost, as of a nil Host,
 	// watch.ErrTooLarge or watch.ErrTooMany.
-	Host func(pull bool) (rpc.NodeID, rpc.BootEpoch, error)
+	Host func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error)
 	// PayloadMax is how much a message may hold, headers and data.
 	PayloadMax int
 }

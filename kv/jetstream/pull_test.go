@@ -21,8 +21,8 @@ func pullBody(fields string) string {
 func Test76_PullConsumersAreMade(t *testing.T) {
 	w := hosted(t)
 	for _, pulls := range []bool{true, false} {
-		w.host = func(pull bool) (rpc.NodeID, rpc.BootEpoch, error) {
-			require.Equal(t, pulls, pull)
+		w.host = func(w watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) {
+			require.Equal(t, pulls, w.Pull)
 			return "n2", 7, nil
 		}
 		if pulls {
@@ -62,7 +62,7 @@ func Test76_PullConsumersAreMade(t *testing.T) {
 	for _, more := range []string{`"name":"d"`, `"ack_wait":30000000000`, `"max_deliver":5`, `"max_deliver":-1`, `"max_ack_pending":1`} { // messages would be expected again
 		w.refused(notOffered("ack policy explicit of a pull consumer"), "CONSUMER.CREATE.KV_a", lists(","+more))
 	}
-	w.host = func(bool) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
+	w.host = func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
 	w.refused(&apiError{500, 10012, "can not update pull consumer to push based"}, "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"deliver_policy":"all"`))
 	w.refused(&apiError{500, 10012, "can not update push consumer to pull based"}, "CONSUMER.CREATE.KV_a.p", pullBody(""))
 }

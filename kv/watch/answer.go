@@ -11,9 +11,14 @@ type answer struct {
 	state *State
 }
 
-// sendAnswer sends an answer; false if there is no room for it.
+// sendAnswer sends an answer; false if there is no room for it. One about a consumer that was not there when it was asked for, and has come back uncounted since, waits
+// for the count: it would say that nothing is to come (W2).
 func (h *Hub) sendAnswer(a answer) bool {
 	if a.state == nil {
+		if c := h.consumers[a.ref]; c != nil && c.uncounted() {
+			h.ask(Asked{Ref: a.ref, Reply: a.reply, Made: a.made})
+			return true
+		}
 		a.state = h.state(a.ref)
 		a.state.Made = a.made
 	}
@@ -51,7 +56,7 @@ func (h *Hub) ask(e Asked) {
 		if len(h.asked) < h.limits.AsksMax { // else its client asks again
 			h.asked = append(h.asked, e)
 		}
-	case c != nil && (c.opening || c.guessed || c.Config.Pull && !c.over):
+	case c != nil && c.uncounted():
 		if h.asksCounted+h.answers.len() >= h.limits.AsksMax { // once it is counted the answer may have to wait for room
 			return
 		}
@@ -63,6 +68,9 @@ func (h *Hub) ask(e Asked) {
 		h.answers.push(answer{ref: e.Ref, reply: e.Reply, made: e.Made})
 	}
 }
+
+// uncounted reports whether it is to be counted what a consumer is to be sent before somebody hears of it.
+func (c *consumer) uncounted() bool { return c.opening || c.guessed || c.Config.Pull && !c.over }
 
 // asksOf takes the requests that waited until it was counted what a consumer is to be sent.
 func (h *Hub) asksOf(c *consumer) (list []Asked) {

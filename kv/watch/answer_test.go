@@ -55,6 +55,20 @@ func TestAPullConsumerIsBoundToNobody(t *testing.T) {
 	require.Equal(t, State{Sequence: 5, Stream: 5, Pulls: 1}, withoutRecord(o.answers["info"]))
 }
 
+// Who asked while a consumer was elsewhere, and it is back before the answer leaves, hears how much there is to come all the same: it is counted first.
+func TestWhoComesBackIsCountedBeforeItIsToldOf(t *testing.T) { // W2
+	o := newHost(t, 1)
+	o.puts("a", "b")
+	o.place(Record{Ref: Ref{Name: "c"}, Config: Config{Inactive: 5 * second}, Deliver: "of.c"})
+	o.tell(Asked{Ref: Ref{testBucket, "c"}, Index: o.model.index, Reply: "info", Made: true})
+	o.tell(o.model.move("c", "n9", 1))
+	o.tell(o.model.move("c", o.peer.name, o.peer.boot))
+	o.settle()
+	require.Contains(t, o.answers, "info")
+	require.EqualValues(t, 2, o.answers["info"].Pending)
+	require.True(t, o.answers["info"].Made)
+}
+
 // Nor are more requests kept while it is counted what a consumer is to be sent.
 func TestRequestsForWhatIsCountedAreBounded(t *testing.T) {
 	o := newHost(t, 5)

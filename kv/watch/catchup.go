@@ -63,7 +63,7 @@ func (h *Hub) fallBehind(c *consumer, sequence uint64) {
 // serve does what waits, within what one step may do.
 func (h *Hub) serve() {
 	h.sendOwed()
-	for h.openNext(true) || h.openNext(false) {
+	for h.openNext(wide) || h.openNext(whole) || h.openNext(named) {
 	}
 	h.serveReady()
 	h.sendOwed()
@@ -141,35 +141,42 @@ func (c *consumer) ringPage(limits Limits) Page {
 
 // reading is a page that is being read.
 type reading struct {
-	c     *consumer // nil: nobody waits for it any more
-	wide  bool      // it is a count, and wide
-	whose string    // the client's, if it is
+	c      *consumer // nil: nobody waits for it any more
+	counts bool      // it is a count
+	lane   lane      // of that
+	whose  string    // the client's
 }
 
-// toOpen has a consumer counted in turn.
-func (h *Hub) toOpen(c *consumer) {
-	if c.wide() {
-		h.wideOpens.push(c.whose(), c)
-	} else {
-		h.opens.push(c)
-	}
-}
+// lane is how much a count has to look at: who is counted soon waits for nobody who is not (Q12, L9).
+type lane int
 
-// wide reports whether to count what a consumer is to be sent may take long: its filter lets more than a few keys through, and the records of all may have to be read.
-func (c *consumer) wide() bool {
-	return len(c.group.filter.Literals(fewKeys)) == 0 && !(c.group.filter.All() && c.known())
-}
+const (
+	named lane = iota // few keys, by their names
+	whole             // what a bucket knows of itself, and what came since
+	wide              // the records of all keys, it may be
+	lanes
+)
 
-// known reports whether the store knows at once how much of a whole bucket a consumer is to be sent: by its own counts and what came since, or by that alone.
-func (c *consumer) known() bool {
-	lately := func(s uint64) bool { return !c.unsure && c.bucket.last < s+knownSince }
+// lane says which one it is for what a consumer is to be sent.
+func (c *consumer) lane() lane {
 	switch {
-	case c.Config.Policy == DeliverByStartTime || c.loading() && c.mode == NewestOfAll:
+	case len(c.group.filter.Literals(fewKeys)) > 0:
+		return named
+	case c.group.filter.All() && c.known():
+		return whole
+	}
+	return wide
+}
+
+// known reports whether the store knows at once how much of a whole bucket a consumer is to be sent, from its first entry on: by its own counts and what came since.
+func (c *consumer) known() bool {
+	switch {
+	case c.next > 1 || c.Config.Policy == DeliverByStartTime || c.loading() && c.mode == NewestOfAll:
 		return false
 	case c.loading() && c.mode == NewestOfKey:
-		return c.next <= 1 && lately(c.Start)
+		return !c.unsure && c.bucket.last < c.Start+knownSince
 	}
-	return c.next <= 1 || lately(c.next)
+	return true
 }
 
 const (
@@ -180,26 +187,27 @@ const (
 )
 
 // whose is the client that has a consumer counted, as far as can be told: the inbox that answers go to, else messages. That is a courtesy and no protection,
-// since clients choose their inboxes.
+// since clients choose their inboxes. Who asks for a consumer that has neither is the last to be taken for it: anybody may ask.
 func (c *consumer) whose() string {
-	if len(c.asks) > 0 {
-		return names.Inbox(c.asks[0].Reply)
+	inbox := cmp.Or(c.Answer, c.to)
+	if inbox == "" && len(c.asks) > 0 {
+		inbox = c.asks[0].Reply
 	}
-	return names.Inbox(cmp.Or(c.Answer, c.to))
+	return names.Inbox(inbox)
 }
 
-// openNext has the next consumer counted of those that wait, all of which are wide or none is; false if there is none, or it must wait. Of the readers
-// one is left for what is quick: however many look at all of large buckets, others are answered (Q12, L9).
-func (h *Hub) openNext(wide bool) bool {
-	if len(h.reads) >= h.limits.Reads || wide && h.wide >= max(h.limits.Reads-1, 1) {
+// toOpen has a consumer counted in turn.
+func (h *Hub) toOpen(c *consumer) { h.opens[c.lane()].push(c.whose(), c) }
+
+// openNext has the next consumer of a lane counted; false if there is none, or it must wait.
+func (h *Hub) openNext(l lane) bool {
+	if h.opens[l].len() == 0 || !h.isFree(l) {
 		return false
 	}
-	c := h.nextToOpen(wide)
+	c := h.opens[l].pop(func(client string) bool { return h.countsFor(l, client) })
 	switch {
-	case c == nil:
-		return false
 	case c.gone || !c.opening || c.reading > 0:
-	case c.wide() != wide: // its filter was changed, or much came meanwhile
+	case c.lane() != l: // its filter was changed, or much came meanwhile
 		h.toOpen(c)
 	default:
 		h.startCount(c)
@@ -207,20 +215,28 @@ func (h *Hub) openNext(wide bool) bool {
 	return true
 }
 
-func (h *Hub) nextToOpen(wide bool) *consumer {
-	switch {
-	case wide && h.wideOpens.len() > 0:
-		return h.wideOpens.pop(h.looks)
-	case !wide && h.opens.len() > 0:
-		return h.opens.pop()
+// isFree reports whether a reader is there for a lane. One is left for each lane that is quicker, where there are so many: however many look at all of large
+// buckets, others are answered, and a whole bucket of which more has to be looked at than was thought holds up no names.
+func (h *Hub) isFree(l lane) bool {
+	if len(h.reads) >= h.limits.Reads {
+		return false
 	}
-	return nil
+	counting := 0
+	for slower := lanes - 1; slower > named; slower-- {
+		if counting += h.counting[slower]; l >= slower && counting >= h.laneMax(slower) {
+			return false
+		}
+	}
+	return true
 }
 
-// looks reports whether all of a bucket is being looked at for a client.
-func (h *Hub) looks(client string) bool {
+// laneMax bounds the counts of a lane and all slower ones.
+func (h *Hub) laneMax(l lane) int { return max(h.limits.Reads-int(l), 1) }
+
+// countsFor reports whether a lane counts for a client.
+func (h *Hub) countsFor(l lane, client string) bool {
 	for _, r := range h.reads {
-		if r.wide && r.whose == client {
+		if r.counts && r.lane == l && r.whose == client {
 			return true
 		}
 	}
@@ -277,10 +293,10 @@ func (c *consumer) extend(last uint64) {
 }
 
 func (h *Hub) startRead(c *consumer, read Read) {
-	r := reading{c: c, wide: read.Count && c.wide()}
-	if r.wide {
-		r.whose = c.whose()
-		h.wide++
+	r := reading{c: c, counts: read.Count}
+	if r.counts {
+		r.lane, r.whose = c.lane(), c.whose()
+		h.counting[r.lane]++
 	}
 	c.reading = read.ID
 	h.reads[read.ID] = r
@@ -293,8 +309,8 @@ func (h *Hub) pageRead(e PageRead) {
 	r := h.reads[e.Read]
 	delete(h.reads, e.Read)
 	h.reserved -= h.limits.PageBytes
-	if r.wide {
-		h.wide--
+	if r.counts {
+		h.counting[r.lane]--
 	}
 	c := r.c
 	if c == nil { // nobody waits for it any more

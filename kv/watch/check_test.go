@@ -72,14 +72,15 @@ func (h *Hub) check(r *require.Assertions) {
 	}
 	r.Equal(h.ringBytes, ringed)
 	r.LessOrEqual(len(h.reads), h.limits.Reads)
-	wide := 0
+	var counting [lanes]int
 	for _, reading := range h.reads {
-		if reading.wide {
-			wide++
+		if reading.counts {
+			counting[reading.lane]++
 		}
 	}
-	r.Equal(h.wide, wide)
-	r.LessOrEqual(wide, max(h.limits.Reads-1, 1))
+	r.Equal(h.counting, counting)
+	r.LessOrEqual(counting[wide], max(h.limits.Reads-2, 1))
+	r.LessOrEqual(counting[wide]+counting[whole], max(h.limits.Reads-1, 1))
 	r.Equal(len(h.reads)*h.limits.PageBytes, h.reserved)
 	for _, c := range h.flows {
 		r.False(c.gone)
@@ -99,9 +100,12 @@ func (h *Hub) checkStep(r *require.Assertions) {
 }
 
 func (h *Hub) waitsToOpen(c *consumer) bool {
-	waits := slices.Contains(h.opens.items[h.opens.first:], c)
-	for _, q := range h.wideOpens.of {
-		waits = waits || slices.Contains(q.items[q.first:], c)
+	for l := range h.opens {
+		for _, q := range h.opens[l].of {
+			if slices.Contains(q.items[q.first:], c) {
+				return true
+			}
+		}
 	}
-	return waits
+	return false
 }

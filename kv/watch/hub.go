@@ -69,12 +69,11 @@ type Hub struct {
 	asked       []Asked          // for an index that is not applied yet
 	pulls       []Pulled         // the same
 	askers      askers
-	asksCounted int              // requests that wait until it is counted what their consumers are to be sent, of all consumers
-	opens       queue[*consumer] // are to be counted, and look at few keys
-	wideOpens   turns[*consumer] // the same, and look at many: by client
-	ready       queue[*consumer] // behind, and may be sent to
+	asksCounted int                     // requests that wait until it is counted what their consumers are to be sent, of all consumers
+	opens       [lanes]turns[*consumer] // are to be counted: by lane and client
+	counting    [lanes]int              // reads that count
+	ready       queue[*consumer]        // behind, and may be sent to
 	reads       map[uint64]reading
-	wide        int // reads that are
 	readLast    uint64
 	reserved    int // of room, for pages being read
 

@@ -19,6 +19,7 @@ type Placer struct {
 	hosts   []host // in order of name
 	records map[Ref]placed
 	weight  int          // of what they ask for
+	making  making       // consumers that are not there yet
 	lives   refs[life]   // the same, by who serves them
 	buckets refs[uint64] // the same, by incarnation
 	turn    int          // of the next host
@@ -141,7 +142,7 @@ const (
 
 // NewPlacer makes the placer of a node, for the account that its name says (In): it knows of no other's hosts and consumers.
 func NewPlacer(self string) *Placer {
-	return &Placer{self: self, records: map[Ref]placed{}, lives: refs[life]{}, buckets: refs[uint64]{}, proposed: map[Ref]int64{}, said: said{at: -announceIdly}} // the first leaves at once
+	return &Placer{self: self, records: map[Ref]placed{}, lives: refs[life]{}, buckets: refs[uint64]{}, proposed: map[Ref]int64{}, making: making{of: map[string]made{}}, said: said{at: -announceIdly}} // the first leaves at once
 }
 
 // Apply takes what was applied.
@@ -178,6 +179,7 @@ func (p *Placer) put(r *Record) {
 		return
 	}
 	p.host(r.Host) // whoever was never heard is waited for from now on
+	p.making.end(r.Name)
 	now := placed{life{r.Host, r.Boot}, r.Bucket, r.Created, r.Changed, r.Generation, r.Config.Pull, r.Weight}
 	p.records[r.Ref] = now
 	p.weight += now.weight
@@ -427,6 +429,21 @@ func (p *Placer) Consumers() int { return len(p.records) }
 
 // Weight is how many bytes what they ask for counts for: see Weigh.
 func (p *Placer) Weight() int { return p.weight }
+
+// HasRoom reports whether those that are there, and are being made, weigh less than so much.
+func (p *Placer) HasRoom(now int64, most int) bool {
+	p.at(now)
+	if p.weight+p.making.weight >= most {
+		p.making.sweep(p.now - makingMax)
+	}
+	return p.weight+p.making.weight < most
+}
+
+// Make counts a consumer that is being made in, until it is there.
+func (p *Placer) Make(now int64, w Wanted) {
+	p.at(now)
+	p.making.begin(w, p.now)
+}
 
 // Able is how many hosts can take consumers.
 func (p *Placer) Able(now int64) (n int) {
