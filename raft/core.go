@@ -129,7 +129,7 @@ func (c *Core) stepSeldom(e Event) {
 			c.follow(c.hard.Term, "", "its data folder is an old copy")
 		}
 	case WriteFits:
-		note(c.noRoom, c.id, e.No)
+		c.writeFits(!e.No)
 	case Learned:
 		c.learn(e.Configuration)
 	case Transfer:

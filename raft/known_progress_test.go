@@ -207,6 +207,25 @@ func TestALeaderStaysWhileTheDisksOfAMajorityAreFull(t *testing.T) {
 	s.turn(WriteFits{No: true}, waits)
 	s.answering(500)
 	require.Equal(t, Leader, s.role, "alone")
+	s.turn(WriteFits{})
+	s.answering(300)
+	require.Equal(t, Leader, s.role, "much is to be written")
+	s.answering(200)
+	require.NotEqual(t, Leader, s.role, "its disk hangs")
+
+	s = established(t, 3) // that a disk is full says not yet that a log has no place
+	s.turn(WriteFits{No: true}, full[0])
+	s.turn(waits)
+	s.ack("n2", 4)
+	s.ack("n3", 4)
+	require.NotEmpty(t, s.Successor())
+	s.answering(500)
+	require.NotEqual(t, Leader, s.role, "what the others have committed it cannot apply")
+
+	s = lead(t, start(rpc.HardState{Term: 1}))
+	s.turn(full...)
+	s.answering(500)
+	require.NotEqual(t, Leader, s.role, "who has committed nothing in its term is not read from")
 	require.Zero(t, s.commit-s.office.first)
 }
 

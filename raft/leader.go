@@ -401,7 +401,7 @@ func (c *Core) unfit() string {
 	switch {
 	case !c.quorum.have(c.within(uint64(c.ticks.ElectionMin), func(p *progress) uint64 { return p.heard })):
 		return "no quorum answers"
-	case c.now-c.office.moved >= slow && !c.quorum.have(c.within(slow, c.office.progressed)) && !c.crowded():
+	case c.now-c.office.moved >= slow && !c.quorum.have(c.within(slow, c.office.progressed)) && !c.waitsForRoom():
 		return "entries wait and no quorum acknowledges any"
 	case c.diskStalled() && !c.walled():
 		return "its own log write hangs"

@@ -226,6 +226,13 @@ func (l *raftLog) complete(seq, head uint64, part rpc.Index) {
 	l.heads = max(l.heads, head)
 }
 
+// renew has all that is not durable count as submitted now.
+func (l *raftLog) renew(tick uint64) {
+	for i := range l.writes {
+		l.writes[i].tick = tick
+	}
+}
+
 // stalledSince is the tick at which the oldest write that is not durable was submitted.
 func (l *raftLog) stalledSince() (uint64, bool) {
 	if len(l.writes) == 0 {

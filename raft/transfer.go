@@ -78,9 +78,21 @@ func (c *Core) crowded() bool {
 	return c.quorum.have(answers) && !c.quorum.have(roomy)
 }
 
-// walled reports whether a leader stays though nothing of what it has logged becomes durable: its log, and so many others that there is no majority
-// without them, have no place for what waits. Behind that waits any vote too, so nobody would follow it (F21).
-func (c *Core) walled() bool { return c.noRoom[c.id] && c.crowded() }
+// waitsForRoom reports whether a leader that is read from makes no progress for want of room alone.
+func (c *Core) waitsForRoom() bool { return c.commit >= c.office.first && c.crowded() }
+
+// walled reports whether a leader stays though nothing of what it has logged becomes durable: its log has no place for what waits, the disks of so many others are
+// full that there is no majority without them, and these have committed nothing that it lacks, or it could not be read from. Where their logs have no
+// place either, behind what waits there waits any vote too, so nobody would follow it (F21).
+func (c *Core) walled() bool { return c.noRoom[c.id] && c.log.synced >= c.commit && c.crowded() }
+
+// writeFits takes whether the log has a place for what waits. Once it has, what waits is as if it were new: that it is not written yet says nothing of the disk.
+func (c *Core) writeFits(fits bool) {
+	note(c.noRoom, c.id, !fits)
+	if fits {
+		c.log.renew(c.now)
+	}
+}
 
 // note notes whether a peer is one of those.
 func note(those map[rpc.NodeID]bool, peer rpc.NodeID, is bool) {
