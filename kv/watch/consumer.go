@@ -235,6 +235,7 @@ func (h *Hub) remove(c *consumer) (asks []Asked) {
 	c.group.loading.remove(c)
 	c.bucket.leave(c.group)
 	h.release(c)
+	c.Record, c.group = Record{Ref: c.Ref}, &group{} // queues may have it still, and many like it: what its client chose goes
 	return asks
 }
 

@@ -325,6 +325,24 @@ func TestWhoWaitedWhileMuchCameIsCounted(t *testing.T) { // W2, L9
 	require.Equal(t, uint64(2), o.sentOn["of.second"])
 }
 
+// Who is made and removed while counts of all keys take long waits in a queue still, without what its client chose: that may be 64 KiB.
+func TestWhoIsGoneHoldsNothingInAQueue(t *testing.T) { // Q12
+	o := newHost(t, 1, func(l *Limits) { l.Reads = 1 })
+	o.puts("a.x", "b.x")
+	for _, name := range []string{"first", "second"} {
+		o.begin(Record{Ref: Ref{Name: name}, Config: Config{Filter: patterns("*.x")}, Answer: "answer", Echo: "much"})
+	}
+	second := o.hub().consumers[Ref{testBucket, "second"}]
+	require.True(t, o.hub().waitsToOpen(second))
+	o.tell(o.model.remove("second"))
+	o.step(o.peer)
+	require.True(t, o.hub().waitsToOpen(second))
+	require.Equal(t, Record{Ref: second.Ref}, second.Record)
+	require.Equal(t, &group{}, second.group)
+	o.settle()
+	require.Empty(t, o.hub().reads)
+}
+
 // A count is of the client whose consumer it is, and only if that is not known of who asks.
 func TestWhoseACountIs(t *testing.T) { // Q12
 	c := consumer{Record: Record{Answer: "_INBOX.made.1"}, to: "_INBOX.sent.1", asks: []Asked{{Reply: "_INBOX.asks.1"}}}
