@@ -35,6 +35,9 @@ func (c *Core) replaceable() bool {
 	return id != "" && c.office.peers[id].match >= max(c.commit, c.office.first)
 }
 
+// Replaceable is that for the driver, which has nobody served while it hands over.
+func (c *Core) Replaceable() bool { return c.replaceable() }
+
 // somebodyLed notes that a node led until now, or may have, as far as one knows that was off the bus. What else restarts the election timer, as a campaign in
 // vain does, says nothing of that: who alone can lead then tries again as soon as anybody does.
 func (c *Core) somebodyLed() { c.election.neededAt = c.now + c.election.timeout + c.hangMax() }

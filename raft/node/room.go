@@ -133,14 +133,21 @@ func (tooManyFiles) Error() string {
 
 func (tooManyFiles) Unwrap() error { return ErrFull }
 
-// yield hands over to a voter that lacks nothing, if there is one.
+// yield hands over to a voter that lacks nothing, if there is one. The services are to finish first what they have, and nobody is served meanwhile: so not for
+// a voter that is far behind, which would not take over. A leader without room takes no writes, so it waits until that one has all that is committed. What
+// is at a state machine that hangs does not end.
 func (n *Node) yield() {
-	if to := n.core.Successor(); to != "" && n.admin.transfer == nil {
-		n.logger.Warn(n.room.lack, "to", to)
-		if n.o.Yield != nil && n.room.lack != lackState { // what is at a state machine that hangs does not end, and this node leads no longer
-			n.o.Yield()
-			return
-		}
+	to := n.core.Successor()
+	if to == "" || n.admin.transfer != nil {
+		return
+	}
+	near := n.core.Replaceable()
+	switch lack := n.room.lack; {
+	case n.o.Yield == nil, lack == lackState, lack == lackClients && !near:
+		n.logger.Warn(lack, "to", to)
 		n.handOver(to, func(error) {}) // what became of it the log says
+	case near:
+		n.logger.Warn(lack, "to", to)
+		n.o.Yield()
 	}
 }

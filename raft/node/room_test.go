@@ -305,6 +305,42 @@ func TestALeaderThatHandsOverHasItsServicesFinish(t *testing.T) {
 	require.NotEmpty(t, first.core.Membership().Transfer)
 }
 
+// Nobody is served while a leader hands over. One without room does so only once its successor has all that is committed, which it gets in any case, since
+// no writes are taken: to one that is far behind all would be in vain, each time (L7). One that only clients miss leaves catching up to the hand-over.
+func TestALeaderHandsOverToWhoCanTakeOverSoon(t *testing.T) {
+	c := newCrowded(t, 11)
+	first, told := c.leader(), 0
+	rest := c.others(first.id())
+	first.o.Yield = func() { told++ }
+	behind := true
+	c.hub.mangle = func(m rpc.Message) []rpc.Message {
+		if _, entries := m.Body.(*rpc.AppendLogCommand); entries && behind && m.To == rest[1] {
+			return nil
+		}
+		return []rpc.Message{m}
+	}
+	done := 0
+	require.NoError(t, first.Propose([]byte("12345678"), func(any, rpc.EntryID) { done++ }))
+	c.pass(20)
+	require.Equal(t, 1, done)
+	c.cram(first.id())
+	c.cram(rest[0])
+	c.pass(4 * first.ticks().ElectionMin)
+	require.Equal(t, rest[1], first.core.Successor())
+	require.Zero(t, told, "its services were not to finish")
+	require.Empty(t, first.core.Membership().Transfer)
+	first.room.lack = lackClients
+	first.yield()
+	require.Zero(t, told)
+	require.Equal(t, rest[1], first.core.Membership().Transfer)
+	c.pass(2 * first.ticks().ElectionMin)
+	require.Equal(t, first.id(), c.leader().id())
+	require.Zero(t, told)
+	behind = false
+	c.pass(4 * first.ticks().ElectionMin)
+	require.Positive(t, told)
+}
+
 // While clients reach nobody, or only who has no room, the leader stays, and takes writes.
 func TestALeaderStaysWhileClientsReachNobody(t *testing.T) {
 	c := newCrowded(t, 11)
