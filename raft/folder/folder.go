@@ -138,6 +138,16 @@ func (f *Folder) Path(name string) string { return f.fs.PathJoin(f.Dir, name) }
 // Snapshots is the place of received snapshots.
 func (f *Folder) Snapshots() *snapfile.Dir { return &snapfile.Dir{FS: f.fs, Root: f.Path("snapshot")} }
 
+// Received is how many bytes of the disk snapshots have that came: where they lack room to be installed, they go.
+func (f *Folder) Received() (bytes int64) {
+	for _, name := range []string{snapfile.Complete, snapfile.Incoming} {
+		if file, err := f.fs.Stat(f.Snapshots().Path(name)); err == nil {
+			bytes += file.Size()
+		}
+	}
+	return bytes
+}
+
 // OpenLog opens the folder's log. Where the node had a part in consensus it makes none in the place of one that is gone: that is to be put back (D3).
 func (f *Folder) OpenLog(o wal.Options) (*wal.Log, error) {
 	o.MustExist = f.Begun()

@@ -104,7 +104,7 @@ type Replica struct {
 func Start(ctx context.Context, o Options) (*Replica, error) {
 	r := newReplica(o)
 	for _, step := range []func(context.Context) error{
-		r.configure, r.patient(r.openFolder), r.patient(r.openLog), r.patient(r.openStore), r.patient(r.roomToFlush), r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
+		r.configure, r.patient(r.openFolder), r.patient(r.openLog), r.patient(r.openStore), r.patient(r.atMost(flushWait, r.roomToFlush)), r.dial, r.join, r.serveAdmin, r.serve, r.serveStatus, r.serveBackups,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, r.close())
@@ -158,7 +158,11 @@ func (r *Replica) openLog(context.Context) (err error) {
 }
 
 func (r *Replica) openStore(context.Context) (err error) {
-	if r.store, err = store.Open(store.Options{FS: r.o.FS, Dir: r.folder.Path("kv"), Logger: r.logger, Fatal: r.fatal}); err != nil {
+	r.store, err = store.Open(store.Options{FS: r.o.FS, Dir: r.folder.Path("kv"), Logger: r.logger, Fatal: r.fatal})
+	switch {
+	case lack(err) != "":
+		return fmt.Errorf("the state in %s: %w", r.folder.Path("kv"), err) // the start waits, and says what it lacks
+	case err != nil:
 		return r.storeError(err)
 	}
 	r.closers = append(r.closers, r.store.Close)
