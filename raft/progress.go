@@ -105,14 +105,15 @@ func (p *progress) landed(match rpc.Index, now uint64, lim *Limits) {
 }
 
 // denies: it refused what follows all that it has acknowledged. There is nowhere to go back to, so the same is sent again, but only when the next
-// heartbeat is due: no busy loop. It reports whether that is certain, the first time: a refusal may be late, one of what was sent since another is not.
+// heartbeat is due: no busy loop. It reports whether that is certain, the first time. A refusal may be late, also one that comes after what was sent since
+// another: so three are wanted, each after the peer was asked anew.
 func (p *progress) denies(now uint64) bool {
 	p.waiting = true
 	if p.sent <= p.deniedAt {
 		return false
 	}
 	p.denials, p.deniedAt = p.denials+1, now
-	return p.denials == 2
+	return p.denials == 3
 }
 
 // installed: it has a snapshot now, and lacks so much of the log that follows it.
