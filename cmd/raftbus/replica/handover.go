@@ -4,6 +4,7 @@ package replica
 // they have, so that a client finds no responders and asks again, until the next leader listens.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -74,7 +75,7 @@ func (r *Replica) yield(ctx context.Context) {
 		return
 	}
 	defer r.resume()
-	unfinished := errors.Join(r.awaitAlone(ctx, formerWait), r.drainFor(ctx, yieldWait))
+	unfinished := errors.Join(r.awaitAlone(ctx, formerWait), r.drainFor(ctx, cmp.Or(r.o.yieldWait, yieldWait)))
 	if ctx.Err() != nil {
 		return // a stop hands over
 	}

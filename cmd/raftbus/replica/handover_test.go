@@ -29,6 +29,7 @@ func TestALeaderWithoutRoomHandsOverWithNothingUnderWay(t *testing.T) {
 	}
 	nodes, leads := startWith(t, func(o *Options) {
 		o.NATS.URLs, o.FS = []string{servers[0].URL()}, measured{vfs.Default, left[o.ID]}
+		o.yieldWait = patience // a busy machine may take longer for what is under way than the product waits
 	}, "n1", "n2", "n3")
 	nc, err := nats.Connect(servers[1].URL(), nats.DontRandomize())
 	require.NoError(t, err)

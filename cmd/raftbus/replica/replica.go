@@ -57,6 +57,8 @@ type Options struct {
 	Reading func()
 	// Waiting is told during Start what the node of that id waits for, again and again, and then that it waits for nothing; nil: nobody is.
 	Waiting func(id, what string)
+
+	yieldWait time.Duration // zero: the constant
 }
 
 // NATSOptions say how to reach NATS.
