@@ -170,7 +170,8 @@ func startAll(ctx context.Context, options []replica.Options, bound time.Duratio
 
 var errStartHangs = errors.New("the start did not end")
 
-// startInTime starts a node, and waits no longer than bound for that once ctx has ended: what waits for a disk that hangs looks at no context (F22, L9).
+// startInTime starts a node, and waits no longer than bound for that once ctx has ended: what waits for a disk that hangs, or for
+// the resolver, looks at no context (F22, L9).
 func startInTime(ctx context.Context, o replica.Options, bound time.Duration) (*replica.Replica, error) {
 	var r *replica.Replica
 	var err error
@@ -188,7 +189,7 @@ func startInTime(ctx context.Context, o replica.Options, bound time.Duration) (*
 	case <-ended:
 		return r, err
 	case <-time.After(bound):
-		return nil, fmt.Errorf("node %s: %w: the disk of %s hangs: look at it", o.ID, errStartHangs, o.Dir)
+		return nil, fmt.Errorf("node %s: %w: the disk of %s hangs or is slow, or the look-up of an address of NATS: look at both", o.ID, errStartHangs, o.Dir)
 	}
 }
 
