@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
@@ -85,7 +86,7 @@ func endedFor(conn *nats.Conn, err error) error {
 // connect dials NATS once; it does not wait for servers that are not there.
 func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Conn, error) {
 	base := []nats.Option{nats.Name("raftbus-client/" + name), nats.NoReconnect(), nats.Timeout(target.Timeout), nats.ErrorHandler(unsaid)}
-	conn, err := dial(target.URLs, slices.Concat(base, target.Options, more))
+	conn, err := dial(target.URLs, target.Timeout, slices.Concat(base, target.Options, more))
 	at := natsopt.WithoutUser(strings.Join(target.URLs, ","))
 	var unbelieved *tls.CertificateVerificationError
 	switch {
@@ -104,10 +105,10 @@ func connect(target natsopt.Target, name string, more ...nats.Option) (*nats.Con
 }
 
 // dial connects to one of the servers. NATS's client tries all, and those that one has named before it refused, and tells what came of the last. So if nobody
-// is there, each that was given is asked for alone: one that refuses is.
-func dial(urls []string, options []nats.Option) (*nats.Conn, error) {
+// is there, each that was given is asked for alone: one that refuses is. All of them have half the time that one had: those that say nothing say nothing again.
+func dial(urls []string, timeout time.Duration, options []nats.Option) (*nats.Conn, error) {
 	conn, err := nats.Connect(strings.Join(urls, ","), options...)
-	options = append(options, nats.IgnoreDiscoveredServers())
+	options = append(options, nats.IgnoreDiscoveredServers(), nats.Timeout(timeout/time.Duration(2*len(urls))))
 	for i := 0; i < len(urls) && nobodyThere(err); i++ {
 		if one, own := nats.Connect(urls[i], options...); !nobodyThere(own) {
 			return one, own
