@@ -81,7 +81,9 @@ func TestAServerThatSaysNothingIsUnavailable(t *testing.T) {
 		first := <-waited
 		return <-waited < first*3/4
 	}
-	require.True(t, shorter() || shorter() || shorter() || shorter() || shorter(), "it is waited for twice as long as was said")
+	for tries := 1; !shorter(); tries++ { // on a busy machine any wait may be long
+		require.Less(t, tries, 5, "it is waited for twice as long as was said")
+	}
 }
 
 // Exit codes are API: a server that refuses credentials is there, whatever others are not, which were given too or which it has named before it refused (F12).
