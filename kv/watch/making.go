@@ -9,13 +9,18 @@ type Wanted struct {
 	Weight int // see Weigh
 }
 
-// makingMax is how long one may be on its way: its client has given it up then.
-const makingMax = 10_000_000_000
+const (
+	// makingMax is how long one may be on its way: its client has given it up then.
+	makingMax = 10_000_000_000
+	// sweepEvery is how often those are looked for that take longer: all are looked at, and there may be 100,000.
+	sweepEvery = 1_000_000_000
+)
 
 // making are those that are on their way.
 type making struct {
 	of     map[string]made
 	weight int
+	swept  int64 // when those were looked for last
 }
 
 type made struct {
@@ -35,10 +40,14 @@ func (m *making) end(name string) {
 	delete(m.of, name)
 }
 
-// sweep forgets those that began before: they were refused, or not logged.
-func (m *making) sweep(before int64) {
+// sweep forgets those that take too long, now and then: they were refused, or not logged.
+func (m *making) sweep(now int64) {
+	if now-m.swept < sweepEvery {
+		return
+	}
+	m.swept = now
 	for name, made := range m.of {
-		if made.began < before {
+		if now-made.began > makingMax {
 			m.end(name)
 		}
 	}

@@ -434,7 +434,7 @@ func (p *Placer) Weight() int { return p.weight }
 func (p *Placer) HasRoom(now int64, most int) bool {
 	p.at(now)
 	if p.weight+p.making.weight >= most {
-		p.making.sweep(p.now - makingMax)
+		p.making.sweep(p.now)
 	}
 	return p.weight+p.making.weight < most
 }
