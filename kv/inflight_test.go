@@ -154,6 +154,7 @@ func TestRequestsWeighWhatTheyTake(t *testing.T) {
 	r.node.set(func(n *solo) { n.hold = true })
 	lines := &nats.Msg{Subject: "raftbus.kv.put.app.a", Reply: "lines", Header: nats.Header{"a": slices.Repeat([]string{""}, 10*weight/headerLineBytes)}}
 	r.service.native(lines, r.service.epoch.Load())
+	r.awaitHeld() // or that would be taken for the next one's
 	refused := r.sendHeld("kv.put.app.b", "v")
 	r.node.release()
 	requireError(t, Busy, r.answered(refused))

@@ -36,13 +36,14 @@ func TestAnOverdueBucketIsOfUnknownOutcome(t *testing.T) {
 	r.node.mu.Lock() // the first is in the prober's hands
 	unlock := sync.OnceFunc(r.node.mu.Unlock)
 	defer unlock()
+	asked := make(chan *nats.Msg, 1)
+	_, err := r.client.Subscribe("$JS.API.STREAM.INFO.KV_first", func(m *nats.Msg) { asked <- m })
+	require.NoError(t, err)
+	require.NoError(t, r.client.Flush())
 	r.send("bucket.add.first", "")
-	waits := func(n int) func() bool {
-		return func() bool { return r.service.Figures().InFlight == n+1 && len(r.service.probes) == n }
-	}
-	require.Eventually(t, waits(0), 5*time.Second, time.Millisecond)
+	require.NoError(t, (<-asked).Respond([]byte(`{}`))) // and what comes now waits for the next turn
 	second := r.send("bucket.add.second", "")
-	require.Eventually(t, waits(1), 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return r.service.Figures().InFlight == 2 && len(r.service.probes) == 1 }, 5*time.Second, time.Millisecond)
 	r.service.expire(time.Now().Add(time.Hour))
 	unlock()
 	requireError(t, OutcomeUnknown, r.answered(second))
