@@ -28,15 +28,12 @@ func (c *Core) lagsAfter(ticks uint64) bool {
 	return (c.install.active || c.atOneRun(ticks)) && !c.quorum.have(func(id rpc.NodeID) bool { return id == c.id })
 }
 
-// replaceable reports whether a voter could take over and answer at once, as far as this leader knows. If none can it stays: without it nobody would lead.
+// Replaceable reports whether a voter could take over and answer at once, as far as this leader knows. If none can it stays: without it nobody would lead.
 // What is committed a leader knows only once its first entry is: until then others need that, and with it all before.
-func (c *Core) replaceable() bool {
+func (c *Core) Replaceable() bool {
 	id := c.Successor()
 	return id != "" && c.office.peers[id].match >= max(c.commit, c.office.first)
 }
-
-// Replaceable is that for the driver, which has nobody served while it hands over.
-func (c *Core) Replaceable() bool { return c.replaceable() }
 
 // somebodyLed notes that a node led until now, or may have, as far as one knows that was off the bus. What else restarts the election timer, as a campaign in
 // vain does, says nothing of that: who alone can lead then tries again as soon as anybody does.

@@ -405,7 +405,7 @@ func (c *Core) unfit() string {
 		return "entries wait and no quorum acknowledges any"
 	case c.diskStalled() && !c.walled():
 		return "its own log write hangs"
-	case c.stateHangs() && c.now-c.office.began >= c.hangMax() && c.replaceable(): // one that is needed has the time to bring others' logs up to date
+	case c.stateHangs() && c.now-c.office.began >= c.hangMax() && c.Replaceable(): // one that is needed has the time to bring others' logs up to date
 		return "its state machine hangs"
 	}
 	return ""
