@@ -227,3 +227,22 @@ func TestAPreVoteIsForALaterTerm(t *testing.T) {
 		require.Equal(t, max(term, 5), sent[0].Term)
 	}
 }
+
+// Two that stand in one term refuse each other, and go on: whom the rest votes for is elected. Were they to give way, nobody would be.
+func TestACandidateGoesOnBesideARival(t *testing.T) {
+	s := candidate(t, start(rpc.HardState{Term: 1}))
+	require.Equal(t, []rpc.Body{&rpc.RequestVoteReturn{}}, to("n2", s.hear("n2", 2, &rpc.RequestVoteCommand{}).Send))
+	require.Equal(t, Candidate, s.role)
+	s.hear("n3", 2, granted())
+	require.Equal(t, Leader, s.role)
+}
+
+// Those whose votes were split wait for times of their own, or they split them again.
+func TestTimesAfterASplitAreDrawn(t *testing.T) {
+	patience := func(d fixedDice) uint64 {
+		c := start(rpc.HardState{Term: 1})
+		c.Random = d
+		return newSolo(t, c).quickPatience()
+	}
+	require.Less(t, patience(0), patience(3))
+}

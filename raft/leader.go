@@ -250,12 +250,12 @@ func (c *Core) loaded(l Loaded) {
 	c.sendEntries(l.Peer, p, rpc.EntryID{Term: prevTerm, Index: l.From - 1}, l.Entries)
 }
 
-// returned takes an answer of this term.
+// returned takes an answer of this term, of a peer by the configuration in force.
 func (c *Core) returned(m rpc.Message) {
-	p := c.office.peers[m.From]
-	if c.role != Leader || p == nil {
+	if c.role != Leader {
 		return
 	}
+	p := c.office.peers[m.From]
 	p.heard = c.now
 	switch ret := m.Body.(type) {
 	case *rpc.AppendLogReturn:

@@ -31,6 +31,23 @@ func TestForgetFreesWhatIsForgotten(t *testing.T) {
 	require.NotSame(t, &before[3], &l.cache[0])
 }
 
+// The runs of terms begin where the log does, once each: where all is forgotten there is none.
+func TestForgettingCutsTheRuns(t *testing.T) {
+	for to, want := range map[rpc.Index][]rpc.TermRun{
+		1: {{First: 2, Term: 1}, {First: 3, Term: 2}, {First: 5, Term: 3}},
+		2: {{First: 3, Term: 2}, {First: 5, Term: 3}},
+		3: {{First: 4, Term: 2}, {First: 5, Term: 3}},
+		4: {{First: 5, Term: 3}},
+		5: nil,
+	} {
+		l := raftLog{}
+		l.append(run(1, 1, 1, 2, 2, 3))
+		term, _ := l.term(to)
+		l.forget(rpc.EntryID{Term: term, Index: to})
+		require.Equal(t, want, l.runs, "up to %d", to)
+	}
+}
+
 // Whoever asks for what is not there yet, or for nothing, gets nothing (K24).
 func TestTheCacheGivesWhatItHas(t *testing.T) {
 	l := raftLog{}

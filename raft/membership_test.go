@@ -183,6 +183,29 @@ func (s *solo) everyoneBut(id rpc.NodeID) {
 	}
 }
 
+// Who is not there yet goes on to learn when another becomes a voter.
+func TestALearnerStaysWhileAnotherIsPromoted(t *testing.T) {
+	s := inOffice(t, rpc.Configuration{Voters: members("n1", "n2", "n3"), Learners: members("n4", "n5")})
+	s.office.peers["n5"].heard = 0
+	s.now += 500
+	s.everyoneHeard("n5")
+	s.turn(Tick{}, Tick{}, Tick{})
+	require.Equal(t, []rpc.NodeID{"n1", "n2", "n3", "n4"}, s.voters())
+	require.Equal(t, []rpc.NodeID{"n5"}, s.learners())
+}
+
+// An answer of one that is about to be a member no more, and is listened to until then, says nothing.
+func TestTheAnswerOfOneThatIsRemovedIsOfNoUse(t *testing.T) {
+	s := inOffice(t, table("n1", "n2", "n3", "n4"))
+	require.NoError(t, s.asks(Change{Remove: []rpc.NodeID{"n4"}}).Refusal)
+	before := s.commit
+	s.synced()
+	s.ack("n4", s.log.last)
+	require.Equal(t, before, s.commit)
+	s.inStep()
+	require.Equal(t, []rpc.NodeID{"n1", "n2", "n3"}, s.voters())
+}
+
 func TestDeadLearnerWaitsUntilItAnswers(t *testing.T) {
 	s := inOffice(t, rpc.Configuration{Voters: members("n1", "n2", "n3"), Learners: members("n4")})
 	s.office.peers["n4"].heard = 0

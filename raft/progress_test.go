@@ -125,6 +125,15 @@ func TestLoadOfAnEarlierOfficeIsOfNoUse(t *testing.T) {
 	require.NotEmpty(t, s.turn(Loaded{Load: old, Entries: run(3, 1)}).Send)
 }
 
+// While entries were read from the disk the way may have been lost: they are asked for again when it is back.
+func TestWhatWasLoadedForALostWayIsNotSent(t *testing.T) {
+	s := behind(t)
+	load := s.out.Loads[0]
+	s.office.peers["n2"].connected = false
+	require.Empty(t, s.turn(Loaded{Load: load, Entries: run(3, 1)}).Send)
+	require.Equal(t, []Load{load}, s.turn(LinkChanged{"n2", true}).Loads)
+}
+
 // What peers at one place of the log get is in the same memory, so that a driver sees that it is the same, and encodes it once.
 func TestPeersAtOnePlaceGetTheSameEntries(t *testing.T) {
 	s := established(t, 5)
