@@ -139,6 +139,10 @@ func TestAFullBucketTakesDeletes(t *testing.T) {
 		require.Equal(t, Done, f.one(del("app", "k")).Code)
 		require.Equal(t, BucketFull, f.one(del("app", "l")).Code, "or names that never were could fill it without end")
 		require.Equal(t, BucketFull, f.one(write(command.Write{Bucket: "app", Key: "k", Op: command.Delete, Header: make([]byte, 10)})).Code)
+		f.one(addBucket("past", command.Settings{History: 2, MaxBytes: EntrySize("k", nil, []byte("12345"))}))
+		require.Equal(t, Done, f.one(put("past", "k", "12345")).Code)
+		require.Equal(t, BucketFull, f.one(put("past", "k", "")).Code)
+		require.Equal(t, Done, f.one(del("past", "k")).Code, "though it displaces nothing yet")
 		f.close()
 	})
 }

@@ -124,6 +124,34 @@ func TestPagesOfManyKeys(t *testing.T) {
 	})
 }
 
+// Where there are too many keys to look at each of them first, a page has what was newest as of a moment too.
+func TestPagesOfManyKeysAreAsOfAMoment(t *testing.T) { // W2
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		chance := rand.New(rand.NewPCG(1, 2))
+		f := open(t, fresh())
+		const keys, entries = tryKeysMax + 100, tryKeysMax + 2_000
+		f.apply(addBucket("app", command.Settings{History: 3}))
+		puts := make([]command.Command, entries)
+		for i := range puts {
+			puts[i] = put("app", fmt.Sprintf("%c.%d", 'a'+i%keys%2, i%keys), "v")
+		}
+		f.apply(puts...)
+		for range 20 {
+			q := Query{Bucket: "app", Incarnation: 1, Which: NewestOfKey, From: uint64(chance.IntN(entries)), AsOf: uint64(1 + chance.IntN(entries+100)), Max: 1_000, MaxBytes: 1 << 20}
+			q.Filter = pattern(t, []string{">", "a.*"}[chance.IntN(2)])
+			var want []uint64
+			for s := max(q.From, 1); s <= entries; s++ {
+				key, again := (s-1)%keys, s+keys // each key is written once or twice
+				if again > min(q.AsOf, entries) && q.Filter.Match(fmt.Sprintf("%c.%d", 'a'+key%2, key)) {
+					want = append(want, s)
+				}
+			}
+			require.Equal(t, want, sequences(readPages(t, f.store, q)), "%+v", q)
+		}
+		f.close()
+	})
+}
+
 // However much of a bucket is others': what is counted by the keys is taken by them too, and nothing is passed over.
 func TestAPageThatIsCountedPassesOverNothing(t *testing.T) { // W2
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
