@@ -19,3 +19,14 @@ func TestWhatTakesTooLongIsLookedForNowAndThen(t *testing.T) {
 	require.Zero(t, m.weight)
 	require.Empty(t, m.of)
 }
+
+// A consumer that is made anew before it is there weighs once.
+func TestWhatIsMadeOtherwiseWeighsOnce(t *testing.T) { // Q12
+	m := making{of: map[string]made{}}
+	m.begin(Wanted{Name: "a", Weight: 1}, 1)
+	m.begin(Wanted{Name: "a", Weight: 5}, 2)
+	require.Equal(t, 5, m.weight)
+	m.end("a")
+	m.end("a")
+	require.Zero(t, m.weight)
+}
