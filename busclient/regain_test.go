@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // permitting is a server whose user n1 may hear what is said, until it is told otherwise by a reload.
@@ -61,9 +62,7 @@ func TestAPermissionIsGivenLater(t *testing.T) {
 	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors > 0 })
 	eventually(t, "known for how long", func() bool { return c.RefusedFor("raftbus.kv.>") != 0 }) // it is counted first
 	permit("raftbus.node.>", "raftbus.kv.>")
-	asker, err := nats.Connect(server.URL(), nats.UserInfo("n2", "n2"))
-	require.NoError(t, err)
-	defer asker.Close()
+	asker := natstest.Connect(t, server, nats.UserInfo("n2", "n2"))
 	eventually(t, "heard", func() bool {
 		require.NoError(t, asker.Publish("raftbus.kv.put.app.k", nil))
 		return heard.Load()
@@ -89,9 +88,7 @@ func TestTheLimitOfSubscriptionsIsRaised(t *testing.T) {
 	eventually(t, "refused", func() bool { return c.Stats().PermissionErrors > 0 })
 	limit(20)
 	require.NoError(t, server.Reload())
-	asker, err := nats.Connect(server.URL(), nats.UserInfo("n1", "n1"))
-	require.NoError(t, err)
-	defer asker.Close()
+	asker := natstest.Connect(t, server, nats.UserInfo("n1", "n1"))
 	for i := range heard {
 		eventually(t, "heard", func() bool {
 			require.NoError(t, asker.Publish(fmt.Sprintf("$KV.b%d.k", i), nil))

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // retire has a server go as an operator has it: in ten seconds, of which it tells.
@@ -131,9 +132,7 @@ func TestAServerThatGoesIsLeftForAnotherBehindItsAddress(t *testing.T) {
 // Where it leads to the same one, that is of use until it goes.
 func TestAServerIsNotLeftForItself(t *testing.T) {
 	server := startNATS(t)
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer nc.Close()
+	nc := natstest.Connect(t, server)
 	for id, another := range map[string]bool{nc.ConnectedServerId(): false, "another": true} {
 		socket, err := net.Dial("tcp", strings.TrimPrefix(server.URL(), "nats://"))
 		require.NoError(t, err)

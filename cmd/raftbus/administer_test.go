@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/members"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
@@ -24,18 +25,14 @@ import (
 // guarded is a NATS server on which guests may publish and subscribe to these only. asked counts what comes to a leader, which does not answer.
 func guarded(t *testing.T, publish, subscribe string) (url string, asked *atomic.Int32) {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+	server := natstest.Run(t, embedded.Options{Users: []embedded.User{
 		{Name: "leader", Password: "leader"},
 		{Name: "guest", Password: "guest", Publish: []string{publish}, Subscribe: []string{subscribe}},
 	}})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	leader, err := nats.Connect(server.URL(), nats.UserInfo("leader", "leader"))
-	require.NoError(t, err)
-	t.Cleanup(leader.Close)
+	leader := natstest.Connect(t, server, nats.UserInfo("leader", "leader"))
 	asked = &atomic.Int32{}
 	for _, subject := range []string{admin.Subject("raftbus", ">"), busclient.StatusSubject("raftbus", busclient.AllNodes)} {
-		_, err = leader.Subscribe(subject, func(*nats.Msg) { asked.Add(1) })
+		_, err := leader.Subscribe(subject, func(*nats.Msg) { asked.Add(1) })
 		require.NoError(t, err)
 	}
 	require.NoError(t, leader.Flush())
@@ -74,15 +71,11 @@ func TestAnAdministratorWhoCannotHearAsksNothing(t *testing.T) {
 
 // It is heard for each request of a command, also after a node was asked.
 func TestAnAdministratorWhomNATSRefusesTheChange(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+	server := natstest.Run(t, embedded.Options{Users: []embedded.User{
 		{Name: "leader", Password: "leader"},
 		{Name: "guest", Password: "guest", DenyPublish: []string{admin.Subject("raftbus", admin.OpReconfigure)}},
 	}})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	leader, err := nats.Connect(server.URL(), nats.UserInfo("leader", "leader"))
-	require.NoError(t, err)
-	t.Cleanup(leader.Close)
+	leader := natstest.Connect(t, server, nats.UserInfo("leader", "leader"))
 	answering(t, leader, admin.Subject("raftbus", admin.OpMembers), admin.Members{Leader: "n1", Members: []admin.Member{}})
 	answering(t, leader, busclient.StatusSubject("raftbus", "n4"), replica.Status{ID: "n4", Instance: "n4"})
 	text, code := asGuest(server.URL(), "member", "add", "n4", "--wait", "2s", "--timeout", "1s")
@@ -112,15 +105,11 @@ func TestEachKindOfErrorHasAnExitCode(t *testing.T) {
 // The NATS server dies with the request, and another comes in its place: the command goes on, and sees that what it asked for is done.
 func TestAChangeOutlivesItsNATSServer(t *testing.T) {
 	t.Parallel() // it mostly waits
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	leader, err := nats.Connect(server.URL(), native.Options)
-	require.NoError(t, err)
-	t.Cleanup(leader.Close)
+	server := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1})
+	leader := natstest.Connect(t, server, native.Options)
 	var asked atomic.Int32
 	again := make(chan *embedded.Server, 1)
-	_, err = leader.Subscribe(admin.Subject("raftbus", admin.OpMembers), func(m *nats.Msg) {
+	_, err := leader.Subscribe(admin.Subject("raftbus", admin.OpMembers), func(m *nats.Msg) {
 		_ = m.Respond(fmt.Appendf(nil, `{"leader":"n%d","committed":true,"members":[{"id":"n2","role":"voter"}]}`, 1+asked.Load()))
 	})
 	require.NoError(t, err)

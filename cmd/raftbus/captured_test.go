@@ -11,17 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // A stream's word that it keeps a request, or does not, is no answer of raftbus. The outcome of a write is unknown then: a leader may have it too.
 func TestAStreamIsNoLeader(t *testing.T) { // C5
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir()})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	server := natstest.Run(t, embedded.Options{StoreDir: t.TempDir()})
+	conn := natstest.Connect(t, server)
 	js, err := conn.JetStream()
 	require.NoError(t, err)
 	_, err = js.AddStream(&nats.StreamConfig{Name: "ALL", Subjects: []string{"raftbus.>"}})

@@ -23,18 +23,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // onBus is a connection to a NATS server of the test's own.
 func onBus(t *testing.T) *nats.Conn {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
-	return conn
+	server := natstest.Run(t, embedded.Options{})
+	return natstest.Connect(t, server)
 }
 
 // A host that is down, unknown or silent is no wrong flag: scripts are told to try again later.
@@ -127,9 +123,7 @@ func TestAServerWhoseCertificateHasExpired(t *testing.T) {
 	cert := file("cert.pem", "CERTIFICATE", der)
 	config := filepath.Join(dir, "nats.conf")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, "tls { cert_file: %q, key_file: %q }", cert, file("key.pem", "EC PRIVATE KEY", secret)), 0o600))
-	server, err := embedded.Start(embedded.Options{ConfigFile: config})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{ConfigFile: config})
 
 	remedy := "renew the server's certificate, give its authority with --tlsca, or name the server as its certificate does"
 	text, code := said("status", "--nats", server.URL(), "--tlsca", cert)

@@ -9,17 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // What NATS refuses is neither an overload nor a leader that is away: who asks is told at once, and what helps.
 func TestWhatNATSRefusesIsSaidSo(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir(), Users: []embedded.User{
+	server := natstest.Run(t, embedded.Options{StoreDir: t.TempDir(), Users: []embedded.User{
 		{Name: "mute", Password: "secret", Publish: []string{"other.>"}},
 		{Name: "half", Password: "secret", Publish: []string{"$JS.API.>"}},
 		{Name: "deaf", Password: "secret", Subscribe: []string{"_INBOX_deaf.>"}},
 	}})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
 	file := filepath.Join(t.TempDir(), "state.rbb")
 	for _, c := range []struct {
 		user, says string

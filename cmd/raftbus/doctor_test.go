@@ -8,17 +8,14 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // A NATS server that goes while the doctor asks is what the doctor finds, in JSON too.
 func TestTheDoctorFindsThatNATSGoes(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	conn, err := nats.Connect(server.URL(), nats.NoReconnect())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = conn.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(*nats.Msg) { server.Shutdown() })
+	server := natstest.Run(t, embedded.Options{})
+	conn := natstest.Connect(t, server, nats.NoReconnect())
+	_, err := conn.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(*nats.Msg) { server.Shutdown() })
 	require.NoError(t, err)
 	require.NoError(t, conn.Flush())
 	text, code := said("doctor", "--json", "--nats", server.URL())

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/jetstream"
@@ -119,16 +120,12 @@ func onSecuredBus(t *testing.T) led {
 	dir := t.TempDir()
 	text, code := said("auth", "init", "--nodes", "n1", "--dir", dir, "--serve-default-api")
 	require.Equal(t, exitOK, code, text)
-	server, err := embedded.Start(embedded.Options{
+	server := natstest.Run(t, embedded.Options{
 		ConfigFile: filepath.Join(dir, "nats", "server.conf"), Host: "127.0.0.1", Port: embedded.Random, LeafPort: embedded.Random,
 	})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
 	node, err := nats.NkeyOptionFromSeed(filepath.Join(dir, "nodes", "n1", "clients.nk"))
 	require.NoError(t, err)
-	conn, err := nats.Connect(server.URL(), node)
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := natstest.Connect(t, server, node)
 	client := filepath.Join(dir, "users", "client.json")
 	return newLed(t, conn, []string{"--nats", server.URL(), "--context", client}, []string{"--from-nats", server.URL(), "--from-context", client})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/cmd/raftbus/top"
@@ -26,12 +27,8 @@ type shaky struct {
 }
 
 func newShaky(t *testing.T) shaky {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	server := natstest.Run(t, embedded.Options{})
+	nc := natstest.Connect(t, server)
 	return shaky{server, nc}
 }
 
@@ -93,18 +90,13 @@ func TestABackupThatCannotBeAskedFor(t *testing.T) {
 
 // Neither look of top --once takes a NATS that is gone for nodes that are.
 func TestTopLosesNATS(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
+	server := natstest.Run(t, embedded.Options{})
 	connect := func() *nats.Conn {
-		conn, err := nats.Connect(server.URL())
-		require.NoError(t, err)
-		t.Cleanup(conn.Close)
-		return conn
+		return natstest.Connect(t, server)
 	}
 	node, asks := connect(), connect()
 	subject, asked := busclient.StatsSubject("raftbus", busclient.AllNodes), 0
-	_, err = node.Subscribe(subject, func(m *nats.Msg) {
+	_, err := node.Subscribe(subject, func(m *nats.Msg) {
 		if asked++; asked == 2 {
 			asks.Close()
 		}

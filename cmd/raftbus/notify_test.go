@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
@@ -154,9 +155,7 @@ func received(t *testing.T, path string, chunks int) {
 // A start that reads what it received, which may take minutes, has longer from the service manager, which would end it, and the next one too. One that
 // reads nothing asks for no more: its disk may hang.
 func TestAStartThatReadsASnapshotHasLonger(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1})
 	o := replica.Options{
 		ID: "n1", Members: []string{"n1"}, Dir: filepath.Join(t.TempDir(), "n1"), Logger: slog.New(slog.DiscardHandler),
 		NATS: replica.NATSOptions{URLs: []string{server.URL()}},

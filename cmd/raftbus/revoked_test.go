@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/backup"
 )
 
@@ -26,12 +27,8 @@ const (
 func revoking(t *testing.T, answers map[string]string) (url string) {
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(file, []byte(usersWithGuest), 0o600))
-	server, err := embedded.Start(embedded.Options{ConfigFile: file, Host: "127.0.0.1", Port: embedded.Random})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	node, err := nats.Connect(server.URL(), nats.UserInfo("node", "x"))
-	require.NoError(t, err)
-	t.Cleanup(node.Close)
+	server := natstest.Run(t, embedded.Options{ConfigFile: file, Host: "127.0.0.1", Port: embedded.Random})
+	node := natstest.Connect(t, server, nats.UserInfo("node", "x"))
 	for subject, answer := range answers {
 		_, err := node.Subscribe(subject, func(m *nats.Msg) {
 			if answer != "" {

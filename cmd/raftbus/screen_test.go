@@ -15,6 +15,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // On a real terminal keys work, and the terminal is given back as it was.
@@ -93,9 +94,7 @@ func TestNoScreenWithoutATerminal(t *testing.T) {
 
 // A terminal is as good as a file for --json: lines come as they are, and it is left as it was.
 func TestNoScreenForJSON(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
+	server := natstest.Run(t, embedded.Options{})
 	cmd := exec.Command("raftbus", "top", "--json", "--nats", server.URL())
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "TERM=xterm")
 	terminal, err := pty.Start(cmd)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/bell"
@@ -237,15 +238,12 @@ func (r *rig) leads() rpc.NodeID {
 func newRig(t *testing.T, without ...bool) *rig { return rigOn(t, memengine.New(), without...) }
 
 func rigOn(t *testing.T, e engine.Engine, without ...bool) *rig {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	server := natstest.Run(t, embedded.Options{})
+	nc := natstest.Connect(t, server)
 	r := &rig{solo: soloOn(t, e), line: newLine(), nc: nc}
 	o := Options{Node: "n1", Boot: 7, Prefix: "raftbus", Conn: nc, Proposer: r.solo, Store: r.solo.store, Leader: r.leads, Listens: r.hearsClients}
 	o.Dial = func(calls Callbacks) (Leaf, error) { r.line.calls = calls; return r.line, nil }
+	var err error
 	r.Service, err = New(o)
 	require.NoError(t, err)
 	t.Cleanup(r.Close)

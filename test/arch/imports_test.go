@@ -34,6 +34,7 @@ var rooms = []room{
 		"the node drives core, log and bus; the state machine comes in by its interface, and cmd wires"},
 	{"busclient", []string{"raft/rpc", "raft/model", "raft/config", "busclient/internal/..."}, false, "the bus carries messages and knows neither the core nor kv: hand them to its Owner"},
 	{"busclient/embedded", nil, false, "the embedded server is NATS and nothing of ours"},
+	{"busclient/embedded/natstest", []string{"busclient/embedded"}, false, "servers and connections for tests, and nothing more"},
 	{"busclient/leaf", []string{"busclient/internal/..."}, false, "a leaf connection carries messages and knows nothing of ours: hand in what it is to be told"},
 	{"busclient/internal", nil, false, "what busclient's packages share stands under them"},
 	{"kv", []string{"raft/node", "raft/rpc", "raft/measure", "raft/config", "kv/..."}, false, "kv knows the node by its interface, never the core nor Raft's bus"},

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 var large = flag.Bool("limits", false, "also a hundred thousand keys, and the times that large values, histories and lists take")
@@ -29,9 +30,7 @@ func timed(t testing.TB, what string, times int, do func()) {
 // Values of 1 MiB need a NATS server that carries 8 KiB more; then they are like any others.
 func TestValuesOfOneMiB(t *testing.T) {
 	needCLI(t)
-	server, err := embedded.Start(embedded.Options{MaxPayload: 1<<20 + 8<<10, LeafPort: embedded.Random})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{MaxPayload: 1<<20 + 8<<10, LeafPort: embedded.Random})
 	startNodes(t, true, server)
 	p := at(t, "", server.URL())
 	p.give(t, "kv add app --history 64")

@@ -15,16 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/test/built"
 )
 
 // jetStream is a server with JetStream; raftbus nodes may use it too.
 func jetStream(t testing.TB) *embedded.Server {
-	server, err := embedded.Start(embedded.Options{StoreDir: filepath.Join(t.TempDir(), "js"), LeafPort: embedded.Random})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	return server
+	return natstest.Run(t, embedded.Options{StoreDir: filepath.Join(t.TempDir(), "js"), LeafPort: embedded.Random})
 }
 
 // dev runs `raftbus dev`, with no flag but where.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/test/cluster"
 )
@@ -68,9 +69,7 @@ func TestTwoClustersThatMeet(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c, nc := serving(t, 3)
 	c.Must(nc, put+"k", "v")
-	elsewhere, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
-	require.NoError(t, err)
-	defer elsewhere.Shutdown()
+	elsewhere := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1})
 	other, err := replica.Start(t.Context(), replica.Options{
 		ID: "m1", Members: []string{"m1"}, Dir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		NATS: replica.NATSOptions{URLs: []string{elsewhere.URL(), c.NATS.URL()}, Options: []nats.Option{nats.DontRandomize()}},

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // step is one request.
@@ -143,13 +144,8 @@ func realJetStream(t testing.TB) *nats.Conn {
 	config := filepath.Join(dir, "nats.conf")
 	text := fmt.Sprintf("jetstream { store_dir: %q, domain: raftbus }\n", filepath.Join(dir, "js"))
 	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
-	server, err := embedded.Start(embedded.Options{ConfigFile: config, Port: embedded.Random})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	return nc
+	server := natstest.Run(t, embedded.Options{ConfigFile: config, Port: embedded.Random})
+	return natstest.Connect(t, server)
 }
 
 func TestAnswersAreThoseOfJetStream(t *testing.T) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/config"
 	"github.com/raftbus/raftbus/raft/folder"
@@ -107,9 +108,7 @@ func startGroup(t testing.TB, size int) (leader *node.Node, machines []*counter)
 }
 
 func startNATS(t testing.TB) (url string) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{})
 	return server.URL()
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/leaktest"
 	"github.com/raftbus/raftbus/raft/node"
@@ -86,17 +87,10 @@ type bench struct {
 }
 
 func newBench(t *testing.T) *bench {
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	connect := func() *nats.Conn {
-		nc, err := nats.Connect(server.URL())
-		require.NoError(t, err)
-		t.Cleanup(nc.Close)
-		return nc
-	}
-	b := &bench{t: t, node: &fakeNode{}, nc: connect()}
-	b.s, err = New(Options{Conn: connect(), Prefix: "raftbus", Node: b.node, HandOver: b.node.handOver, Raise: b.node.raise})
+	server := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1})
+	var err error
+	b := &bench{t: t, node: &fakeNode{}, nc: natstest.Connect(t, server)}
+	b.s, err = New(Options{Conn: natstest.Connect(t, server), Prefix: "raftbus", Node: b.node, HandOver: b.node.handOver, Raise: b.node.raise})
 	require.NoError(t, err)
 	t.Cleanup(b.s.Close)
 	return b

@@ -20,6 +20,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/leaktest"
@@ -76,10 +77,7 @@ func begin(t testing.TB, change func(*auth.Options)) *realm {
 }
 
 func serve(t testing.TB, dir string) *embedded.Server {
-	server, err := embedded.Start(embedded.Options{ConfigFile: filepath.Join(dir, "nats", "server.conf"), Host: "127.0.0.1", Port: embedded.Random, LeafPort: embedded.Random})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	return server
+	return natstest.Run(t, embedded.Options{ConfigFile: filepath.Join(dir, "nats", "server.conf"), Host: "127.0.0.1", Port: embedded.Random, LeafPort: embedded.Random})
 }
 
 // credentials lists all that there are, and nobody's.
@@ -540,9 +538,7 @@ func TestALeafNodeNeedsCredentials(t *testing.T) {
 	t.Parallel()
 	r := begin(t, layouts[0].change)
 	leaf := embeddedLeaf(t, r.server.LeafURL())
-	nc, err := nats.Connect(leaf.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	nc := natstest.Connect(t, leaf)
 	heard := (&listener{}).on(r.connect(r.credentials()["nodes/n2/peers"]), "raftbus.rpc.n2.>")
 	admin := (&listener{}).on(r.connect(r.credentials()["nodes/n2/clients"]), "raftbus.admin.>")
 	anybody := (&listener{}).on(r.connect(r.credentials()["nodes/n2/clients"]), "raftbus.kv.>")
@@ -559,8 +555,5 @@ func TestALeafNodeNeedsCredentials(t *testing.T) {
 func embeddedLeaf(t testing.TB, url string) *embedded.Server {
 	file := filepath.Join(t.TempDir(), "leaf.conf")
 	require.NoError(t, os.WriteFile(file, []byte(fmt.Sprintf("leafnodes { remotes [ {url: %q} ], reconnect: 1 }", url)), 0o600))
-	server, err := embedded.Start(embedded.Options{ConfigFile: file, Host: "127.0.0.1"})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	return server
+	return natstest.Run(t, embedded.Options{ConfigFile: file, Host: "127.0.0.1"})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/kv/command"
 )
 
@@ -58,18 +59,13 @@ func (d *deaf) heard(t *testing.T, from *nats.Conn) (list []int) {
 // those chunks would cost a silence of its own, or all of them be asked for with each that comes.
 func TestWhatWasUnderWayAtASilenceIsAskedForOnceMore(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{})
 	connect := func() *nats.Conn {
-		nc, err := nats.Connect(server.URL())
-		require.NoError(t, err)
-		t.Cleanup(nc.Close)
-		return nc
+		return natstest.Connect(t, server)
 	}
 	client, listening := connect(), connect()
 	node := &deaf{asked: map[int]int{}, gives: map[int]int{0: 3, 1: 2}}
-	_, err = listening.Subscribe(Subject("raftbus", "n1"), node.handle)
+	_, err := listening.Subscribe(Subject("raftbus", "n1"), node.handle)
 	require.NoError(t, err)
 	require.NoError(t, listening.Flush())
 	f, err := Source{Conn: client, Prefix: "raftbus", Node: "n1", Patience: time.Minute, wait: 20 * time.Millisecond}.follow(&begun{Ahead: 4})

@@ -9,13 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // A bucket is made only if it is known not to be there: it is removed in the end, with all that is in it.
 func TestABucketThatMayBeThereIsNotMade(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{})
 	connect := func() (*nats.Conn, error) { return nats.Connect(server.URL()) }
 	conn, err := connect()
 	require.NoError(t, err)

@@ -10,17 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // A leader that is asked and says nothing is not waited for without end, neither at the start nor for a watch.
 func TestASilentLeaderIsNotWaitedForWithoutEnd(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	silent, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer silent.Close()
-	_, err = silent.Subscribe("raftbus.>", func(m *nats.Msg) {
+	server := natstest.Run(t, embedded.Options{})
+	silent := natstest.Connect(t, server)
+	_, err := silent.Subscribe("raftbus.>", func(m *nats.Msg) {
 		if m.Subject == "raftbus.bucket.info.there" {
 			_ = m.Respond([]byte(`{}`))
 		}
@@ -49,13 +46,9 @@ func TestRefusalsAreThePublishedOnes(t *testing.T) {
 
 // A JetStream whose stream has the subjects of raftbus among its own acknowledges what is asked: that is no put.
 func TestWhatAJetStreamAcknowledgesIsNoPut(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = conn.Subscribe("raftbus.>", func(m *nats.Msg) { _ = m.Respond([]byte(`{"stream":"AUDIT","seq":7}`)) })
+	server := natstest.Run(t, embedded.Options{})
+	conn := natstest.Connect(t, server)
+	_, err := conn.Subscribe("raftbus.>", func(m *nats.Msg) { _ = m.Respond([]byte(`{"stream":"AUDIT","seq":7}`)) })
 	require.NoError(t, err)
 	require.NoError(t, conn.Flush())
 	store, err := Native{

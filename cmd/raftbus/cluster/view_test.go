@@ -9,6 +9,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 )
@@ -16,13 +17,9 @@ import (
 // Whoever may answer on the bus fills neither the memory nor the time of who asks, and a question leaves nothing behind.
 func TestWhoAnswersTooMuchIsNotListenedToForEver(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	loud, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer loud.Close()
-	_, err = loud.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
+	server := natstest.Run(t, embedded.Options{})
+	loud := natstest.Connect(t, server)
+	_, err := loud.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
 		for i := 0; t.Context().Err() == nil; i++ {
 			if loud.Publish(m.Reply, fmt.Appendf(nil, `{"id":"n%d"}`, i)) != nil || loud.Flush() != nil {
 				return
@@ -31,9 +28,7 @@ func TestWhoAnswersTooMuchIsNotListenedToForEver(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, loud.Flush())
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
+	conn := natstest.Connect(t, server)
 	v, err := Ask(t.Context(), conn, "raftbus")
 	require.NoError(t, err)
 	require.Len(t, v.Nodes, observe.NodesMax)

@@ -13,31 +13,26 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // What NATS refuses the doctor is said, and not taken for silence; nor is a bus called open that refuses to carry a forged message.
 func TestTheDoctorKnowsWhatItMayNotAsk(t *testing.T) {
 	t.Parallel()
 	status := busclient.StatusSubject("raftbus", busclient.AllNodes)
-	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+	server := natstest.Run(t, embedded.Options{Users: []embedded.User{
 		{Name: "node", Password: "x", Publish: []string{">"}, Subscribe: []string{">"}},
 		{Name: "client", Password: "x", Publish: []string{status}, Subscribe: []string{"_INBOX.>"}},
 		{Name: "nobody", Password: "x", Publish: []string{"x"}, Subscribe: []string{"_INBOX.>"}},
 	}})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	node, err := nats.Connect(server.URL(), nats.UserInfo("node", "x"))
-	require.NoError(t, err)
-	defer node.Close()
-	_, err = node.Subscribe(status, func(m *nats.Msg) {
+	node := natstest.Connect(t, server, nats.UserInfo("node", "x"))
+	_, err := node.Subscribe(status, func(m *nats.Msg) {
 		_ = m.Respond([]byte(`{"id":"n1","role":"leader","term":2,"leader":"n1","ready":true,"members":["n1"],"watches":{"leaf":true}}`))
 	})
 	require.NoError(t, err)
 	require.NoError(t, node.Flush())
 	asks := func(user string) (codes []string, verdict Verdict) {
-		conn, err := nats.Connect(server.URL(), nats.UserInfo(user, "x"))
-		require.NoError(t, err)
-		defer conn.Close()
+		conn := natstest.Connect(t, server, nats.UserInfo(user, "x"))
 		d, err := Examine(t.Context(), conn, "raftbus")
 		require.NoError(t, err)
 		for _, f := range d.Findings {
@@ -58,13 +53,9 @@ func TestTheDoctorKnowsWhatItMayNotAsk(t *testing.T) {
 // A NATS that is slow leaves nodes as long to answer as another: the time that it takes to let answers be heard is not theirs.
 func TestTheTimeOfNodesBeginsWhenTheyAreAsked(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	node, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer node.Close()
-	_, err = node.Subscribe(busclient.StatsSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) { _ = m.Respond([]byte(`{"node":"n1"}`)) })
+	server := natstest.Run(t, embedded.Options{})
+	node := natstest.Connect(t, server)
+	_, err := node.Subscribe(busclient.StatsSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) { _ = m.Respond([]byte(`{"node":"n1"}`)) })
 	require.NoError(t, err)
 	require.NoError(t, node.Flush())
 	const way = silenceTime * 3 / 10 // to NATS and back it is twice that, and a question and its answer take as long
@@ -130,13 +121,9 @@ func late(to io.WriteCloser, from io.Reader, takes time.Duration) {
 // Whoever may answer on the bus does not fill the time of who asks for figures, and a question leaves nothing behind.
 func TestWhoAnswersAgainAndAgainIsNotListenedToForEver(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	loud, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer loud.Close()
-	_, err = loud.Subscribe(busclient.StatsSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
+	server := natstest.Run(t, embedded.Options{})
+	loud := natstest.Connect(t, server)
+	_, err := loud.Subscribe(busclient.StatsSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
 		for t.Context().Err() == nil {
 			if loud.Publish(m.Reply, []byte(`{"node":"n1"}`)) != nil || loud.Flush() != nil {
 				return
@@ -145,9 +132,7 @@ func TestWhoAnswersAgainAndAgainIsNotListenedToForEver(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, loud.Flush())
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
+	conn := natstest.Connect(t, server)
 	looks, err := (&facts{}).lookAll(t.Context(), conn, "raftbus")
 	require.NoError(t, err)
 	require.Len(t, looks, 1)
@@ -160,16 +145,12 @@ func TestWhoAnswersAgainAndAgainIsNotListenedToForEver(t *testing.T) {
 // Nobody leads for a moment where a vote is under way: who asks waits for its end.
 func TestAnElectionIsNoFinding(t *testing.T) {
 	t.Parallel()
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	node, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer node.Close()
+	server := natstest.Run(t, embedded.Options{})
+	node := natstest.Connect(t, server)
 	const voting = `{"id":"n1","role":"candidate","term":2,"members":["n1"],"configuration":{"index":1,"committed":true,"voters":[{"id":"n1"}]},"watches":{"leaf":true}}`
 	elected := strings.Replace(voting, `"candidate"`, `"leader","leader":"n1","ready":true`, 1)
 	var asked atomic.Int64
-	_, err = node.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
+	_, err := node.Subscribe(busclient.StatusSubject("raftbus", busclient.AllNodes), func(m *nats.Msg) {
 		answer := elected
 		if asked.Add(1) == 1 {
 			answer = voting
@@ -178,9 +159,7 @@ func TestAnElectionIsNoFinding(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NoError(t, node.Flush())
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
+	conn := natstest.Connect(t, server)
 	for range 10 {
 		asked.Store(0)
 		began := time.Now()

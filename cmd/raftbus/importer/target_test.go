@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/kv/command"
@@ -19,12 +20,8 @@ import (
 
 // targetOn is a target on a NATS server of its own, and somebody to answer it.
 func targetOn(t *testing.T, o embedded.Options) (*Target, *nats.Conn) {
-	server, err := embedded.Start(o)
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	server := natstest.Run(t, o)
+	conn := natstest.Connect(t, server)
 	return &Target{Conn: conn, Asker: native.NewAsker(conn), Prefix: "raftbus", Bucket: "app", Patience: 10 * time.Second}, conn
 }
 
@@ -228,21 +225,15 @@ func TestReadingEndsIfTheLastEntriesExpire(t *testing.T) {
 
 // Who may not read the source is told so at once, and not that the JetStream is silent.
 func TestReadingThatNATSRefuses(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir(), Users: []embedded.User{
+	server := natstest.Run(t, embedded.Options{StoreDir: t.TempDir(), Users: []embedded.User{
 		{Name: "owner", Password: "secret"}, {Name: "half", Password: "secret", DenyPublish: []string{"$JS.API.CONSUMER.CREATE.>"}},
 	}})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
-	owner, err := nats.Connect(server.URL(), nats.UserInfo("owner", "secret"))
-	require.NoError(t, err)
-	t.Cleanup(owner.Close)
+	owner := natstest.Connect(t, server, nats.UserInfo("owner", "secret"))
 	js, err := owner.JetStream()
 	require.NoError(t, err)
 	_, err = js.CreateKeyValue(&nats.KeyValueConfig{Bucket: "app"})
 	require.NoError(t, err)
-	conn, err := nats.Connect(server.URL(), nats.UserInfo("half", "secret"))
-	require.NoError(t, err)
-	t.Cleanup(conn.Close)
+	conn := natstest.Connect(t, server, nats.UserInfo("half", "secret"))
 	from := source{conn: conn, asker: native.NewAsker(conn), bucket: "app", patience: 5 * time.Second}
 	_, err = from.info(t.Context())
 	require.NoError(t, err)

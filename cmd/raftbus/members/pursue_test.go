@@ -16,6 +16,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/admin"
 	"github.com/raftbus/raftbus/cmd/raftbus/native"
 	"github.com/raftbus/raftbus/raft/config"
@@ -47,14 +48,9 @@ type puppet struct {
 }
 
 func newPuppet(t *testing.T, m *admin.Members, change func(n int) any) *puppet {
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1})
 	connect := func() *nats.Conn {
-		nc, err := nats.Connect(server.URL(), native.Options)
-		require.NoError(t, err)
-		t.Cleanup(nc.Close)
-		return nc
+		return natstest.Connect(t, server, native.Options)
 	}
 	p := &puppet{t: t, server: server, nc: connect(), members: m, change: change}
 	p.a = NewAdministrator(connect(), "raftbus", time.Second)

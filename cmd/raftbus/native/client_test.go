@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/raft/leaktest"
 )
@@ -31,18 +32,13 @@ type leader func(number int32, m *nats.Msg) *nats.Msg
 
 // begin starts a NATS server, whose client on the subject is the leader, and returns a client of it.
 func begin(t *testing.T, subject string, l leader) (*Client, *atomic.Int32) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{})
 	connect := func(o ...nats.Option) *nats.Conn {
-		conn, err := nats.Connect(server.URL(), o...)
-		require.NoError(t, err)
-		t.Cleanup(conn.Close)
-		return conn
+		return natstest.Connect(t, server, o...)
 	}
 	asked := &atomic.Int32{}
 	listening := connect()
-	_, err = listening.Subscribe(subject, func(m *nats.Msg) {
+	_, err := listening.Subscribe(subject, func(m *nats.Msg) {
 		if answer := l(asked.Add(1), m); answer != nil {
 			_ = m.RespondMsg(answer)
 		}
@@ -273,20 +269,15 @@ func TestAWatchWaitsForWhoeverServesIt(t *testing.T) {
 // restricted starts a NATS server on which a guest may publish and subscribe to these only, and returns a client as the guest. asked counts
 // what comes to a leader, which answers.
 func restricted(t *testing.T, publish, subscribe string) (c *Client, asked *atomic.Int32) {
-	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+	server := natstest.Run(t, embedded.Options{Users: []embedded.User{
 		{Name: "leader", Password: "leader"},
 		{Name: "guest", Password: "guest", Publish: []string{publish}, Subscribe: []string{subscribe}},
 	}})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
 	connect := func(name string) *nats.Conn {
-		conn, err := nats.Connect(server.URL(), Options, nats.UserInfo(name, name))
-		require.NoError(t, err)
-		t.Cleanup(conn.Close)
-		return conn
+		return natstest.Connect(t, server, Options, nats.UserInfo(name, name))
 	}
 	leader, asked := connect("leader"), &atomic.Int32{}
-	_, err = leader.Subscribe("raftbus.>", func(m *nats.Msg) {
+	_, err := leader.Subscribe("raftbus.>", func(m *nats.Msg) {
 		asked.Add(1)
 		_ = m.Respond([]byte(`{"bucket":"app","revision":1}`))
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/kv"
 )
 
@@ -356,9 +357,7 @@ func TestAWatchTellsThatNATSIsAway(t *testing.T) {
 	port, err := strconv.Atoi(address.Port())
 	require.NoError(t, err)
 	serve := func(answer func(conn *nats.Conn, m *nats.Msg)) {
-		conn, err := nats.Connect(server.URL(), nats.NoReconnect())
-		require.NoError(t, err)
-		t.Cleanup(conn.Close)
+		conn := natstest.Connect(t, server, nats.NoReconnect())
 		_, err = conn.Subscribe("raftbus.kv.watch.app", func(m *nats.Msg) { answer(conn, m) })
 		require.NoError(t, err)
 		require.NoError(t, conn.Flush())
@@ -376,9 +375,7 @@ func TestAWatchTellsThatNATSIsAway(t *testing.T) {
 		_ = m.Respond([]byte(`{"watch":"w","pending":1}`))
 		_ = conn.PublishMsg(&nats.Msg{Subject: request.Deliver, Header: nats.Header{"Rb-Watch": {"w"}, "Rb-Sequence": {"5"}}}) // a gap
 	})
-	conn, err := nats.Connect(server.URL(), Options)
-	require.NoError(t, err)
-	defer conn.Close()
+	conn := natstest.Connect(t, server, Options)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var said []string

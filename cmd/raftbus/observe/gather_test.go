@@ -10,17 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
 // Who answers is listed once, whoever is missed is waited for, and who was silent before not for long.
 func TestGather(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer nc.Close()
+	server := natstest.Run(t, embedded.Options{})
+	nc := natstest.Connect(t, server)
 	gather := func(subject string, silent ...string) (ids []string, took time.Duration) {
 		began := time.Now()
 		list, err := Gather(t.Context(), nc, subject, silent)
@@ -59,7 +56,7 @@ func TestGather(t *testing.T) {
 	require.GreaterOrEqual(t, short, silentTime)
 
 	nc.Close()
-	_, err = Gather(t.Context(), nc, "two", nil)
+	_, err := Gather(t.Context(), nc, "two", nil)
 	require.Error(t, err)
 }
 

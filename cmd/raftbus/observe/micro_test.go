@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // However many ask, and however much they say, no more wait than may: what is over that is dropped, and who comes when there is room is answered (Q12).
@@ -23,15 +24,9 @@ func TestQuestionsThatWaitAreBounded(t *testing.T) {
 }
 
 func waitsBounded(t *testing.T, sent, most int, body []byte) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	conn, err := nats.Connect(server.URL(), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	require.NoError(t, err)
-	defer conn.Close()
-	crowd, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer crowd.Close()
+	server := natstest.Run(t, embedded.Options{})
+	conn := natstest.Connect(t, server, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	crowd := natstest.Connect(t, server)
 	var heard atomic.Int64
 	hold := make(chan struct{})
 	require.NoError(t, Answer(conn, "asked", func(m *nats.Msg) {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/page"
 	"github.com/raftbus/raftbus/cmd/raftbus/top"
@@ -188,12 +189,8 @@ func TestHostileAnswersInBrowser(t *testing.T) {
 	if *chromium == "" {
 		t.Skip("NOT RUN: the page is tried in no browser: give -chromium")
 	}
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer nc.Close()
+	server := natstest.Run(t, embedded.Options{})
+	nc := natstest.Connect(t, server)
 	const evil = `<img src=x onerror=document.title='owned'><svg onload=document.title='owned'></option></select><script>document.title='owned'</script>javascript:alert(1)`
 	for subject, answer := range map[string]string{
 		"bucket.ls":   `{"buckets":["app",%[1]q]}`,

@@ -9,20 +9,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
 
 // Rates are of the time since the last look, and none are told where that was so long ago that nobody looked meanwhile.
 func TestRatesAreOfTheTimeWhenSomebodyLooked(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	conn, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer conn.Close()
+	server := natstest.Run(t, embedded.Options{})
+	conn := natstest.Connect(t, server)
 	began := time.Now().UTC()
 	now := began
-	_, err = conn.Subscribe("stats", func(m *nats.Msg) {
+	_, err := conn.Subscribe("stats", func(m *nats.Msg) {
 		now = now.Add(time.Second)
 		figures, _ := json.Marshal(observe.Stats{Node: "n1", Members: []string{"n1"}, Started: began, Time: now, Disk: observe.Disk{Bytes: uint64(now.Sub(began))}})
 		_ = m.Respond(figures)

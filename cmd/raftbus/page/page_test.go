@@ -20,6 +20,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 	"github.com/raftbus/raftbus/cmd/raftbus/page"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
@@ -40,9 +41,7 @@ func start(t *testing.T, members ...string) *cluster {
 // startWith is start, with options that are changed node by node.
 func startWith(t *testing.T, members []string, change func(i int, o *replica.Options)) *cluster {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{LeafPort: embedded.Random})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{LeafPort: embedded.Random})
 	c := &cluster{nodes: make([]*replica.Replica, len(members))}
 	dir, errs := t.TempDir(), make([]error, len(members))
 	var all sync.WaitGroup
@@ -65,9 +64,7 @@ func startWith(t *testing.T, members []string, change func(i int, o *replica.Opt
 		_, err := r.WaitReady(t.Context())
 		require.NoError(t, err)
 	}
-	c.nc, err = nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(c.nc.Close)
+	c.nc = natstest.Connect(t, server)
 	return c
 }
 
@@ -210,12 +207,8 @@ func TestKeysAreForThisMachine(t *testing.T) {
 
 // Without a leader the page says so, and without NATS too.
 func TestPageWithoutACluster(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	defer server.Shutdown()
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer nc.Close()
+	server := natstest.Run(t, embedded.Options{})
+	nc := natstest.Connect(t, server)
 	handler := page.New(page.Options{Conn: nc, Prefix: "raftbus", Stats: "raftbus.node._all.stats"})
 	code, body, _ := ask(t, handler, "/api/buckets")
 	require.Equal(t, 503, code)
@@ -225,7 +218,7 @@ func TestPageWithoutACluster(t *testing.T) {
 	require.Contains(t, body, `"leader":""`)
 	require.NotContains(t, body, "trouble")
 
-	_, err = nc.Subscribe("raftbus.kv.keys.app", func(m *nats.Msg) { _ = m.Respond([]byte("<script>")) })
+	_, err := nc.Subscribe("raftbus.kv.keys.app", func(m *nats.Msg) { _ = m.Respond([]byte("<script>")) })
 	require.NoError(t, err)
 	for bucket, word := range map[string]string{"other": `{}`, "stream": `{"stream":"ALL","seq":7}`} { // as a JetStream that keeps the question says
 		_, err = nc.Subscribe("raftbus.kv.keys."+bucket, func(m *nats.Msg) { _ = m.Respond([]byte(word)) })
@@ -306,12 +299,10 @@ func (c *cluster) leader() int {
 func TestPageWithANodesPermissions(t *testing.T) {
 	roles := busclient.Roles{Prefix: "raftbus"}
 	allowed := roles.Node("n1").And(roles.Service("n1"))
-	server, err := embedded.Start(embedded.Options{Users: []embedded.User{
+	server := natstest.Run(t, embedded.Options{Users: []embedded.User{
 		{Name: "n1", Password: "secret", Publish: allowed.Publish, Subscribe: allowed.Subscribe, Responses: allowed.Responses},
 		{Name: "any", Password: "secret", Publish: []string{">"}, Subscribe: []string{">"}},
 	}})
-	require.NoError(t, err)
-	defer server.Shutdown()
 	node, err := replica.Start(t.Context(), replica.Options{
 		ID: "n1", Members: []string{"n1"}, Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler),
 		NATS: replica.NATSOptions{URLs: []string{server.URL()}, Options: []nats.Option{nats.UserInfo("n1", "secret")}},

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // apart is a configuration of NATS with an account for peers that holds nodes apart, and one for clients with those users and limits.
@@ -39,9 +40,7 @@ func TestNodesThatClientsDoNotReachElectALeaderAfterAStart(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "nats.conf")
 			require.NoError(t, os.WriteFile(file, apart(members, all), 0o600))
-			server, err := embedded.Start(embedded.Options{ConfigFile: file})
-			require.NoError(t, err)
-			t.Cleanup(server.Shutdown)
+			server := natstest.Run(t, embedded.Options{ConfigFile: file})
 			options := func(id string) Options {
 				return Options{
 					ID: id, Members: members, Dir: filepath.Join(filepath.Dir(file), id), Logger: slog.New(slog.DiscardHandler), RefuseOpenBus: true, DefaultAPI: true,
@@ -50,6 +49,7 @@ func TestNodesThatClientsDoNotReachElectALeaderAfterAStart(t *testing.T) {
 			}
 			run := map[string]*Replica{}
 			start := func(id string) {
+				var err error
 				run[id], err = Start(t.Context(), options(id))
 				require.NoError(t, err)
 			}
@@ -57,7 +57,7 @@ func TestNodesThatClientsDoNotReachElectALeaderAfterAStart(t *testing.T) {
 				start(id)
 				defer func() { stop(t, run[id]) }()
 			}
-			_, err = run["n1"].WaitReady(t.Context())
+			_, err := run["n1"].WaitReady(t.Context())
 			require.NoError(t, err)
 			for _, id := range members {
 				stop(t, run[id])

@@ -17,6 +17,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/kv"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -30,14 +31,12 @@ func startServed(t *testing.T, members ...string) (nodes []*Replica, client *nat
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(file, []byte(`accounts { APP { users: [{user: app, password: x}] }, TEAM { users: [{user: team, password: x}] } }`), 0o600))
-	server, err := embedded.Start(embedded.Options{ConfigFile: file})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{ConfigFile: file})
 	url := fmt.Sprintf("nats://127.0.0.1:%d", server.Port())
 	nodes, _ = startOn(t, NATSOptions{
 		URLs: []string{url}, Options: []nats.Option{nats.UserInfo("app", "x")}, Accounts: []Account{{Name: "team", Clients: []nats.Option{team}, Leaf: []nats.Option{team}}},
 	}, members...)
-	client, err = nats.Connect(url, team)
+	client, err := nats.Connect(url, team)
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	return nodes, client

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // letIn is a configuration of NATS that lets nodes in as peers, and these to their clients.
@@ -30,11 +31,10 @@ func startLetIn(t *testing.T, members []string, conf []byte) (nodes map[string]*
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(file, conf, 0o600))
-	server, err := embedded.Start(embedded.Options{ConfigFile: file})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{ConfigFile: file})
 	nodes = map[string]*Replica{}
 	for _, id := range members {
+		var err error
 		nodes[id], err = Start(t.Context(), Options{
 			ID: id, Members: members, Dir: filepath.Join(t.TempDir(), id), Logger: slog.New(slog.DiscardHandler),
 			NATS: NATSOptions{URLs: []string{server.URL()}, Peers: []nats.Option{nats.UserInfo("peer", "x")}, Clients: []nats.Option{nats.UserInfo(id, "x")}},
@@ -42,11 +42,9 @@ func startLetIn(t *testing.T, members []string, conf []byte) (nodes map[string]*
 		require.NoError(t, err)
 		t.Cleanup(func() { stop(t, nodes[id]) })
 	}
-	leader, err = nodes[members[0]].WaitReady(t.Context())
+	leader, err := nodes[members[0]].WaitReady(t.Context())
 	require.NoError(t, err)
-	nc, err = nats.Connect(server.URL(), nats.UserInfo("client", "x"))
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	nc = natstest.Connect(t, server, nats.UserInfo("client", "x"))
 	_, err = nc.Request("raftbus.bucket.add.app", nil, patience)
 	require.NoError(t, err)
 	return nodes, leader, nc, func(conf []byte) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // F8: the NATS server of all nodes says that it is about to go: they move to the other one before it cuts them, and no put of clients that ask again
@@ -151,9 +152,7 @@ func TestAConnectionThatWasLostIsNotMadeAnewOnceMore(t *testing.T) {
 
 // A server may say more than once that it is about to go. A connection that is made anew has left it, and does so once.
 func TestAConnectionThatIsAskedForTwiceIsMadeAnewOnce(t *testing.T) {
-	server, err := embedded.Start(embedded.Options{})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{})
 	conn, err := busclient.Dial(t.Context(), busclient.ConnOptions{URLs: []string{server.URL()}, Role: busclient.RoleClient})
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // Permissions as NATS has them, of a node n1 and of others.
@@ -252,9 +253,7 @@ func TestWhoIsNotLetInIsKnownByWhatTheServerSays(t *testing.T) {
 func onConfig(t *testing.T, config string) Options {
 	file := filepath.Join(t.TempDir(), "nats.conf")
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
-	server, err := embedded.Start(embedded.Options{ConfigFile: file})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{ConfigFile: file})
 	return Options{
 		ID: "n1", Members: []string{"n1", "n2", "n3"}, Dir: filepath.Join(t.TempDir(), "n1"), Logger: slog.New(slog.DiscardHandler), RefuseOpenBus: true,
 		NATS: NATSOptions{

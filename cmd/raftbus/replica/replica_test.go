@@ -20,6 +20,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/kv/delivery"
 	"github.com/raftbus/raftbus/kv/watch"
 	"github.com/raftbus/raftbus/raft/folder"
@@ -50,9 +51,7 @@ func ready(t *testing.T, o Options) *Replica {
 
 // alone are the options of a node that is a cluster by itself, on a NATS server of its own.
 func alone(t *testing.T, fs vfs.FS) Options {
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1})
 	return Options{
 		ID: "n1", Members: []string{"n1"}, Dir: filepath.Join(t.TempDir(), "n1"), FS: fs,
 		Logger: slog.New(slog.DiscardHandler), NATS: NATSOptions{URLs: []string{server.URL()}},

@@ -17,19 +17,16 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
 )
 
 // three starts a cluster of three nodes on a NATS server of its own, and returns them, the leader's place, and a client.
 func three(t *testing.T) ([]*Replica, int, *nats.Conn) {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1, LeafPort: embedded.Random})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1, LeafPort: embedded.Random})
 	nodes, leads := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1", "n2", "n3")
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	nc := natstest.Connect(t, server)
 	return nodes, leads, nc
 }
 
@@ -101,9 +98,7 @@ func TestAnswersThatNATSDoesNotTakeAreCounted(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(`no_auth_user: n
 authorization { users: [ { user: n, password: n, permissions: { publish: { deny: "_INBOX.late" } } } ] }
 `), 0o600))
-	server, err := embedded.Start(embedded.Options{LeafPort: embedded.Random, ConfigFile: file})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{LeafPort: embedded.Random, ConfigFile: file})
 	nodes, _ := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1")
 	s := nodes[0].first()
 	require.NoError(t, s.conn.NATS().ForceReconnect())

@@ -12,18 +12,16 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // A key that the leader's disk does not give any more is served soon by another node, whose disk does: the leader ends, and says why (F20).
 func TestAKeyThatTheLeaderCannotReadIsServed(t *testing.T) {
 	t.Parallel() // it mostly waits
-	server, err := embedded.Start(embedded.Options{Host: "127.0.0.1", Port: -1})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server := natstest.Run(t, embedded.Options{Host: "127.0.0.1", Port: -1})
 	members, dir, fails := []string{"n1", "n2", "n3"}, t.TempDir(), map[string]*atomic.Bool{}
 	begin := func() (nodes []*Replica) {
 		for _, id := range members {
@@ -42,9 +40,7 @@ func TestAKeyThatTheLeaderCannotReadIsServed(t *testing.T) {
 		require.NoError(t, err)
 		return nodes
 	}
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	defer nc.Close()
+	nc := natstest.Connect(t, server)
 	nodes, value := begin(), strings.Repeat("v", 8<<10)
 	request(t, nc, "raftbus.bucket.add.app", "")
 	for i := range 20 {

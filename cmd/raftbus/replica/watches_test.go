@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
+	"github.com/raftbus/raftbus/busclient/embedded/natstest"
 )
 
 // limited is a node with a bucket, on a server that takes messages of 256 KiB, until a reload.
@@ -23,21 +23,17 @@ func limited(t *testing.T) (r *Replica, server *embedded.Server, reload func(kib
 		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "max_payload: %dKB\n", kib), 0o600))
 	}
 	write(256)
-	server, err := embedded.Start(embedded.Options{LeafPort: embedded.Random, ClusterPort: embedded.Random, ClusterName: "c", ConfigFile: file})
-	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	server = natstest.Run(t, embedded.Options{LeafPort: embedded.Random, ClusterPort: embedded.Random, ClusterName: "c", ConfigFile: file})
 	nodes, _ := startOn(t, NATSOptions{URLs: []string{server.URL()}, LeafURLs: []string{server.LeafURL()}}, "n1")
 	require.Eventually(t, func() bool { return nodes[0].Status().Watches.Leaf && nodes[0].Listens() }, patience, time.Millisecond)
-	_, err = connectTo(t, server).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "app"})
+	_, err := connectTo(t, server).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "app"})
 	require.NoError(t, err)
 	return nodes[0], server, func(kib int) { write(kib); require.NoError(t, server.Reload()) }
 }
 
 // connectTo is a client that hears what the server takes now.
 func connectTo(t *testing.T, server *embedded.Server) jetstream.JetStream {
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	nc := natstest.Connect(t, server)
 	js, err := jetstream.NewWithDomain(nc, "raftbus")
 	require.NoError(t, err)
 	return js
@@ -95,9 +91,7 @@ func TestARaisedMaxPayloadIsHeardWithoutAReconnect(t *testing.T) {
 	t.Parallel() // it mostly waits
 	r, server, reload := limited(t)
 	reload(512)
-	another, err := embedded.Start(embedded.Options{ClusterPort: embedded.Random, ClusterName: "c", Routes: []string{server.RouteURL()}})
-	require.NoError(t, err)
-	t.Cleanup(another.Shutdown)
+	natstest.Run(t, embedded.Options{ClusterPort: embedded.Random, ClusterName: "c", Routes: []string{server.RouteURL()}})
 	require.Eventually(t, func() bool { return r.first().conn.MaxPayload() == 512<<10 }, patience, time.Millisecond)
 	require.Eventually(t, func() bool { return r.first().dialled.MaxPayload() == 512<<10 }, patience, time.Millisecond)
 	require.Zero(t, r.first().reconnects())
