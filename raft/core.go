@@ -128,8 +128,8 @@ func (c *Core) stepSeldom(e Event) {
 		if c.role != Follower { // also a campaign under way: it may have voted otherwise in that very term
 			c.follow(c.hard.Term, "", "its data folder is an old copy")
 		}
-	case WriteFits:
-		c.writeFits(!e.No)
+	case WriteWaits:
+		c.writeWaits(e.ForRoom)
 	case Learned:
 		c.learn(e.Configuration)
 	case Transfer:

@@ -47,9 +47,9 @@ type Pinged struct {
 // others may count on: it leads no more, and neither votes nor campaigns, until it is replaced and runs anew.
 type Outdated struct{}
 
-// WriteFits says whether this node's log has a place for the write that waits at its head: No while its disk is too full for that (F21). It hangs for
+// WriteWaits says whether the write at the head of this node's log waits for room on its disk, which is too full (F21). It hangs for
 // another reason then than a disk that does not answer.
-type WriteFits struct{ No bool }
+type WriteWaits struct{ ForRoom bool }
 
 // PingOutcome is how a ping ended.
 type PingOutcome uint8
@@ -158,7 +158,7 @@ func (LinkChanged) event()    {}
 func (BusChanged) event()     {}
 func (Pinged) event()         {}
 func (Outdated) event()       {}
-func (WriteFits) event()      {}
+func (WriteWaits) event()     {}
 func (Propose) event()        {}
 func (ReadIndex) event()      {}
 func (DiskDone) event()       {}

@@ -189,9 +189,9 @@ func TestALeaderStaysWhileTheDisksOfAMajorityAreFull(t *testing.T) {
 		"its peers'":                       {full, true, true},
 		"its peers', and its own hangs":    {full, false, false},
 		"one peer's":                       {full[:1], true, false},
-		"its own and a peer's":             {[]Event{WriteFits{No: true}, full[0]}, false, true},
-		"its own":                          {[]Event{WriteFits{No: true}}, false, false},
-		"its own and a peer's, for a time": {[]Event{WriteFits{No: true}, full[0], WriteFits{}}, false, false},
+		"its own and a peer's":             {[]Event{WriteWaits{ForRoom: true}, full[0]}, false, true},
+		"its own":                          {[]Event{WriteWaits{ForRoom: true}}, false, false},
+		"its own and a peer's, for a time": {[]Event{WriteWaits{ForRoom: true}, full[0], WriteWaits{}}, false, false},
 	}
 	for name, c := range cases {
 		s := established(t, 3)
@@ -204,17 +204,17 @@ func TestALeaderStaysWhileTheDisksOfAMajorityAreFull(t *testing.T) {
 		require.Equal(t, c.stays, s.role == Leader, name)
 	}
 	s := inOffice(t, table("n1"))
-	s.turn(WriteFits{No: true}, waits)
+	s.turn(WriteWaits{ForRoom: true}, waits)
 	s.answering(500)
 	require.Equal(t, Leader, s.role, "alone")
-	s.turn(WriteFits{})
+	s.turn(WriteWaits{})
 	s.answering(300)
 	require.Equal(t, Leader, s.role, "much is to be written")
 	s.answering(200)
 	require.NotEqual(t, Leader, s.role, "its disk hangs")
 
 	s = established(t, 3) // that a disk is full says not yet that a log has no place
-	s.turn(WriteFits{No: true}, full[0])
+	s.turn(WriteWaits{ForRoom: true}, full[0])
 	s.turn(waits)
 	s.ack("n2", 4)
 	s.ack("n3", 4)

@@ -86,10 +86,10 @@ func (c *Core) waitsForRoom() bool { return c.commit >= c.office.first && c.crow
 // place either, behind what waits there waits any vote too, so nobody would follow it (F21).
 func (c *Core) walled() bool { return c.noRoom[c.id] && c.log.synced >= c.commit && c.crowded() }
 
-// writeFits takes whether the log has a place for what waits. Once it has, what waits is as if it were new: that it is not written yet says nothing of the disk.
-func (c *Core) writeFits(fits bool) {
-	note(c.noRoom, c.id, !fits)
-	if fits {
+// writeWaits takes whether the log has no place for what waits. Once it has, what waits is as if it were new: that it is not written yet says nothing of the disk.
+func (c *Core) writeWaits(forRoom bool) {
+	note(c.noRoom, c.id, forRoom)
+	if !forRoom {
 		c.log.renew(c.now)
 	}
 }

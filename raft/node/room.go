@@ -44,7 +44,7 @@ func (n *Node) watchRoom(ticks int) {
 	r.lack, r.looked = n.lack(), 0
 	if walled := n.appender.walled(); walled != r.walled {
 		r.walled = walled
-		n.core.Step(raft.WriteFits{No: walled})
+		n.core.Step(raft.WriteWaits{ForRoom: walled})
 	}
 	n.watchCrowd()
 	n.receiver.pass(n.core.Status().Commit)
