@@ -115,8 +115,8 @@ type Change struct {
 	// Remove are members to leave, learners or voters, the leader too.
 	Remove []rpc.NodeID
 	// If is the index of the configuration that whoever asks has seen, so that two administrators cannot undo each other's
-	// work unawares (Q9); 0: whichever is in force.
-	If rpc.Index
+	// work unawares (Q9): 0 is the table's. nil: whichever is in force.
+	If *rpc.Index
 }
 
 // Transfer asks a leader to hand over to a voter, or if To is empty to its Successor (thesis 3.10). Until that one

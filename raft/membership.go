@@ -251,7 +251,7 @@ func (c *Core) reconfigure(e Reconfigure) {
 
 // mayChange: one change at a time (I11), and none before this office has committed an entry: two leaders that each begin one
 // could else have quorums that do not meet (K36).
-func (c *Core) mayChange(seen rpc.Index) error {
+func (c *Core) mayChange(seen *rpc.Index) error {
 	now := c.members.inForce()
 	switch {
 	case c.role != Leader:
@@ -262,8 +262,8 @@ func (c *Core) mayChange(seen rpc.Index) error {
 		return fmt.Errorf("%w: this leader was just elected", ErrChangeUnderWay)
 	case now.at > c.commit || now.conf.Joint():
 		return fmt.Errorf("%w: the one at %d", ErrChangeUnderWay, now.at)
-	case seen != 0 && seen != now.conf.Index:
-		return fmt.Errorf("%w: they are those of index %d now, not %d: list the members and decide again", ErrStale, now.conf.Index, seen)
+	case seen != nil && *seen != now.conf.Index:
+		return fmt.Errorf("%w: they are those of index %d now, not %d: list the members and decide again", ErrStale, now.conf.Index, *seen)
 	}
 	return nil
 }
@@ -283,6 +283,9 @@ func (c *Core) change(e Change) (rpc.Configuration, error) {
 		}
 		if old, ok := next.Member(m.ID); ok && old == m {
 			continue
+		}
+		if !m.ID.Valid() { // else nobody could read the entry, this node neither
+			return next, fmt.Errorf("%w: node id %q: use 1 to 64 of A-Z a-z 0-9 _ -, not starting with _", ErrBadChange, m.ID)
 		}
 		if m.ID == c.id {
 			return next, fmt.Errorf("%w: %s leads the cluster, so its disk is not lost", ErrBadChange, m.ID)
@@ -385,7 +388,7 @@ func (c *Core) goOn() {
 // promote makes learners voters that have caught up (thesis 4.2.1): they got all that was in the log when a round began within an
 // election timeout. Who is no voter itself only hands over: it may be one of them, elected by a configuration that it knew as the last.
 func (c *Core) promote() {
-	if len(c.conf.Learners) == 0 || !c.quorum.voter(c.id) || c.mayChange(0) != nil {
+	if len(c.conf.Learners) == 0 || !c.quorum.voter(c.id) || c.mayChange(nil) != nil {
 		return
 	}
 	next := rpc.Configuration{Voters: slices.Clone(c.conf.Voters)}

@@ -3,6 +3,7 @@ package raft
 // What a leader does about members: which changes it takes and which not, disks replaced, learners promoted.
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -33,7 +34,13 @@ func TestChangesAreRefusedWithAReason(t *testing.T) {
 		"the leader's disk":    {Change{Add: []rpc.Member{{ID: "n1", Instance: rpc.InstanceID{9}}}}, ErrBadChange},
 		"a disk and a removal": {Change{Add: []rpc.Member{disk2}, Remove: []rpc.NodeID{"n3"}}, ErrBadChange},
 		"no voter left":        {remove("n1", "n2", "n3"), ErrUnsafe},
-		"others saw it":        {Change{Add: members("n4"), If: 77}, ErrStale},
+		"others saw it":        {Change{Add: members("n4"), If: new(rpc.Index(77))}, ErrStale},
+		"the table, seen":      {Change{Add: members("n4"), If: new(rpc.Index(0))}, nil},
+		"no id":                {add(""), ErrBadChange},
+		"a bad id":             {add("n4.eu"), ErrBadChange},
+		"all":                  {add("_all"), ErrBadChange},
+		"a long id":            {add(rpc.NodeID(strings.Repeat("n", rpc.MaxIDBytes+1))), ErrBadChange},
+		"as long as may be":    {add(rpc.NodeID(strings.Repeat("n", rpc.MaxIDBytes))), nil},
 		"a learner":            {add("n4"), nil},
 		"two voters less":      {remove("n2", "n3"), nil},
 	} {
@@ -72,9 +79,10 @@ func TestChangesAreTheLeadersAndOneAtATime(t *testing.T) {
 	require.NoError(t, s.asks(Change{Add: members("n4")}).Refusal)
 	require.ErrorIs(t, s.asks(Change{Add: members("n5")}).Refusal, ErrChangeUnderWay)
 	s.inStep()
-	require.NoError(t, s.asks(Change{Add: members("n5"), If: 2}).Refusal)
+	require.NoError(t, s.asks(Change{Add: members("n5"), If: new(rpc.Index(2))}).Refusal)
 	s.inStep()
-	require.ErrorIs(t, s.asks(Change{Remove: []rpc.NodeID{"n5"}, If: 2}).Refusal, ErrStale, "two administrators")
+	require.ErrorIs(t, s.asks(Change{Remove: []rpc.NodeID{"n5"}, If: new(rpc.Index(2))}).Refusal, ErrStale, "two administrators")
+	require.ErrorIs(t, s.asks(Change{Remove: []rpc.NodeID{"n5"}, If: new(rpc.Index(0))}).Refusal, ErrStale, "one that saw the table")
 	s.turn(Transfer{To: "n2"})
 	require.ErrorIs(t, s.asks(Change{Remove: []rpc.NodeID{"n5"}}).Refusal, ErrNotLeader)
 }

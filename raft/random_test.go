@@ -188,7 +188,7 @@ func (w *world) reconfigure() {
 		}
 	}
 	if known := w.any(); known.core != nil && w.chance(0.5) {
-		change.If = known.core.Committed().Index // an administrator decides by what that one shows, perhaps long ago
+		change.If = new(known.core.Committed().Index) // an administrator decides by what that one shows, perhaps long ago
 		w.after(w.between(1, 500), func() { w.demand(change) })
 		return
 	}

@@ -83,7 +83,7 @@ func (s *script) change(w []string) (ch Change) {
 		case to == "remove":
 			ch.Remove = append(ch.Remove, rpc.NodeID(word))
 		default:
-			ch.If = rpc.Index(number(w, i))
+			ch.If = new(rpc.Index(number(w, i)))
 		}
 	}
 	return ch

@@ -6,7 +6,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -69,10 +68,8 @@ const DefaultPrefix = "raftbus"
 // MaxMembers bounds a cluster, at its first boot and later.
 const MaxMembers = rpc.ClusterMax
 
-var token = regexp.MustCompile(`^[A-Za-z0-9-][A-Za-z0-9_-]*$`)
-
 // ValidToken reports whether s can be an id or a prefix: one subject token, [A-Za-z0-9_-]+, not starting with '_'.
-func ValidToken(s string) bool { return len(s) <= 64 && token.MatchString(s) }
+func ValidToken(s string) bool { return rpc.NodeID(s).Valid() }
 
 // Validate checks a configuration, fills in the defaults, and reports all problems at once, each with its remedy.
 func Validate(c Config) (IRaftConfig, error) {

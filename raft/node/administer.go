@@ -173,8 +173,12 @@ func (a *administration) tick(ticks int) {
 	}
 }
 
-// end answers whoever still waits, when the loop ends.
+// end answers whoever still waits, when the loop ends, in the middle of a turn too.
 func (a *administration) end() {
+	for _, done := range a.asked {
+		done(rpc.EntryID{}, ErrUnknown)
+	}
+	clear(a.asked)
 	a.deposed()
 	a.endTransfer(ErrStopped)
 }

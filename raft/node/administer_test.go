@@ -342,3 +342,12 @@ func TestAChangeOfMembersGoesByTheirClocks(t *testing.T) {
 	require.Equal(t, time.Hour, ahead(entry.Time), "of four the earlier one of the two in the middle")
 	require.Equal(t, 2*time.Hour, ahead(leader.clusterTime(m.now)), "of the three that are left")
 }
+
+// Whose request ended the loop hears that too.
+func TestWhoAskedInTheLastTurnIsAnswered(t *testing.T) {
+	var heard error
+	a := administration{asked: map[uint64]func(rpc.EntryID, error){1: func(_ rpc.EntryID, err error) { heard = err }}}
+	a.end()
+	require.ErrorIs(t, heard, ErrUnknown)
+	require.Empty(t, a.asked)
+}

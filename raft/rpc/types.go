@@ -12,6 +12,11 @@ import (
 // NodeID names a member of the cluster, and so the subjects it listens on: [A-Za-z0-9_-]+, not starting with '_'.
 type NodeID string
 
+// Valid reports whether an id can be a member's.
+func (id NodeID) Valid() bool {
+	return 0 < len(id) && len(id) <= MaxIDBytes && id[0] != '_' && isToken(id)
+}
+
 // Term numbers the periods between elections (thesis section 3.3). It never goes back on a node.
 type Term uint64
 

@@ -39,7 +39,7 @@ func (f *faults) members(r *rand.Rand) string {
 	}
 	change := raft.Change{}
 	if r.IntN(4) == 0 {
-		change.If = conf.Index - rpc.Index(r.IntN(2)) // sometimes what he has seen is old
+		change.If = new(conf.Index - rpc.Index(r.IntN(2))) // sometimes what he has seen is old
 	}
 	f.drawChange(&change, &conf, r)
 	if !w.survives(&conf, change) {

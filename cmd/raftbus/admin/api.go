@@ -174,7 +174,7 @@ func (c *Change) change() (raft.Change, error) {
 		out.Remove = append(out.Remove, rpc.NodeID(id))
 	}
 	if c.If != nil {
-		out.If = rpc.Index(*c.If)
+		out.If = new(rpc.Index(*c.If))
 	}
 	return out, nil
 }

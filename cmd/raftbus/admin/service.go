@@ -237,10 +237,6 @@ func (s *Service) reconfigure(ctx context.Context, r *request) (any, *Failure) {
 	if err != nil {
 		return nil, BadRequest.says("%v", err)
 	}
-	// The core knows no index 0 to hold a change against, since 0 asks for nothing. It is the table's, which no change ever leads back to.
-	if now := s.o.Node.Status().Configuration.Index; body.If != nil && *body.If == 0 && now != 0 {
-		return nil, Stale.says("they are those of index %d now, not the table: list the members and decide again", now)
-	}
 	type outcome struct {
 		id  rpc.EntryID
 		err error
