@@ -76,7 +76,7 @@ func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
 	table := tableOf(members...)
 	content := func(o *peerOptions) {
 		o.service.PingContent = func() PingContent {
-			return PingContent{Leader: "n3", Term: 9, Configuration: &rpc.Configuration{Voters: table}, Full: true, NoRoom: true, Commands: 3}
+			return PingContent{Leader: "n3", Term: 9, Configuration: &rpc.Configuration{Voters: table}, Lacks: true, NoRoom: true, Commands: 3}
 		}
 	}
 	n1, n2 := newPeer(t, url, "n1"), newPeer(t, url, "n2", content)
@@ -86,7 +86,7 @@ func TestAPingBringsTheTableToWhoHasNone(t *testing.T) {
 	require.Equal(t, table, p.Configuration.Voters)
 	require.Equal(t, rpc.NodeID("n3"), p.Leader)
 	require.Equal(t, rpc.Term(9), p.Term)
-	require.True(t, p.Full)
+	require.True(t, p.Lacks)
 	require.True(t, p.NoRoom)
 	require.Equal(t, rpc.ClusterIDOf(table), p.Cluster)
 	require.Positive(t, p.RTT)

@@ -65,7 +65,7 @@ func (s *Service) answerPing(p path, h *rpc.Header, ping *rpc.PingCommand, refus
 	own := s.content()
 	pong := &rpc.PingReturn{
 		SenderID: s.self.ID, Timestamp: s.now().UnixNano(), Leader: own.Leader, Refusal: clip(refusal), Forgot: s.forgot(ping.Start),
-		Full: own.Full, NoRoom: own.NoRoom,
+		Lacks: own.Lacks, NoRoom: own.NoRoom,
 		Start:     s.starts.of(rpc.Member{ID: h.From, Instance: h.Instance}),
 		Multicast: s.several.on, Commands: own.Commands,
 	}

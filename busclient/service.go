@@ -80,7 +80,7 @@ type PingContent struct {
 	Leader        rpc.NodeID // whom it knows to lead in Term; empty: nobody
 	Term          rpc.Term
 	Configuration *rpc.Configuration // the latest committed one, which is not changed any more; nil: none yet
-	Full          bool               // its disk has no room for writes, or no client reaches it, or its state machine lags
+	Lacks         bool               // its disk has no room for writes, or no client reaches it, or its state machine lags
 	NoRoom        bool               // its disk has no room for writes
 	Commands      uint64             // the newest version of commands that its state machine applies; 0: it does not say
 }

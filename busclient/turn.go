@@ -35,7 +35,7 @@ type Pinged struct {
 	Cluster  rpc.ClusterID // zero: the peer has no table
 	Term     rpc.Term
 	Leader   rpc.NodeID // whom the peer follows; empty: nobody
-	Full     bool       // the peer's disk has no room for writes, or no client reaches it, or its state machine lags
+	Lacks    bool       // the peer's disk has no room for writes, or no client reaches it, or its state machine lags
 	NoRoom   bool       // the peer's disk has no room for writes
 	// Configuration is the latest committed one that the peer knows, when it is later than this node's; nil: nothing new.
 	Configuration *rpc.Configuration
@@ -303,7 +303,7 @@ func (c *client) pinged(p path, visit uint64, sent time.Time, o outcome) {
 func (r *Pinged) take(o outcome, middle time.Time, haveTable bool) {
 	said := o.body.(*rpc.PingReturn)
 	r.Instance, r.Boot, r.Cluster, r.Term = o.header.Instance, o.header.Boot, o.header.Cluster, o.header.Term
-	r.Leader, r.Full, r.NoRoom, r.Configuration, r.Refusal = said.Leader, said.Full, said.NoRoom, said.Configuration, said.Refusal
+	r.Leader, r.Lacks, r.NoRoom, r.Configuration, r.Refusal = said.Leader, said.Lacks, said.NoRoom, said.Configuration, said.Refusal
 	r.Clock, r.At = said.Timestamp, middle
 	switch {
 	case r.Err != nil:

@@ -336,5 +336,5 @@ func (c *cluster) ping(peer *member) Pinged {
 		return Pinged{Peer: peer.id, Outcome: PingNobody}
 	}
 	s := peer.core.Status()
-	return Pinged{Peer: peer.id, Outcome: PingOK, Leader: s.Leader, Term: s.Term, Full: peer.core.AboutToLag()}
+	return Pinged{Peer: peer.id, Outcome: PingOK, Leader: s.Leader, Term: s.Term, Lacks: peer.core.AboutToLag()}
 }

@@ -45,7 +45,7 @@ type Core struct {
 	repairs   []rpc.Entry // to be given to the disk
 	baseDirty bool        // the log begins elsewhere, and the disk was not told yet
 
-	full     map[rpc.NodeID]bool // peers whose disks have no room, or that no client reaches, or that lag, as they said last: none of them is to lead next
+	lacks    map[rpc.NodeID]bool // peers whose disks have no room, or that no client reaches, or that lag, as they said last: none of them is to lead next
 	noRoom   map[rpc.NodeID]bool // peers whose disks have no room, as they said last, and this node while its log has none for what waits: see Crowding
 	election election
 	office   office
@@ -70,7 +70,7 @@ func New(c Config) *Core {
 	core.must(core.log.base.Index <= c.Applied && c.Applied <= c.Last.Index,
 		"the state machine has applied %d, the log holds (%d, %d]", c.Applied, c.Base.Index, c.Last.Index)
 	core.must(c.Last.Term <= c.HardState.Term, "the log's last entry %v is of a later term than %d", c.Last, c.HardState.Term)
-	core.full, core.noRoom = map[rpc.NodeID]bool{}, map[rpc.NodeID]bool{}
+	core.lacks, core.noRoom = map[rpc.NodeID]bool{}, map[rpc.NodeID]bool{}
 	core.election.links = map[rpc.NodeID]bool{}
 	core.election.leaderless = map[rpc.NodeID]uint64{}
 	core.loadConfigurations(c.Configurations)

@@ -95,7 +95,7 @@ type Proposed struct {
 	Refusal Refusal
 }
 
-// Read answers a ReadIndex: serve it now (None), or not from here.
+// Read answers a ReadIndex: serve it now (Accepted), or not from here.
 type Read struct {
 	Ticket  uint64
 	Refusal Refusal
@@ -105,9 +105,9 @@ type Read struct {
 type Refusal uint8
 
 const (
-	RefusedNot       Refusal = iota // not refused
-	RefusedNotLeader                // this node does not lead, or ceased to before it knew
-	RefusedBusy                     // a bound is reached
+	Accepted         Refusal = iota
+	RefusedNotLeader         // this node does not lead, or ceased to before it knew
+	RefusedBusy              // a bound is reached
 )
 
 // Role is what a node is at present (thesis figure 3.3; a pre-candidate is a candidate that has not raised its term).

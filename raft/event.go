@@ -39,7 +39,7 @@ type Pinged struct {
 	// Leader and Term are what the peer said it knows, with PingOK.
 	Leader rpc.NodeID
 	Term   rpc.Term
-	Full   bool // its disk has no room for writes, or no client reaches it, or its state machine lags
+	Lacks  bool // its disk has no room for writes, or no client reaches it, or its state machine lags
 	NoRoom bool // its disk has no room for writes
 }
 

@@ -36,7 +36,7 @@ func (c *Core) silenceMax() uint64 { return uint64(c.ticks.Heartbeat + c.ticks.H
 // pinged takes the outcome of a ping.
 func (c *Core) pinged(p Pinged) {
 	if p.Outcome == PingOK {
-		note(c.full, p.Peer, p.Full)
+		note(c.lacks, p.Peer, p.Lacks)
 		note(c.noRoom, p.Peer, p.NoRoom)
 	}
 	if p.Outcome == PingOK && p.Leader == "" {

@@ -34,10 +34,10 @@ func TestL5LeaderWhoseStateMachineHangsStepsDown(t *testing.T) {
 // F26: nobody gains by a leader's stepping down if the others wait as it does, or are too far behind to take over.
 func TestALeaderWhoseStateMachineHangsStaysIfNobodyElseCouldAnswer(t *testing.T) {
 	s := hanging(t)
-	s.turn(Pinged{Peer: "n2", Full: true}, Pinged{Peer: "n3", Full: true})
+	s.turn(Pinged{Peer: "n2", Lacks: true}, Pinged{Peer: "n3", Lacks: true})
 	s.answering(1_000)
 	require.Equal(t, Leader, s.role)
-	s.turn(Pinged{Peer: "n2", Full: true}, Pinged{Peer: "n3"})
+	s.turn(Pinged{Peer: "n2", Lacks: true}, Pinged{Peer: "n3"})
 	s.office.peers["n3"].stuck = true
 	s.answering(1)
 	require.Equal(t, Leader, s.role, "a snapshot is on its way to it")

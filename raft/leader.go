@@ -78,7 +78,7 @@ func (c *Core) propose(list []Proposal) {
 	entries := make([]rpc.Entry, 0, len(list))
 	for _, p := range list {
 		refusal, id := c.refuses(&p), rpc.EntryID{}
-		if refusal == RefusedNot {
+		if refusal == Accepted {
 			e := c.nextEntry(len(entries), rpc.EntryCommand, p.Data)
 			entries, id = append(entries, e), e.ID()
 			c.office.hold(&e)
@@ -101,7 +101,7 @@ func (c *Core) refuses(p *Proposal) Refusal {
 	case c.office.bytes+len(p.Data)+rpc.EntryOverheadBytes > c.limits.ProposedBytesMax, c.office.transfer.active():
 		return RefusedBusy
 	}
-	return RefusedNot
+	return Accepted
 }
 
 // hold counts a proposal that is logged.

@@ -19,7 +19,7 @@ func TestProposalsAreRefusedAtTheirBoundAndTakenAgainOnceApplied(t *testing.T) {
 	require.Equal(t, RefusedBusy, s.turn(Propose{Proposals: []Proposal{{Ticket: 4}}}).Proposed[0].Refusal, "committed is not applied")
 	s.turn(ApplyDone{5})
 	out = s.turn(Propose{Proposals: []Proposal{{Ticket: 5}, {Ticket: 6}, {Ticket: 7}}})
-	require.Equal(t, []Refusal{RefusedNot, RefusedNot, RefusedBusy}, []Refusal{out.Proposed[0].Refusal, out.Proposed[1].Refusal, out.Proposed[2].Refusal})
+	require.Equal(t, []Refusal{Accepted, Accepted, RefusedBusy}, []Refusal{out.Proposed[0].Refusal, out.Proposed[1].Refusal, out.Proposed[2].Refusal})
 }
 
 func TestReadsAreRefusedAtTheirBound(t *testing.T) {

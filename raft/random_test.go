@@ -404,7 +404,7 @@ func (w *world) committedSince(mark uint64) func() bool {
 	return func() bool {
 		for ticket := mark + 1; ticket <= w.ticket; ticket++ {
 			p, ok := w.watch.proposed[ticket]
-			if ok && p.Refusal == RefusedNot && p.ID.Index <= rpc.Index(len(w.watch.committed)) && w.watch.committed[p.ID.Index-1] == p.ID {
+			if ok && p.Refusal == Accepted && p.ID.Index <= rpc.Index(len(w.watch.committed)) && w.watch.committed[p.ID.Index-1] == p.ID {
 				return true
 			}
 		}

@@ -56,7 +56,7 @@ func (c *Core) Membership() Membership {
 		s.Transfer = c.office.transfer.to
 		for _, m := range c.peers {
 			peer := c.office.peers[m.ID].status(m.ID)
-			peer.Lacks = c.full[m.ID]
+			peer.Lacks = c.lacks[m.ID]
 			s.Peers = append(s.Peers, peer)
 		}
 	}

@@ -15,7 +15,7 @@ func (s *script) effects(m *member) {
 		s.tell("  %s %s", m.id, fact(f))
 	}
 	for _, p := range m.out.Proposed {
-		if p.Refusal != RefusedNot {
+		if p.Refusal != Accepted {
 			s.tell("  %s refuses proposal %d: %s", m.id, p.Ticket, refusal(p.Refusal))
 			continue
 		}
@@ -58,7 +58,7 @@ func (s *script) requests(m *member) {
 		s.tell("  %s loads %d to %d for %s", m.id, l.From, l.To-1, l.Peer)
 	}
 	for _, r := range m.out.Reads {
-		if r.Refusal != RefusedNot {
+		if r.Refusal != Accepted {
 			s.tell("  %s refuses read %d: %s", m.id, r.Ticket, refusal(r.Refusal))
 			continue
 		}

@@ -44,7 +44,7 @@ func (c *Core) transfer(to rpc.NodeID) {
 // (F12), and whose state machines keep up (L2), the one that is furthest. Empty: none can take over, or this node does not lead.
 func (c *Core) Successor() (best rpc.NodeID) {
 	for _, m := range c.conf.Voters {
-		if m.ID != c.id && !c.full[m.ID] && c.unfitSuccessor(m.ID) == "" && (best == "" || c.office.peers[m.ID].match > c.office.peers[best].match) {
+		if m.ID != c.id && !c.lacks[m.ID] && c.unfitSuccessor(m.ID) == "" && (best == "" || c.office.peers[m.ID].match > c.office.peers[best].match) {
 			best = m.ID
 		}
 	}

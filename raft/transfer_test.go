@@ -61,12 +61,12 @@ func TestTransferGoesToNobodyWhoseDiskIsFull(t *testing.T) {
 	s := established(t, 3)
 	s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}})
 	s.ack("n3", 4)
-	s.turn(Pinged{Peer: "n3", Full: true})
+	s.turn(Pinged{Peer: "n3", Lacks: true})
 	require.Equal(t, rpc.NodeID("n2"), s.Successor())
 	require.Equal(t, []bool{false, true}, []bool{s.Membership().Peers[0].Lacks, s.Membership().Peers[1].Lacks}, "who names one is told")
 	s.turn(Pinged{Peer: "n3", Outcome: PingUnclear}) // that says nothing of it
 	require.Equal(t, rpc.NodeID("n2"), s.Successor())
-	s.turn(Pinged{Peer: "n2", Full: true})
+	s.turn(Pinged{Peer: "n2", Lacks: true})
 	require.Empty(t, s.Successor())
 	require.Contains(t, s.turn(Transfer{}).Facts, TransferEnded{Reason: "no voter that has room on its disk, that clients reach, and whose state machine keeps up, can take over now"})
 	s.turn(Pinged{Peer: "n3"})
@@ -82,7 +82,7 @@ func TestDisksCrowdOutAMajority(t *testing.T) {
 	crowding := func(c rpc.Configuration, full []rpc.NodeID, silent ...rpc.NodeID) []rpc.NodeID {
 		s := inOffice(t, c)
 		for _, id := range full {
-			s.turn(Pinged{Peer: id, Full: true, NoRoom: true})
+			s.turn(Pinged{Peer: id, Lacks: true, NoRoom: true})
 		}
 		for _, id := range silent {
 			s.office.peers[id].heard = s.now - uint64(s.Core.ticks.ElectionMin)
@@ -106,11 +106,11 @@ func TestDisksCrowdOutAMajority(t *testing.T) {
 	require.Empty(t, crowding(learning, list{"n4", "n5"}), "learners count for nothing")
 	require.Equal(t, list{"n2", "n3"}, crowding(learning, list{"n2", "n3", "n4"}), "nor would room on theirs help")
 	s := established(t, 3)
-	s.turn(Pinged{Peer: "n2", Full: true})
-	s.turn(Pinged{Peer: "n3", Full: true})
+	s.turn(Pinged{Peer: "n2", Lacks: true})
+	s.turn(Pinged{Peer: "n3", Lacks: true})
 	require.Empty(t, s.Crowding(), "clients do not reach them, and they write all the same")
-	s.turn(Pinged{Peer: "n2", Full: true, NoRoom: true})
-	s.turn(Pinged{Peer: "n3", Full: true, NoRoom: true})
+	s.turn(Pinged{Peer: "n2", Lacks: true, NoRoom: true})
+	s.turn(Pinged{Peer: "n3", Lacks: true, NoRoom: true})
 	require.Equal(t, list{"n2", "n3"}, s.Crowding())
 	s.turn(Pinged{Peer: "n3", Outcome: PingUnclear}) // that says nothing of it
 	require.Equal(t, list{"n2", "n3"}, s.Crowding())
@@ -122,7 +122,7 @@ func TestDisksCrowdOutAMajority(t *testing.T) {
 	require.Empty(t, s.Successor(), "it might get no vote")
 	s.turn(WriteWaits{})
 	require.Empty(t, s.Crowding())
-	s.turn(Pinged{Peer: "n3", Full: true, NoRoom: true})
+	s.turn(Pinged{Peer: "n3", Lacks: true, NoRoom: true})
 	s.turn(Resign{})
 	require.Empty(t, s.Crowding(), "it takes none anyway")
 
@@ -172,7 +172,7 @@ func TestLeaderServesAgainAfterATransferInVain(t *testing.T) {
 			s.turn(Transfer{To: "n2"})
 			end(s)
 			require.Equal(t, Leader, s.role)
-			require.Equal(t, RefusedNot, s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}}).Proposed[0].Refusal)
+			require.Equal(t, Accepted, s.turn(Propose{Proposals: []Proposal{{Ticket: 1}}}).Proposed[0].Refusal)
 		})
 	}
 }

@@ -90,9 +90,9 @@ func (w *watcher) turned(m *member, before Status) {
 		w.proposed[p.Ticket] = p
 	}
 	for _, r := range m.out.Reads {
-		w.must(r.Refusal != RefusedNot || after.Applied >= w.asked[r.Ticket], "C3",
+		w.must(r.Refusal != Accepted || after.Applied >= w.asked[r.Ticket], "C3",
 			"%s serves a read at %d, asked when %d was committed", m.id, after.Applied, w.asked[r.Ticket])
-		if r.Refusal == RefusedNot {
+		if r.Refusal == Accepted {
 			w.served++
 			w.reach.note(readInPastTerm, w.past(before.Term))
 		}

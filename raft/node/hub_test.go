@@ -167,7 +167,7 @@ func (c client) Ping() error {
 func said(n *Node) busclient.Pinged {
 	content := n.PingContent()
 	conf := content.Configuration
-	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Full: content.Full, NoRoom: content.NoRoom, Instance: n.instance()}
+	p := busclient.Pinged{Peer: n.id(), Leader: content.Leader, Term: content.Term, Configuration: conf, Lacks: content.Lacks, NoRoom: content.NoRoom, Instance: n.instance()}
 	if conf != nil {
 		p.Cluster = conf.ClusterID()
 	}

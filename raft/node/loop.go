@@ -221,7 +221,7 @@ func (n *Node) rememberProposals(answers []raft.Proposed, list []proposal) {
 		p := &list[a.Ticket]
 		size := len(p.data) + rpc.EntryOverheadBytes
 		switch a.Refusal {
-		case raft.RefusedNot:
+		case raft.Accepted:
 			n.waiters.add(a.ID, size, p.done)
 			continue
 		case raft.RefusedBusy: // as while leadership is being handed over
@@ -319,7 +319,7 @@ func (n *Node) takePing(p *busclient.Pinged) {
 		return
 	}
 	n.hearOutdated(p)
-	n.core.Step(raft.Pinged{Peer: p.Peer, Outcome: pingOutcome(p, n.answered[p.Peer]), Leader: p.Leader, Term: p.Term, Full: p.Full, NoRoom: p.NoRoom})
+	n.core.Step(raft.Pinged{Peer: p.Peer, Outcome: pingOutcome(p, n.answered[p.Peer]), Leader: p.Leader, Term: p.Term, Lacks: p.Lacks, NoRoom: p.NoRoom})
 	n.watchCrowd()
 }
 

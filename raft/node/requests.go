@@ -80,7 +80,7 @@ func (n *Node) answerReads(list []raft.Read) {
 		delete(n.readers, r.Ticket)
 		n.reads.Add(-1)
 		switch r.Refusal {
-		case raft.RefusedNot:
+		case raft.Accepted:
 			done(nil)
 		case raft.RefusedBusy:
 			done(ErrBusy)

@@ -262,7 +262,7 @@ func TestWhoTakesASnapshotHadBetterNotLead(t *testing.T) {
 	n.core.Step(raft.SnapshotStored{Snapshot: rpc.EntryID{Term: 1, Index: 999}})
 	n.watchRoom(roomTicks)
 	n.publish()
-	require.True(t, n.PingContent().Full)
+	require.True(t, n.PingContent().Lacks)
 	require.False(t, n.PingContent().NoRoom)
 	require.Equal(t, lackState, n.lack())
 }

@@ -91,5 +91,5 @@ func (n *Node) publish() {
 func (n *Node) PingContent() busclient.PingContent {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Configuration: n.conf, Full: n.lacking, NoRoom: n.noRoom, Commands: n.commands}
+	return busclient.PingContent{Leader: n.status.Leader, Term: n.status.Term, Configuration: n.conf, Lacks: n.lacking, NoRoom: n.noRoom, Commands: n.commands}
 }

@@ -155,8 +155,8 @@ type PingReturn struct {
 	// Forgot: the answering node's data folder does not know the start that the command named. It is an old copy, put back: what was
 	// acknowledged and voted since is not in it (F23).
 	Forgot bool
-	// Full: the answering node's disk has no room for writes (F21), no client reaches it (F12), or its state machine lags (L2). Only who is to lead next is chosen by it.
-	Full bool
+	// Lacks: the answering node's disk has no room for writes (F21), no client reaches it (F12), or its state machine lags (L2). Only who is to lead next is chosen by it.
+	Lacks bool
 	// Start is the newest start of the asking node's data folder that the answering one has proof of; 0: of none. A folder that does
 	// not know it is an old copy (F23).
 	Start BootEpoch

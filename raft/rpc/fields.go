@@ -235,7 +235,7 @@ func (r *PingReturn) fields(w *walk) {
 	text(w, 5, &r.Refusal, MaxRefusalBytes)
 	configuration(w, 6, &r.Configuration)
 	boolean(w, 7, &r.Forgot)
-	boolean(w, 8, &r.Full)
+	boolean(w, 8, &r.Lacks)
 	fixed(w, 9, &r.Start)
 	starts(w, 10, &r.Starts)
 	boolean(w, 11, &r.Multicast)

@@ -141,7 +141,7 @@ var (
 		rapid.Custom(func(t *rapid.T) rpc.Body {
 			return &rpc.PingReturn{
 				SenderID: noNodeIDs.Draw(t, "sender"), Timestamp: rapid.Int64().Draw(t, "timestamp"), Leader: noNodeIDs.Draw(t, "leader"),
-				Forgot: rapid.Bool().Draw(t, "forgot"), Full: rapid.Bool().Draw(t, "full"), NoRoom: rapid.Bool().Draw(t, "no room"), Start: rpc.BootEpoch(rapid.Uint64().Draw(t, "start")),
+				Forgot: rapid.Bool().Draw(t, "forgot"), Lacks: rapid.Bool().Draw(t, "lacks"), NoRoom: rapid.Bool().Draw(t, "no room"), Start: rpc.BootEpoch(rapid.Uint64().Draw(t, "start")),
 				Starts:        nilIfEmpty(rapid.SliceOfN(starts, 0, rpc.MaxMembers).Draw(t, "starts")),
 				Multicast:     rapid.Bool().Draw(t, "multicast"),
 				Configuration: noConfigurations.Draw(t, "configuration"), Refusal: rapid.StringN(0, -1, rpc.MaxRefusalBytes).Draw(t, "refusal"),

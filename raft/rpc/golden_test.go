@@ -56,7 +56,7 @@ func goldenBodies() []rpc.Body {
 		&rpc.TimeoutNowCommand{Last: rpc.EntryID{Term: 7, Index: 301}},
 		&rpc.TimeoutNowReturn{},
 		&rpc.PingCommand{SenderID: "n1", Timestamp: goldenTime, WantTable: true, Known: 250, Configuration: conf, Start: 3<<32 | 0xb007},
-		&rpc.PingReturn{SenderID: "n1", Timestamp: goldenTime, Leader: "n2", Configuration: conf, Refusal: "another cluster", Forgot: true, Full: true},
+		&rpc.PingReturn{SenderID: "n1", Timestamp: goldenTime, Leader: "n2", Configuration: conf, Refusal: "another cluster", Forgot: true, Lacks: true},
 	}
 }
 
