@@ -43,8 +43,8 @@ const (
 // EntryPage is what a Query found, in order of sequence.
 type EntryPage struct {
 	Entries []Entry
-	Sizes   []int // of their values
-	From    uint64
+	Sizes   []int  // of their values
+	From    uint64 // if Count was asked for: no lower than the first entry that is there
 	Next    uint64 // everything before it was looked at
 	Done    bool   // to the end
 	Count   uint64 // if asked for: of all from From on
@@ -71,9 +71,19 @@ func (s *Store) Page(q Query) (EntryPage, error) {
 		if q.AsOf == 0 || q.AsOf > p.Last {
 			q.AsOf = p.Last
 		}
-		return v.page(&q, &p)
+		if err := v.page(&q, &p); err != nil || !q.Count {
+			return err
+		}
+		return s.passOver(v, &p)
 	})
 	return p, err
+}
+
+// passOver has what was counted begin with the first entry that is there: JetStream says of a new consumer that what came before was delivered.
+func (s *Store) passOver(v *bucketView, p *EntryPage) error {
+	state, err := s.stateOf(v)
+	p.From, p.Next = max(p.From, state.First), max(p.Next, state.First)
+	return err
 }
 
 func (v *bucketView) page(q *Query, p *EntryPage) (err error) {
