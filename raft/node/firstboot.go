@@ -10,6 +10,14 @@ import (
 	"github.com/raftbus/raftbus/raft/wal"
 )
 
+// beginning is of a node that has no part in consensus yet. Owned by the loop.
+type beginning struct {
+	gathering *gathering // the first half of a first boot; nil: it is over
+	sealing   *sealing   // the second
+	joining   bool       // it waits to be added to a cluster
+	notJoined string     // why it was not, the last time that somebody told of a cluster
+}
+
 // boot is a turn of a node that has no part in consensus yet.
 func (n *Node) boot(b *batch) error {
 	for _, call := range b.calls {

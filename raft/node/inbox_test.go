@@ -142,9 +142,9 @@ func TestTheCoreIsNeverBusyFirst(t *testing.T) {
 func TestWhatIsRefusedTakesNoPlace(t *testing.T) {
 	n := &Node{}
 	n.leads.Store(true)
-	n.reads.Store(readsMax)
+	n.readers.count.Store(readsMax)
 	require.ErrorIs(t, n.ReadIndex(nil), ErrBusy)
-	require.EqualValues(t, readsMax, n.reads.Load())
+	require.EqualValues(t, readsMax, n.readers.count.Load())
 	n.requests.Store(requestsMax)
 	require.ErrorIs(t, n.TransferLeadership("", nil), ErrBusy)
 	require.EqualValues(t, requestsMax, n.requests.Load())

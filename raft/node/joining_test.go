@@ -13,7 +13,7 @@ import (
 func TestD3WhoJoinsTakesNoVotersPlace(t *testing.T) {
 	conf, err := config.Validate(config.Config{NodeID: "n4", Join: true})
 	require.NoError(t, err)
-	n := &Node{joining: true, o: Options{Config: conf, Folder: folderFor(t, "n4")}}
+	n := &Node{beginning: beginning{joining: true}, o: Options{Config: conf, Folder: folderFor(t, "n4")}}
 	learner, voter := later(5, memberOf("n1", "n2"), memberOf("n4")...), later(5, memberOf("n1", "n2", "n4"))
 	require.NoError(t, n.joins(learned{learner.Cluster, learner}))
 	require.ErrorContains(t, n.joins(learned{voter.Cluster, voter}), "as a voter already")

@@ -7,10 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
 )
+
+// lifetime is how a node's goroutines end.
+type lifetime struct {
+	stop     chan struct{} // closed to end them
+	stopOnce sync.Once
+	group    sync.WaitGroup
+	done     chan struct{} // closed when all have ended
+	err      error         // why, if not Stop; written before stop is closed
+}
 
 // Start begins the node's work on a bus that has n as its owner. An error means that nothing was started: the log
 // belongs to other members than those configured, or holds less than the state machine has applied, or Stop was called meanwhile.

@@ -100,7 +100,7 @@ func (n *Node) stepAll(b *batch, since elapsed) {
 	}
 	n.stepProposals(b.proposals)
 	for i := range b.reads {
-		n.core.Step(raft.ReadIndex{Ticket: n.readTicket(b.reads[i])})
+		n.core.Step(raft.ReadIndex{Ticket: n.readers.ticket(b.reads[i])})
 	}
 }
 
@@ -163,7 +163,7 @@ func (n *Node) carryOut(e *raft.Effects, b *batch) {
 	for i := range e.Loads {
 		n.load(e.Loads[i])
 	}
-	n.answerReads(e.Reads)
+	n.readers.answer(e.Reads)
 	for _, peer := range e.Pings {
 		n.send.ping(peer)
 	}
@@ -351,7 +351,7 @@ func (n *Node) end() {
 		done(ErrStopped)
 	}
 	n.lead(false)
-	n.endReads()
+	n.readers.end()
 	n.admin.end()
 	n.disown()
 }

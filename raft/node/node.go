@@ -9,8 +9,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/raftbus/raftbus/busclient"
@@ -62,20 +60,14 @@ type Node struct {
 	together together
 	limits   raft.Limits
 
-	turning    sync.Mutex   // held by whoever takes a turn
-	inline     bool         // those who bring something take turns; false: only the loop, or who drives by Steps
-	writesWait atomic.Int64 // see hold
-	readsWait  atomic.Bool
-	delay      commitDelay // owned by the loop
-	delayTimer *time.Timer // calls delayOver; nil unless inline
-	rest       rest
+	turns
+	beginning
+	hints
+	published
+	lifetime
 
 	// Owned by the loop: by whoever takes a turn.
 	core      *raft.Core // nil until there is a configuration, and it is sealed
-	gathering *gathering // the first half of a first boot; nil: it is over
-	sealing   *sealing   // the second
-	joining   bool       // it waits to be added to a cluster
-	notJoined string     // why it was not, the last time that somebody told of a cluster
 	cluster   rpc.ClusterID
 	learned   *rpc.Configuration // the latest committed one that a peer told of; nil: none
 	admin     administration
@@ -86,17 +78,9 @@ type Node struct {
 	leading   bool
 	viewed    int // ticks since a leader's view of its peers was made known
 	room      room
-	commands  uint64   // what the state machine says of the versions it knows; never changed
-	over      bool     // the loop has ended
-	taker     taker    // of the turn under way
-	left      spotWork // by it
-	offered   bool     // a received snapshot was, in this turn, to the core
+	commands  uint64 // what the state machine says of the versions it knows; never changed
 	observers []func(bool)
 	settlers  []func()
-	steps     []raft.Proposal        // reused
-	spent     batch                  // reused
-	readers   map[uint64]func(error) // who waits for a read, by ticket
-	nextRead  uint64
 
 	starts   starts
 	outdated bool // owned by the loop: the data folder is an old copy, says a peer
@@ -104,11 +88,7 @@ type Node struct {
 	snaps    *snapDir    // nil without a folder
 	marks    *milestones // nil: nobody wants them
 	waiters  waiters
-	reads    atomic.Int64           // reads that wait
-	requests atomic.Int64           // of administration, in the inbox
-	crowd    atomic.Pointer[string] // the members whose disks have no room, while this leader takes no writes for that; nil: it takes them. A hint, like leads
-	leads    atomic.Bool            // a hint for refusing early: the core decides
-	zero     atomic.Int64           // the cluster's time when the steady clock began, as of the last tick: see clock
+	readers  readers
 	appender *appender
 	applier  *applier
 	loader   *loader
@@ -116,18 +96,6 @@ type Node struct {
 	streams  streams
 	cutter   *cutter
 	compact  *compactor
-
-	mu      sync.Mutex
-	status  Status
-	conf    *rpc.Configuration
-	lacking bool // what a leader needs: see room
-	noRoom  bool // on the disk
-
-	stop     chan struct{} // closed to end the goroutines
-	stopOnce sync.Once
-	group    sync.WaitGroup
-	done     chan struct{} // closed when all have ended
-	err      error         // why, if not Stop; written before stop is closed
 }
 
 var (
@@ -145,8 +113,8 @@ func New(o Options) *Node {
 		o.Seed = rand.Uint64()
 	}
 	n := &Node{
-		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: map[uint64]func(error){}, clock: newClock(o.Now),
-		logger: o.Logger, inbox: newInbox(), stop: make(chan struct{}), done: make(chan struct{}), snaps: &snapDir{Dir: o.Folder.Snapshots()},
+		o: o, limits: coreLimits(), links: map[rpc.NodeID]bool{}, answered: map[rpc.NodeID]bool{}, readers: readers{waiting: map[uint64]func(error){}}, clock: newClock(o.Now),
+		logger: o.Logger, inbox: newInbox(), lifetime: lifetime{stop: make(chan struct{}), done: make(chan struct{})}, snaps: &snapDir{Dir: o.Folder.Snapshots()},
 	}
 	n.zero.Store(n.clock.zero(n.clock.began))
 	if o.Milestones {

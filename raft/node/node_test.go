@@ -90,7 +90,7 @@ func TestReadIndex(t *testing.T) {
 	answer := make(chan error, 1)
 	require.NoError(t, leader.ReadIndex(func(err error) { answer <- err }))
 	require.NoError(t, <-answer)
-	require.Zero(t, leader.reads.Load(), "it keeps no place")
+	require.Zero(t, leader.readers.count.Load(), "it keeps no place")
 	for _, id := range g.ids {
 		if n := g.hub.nodes[id]; n != leader {
 			require.ErrorIs(t, n.ReadIndex(func(error) {}), ErrNotLeader)
@@ -104,7 +104,7 @@ func TestReadIndex(t *testing.T) {
 	g.hub.mu.Unlock()
 	require.NoError(t, leader.ReadIndex(func(err error) { answer <- err }))
 	require.ErrorIs(t, <-answer, ErrNotLeader, "a leader without a quorum confirmed a read")
-	require.Zero(t, leader.reads.Load())
+	require.Zero(t, leader.readers.count.Load())
 }
 
 // Reads that wait are answered when the loop ends, those in the inbox and those that the core still holds, also when the node stops
@@ -115,7 +115,7 @@ func TestReadsEndWithTheLoop(t *testing.T) {
 	n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Logger: quiet()})
 	var answers []error
 	note := func(err error) { answers = append(answers, err) }
-	n.readTicket(note)
+	n.readers.ticket(note)
 	require.True(t, n.inbox.read(note))
 	n.end()
 	require.Equal(t, []error{ErrStopped, ErrStopped}, answers)

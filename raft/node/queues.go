@@ -21,7 +21,7 @@ func (n *Node) Queues() []Queue {
 	list := []Queue{
 		{"proposals", proposals, ProposalsMax},
 		{"proposal_bytes", bytes, ProposalBytesMax},
-		{"reads", int(n.reads.Load()), readsMax},
+		{"reads", int(n.readers.count.Load()), readsMax},
 		{"messages", messages, messagesMax},
 		{"message_bytes", messageBytes, messageBytesMax},
 		{"notices", notices, noticesMax},

@@ -5,13 +5,20 @@ package node
 
 import (
 	"errors"
-	"maps"
-	"slices"
+	"sync/atomic"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 )
+
+// hints are what the doors look at without a turn: to refuse early what the core would.
+type hints struct {
+	leads    atomic.Bool            // the core decides
+	crowd    atomic.Pointer[string] // the members whose disks have no room, while this leader takes no writes for that; nil: it takes them
+	zero     atomic.Int64           // the cluster's time when the steady clock began, as of the last tick: see clock
+	requests atomic.Int64           // of administration, in the inbox
+}
 
 // Propose implements Proposer.
 func (n *Node) Propose(data []byte, done func(any, rpc.EntryID)) error {
@@ -40,12 +47,11 @@ func (n *Node) ReadIndex(done func(error)) error {
 	if !n.leads.Load() {
 		return ErrNotLeader
 	}
-	if n.reads.Add(1) > readsMax {
-		n.reads.Add(-1)
+	if !n.readers.enter() {
 		return ErrBusy
 	}
 	if !n.inbox.read(done) {
-		n.reads.Add(-1)
+		n.readers.leave()
 		return ErrStopped
 	}
 	return nil
@@ -65,39 +71,6 @@ func (n *Node) MaxCommandBytes() int { return commandBytesMax }
 
 // commandBytesMax bounds one command, whatever the bus could carry.
 const commandBytesMax = 16 << 20
-
-// readTicket remembers who waits for a read.
-func (n *Node) readTicket(done func(error)) uint64 {
-	n.nextRead++
-	n.readers[n.nextRead] = done
-	return n.nextRead
-}
-
-// answerReads answers reads that the core has decided.
-func (n *Node) answerReads(list []raft.Read) {
-	for _, r := range list {
-		done := n.readers[r.Ticket]
-		delete(n.readers, r.Ticket)
-		n.reads.Add(-1)
-		switch r.Refusal {
-		case raft.Accepted:
-			done(nil)
-		case raft.RefusedBusy:
-			done(ErrBusy)
-		default:
-			done(ErrNotLeader)
-		}
-	}
-}
-
-// endReads answers the reads that the core still held when the loop ended.
-func (n *Node) endReads() {
-	for _, ticket := range slices.Sorted(maps.Keys(n.readers)) {
-		done := n.readers[ticket]
-		delete(n.readers, ticket)
-		done(ErrStopped)
-	}
-}
 
 // pingOutcome is what a ping means for the failure detector. 'No responders' counts only where NATS surely knew of the peer
 // before (K75): on a connection that has been up for a second, or over which that peer has answered already.

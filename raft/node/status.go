@@ -6,6 +6,7 @@ package node
 import (
 	"errors"
 	"maps"
+	"sync"
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/raft"
@@ -33,6 +34,15 @@ type Status struct {
 	Damaged         int       // entries of the log whose payload is lost, and not repaired yet: while there are any the node counts for nothing
 	Dropped         uint64    // messages and notices dropped because the inbox was full
 	Log             wal.Stats // of the log, since the node started
+}
+
+// published is the copy.
+type published struct {
+	mu      sync.Mutex
+	status  Status
+	conf    *rpc.Configuration
+	lacking bool // what a leader needs: see room
+	noRoom  bool // on the disk
 }
 
 // How far a first boot is.

@@ -9,10 +9,31 @@ package node
 // they also wait for each other (commitdelay.go).
 
 import (
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftbus/raftbus/raft"
 )
+
+// turns is who takes one, and what lasts for one.
+type turns struct {
+	turning    sync.Mutex   // held by whoever takes a turn
+	inline     bool         // those who bring something take turns; false: only the loop, or who drives by Steps
+	writesWait atomic.Int64 // see hold
+	readsWait  atomic.Bool
+	delayTimer *time.Timer // calls delayOver; nil unless inline
+
+	// Owned by the loop: by whoever takes a turn.
+	delay   commitDelay
+	rest    rest
+	over    bool            // the loop has ended
+	taker   taker           // of the turn under way
+	left    spotWork        // by it
+	offered bool            // a received snapshot was, in this turn, to the core
+	steps   []raft.Proposal // reused
+	spent   batch           // reused
+}
 
 // held says what of the inbox is no reason for a turn now.
 type held struct {

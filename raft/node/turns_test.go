@@ -63,7 +63,7 @@ func TestHeldRequestsAreNoReasonForATurn(t *testing.T) {
 
 // A prompt ends the gathering, and where it was not of all that had come the loop is woken.
 func TestAPromptIsActedOn(t *testing.T) {
-	n := &Node{inbox: newInbox(), stop: make(chan struct{})}
+	n := &Node{inbox: newInbox(), lifetime: lifetime{stop: make(chan struct{})}}
 	n.Gather()
 	n.inbox.propose(proposal{})
 	require.False(t, rings(n.inbox))
