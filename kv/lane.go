@@ -28,6 +28,13 @@ type Lane interface {
 	Uncork()
 }
 
+// lanes is the service's lane, and what goes over it together.
+type lanes struct {
+	lane     Lane // nil: there is none
+	prompter node.Prompter
+	corked   bool // by who applies, until a run is settled
+}
+
 // enterLane makes the lane the way of requests and answers.
 func (s *Service) enterLane(l Lane) {
 	node, can := s.node.(node.Prompter)

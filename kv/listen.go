@@ -6,6 +6,8 @@ package kv
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +25,18 @@ const (
 type subscription struct {
 	*nats.Subscription
 	ended chan struct{}
+}
+
+// listening is where the service listens.
+type listening struct {
+	listenMu   sync.Mutex
+	subs       []subscription          // nil: not listening
+	listensFor uint64                  // the epoch of subs
+	bare       map[string]subscription // to the bare subjects of buckets
+	left       uint64                  // how often one of those was left
+	draining   bool                    // do not listen
+	withheld   bool                    // nor then
+	toldLeft   atomic.Uint64           // of left, what NATS knows
 }
 
 // keeper does what must be done when leadership changes and when time passes.

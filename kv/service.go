@@ -30,10 +30,8 @@ type Service struct {
 	logger  *slog.Logger
 	timeout time.Duration
 	trace   func(Trace) // nil: nothing is traced
-
-	lane     Lane // nil: there is none
-	prompter node.Prompter
-	corked   bool // by who applies, until a run is settled
+	lanes
+	listening
 
 	protocol   *jetstream.Protocol
 	plain      *jetstream.Protocol // as protocol, without a domain
@@ -64,15 +62,6 @@ type Service struct {
 	stop    chan struct{}
 	closed  sync.Once
 	wg      sync.WaitGroup
-
-	listenMu   sync.Mutex
-	subs       []subscription          // nil: not listening
-	listensFor uint64                  // the epoch of subs
-	bare       map[string]subscription // to the bare subjects of buckets
-	left       uint64                  // how often one of those was left
-	draining   bool                    // do not listen
-	withheld   bool                    // nor then
-	toldLeft   atomic.Uint64           // of left, what NATS knows
 
 	hush    hush
 	hurries atomic.Bool // what has not begun, or looks first, is not waited for

@@ -49,7 +49,7 @@ func TestWhatIsLeftIsToldWhenNATSHasAnswered(t *testing.T) {
 	conn, err := nats.Connect(url)
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
-	s := &Service{conn: conn, logger: slog.New(slog.DiscardHandler), left: 1, waits: waits{flushWait: time.Minute}}
+	s := &Service{conn: conn, logger: slog.New(slog.DiscardHandler), listening: listening{left: 1}, waits: waits{flushWait: time.Minute}}
 	followed := make(chan struct{})
 	go func() { s.followed("app"); close(followed) }()
 	select {
