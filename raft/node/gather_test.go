@@ -91,3 +91,15 @@ func TestGatheringWaitsForWhoRefuses(t *testing.T) {
 	_, complete = g.table()
 	require.True(t, complete)
 }
+
+// A configuration that is later than the table is joined, as it is: a table of its members would be another cluster's (F14).
+func TestGatheringJoinsWhatIsLater(t *testing.T) {
+	g := gatheringOf(t, "n1", "n1", "n2", "n3")
+	replaced := tableOf("n1", "n2", "n3")
+	replaced[1].Instance = instance("other")
+	later := rpc.Configuration{Cluster: rpc.ClusterID{1}, Index: 7, Voters: replaced}
+	g.hear(busclient.Pinged{Peer: "n3", Cluster: rpc.ClusterID{1}, Configuration: &later})
+	require.Equal(t, &learned{rpc.ClusterID{1}, later}, g.later)
+	_, complete := g.table()
+	require.False(t, complete)
+}
