@@ -4,7 +4,6 @@ package leaf
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -20,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft/logtest"
 	"github.com/raftbus/raftbus/raft/stalltest"
 )
 
@@ -494,7 +494,7 @@ func TestWhyAServerEndedIsSaidThoughAWriteFails(t *testing.T) {
 			<-end
 			p.say("-ERR 'this account is closed'\r\n")
 		})
-		var log lockedBuffer
+		var log logtest.Buffer
 		d := &cutting{}
 		c := dial(t, url, with(nats.SetCustomDialer(d)), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		d.cut.Store(true)
@@ -515,26 +515,9 @@ func TestWhyAServerEndedIsSaidThoughAWriteFails(t *testing.T) {
 func TestAnOutageIsSaidOnce(t *testing.T) {
 	t.Parallel() // it mostly waits
 	var d countingDialer
-	var log lockedBuffer
+	var log logtest.Buffer
 	begin(t, "127.0.0.1:1", with(nats.SetCustomDialer(&d)), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	eventually(t, "several attempts", func() bool { return d.dialled.Load() >= 4 })
 	require.Equal(t, 1, strings.Count(log.String(), "no leaf connection to NATS, retrying"), log.String())
 	require.Contains(t, log.String(), "connection=raftbus/raftbus/n1/leaf")
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
 }

@@ -27,6 +27,7 @@ var rooms = []room{
 	{"raft/wal", []string{"raft/rpc", "raft/measure"}, false, "the log stores entries and asks nobody: let the node tell it"},
 	{"raft/wal/waltest", []string{"raft/rpc", "raft/wal"}, false, "file systems for tests of the log, and nothing more"},
 	{"raft/leaktest", nil, false, "what ends the tests of every package stands under all of them"},
+	{"raft/logtest", nil, false, "what keeps the logs of every package's tests stands under all of them"},
 	{"raft/stalltest", nil, false, "what measures beside the tests of every package stands under all of them"},
 	{"raft/snapfile", []string{"raft", "raft/rpc"}, false, "a snapshot's file is written and read, and no more: what becomes of it is the node's to decide"},
 	{"raft/folder", []string{"raft", "raft/rpc", "raft/wal", "raft/snapfile"}, false, "the folder remembers what it is handed, and runs no node: let the node, or cmd, tell it"},

@@ -1,12 +1,10 @@
 package kvclients
 
 import (
-	"bytes"
 	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/logtest"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/test/cluster"
 )
@@ -26,7 +25,7 @@ var roles = busclient.Roles{Prefix: "raftbus", DefaultAPI: true}
 // Nodes and clients with the permissions of the templates, and no others.
 func TestPermissionsOfTheTemplatesSuffice(t *testing.T) {
 	t.Parallel() // it mostly waits
-	var log lockedBuffer
+	var log logtest.Buffer
 	c := cluster.New(t, 3, func(o *replica.Options) {
 		o.DefaultAPI, o.Logger = true, slog.New(slog.NewTextHandler(&log, nil))
 		o.NATS.Options = append(o.NATS.Options, nats.UserInfo(o.ID, o.ID))
@@ -99,24 +98,6 @@ func connected(t testing.TB, n int, change ...func(*replica.Options)) *nats.Conn
 	c := cluster.Started(t, n, change...)
 	c.AwaitWatches()
 	return c.Connect()
-}
-
-// lockedBuffer takes the logs of several nodes.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func user(name string, p busclient.Permissions) embedded.User {

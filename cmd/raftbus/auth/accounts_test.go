@@ -23,6 +23,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/logtest"
 )
 
 const patience = 20 * time.Second
@@ -33,7 +34,7 @@ func tenants(t *testing.T, change func(*auth.Options), bounds ...replica.Bounds)
 	for _, b := range bounds {
 		r.bounds = b
 	}
-	var out log
+	var out logtest.Buffer
 	running = r.start(&out)
 	t.Cleanup(func() {
 		require.NotContains(t, strings.ToLower(out.String()), "permission", "nodes were refused nothing")
@@ -396,7 +397,7 @@ func TestOneAccountIsServedOnce(t *testing.T) {
 	r.more = func(f *auth.Folder) []replica.Account {
 		return []replica.Account{{Name: "again", Clients: f.Clients, Leaf: f.Leaf}}
 	}
-	var out log
+	var out logtest.Buffer
 	running := r.start(&out)
 	for _, n := range running {
 		require.Eventually(t, func() bool { return strings.Contains(n.Status().Accounts[0].Refused, "one account of NATS") }, patience, time.Millisecond)
@@ -421,7 +422,7 @@ func TestAJetStreamOfOneAccountStopsNoOther(t *testing.T) {
 	_, err := other.Subscribe("$JS.API.INFO", func(m *nats.Msg) { _ = m.Respond([]byte(`{}`)) })
 	require.NoError(t, err)
 	require.NoError(t, other.Flush())
-	var out log
+	var out logtest.Buffer
 	running := r.start(&out)
 	for _, n := range running {
 		require.Eventually(t, func() bool {

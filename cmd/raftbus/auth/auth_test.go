@@ -24,6 +24,7 @@ import (
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
 	"github.com/raftbus/raftbus/raft/leaktest"
+	"github.com/raftbus/raftbus/raft/logtest"
 )
 
 func TestMain(m *testing.M) {
@@ -266,7 +267,7 @@ func TestAClusterAndItsClients(t *testing.T) {
 		t.Run(layout.name, func(t *testing.T) {
 			t.Parallel()
 			r := begin(t, layout.change)
-			var out log
+			var out logtest.Buffer
 			running := r.start(&out)
 			all := r.credentials()
 			client := r.connect(all["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client")))
@@ -402,7 +403,7 @@ func TestOnSeveralServers(t *testing.T) {
 		t.Cleanup(s.Shutdown)
 	}
 	r := &realm{t: t, dir: o.Dir, server: servers[0], servers: servers}
-	var out log
+	var out logtest.Buffer
 	r.start(&out)
 	for _, server := range servers {
 		r.server = server
@@ -416,7 +417,7 @@ func TestOnSeveralServers(t *testing.T) {
 func TestNoClientHasANodeGiveOrders(t *testing.T) {
 	t.Parallel()
 	r := begin(t, func(o *auth.Options) { o.OneAccount, o.Anonymous = true, true })
-	var out log
+	var out logtest.Buffer
 	r.start(&out)
 	all := r.credentials()
 	anybody := r.connect(all["nobody"])

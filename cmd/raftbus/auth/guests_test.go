@@ -20,6 +20,7 @@ import (
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/busclient/embedded"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
+	"github.com/raftbus/raftbus/raft/logtest"
 )
 
 // forms are the ways to say who may do what; each has both layouts of accounts, tenants that are served and guests that import.
@@ -50,7 +51,7 @@ func TestGuestsAreServedByImport(t *testing.T) {
 			r := begin(t, change)
 			guest := r.user("visitors")
 			requireNobody(t, guest)
-			var out log
+			var out logtest.Buffer
 			running := r.start(&out)
 			app := bucketOf(t, r.user("client"), "app")
 			w, err := app.WatchAll(t.Context())
@@ -140,7 +141,7 @@ func TestGuestsOnSeveralServers(t *testing.T) {
 		guests = append(guests, r.user("visitors"))
 		requireNobody(t, guests[len(guests)-1])
 	}
-	var out log
+	var out logtest.Buffer
 	r.start(&out)
 	request(t, guests[0], "raftbus.bucket.add.app", "")
 	for n, guest := range guests {
@@ -158,7 +159,7 @@ func TestGuestsComeAndGoWhileNATSRuns(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := begin(t, func(o *auth.Options) { change(o); o.Guests = nil })
-			var out log
+			var out logtest.Buffer
 			r.start(&out)
 			request(t, r.user("client"), "raftbus.bucket.add.app", "")
 			for n, name := range []string{"visitors", "others"} {
@@ -322,7 +323,7 @@ func TestAGuestBecomesATenant(t *testing.T) {
 			r := &realm{t: t, dir: o.Dir, server: serve(t, o.Dir)}
 			served := r.connect(copied, nats.CustomInboxPrefix("_INBOX_visitors"))
 			requireNobody(t, served)
-			var out log
+			var out logtest.Buffer
 			r.start(&out)
 			useKeys(t, r.user("visitors"), "app")
 			require.Contains(t, request(t, served, "raftbus.kv.put.app.k", "x"), `"revision":2,`)

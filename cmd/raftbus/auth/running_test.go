@@ -3,13 +3,11 @@ package auth_test
 // A cluster that runs with what was made.
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -20,28 +18,11 @@ import (
 	"github.com/raftbus/raftbus/busclient/leaf"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
 	"github.com/raftbus/raftbus/cmd/raftbus/replica"
+	"github.com/raftbus/raftbus/raft/logtest"
 )
 
-// log keeps what nodes log.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // start runs the cluster on the realm.
-func (r *realm) start(out *log) []*replica.Replica {
+func (r *realm) start(out *logtest.Buffer) []*replica.Replica {
 	var list []*replica.Replica
 	for i, id := range nodes {
 		server := r.server
@@ -106,7 +87,7 @@ func (r *realm) accountsOf(f *auth.Folder) (list []replica.Account) {
 func TestNoRequestCostsANodeItsConnection(t *testing.T) {
 	t.Parallel()
 	r := begin(t, layouts[0].change)
-	var out log
+	var out logtest.Buffer
 	node := r.start(&out)[0]
 	all := r.credentials()
 	request(t, r.connect(all["users/client"], nats.CustomInboxPrefix(busclient.InboxPrefix("client"))), "raftbus.bucket.add.app", "")

@@ -23,6 +23,7 @@ import (
 
 	"github.com/raftbus/raftbus/busclient"
 	"github.com/raftbus/raftbus/cmd/raftbus/auth"
+	"github.com/raftbus/raftbus/raft/logtest"
 )
 
 func TestTLS(t *testing.T) {
@@ -42,7 +43,7 @@ func TestTLS(t *testing.T) {
 	r := &realm{t: t, dir: o.Dir, server: serve(t, o.Dir)}
 	ca := nats.RootCAs(filepath.Join(certificates, "ca.pem"))
 	r.options = []nats.Option{ca}
-	var out log
+	var out logtest.Buffer
 	r.start(&out)
 	client := r.connect(r.credentials()["users/client"], ca, nats.CustomInboxPrefix(busclient.InboxPrefix("client")))
 	useKeys(t, client, "app")

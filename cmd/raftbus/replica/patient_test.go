@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -19,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/cmd/raftbus/observe"
+	"github.com/raftbus/raftbus/raft/logtest"
 	"github.com/raftbus/raftbus/raft/snapfile"
 )
 
@@ -30,7 +30,7 @@ func TestAStartWaitsForRoom(t *testing.T) {
 			t.Run(place+", "+what, func(t *testing.T) {
 				t.Parallel() // it mostly waits
 				var now, told atomic.Bool
-				said := &logged{}
+				said := &logtest.Buffer{}
 				o := alone(t, faulty(&now, func(op errorfs.Op) bool {
 					return op.Kind == errorfs.OpCreate && strings.Contains(op.Path, where)
 				}, func() error { return lacks }))
@@ -106,7 +106,7 @@ func TestAStartWaitsForRoomToFlush(t *testing.T) {
 
 	left.Store(2 << 20)
 	requireRoomOfSnapshots(t, o)
-	said, waits := &logged{}, make(chan struct{}, 1)
+	said, waits := &logtest.Buffer{}, make(chan struct{}, 1)
 	o.Logger, o.Reading = slog.New(slog.NewTextHandler(said, nil)), func() {
 		select {
 		case waits <- struct{}{}:
@@ -137,7 +137,7 @@ func TestAStartWaitsForRoomToFlush(t *testing.T) {
 // longer for that, and a unit of systemd, which starts a node ten times in 300 s, never gives one up that ends for want of it all the same.
 func TestAStartThatMayHaveRoomToFlushIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		said, tries, began := &logged{}, 0, time.Now()
+		said, tries, began := &logtest.Buffer{}, 0, time.Now()
 		r := newReplica(Options{ID: "n1", Logger: slog.New(slog.NewTextHandler(said, nil))})
 		step := r.patient(r.atMost(flushWait, func(context.Context) error { tries++; return syscall.ENOSPC }))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -203,24 +203,6 @@ func TestAStartWaitsForNoOtherFault(t *testing.T) {
 	for _, err := range []error{nil, syscall.EIO, syscall.EROFS, syscall.EACCES} {
 		require.Empty(t, lack(err))
 	}
-}
-
-// logged is what was logged.
-type logged struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logged) Write(line []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(line)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // How long a start waits, and why: neither is changed unawares.

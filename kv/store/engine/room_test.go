@@ -3,13 +3,11 @@ package engine_test
 // What becomes of a Pebble database on a disk that is full, for compactions or for all (F21).
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -21,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/store/engine"
+	"github.com/raftbus/raftbus/raft/logtest"
 )
 
 // narrow is a file system whose compactions fail as it is told.
@@ -67,26 +66,8 @@ func (c counted) Write(p []byte) (int, error) {
 	return c.File.Write(p)
 }
 
-// spoken is a log that may be read.
-type spoken struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *spoken) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *spoken) count(what string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return strings.Count(s.text.String(), what)
-}
-
-func openOn(t *testing.T, fs vfs.FS) (engine.DB, *spoken) {
-	said := &spoken{}
+func openOn(t *testing.T, fs vfs.FS) (engine.DB, *logtest.Buffer) {
+	said := &logtest.Buffer{}
 	db, err := engine.NewPebble(fs, "node/store", slog.New(slog.NewTextHandler(said, nil)), func() {}, nil).Open()
 	require.NoError(t, err)
 	return db, said
@@ -137,7 +118,7 @@ func TestACompactionWithoutRoomEndsNothing(t *testing.T) {
 		value, err := db.Get([]byte("a"))
 		require.NoError(t, err)
 		require.Equal(t, "1", string(value))
-		require.Equal(t, 1, said.count("no room for the store's compactions"))
+		require.Equal(t, 1, strings.Count(said.String(), "no room for the store's compactions"))
 		require.NoError(t, db.Close())
 
 		db, _ = openOn(t, fs) // which begins with the same compaction
@@ -191,7 +172,7 @@ func TestCompactionsLeaveRoomForFlushes(t *testing.T) {
 	free(mem, engine.FlushRoomBytes-1)
 	db, said := openOn(t, fs)
 	pile(t, db, deep, 400<<10)
-	eventually(t, func() bool { return said.count("no room for the store's compactions") > 0 })
+	eventually(t, func() bool { return strings.Count(said.String(), "no room for the store's compactions") > 0 })
 	require.Zero(t, fs.tried.Load())
 	fs.onMade = func() { free(mem, engine.FlushRoomBytes-1) } // somebody takes it
 	free(mem, engine.FlushRoomBytes)
@@ -303,7 +284,7 @@ func tooManyOpenFilesEndNothing(t *testing.T, fault error) {
 		many.Store(true) // for the compaction that comes now, it may be
 		time.Sleep(time.Hour)
 		require.NoError(t, db.Err())
-		require.Equal(t, 1, said.count("what is written is not flushed"))
+		require.Equal(t, 1, strings.Count(said.String(), "what is written is not flushed"))
 		many.Store(false)
 		pile(t, db, 1, 10)
 
