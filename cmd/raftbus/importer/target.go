@@ -86,7 +86,7 @@ func (t *Target) ask(ctx context.Context, op string, body []byte, into any) erro
 	end := time.Now().Add(t.Patience)
 	for {
 		err := t.askOnce(ctx, op, body, into)
-		if err == nil || !passing(err) || ctx.Err() != nil {
+		if err == nil || !passing(err) || ctx.Err() != nil || t.Conn.IsClosed() { // it comes back no more
 			return err
 		}
 		if time.Now().After(end) {
@@ -129,7 +129,7 @@ func passing(err error) bool {
 	if errors.As(err, &f) {
 		return f.OfKind(kv.Busy, kv.Unavailable, kv.OutcomeUnknown)
 	}
-	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
+	return errors.Is(err, native.ErrNoLeader) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) ||
 		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting)
 }
 

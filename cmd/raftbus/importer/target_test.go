@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/busclient/embedded"
@@ -38,6 +39,49 @@ func TestAnEndWhoseAnswerWasLost(t *testing.T) {
 		current <- reached
 		require.Equal(t, ended, into.End(t.Context(), 7) == nil, reached)
 	}
+}
+
+// A NATS server that is gone is waited for as a leader is, also before anything was heard of it, and when the connection keeps no more of what it cannot
+// send (F5).
+func TestNATSIsWaitedFor(t *testing.T) {
+	t.Parallel() // it mostly waits
+	for _, kept := range []int{-1, nats.DefaultReconnectBufSize} {
+		for _, before := range []int{0, 1} { // requests that were answered
+			server := natstest.Run(t, embedded.Options{Port: -1})
+			leader := natstest.Connect(t, server, native.Options)
+			_, err := leader.Subscribe("raftbus.bucket.import_begin.app", func(m *nats.Msg) { _ = m.Respond([]byte(`{"bucket":"app"}`)) })
+			require.NoError(t, err)
+			require.NoError(t, leader.Flush())
+			conn := natstest.Connect(t, server, native.Options, nats.ReconnectBufSize(kept))
+			into := &Target{Conn: conn, Asker: native.NewAsker(conn), Prefix: "raftbus", Bucket: "app", Patience: 20 * time.Second}
+			for range before {
+				_, err := into.Begin(t.Context(), nil)
+				require.NoError(t, err)
+			}
+
+			server.Shutdown()
+			require.Eventually(t, conn.IsReconnecting, 10*time.Second, time.Millisecond)
+			another := make(chan *embedded.Server, 1)
+			time.AfterFunc(300*time.Millisecond, func() {
+				back, err := embedded.StartAgain(embedded.Options{Port: server.Port()})
+				assert.NoError(t, err)
+				another <- back
+			})
+			_, err = into.Begin(t.Context(), nil)
+			t.Cleanup((<-another).Shutdown)
+			require.NoError(t, err, "kept %d, before %d", kept, before)
+		}
+	}
+}
+
+// A connection that NATS has closed for good is not waited for (F12).
+func TestAClosedConnectionIsNotWaitedFor(t *testing.T) {
+	into, conn := targetOn(t, embedded.Options{})
+	conn.Close()
+	began := time.Now()
+	_, err := into.Info(t.Context())
+	require.ErrorIs(t, err, nats.ErrConnectionClosed)
+	require.Less(t, time.Since(began), into.Patience)
 }
 
 // Entries that are there already, up to the last that was sent, were done, and that was not heard. If another has been reached, somebody else imports.
