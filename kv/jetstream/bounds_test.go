@@ -332,20 +332,21 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 	w.bucket("a")
 	const create = "CONSUMER.CREATE.KV_a.c"
 	for fields, e := range map[string]*apiError{
-		`"replay_policy":"original"`:              notOffered("a replay policy other than instant"),
-		`"backoff":[1]`:                           notOffered("backoff"),
-		`"rate_limit_bps":1`:                      notOffered("rate_limit_bps"),
-		`"direct":true`:                           notOffered("direct"),
-		`"priority_policy":"overflow"`:            notOffered("a priority group"),
-		`"num_replicas":-1`:                       errNegativeReplicas,
-		`"deliver_policy":"yesterday"`:            errInvalidJSON.says(`invalid JSON: can not unmarshal "\"yesterday\""`),
-		`"deliver_policy":"new"`:                  errNoHost,
-		`"priority_policy":"none"`:                errNoHost,
-		`"idle_heartbeat":100000000`:              errNoHost,
-		`"idle_heartbeat":-100`:                   errNoHost,
-		`"flow_control":true,"idle_heartbeat":-1`: errFlowWithoutHeartbeat,
-		`"deliver_policy":"by_start_time"`:        errStartPolicy.says("consumer delivery policy is deliver by start time, but optional start time is not set"),
-		`"pause_until":"2030-01-01T00:00:00Z"`:    notOffered("pause_until"),
+		`"replay_policy":"original"`:                                     notOffered("a replay policy other than instant"),
+		`"backoff":[1]`:                                                  notOffered("backoff"),
+		`"rate_limit_bps":1`:                                             notOffered("rate_limit_bps"),
+		`"direct":true`:                                                  notOffered("direct"),
+		`"priority_policy":"overflow"`:                                   notOffered("a priority group"),
+		`"num_replicas":-1`:                                              errNegativeReplicas,
+		`"deliver_policy":"yesterday"`:                                   errInvalidJSON.says(`invalid JSON: can not unmarshal "\"yesterday\""`),
+		`"deliver_policy":"new"`:                                         errNoHost,
+		`"priority_policy":"none"`:                                       errNoHost,
+		`"idle_heartbeat":100000000`:                                     errNoHost,
+		`"idle_heartbeat":-100`:                                          errNoHost,
+		`"flow_control":true,"idle_heartbeat":-1`:                        errFlowWithoutHeartbeat,
+		`"deliver_policy":"by_start_time"`:                               errStartPolicy.says("consumer delivery policy is deliver by start time, but optional start time is not set"),
+		`"pause_until":"2030-01-01T00:00:00Z"`:                           notOffered("pause_until"),
+		`"pause_until":"0001-01-01T00:00:00Z"`:                           errNoHost, // jsm.go, and so the nats CLI, cannot leave it out
 		`"deliver_policy":"new","opt_start_time":"2030-01-01T00:00:00Z"`: errStartPolicy.says("consumer delivery policy is deliver new, but optional start time is also set"),
 	} {
 		w.refused(e, create, consumerBody("KV_a", fields))

@@ -174,7 +174,7 @@ func (c *consumerConfig) checkKind(string) *apiError {
 		{"a replay policy other than instant", c.ReplayPolicy != "instant"},
 		{"backoff", len(c.BackOff) > 0},
 		{"rate_limit_bps", c.RateLimit > 0},
-		{"pause_until", c.PauseUntil != nil},
+		{"pause_until", c.PauseUntil != nil && !c.PauseUntil.IsZero()},
 		{"a priority group", len(c.PriorityGroups) > 0 || c.PriorityPolicy != "" && c.PriorityPolicy != "none"},
 		{"direct", c.Direct},
 	} {

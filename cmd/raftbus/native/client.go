@@ -130,7 +130,7 @@ func (c *Client) Ask(ctx context.Context, r Request) (*nats.Msg, error) {
 }
 
 // honest is an error with what is known of the outcome: once a sending may have been done, that nobody answers now proves nothing. Nor does a full disk,
-// which refuses what is to be logged, and says nothing of what was logged before (C5).
+// which refuses what is to be logged, or a bus that takes less than it did: they say nothing of what was logged before (C5).
 func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 	var f *Failure
 	switch {
@@ -138,7 +138,7 @@ func (c *Client) honest(ctx context.Context, err error, doubt bool) error {
 		return nil
 	case ctx.Err() != nil && !doubt:
 		return errors.Join(err, ctx.Err())
-	case errors.As(err, &f) && !passing(err) && !(doubt && f.OfKind(kv.Full)):
+	case errors.As(err, &f) && !passing(err) && !(doubt && f.OfKind(kv.Full, kv.TooLarge)):
 		return f
 	case doubt && !errors.Is(err, ErrUnknown):
 		return ErrUnknown

@@ -166,17 +166,19 @@ func TestRefusals(t *testing.T) {
 	require.True(t, f.OfKind(kv.Full))
 	require.EqualValues(t, 1, asked.Load())
 
-	c, _ = begin(t, "raftbus.>", func(number int32, msg *nats.Msg) *nats.Msg {
-		switch {
-		case !strings.HasPrefix(msg.Subject, "raftbus.kv."):
-			return says(`{"bucket":"app","duplicate_window":"2m"}`)
-		case number == 1:
-			return fails(kv.OutcomeUnknown)
-		}
-		return fails(kv.Full)
-	})
-	_, err = c.Write(context.Background(), "put", "app", "a", nil, nats.Header{nats.MsgIdHdr: {"x"}})
-	require.ErrorIs(t, err, ErrUnknown, "what was sent first may be in the log")
+	for _, then := range []kv.ErrorKind{kv.Full, kv.TooLarge} {
+		c, _ = begin(t, "raftbus.>", func(number int32, msg *nats.Msg) *nats.Msg {
+			switch {
+			case !strings.HasPrefix(msg.Subject, "raftbus.kv."):
+				return says(`{"bucket":"app","duplicate_window":"2m"}`)
+			case number == 1:
+				return fails(kv.OutcomeUnknown)
+			}
+			return fails(then)
+		})
+		_, err = c.Write(context.Background(), "put", "app", "a", nil, nats.Header{nats.MsgIdHdr: {"x"}})
+		require.ErrorIs(t, err, ErrUnknown, "what was sent first may be in the log")
+	}
 
 	c, asked = begin(t, "raftbus.kv.>", func(int32, *nats.Msg) *nats.Msg { return fails(kv.OutcomeUnknown) })
 	_, err = c.Write(context.Background(), "put", "app", "a", nil, nil)
