@@ -20,6 +20,7 @@ func (a *Administrator) Raise(ctx context.Context, patience time.Duration) (rais
 		var f *admin.Failure
 		err = a.ask(waiting, admin.OpRaise, nil, &raised, a.Timeout)
 		switch answered := errors.As(err, &f); {
+		case doubt && (f.OfKind(admin.UnknownOp) || f.OfKind(admin.NotKnown)): // another leader knows less of the members: what the one before did stands (C5)
 		case f.OfKind(admin.UnknownOp):
 			return raised, Refused.says("the leader runs a release that knows nothing of this: upgrade all members first, see 'raftbus upgrade status'")
 		case f.OfKind(admin.NotKnown):

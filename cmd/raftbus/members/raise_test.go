@@ -2,6 +2,7 @@ package members
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -52,4 +53,26 @@ func (p *puppet) takeOne(then func()) {
 	require.NoError(p.t, err)
 	require.NoError(p.t, sub.AutoUnsubscribe(1))
 	require.NoError(p.t, p.nc.Flush())
+}
+
+// A successor that does not hear a member refuses: that says nothing of what its predecessor may have done (C5).
+func TestARaiseThatASuccessorRefusesMayBeDone(t *testing.T) {
+	t.Parallel() // it waits
+	for _, kind := range []admin.ErrorKind{admin.NotKnown, admin.UnknownOp} {
+		p := newPuppet(t, view(nil, "n1"), nil)
+		asked := 0
+		_, err := p.nc.Subscribe(admin.Subject("raftbus", admin.OpRaise), func(m *nats.Msg) {
+			says := kind
+			if asked++; asked == 1 {
+				says = admin.OutcomeUnknown
+			}
+			data, _ := json.Marshal(refusal(says))
+			_ = m.Respond(data)
+		})
+		require.NoError(t, err)
+		require.NoError(t, p.nc.Flush())
+		_, err = p.a.Raise(t.Context(), time.Second)
+		require.Equal(t, Timeout, kindOf(err), "%v", err)
+		require.ErrorContains(t, err, "whether it was done is unknown")
+	}
 }
