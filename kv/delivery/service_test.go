@@ -245,7 +245,7 @@ func TestOnlyWhoHearsItselfFindsOthersLost(t *testing.T) {
 type endless struct {
 	engine.Engine
 	on    *atomic.Bool
-	scans *atomic.Int32 // begun meanwhile
+	scans *atomic.Int32 // that look at more than the first
 }
 
 func (e endless) Open() (engine.DB, error) {
@@ -266,11 +266,11 @@ type endlessView struct {
 }
 
 func (v endlessView) Scan(from, to []byte, visit func(k, v []byte) (bool, error)) error {
-	if v.endless.on.Load() {
-		v.endless.scans.Add(1)
-	}
 	return v.View.Scan(from, to, func(key, value []byte) (more bool, err error) {
-		for more, err = visit(key, value); more && err == nil && v.endless.on.Load(); {
+		if more, err = visit(key, value); more && err == nil && v.endless.on.Load() {
+			v.endless.scans.Add(1)
+		}
+		for more && err == nil && v.endless.on.Load() {
 			more, err = visit(key, value)
 		}
 		return more, err
