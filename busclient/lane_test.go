@@ -233,7 +233,7 @@ func TestWhatIsCorkedLeavesTogether(t *testing.T) {
 	replies := make(chan error, 10)
 	done := func(r rpc.Reply[*rpc.HeartbeatReturn]) { replies <- r.Err }
 	lane := n1.control.lane.conn()
-	n1.Together(func() {
+	n1.Corked(func() {
 		for range cap(replies) {
 			require.NoError(t, n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, done))
 		}
@@ -269,7 +269,7 @@ func TestTheOwnerIsToldWhenAllIsHandedOut(t *testing.T) {
 			}, func(bool) {})
 			startAdmitted(n1, n2)
 			awaitEachOther(n1, n2)
-			n1.Together(func() {
+			n1.Corked(func() {
 				for range 10 {
 					require.NoError(t, n1.to("n2").Heartbeat(1, &rpc.HeartbeatCommand{}, func(rpc.Reply[*rpc.HeartbeatReturn]) {}))
 				}

@@ -194,9 +194,9 @@ func (s *Service) OnDelivered(control, bulk func(whole bool)) {
 	}
 }
 
-// Together calls send, and has what is sent meanwhile leave as one piece per connection. It does not nest, and one goroutine
+// Corked calls send, and has what is sent meanwhile leave as one piece per connection. It does not nest, and one goroutine
 // may be in it at a time. A message that is sent by others meanwhile leaves with it.
-func (s *Service) Together(send func()) {
+func (s *Service) Corked(send func()) {
 	for _, bus := range s.buses {
 		bus.Cork()
 		defer bus.Uncork()

@@ -127,14 +127,14 @@ type member struct {
 }
 
 type cluster struct {
-	ticks    Ticks
-	limits   Limits
-	thrifty  bool // leaders are
-	together bool // what several are to get alike, leaders say at the same moment
-	dice     func(rpc.NodeID) Random
-	list     []*member
-	watch    *watcher
-	leave    func(rpc.Message) // what the bus does with a message that leaves
+	ticks     Ticks
+	limits    Limits
+	thrifty   bool // leaders are
+	multicast bool // what several are to get alike, leaders say at the same moment
+	dice      func(rpc.NodeID) Random
+	list      []*member
+	watch     *watcher
+	leave     func(rpc.Message) // what the bus does with a message that leaves
 }
 
 // defaultTicks are config.DefaultTiming in ticks of 10 ms, as a node has them.
@@ -177,7 +177,7 @@ func (c *cluster) start(m *member) {
 	}
 	cfg := Config{
 		ID: m.id, Instance: m.instance, Configurations: d.configurations(), HardState: d.hard, Base: d.base, Terms: d.terms(), Last: d.last(),
-		Applied: m.applied, Ticks: c.ticks, Limits: c.limits, Random: c.dice(m.id), Thrifty: c.thrifty, Together: c.together,
+		Applied: m.applied, Ticks: c.ticks, Limits: c.limits, Random: c.dice(m.id), Thrifty: c.thrifty, Multicast: c.multicast,
 		Damaged: slices.Clone(d.bad),
 	}
 	if n := len(d.log); n > 0 {

@@ -27,8 +27,8 @@ type Config struct {
 	Ticks  Ticks
 	Limits Limits
 	Random Random
-	// Together: the driver sends what peers are to get alike as one message, so a CommitLog tells all of them alike.
-	Together bool
+	// Multicast: the driver sends what peers are to get alike as one message, so a CommitLog tells all of them alike.
+	Multicast bool
 	// Thrifty: what is new goes at once to as many peers as a quorum needs, and to the others by the next tick (thrift.go).
 	Thrifty bool
 }

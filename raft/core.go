@@ -20,7 +20,7 @@ type Core struct {
 	limits  Limits
 	random  Random
 
-	together, thrifty bool // see Config
+	multicast, thrifty bool // see Config
 
 	hard      rpc.HardState
 	hardDirty bool   // not yet given to the disk
@@ -58,7 +58,7 @@ type Core struct {
 func New(c Config) *Core {
 	core := &Core{
 		id: c.ID, self: rpc.Member{ID: c.ID, Instance: c.Instance},
-		ticks: c.Ticks, limits: c.Limits, random: c.Random, together: c.Together, thrifty: c.Thrifty,
+		ticks: c.Ticks, limits: c.Limits, random: c.Random, multicast: c.Multicast, thrifty: c.Thrifty,
 		hard: c.HardState, commit: c.Applied, applying: c.Applied, applied: c.Applied,
 	}
 	core.log = raftLog{

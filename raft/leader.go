@@ -221,7 +221,7 @@ func (c *Core) tellCommit(id rpc.NodeID, p *progress) {
 }
 
 func (c *Core) tellable(p *progress) rpc.Index {
-	if c.together {
+	if c.multicast {
 		return min(c.commit, p.next-1)
 	}
 	return min(c.commit, p.match)

@@ -148,7 +148,7 @@ func TestPeersAtOnePlaceGetTheSameEntries(t *testing.T) {
 // what was sent, and is not said twice.
 func TestTogetherAllAreToldOfACommitAtOnce(t *testing.T) {
 	c := start(rpc.HardState{Term: 1}, 1, 1)
-	c.Together = true
+	c.Multicast = true
 	s := lead(t, c)
 	s.ack("n2", 3)
 	s.ack("n3", 3)

@@ -38,7 +38,7 @@ var (
 func roughWorld(t testing.TB, seed uint64, trace io.Writer) *world {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld(t, r, drawTable(r))
-	w.trace, w.thrifty, w.together, w.rough, w.frail = trace, seed%2 == 0, seed%4 == 1, true, seed%3 == 0
+	w.trace, w.thrifty, w.multicast, w.rough, w.frail = trace, seed%2 == 0, seed%4 == 1, true, seed%3 == 0
 	w.ticks = Ticks{Heartbeat: 3, ElectionMin: 15, ElectionMax: 30, Ping: 2, QuickMin: 2, QuickMax: 6}
 	w.limits = Limits{
 		AppendBytesMax: 300, FlyingMax: 4, FlyingBytesMax: 1000, CacheBytesMax: 1000, ApplyBytesMax: 400,

@@ -149,7 +149,7 @@ func (a *applier) install(i raft.Install) error {
 		err = fmt.Errorf("the file holds snapshot %v of transfer %d, not that of transfer %d", r.Head.Snapshot, r.Head.Transfer, i.Transfer)
 	}
 	if err == nil {
-		err = restore(a.machine, r, a.beside(r))
+		err = restore(a.machine, r, a.throttled(r))
 	}
 	if err = errors.Join(err, file.Close()); errors.Is(err, snapfile.ErrDamaged) {
 		return fmt.Errorf("install snapshot %v: start the node again: it sets the file aside, and the leader sends another: %w", i.Snapshot, err)
@@ -179,12 +179,12 @@ func (a *applier) again(w applyWork) {
 	a.spot.ring()
 }
 
-// beside is a snapshot's stream, with rests. What was read of it is counted in snaps.
-func (a *applier) beside(r io.Reader) io.Reader {
+// throttled is a snapshot's stream, with rests. What was read of it is counted in snaps.
+func (a *applier) throttled(r io.Reader) io.Reader {
 	if a.rest == nil {
 		return r
 	}
-	return &besideReader{from: stopReader{r, a.stop}, count: &a.snaps.restored, now: time.Now, rest: a.rest, since: time.Now()}
+	return &throttledReader{from: stopReader{r, a.stop}, count: &a.snaps.restored, now: time.Now, rest: a.rest, since: time.Now()}
 }
 
 // restore has the machine take a snapshot's state, by a stream of it, and holds the file to be whole.

@@ -114,7 +114,7 @@ func (p port) Using(peer rpc.NodeID, action func(busclient.IRaftClient)) error {
 
 func (p port) Admit(rpc.ClusterID, []rpc.Member) {}
 func (p port) Links() []busclient.LinkStatus     { return nil }
-func (p port) Together(send func())              { send() }
+func (p port) Corked(send func())                { send() }
 
 func (p port) MulticastAppendLog(to []rpc.NodeID, _ rpc.Term, _ *rpc.AppendLogCommand, _ rpc.Done[*rpc.AppendLogReturn]) []rpc.NodeID {
 	return to

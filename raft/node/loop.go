@@ -147,7 +147,7 @@ func (n *Node) carryOut(e *raft.Effects, b *batch) {
 		n.tell(f)
 	}
 	n.rememberProposals(e.Proposed, b.proposals)
-	n.together.send(e.Send)
+	n.turnSender.send(e.Send)
 	if e.Write.Seq > 0 || len(e.SendAfterSync) > 0 {
 		n.left.write = n.leavesWrite(e)
 		n.appender.submit(job{write: e.Write, then: e.SendAfterSync}, !n.left.write)

@@ -53,12 +53,12 @@ type Options struct {
 
 // Node is one member of a Raft group. It implements Proposer for services, and busclient.Owner for the bus.
 type Node struct {
-	o        Options
-	logger   *slog.Logger
-	bus      Bus
-	send     sender
-	together together
-	limits   raft.Limits
+	o          Options
+	logger     *slog.Logger
+	bus        Bus
+	send       sender
+	turnSender turnSender
+	limits     raft.Limits
 
 	turns
 	beginning
@@ -136,7 +136,7 @@ func New(o Options) *Node {
 func (n *Node) prepare(bus Bus) error {
 	n.bus = bus
 	n.send = sender{self: n.id(), bus: bus, inbox: n.inbox}
-	n.together = together{sender: &n.send, multicast: n.o.Config.Multicast()}
+	n.turnSender = turnSender{sender: &n.send, multicast: n.o.Config.Multicast()}
 	n.appender = &appender{log: n.o.Log, marks: n.marks, report: n.report, spot: newSpot(func() { n.act(steady) }), send: n.send.send, release: func() { n.receiver.release() }}
 	n.applier = &applier{
 		log: n.o.Log, machine: n.o.Machine, waiters: &n.waiters, report: n.report, spot: newSpot(func() { n.act(hasty) }), settled: n.settlers,
@@ -270,7 +270,7 @@ func (n *Node) fromStored(state wal.State) (c raft.Config, err error) {
 	return raft.Config{
 		ID: n.id(), Instance: n.instance(), Configurations: configurations, HardState: state.HardState,
 		Base: state.Base.ID, BaseTime: base.Time, Terms: state.Terms, Last: state.Last, LastTime: last, Applied: applied,
-		Damaged: state.Damaged, Together: n.o.Config.Multicast(), Thrifty: !n.o.Config.Multicast() && !n.o.Config.Eager(), // one message goes to all as easily as to some
+		Damaged: state.Damaged, Multicast: n.o.Config.Multicast(), Thrifty: !n.o.Config.Multicast() && !n.o.Config.Eager(), // one message goes to all as easily as to some
 		Ticks: n.ticks(), Limits: n.limits, Random: rand.New(rand.NewPCG(n.o.Seed, 0)),
 	}, nil
 }

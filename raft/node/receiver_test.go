@@ -169,7 +169,7 @@ func TestHowFarAnInstallIsIsSaid(t *testing.T) {
 	r.takeAll(t, said, first...)
 	restored := func() uint64 { return (*said)[len(*said)-1].Restored }
 	installs := func(again rpc.Message, next uint64) {
-		stream := (&applier{snaps: r.snapDir, rest: func(time.Duration) {}}).beside(bytes.NewReader(make([]byte, 100)))
+		stream := (&applier{snaps: r.snapDir, rest: func(time.Duration) {}}).throttled(bytes.NewReader(make([]byte, 100)))
 		for _, read := range []int{0, 30, 70} {
 			_, err := io.ReadFull(stream, make([]byte, read))
 			require.NoError(t, err)

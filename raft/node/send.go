@@ -21,8 +21,8 @@ type Bus interface {
 	// OnDelivered has one of two called when messages of a connection were handed to the node; whole: on the goroutine that handed them out, and they
 	// were all that had arrived.
 	OnDelivered(control, bulk func(whole bool))
-	// Together has what is sent meanwhile leave together.
-	Together(send func())
+	// Corked has what is sent meanwhile leave together.
+	Corked(send func())
 	// MulticastAppendLog and MulticastCommitLog send one message to several peers. They return those that it did not go to.
 	MulticastAppendLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.AppendLogCommand, done rpc.Done[*rpc.AppendLogReturn]) (left []rpc.NodeID)
 	MulticastCommitLog(to []rpc.NodeID, term rpc.Term, cmd *rpc.CommitLogCommand) (left []rpc.NodeID)

@@ -40,6 +40,6 @@ func TestWhoIsSentAWriteAtOnce(t *testing.T) {
 		require.Equal(t, test.want, sent, "%+v", test.c)
 		core, err := leader.fromStored(leader.o.Log.State(onlyGroup))
 		require.NoError(t, err)
-		require.Equal(t, test.c.Multicast, core.Together, "with one message for several all are told alike what is committed")
+		require.Equal(t, test.c.Multicast, core.Multicast, "with one message for several all are told alike what is committed")
 	}
 }

@@ -78,7 +78,7 @@ func (s *spy) Links() []busclient.LinkStatus { return nil }
 
 // OnDelivered tells nobody: whoever steps the node takes its turns.
 func (s *spy) OnDelivered(_, _ func(bool)) {}
-func (s *spy) Together(send func())        { send() }
+func (s *spy) Corked(send func())          { send() }
 
 func (s *spy) leaves(to rpc.NodeID, term rpc.Term, body rpc.Body) {
 	s.process.world.watch.leaves(s.process, to, term, body)

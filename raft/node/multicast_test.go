@@ -36,7 +36,7 @@ func (l *lines) Using(peer rpc.NodeID, action func(busclient.IRaftClient)) error
 	return nil
 }
 
-func (l *lines) Together(send func()) { send() }
+func (l *lines) Corked(send func()) { send() }
 
 func (l *lines) MulticastAppendLog(to []rpc.NodeID, _ rpc.Term, cmd *rpc.AppendLogCommand, _ rpc.Done[*rpc.AppendLogReturn]) []rpc.NodeID {
 	return l.together(to, describeAppend(cmd))
@@ -83,7 +83,7 @@ func describeAppend(cmd *rpc.AppendLogCommand) string {
 // leaves sends a turn's messages, and returns what left.
 func (l *lines) leaves(multicast bool, list ...rpc.Message) []string {
 	l.sent = nil
-	t := together{sender: &sender{bus: l, inbox: newInbox()}, multicast: multicast}
+	t := turnSender{sender: &sender{bus: l, inbox: newInbox()}, multicast: multicast}
 	t.send(list)
 	return l.sent
 }

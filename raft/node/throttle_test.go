@@ -14,7 +14,7 @@ import (
 func TestInstallingRestsBesideOthers(t *testing.T) {
 	now, rests := time.Unix(1000, 0), []time.Duration{}
 	var count atomic.Uint64
-	r := &besideReader{from: strings.NewReader("123456"), count: &count, now: func() time.Time { return now }, since: now, rest: func(d time.Duration) {
+	r := &throttledReader{from: strings.NewReader("123456"), count: &count, now: func() time.Time { return now }, since: now, rest: func(d time.Duration) {
 		rests = append(rests, d)
 		now = now.Add(d)
 	}}

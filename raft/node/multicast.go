@@ -10,8 +10,8 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// together sends the messages of a turn. Owned by the loop.
-type together struct {
+// turnSender sends the messages of a turn. Owned by the loop.
+type turnSender struct {
 	sender    *sender
 	multicast bool // peers get alike what may be shared; false: each message goes by itself
 
@@ -21,15 +21,15 @@ type together struct {
 }
 
 // send sends a list in its order, as far as each peer can see.
-func (t *together) send(list []rpc.Message) {
+func (t *turnSender) send(list []rpc.Message) {
 	if len(list) < 2 {
 		t.sendAll(list)
 		return
 	}
-	t.sender.bus.Together(func() { t.sendAll(list) })
+	t.sender.bus.Corked(func() { t.sendAll(list) })
 }
 
-func (t *together) sendAll(list []rpc.Message) {
+func (t *turnSender) sendAll(list []rpc.Message) {
 	t.sent = append(t.sent[:0], make([]bool, len(list))...)
 	for i := range list {
 		switch {
@@ -52,7 +52,7 @@ func shareable(b rpc.Body) bool {
 
 // gather finds the messages that are alike to the one at a place: of each peer only what it is to get next, so that nothing
 // overtakes. It returns how many they are.
-func (t *together) gather(list []rpc.Message, first int) int {
+func (t *turnSender) gather(list []rpc.Message, first int) int {
 	t.group, t.peers = t.group[:0], t.peers[:0]
 	var seen [config.MaxMembers]rpc.NodeID
 	others := seen[:0]
@@ -87,7 +87,7 @@ func alike(a, b *rpc.Message) bool {
 }
 
 // sendGroup sends the messages of the group as one, and by itself to whom that cannot go.
-func (t *together) sendGroup(list []rpc.Message) {
+func (t *turnSender) sendGroup(list []rpc.Message) {
 	m, left := &list[t.group[0]], []rpc.NodeID(nil)
 	switch cmd := m.Body.(type) {
 	case *rpc.AppendLogCommand:
