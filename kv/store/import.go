@@ -27,7 +27,8 @@ func (t *txn) importEntries(c *command.Import) (Result, error) {
 	t.raise(b, c.Last, c.LastTime)
 	if c.Done {
 		t.state.revision++
-		b.record.importing, b.record.changed = false, t.state.revision
+		t.raise(b, b.stats.sequence+b.record.owed, t.state.time)
+		b.record.importing, b.record.owed, b.record.changed = false, 0, t.state.revision
 		b.changed, b.wrote = true, true
 		t.feed.bucket(BucketUpdated, b)
 	}

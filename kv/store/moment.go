@@ -51,16 +51,16 @@ func (s *Store) Still() (node.Snapshot, Moment, Contents, error) {
 
 // contents adds up what the buckets count.
 func contents(r engine.Reader) (c Contents, err error) {
-	err = eachBucket(r, func(_ *bucketRecord, b *statsRecord) error {
+	err = eachBucket(r, func(_ string, _ *bucketRecord, b *statsRecord) error {
 		c.Buckets, c.Keys, c.Entries = c.Buckets+1, c.Keys+b.keys+b.deleted, c.Entries+b.entries
 		return nil
 	})
 	return c, err
 }
 
-// eachBucket calls f for the records of all buckets.
-func eachBucket(r engine.Reader, f func(*bucketRecord, *statsRecord) error) error {
-	return r.Scan([]byte{tableBucket}, []byte{tableBucket + 1}, func(_, value []byte) (bool, error) {
+// eachBucket calls f for the names and records of all buckets.
+func eachBucket(r engine.Reader, f func(string, *bucketRecord, *statsRecord) error) error {
+	return r.Scan([]byte{tableBucket}, []byte{tableBucket + 1}, func(key, value []byte) (bool, error) {
 		record, err := decodeBucket(value)
 		if err != nil {
 			return false, err
@@ -71,7 +71,7 @@ func eachBucket(r engine.Reader, f func(*bucketRecord, *statsRecord) error) erro
 		}
 		stats, err := decodeStats(counts)
 		if err == nil {
-			err = f(&record, &stats)
+			err = f(string(key[1:]), &record, &stats)
 		}
 		return true, err
 	})
@@ -168,7 +168,8 @@ func (w SnapshotWriter) End() error { return w.frames.end() }
 
 // Succeed has the state go on in another cluster, after an entry that follows the last one: no revision that was ever given in the old cluster
 // is given again, neither the cluster's nor a bucket's, if no more than skip were given after this state. What is in the buckets stays as it is.
-// A bucket that is being imported keeps its sequence, which is not its own. It is durable when Succeed returns; the store is not being applied to.
+// A bucket that is being imported keeps its sequence, which is not its own, until the import ends; so its nodes have to know of that. It is durable
+// when Succeed returns; the store is not being applied to.
 func (s *Store) Succeed(at rpc.EntryID, skip uint64) error {
 	db, _, err := s.use()
 	if err != nil {
@@ -182,13 +183,9 @@ func (s *Store) Succeed(at rpc.EntryID, skip uint64) error {
 	next.applied, next.revision = at, next.revision+skip
 	batch := db.NewBatch()
 	defer batch.Close()
-	err = eachBucket(db, func(b *bucketRecord, stats *statsRecord) error {
-		if !b.importing && skip > 0 {
-			stats.sequence, stats.lastTime = stats.sequence+skip, max(next.time, 1)
-			batch.Set(statsKey(b.incarnation), stats.encode())
-		}
-		return nil
-	})
+	if skip > 0 {
+		err = leaveOut(db, batch, skip, &next)
+	}
 	if err != nil {
 		return err
 	}
@@ -201,4 +198,19 @@ func (s *Store) Succeed(at rpc.EntryID, skip uint64) error {
 	s.firsts.forget()
 	s.schedule.news.forget()
 	return s.Flush()
+}
+
+// leaveOut has the next revision of each bucket be skip higher.
+func leaveOut(r engine.Reader, batch engine.Batch, skip uint64, next *state) error {
+	return eachBucket(r, func(name string, b *bucketRecord, stats *statsRecord) error {
+		if b.importing {
+			b.owed += skip
+			next.raised = max(next.raised, owedSince)
+			batch.Set(bucketKey(name), b.encode())
+			return nil
+		}
+		stats.sequence, stats.lastTime = stats.sequence+skip, max(next.time, 1)
+		batch.Set(statsKey(b.incarnation), stats.encode())
+		return nil
+	})
 }

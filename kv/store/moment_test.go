@@ -66,17 +66,28 @@ func TestSucceedIsTrueAtOnce(t *testing.T) {
 	})
 }
 
-// A bucket that is being imported has the sequences of where it comes from.
-func TestSucceedLeavesImports(t *testing.T) {
-	f := open(t, newMemory())
-	f.one(command.Command{AddBucket: &command.AddBucket{Name: "app", Importing: true}})
-	c := command.Command{Import: &command.Import{Bucket: "app", Last: 7, Entries: []command.ImportEntry{{Key: "k", Value: []byte("v"), Sequence: 5, Time: 1}}}}
-	require.EqualValues(t, 7, f.one(c).Sequence)
-	require.NoError(t, f.store.Succeed(rpc.EntryID{Term: 2, Index: 3}, 100))
-	state, err := f.store.State("app")
-	require.NoError(t, err)
-	require.EqualValues(t, 7, state.Sequence)
-	f.close()
+// A bucket that is being imported has the sequences of where it comes from, and owes what is to be left out until that ends: its cluster knows of it.
+func TestImportsOweWhatIsLeftOut(t *testing.T) { // C6
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.one(command.Command{AddBucket: &command.AddBucket{Name: "app", Importing: true}})
+		require.EqualValues(t, 7, f.one(imports(command.Import{Last: 7, Entries: []command.ImportEntry{{Key: "k", Value: []byte("v"), Sequence: 5, Time: 1}}})).Sequence)
+		succeed := func(skip uint64) {
+			last := f.store.Moment().ID
+			require.NoError(t, f.store.Succeed(rpc.EntryID{Term: last.Term + 1, Index: last.Index + 1}, skip))
+		}
+		succeed(0)
+		require.EqualValues(t, command.Base, f.store.Open(), "nothing is owed")
+		succeed(100)
+		succeed(100)
+		require.EqualValues(t, 3, f.store.Open())
+		require.EqualValues(t, 9, f.one(imports(command.Import{After: 7, Last: 9})).Sequence, "it goes on where it was")
+		require.EqualValues(t, 209, f.one(imports(command.Import{After: 9, Done: true})).Sequence)
+		require.EqualValues(t, 210, f.one(put("app", "k", "w")).Sequence)
+		succeed(1)
+		require.EqualValues(t, 212, f.one(put("app", "k", "x")).Sequence, "what was owed is paid once")
+		f.close()
+	})
 }
 
 // What is foreseen is what Apply then does, and until then nothing has changed.

@@ -43,7 +43,12 @@ type bucketRecord struct {
 	idsSince int64
 	// importing says that it takes entries by Import only.
 	importing bool
+	// owed is how many sequences are to be left out when the import ends (C6): until then they are those of where it comes from.
+	owed uint64
 }
+
+// owedSince is the version of commands whose builds know what a bucket owes.
+const owedSince = 3
 
 // statsRecord counts what a bucket holds. It is apart from the bucket's record, since each write changes it.
 type statsRecord struct {
@@ -181,6 +186,7 @@ func (r *bucketRecord) fields(w *wire.Walk) {
 	wire.Present(w, 5, &r.trimming, &r.trimAfter)
 	wire.Number(w, 6, &r.idsSince)
 	wire.Boolean(w, 7, &r.importing)
+	wire.Number(w, 8, &r.owed)
 }
 
 func (r *statsRecord) encode() []byte {
