@@ -147,6 +147,29 @@ func TestAFullBucketTakesDeletes(t *testing.T) {
 	})
 }
 
+// From feature level 3 on a bucket with more than it is to have takes what leaves it no larger, and deletes with the headers of KV clients.
+func TestABucketBeyondItsBoundTakesWhatEasesIt(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		f.apply(addBucket("app", command.Settings{}), put("app", "k", "12345"), put("app", "l", "1"), put("app", "m", "1"))
+		f.one(command.Command{UpdateBucket: &command.UpdateBucket{Name: "app", Settings: command.Settings{MaxBytes: 1}}})
+		kvDelete := func(key string, header int) command.Command {
+			return write(command.Write{Bucket: "app", Key: key, Op: command.Delete, Header: make([]byte, header)})
+		}
+		for _, c := range []command.Command{put("app", "k", "1234"), kvDelete("l", 31)} {
+			require.Equal(t, BucketFull, f.one(c).Code, "members of an older release judge likewise")
+		}
+		f.one(command.Command{Raise: &command.Raise{Version: 3}})
+		for _, c := range []command.Command{put("app", "k", "54321"), put("app", "k", "1234"), kvDelete("l", 256), write(command.Write{Bucket: "app", Key: "m", Op: command.Purge, Rollup: command.RollupKey, Header: make([]byte, 60)})} {
+			require.Equal(t, Done, f.one(c).Code)
+		}
+		for _, c := range []command.Command{put("app", "k", "12345"), put("app", "new", ""), kvDelete("new", 31), kvDelete("k", 257), {Write: &command.Write{Bucket: "app", Key: "k", Op: command.Delete, Value: make([]byte, 10)}}} {
+			require.Equal(t, BucketFull, f.one(c).Code)
+		}
+		f.close()
+	})
+}
+
 func TestReadsRunWhileEntriesAreApplied(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
 		f := open(t, fresh())

@@ -34,7 +34,7 @@ func (t *txn) write(w *command.Write) (Result, error) {
 		return Result{}, err
 	}
 	e := b.entry(w)
-	if refusal := b.refuse(k, w, &e); refusal.Code != Done {
+	if refusal := t.refuse(b, k, w, &e); refusal.Code != Done {
 		return refusal, nil
 	}
 	if w.Rollup == command.RollupBucket && b.stats.entries > 0 {
@@ -59,7 +59,7 @@ func (b *bucket) entry(w *command.Write) entryRecord {
 }
 
 // refuse says why a write cannot be done; Done if it can.
-func (b *bucket) refuse(k *keyRecord, w *command.Write, e *entryRecord) Result {
+func (t *txn) refuse(b *bucket, k *keyRecord, w *command.Write, e *entryRecord) Result {
 	s := &b.record.settings
 	switch {
 	case s.MaxValueSize > 0 && uint64(len(w.Value)) > s.MaxValueSize:
@@ -77,7 +77,7 @@ func (b *bucket) refuse(k *keyRecord, w *command.Write, e *entryRecord) Result {
 		return Result{Code: WrongLastSequence, Current: b.stats.sequence}
 	case w.LastMsgID != "" && w.LastMsgID != b.stats.lastID:
 		return Result{Code: WrongLastID, MsgID: b.stats.lastID}
-	case s.MaxBytes > 0 && !b.fits(k, w, e):
+	case s.MaxBytes > 0 && !b.fits(k, w, e) && !(t.state.version() >= easesSince && b.eases(k, w, e)):
 		return Result{Code: BucketFull, Limit: s.MaxBytes}
 	}
 	return Result{}
@@ -114,6 +114,22 @@ func (b *bucket) fits(k *keyRecord, w *command.Write, e *entryRecord) bool {
 		left = 0
 	}
 	return left+e.size() <= b.record.settings.MaxBytes
+}
+
+const (
+	// easesSince is the version of commands from which on what eases a full bucket is taken.
+	easesSince = 3
+	// markHeaderMax bounds the header of a delete that is taken in any case, in bytes: those of KV clients have less.
+	markHeaderMax = 256
+)
+
+// eases reports whether an entry leaves a full bucket, which may have more than it is to have since then, no larger than it was, as a NATS server
+// judges; or is a delete of what is there, as KV clients send it.
+func (b *bucket) eases(k *keyRecord, w *command.Write, e *entryRecord) bool {
+	if w.Op != command.Put && len(w.Header) <= markHeaderMax && len(w.Value) == 0 && len(k.live) > 0 {
+		return true
+	}
+	return sizes(k.live[:k.dropped(b.record.history(), w.Rollup)]) >= e.size()
 }
 
 // dropped is how many of the key's oldest entries one more entry displaces.
