@@ -154,7 +154,7 @@ func (s *Service) applied(r *request, w work, result any) {
 		s.answer(answer{request: r, work: w, result: &kept})
 		return
 	}
-	s.cork()
+	s.ofRun.add()
 	s.tell(r, w, outcome)
 }
 
@@ -165,6 +165,9 @@ func (s *Service) confirm(r *request, w work) {
 			r.trace.confirmed()
 			if w.search && !w.writes {
 				s.inflight.outlive(r) // what it finds is true, whoever leads by then
+			}
+			if s.readAtOnce(todo{r, w}) {
+				return
 			}
 			if s.reads.put(todo{r, w}) {
 				if s.hurries.Load() {

@@ -23,5 +23,5 @@
 // replier (goes on with writes that were applied, where the node's goroutine may not: lane.go), readersCount readers, the prober (asks other
 // JetStreams before a bucket is made), the wider (proposes what looks at many keys, one after the other: wide.go), the expirer, the republisher.
 // The callbacks of the subscriptions, on the goroutine that reads the lane or on those of nats.go, check and pass on; those of the node and of the
-// store pass on, or answer by the lane.
+// store pass on, or answer by the lane: also a read that needs no disk.
 package kv

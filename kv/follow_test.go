@@ -23,9 +23,10 @@ import (
 // prompted is a node that a lane can prompt; what is proposed is done at once all the same.
 type prompted struct{ *solo }
 
-func (prompted) Gather()               {}
-func (prompted) Prompt(bool)           {}
-func (p prompted) Settled(told func()) { p.settled = told }
+func (prompted) Gather()                 {}
+func (prompted) Prompt(bool)             {}
+func (p prompted) Settled(told func())   { p.settled = told }
+func (p prompted) Confirmed(told func()) { p.confirmed = told }
 
 // directLane is a connection as a lane that takes all answers at once.
 type directLane struct{ *nats.Conn }

@@ -37,6 +37,7 @@ type solo struct {
 	held      []func()
 	heldMax   chan struct{} // gets one for each thing held
 	settled   func()        // what a lane is told after each entry; nil: there is none
+	confirmed func()        // and after each read
 	behind    atomic.Int64  // the clock, what the log's entries get aside
 }
 
@@ -107,6 +108,9 @@ func (n *solo) ReadIndex(done func(error)) error {
 			done(nil)
 		} else {
 			done(node.ErrNotLeader)
+		}
+		if n.confirmed != nil {
+			n.confirmed()
 		}
 	})
 	return nil

@@ -46,6 +46,9 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 	case p.Look != nil:
 		look := p.Look
 		return work{quick: p.Quick, writes: p.Writes, look: func() ([]reply, *work) { return s.onward(r, look(s.store)) }}, nil
+	case p.Tell != nil:
+		tell := p.Tell
+		return work{quick: true, newest: p.Newest, tell: func(e store.Entry, err error) ([]reply, *work) { return s.onward(r, tell(e, err)) }}, nil
 	case p.Search != nil:
 		return work{search: true, writes: p.Writes, look: s.searching(r, p.Search)}, nil
 	case p.Write != nil:

@@ -7,6 +7,7 @@ package kv
 import (
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/node"
 )
 
@@ -32,7 +33,29 @@ type Lane interface {
 type lanes struct {
 	lane     Lane // nil: there is none
 	prompter node.Prompter
-	corked   bool // by who applies, until a run is settled
+
+	ofRun   corked // of entries; owned by who applies
+	ofRound corked // of reads; owned by who takes the node's turn
+}
+
+// corked keeps the answers to one thing together, until it is settled.
+type corked struct {
+	lane    Lane
+	answers int
+}
+
+func (c *corked) add() {
+	if c.answers == 0 {
+		c.lane.Cork()
+	}
+	c.answers++
+}
+
+func (c *corked) settle() {
+	if c.answers > 0 {
+		c.answers = 0
+		c.lane.Uncork()
+	}
 }
 
 // enterLane makes the lane the way of requests and answers.
@@ -41,9 +64,10 @@ func (s *Service) enterLane(l Lane) {
 	if l == nil || !can {
 		return
 	}
-	s.lane, s.prompter = l, node
+	s.lane, s.prompter, s.ofRun.lane, s.ofRound.lane = l, node, l, l
 	l.OnDelivered(s.delivered)
-	node.Settled(s.settled)
+	node.Settled(s.ofRun.settle)
+	node.Confirmed(s.ofRound.settle)
 }
 
 // delivered has the node act on the requests that have come.
@@ -69,18 +93,17 @@ func (s *Service) maxPayload() int64 {
 	return s.conn.MaxPayload()
 }
 
-// settled is told by the node that a run of entries has all its answers.
-func (s *Service) settled() {
-	if s.corked {
-		s.corked = false
-		s.lane.Uncork()
+// readAtOnce does a read that was just confirmed on the node's goroutine, if what it asks for is in memory: to wake a reader costs more than the read.
+// Of many the readers do the rest meanwhile, so that the node is not kept for long.
+func (s *Service) readAtOnce(t todo) bool {
+	if t.work.tell == nil || !s.direct() || s.ofRound.answers >= readsTogether {
+		return false
 	}
-}
-
-// cork keeps the answers to a run of entries together.
-func (s *Service) cork() {
-	if !s.corked {
-		s.corked = true
-		s.lane.Cork()
+	last, err := s.store.LastHeld(t.work.newest.Bucket, t.work.newest.Key)
+	if err == store.ErrNotHeld {
+		return false
 	}
+	s.ofRound.add()
+	s.tellLast(t, last, err)
+	return true
 }

@@ -134,6 +134,41 @@ func TestAnAnswerDoesNotWaitForTheSearchBehindIt(t *testing.T) {
 	require.Eventually(t, func() bool { return lane.corks.Load() == 0 }, 5*time.Second, time.Millisecond)
 }
 
+// A read of what is in memory wakes no reader, and is answered with those of its round; all else is for readers, as what is beyond what one turn does.
+func TestAReadOfWhatIsInMemoryIsDoneAtOnce(t *testing.T) {
+	lane := &corksLane{}
+	r := newRig(t, func(o *Options) { lane.directLane, o.Lane, o.Node = directLane{o.Conn}, lane, prompted{o.Node.(*solo)} })
+	r.lead()
+	r.bucketJS("app")
+	r.ask("kv.put.app.k", "v")
+	readers := func(subject, body string) uint64 {
+		r.service.reads.mu.Lock()
+		before := r.service.reads.came
+		r.service.reads.mu.Unlock()
+		_, err := r.client.Request(subject, []byte(body), 5*time.Second)
+		require.NoError(t, err)
+		r.service.reads.mu.Lock()
+		defer r.service.reads.mu.Unlock()
+		return r.service.reads.came - before
+	}
+	const direct, get = "$JS.raftbus.API.DIRECT.GET.KV_app.$KV.app.", "$JS.raftbus.API.STREAM.MSG.GET.KV_app"
+	for range 2 * readsTogether {
+		require.Zero(t, readers(direct+"k", ""))
+	}
+	require.Zero(t, readers("raftbus.kv.get.app.k", ""))
+	require.Zero(t, readers(get, `{"last_by_subj":"$KV.app.k"}`))
+	require.EqualValues(t, 1, readers(direct+"other", ""), "it is not known to be in memory")
+	require.EqualValues(t, 1, readers(get, `{"seq":1}`))
+	require.Zero(t, lane.corks.Load())
+
+	r.node.set(func(n *solo) { n.confirmed = func() {} })
+	for range readsTogether {
+		require.Zero(t, readers(direct+"k", ""))
+	}
+	require.EqualValues(t, 1, lane.corks.Load(), "they leave together")
+	require.EqualValues(t, 1, readers(direct+"k", ""), "a turn is not to last")
+}
+
 // A look at a bucket waits until NATS has heard whom the node no longer serves: not for its own cork, which would hold up what asks NATS (L1).
 func TestTheFirstLookAfterAnotherLedWaitsForNobody(t *testing.T) {
 	r := newRig(t, laned(t))

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/raftbus/raftbus/kv/internal/names"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -25,11 +26,13 @@ type plan struct {
 	read    func() (any, *failure, *plan) // an answer, or what is to be done next
 	local   bool                          // as in work
 	quick   bool                          // as in work
-	writes  bool                          // the read may go on with a command
-	silent  bool                          // somebody else answers when it is done
-	wide    bool                          // as in work
-	made    string                        // as in work
-	bucket  string                        // as in work
+	newest  jetstream.Newest              // as in work
+	tell    func(store.Entry, error) (any, *failure)
+	writes  bool   // the read may go on with a command
+	silent  bool   // somebody else answers when it is done
+	wide    bool   // as in work
+	made    string // as in work
+	bucket  string // as in work
 }
 
 // operation is a row of the table of operations: how a message becomes a plan.
@@ -114,7 +117,7 @@ func (s *Service) parse(c *call) (plan, *failure) {
 
 // work puts a plan into the service's terms.
 func (s *Service) work(c *call, p plan) work {
-	w := work{command: p.command, local: p.local, quick: p.quick, writes: p.writes || p.command != nil, wide: p.wide, made: p.made, bucket: p.bucket}
+	w := work{command: p.command, local: p.local, quick: p.quick, newest: p.newest, writes: p.writes || p.command != nil, wide: p.wide, made: p.made, bucket: p.bucket}
 	w.done = func(result store.Result) ([]reply, *work) {
 		if result.Code != store.Done {
 			return s.message(nil, c, refusal(result, c.bucket, c.key)), nil
@@ -123,6 +126,13 @@ func (s *Service) work(c *call, p plan) work {
 			return nil, nil
 		}
 		return s.message(p.done(result), c, nil), nil
+	}
+	if p.tell != nil {
+		w.tell = func(e store.Entry, err error) ([]reply, *work) {
+			reply, f := p.tell(e, err)
+			return s.message(reply, c, f), nil
+		}
+		return w
 	}
 	w.look = func() ([]reply, *work) {
 		reply, f, next := p.read()

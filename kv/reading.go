@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/raftbus/raftbus/kv/store"
 )
 
 const (
@@ -269,6 +271,11 @@ func (s *Service) read(a todo) {
 	if !s.inflight.waiting(a.request) {
 		return // overdue
 	}
+	if a.work.tell != nil {
+		last, err := s.store.Last(a.work.newest.Bucket, a.work.newest.Key)
+		s.tellLast(a, last, err)
+		return
+	}
 	if !a.work.quick && s.lane != nil { // what was answered before it does not wait for it, nor does what it asks of NATS
 		s.lane.Uncork()
 		defer s.lane.Cork()
@@ -278,5 +285,11 @@ func (s *Service) read(a todo) {
 		s.drop(a.request)
 		return
 	}
+	s.finish(a.request, replies, next)
+}
+
+// tellLast goes on with the last entry of the key that a read asks for.
+func (s *Service) tellLast(a todo, last store.Entry, err error) {
+	replies, next := a.work.tell(last, err)
 	s.finish(a.request, replies, next)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raftbus/raftbus/kv/command"
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/raft/rpc"
@@ -76,15 +77,15 @@ func (s *Service) get(c *call) (plan, *failure) {
 		return s.getLocally(c), f
 	}
 	raw := c.msg.Header.Get(headerReply) == replyRaw
-	return plan{quick: true, read: func() (any, *failure, *plan) {
-		e, err := s.store.Get(c.bucket, c.key)
+	return plan{quick: true, newest: jetstream.Newest{Bucket: c.bucket, Key: c.key}, tell: func(last store.Entry, err error) (any, *failure) {
+		e, err := store.Found(last, err)
 		if err != nil {
-			return nil, readFailure(err, c), nil
+			return nil, readFailure(err, c)
 		}
 		if raw && len(e.Value) > 0 { // no reply is empty, so an empty value is told as JSON
-			return rawReply(e), nil, nil
+			return rawReply(e), nil
 		}
-		return newGetReply(c.bucket, e), nil, nil
+		return newGetReply(c.bucket, e), nil
 	}}, nil
 }
 

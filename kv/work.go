@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 )
 
@@ -35,21 +36,23 @@ type request struct {
 // work is what a request asks for, checked: a command to log, or a look at the store once that is confirmed to be up to date.
 type work struct {
 	command []byte
-	done    func(store.Result) ([]reply, *work) // goes on when it was applied: an answer, or what is to be done next
-	look    func() ([]reply, *work)             // goes on when it was confirmed
-	local   bool                                // look at the store as it is, unconfirmed
-	quick   bool                                // the look is at one key
-	search  bool                                // the look may be at all that a bucket has, or at many names
-	writes  bool                                // something may be logged, now or after the look
-	rest    bool                                // the command goes on with what was done in part; as many may follow
-	wide    bool                                // the command may look at many keys where it is applied
-	made    string                              // the bucket that the command makes
-	apart   bool                                // its answer may take a while: it is not given where commands are applied
-	bucket  string                              // the command makes, changes or removes it: its answer waits until the subscription follows
+	done    func(store.Result) ([]reply, *work)       // goes on when it was applied: an answer, or what is to be done next
+	look    func() ([]reply, *work)                   // goes on when it was confirmed
+	local   bool                                      // look at the store as it is, unconfirmed
+	tell    func(store.Entry, error) ([]reply, *work) // goes on in the place of look, with the last entry of newest
+	newest  jetstream.Newest
+	quick   bool   // the look is at one key
+	search  bool   // the look may be at all that a bucket has, or at many names
+	writes  bool   // something may be logged, now or after the look
+	rest    bool   // the command goes on with what was done in part; as many may follow
+	wide    bool   // the command may look at many keys where it is applied
+	made    string // the bucket that the command makes
+	apart   bool   // its answer may take a while: it is not given where commands are applied
+	bucket  string // the command makes, changes or removes it: its answer waits until the subscription follows
 }
 
 // none reports whether there is nothing to do.
-func (w *work) none() bool { return w.command == nil && w.look == nil }
+func (w *work) none() bool { return w.command == nil && w.look == nil && w.tell == nil }
 
 // todo is work for a request, on its way to somebody who does it.
 type todo struct {

@@ -37,11 +37,7 @@ func (g *getRequest) find(s *store.Store, bucket string, wanted func() bool) (st
 		}
 		return s.LastMatch(bucket, filter, wanted)
 	case g.LastFor != "":
-		key, is := strings.CutPrefix(g.LastFor, subjectPrefix+bucket+".")
-		if !is {
-			return none(s, bucket)
-		}
-		return s.Last(bucket, key)
+		return none(s, bucket)
 	case g.NextFor != "":
 		filter, err := subject.Under(subjectPrefix+bucket, g.NextFor)
 		if err != nil {
@@ -51,6 +47,15 @@ func (g *getRequest) find(s *store.Store, bucket string, wanted func() bool) (st
 	default:
 		return s.Message(bucket, g.Seq)
 	}
+}
+
+// newest is the key whose newest entry is asked for; false: something else is.
+func (g *getRequest) newest(bucket string) (newest Newest, is bool) {
+	if isWild(g.LastFor) {
+		return Newest{}, false
+	}
+	key, is := strings.CutPrefix(g.LastFor, subjectPrefix+bucket+".")
+	return Newest{bucket, key}, is
 }
 
 // searches reports whether find may have to look at all of a bucket.
@@ -95,12 +100,19 @@ func (p *Protocol) directGet(c call) Plan {
 	if get.searches() {
 		return Plan{Search: func(s *store.Store, wanted func() bool) Plan { return get.answered(s, bucket, wanted) }}
 	}
-	return Plan{Quick: get.LastFor != "", Look: func(s *store.Store) Plan { return get.answered(s, bucket, always) }}
+	if newest, is := get.newest(bucket); is {
+		return Plan{Newest: newest, Tell: func(e store.Entry, err error) Plan { return get.answer(bucket, e, err) }}
+	}
+	return Plan{Look: func(s *store.Store) Plan { return get.answered(s, bucket, always) }}
 }
 
 // answered finds what a direct get asks for, and says it.
 func (g *getRequest) answered(s *store.Store, bucket string, wanted func() bool) Plan {
 	e, err := g.find(s, bucket, wanted)
+	return g.answer(bucket, e, err)
+}
+
+func (g *getRequest) answer(bucket string, e store.Entry, err error) Plan {
 	switch {
 	case err == store.NoEntry:
 		return answer(status(statusNotFound))
@@ -201,14 +213,19 @@ func (p *Protocol) messageGet(c call) Plan {
 	if get.searches() {
 		return c.search(func(s *store.Store, wanted func() bool) Plan { return get.told(s, c, wanted) })
 	}
-	plan := c.look(func(s *store.Store, _ store.BucketInfo) Plan { return get.told(s, c, always) })
-	plan.Quick = get.LastFor != ""
-	return plan
+	if newest, is := get.newest(c.bucket); is && c.bucket != "" {
+		return Plan{Newest: newest, Tell: func(e store.Entry, err error) Plan { return get.tell(c, e, err) }}
+	}
+	return c.look(func(s *store.Store, _ store.BucketInfo) Plan { return get.told(s, c, always) })
 }
 
 // told finds what a get asks for, and tells it in JSON.
 func (g *getRequest) told(s *store.Store, c call, wanted func() bool) Plan {
 	e, err := g.find(s, c.bucket, wanted)
+	return g.tell(c, e, err)
+}
+
+func (g *getRequest) tell(c call, e store.Entry, err error) Plan {
 	switch {
 	case err == store.NoEntry:
 		return c.refuse(errNoMessage)

@@ -55,6 +55,8 @@ func (w *world) carryOut(p Plan) []Reply {
 		switch {
 		case p.Look != nil:
 			p = p.Look(w.store)
+		case p.Tell != nil:
+			p = p.Tell(w.store.Last(p.Newest.Bucket, p.Newest.Key))
 		case p.Search != nil:
 			p = p.Search(w.store, always)
 		case p.Write != nil:

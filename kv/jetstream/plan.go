@@ -59,6 +59,9 @@ type Plan struct {
 	Search func(s *store.Store, wanted func() bool) Plan
 	// Quick says that Look is at one key.
 	Quick bool
+	// Tell goes on after a ReadIndex too, with what the store has then as Newest.
+	Tell   func(store.Entry, error) Plan
+	Newest Newest
 	// Writes says that something may be logged, now or after Look.
 	Writes bool
 	// Bucket is that of a put. If it is known to be there, and to take a Rollup if that is one, Write will do without Look: what a client puts
@@ -70,6 +73,9 @@ type Plan struct {
 	// Trouble is what is answered when the request certainly was not, and will not be, carried out.
 	Trouble func(Trouble) Reply
 }
+
+// Newest is the last entry of a key, as the store's Last finds it.
+type Newest struct{ Bucket, Key string }
 
 // telling is the plan, of which the replies say whether a bucket is there.
 func (p Plan) telling(bucket string) Plan {

@@ -54,12 +54,16 @@ const scanMax = 20_000
 // Get returns a key's newest entry. The error is NoBucket, KeyNotFound if it has none or the newest is a delete, ErrClosed, or
 // one of the disk.
 func (s *Store) Get(bucket, key string) (Entry, error) {
-	entry, err := s.Last(bucket, key)
+	return Found(s.Last(bucket, key))
+}
+
+// Found is what Get says of what Last has said.
+func Found(last Entry, err error) (Entry, error) {
 	switch {
-	case err == NoEntry, err == nil && entry.Op != command.Put:
+	case err == NoEntry, err == nil && last.Op != command.Put:
 		return Entry{}, KeyNotFound
 	}
-	return entry, err
+	return last, err
 }
 
 // Bucket describes a bucket. What its settings refer to is the store's, and not to be changed. The error is NoBucket, ErrClosed, or one of the disk.

@@ -121,6 +121,24 @@ func TestReadsEndWithTheLoop(t *testing.T) {
 	require.Equal(t, []error{ErrStopped, ErrStopped}, answers)
 }
 
+// Who keeps answers to reads together hears when a round of them is over, and of no turn without one.
+func TestARoundOfReadsIsSettledAfterItsAnswers(t *testing.T) {
+	conf, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}})
+	require.NoError(t, err)
+	n := New(Options{Config: conf, Folder: folderFor(t, "n1"), Logger: quiet()})
+	var told []string
+	n.Confirmed(func() { told = append(told, "settled") })
+	var round []raft.Read
+	for range 2 {
+		require.True(t, n.readers.enter())
+		round = append(round, raft.Read{Ticket: n.readers.ticket(func(error) { told = append(told, "read") })})
+	}
+	n.readers.answer(nil)
+	require.Empty(t, told)
+	n.readers.answer(round)
+	require.Equal(t, []string{"read", "read", "settled"}, told)
+}
+
 // Leadership is told once per change, and ends with the node.
 func TestLeadershipIsTold(t *testing.T) {
 	g := &group{t: t, hub: newHub(), ids: []rpc.NodeID{"n1"}, disks: map[rpc.NodeID]*vfs.MemFS{"n1": vfs.NewCrashableMem()}, logs: map[rpc.NodeID]*wal.Log{}, machines: map[rpc.NodeID]*sum{}}

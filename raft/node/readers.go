@@ -15,6 +15,7 @@ type readers struct {
 	count   atomic.Int64           // of those let in, also those that are in the inbox yet
 	waiting map[uint64]func(error) // by ticket, of those handed to the core
 	last    uint64                 // ticket
+	settled []func()               // told when some were answered
 }
 
 // enter lets a read in, if the bound allows it.
@@ -50,6 +51,12 @@ func (r *readers) answer(list []raft.Read) {
 		default:
 			done(ErrNotLeader)
 		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	for _, told := range r.settled {
+		told()
 	}
 }
 

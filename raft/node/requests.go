@@ -63,6 +63,9 @@ func (n *Node) Leadership(changed func(bool)) { n.observers = append(n.observers
 // Settled implements Prompter.
 func (n *Node) Settled(told func()) { n.settlers = append(n.settlers, told) }
 
+// Confirmed implements Prompter.
+func (n *Node) Confirmed(told func()) { n.readers.settled = append(n.readers.settled, told) }
+
 // Clock implements Proposer.
 func (n *Node) Clock() int64 { return n.zero.Load() + int64(n.clock.steady(n.o.Now())) }
 

@@ -94,4 +94,6 @@ type Prompter interface {
 	Prompt(whole bool)
 	// Settled has told called, by who applies, each time the answers to a run of entries have been given. Register before Start.
 	Settled(told func())
+	// Confirmed has told called, by who took the turn, each time it was said of reads that they may be done. Register before Start.
+	Confirmed(told func())
 }

@@ -49,6 +49,12 @@ type DB interface {
 	Discard() error
 }
 
+// Holder is a database that can say what it has in memory, for who may not wait for a disk.
+type Holder interface {
+	// Held is Get of what is in memory, and has most bytes. False: it is not, is larger, or somebody else holds a lock.
+	Held(key []byte, most int) (value []byte, held bool)
+}
+
 // Size is what an operator may know of a database, in bytes.
 type Size struct {
 	Disk   uint64 // of its files

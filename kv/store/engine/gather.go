@@ -83,6 +83,20 @@ func (g *gathered) Get(key []byte) ([]byte, error) {
 	return g.DB.Get(key) // what left pairs meanwhile is there
 }
 
+var _ Holder = &gathered{}
+
+// Held implements Holder.
+func (g *gathered) Held(key []byte, most int) (value []byte, held bool) {
+	if !g.mu.TryRLock() {
+		return nil, false
+	}
+	defer g.mu.RUnlock()
+	if p, known := g.pairs[string(key)]; known && len(p.value) <= most {
+		return p.copied(), true
+	}
+	return nil, false
+}
+
 // passed reports whether a pair came and went: below, nothing is under its key, nor is to be. Nobody finds it any more.
 func (p *pair) passed() bool { return p.value == nil && p.added }
 

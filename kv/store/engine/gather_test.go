@@ -105,6 +105,29 @@ func TestMuchIsHandedDownAndForgotten(t *testing.T) {
 	require.Empty(t, g.ahead)
 }
 
+// What is told of memory is told at once, or not: of what is gathered, if it is small and nobody is at it.
+func TestWhatIsHeldIsToldWithoutWaiting(t *testing.T) {
+	g, _ := gathering(t, 1_000)
+	commit(t, g, func(b Batch) { b.Set([]byte("k"), []byte("value")); b.Delete([]byte("gone")) })
+	told := func(key string, most int, held bool, value []byte) {
+		got, is := g.Held([]byte(key), most)
+		require.Equal(t, held, is)
+		require.Equal(t, value, got)
+	}
+	told("k", 5, true, []byte("value"))
+	told("k", 4, false, nil)
+	told("gone", 5, true, nil)
+	told("other", 5, false, nil)
+	value, _ := g.Held([]byte("k"), 5)
+	value[0] = 'V'
+	told("k", 5, true, []byte("value")) // the bytes were the caller's
+	g.mu.Lock()
+	told("k", 5, false, nil)
+	g.mu.Unlock()
+	commit(t, g, func(b Batch) { b.Set([]byte("much"), make([]byte, 1_000)) })
+	told("k", 5, false, nil)
+}
+
 // A batch takes over the space of the one before, unless that has become much: the largest there ever was would stay in memory.
 func TestTheSpaceOfALargeBatchIsNotKept(t *testing.T) {
 	g, _ := gathering(t, 1<<20)
