@@ -61,22 +61,26 @@ const (
 )
 
 // Page answers a query. The error is NoBucket, ErrClosed, ErrUnwanted, or one of the disk.
-func (s *Store) Page(q Query) (EntryPage, error) {
-	var p EntryPage
-	err := s.viewBucket(q.Bucket, func(v *bucketView) error {
-		if q.Incarnation != 0 && q.Incarnation != v.record.incarnation {
-			return NoBucket
-		}
-		p.Last, p.At = v.stats.sequence, v.at
-		if q.AsOf == 0 || q.AsOf > p.Last {
-			q.AsOf = p.Last
-		}
-		if err := v.page(&q, &p); err != nil || !q.Count {
-			return err
-		}
-		return s.passOver(v, &p)
+func (s *Store) Page(q Query) (p EntryPage, err error) {
+	err = s.viewBucket(q.Bucket, func(v *bucketView) error {
+		p, err = s.pageIn(v, q)
+		return err
 	})
 	return p, err
+}
+
+func (s *Store) pageIn(v *bucketView, q Query) (p EntryPage, err error) {
+	if q.Incarnation != 0 && q.Incarnation != v.record.incarnation {
+		return p, NoBucket
+	}
+	p.Last, p.At = v.stats.sequence, v.at
+	if q.AsOf == 0 || q.AsOf > p.Last {
+		q.AsOf = p.Last
+	}
+	if err := v.page(&q, &p); err != nil || !q.Count {
+		return p, err
+	}
+	return p, s.passOver(v, &p)
 }
 
 // passOver has what was counted begin with the first entry that is there: JetStream says of a new consumer that what came before was delivered.

@@ -70,17 +70,31 @@ func (s *Store) LastMatch(bucket string, filter subject.Filter, wanted func() bo
 }
 
 // Next returns the first entry from a sequence on whose key matches. The error is as that of LastMatch.
-func (s *Store) Next(bucket string, from uint64, filter subject.Filter, wanted func() bool) (Entry, error) {
-	var entry Entry
-	err := s.viewBucket(bucket, func(v *bucketView) (err error) {
-		if key, one := filter.Literal(); one {
-			entry, err = v.nextOf(key, from)
-		} else {
-			entry, err = v.next(from, filter, &pace{wanted: wanted})
+func (s *Store) Next(bucket string, from uint64, filter subject.Filter, wanted func() bool) (entry Entry, err error) {
+	err = s.viewBucket(bucket, func(v *bucketView) error {
+		entry, err = v.nextMatch(from, filter, &pace{wanted: wanted})
+		return err
+	})
+	return entry, err
+}
+
+// NextSince is Next from the first entry on that is no older than a time, nanoseconds since 1970 UTC.
+func (s *Store) NextSince(bucket string, time int64, filter subject.Filter, wanted func() bool) (entry Entry, err error) {
+	err = s.viewBucket(bucket, func(v *bucketView) error {
+		from, err := v.since(time)
+		if err == nil {
+			entry, err = v.nextMatch(from, filter, &pace{wanted: wanted})
 		}
 		return err
 	})
 	return entry, err
+}
+
+func (v *bucketView) nextMatch(from uint64, filter subject.Filter, p *pace) (Entry, error) {
+	if key, one := filter.Literal(); one {
+		return v.nextOf(key, from)
+	}
+	return v.next(from, filter, p)
 }
 
 func (v *bucketView) nextOf(key string, from uint64) (Entry, error) {
@@ -222,6 +236,14 @@ func (t *tally) narrow(nth uint64) (uint64, bool) {
 
 // searchKeys visits the records of the keys that match, in order of key.
 func (v *bucketView) searchKeys(filter subject.Filter, p *pace, visit func(key string, k *keyRecord)) error {
+	return v.searchSome(filter, p, func(key string, k *keyRecord) bool {
+		visit(key, k)
+		return true
+	})
+}
+
+// searchSome does so until visit wants no more.
+func (v *bucketView) searchSome(filter subject.Filter, p *pace, visit func(key string, k *keyRecord) bool) error {
 	if keys := filter.Literals(tryKeysMax); len(keys) > 0 {
 		return v.searchThese(keys, p, visit)
 	}
@@ -236,25 +258,19 @@ func (v *bucketView) searchKeys(filter subject.Filter, p *pace, visit func(key s
 			return true, nil
 		}
 		k, err := decodeKey(record)
-		if err == nil {
-			visit(name, &k)
-		}
-		return true, err
+		return err == nil && visit(name, &k), err
 	})
 }
 
 // searchThese visits the records of keys that have one.
-func (v *bucketView) searchThese(keys []string, p *pace, visit func(key string, k *keyRecord)) error {
+func (v *bucketView) searchThese(keys []string, p *pace, visit func(key string, k *keyRecord) bool) error {
 	for _, key := range keys {
 		if err := p.pass(len(key)); err != nil {
 			return err
 		}
 		k, err := readKey(v.r, v.record.incarnation, key)
-		if err != nil {
+		if err != nil || len(k.live) > 0 && !visit(key, k) {
 			return err
-		}
-		if len(k.live) > 0 {
-			visit(key, k)
 		}
 	}
 	return nil

@@ -48,6 +48,16 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 			_, _, err := f.store.KeepFrom("app", pattern(t, "x.*"), 5, wanted)
 			return err
 		},
+		"next since": func(wanted func() bool) error {
+			_, err := f.store.NextSince("app", 0, pattern(t, "*.none"), wanted)
+			return err
+		},
+		"lasts": func(wanted func() bool) error {
+			return f.store.Lasts(Lasts{Bucket: "app", Filter: pattern(t, "*.none"), Most: 1, MaxBytes: 1, Wanted: wanted}, nil)
+		},
+		"pages": func(wanted func() bool) error {
+			return f.store.Pages(Query{Bucket: "app", Filter: pattern(t, "*.none"), Max: 1, MaxBytes: 1, Wanted: wanted}, func(*EntryPage) bool { return true })
+		},
 		"count":         func(wanted func() bool) error { return page(pattern(t, "*.none"), Every, true, wanted) },
 		"newest of all": func(wanted func() bool) error { return page(pattern(t, "*.none"), NewestOfAll, false, wanted) },
 		"range":         func(wanted func() bool) error { return page(pattern(t, "*.none"), Every, false, wanted) },
@@ -61,6 +71,8 @@ func TestASearchEndsWhenItIsWantedNoMore(t *testing.T) {
 		}
 		require.GreaterOrEqual(t, looks, 3, what)
 	}
+	err := f.store.Lasts(Lasts{Bucket: "app", Most: 1, Wanted: func() bool { return false }}, nil)
+	require.ErrorIs(t, err, ErrTooMany, "nor does one go on when it has found too many")
 	for which := range NewestOfAll + 1 {
 		require.NoError(t, page(pattern(t, "x"), which, true, func() bool { return false }), "one key is no search, however many begin with it")
 		p, err := f.store.Page(Query{
