@@ -304,14 +304,19 @@ func (s *Service) finish(r *request, replies []reply, next *work) {
 	case next != nil:
 		s.confirm(r, *next)
 	case s.inflight.claim(r):
-		if s.respond(r, replies) {
-			s.answered(r)
-		} else {
-			s.figures.unanswered.Add(1)
-		}
-		s.traced(r)
-		s.inflight.free(r)
+		s.conclude(r, s.respond(r, replies))
 	}
+}
+
+// conclude counts out a claimed request, of which an answer was sent, or not whole.
+func (s *Service) conclude(r *request, sent bool) {
+	if sent {
+		s.answered(r)
+	} else {
+		s.figures.unanswered.Add(1)
+	}
+	s.traced(r)
+	s.inflight.free(r)
 }
 
 // respond publishes what is answered, if an answer is wanted. The connection's own error handler tells of a broken connection,

@@ -51,6 +51,8 @@ func (s *Service) planned(r *request, p jetstream.Plan) (work, []reply) {
 		return work{quick: true, newest: p.Newest, tell: func(e store.Entry, err error) ([]reply, *work) { return s.onward(r, tell(e, err)) }}, nil
 	case p.Search != nil:
 		return work{search: true, writes: p.Writes, look: s.searching(r, p.Search)}, nil
+	case p.Stream != nil && r.msg.Reply != "":
+		return work{search: true, look: s.streaming(r, p.Stream)}, nil
 	case p.Write != nil:
 		return s.logging(r, p.Write), nil
 	case (p.Ask != nil || p.Pull != nil) && r.msg.Reply == "": // nobody waits to hear
@@ -129,7 +131,7 @@ func (s *Service) logging(r *request, write *jetstream.Write) work {
 func (s *Service) replies(r *request, list ...jetstream.Reply) []reply {
 	replies := make([]reply, len(list))
 	for i, a := range list {
-		replies[i] = reply{status: a.Status, header: a.Header, block: a.Block, data: a.Data}
+		replies[i] = newReply(&a)
 		if replies[i].size() <= int(s.maxPayload()) {
 			continue
 		}
@@ -139,6 +141,10 @@ func (s *Service) replies(r *request, list ...jetstream.Reply) []reply {
 		return r.fail(TooLarge.says("the reply"))
 	}
 	return replies
+}
+
+func newReply(a *jetstream.Reply) reply {
+	return reply{status: a.Status, header: a.Header, block: a.Block, data: a.Data}
 }
 
 // troubles are what the service's own failures are in JetStream's terms. An unknown outcome is none of them: nobody knows what
@@ -158,7 +164,7 @@ func (s *Service) troubled(says func(jetstream.Trouble) jetstream.Reply, f *fail
 		return nil
 	}
 	a := says(trouble)
-	return []reply{{status: a.Status, header: a.Header, data: a.Data}}
+	return []reply{newReply(&a)}
 }
 
 // silentOfNone is a put's work whose replies do not say that nobody has the bucket.

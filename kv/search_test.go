@@ -245,6 +245,9 @@ func TestWhatIsASearch(t *testing.T) {
 		{"DIRECT.GET.KV_app", `{"seq":1,"next_by_subj":"$KV.app.*.none"}`, search},
 		{"DIRECT.GET.KV_app", `{"last_by_subj":"$KV.app.>"}`, search},
 		{"STREAM.MSG.GET.KV_app", `{"seq":1,"next_by_subj":"$KV.*.none"}`, search},
+		{"DIRECT.GET.KV_app", `{"seq":1,"batch":1}`, search},
+		{"DIRECT.GET.KV_app", `{"multi_last":["$KV.app.k"]}`, search},
+		{"DIRECT.GET.KV_app", `{"start_time":"2030-01-01T00:00:00Z"}`, search},
 		{"STREAM.INFO.KV_app", `{"subjects_filter":">"}`, search},
 		{"STREAM.PURGE.KV_app", `{"filter":"$KV.app.*","keep":3}`, search},
 		{"STREAM.PURGE.KV_app", `{"keep":3}`, search},
@@ -255,7 +258,7 @@ func TestWhatIsASearch(t *testing.T) {
 		{"STREAM.MSG.GET.KV_app", `{"last_by_subj":"$KV.app.k"}`, quick},
 	} {
 		plan := r.service.protocol.Plan(jetstream.Request{Subject: c.subject, Data: []byte(c.body), PayloadMax: 1 << 20})
-		w, _ := r.service.planned(&request{msg: &nats.Msg{}}, plan)
+		w, _ := r.service.planned(&request{msg: &nats.Msg{Reply: "r"}}, plan)
 		require.Equal(t, c.want, w.pace(), "%s %s", c.subject, c.body)
 	}
 }

@@ -117,11 +117,16 @@ func Test51_GetsOfTwoThings(t *testing.T) {
 	w.bucket("a")
 	w.ask("$KV.a.x", "1")
 	for _, body := range []string{
-		`{"last_by_subj":"$KV.a.x","next_by_subj":"$KV.a.x"}`, `{"last_by_subj":"$KV.a.x","batch":1}`, `{"last_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`,
-		`{"next_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`, `{"seq":1,"start_time":"2030-01-01T00:00:00Z"}`, `{"last_by_subj":"$KV.a.x","start_time":"2030-01-01T00:00:00Z"}`, `{"seq":1,"up_to_seq":1,"up_to_time":"2030-01-01T00:00:00Z"}`,
+		`{"last_by_subj":"$KV.a.x","next_by_subj":"$KV.a.x"}`, `{"last_by_subj":"$KV.a.x","batch":1}`, `{"seq":1,"start_time":"2030-01-01T00:00:00Z"}`, `{"last_by_subj":"$KV.a.x","start_time":"2030-01-01T00:00:00Z"}`,
 	} {
 		w.status("408 Bad Request", "DIRECT.GET.KV_a", body)
 		w.refused(errBadRequest, "STREAM.MSG.GET.KV_a", body)
+	}
+	for _, body := range []string{
+		`{"last_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`, `{"next_by_subj":"$KV.a.x","multi_last":["$KV.a.x"]}`, `{"seq":1,"up_to_seq":1,"up_to_time":"2030-01-01T00:00:00Z"}`,
+	} {
+		w.status("408 Bad Request", "DIRECT.GET.KV_a", body)
+		require.Contains(t, string(w.ask("STREAM.MSG.GET.KV_a", body).Data), `"subject":"$KV.a.x","seq":1`, "what is for many is passed over")
 	}
 	for _, body := range []string{`{"batch":1}`, `{"up_to_seq":1}`, `{"up_to_time":"2030-01-01T00:00:00Z"}`} {
 		w.status("408 Bad Request", "DIRECT.GET.KV_a.$KV.a.x", body)

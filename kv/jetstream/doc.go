@@ -31,7 +31,9 @@
 //   - STREAM.INFO says how many messages between the first and the last are gone, and not which: deleted_details is passed over.
 //   - Messages are not published again to subjects of buckets or of the API: two buckets that publish to each other would never end.
 //     Only clients of the first account that is served have a bucket publish again. A destination has 1 KiB, a subject 3 KiB.
-//   - Batches and reads by time of the direct get are 408, MSG.GET by time is refused; the KV of no client sends them.
+//   - A get of many messages is of one moment, a batch too, and is answered with 64 MiB and 65,536 messages at most, whatever it asks for. One that takes longer
+//     than any request may is cut short, without its end. multi_last has 4,096 subjects, 256 of them with wildcards, and more are 408. Up to a sequence
+//     beyond the end there is what there is, as in a stream in memory of nats-server; in one in a file there is nothing.
 //   - A put expects the last sequence of its own subject only. A purge up to a sequence beyond the end leaves the next one as it was; an empty bucket has no last_ts.
 //   - CONSUMER.LIST says how consumers were made, and not how far they are. A consumer's name has no @.
 //   - Headers whose names nats.go could not send back are refused; their order is not kept, and unknown fields of requests are passed over when they

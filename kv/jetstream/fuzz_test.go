@@ -24,6 +24,8 @@ func FuzzPlan(f *testing.F) {
 		{"STREAM.DELETE.KV_a", "", "", ``},
 		{"DIRECT.GET.KV_a.$KV.a.k", "", "", ``},
 		{"DIRECT.GET.KV_a", "", "", `{"seq":1,"next_by_subj":"$KV.a.>"}`},
+		{"DIRECT.GET.KV_a", "", "", `{"batch":2,"start_time":"1970-01-01T00:00:00Z","max_bytes":9}`},
+		{"DIRECT.GET.KV_a", "", "", `{"multi_last":["$KV.*.>"],"up_to_seq":1,"batch":2}`},
 		{"STREAM.MSG.GET.KV_a", "", "", `{"last_by_subj":"$KV.a.k"}`},
 		{"CONSUMER.CREATE.KV_a.c.$KV.a.>", "", "", consumerBody("KV_a", `"filter_subject":"$KV.a.>"`)},
 		{"CONSUMER.LIST.KV_a", "", "", ``},
@@ -45,7 +47,7 @@ func FuzzPlan(f *testing.F) {
 func requireReadable(t *testing.T, subject string, r Reply) {
 	if r.Status != "" {
 		require.Empty(t, r.Data)
-		require.Regexp(t, `^\d\d\d( [A-Za-z ]+)?$`, r.Status)
+		require.Regexp(t, `^\d\d\d( [A-Za-z ]+)?(\r\nNats-[A-Za-z-]+: \d+)*$`, r.Status)
 		return
 	}
 	if _, is := r.Header[headerStream]; is || strings.HasPrefix(subject, "DIRECT.GET.") {

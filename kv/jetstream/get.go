@@ -38,12 +38,8 @@ func (g *getRequest) find(s *store.Store, bucket string, wanted func() bool) (st
 		return s.LastMatch(bucket, filter, wanted)
 	case g.LastFor != "":
 		return none(s, bucket)
-	case g.NextFor != "":
-		filter, err := subject.Under(subjectPrefix+bucket, g.NextFor)
-		if err != nil {
-			return none(s, bucket)
-		}
-		return s.Next(bucket, g.Seq, filter, wanted)
+	case g.NextFor != "" || g.StartTime != nil:
+		return g.next(s, bucket, wanted)
 	default:
 		return s.Message(bucket, g.Seq)
 	}
@@ -58,8 +54,30 @@ func (g *getRequest) newest(bucket string) (newest Newest, is bool) {
 	return Newest{bucket, key}, is
 }
 
+// next finds the first message from a sequence or a time on.
+func (g *getRequest) next(s *store.Store, bucket string, wanted func() bool) (store.Entry, error) {
+	filter, err := g.nextFilter(bucket)
+	switch {
+	case err != nil:
+		return none(s, bucket)
+	case g.StartTime != nil:
+		return s.NextSince(bucket, g.StartTime.UnixNano(), filter, wanted)
+	}
+	return s.Next(bucket, g.Seq, filter, wanted)
+}
+
+// nextFilter is of the keys that the next message may be of.
+func (g *getRequest) nextFilter(bucket string) (subject.Filter, error) {
+	if g.NextFor == "" {
+		return subject.Filter{}, nil
+	}
+	return subject.Under(subjectPrefix+bucket, g.NextFor)
+}
+
 // searches reports whether find may have to look at all of a bucket.
-func (g *getRequest) searches() bool { return isWild(g.LastFor) || isWild(g.NextFor) }
+func (g *getRequest) searches() bool {
+	return isWild(g.LastFor) || isWild(g.NextFor) || g.StartTime != nil
+}
 
 // always is for what needs no search.
 func always() bool { return true }
@@ -73,18 +91,21 @@ func none(s *store.Store, bucket string) (store.Entry, error) {
 	return store.Entry{}, cmp.Or[error](err, store.NoEntry)
 }
 
-// conflicts reports whether a body asks for two things at a time.
+// conflicts reports whether a body asks for two messages at a time.
 func (g *getRequest) conflicts() bool {
 	last, next, at := g.LastFor != "", g.NextFor != "", g.StartTime != nil
-	return g.Seq > 0 && (last || at) || last && (at || next || g.Batch > 0 || len(g.MultiLast) > 0) ||
-		next && len(g.MultiLast) > 0 || g.UpToSeq > 0 && g.UpToTime != nil
+	return g.Seq > 0 && (last || at) || last && (at || next)
 }
 
-// many reports whether a body asks for more than one message, or by time: the KV of no client does.
-func (g *getRequest) many() bool { return g.Batch > 0 || len(g.MultiLast) > 0 || g.StartTime != nil }
+// conflictsOfMany does so where a body may ask for many.
+func (g *getRequest) conflictsOfMany() bool {
+	last, next, lasts := g.LastFor != "", g.NextFor != "", len(g.MultiLast) > 0
+	return last && (g.Batch > 0 || lasts) || next && lasts || g.UpToSeq > 0 && g.UpToTime != nil
+}
 
+// nothing reports whether a body does not say which message is asked for.
 func (g *getRequest) nothing() bool {
-	return g.Seq == 0 && g.LastFor == "" && g.NextFor == "" && len(g.MultiLast) == 0 && g.StartTime == nil
+	return g.Seq == 0 && g.LastFor == "" && g.NextFor == "" && g.StartTime == nil
 }
 
 // directGet answers with the message itself.
@@ -97,7 +118,10 @@ func (p *Protocol) directGet(c call) Plan {
 		return c.refuse(errNoStream)
 	}
 	bucket := c.bucket // and no more of the call is kept: this is every get's path
-	if get.searches() {
+	switch {
+	case len(get.MultiLast) > 0 || get.Batch != 0:
+		return get.many(bucket)
+	case get.searches():
 		return Plan{Search: func(s *store.Store, wanted func() bool) Plan { return get.answered(s, bucket, wanted) }}
 	}
 	if newest, is := get.newest(bucket); is {
@@ -132,18 +156,16 @@ func (c call) direct() (*getRequest, string) {
 		return nil, statusMalformed
 	}
 	if c.rest != "" {
-		if !get.nothing() || get.Batch != 0 || get.UpToSeq != 0 || get.UpToTime != nil {
+		if !get.nothing() || len(get.MultiLast) > 0 || get.Batch != 0 || get.UpToSeq != 0 || get.UpToTime != nil {
 			return nil, statusBadRequest
 		}
 		get.LastFor = c.rest
 	}
 	switch {
-	case get.nothing():
+	case get.nothing() && len(get.MultiLast) == 0:
 		return nil, statusEmpty
-	case get.conflicts():
+	case get.conflicts() || get.conflictsOfMany():
 		return nil, statusBadRequest
-	case get.many():
-		return nil, statusMalformed
 	}
 	return &get, ""
 }
@@ -207,7 +229,7 @@ func (p *Protocol) messageGet(c call) Plan {
 	if e := decode(c.Data, &get); e != nil {
 		return c.refuse(e)
 	}
-	if get.nothing() || get.conflicts() || get.many() || get.MaxBytes > 0 {
+	if get.nothing() || get.conflicts() || get.Batch > 0 || get.MaxBytes > 0 { // whatever else is for many it passes over
 		return c.refuse(errBadRequest)
 	}
 	if get.searches() {

@@ -49,7 +49,7 @@ func (w *world) send(subject, body string, headers ...string) []Reply {
 	return w.carryOut(w.Plan(r))
 }
 
-func (w *world) carryOut(p Plan) []Reply {
+func (w *world) carryOut(p Plan) (sent []Reply) {
 	for steps := 0; ; steps++ {
 		require.Less(w, steps, 100, "a plan without end")
 		switch {
@@ -59,13 +59,18 @@ func (w *world) carryOut(p Plan) []Reply {
 			p = p.Tell(w.store.Last(p.Newest.Bucket, p.Newest.Key))
 		case p.Search != nil:
 			p = p.Search(w.store, always)
+		case p.Stream != nil:
+			p = p.Stream(w.store, always, func(page []Reply) bool {
+				sent = append(sent, page...)
+				return true
+			})
 		case p.Write != nil:
 			p = p.Write.Done(w.store, w.apply(p.Write.Command.Encode()))
 		default:
 			if w.asked, w.pulls = p.Ask, p.Pull; p.Pull != nil || p.Ask != nil {
 				return nil
 			}
-			return p.Replies
+			return append(sent, p.Replies...)
 		}
 	}
 }

@@ -34,6 +34,8 @@ const (
 	headerSequence            = "Nats-Sequence"
 	headerTimeStamp           = "Nats-Time-Stamp"
 	headerLastSequence        = "Nats-Last-Sequence"
+	headerPending             = "Nats-Num-Pending"
+	headerUpTo                = "Nats-UpTo-Sequence"
 	headerSize                = "Nats-Msg-Size"
 	headerBlockLine           = "NATS/1.0\r\n"
 	headersBytesMax           = 64<<10 - 1

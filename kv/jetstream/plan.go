@@ -36,7 +36,7 @@ type Request struct {
 	PayloadMax int
 }
 
-// Reply is a message to a client. One with a Status has no data: it is the first line of its headers, after NATS/1.0.
+// Reply is a message to a client. One with a Status has no data: it is the first line of its headers, after NATS/1.0, and may have further lines behind it.
 type Reply struct {
 	Status string
 	Header map[string][]string
@@ -57,6 +57,9 @@ type Plan struct {
 	Look func(*store.Store) Plan
 	// Search is a Look at what may be all that a bucket has, or a great many names. Once wanted says no it is to end early: what it returns is told to nobody.
 	Search func(s *store.Store, wanted func() bool) Plan
+	// Stream is a Search that finds many messages, and gives them to send some at a time, until that says no: nobody hears the rest then, nor what it
+	// returns, which otherwise is told behind them.
+	Stream func(s *store.Store, wanted func() bool, send func([]Reply) bool) Plan
 	// Quick says that Look is at one key.
 	Quick bool
 	// Tell goes on after a ReadIndex too, with what the store has then as Newest.
@@ -122,7 +125,9 @@ func status(line string) Reply { return Reply{Status: line} }
 // The status lines.
 const (
 	statusNone       = "503"
+	statusEnd        = "204 EOB"
 	statusNotFound   = "404 Message Not Found"
+	statusNoResults  = "404 No Results"
 	statusEmpty      = "408 Empty Request"
 	statusMalformed  = "408 Malformed Request"
 	statusBadRequest = "408 Bad Request"
@@ -130,5 +135,6 @@ const (
 	statusDeposed    = "409 Leadership Change"
 	statusHeaders    = "408 Header Size Exceeds 64k Or 1000 Lines"
 	statusLevel      = "412 Required Api Level"
+	statusTooMany    = "413 Too Many Results"
 	statusTooLarge   = "500 Message Too Large"
 )

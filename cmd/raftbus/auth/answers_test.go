@@ -48,6 +48,19 @@ func askTwice(t testing.TB, p *party, bucket string) {
 	require.NoError(t, answers.Unsubscribe())
 }
 
+// getMany has one request answered with several messages: so often a node may answer at the inbox of its user (F12).
+func getMany(t testing.TB, p *party, bucket string) {
+	answers, err := p.SubscribeSync(p.NewInbox())
+	require.NoError(t, err)
+	require.NoError(t, p.PublishRequest("$JS.API.DIRECT.GET.KV_"+bucket, answers.Subject, []byte(`{"multi_last":["$KV.>"]}`)))
+	for _, want := range []string{"", "204"} {
+		m, err := answers.NextMsg(patience)
+		require.NoError(t, err)
+		require.Equal(t, want, m.Header.Get("Status"))
+	}
+	require.NoError(t, answers.Unsubscribe())
+}
+
 // requireOneAnswer has a node answer where no user's inbox is: as often as it was asked, and no more.
 func requireOneAnswer(t *testing.T, node, client *party) {
 	asked, err := node.SubscribeSync("raftbus.kv.>")

@@ -280,6 +280,7 @@ func TestAClusterAndItsClients(t *testing.T) {
 			reader := r.connect(all["users/read-only"], nats.CustomInboxPrefix(busclient.InboxPrefix("read-only")))
 			require.Equal(t, "v", read(t, reader, "app"))
 			askTwice(t, reader, "app")
+			getMany(t, reader, "app")
 			for _, subject := range []string{"raftbus.kv.put.app.k", "raftbus.bucket.add.x", "raftbus.bucket.rm.app", "$KV.app.k", "$JS.API.STREAM.DELETE.KV_app", "$JS.raftbus.API.$KV.app.k"} {
 				require.NoError(t, reader.Publish(subject, nil))
 				reader.requireRefused("read-only", subject)
