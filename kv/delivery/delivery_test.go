@@ -569,7 +569,7 @@ func TestOfEachSubjectWaitsWhatWasHeardLast(t *testing.T) {
 	b.again(b.take())
 	b.hear(watch.Interest{Subject: "steady", Listened: true})
 	require.Equal(t, []watch.Event{
-		watch.Interest{Subject: "flood", Listened: true}, watch.Interest{Subject: "steady"}, watch.LeafUp{}, watch.Interest{Subject: "steady", Listened: true},
+		watch.Interest{Subject: "flood", Listened: true, Away: true}, watch.Interest{Subject: "steady"}, watch.LeafUp{}, watch.Interest{Subject: "steady", Listened: true},
 	}, told(b.take().items))
 }
 

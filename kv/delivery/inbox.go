@@ -87,12 +87,12 @@ func (b *inbox) turned(e watch.Event) {
 	b.bell.Ring()
 }
 
-// hear adds who listens. A client may subscribe and unsubscribe faster than the server steps: of each subject only the last waits (Q12).
+// hear adds who listens. A client may subscribe and unsubscribe faster than the server steps: of each subject one waits (Q12), which still says that somebody was away.
 func (b *inbox) hear(e watch.Interest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if waiting := b.heard[e.Subject]; waiting != nil {
-		waiting.Listened = e.Listened
+		*waiting = waiting.Then(e)
 		return
 	}
 	b.heard[e.Subject] = &e
@@ -229,7 +229,8 @@ func (b *inbox) rehear() {
 				clear(b.heard)
 			}
 		case b.heard[i.heard.Subject] != nil:
-			b.heard[i.heard.Subject].Listened = i.heard.Listened
+			earlier := b.heard[i.heard.Subject]
+			*earlier = earlier.Then(*i.heard)
 			continue
 		default:
 			b.heard[i.heard.Subject] = i.heard

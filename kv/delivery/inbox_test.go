@@ -37,3 +37,21 @@ func TestTheInboxKeepsWhatItCounts(t *testing.T) {
 	}
 	require.True(t, b.take().stale)
 }
+
+// Who was away may have lost what was sent, however soon it was back (W2).
+func TestWhoWasAwayIsHeardOf(t *testing.T) {
+	b := newInbox()
+	hear := func(listened ...bool) {
+		for _, l := range listened {
+			b.hear(watch.Interest{Subject: "s", Listened: l})
+		}
+	}
+	hear(false, true)
+	away := b.take()
+	require.Equal(t, []watch.Event{watch.Interest{Subject: "s", Listened: true, Away: true}}, told(away.items))
+	b.again(away)
+	hear(true)
+	require.Equal(t, []watch.Event{watch.Interest{Subject: "s", Listened: true, Away: true}}, told(b.take().items))
+	hear(true, false, true, false)
+	require.Equal(t, []watch.Event{watch.Interest{Subject: "s"}}, told(b.take().items))
+}

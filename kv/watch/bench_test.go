@@ -18,7 +18,7 @@ func serving(consumers int, config func(i int) Config) *Hub {
 	}
 	h.Step(1, 1<<30, LeafUp{}, Applied{1, changes})
 	for _, c := range h.all {
-		h.interested(Interest{c.Deliver, true})
+		h.interested(Interest{Subject: c.Deliver, Listened: true})
 	}
 	h.Step(1, 1<<30)
 	return h

@@ -42,6 +42,7 @@ type client struct {
 	stalls  bool // does not answer flow control
 	asked   []string
 	bound   bool
+	cut     bool // its own connection is lost, which nobody knows yet
 	reset   bool // wants to come back
 	stopped bool
 	surely  bool // it surely gets to know when it has its initial values
@@ -108,7 +109,7 @@ func (c *client) hear(s Send) {
 		c.pulled(s)
 		return
 	}
-	if c.stopped || s.Subject != c.deliver || !c.bound {
+	if c.stopped || c.cut || s.Subject != c.deliver || !c.bound {
 		return
 	}
 	switch {
@@ -174,7 +175,7 @@ func (c *client) take(sequence uint64) {
 
 // process answers the flow-control requests, unless the client stalls.
 func (c *client) process() (events []Event) {
-	if c.stalls || c.stopped {
+	if c.stalls || c.stopped || c.cut {
 		return nil
 	}
 	for _, subject := range c.asked {

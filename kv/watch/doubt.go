@@ -1,6 +1,7 @@
 package watch
 
-// What happens when a client may lack messages: its consumer has another host, which does not know what the one before has sent, or the connection was lost.
+// What happens when a client may lack messages: its consumer has another host, which does not know what the one before has sent, or the connection
+// was lost, of its host or its own.
 //
 // The consumer begins again, and its first message has the number 1 if its client counts, the others numbers that are above all that the client can have. So who
 // has got nothing yet takes the first for what it is. Any other message has a number that the client does not expect, and an ordered consumer comes back at the entry after
@@ -30,6 +31,7 @@ func (c *consumer) doubts() { c.doubt, c.quota, c.told = c.counts(), doubtQuota,
 
 // mistrust has a consumer begin again: what was sent may be lost.
 func (h *Hub) mistrust(c *consumer) {
+	h.unflow(c)
 	c.doubts()
 	h.again(c)
 }

@@ -34,6 +34,13 @@ type Follows struct{ Log bool }
 type Interest struct {
 	Subject  string
 	Listened bool
+	Away     bool // whoever listens came back: since it was told last there was a time when nobody did
+}
+
+// Then is what an interest and a later one of its subject come to.
+func (e Interest) Then(later Interest) Interest {
+	later.Away = later.Listened && (later.Away || e.Away || !e.Listened)
+	return later
 }
 
 // Processed is a client's answer to a flow-control request: its subject.

@@ -54,7 +54,7 @@ func (h *Hub) unwatchSubject(c *consumer, subject string) {
 func (h *Hub) interested(e Interest) {
 	list := h.delivers[e.Subject]
 	was, known := h.listened[e.Subject]
-	if len(list) == 0 || known && was == e.Listened {
+	if len(list) == 0 || known && was == e.Listened && !e.Away {
 		return
 	}
 	h.listened[e.Subject] = e.Listened
@@ -72,13 +72,22 @@ func (h *Hub) interested(e Interest) {
 			continue
 		}
 		if e.Listened {
-			c.leftAt, c.idle, c.sentAt = -1, false, h.now
-			h.kick(c)
+			h.cameBack(c)
 		} else if h.leaf {
 			c.leftAt = h.now
 		}
 		h.schedule(c)
 	}
+}
+
+// cameBack has a consumer go on for who listens again. What was sent last may have been lost with the client's connection. Who counts is told, and comes back at what it lacks;
+// another is not: it would get everything again, however often it subscribes anew.
+func (h *Hub) cameBack(c *consumer) {
+	c.leftAt, c.idle, c.sentAt = -1, false, h.now
+	if c.sequence > 0 && c.counts() {
+		h.mistrust(c)
+	}
+	h.kick(c)
 }
 
 // connected begins to count how long nobody listens.
@@ -106,7 +115,6 @@ func (h *Hub) disconnected() {
 	h.out.Send = h.out.Send[:0] // of this step: as lost as what was sent just before
 	for _, c := range h.all {
 		c.leftAt = -1
-		h.unflow(c)
 		if c.Config.Pull {
 			if c.asker != "" {
 				h.giveUp(c)

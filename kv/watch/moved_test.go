@@ -43,6 +43,38 @@ func TestWhatALostConnectionMayHaveLostShows(t *testing.T) { // 7.7
 	require.Equal(t, []string{"1/1/0", "2/5/0"}, o.sent(), "who has got nothing goes on; nobody expects the other number")
 }
 
+// The client's own connection was lost, which the host hears of as that nobody listens for a while, or afterwards as one piece of news.
+func TestWhatAClientMayHaveLostWithItsConnectionComes(t *testing.T) { // W2, 7.7
+	for _, atOnce := range []bool{false, true} {
+		for _, at := range []looks{atAll, onceItHas, atMessages} {
+			o := newHost(t, 1)
+			c := o.watch(ordered(Config{}), at)
+			o.puts("a")
+			o.settle()
+			c.cut = true
+			o.puts("b")
+			o.settle()
+			o.rejoin(c, atOnce)
+			o.settle()
+			require.Equal(t, []uint64{1, 2}, c.got)
+		}
+	}
+}
+
+// Who does not count would be sent everything again each time it subscribes.
+func TestWhoDoesNotCountGoesOnWhenItComesBack(t *testing.T) { // 7.2
+	for _, config := range []Config{{}, {Heartbeat: 5 * second}, {Heartbeat: 5 * second, FlowControl: true, Durable: true}} {
+		o := newHost(t, 1)
+		o.consumer(config)
+		o.listen(true)
+		o.puts("a")
+		require.Equal(t, []string{"1/1/0"}, o.sent())
+		o.peer.events = append(o.peer.events, Interest{Subject: "in.box", Listened: true, Away: true})
+		o.puts("b")
+		require.Equal(t, []string{"2/2/0"}, o.sent())
+	}
+}
+
 // What a client has not processed counts no more once the connection is lost: its answers may be too.
 func TestALostConnectionLetsGoOfWhatIsUnderWay(t *testing.T) { // 7.4, 7.7
 	o := newHost(t, 64, func(l *Limits) { l.Window = 1_000 })

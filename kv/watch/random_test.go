@@ -134,6 +134,15 @@ func TestWhateverHappensWatchersAreGaplessAndOrdered(t *testing.T) { // W1, W2, 
 					w.breakLeaf(h)
 				}
 			},
+			"a client's connection breaks": func(t *rapid.T) {
+				switch c := someone(t); {
+				case c.cut:
+					w.rejoin(c, rapid.Bool().Draw(t, "at once"))
+				case c.puller == nil && c.config.FlowControl:
+					w.unsure()
+					c.cut = true
+				}
+			},
 			"restart":  func(t *rapid.T) { w.restart(host(t)) },
 			"snapshot": func(t *rapid.T) { w.install(host(t)) },
 			"move": func(t *rapid.T) {
@@ -203,6 +212,9 @@ func (w *world) install(h *peer) {
 func (w *world) quiesce() {
 	for _, c := range w.clients {
 		c.stalls = false
+		if c.cut {
+			w.rejoin(c, true)
+		}
 		if !c.stopped {
 			w.listen(c)
 		}

@@ -88,7 +88,7 @@ func (w *world) disconnect(h *peer) {
 func (h *peer) interest(subject string, listened bool) {
 	if known, watched := h.watched[subject]; watched && known != listened {
 		h.watched[subject] = listened
-		h.events = append(h.events, Interest{subject, listened})
+		h.events = append(h.events, Interest{Subject: subject, Listened: listened})
 	}
 }
 
@@ -104,7 +104,7 @@ func (w *world) watchSubjects(h *peer, list []Watch) (at []Event) {
 			known = h.leaf && w.listens(each.Subject)
 		}
 		h.watched[each.Subject] = known
-		at = append(at, Interest{each.Subject, known})
+		at = append(at, Interest{Subject: each.Subject, Listened: known})
 	}
 	return at
 }
@@ -131,6 +131,21 @@ func (w *world) listening(c *client) {
 					h.interest(inbox, !c.stopped)
 				}
 			}
+		}
+	}
+}
+
+// rejoin brings back a client whose connection was lost. Hosts hear that at once, or in one piece of news.
+func (w *world) rejoin(c *client, atOnce bool) {
+	c.cut = false
+	for _, h := range w.hosts {
+		switch known := h.watched[c.deliver]; {
+		case !h.leaf || !known:
+		case atOnce:
+			h.interest(c.deliver, false)
+			h.interest(c.deliver, true)
+		default:
+			h.events = append(h.events, Interest{Subject: c.deliver, Listened: true, Away: true})
 		}
 	}
 }
