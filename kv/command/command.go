@@ -73,7 +73,8 @@ import (
 )
 
 // Version is the newest version of commands that this build applies, which users know as its feature level: 1 knew settings up to metadata, and no others that it had
-// to act on; 3 added Raise, read-only buckets, purges that name an incarnation, what buckets that are being imported owe, and what eases full ones.
+// to act on; 3 added Raise, read-only buckets, purges that name an incarnation, what buckets that are being imported owe, what eases full ones, and when a
+// consumer was changed.
 const Version = 3
 
 // Base is the version that every release knows. Commands of a later one are proposed only once a Raise has been applied, which is

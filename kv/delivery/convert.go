@@ -12,7 +12,7 @@ import (
 	"github.com/raftbus/raftbus/raft/rpc"
 )
 
-// answerWithin is how long after it made a consumer a client may still wait to be told.
+// answerWithin is how long after it made a consumer, or changed it, a client may still wait to be told.
 const answerWithin = 10 * time.Second
 
 // Changes are what a batch has changed.
@@ -114,7 +114,7 @@ func record(c *store.Consumer, log *slog.Logger) (watch.Record, bool) {
 	r := placed(c)
 	r.Config, r.Echo, r.Deliver, r.Weight = config, echo, c.Deliver, watch.Weigh(len(c.Config), config.Filter, c.Deliver)
 	r.Config.Pull = c.Deliver == watch.PullDeliver
-	if c.Generation == 1 || time.Duration(c.MovedAt-c.Created) < answerWithin {
+	if c.Generation == 1 || time.Duration(c.MovedAt-max(c.Created, c.ChangedAt)) < answerWithin {
 		r.Answer = c.Answer
 	}
 	return r, true

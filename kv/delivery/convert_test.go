@@ -170,14 +170,17 @@ func TestAConsumerThatCannotBeReadIsNotLoaded(t *testing.T) {
 	}
 }
 
-// Who makes a consumer still waits for the answer where its host was lost before it answered, and the consumer was moved meanwhile.
+// Who makes a consumer, or changes it, still waits for the answer where its host was lost before it answered, and the consumer was moved meanwhile.
 func TestAConsumerThatIsMovedBeforeItIsAnsweredIsAnswered(t *testing.T) {
 	for after, want := range map[time.Duration]string{0: "answer.c", 10*time.Second - 1: "answer.c", 10 * time.Second: ""} { // no client waits longer
 		moved := &store.Consumer{
 			Bucket: "app", Name: "c", Config: []byte(`{"deliver_policy":"all"}`), Deliver: "deliver.c", Generation: 2, Created: 5, MovedAt: 5 + int64(after), Answer: "answer.c",
 		}
-		r, ok := record(moved, slog.New(slog.DiscardHandler))
-		require.True(t, ok)
-		require.Equal(t, want, r.Answer, after)
+		for range 2 {
+			r, ok := record(moved, slog.New(slog.DiscardHandler))
+			require.True(t, ok)
+			require.Equal(t, want, r.Answer, after)
+			moved.ChangedAt, moved.MovedAt = moved.Created+int64(time.Hour), moved.MovedAt+int64(time.Hour)
+		}
 	}
 }

@@ -30,10 +30,15 @@ type Consumer struct {
 	Moved       uint64    // the same, when its host last changed; 0: it never did
 	MovedAt     int64     // when that was, by the log's time
 	Answer      string    // where the answer to the request goes that last gave it a configuration
+	ChangedAt   int64     // when it was last given another configuration; 0: it never was, or below feature level 3
 }
 
-// consumersMax bounds the consumers of one bucket.
-const consumersMax = 100_000
+const (
+	// consumersMax bounds the consumers of one bucket.
+	consumersMax = 100_000
+	// changedAtSince is the version of commands from which on it is kept when a consumer was changed.
+	changedAtSince = 3
+)
 
 func (t *txn) addConsumer(c *command.AddConsumer) (Result, error) {
 	b, old, err := t.consumer(c.Bucket, c.Name)
@@ -51,6 +56,9 @@ func (t *txn) addConsumer(c *command.AddConsumer) (Result, error) {
 	}
 	updated := *old
 	updated.Config, updated.Deliver, updated.Answer, updated.Changed = c.Config, c.Deliver, c.Answer, t.state.applied.Index
+	if t.state.version() >= changedAtSince {
+		updated.ChangedAt = t.state.time
+	}
 	t.setConsumer(b, c.Name, &updated, ConsumerAdded)
 	return Result{Again: true, Sequence: old.Start}, nil
 }
@@ -229,4 +237,5 @@ func (c *Consumer) fields(w *wire.Walk) {
 	wire.Number(w, 11, &c.Moved)
 	wire.Number(w, 12, &c.MovedAt)
 	wire.Text(w, 13, &c.Answer)
+	wire.Number(w, 14, &c.ChangedAt)
 }

@@ -68,6 +68,25 @@ func TestConsumers(t *testing.T) {
 	})
 }
 
+// From feature level 3 on it is kept when a consumer was changed: members of an older release would not keep it.
+func TestItIsKnownWhenAConsumerWasChanged(t *testing.T) { // F28
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		changedAt := func() int64 {
+			f.one(command.Command{AddConsumer: &command.AddConsumer{Bucket: "app", Name: "c"}})
+			c, err := f.store.Consumer("app", "c")
+			require.NoError(t, err)
+			return c.ChangedAt
+		}
+		f.apply(addBucket("app", command.Settings{}))
+		require.Zero(t, changedAt(), "it is made")
+		require.Zero(t, changedAt())
+		f.one(command.Command{Raise: &command.Raise{Version: 3}})
+		require.EqualValues(t, 5_000, changedAt())
+		f.close()
+	})
+}
+
 func TestABucketHasABoundedNumberOfConsumers(t *testing.T) {
 	t.Parallel()
 	f := open(t, newMemory())

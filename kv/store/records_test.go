@@ -21,7 +21,7 @@ func TestWholeRecordsAreAsPublished(t *testing.T) {
 	stats := statsRecord{1, 2, 3, 4, 5, 6, 7, 8, 9, "i", 11, 12}
 	id := idRecord{1, 2, 300}
 	order := idOrder{2, "i", 300}
-	consumer := Consumer{"b", 1, "c", []byte("{"), "d", "h", 5, 6, 7, 8, 9, 10, 11, 12, "a"}
+	consumer := Consumer{"b", 1, "c", []byte("{"), "d", "h", 5, 6, 7, 8, 9, 10, 11, 12, "a", 13}
 	for name, c := range map[string]struct {
 		record any
 		text   []byte
@@ -37,7 +37,7 @@ func TestWholeRecordsAreAsPublished(t *testing.T) {
 			func(b []byte) (any, error) { return decodeStats(b) }},
 		"id":       {id, id.encode(), "\x08\x01\x10\x02\x18\xac\x02", func(b []byte) (any, error) { return decodeID(b) }},
 		"id order": {order, order.encode(), "\x0a\x01i\x10\xac\x02", func(b []byte) (any, error) { return decodeIDOrder(idOrderKey(1, 2), b) }},
-		"consumer": {&consumer, consumer.encode(), "\x0a\x01b\x12\x01{\x1a\x01d\x22\x01h\x28\x05\x30\x06\x38\x07\x40\x08\x48\x09\x50\x0a\x58\x0b\x60\x0c\x6a\x01a",
+		"consumer": {&consumer, consumer.encode(), "\x0a\x01b\x12\x01{\x1a\x01d\x22\x01h\x28\x05\x30\x06\x38\x07\x40\x08\x48\x09\x50\x0a\x58\x0b\x60\x0c\x6a\x01a\x70\x0d",
 			func(b []byte) (any, error) { return decodeConsumer(consumerKey(1, "c"), b) }},
 	} {
 		require.Equal(t, c.want, string(c.text), name)
