@@ -49,7 +49,7 @@
 //	}
 //	message MoveConsumers { repeated Move moves = 1; }
 //	message Move { string bucket = 1; string name = 2; uint64 generation = 3; string host = 4; uint64 boot = 5; uint64 added = 6; }
-//	message RemoveConsumer { string bucket = 1; string name = 2; uint64 added = 3; }
+//	message RemoveConsumer { string bucket = 1; string name = 2; uint64 added = 3; uint64 changed = 4; }   // changed: from version 3 on
 //	message Import { string bucket = 1; uint64 after = 2; repeated ImportEntry entries = 3; uint64 last = 4; uint64 last_time = 5; bool done = 6; }
 //	message ImportEntry {
 //	  string key = 1; uint64 sequence = 2; uint64 op = 3; bytes value = 4; bytes header = 5;
@@ -73,8 +73,8 @@ import (
 )
 
 // Version is the newest version of commands that this build applies, which users know as its feature level: 1 knew settings up to metadata, and no others that it had
-// to act on; 3 added Raise, read-only buckets, purges that name an incarnation, what buckets that are being imported owe, what eases full ones, and when a
-// consumer was changed.
+// to act on; 3 added Raise, read-only buckets, purges that name an incarnation, what buckets that are being imported owe, what eases full ones, when a
+// consumer was changed, and removals of one that name its configuration.
 const Version = 3
 
 // Base is the version that every release knows. Commands of a later one are proposed only once a Raise has been applied, which is
@@ -146,6 +146,8 @@ func (c *Command) version() uint64 {
 		return c.UpdateBucket.Settings.raised()
 	case c.PurgeBucket != nil:
 		return c.PurgeBucket.version()
+	case c.RemoveConsumer != nil:
+		return c.RemoveConsumer.version()
 	case c.Raise != nil:
 		return c.Raise.Version
 	}

@@ -39,6 +39,7 @@ func commands() []Command {
 		{AddConsumer: &AddConsumer{Bucket: "app", Name: "c", Config: []byte("{}"), Deliver: "_INBOX.x", Host: "n1", Boot: 9, Mode: UpdateOnly, Answer: "_INBOX.a"}},
 		{MoveConsumers: &MoveConsumers{Moves: []ConsumerMove{{"app", "c", 7, 1, "n2", 10}, {"app", "d", 8, 2, "n3", 11}}}},
 		{RemoveConsumer: &RemoveConsumer{Bucket: "app", Name: "c", Added: 5}},
+		{RemoveConsumer: &RemoveConsumer{Bucket: "app", Name: "c", Added: 5, Changed: 6}},
 		{AddBucket: &AddBucket{Name: "app", Importing: true}},
 		{AddBucket: &AddBucket{Name: "app", Settings: Settings{ReadOnly: true}}},
 		{UpdateBucket: &UpdateBucket{Name: "app", Settings: Settings{ReadOnly: true, AllowTTL: true}}},
@@ -99,6 +100,7 @@ func TestEncodingIsAsPublished(t *testing.T) {
 		"\x52\x11\x0a\x0f\x0a\x01b\x12\x01c\x18\x01\x22\x01h\x28\x02\x30\x03":   {MoveConsumers: &MoveConsumers{[]ConsumerMove{{"b", "c", 3, 1, "h", 2}}}},
 		"\x08\x03\x32\x07\x0a\x01b\x12\x02\x68\x01":                             {UpdateBucket: &UpdateBucket{"b", Settings{ReadOnly: true}, 0}},
 		"\x32\x07\x0a\x01b\x12\x02\x40\x01":                                     {UpdateBucket: &UpdateBucket{"b", Settings{AllowTTL: true}, 0}},
+		"\x08\x03\x5a\x0a\x0a\x01b\x12\x01c\x18\x05\x20\x06":                    {RemoveConsumer: &RemoveConsumer{"b", "c", 5, 6}},
 		"\x08\x03\x6a\x02\x08\x03":                                              {Raise: &Raise{Version: 3}},
 		"\x12\x05\x0a\x01b\x20\x01":                                             {AddBucket: &AddBucket{Name: "b", Importing: true}},
 		"\x62\x20\x0a\x01b\x10\x01\x1a\x13\x0a\x01k\x10\x02\x18\x02\x22\x01v\x2a\x01H\x30\x01\x38\x03\x40\x01\x20\x04\x28\x05\x30\x01": {Import: &Import{"b", 1, []ImportEntry{
@@ -109,7 +111,7 @@ func TestEncodingIsAsPublished(t *testing.T) {
 		"\x3a\x04\x0a\x00\x0a\x00": {Expire: &Expire{[]ExpireItem{{}, {}}}},
 		"\x12\x19\x0a\x01b\x12\x14\x08\x02\x10\x03\x18\x04\x20\x05\x32\x03\x12\x01z\x32\x03\x0a\x01a\x5a\x00": {AddBucket: &AddBucket{Name: "b", Settings: Settings{
 			History: 2, TTL: 3, MaxValueSize: 4, MaxBytes: 5, Metadata: map[string]string{"a": "", "": "z"}, Republish: &Republish{}}}},
-		"\x5a\x08\x0a\x01b\x12\x01c\x18\x01": {RemoveConsumer: &RemoveConsumer{"b", "c", 1}},
+		"\x5a\x08\x0a\x01b\x12\x01c\x18\x01": {RemoveConsumer: &RemoveConsumer{"b", "c", 1, 0}},
 	} {
 		require.Equal(t, want, string(c.Encode()))
 	}

@@ -51,6 +51,25 @@ type ConsumerMove struct {
 type RemoveConsumer struct {
 	Bucket, Name string
 	Added        rpc.Index
+	// Changed, if not 0, is the index of the entry that last gave it a configuration: one with a later one is left as it is. From version 3 on, see As.
+	Changed rpc.Index
+}
+
+// As names the configuration that is meant, where the cluster is open to a version whose commands may.
+func (r *RemoveConsumer) As(changed rpc.Index, open uint64) {
+	if open >= removalAs {
+		r.Changed = changed
+	}
+}
+
+// removalAs is the version since which a removal may name a configuration.
+const removalAs = 3
+
+func (r *RemoveConsumer) version() uint64 {
+	if r.Changed > 0 {
+		return removalAs
+	}
+	return 0
 }
 
 func (a *AddConsumer) fields(w *wire.Walk) {
@@ -81,4 +100,5 @@ func (r *RemoveConsumer) fields(w *wire.Walk) {
 	wire.Text(w, 1, &r.Bucket)
 	wire.Text(w, 2, &r.Name)
 	wire.Number(w, 3, &r.Added)
+	wire.Number(w, 4, &r.Changed)
 }

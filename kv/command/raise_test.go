@@ -10,7 +10,8 @@ import (
 func TestNeeds(t *testing.T) {
 	for _, c := range commands() {
 		want := uint64(Base)
-		if c.Raise != nil || c.PurgeBucket != nil && c.PurgeBucket.Incarnation > 0 || c.AddBucket != nil && c.AddBucket.Settings.ReadOnly || c.UpdateBucket != nil && c.UpdateBucket.Settings.ReadOnly {
+		if c.Raise != nil || c.PurgeBucket != nil && c.PurgeBucket.Incarnation > 0 || c.AddBucket != nil && c.AddBucket.Settings.ReadOnly || c.UpdateBucket != nil && c.UpdateBucket.Settings.ReadOnly ||
+			c.RemoveConsumer != nil && c.RemoveConsumer.Changed > 0 {
 			want = 3
 		}
 		require.Equal(t, want, Needs(c.Encode()), "%+v", c)

@@ -36,6 +36,15 @@ func TestWhatSeveralServicesHoldIsShared(t *testing.T) {
 	require.Equal(t, watch.DefaultLimits().Part(4), s.limits)
 }
 
+// A removal names the configuration that it was decided for once all members judge by that (F28).
+func TestARemovalNamesAConfigurationOnceThatIsOpen(t *testing.T) {
+	idle := watch.Idle{Ref: watch.Ref{Incarnation: 1, Name: "c"}, Created: 5, Changed: 6}
+	for open, want := range map[uint64]rpc.Index{2: 0, 3: 6} {
+		list := Commands(watch.Proposals{Removals: []watch.Removal{{Idle: idle, Bucket: "app"}}}, open)
+		require.Equal(t, command.RemoveConsumer{Bucket: "app", Name: "c", Added: 5, Changed: want}, *list[0].RemoveConsumer)
+	}
+}
+
 // A native watch may ask for heartbeats as seldom as it likes: a time that never comes is not one that is past.
 func TestAHeartbeatThatNeverComes(t *testing.T) {
 	r := newRig(t)

@@ -145,7 +145,7 @@ func (s *Service) propose() {
 	if len(p.Moves) > 0 {
 		s.o.Logger.Info("consumers of a node that is gone are given to others", "consumers", len(p.Moves))
 	}
-	for _, c := range Commands(p) {
+	for _, c := range Commands(p, s.o.Store.Open()) {
 		s.log(c)
 	}
 }
@@ -156,13 +156,14 @@ type Command struct {
 	About []watch.Ref
 }
 
-// Commands are what a placer's proposals come to.
-func Commands(p watch.Proposals) (list []Command) {
+// Commands are what a placer's proposals come to, in a cluster that is open to a version.
+func Commands(p watch.Proposals, open uint64) (list []Command) {
 	if len(p.Moves) > 0 {
 		list = append(list, move(p.Moves))
 	}
 	for _, r := range p.Removals {
 		remove := command.RemoveConsumer{Bucket: r.Bucket, Name: r.Name, Added: rpc.Index(r.Created)}
+		remove.As(rpc.Index(r.Changed), open) // a client may be told meanwhile that it has changed it
 		list = append(list, Command{command.Command{RemoveConsumer: &remove}, []watch.Ref{r.Ref}})
 	}
 	return list

@@ -105,7 +105,7 @@ func (t *txn) removeConsumer(c *command.RemoveConsumer) (Result, error) {
 		return Result{}, err
 	case b == nil:
 		return Result{Code: NoBucket}, nil
-	case old == nil || c.Added != 0 && c.Added != old.Added:
+	case old == nil || c.Added != 0 && c.Added != old.Added || c.Changed != 0 && c.Changed != old.Changed:
 		return Result{Code: NoConsumer}, nil
 	}
 	b.stats.consumers--

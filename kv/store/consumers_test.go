@@ -87,6 +87,21 @@ func TestItIsKnownWhenAConsumerWasChanged(t *testing.T) { // F28
 	})
 }
 
+// Who was told that it has changed its consumer keeps it: that it was idle was said of what it was before.
+func TestARemovalIsOfAConfiguration(t *testing.T) { // 7.2
+	onEachEngine(t, func(t *testing.T, fresh func() disk) {
+		f := open(t, fresh())
+		add := command.Command{AddConsumer: &command.AddConsumer{Bucket: "app", Name: "c"}}
+		remove := func(changed rpc.Index) Code {
+			return f.one(command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: "app", Name: "c", Added: 3, Changed: changed}}).Code
+		}
+		f.apply(command.Command{Raise: &command.Raise{Version: 3}}, addBucket("app", command.Settings{}), add, add)
+		require.Equal(t, NoConsumer, remove(3))
+		require.Equal(t, Done, remove(4))
+		f.close()
+	})
+}
+
 func TestABucketHasABoundedNumberOfConsumers(t *testing.T) {
 	t.Parallel()
 	f := open(t, newMemory())

@@ -24,7 +24,9 @@ func TestAConsumerThatWasChangedIsNotIdle(t *testing.T) { // 7.2
 	require.Equal(t, []Removal{{idle, "b"}}, o.pass(announced, idle).Removals)
 	o.Forget(idle.Ref)
 	idle.Changed = 0
-	require.Len(t, o.pass(announced, idle).Removals, 1, "a release that does not say which")
+	removals := o.pass(announced, idle).Removals
+	require.Len(t, removals, 1, "a release that does not say which")
+	require.EqualValues(t, 6, removals[0].Changed, "the one that is known here")
 }
 
 // Who has a consumer no more does not know how it is.

@@ -403,7 +403,9 @@ func (p *Placer) removals() (list []Removal) {
 		for _, idle := range p.hosts[i].idle {
 			if p.isIdle(&p.hosts[i], &idle) && p.mayPropose(idle.Ref) {
 				p.proposed[idle.Ref] = p.now
-				list = append(list, Removal{idle, p.records[idle.Ref].bucket})
+				r := p.records[idle.Ref]
+				idle.Changed = r.changed // a release may not say
+				list = append(list, Removal{idle, r.bucket})
 			}
 		}
 	}

@@ -255,7 +255,7 @@ func (d *deliverer) tick() {
 	if d.placer.Tells(d.now(), &a) {
 		d.process.world.watchers.announce(d.process.node, a)
 	}
-	for _, c := range delivery.Commands(d.placer.Tick(d.now())) {
+	for _, c := range delivery.Commands(d.placer.Tick(d.now()), d.process.store.Open()) {
 		if d.process.raft.Propose(c.Encode(), func(any, rpc.EntryID) {}) != nil {
 			for _, ref := range c.About {
 				d.placer.Forget(ref)
