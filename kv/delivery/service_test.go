@@ -3,6 +3,7 @@ package delivery
 // What a service and its hub are told, and hold.
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,30 @@ func TestARemovalNamesAConfigurationOnceThatIsOpen(t *testing.T) {
 		list := Commands(watch.Proposals{Removals: []watch.Removal{{Idle: idle, Bucket: "app"}}}, open)
 		require.Equal(t, command.RemoveConsumer{Bucket: "app", Name: "c", Added: 5, Changed: want}, *list[0].RemoveConsumer)
 	}
+}
+
+// A leader whose disk is full proposes the same ten times a second.
+func TestThatConsumersAreGivenToOthersIsSaidOnceTheyAre(t *testing.T) {
+	var log bytes.Buffer
+	n := newSolo(t)
+	n.bucket("app")
+	n.consumer("app", "c")
+	s := &Service{o: Options{Store: n.store, Proposer: n, Logger: slog.New(slog.NewTextHandler(&log, nil))}, began: time.Now(), placer: watch.NewPlacer("n1")}
+	reset, err := Load(n.store, "n1", 7, s.o.Logger)
+	require.NoError(t, err)
+	s.placer.Reset(reset.Records)
+	s.placer.Hear(s.now(), watch.Announcement{Node: "n1", Boot: 8, Able: true})
+	s.placer.Lead(true)
+	n.down = true
+	for range 3 {
+		s.propose()
+	}
+	require.Empty(t, log.String())
+	n.down = false
+	for range 3 {
+		s.propose()
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "are given to others"))
 }
 
 // A native watch may ask for heartbeats as seldom as it likes: a time that never comes is not one that is past.

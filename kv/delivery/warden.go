@@ -142,11 +142,10 @@ func (s *Service) announce() {
 func (s *Service) propose() {
 	var p watch.Proposals
 	s.place(func(placer *watch.Placer) { p = placer.Tick(s.now()) })
-	if len(p.Moves) > 0 {
-		s.o.Logger.Info("consumers of a node that is gone are given to others", "consumers", len(p.Moves))
-	}
 	for _, c := range Commands(p, s.o.Store.Open()) {
-		s.log(c)
+		if s.log(c) && c.MoveConsumers != nil { // else it is said again with each tick of a leader that cannot log
+			s.o.Logger.Info("consumers of a node that is gone are given to others", "consumers", len(p.Moves))
+		}
 	}
 }
 
@@ -181,13 +180,15 @@ func move(list []watch.Move) Command {
 	return Command{command.Command{MoveConsumers: &moves}, refs}
 }
 
-// log has a command logged. What comes of it the placer sees when it is applied; what was not logged is proposed again.
-func (s *Service) log(c Command) {
-	if err := s.o.Proposer.Propose(c.Encode(), func(any, rpc.EntryID) {}); err != nil {
-		s.place(func(p *watch.Placer) {
-			for _, ref := range c.About {
-				p.Forget(ref)
-			}
-		})
+// log has a command logged, and reports whether that could be begun. What comes of it the placer sees when it is applied; what was not logged is proposed again.
+func (s *Service) log(c Command) (begun bool) {
+	if err := s.o.Proposer.Propose(c.Encode(), func(any, rpc.EntryID) {}); err == nil {
+		return true
 	}
+	s.place(func(p *watch.Placer) {
+		for _, ref := range c.About {
+			p.Forget(ref)
+		}
+	})
+	return false
 }
