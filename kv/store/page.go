@@ -165,17 +165,15 @@ func (v *bucketView) count(q *Query, p *pace, found *lowest) (n uint64, listed b
 	case whole && q.Which == Every:
 		return v.stats.entries, false, nil
 	case whole && q.Which == NewestOfKey && last-q.AsOf < countRangeMax:
-		n, err = v.countNewest(q, p)
-		return n, false, err
+		if n, all, err := v.countNewest(q, p); all || err != nil {
+			return n, false, err
+		}
 	case q.Which == Every && !few && last-q.From < countRangeMax:
-		err = v.eachInRange(q.From, last, p, func(e Entry) (bool, error) {
-			if q.Filter.Match(e.Key) {
-				n++
-				found.add(e.Sequence)
-			}
-			return true, nil
-		})
-		return n, true, err
+		low := lowest{most: found.most}
+		if n, all, err := v.countRange(q, p, &low); all || err != nil {
+			*found = low
+			return n, true, err
+		}
 	}
 	err = v.searchKeys(q.Filter, p, func(_ string, k *keyRecord) {
 		list := k.within(q)
@@ -185,23 +183,47 @@ func (v *bucketView) count(q *Query, p *pace, found *lowest) (n uint64, listed b
 	return n, true, err
 }
 
-// countNewest counts the newest entry of each key as of q.AsOf, and all after it: of keys that have none after it that is one.
-func (v *bucketView) countNewest(q *Query, p *pace) (n uint64, err error) {
+// countRange counts the entries that match, and lists the lowest, unless they are too large to look at all.
+func (v *bucketView) countRange(q *Query, p *pace, found *lowest) (n uint64, all bool, err error) {
+	all, err = v.eachIfSmall(q.From, v.stats.sequence, p, func(e Entry) error {
+		if q.Filter.Match(e.Key) {
+			n++
+			found.add(e.Sequence)
+		}
+		return nil
+	})
+	return n, all, err
+}
+
+// countNewest counts the newest entry of each key as of q.AsOf, and all after it, unless those are too large to look at all: of keys that have none after it that is one.
+func (v *bucketView) countNewest(q *Query, p *pace) (n uint64, all bool, err error) {
 	n = v.stats.keys + v.stats.deleted
 	written := map[string]bool{}
-	err = v.eachInRange(q.AsOf+1, v.stats.sequence, p, func(e Entry) (bool, error) {
+	all, err = v.eachIfSmall(q.AsOf+1, v.stats.sequence, p, func(e Entry) error {
 		if written[e.Key] {
-			return true, nil
+			return nil
 		}
 		written[e.Key] = true
 		k, err := readKey(v.r, v.record.incarnation, e.Key)
-		if err != nil {
-			return false, err
+		if err == nil {
+			n += uint64(len(k.within(q))) - 1
 		}
-		n += uint64(len(k.within(q))) - 1
-		return true, nil
+		return err
 	})
-	return n, err
+	return n, all, err
+}
+
+// eachIfSmall visits entries by sequence, as eachInRange, and ends where they have more bytes than may be looked at: then it was not all.
+func (v *bucketView) eachIfSmall(from, to uint64, p *pace, visit func(Entry) error) (all bool, err error) {
+	passed := 0
+	err = v.eachInRange(from, to, p, func(e Entry) (bool, error) {
+		passed += len(e.Header) + len(e.Value)
+		if passed > rangeBytesMax {
+			return false, nil
+		}
+		return true, visit(e)
+	})
+	return passed <= rangeBytesMax, err
 }
 
 // eachInRange visits entries by sequence. Their bytes are the engine's.

@@ -215,6 +215,28 @@ func TestAPagePassesOverABoundedNumberOfBytes(t *testing.T) { // Q12
 	f.close()
 }
 
+// Nor is more counted one by one: the keys tell it.
+func TestACountPassesOverABoundedNumberOfBytes(t *testing.T) { // Q12
+	f := open(t, newMemory())
+	f.apply(addBucket("app", command.Settings{History: 64}))
+	for range 40 {
+		f.apply(put("app", "large", strings.Repeat("x", 1<<20)))
+	}
+	f.apply(put("app", "z.z", "v"), put("app", "z.z", "w"))
+	for _, c := range []struct {
+		Query
+		want uint64
+	}{{Query{From: 2, Filter: pattern(t, "z.*")}, 2}, {Query{From: 2}, 41}, {Query{Which: NewestOfKey, AsOf: 10}, 33}} {
+		asked := 0
+		c.Bucket, c.Incarnation, c.Count, c.Wanted = "app", 1, true, func() bool { asked++; return true }
+		p, err := f.store.Page(c.Query)
+		require.NoError(t, err)
+		require.Equal(t, c.want, p.Count)
+		require.InDelta(t, rangeBytesMax>>20, asked, 2, "as often as an entry is read")
+	}
+	f.close()
+}
+
 // Nor what it lists by their keys: headers only are wanted.
 func TestAPageOfHeadersLooksAtABoundedNumberOfBytes(t *testing.T) { // Q12
 	onEachEngine(t, func(t *testing.T, fresh func() disk) {
