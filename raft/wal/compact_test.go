@@ -59,6 +59,13 @@ func TestAround(t *testing.T) {
 	}
 	require.NotZero(t, freed)
 	require.Zero(t, above, "nothing is above the last")
+
+	large, err := Open(vfs.NewMem(), "/log", Options{Inline: true})
+	require.NoError(t, err)
+	require.NoError(t, large.Append(Batch{Entries: entries(1, 1, 4)}))
+	_, above = large.Around(0, 1)
+	require.Less(t, above, int64(1<<10), "a place for entries is none that they take")
+	require.NoError(t, large.Close())
 }
 
 // TestHorizon holds the horizon against what compaction at every single index does to a copy of the log.
