@@ -228,6 +228,7 @@ func TestRemainsWithoutALogOfAStateThatIsNotItsOwn(t *testing.T) {
 		if its {
 			require.NoError(t, err)
 			require.Equal(t, applied, r.Last)
+			require.Equal(t, 6+rpc.Term(termsUnread), r.Term, "later than any that cannot be read (D3)")
 			continue
 		}
 		require.ErrorContains(t, err, "the state is of entry "+applied.String()+", which the log, of entries 8 to 10, does not hold: they do not belong together")
@@ -260,6 +261,18 @@ func TestALogThatTheDiskDoesNotGiveIsSetAside(t *testing.T) {
 	old := openTestLog(t, mem, f.Path(f.Successions()[0].OldLog))
 	require.EqualValues(t, 10, old.State(0).Last.Index)
 	require.NoError(t, errors.Join(old.Close(), f.Close()))
+}
+
+// Where there was no log none is said to be set aside.
+func TestALogThatIsGoneIsNotSetAside(t *testing.T) {
+	mem := vfs.NewMem()
+	survivor(t, mem)
+	require.NoError(t, mem.RemoveAll("/n1/wal"))
+	h := &heir{applied: rpc.EntryID{Term: 4, Index: 10}}
+	require.NoError(t, succeedOn(mem, h))
+	_, _, history, err := Peek(mem, "/n1")
+	require.NoError(t, err)
+	require.Empty(t, history[0].OldLog)
 }
 
 // What was set aside before is never replaced, nor what cannot be looked at (D4).
@@ -322,6 +335,12 @@ func TestRemainsWithADamagedConfiguration(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, r.Lost, "it is lost with all that follows")
 	require.EqualValues(t, 10, r.Whole)
+	one := rpc.Configuration{Index: 13, Voters: oldTable.Voters[:1]}
+	require.NoError(t, l.Append(wal.Batch{Entries: []rpc.Entry{{Index: 13, Term: 6, Kind: rpc.EntryConfiguration, Time: 13, Data: rpc.AppendConfiguration(nil, &one)}}}))
+	r, err = f.Remaining(l, rpc.EntryID{Term: 6, Index: 13})
+	require.NoError(t, err)
+	require.Equal(t, one, r.Conf)
+	require.Zero(t, r.Lost, "a later one can be read")
 	require.NoError(t, errors.Join(l.Close(), f.Close()))
 }
 
@@ -334,18 +353,20 @@ func TestSuccessionBrokenOffAnywhere(t *testing.T) {
 			fs, h := waltest.New(), &heir{}
 			survivor(t, fs)
 			fs = fs.Crash(waltest.KeepAll, rand.New(rand.NewPCG(1, 0)))
-			left, gone := at, errors.New("no power")
+			left, gone, failed := at, errors.New("no power"), false
 			fs.Hook(func(op waltest.Op) error {
 				if op.Kind.Changes() {
 					left--
 				}
 				if left < 0 {
+					failed = true
 					return gone
 				}
 				return nil
 			})
 			err := succeedOn(fs, h)
 			done = err == nil
+			require.Equal(t, !failed, done, "step %d: what was not written is not said to be", at)
 			fs.Hook(nil)
 			fs = fs.Crash(mode, rand.New(rand.NewPCG(uint64(at), 0)))
 			if !done {
@@ -397,6 +418,7 @@ func TestNothingToSucceed(t *testing.T) {
 	again, err := f.Plan(Succession{Kind: Restored, Term: 8, Index: 12})
 	require.NoError(t, err)
 	require.Equal(t, planned, again, "what was begun is what is done")
+	require.Error(t, f.Succeed(Legacy{Heir: &heir{applied: rpc.EntryID{Term: 9, Index: 11}}, OpenLog: inlineLog(fs)}), "by a state that is another's")
 	require.NoError(t, f.Close())
 	_, err = Open(fs, "/n3", "n3")
 	require.ErrorIs(t, err, ErrUnfinished)
