@@ -315,3 +315,23 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, 16, refusalsMax, "half of a state is not received in vain but each so many times; one that became smaller is, soon enough")
 	require.Equal(t, 10, viewTicks, "100 ms: what is shown is fresh for who looks, and costs nothing for each answer of a peer")
 }
+
+// A goroutine that is to end leaves what waits.
+func TestAStopWaitsForOneStepAtMost(t *testing.T) {
+	stop, steps := make(chan struct{}), 0
+	require.NoError(t, newBell().attend(stop, func() (bool, error) {
+		if steps++; steps == 1 {
+			close(stop)
+		}
+		return steps < 9, nil
+	}))
+	require.Equal(t, 1, steps)
+}
+
+// A period that is shorter than a tick is one tick, and not none: a heartbeat may be as short as that.
+func TestNoPeriodIsNone(t *testing.T) {
+	cfg, err := config.Validate(config.Config{NodeID: "n1", MemberIDs: []rpc.NodeID{"n1"}, Periods: config.Timing{Heartbeat: config.DefaultTiming().Tick}})
+	require.NoError(t, err)
+	ticks := (&Node{o: Options{Config: cfg}}).ticks()
+	require.Equal(t, []int{1, 1, 1, 2}, []int{ticks.Heartbeat, ticks.Ping, ticks.QuickMin, ticks.QuickMax})
+}

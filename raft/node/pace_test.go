@@ -52,6 +52,21 @@ func TestPaceYieldsToACongestedPath(t *testing.T) {
 	require.Positive(t, p.least, "a clock that was set back is no round trip")
 }
 
+// What was sent before the rate was halved comes back late as well: that is no reason to halve it again.
+func TestPaceIsHalvedOnceForWhatWasOnItsWay(t *testing.T) {
+	p := newPace()
+	p.after(200, 2*time.Millisecond)
+	fast := p.rate
+	p.lost()
+	p.lost()
+	require.Equal(t, fast/2, p.rate)
+	for range paceRest {
+		p.tick()
+	}
+	p.lost()
+	require.Equal(t, fast/4, p.rate)
+}
+
 // It begins slowly, and is at its full rate within a second: the first chunks show the way while nobody is in it.
 func TestPaceBeginsSlowly(t *testing.T) {
 	p := newPace()

@@ -123,6 +123,19 @@ func TestASnapshotLeavesRoom(t *testing.T) {
 	require.Len(t, r.told(), 1, "with room again it is taken")
 }
 
+// Each transfer looks at the disk as it begins, however far the one before it was (F21).
+func TestEachSnapshotLeavesRoom(t *testing.T) {
+	fs := vfs.NewMem()
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1 << 30, TotalBytes: 1 << 30})
+	r, said := newTestReceiver(fs)
+	r.keepFree = func() int64 { return 100 }
+	stream, at := content(3<<20, 1), rpc.EntryID{Term: 3, Index: 9}
+	require.EqualValues(t, 2<<20, r.takeAll(t, said, transfer(4, 1, at, stream, 1<<17)[:16]...))
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 99, TotalBytes: 1 << 30})
+	require.Zero(t, r.takeAll(t, said, transfer(4, 2, at, stream, 1<<17)[0]))
+	require.False(t, r.Exists(snapfile.Incoming))
+}
+
 // While there is no more room than a transfer found to be too little, the next is not begun: it would be received in part and deleted again. Once there is more
 // it is, and now and then in any case, since the state may have become smaller (F21, L7).
 func TestASnapshotWithoutRoomIsNotReceivedAgainAndAgain(t *testing.T) {
@@ -324,6 +337,7 @@ func TestASnapshotThatIsNotWantedIsLetGoOf(t *testing.T) {
 	_, err = m.steps[to].Receive()
 	require.NoError(t, err)
 	require.False(t, n.receiver.isHeld())
+	require.False(t, n.receiver.waits(), "nor is the next one removed for it")
 }
 
 // Who comes as far by entries as the snapshot that it is being sent, or was before it was started anew, has no use for what it has of that: the file is as

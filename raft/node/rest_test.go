@@ -35,12 +35,31 @@ func TestRest(t *testing.T) {
 	require.Positive(t, missed.due)
 }
 
+// An alarm that went off is set anew, also for the time that it was set for: nobody else wakes a node at rest.
+func TestAnAlarmThatWentOffIsSetAnew(t *testing.T) {
+	var r rest
+	r.begin(time.Millisecond)
+	for range 2 {
+		select {
+		case <-r.alarm.C:
+		case <-time.After(10 * time.Second):
+			require.FailNow(t, "it sleeps for ever")
+		}
+		r.rung()
+		r.plan(0)
+	}
+	r.alarm.Stop()
+}
+
 func TestCalm(t *testing.T) {
 	var r rest
 	r.noteCalm(&batch{}, 3)
 	r.noteCalm(&batch{}, 2)
 	require.Equal(t, 5, r.calm)
 	r.noteCalm(&batch{proposals: make([]proposal, 1)}, 1)
+	require.Zero(t, r.calm)
+	r.noteCalm(&batch{}, 3)
+	r.noteCalm(&batch{reads: make([]func(error), 1)}, 1)
 	require.Zero(t, r.calm)
 }
 

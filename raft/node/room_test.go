@@ -422,28 +422,30 @@ func TestALeaderStaysWhileWhatWaitsFitsNowhere(t *testing.T) {
 		first := c.leader()
 		c.add(1, 2, 3)
 		term := first.Status().Term
-		c.full[first.id()] = true
-		for _, id := range c.others(first.id())[roomy:] {
-			c.full[id] = true
-		}
-		answered := 0
-		for range 100 { // of 8 KB: more than two segments
-			require.NoError(t, first.Propose(make([]byte, 8000), func(any, rpc.EntryID) { answered++ }))
-		}
-		c.pass(10 * first.ticks().ElectionMax)
-		require.Less(t, answered, 100)
-		require.Equal(t, first.id(), c.leader().id(), c.trail.String())
-		require.Equal(t, term, first.Status().Term, "leadership went in circles")
-		c.reads(first)
-		require.ErrorIs(t, first.Propose([]byte("12345678"), nil), ErrFull)
-		var reason error
-		require.NoError(t, first.TransferLeadership(c.others(first.id())[0], func(err error) { reason = err }))
-		c.pass(5)
-		require.ErrorContains(t, reason, "the disks of a majority are so full that it might get no votes")
+		for range 2 { // what it was once it may be again
+			c.full[first.id()] = true
+			for _, id := range c.others(first.id())[roomy:] {
+				c.full[id] = true
+			}
+			answered := 0
+			for range 100 { // of 8 KB: more than two segments
+				require.NoError(t, first.Propose(make([]byte, 8000), func(any, rpc.EntryID) { answered++ }))
+			}
+			c.pass(10 * first.ticks().ElectionMax)
+			require.Less(t, answered, 100)
+			require.Equal(t, first.id(), c.leader().id(), c.trail.String())
+			require.Equal(t, term, first.Status().Term, "leadership went in circles")
+			c.reads(first)
+			require.ErrorIs(t, first.Propose([]byte("12345678"), nil), ErrFull)
+			var reason error
+			require.NoError(t, first.TransferLeadership(c.others(first.id())[0], func(err error) { reason = err }))
+			c.pass(5)
+			require.ErrorContains(t, reason, "the disks of a majority are so full that it might get no votes")
 
-		clear(c.full)
-		c.pass(100)
-		require.Equal(t, 100, answered)
+			clear(c.full)
+			c.pass(100)
+			require.Equal(t, 100, answered)
+		}
 		c.add(4, 5, 6)
 		c.agree()
 	}

@@ -177,6 +177,19 @@ func TestS8OneThatIsSealedIsEnough(t *testing.T) {
 	require.Empty(t, s.refused, "no longer")
 }
 
+// Who had refused a node whose first boot is through is not said to refuse it for ever.
+func TestAfterAFirstBootNobodyIsSaidToRefuse(t *testing.T) {
+	m := founding(t)
+	n := m.hub.nodes["n1"]
+	n.Pinged(busclient.Pinged{Peer: "n2", Err: busclient.ErrRefused, Refusal: "no"})
+	m.run(1)
+	require.Contains(t, n.Status().RefusedBy, rpc.NodeID("n2"))
+	n.Receive(rpc.Message{From: "n3", Instance: m.hub.nodes["n3"].instance(), To: "n1", Term: 1, Body: &rpc.HeartbeatCommand{}})
+	m.run(1)
+	require.Empty(t, n.Status().FirstBoot)
+	require.Empty(t, n.Status().RefusedBy)
+}
+
 // Which logs were part of a cluster whose first boot is through, those of earlier builds too, which left no term for it.
 func TestS8LogsThatAreSealed(t *testing.T) {
 	table, changed := rpc.Configuration{Voters: memberOf("n1", "n2")}, later(4, memberOf("n1"))
