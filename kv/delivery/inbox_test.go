@@ -55,3 +55,14 @@ func TestWhoWasAwayIsHeardOf(t *testing.T) {
 	hear(true, false, true, false)
 	require.Equal(t, []watch.Event{watch.Interest{Subject: "s"}}, told(b.take().items))
 }
+
+// Who waits for an index is woken once that is applied, also by what nobody wants.
+func TestWhatIsAppliedWakesWhoWaitsForIt(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		b := newInbox()
+		at := b.take().at
+		require.True(t, b.want(nil, waits, at))
+		b.applied(store.Batch{At: at + 1}, nil)
+		require.Equal(t, waits, len(b.bell) == 1)
+	}
+}

@@ -5,6 +5,7 @@ package delivery
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftbus/raftbus/kv/command"
@@ -68,6 +70,29 @@ func TestThatConsumersAreGivenToOthersIsSaidOnceTheyAre(t *testing.T) {
 		s.propose()
 	}
 	require.Equal(t, 1, strings.Count(log.String(), "are given to others"))
+}
+
+// A service that does not begin leaves nothing on the connection, which is its owner's.
+func TestAServiceThatDoesNotBeginHearsNothing(t *testing.T) {
+	r := newRig(t, true)
+	before, o := r.nc.NumSubscriptions(), r.o
+	o.Dial = func(Callbacks) (Leaf, error) { return nil, errors.New("no leaf") }
+	_, err := New(o)
+	require.ErrorContains(t, err, "no leaf")
+	require.Equal(t, before, r.nc.NumSubscriptions())
+}
+
+// Who speaks is in the subject, which NATS's permissions guard: nobody announces another, and what announces nobody is nothing.
+func TestNobodyAnnouncesAnother(t *testing.T) { // Q2
+	r := newRig(t)
+	for _, from := range []string{"n3", "n2"} {
+		body, err := json.Marshal(message{Announcement: &watch.Announcement{Node: "n2", Boot: 1, Able: true, Applied: 1}}) // a release that pulls nothing
+		require.NoError(t, err)
+		for _, data := range []string{"{}", string(body)} {
+			r.heard(&nats.Msg{Subject: Subject("raftbus", allNodes, from), Data: []byte(data)})
+		}
+		r.place(func(p *watch.Placer) { require.Equal(t, from != "n2", p.Pulls("n2"), from) })
+	}
 }
 
 // A native watch may ask for heartbeats as seldom as it likes: a time that never comes is not one that is past.
