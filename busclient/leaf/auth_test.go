@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,15 @@ func byNKey(t testing.TB, pair nkeys.KeyPair) nats.Option {
 	option, err := nats.NkeyOptionFromSeed(seedFile(t, pair))
 	require.NoError(t, err)
 	return option
+}
+
+// Who is named in a URL is nobody else as well.
+func TestWhoAURLNamesHasNoOtherCredentials(t *testing.T) {
+	i := introduction{User: "a", Password: "b", Token: "c", NKey: "d"}
+	i.identify("user", url.UserPassword("user", "password").Password)
+	require.Equal(t, introduction{User: "user", Password: "password"}, i)
+	i.identify("token", url.User("token").Password)
+	require.Equal(t, introduction{User: "token", Token: "token"}, i)
 }
 
 func TestNKey(t *testing.T) {

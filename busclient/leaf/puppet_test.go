@@ -126,6 +126,11 @@ func TestWhatIsNoLeafnodePortIsSaid(t *testing.T) {
 			for p.hear() != "" {
 			}
 		}, "did not answer in time"},
+		{"an end, long after an error", func(p puppet) {
+			p.welcome("")
+			p.say("-ERR 'Permissions Violation'\r\nPING\r\n")
+			p.hear() // PONG
+		}, "the server closed the connection"},
 		{"a loop", hear(greetingLine + welcomeLine + "-ERR 'Loop detected for leafnode account=\"$G\"'\r\n"), "remove one"},
 		{"a word", func(p puppet) { p.welcome("MSG a 1 0\r\n\r\n"); p.hear() }, `unlike a NATS server: give`},
 		{"a size", func(p puppet) { p.welcome("LMSG a 99999999999\r\n"); p.hear() }, "as a message"},
@@ -137,6 +142,34 @@ func TestWhatIsNoLeafnodePortIsSaid(t *testing.T) {
 			eventually(t, c.says, func() bool { return strings.Contains(conn.LastError(), c.says) })
 		})
 	}
+}
+
+// listening dials connections that tell when they are read from.
+type listening chan struct{}
+
+func (l listening) Dial(network, address string) (net.Conn, error) {
+	c, err := net.Dial(network, address)
+	return listener{c, l}, err
+}
+
+type listener struct {
+	net.Conn
+	begins chan struct{}
+}
+
+func (l listener) Read(b []byte) (int, error) {
+	l.begins <- struct{}{}
+	return l.Conn.Read(b)
+}
+
+// A close does not wait for a server that says nothing.
+func TestACloseWaitsForNoGreeting(t *testing.T) {
+	reads := make(listening, 1)
+	c := begin(t, play(t, func(p puppet) { p.hear() }), with(nats.SetCustomDialer(reads)))
+	await(t, "a read", reads)
+	began := time.Now()
+	c.Close()
+	require.Less(t, time.Since(began), handshakeTimeout/2)
 }
 
 // Interest is chosen by clients: beyond its bound the connection is given up, and says what to do.
