@@ -97,11 +97,38 @@ func TestTheHigherNonceGivesWay(t *testing.T) {
 	require.ErrorIs(t, b.settle(), ErrDuplicateNode)
 	require.True(t, a.meet(high), "who has settled says so")
 
+	twin := low // by the rarest chance: of another folder
+	twin.Instance[15]++
+	require.NotEqual(t, before(low, twin), before(twin, low))
+
 	c := alone{self: high}
 	require.False(t, c.meet(high), "oneself is no rival")
 	require.NoError(t, c.settle())
 	require.True(t, c.meet(low))
 	require.NoError(t, c.settle(), "and never gives way")
+}
+
+// forgetful is a connection that loses what is sent first.
+type forgetful struct {
+	Bus
+	loses atomic.Int32 // so many yet
+}
+
+func (f *forgetful) Publish(subject, reply string, data []byte) error {
+	if f.loses.Add(-1) >= 0 {
+		return nil
+	}
+	return f.Bus.Publish(subject, reply, data)
+}
+
+// Who does not even hear itself has not heard of others (K75): it goes on asking.
+func TestWhoDoesNotHearItselfAsksOn(t *testing.T) {
+	n1 := unsettled(t, startNATS(t).URL())
+	bus := &forgetful{Bus: n1.control}
+	bus.loses.Store(selfQuestions + 2)
+	n1.buses[control] = bus
+	require.NoError(t, n1.askWhileListening(t.Context()))
+	require.Negative(t, bus.loses.Load())
 }
 
 // Somebody who listens but says nothing, such as a connection that died without a word, keeps nobody from starting, once it was asked three times.

@@ -139,6 +139,25 @@ func TestOneServerIsSoughtForABoundedTime(t *testing.T) {
 	require.Empty(t, lookUntil(5*time.Hour), "it is connecting")
 }
 
+// It is tried ever more seldom, and not for the moment in which one of the two connects.
+func TestTheOthersServerIsSoughtEverMoreSeldom(t *testing.T) {
+	var p pursuit
+	now := time.Now()
+	here, there := place{id: "a"}, place{id: "b"}
+	require.Equal(t, stay, p.look(here, there, now))
+	for n := range besideTries {
+		wait := besideAfter << n
+		require.Equal(t, stay, p.look(here, there, now.Add(wait-1)))
+		now = now.Add(wait)
+		require.Equal(t, goThere, p.look(here, there, now))
+	}
+	p = pursuit{}
+	require.Equal(t, stay, p.look(here, there, now))
+	require.Equal(t, stay, p.look(place{}, there, now.Add(besideAfter/2)))
+	require.Equal(t, stay, p.look(here, there, now.Add(besideAfter)), "for so long it was not apart")
+	require.Equal(t, goThere, p.look(here, there, now.Add(2*besideAfter)))
+}
+
 // Who cannot have the other's server is at some server soon.
 func TestTheOthersServerIsNotTheOnlyOneThatIsTried(t *testing.T) { synctest.Test(t, seekTheOther) }
 

@@ -112,6 +112,14 @@ func TestEveryFaultHasANameAndARemedy(t *testing.T) {
 	}
 }
 
+// Who was a member when it was judged, and is none any more, is a stranger.
+func TestAFaultOfWhoLeftMeanwhileIsExplained(t *testing.T) {
+	r := newRoster(rpc.ClusterID{}, tableOf("n2"), newStarts(nil))
+	for _, f := range []fault{otherInstance, earlierLife} {
+		require.Contains(t, r.explain(f, &rpc.Header{From: "n9"}), "member add n9")
+	}
+}
+
 func TestDropsAreToldOncePerPeerAndFault(t *testing.T) {
 	told := 0
 	d := drops{log: testLog(t), told: map[toldKey]bool{}}

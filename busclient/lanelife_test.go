@@ -9,10 +9,12 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -51,6 +53,17 @@ func newPaced(c net.Conn, bytes int) paced { return paced{c, bytes, time.Tick(20
 func (c paced) Read(b []byte) (int, error) {
 	<-c.beat // the way's, of which the other end knows nothing
 	return c.Conn.Read(b[:min(len(b), c.bytes)])
+}
+
+// One that is closed is not looked at for ever: with each that was lost its buffers would stay.
+func TestAConnectionThatIsClosedIsForgotten(t *testing.T) {
+	t.Parallel() // it mostly waits
+	near, far := net.Pipe()
+	defer far.Close()
+	c := newLaneConn(&lane{}, near)
+	require.NoError(t, c.Close())
+	held := weak.Make(c)
+	eventually(t, "forgotten", func() bool { runtime.GC(); return held.Value() == nil })
 }
 
 // Of a flood the answers to pings are behind: what comes is a sign of life.

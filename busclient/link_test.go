@@ -175,6 +175,34 @@ func TestPingsOfAnEarlierVisitDecideNothing(t *testing.T) {
 	require.True(t, b.Connected())
 }
 
+// Nor does a probe that was lost break the link that the others have mended.
+func TestAProbeThatWasLostBreaksNoLink(t *testing.T) {
+	b := newBench(1)
+	b.do(linkEvent{kind: evBusUp})
+	lost := b.visit
+	b.wakeUp()
+	b.pass(control)
+	require.True(t, b.pass(bulk).change)
+	_, change := b.do(linkEvent{kind: evFailed, path: control, visit: lost, err: ErrTimeout})
+	require.Nil(t, change)
+	require.True(t, b.Connected())
+}
+
+// However long a peer was away before, it is probed at the first pace when the link breaks again.
+func TestProbesBeginAnewWithEachBreak(t *testing.T) {
+	b := newBench(1)
+	b.do(linkEvent{kind: evBusUp})
+	for range 12 {
+		b.wakeUp()
+	}
+	b.pass(control)
+	require.True(t, b.pass(bulk).change)
+	b.do(linkEvent{kind: evGone})
+	b.wakeUp()
+	_, slept := b.wakeUp()
+	require.Less(t, slept, 2*probeFirst)
+}
+
 // On the bulk connection a ping waits behind megabytes: that says nothing of how far away the peer is.
 func TestTheRoundTripIsThatOfTheControlConnection(t *testing.T) {
 	b := connectedBench(t)

@@ -99,6 +99,21 @@ func TestAMemberThatIsAnotherInstanceIsANewPeer(t *testing.T) {
 	require.Len(t, n.changes(), changes+1)
 }
 
+// Whoever held on to the one before asks nobody any more, and what was asked of it is nothing that the new one has said.
+func TestWhatWasAskedOfTheInstanceBeforeIsNotTheNewOnes(t *testing.T) {
+	sim := connectedSimulation(t)
+	n := sim.nodes[0]
+	old, err := n.client("n2")
+	require.NoError(t, err)
+	require.NoError(t, old.Ping())
+	n.Turn(sim.bus.now)
+	pings := len(n.pings())
+	n.Admit(theCluster, []rpc.Member{{ID: "n1", Instance: instanceOf("n1")}, again("n2"), {ID: "n3", Instance: instanceOf("n3")}})
+	n.Turn(sim.bus.now)
+	require.Len(t, n.pings(), pings)
+	require.ErrorIs(t, old.Ping(), ErrClosed)
+}
+
 // The new one under its id: it is answered, it answers, and each answer says who gave it.
 func TestTheNewInstanceIsConnectedAndSaysWhoItIs(t *testing.T) {
 	sim := connectedSimulation(t)

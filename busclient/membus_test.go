@@ -325,6 +325,29 @@ func TestNoRespondersToACallBreaksTheLink(t *testing.T) {
 	require.Equal(t, ErrNoResponders, n.changes()[2].reason)
 }
 
+// severed is a connection on which nothing leaves, as its link breaks.
+type severed struct {
+	Bus
+	breaks func()
+}
+
+func (s severed) Publish(string, string, []byte) error {
+	s.breaks()
+	return ErrBusDown
+}
+
+// A call has one end, also if its link breaks while it is sent.
+func TestACallThatDoesNotLeaveAsItsLinkBreaksEndsOnce(t *testing.T) {
+	sim := connectedSimulation(t)
+	n := sim.nodes[0]
+	c, err := n.client("n2")
+	require.NoError(t, err)
+	n.buses[control] = severed{n.buses[control], func() { c.rounds.refuse(ErrConnectionBroken) }}
+	replies := n.openHeartbeat(t, "n2")
+	require.Len(t, *replies, 1)
+	require.ErrorIs(t, (*replies)[0].Err, ErrConnectionBroken)
+}
+
 // A loss of the connection between two turns, back already when the next one comes, ends what was in flight all the same.
 func TestALossBetweenTwoTurnsIsNoticed(t *testing.T) {
 	sim := simulate(t, t, 1)
