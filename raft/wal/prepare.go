@@ -188,7 +188,6 @@ func (p *preparer) putBack(small *segment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ready = small
-	p.changed.Broadcast()
 }
 
 // refuse says why what was asked for is not to be had. What is ready stays, to be used if the disk is full, and else to be closed.
