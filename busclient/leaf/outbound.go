@@ -143,7 +143,7 @@ func (o *outbound) answered() {
 func (o *outbound) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open, o.missed, o.pending, o.payload.largest = true, 0, o.pending[:0], 0
+	o.open, o.pending, o.payload.largest = true, o.pending[:0], 0
 }
 
 // admit opens it for messages.
