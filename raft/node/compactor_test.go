@@ -33,6 +33,27 @@ func TestACompactionThatASnapshotHasOvertakenChangesNothing(t *testing.T) {
 	require.Equal(t, installed, log.State(0).Base)
 }
 
+// The log is looked at once in a second, and not with each tick.
+func TestTheLogIsLookedAtNowAndThen(t *testing.T) {
+	log, err := wal.Open(vfs.NewMem(), "wal", wal.Options{Inline: true})
+	require.NoError(t, err)
+	defer log.Close()
+	c := &compactor{worker: newWorker(), log: log, look: log.Room, machine: durable{}, inbox: newInbox(), logger: quiet()}
+	looks := 0
+	for range 3 * compactEvery {
+		c.tick(func(rpc.Index) {})
+		for c.waiting() > 0 {
+			looks++
+			_, err := c.step()
+			require.NoError(t, err)
+		}
+		for _, call := range c.inbox.take(batch{}).calls {
+			call()
+		}
+	}
+	require.Equal(t, 3, looks)
+}
+
 // durable is a state machine of which only that matters up to where it is durable.
 type durable struct {
 	StateMachine

@@ -17,6 +17,9 @@ func TestD3WhoJoinsTakesNoVotersPlace(t *testing.T) {
 	learner, voter := later(5, memberOf("n1", "n2"), memberOf("n4")...), later(5, memberOf("n1", "n2", "n4"))
 	require.NoError(t, n.joins(learned{learner.Cluster, learner}))
 	require.ErrorContains(t, n.joins(learned{voter.Cluster, voter}), "as a voter already")
+	replaced := later(5, memberOf("n1", "n2"), memberOf("n4")...)
+	replaced.Learners[0].Instance[0]++
+	require.ErrorContains(t, n.joins(learned{replaced.Cluster, replaced}), "this folder is")
 	n.joining = false
 	require.NoError(t, n.joins(learned{voter.Cluster, voter}))
 }

@@ -157,6 +157,7 @@ func TestLeadershipIsTold(t *testing.T) {
 	g.leader()
 	g.stop("n1")
 	require.Equal(t, []bool{true, false}, told)
+	require.NotEqual(t, raft.Leader, n.core.Status().Role, "it has stepped down before")
 	require.NoError(t, n.Err())
 	require.ErrorIs(t, n.Propose(nil, nil), ErrNotLeader)
 }

@@ -184,10 +184,13 @@ func TestAfterAFirstBootNobodyIsSaidToRefuse(t *testing.T) {
 	n.Pinged(busclient.Pinged{Peer: "n2", Err: busclient.ErrRefused, Refusal: "no"})
 	m.run(1)
 	require.Contains(t, n.Status().RefusedBy, rpc.NodeID("n2"))
+	calls := 0
+	n.inbox.call(func() { calls++ })
 	n.Receive(rpc.Message{From: "n3", Instance: m.hub.nodes["n3"].instance(), To: "n1", Term: 1, Body: &rpc.HeartbeatCommand{}})
 	m.run(1)
 	require.Empty(t, n.Status().FirstBoot)
 	require.Empty(t, n.Status().RefusedBy)
+	require.Equal(t, 1, calls, "what was asked for in that turn is done once")
 }
 
 // Which logs were part of a cluster whose first boot is through, those of earlier builds too, which left no term for it.

@@ -168,6 +168,31 @@ func TestWhatAPeerSaysAfterALateAnswerCounts(t *testing.T) {
 	require.Empty(t, s.list)
 }
 
+// Who says that it has less is not believed at once: what it said after that may be on its way.
+func TestAPeerThatSaysThatItHasLessIsBelievedLater(t *testing.T) {
+	at := rpc.EntryID{Term: 1, Index: 5}
+	s := &streams{pace: newPace(), asks: streamInstalling, now: time.Now, send: func(rpc.Message) {}, inbox: newInbox(), logger: quiet()}
+	s.list = []*stream{{peer: "n3", transfer: 1, source: &source{}, whole: true, id: at, end: 20, stored: 20}}
+	s.returned(rpc.Message{From: "n3", Body: &rpc.InstallSnapshotReturn{Snapshot: at, Transfer: 1, Next: 10}})
+	for range streamBehind {
+		s.tick()
+	}
+	require.NotEmpty(t, s.list)
+	s.tick()
+	require.Empty(t, s.list)
+}
+
+// A stream is of one office: what a later one sends is of its own term, and a peer takes nothing of an earlier one's.
+func TestAStreamEndsWithItsTerm(t *testing.T) {
+	table := rpc.Configuration{Voters: memberOf("n1", "n2", "n3")}
+	s := &streams{inbox: newInbox(), list: []*stream{{peer: "n2", term: 4}, {peer: "n3", term: 5}}, blind: 1}
+	s.keep(true, 5, &table)
+	require.Len(t, s.list, 1)
+	require.Equal(t, rpc.NodeID("n3"), s.list[0].peer)
+	s.keep(false, 5, &table)
+	require.Empty(t, s.list)
+}
+
 // A peer that says nothing any more ends its stream at last: it holds a view of the state, and a place that others wait for. The core hears of it.
 func TestAStreamToWhoIsSilentIsGivenUp(t *testing.T) {
 	s := &streams{cutter: &cutter{worker: newWorker()}, inbox: newInbox(), logger: quiet(), pace: newPace(), now: time.Now}

@@ -134,7 +134,6 @@ func (n *Node) held() held { return held{writes: int(n.writesWait.Load()), reads
 
 // hold says at the end of a turn what is to wait for one that something else is the reason of.
 func (n *Node) hold() {
-	n.writesWait.Store(0)
 	if n.core != nil {
 		n.writesWait.Store(int64(n.patience()))
 	}
