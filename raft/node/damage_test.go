@@ -262,6 +262,16 @@ func TestF18DamageAfterAConfiguration(t *testing.T) {
 	require.Zero(t, m.hub.nodes[bad].Status().Damaged)
 }
 
+// A state that has applied what the log has lost, and not durably, may lose it too: the node does not start from it.
+func TestF18DamageUnderAStateThatIsNotDurable(t *testing.T) {
+	m := newManual(t, 1, "n1")
+	n := m.hub.nodes["n1"]
+	for applied, refused := range map[rpc.Index]bool{4: false, 5: true, 6: true} {
+		err := n.tellDamaged(wal.State{Damaged: []rpc.EntryID{{Term: 1, Index: 5}}}, applied)
+		require.Equal(t, refused, err != nil, applied)
+	}
+}
+
 // Damage that is found while the node runs stops it, with the place and the remedy; started again, it is repaired.
 func TestF18DamageFoundWhileRunning(t *testing.T) {
 	for name, read := range map[string]func(*Steps, rpc.Index) error{

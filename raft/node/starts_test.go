@@ -42,6 +42,21 @@ func TestF23StartsAreKept(t *testing.T) {
 	require.Equal(t, []busclient.Identity{m.started("n3", 5, 1)}, m.hub.nodes["n1"].KnownStarts(), "who left is forgotten, what was known is not")
 }
 
+// That counts of members too whom this node's log does not name yet: a peer has told of them (F23).
+func TestF23StartsOfThoseWhomAPeerToldOfAreKept(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.leader()
+	n, n4 := m.hub.nodes["n1"], busclient.Identity{ID: "n4", Instance: instance("n4"), Boot: rpc.BootEpoch(3<<32 | 1)}
+	n.Booted(n4)
+	m.run(20)
+	conf := rpc.Configuration{Cluster: n.cluster, Index: 99, Voters: n.core.Committed().Voters, Learners: memberOf("n4")}
+	n.Learned(n.cluster, conf)
+	m.run(20)
+	m.crash("n1")
+	m.back("n1", 50)
+	require.Contains(t, m.hub.nodes["n1"].KnownStarts(), n4)
+}
+
 // What is heard of while the file is being written is written after it, though nothing else happens (F23).
 func TestF23StartsHeardWhileOthersAreWritten(t *testing.T) {
 	m := newManual(t, 1, "n1", "n2", "n3")
