@@ -108,14 +108,17 @@ func TestTheHigherNonceGivesWay(t *testing.T) {
 	require.NoError(t, c.settle(), "and never gives way")
 }
 
-// forgetful is a connection that loses what is sent first.
+// forgetful is a connection that loses what is sent first, and says so of every other.
 type forgetful struct {
 	Bus
 	loses atomic.Int32 // so many yet
 }
 
 func (f *forgetful) Publish(subject, reply string, data []byte) error {
-	if f.loses.Add(-1) >= 0 {
+	switch left := f.loses.Add(-1); {
+	case left >= 0 && left%2 == 0:
+		return ErrBusDown
+	case left >= 0:
 		return nil
 	}
 	return f.Bus.Publish(subject, reply, data)

@@ -325,6 +325,15 @@ func TestNoRespondersToACallBreaksTheLink(t *testing.T) {
 	require.Equal(t, ErrNoResponders, n.changes()[2].reason)
 }
 
+// Whoever begins to listen while the service is closed does not.
+func TestAClosedServiceListensToNothing(t *testing.T) {
+	n := connectedSimulation(t).nodes[0]
+	n.Close()
+	require.Empty(t, n.conns[control].subs)
+	require.ErrorIs(t, n.listen(control, "late", n.receive), ErrClosed)
+	require.Empty(t, n.conns[control].subs)
+}
+
 // severed is a connection on which nothing leaves, as its link breaks.
 type severed struct {
 	Bus

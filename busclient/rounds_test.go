@@ -99,3 +99,14 @@ func TestRefusingEndsCallsAndSparesPings(t *testing.T) {
 	r.accept()
 	require.ErrorIs(t, r.begin(openRound(6, 1, ended)), ErrClosed)
 }
+
+// Rounds that end together end in the order in which they began: a simulated run can be had again.
+func TestRoundsEndInTheirOrder(t *testing.T) {
+	table, order := newRounds(nil), []uint64{}
+	for id := range uint64(50) {
+		require.NoError(t, table.begin(round{id: id, done: func(outcome) { order = append(order, id) }}))
+	}
+	table.fail(ErrBusDown)
+	require.Len(t, order, 50)
+	require.IsIncreasing(t, order)
+}
