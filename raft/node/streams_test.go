@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -419,5 +420,32 @@ func TestAStateWrittenInPartHasNoDigest(t *testing.T) { // I5
 		require.Nil(t, digest)
 	}
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.NoError(t, s.close())
+}
+
+// short is a state of a few bytes.
+type short struct{ seen }
+
+func (s *short) Snapshot() (Snapshot, error) { return s, nil }
+
+func (*short) WriteTo(w io.Writer) (int64, error) {
+	n, err := w.Write([]byte("state"))
+	return int64(n), err
+}
+
+// The digest is of every byte that is sent.
+func TestTheDigestOfAStateIsOfAllOfIt(t *testing.T) {
+	s, err := openSource(&short{}, 3, func(rpc.EntryID) (int64, error) { return 7, nil })
+	require.NoError(t, err)
+	var sent, digest []byte
+	for digest == nil {
+		var data []byte
+		data, digest, err = s.cut()
+		require.NoError(t, err)
+		sent = append(sent, data...)
+	}
+	want := sha256.Sum256(sent)
+	require.Equal(t, want[:], digest)
+	require.Equal(t, "state", string(sent[8:]))
 	require.NoError(t, s.close())
 }
