@@ -357,6 +357,16 @@ func TestCredentialsAreRenewed(t *testing.T) {
 	require.Empty(t, c.Stats().LastError)
 }
 
+// A handler that has ended takes nothing, nor what was on its way to it.
+func TestAHandlerThatHasEndedTakesNothing(t *testing.T) {
+	taken := 0
+	s := newSubscriber(func(Delivery, []byte) { taken++ })
+	s.take(Delivery{}, nil)
+	require.True(t, s.end(soon))
+	s.take(Delivery{}, nil)
+	require.Equal(t, 1, taken)
+}
+
 func TestAnUnsubscribedHandlerRunsNoMore(t *testing.T) {
 	c := dial(t, startNATS(t).URL(), "n1", RoleControl)
 	eventually(t, "up", func() bool { up, _ := c.Up(); return up })

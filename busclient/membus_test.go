@@ -334,6 +334,18 @@ func TestAClosedServiceListensToNothing(t *testing.T) {
 	require.Empty(t, n.conns[control].subs)
 }
 
+// That nobody heard a ping is the ping's to say: of one of an earlier stay it says nothing (K75).
+func TestAnOldPingThatNobodyHeardBreaksNoLink(t *testing.T) {
+	sim := connectedSimulation(t)
+	n := sim.nodes[0]
+	c, err := n.client("n2")
+	require.NoError(t, err)
+	c.sendPing(control, c.fields.visit-1)
+	c.unheard(control, n.lastRound.Load())
+	n.Turn(sim.bus.now)
+	require.True(t, c.Connected())
+}
+
 // severed is a connection on which nothing leaves, as its link breaks.
 type severed struct {
 	Bus
