@@ -213,3 +213,10 @@ func TestWhatAnInfoSaysOfMaxPayload(t *testing.T) {
 	require.Zero(t, maxPayloadOf([]byte("INFO {}\r\n")))
 	require.Zero(t, maxPayloadOf([]byte("INFO {\"max_payload\":99999999999}\r\n")))
 }
+
+// A greeting that is over stays so, whatever the server asks in the same breath.
+func TestAPingBehindThePongIsNoNewGreeting(t *testing.T) {
+	var s scanner
+	s.feed([]byte("PONG\r\nPING\r\n"), nil)
+	require.True(t, s.pong)
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftbus/raftbus/raft"
 	"github.com/raftbus/raftbus/raft/rpc"
 	"github.com/raftbus/raftbus/raft/wal"
 	"github.com/raftbus/raftbus/raft/wal/waltest"
@@ -444,4 +445,25 @@ func TestOldSuccessionsAreForgotten(t *testing.T) {
 	require.Len(t, history, successionsMax)
 	require.EqualValues(t, 10+count, history[successionsMax-1].Index)
 	require.EqualValues(t, 10+count-successionsMax+1, history[0].Index)
+}
+
+// The time of an entry is that of no other with its index: what another leader put there has its own.
+func TestTheTimeOfAnEntryIsItsOwn(t *testing.T) {
+	fs := waltest.New()
+	survivor(t, fs)
+	l := openTestLog(t, fs, "/n1/wal")
+	b, err := LogBase(l, raft.Base{ID: rpc.EntryID{Term: 4, Index: 1}, Configuration: oldTable})
+	require.NoError(t, err)
+	base, err := DecodeBase(b)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, base.Time)
+	_, err = TimeOf(l, rpc.EntryID{Term: 5, Index: 1})
+	require.ErrorIs(t, err, ErrNotHeld)
+	require.NoError(t, l.Append(wal.Batch{Base: b}))
+	at, err := TimeOf(l, b.ID)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, at)
+	_, err = TimeOf(l, rpc.EntryID{Term: 5, Index: 1})
+	require.ErrorIs(t, err, ErrBegins)
+	require.NoError(t, l.Close())
 }
