@@ -166,6 +166,12 @@ func TestABucketBeyondItsBoundTakesWhatEasesIt(t *testing.T) {
 		for _, c := range []command.Command{put("app", "k", "12345"), put("app", "new", ""), kvDelete("new", 31), kvDelete("k", 257), {Write: &command.Write{Bucket: "app", Key: "k", Op: command.Delete, Value: make([]byte, 10)}}} {
 			require.Equal(t, BucketFull, f.one(c).Code)
 		}
+		state, err := f.store.State("app")
+		require.NoError(t, err)
+		all := write(command.Write{Bucket: "app", Key: "k", Op: command.Put, Rollup: command.RollupBucket, Value: make([]byte, state.Bytes-EntrySize("k", nil, nil))})
+		require.Equal(t, Done, f.one(all).Code, "it displaces all keys")
+		all.Write.Value = append(all.Write.Value, 0)
+		require.Equal(t, BucketFull, f.one(all).Code)
 		f.close()
 	})
 }

@@ -275,6 +275,8 @@ func (m *machine) draw() command.Command {
 		return m.drawExpire(bucket)
 	case 16, 17, 18:
 		return m.drawConsumer(bucket)
+	case 19:
+		return command.Command{Raise: &command.Raise{Version: 3}}
 	}
 	if b := m.now.buckets[bucket]; b != nil && b.importing && rapid.IntRange(0, 3).Draw(t, "into") > 0 || rapid.IntRange(0, 19).Draw(t, "import") == 0 {
 		return m.drawImport(bucket)

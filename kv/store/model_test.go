@@ -45,6 +45,7 @@ type model struct {
 	index    rpc.Index
 	time     int64
 	revision uint64
+	version  uint64 // that it was raised to
 	buckets  map[string]*modelBucket
 }
 
@@ -95,6 +96,9 @@ func (m *model) apply(c command.Command, index rpc.Index, at int64) Result {
 		return m.removeConsumer(c.RemoveConsumer)
 	case c.Import != nil:
 		return m.imported(c.Import)
+	case c.Raise != nil:
+		m.version = c.Raise.Version
+		return Result{Revision: m.revision}
 	}
 	return m.write(c.Write)
 }
@@ -271,8 +275,12 @@ func (m *model) write(w *command.Write) Result {
 		clear(after.keys)
 	}
 	m.add(&after, w.Key, e, w.MsgID)
-	bare := w.Op != command.Put && len(w.Header)+len(w.Value) == 0 && entries != nil
-	if b.settings.MaxBytes > 0 && !bare && after.bytes() > b.settings.MaxBytes {
+	headerMax, most := 0, b.settings.MaxBytes
+	if m.version >= 3 {
+		headerMax, most = 256, max(most, b.bytes())
+	}
+	mark := w.Op != command.Put && len(w.Header) <= headerMax && len(w.Value) == 0 && entries != nil
+	if b.settings.MaxBytes > 0 && !mark && after.bytes() > most {
 		*m = before
 		return Result{Code: BucketFull, Limit: b.settings.MaxBytes}
 	}

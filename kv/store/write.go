@@ -109,11 +109,15 @@ func (b *bucket) fits(k *keyRecord, w *command.Write, e *entryRecord) bool {
 	if w.Op != command.Put && len(w.Header) == 0 && len(w.Value) == 0 && len(k.live) > 0 {
 		return true
 	}
-	left := b.stats.bytes - sizes(k.live[:k.dropped(b.record.history(), w.Rollup)])
+	return b.left(k, w)+e.size() <= b.record.settings.MaxBytes
+}
+
+// left is how many bytes of a bucket a write does not displace.
+func (b *bucket) left(k *keyRecord, w *command.Write) uint64 {
 	if w.Rollup == command.RollupBucket {
-		left = 0
+		return 0
 	}
-	return left+e.size() <= b.record.settings.MaxBytes
+	return b.stats.bytes - sizes(k.live[:k.dropped(b.record.history(), w.Rollup)])
 }
 
 const (
@@ -129,7 +133,7 @@ func (b *bucket) eases(k *keyRecord, w *command.Write, e *entryRecord) bool {
 	if w.Op != command.Put && len(w.Header) <= markHeaderMax && len(w.Value) == 0 && len(k.live) > 0 {
 		return true
 	}
-	return sizes(k.live[:k.dropped(b.record.history(), w.Rollup)]) >= e.size()
+	return b.left(k, w)+e.size() <= b.stats.bytes
 }
 
 // dropped is how many of the key's oldest entries one more entry displaces.

@@ -41,7 +41,7 @@ const (
 
 func steps() []step {
 	var list []step
-	for _, part := range [][]step{accountSteps, bucketSteps(), putSteps, getSteps, updateSteps(), listSteps, infoSteps, consumerSteps, malformedSteps(), purgeSteps, deleteSteps} {
+	for _, part := range [][]step{accountSteps, bucketSteps(), putSteps, getSteps, updateSteps(), listSteps, infoSteps, consumerSteps, malformedSteps(), purgeSteps, deleteSteps, fullSteps()} {
 		list = append(list, part...)
 	}
 	return list
@@ -370,4 +370,27 @@ var deleteSteps = []step{
 	// What async-nats sends. In JetStream the stream has the subject KV_a then, and the bucket takes no more puts.
 	{subject: "STREAM.UPDATE.KV_a", body: `{"name":"KV_a","max_bytes":0,"max_msgs":0,"max_msgs_per_subject":10,"discard":"old","retention":"limits","max_consumers":0,"max_age":0,"storage":"file","num_replicas":0,"deny_delete":true}`, differs: "a bucket keeps its subjects and its rollups", ours: `{"json":{"config":{"allow_direct":false,"allow_msg_ttl":false,"allow_rollup_hdrs":true,"compression":"none","consumer_limits":{},"deny_delete":true,"deny_purge":false,"discard":"old","duplicate_window":120000000000,"max_age":0,"max_bytes":-1,"max_consumers":-1,"max_msg_size":-1,"max_msgs":-1,"max_msgs_per_subject":10,"mirror_direct":false,"name":"KV_a","num_replicas":1,"retention":"limits","sealed":false,"storage":"file","subjects":["$KV.a.\u003e"]},"created":"*","domain":"raftbus","state":{"bytes":"*","consumer_count":0,"first_seq":1,"first_ts":"*","last_seq":1,"last_ts":"*","messages":1,"num_subjects":1},"ts":"*","type":"io.nats.jetstream.api.v1.stream_update_response"}}`},
 	{subject: "$KV.a.k", body: "w", differs: "a bucket keeps its subjects", ours: `{"json":{"domain":"raftbus","seq":2,"stream":"KV_a"}}`},
+}
+
+// fullSteps are of a bucket with more than its max_bytes.
+func fullSteps() []step {
+	large := strings.Repeat("v", 1000)
+	return []step{
+		{subject: "STREAM.CREATE.KV_full", body: bucketConfig("full", `"max_bytes":10000`)},
+		{subject: "$KV.full.k", body: large},
+		{subject: "$KV.full.l", body: large},
+		{subject: "$KV.full.m", body: "v"},
+		{subject: "STREAM.UPDATE.KV_full", body: bucketConfig("full", `"max_bytes":100`)},
+		{subject: "$KV.full.k", body: large},
+		{subject: "$KV.full.k", body: large + "v"},
+		{subject: "$KV.full.new"},
+		{subject: "$KV.full.new", headers: []string{operation, "DEL"}},
+		{subject: "$KV.full.k", body: large[1:]},
+		{subject: "$KV.full.k", headers: []string{operation, "DEL"}},
+		{subject: "$KV.full.l", headers: []string{operation, "PURGE", rollup, "sub"}},
+		{subject: "$KV.full.m", headers: []string{operation, "PURGE", rollup, "sub"}, differs: "a bucket that is full takes deletes, though a marker has more bytes than what it displaces",
+			ours: `{"json":{"domain":"raftbus","seq":8,"stream":"KV_full"}}`},
+		{subject: "$KV.full.m", body: large, headers: []string{rollup, "all"}},
+		{subject: "STREAM.DELETE.KV_full"},
+	}
 }
