@@ -337,10 +337,13 @@ func (m *machine) drawExpire(bucket string) command.Command {
 func (m *machine) drawConsumer(bucket string) command.Command {
 	t := m.t
 	name := rapid.SampledFrom([]string{"c", "d"}).Draw(t, "consumer")
-	var added rpc.Index
+	var added, changed rpc.Index
 	generation := uint64(1)
 	if b := m.now.buckets[bucket]; b != nil {
 		added, generation = b.consumers[name].Added, b.consumers[name].Generation
+		if m.now.version >= 3 {
+			changed = rapid.SampledFrom([]rpc.Index{0, b.consumers[name].Changed, 1}).Draw(t, "only as changed")
+		}
 	}
 	if rapid.IntRange(0, 4).Draw(t, "stale") == 0 {
 		added, generation = added+1, generation+1
@@ -348,7 +351,7 @@ func (m *machine) drawConsumer(bucket string) command.Command {
 	boot := rpc.BootEpoch(rapid.Uint64Range(1, 3).Draw(t, "boot"))
 	switch rapid.IntRange(0, 4).Draw(t, "what") {
 	case 0:
-		return command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: bucket, Name: name, Added: rapid.SampledFrom([]rpc.Index{0, added}).Draw(t, "only")}}
+		return command.Command{RemoveConsumer: &command.RemoveConsumer{Bucket: bucket, Name: name, Added: rapid.SampledFrom([]rpc.Index{0, added}).Draw(t, "only"), Changed: changed}}
 	case 1:
 		move := command.ConsumerMove{Bucket: bucket, Name: name, Added: added, Generation: generation, Host: "n2", Boot: boot}
 		return command.Command{MoveConsumers: &command.MoveConsumers{Moves: []command.ConsumerMove{move, {Bucket: "none", Name: name}}}}

@@ -347,6 +347,9 @@ func (m *model) addConsumer(c *command.AddConsumer) Result {
 		return Result{Code: ConsumerExists}
 	case c.Mode != command.AddOnly:
 		old.Config, old.Deliver, old.Answer, old.Changed = c.Config, c.Deliver, c.Answer, m.index
+		if m.version >= 3 {
+			old.ChangedAt = m.time
+		}
 		b.consumers[c.Name] = old
 	}
 	return Result{Again: true, Sequence: old.Start}
@@ -374,7 +377,7 @@ func (m *model) removeConsumer(c *command.RemoveConsumer) Result {
 		return Result{Code: NoBucket}
 	}
 	old, known := b.consumers[c.Name]
-	if !known || c.Added != 0 && c.Added != old.Added {
+	if !known || c.Added != 0 && c.Added != old.Added || c.Changed != 0 && c.Changed != old.Changed {
 		return Result{Code: NoConsumer}
 	}
 	delete(b.consumers, c.Name)
