@@ -6,6 +6,7 @@ package kv
 import (
 	"errors"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/jetstream"
 	"github.com/raftbus/raftbus/kv/store"
 	"github.com/raftbus/raftbus/raft/node"
@@ -106,7 +107,7 @@ func (s *Service) offer(r *request, w work, over func()) {
 	err := s.node.Propose(w.command, func(result any, at rpc.EntryID) {
 		over()
 		if refused, is := result.(error); is {
-			s.refused(r, inPart, refused)
+			s.refused(r, w, inPart, refused)
 			return
 		}
 		r.trace.applied(at)
@@ -114,19 +115,19 @@ func (s *Service) offer(r *request, w work, over func()) {
 	})
 	if err != nil {
 		over()
-		s.refused(r, inPart, err)
+		s.refused(r, w, inPart, err)
 	}
 }
 
 // refused ends a request that the node did not log, or not its last part.
-func (s *Service) refused(r *request, inPart bool, err error) {
+func (s *Service) refused(r *request, w work, inPart bool, err error) {
 	switch {
 	case inPart:
 		s.drop(r)
 	case errors.Is(err, node.ErrBusy):
 		s.giveUp(r, Busy.says("%v", err))
 	case errors.Is(err, node.ErrFull):
-		s.giveUp(r, Full.says("%v", err))
+		s.full(r, w, Full.says("%v", err))
 	case errors.Is(err, node.ErrTooLarge):
 		if s.inflight.claim(r) {
 			s.respond(r, r.fail(TooLarge.says("%v", err)))
@@ -135,6 +136,22 @@ func (s *Service) refused(r *request, inPart bool, err error) {
 	default:
 		s.drop(r)
 	}
+}
+
+// full refuses what there is no room for, but for a write of whose message id one was done: that is answered as then (C4).
+func (s *Service) full(r *request, w work, f *failure) {
+	c, err := command.Decode(w.command)
+	if err != nil || c.Write == nil || c.Write.MsgID == "" {
+		s.giveUp(r, f)
+		return
+	}
+	s.confirm(r, work{quick: true, writes: true, look: func() ([]reply, *work) {
+		then, f := s.unlessDone(c.Write.Bucket, c.Write.MsgID, f)
+		if f != nil {
+			return r.fail(f), nil
+		}
+		return w.done(then)
+	}})
 }
 
 // applied hears what came of a write, on the node's goroutine. 'Done' is always true. A refusal is told only by a node that has

@@ -107,7 +107,7 @@ func (l *wides) clear() (waiting []todo) {
 func (s *Service) inTurn(r *request, w work) {
 	switch turn, room := s.wides.enter(todo{r, w}); {
 	case !room:
-		s.refused(r, false, errWides)
+		s.refused(r, w, false, errWides)
 	case turn > 0:
 		s.offer(r, w, func() { s.wides.end(turn) })
 	}

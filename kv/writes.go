@@ -82,14 +82,28 @@ func (s *Service) purgeable(c *call) error {
 	if err != store.NoEntry || id == "" {
 		return err
 	}
-	done, failed := s.store.Answered(c.bucket, id)
+	then, failed := s.store.Answered(c.bucket, id)
 	switch {
 	case failed != nil:
 		return failed
-	case done:
+	case then.Again:
 		return nil
 	}
 	return err
+}
+
+// unlessDone is what comes of a write that is refused: what one of its message id was answered that was done (C4), or why it is refused.
+func (s *Service) unlessDone(bucket, id string, refused *failure) (store.Result, *failure) {
+	if id == "" {
+		return store.Result{}, refused
+	}
+	switch then, err := s.store.Answered(bucket, id); {
+	case err != nil && err != store.NoBucket:
+		return then, ReadFailed.says("%v", err)
+	case then.Again:
+		return then, nil
+	}
+	return store.Result{}, refused
 }
 
 func (s *Service) remove(c *call, w command.Write) (plan, *failure) {
@@ -121,6 +135,12 @@ func (s *Service) write(c *call, w command.Write, expected uint64, given bool) (
 	done := func(result store.Result) any {
 		return writeReply{c.bucket, c.key, result.Sequence, result.Revision, result.Again}
 	}
+	if f := s.valueTooLarge(c, len(w.Value)); f != nil { // each node knows what its NATS server said last, and another may have carried out a copy (C5)
+		return plan{quick: true, writes: true, read: func() (any, *failure, *plan) {
+			then, f := s.unlessDone(c.bucket, w.MsgID, f)
+			return done(then), f, nil
+		}}, nil
+	}
 	return plan{command: command.Command{Write: &w}.Encode(), done: done}, nil
 }
 
@@ -130,13 +150,6 @@ func (s *Service) checkWrite(c *call, w *command.Write) *failure {
 		if len(c.msg.Header[header]) > 0 {
 			return BadRequest.says("header %s is not for this subject: NATS KV clients use it on their own", header)
 		}
-	}
-	if limit := s.valueMax(c); len(w.Value) > limit {
-		remedy := ""
-		if limit == int(s.maxPayload())-jetstream.PayloadReserve {
-			remedy = ", or raise max_payload of the NATS server"
-		}
-		return TooLarge.says("the value has %d bytes, and %d are allowed: split it%s", len(w.Value), limit, remedy)
 	}
 	if w.MsgID = c.msg.Header.Get(headerMsgID); len(w.MsgID) > command.MsgIDBytesMax {
 		return BadRequest.says("header %s may have %d bytes, and has %d", headerMsgID, command.MsgIDBytesMax, len(w.MsgID))
@@ -149,6 +162,19 @@ func (s *Service) checkWrite(c *call, w *command.Write) *failure {
 		w.TTL = ttl
 	}
 	return nil
+}
+
+// valueTooLarge refuses a value of so many bytes that may not fit.
+func (s *Service) valueTooLarge(c *call, size int) *failure {
+	limit := s.valueMax(c)
+	if size <= limit {
+		return nil
+	}
+	remedy := ""
+	if limit == int(s.maxPayload())-jetstream.PayloadReserve {
+		remedy = ", or raise max_payload of the NATS server"
+	}
+	return TooLarge.says("the value has %d bytes, and %d are allowed: split it%s", size, limit, remedy)
 }
 
 // valueMax is the largest value that surely fits in a message to a client and in a command.

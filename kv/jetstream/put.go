@@ -38,7 +38,7 @@ func (p *Protocol) put(r Request, rest string) Plan {
 	}
 	w, e := r.write(bucket, key)
 	if e != nil {
-		return refusedPut(bucket, e)
+		return p.refusedPut(bucket, r.first(headerMsgID), e)
 	}
 	write := Plan{Write: &Write{
 		Command: command.Command{Write: w},
@@ -46,14 +46,32 @@ func (p *Protocol) put(r Request, rest string) Plan {
 	}}
 	plan := Plan{Bucket: bucket, Write: write.Write, Look: ifThere(bucket, write), Writes: true, Trouble: putTrouble(bucket)}
 	if w.Rollup != command.RollupNone {
-		plan.Rollup, plan.Look = true, ifRollups(w, write)
+		plan.Rollup, plan.Look = true, p.ifRollups(w, write)
 	}
 	return plan
 }
 
-// refusedPut is a put that is refused by itself, which is said only for a bucket that is there, as of all puts.
-func refusedPut(bucket string, e *apiError) Plan {
-	return Plan{Look: ifThere(bucket, answer(putRefusal(bucket, e))), Quick: true, Trouble: putTrouble(bucket)}
+// refusedPut is a put that is refused by itself, which is said only for a bucket that is there, as of all puts. What is too large now may have been done
+// when more was carried, and be taken by another that leads meanwhile (K25).
+func (p *Protocol) refusedPut(bucket, id string, e *apiError) Plan {
+	plan := Plan{Look: ifThere(bucket, answer(putRefusal(bucket, e))), Quick: true, Trouble: putTrouble(bucket)}
+	if e == errMessageTooLarge {
+		plan.Writes, plan.Look = true, func(s *store.Store) Plan { return p.unlessDone(s, bucket, id, e) }
+	}
+	return plan
+}
+
+// unlessDone refuses a put, but one of whose message id one was done: that is answered as then (C4).
+func (p *Protocol) unlessDone(s *store.Store, bucket, id string, refused *apiError) Plan {
+	switch then, err := s.Answered(bucket, id); {
+	case err == store.NoBucket:
+		return answer(status(statusNone))
+	case err != nil:
+		return answer(putRefusal(bucket, errUnavailable))
+	case then.Again:
+		return answer(p.putDone(bucket, then))
+	}
+	return answer(putRefusal(bucket, refused))
 }
 
 // ifThere goes on with a put to a bucket that is there.
@@ -68,23 +86,15 @@ func ifThere(bucket string, then Plan) func(*store.Store) Plan {
 
 // ifRollups goes on with a put that drops what was before it, to a bucket that is there and takes such, or has taken this one (C4). One that comes while
 // the configuration changes, or before a new leader has applied that, may be taken by the one before: to judge it where it is applied would need a new version of commands.
-func ifRollups(w *command.Write, then Plan) func(*store.Store) Plan {
+func (p *Protocol) ifRollups(w *command.Write, then Plan) func(*store.Store) Plan {
 	return func(s *store.Store) Plan {
-		info, err := s.Bucket(w.Bucket)
-		if err == store.NoBucket {
+		switch info, err := s.Bucket(w.Bucket); {
+		case err == store.NoBucket:
 			return answer(status(statusNone))
-		}
-		denied := err == nil && !TakesRollups(&info.Settings)
-		if denied && w.MsgID != "" {
-			var done bool
-			done, err = s.Answered(w.Bucket, w.MsgID)
-			denied = !done
-		}
-		switch {
 		case err != nil:
 			return answer(putRefusal(w.Bucket, errUnavailable))
-		case denied:
-			return answer(putRefusal(w.Bucket, errRollupDenied))
+		case !TakesRollups(&info.Settings):
+			return p.unlessDone(s, w.Bucket, w.MsgID, errRollupDenied)
 		}
 		return then
 	}

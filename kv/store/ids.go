@@ -37,19 +37,26 @@ const (
 	idSlack = 16
 )
 
-// Answered reports whether a write of the message id was done in a bucket, and would be answered as then. The error is NoBucket, ErrClosed, or one
-// of the disk.
-func (s *Store) Answered(bucket, id string) (is bool, err error) {
+// Answered is what a write of the message id that was done in a bucket would be answered: that it was done, Again, as then. Without one it is empty. The
+// error is NoBucket, ErrClosed, or one of the disk.
+func (s *Store) Answered(bucket, id string) (then Result, err error) {
 	err = s.viewBucket(bucket, func(v *bucketView) error {
 		data, err := v.r.Get(idKey(v.record.incarnation, id))
 		if err != nil {
 			return err
 		}
 		known, err := decodeID(data)
-		is = known.holds(v.bucket, v.time)
+		if known.holds(v.bucket, v.time) {
+			then = known.answer()
+		}
 		return err
 	})
-	return is, err
+	return then, err
+}
+
+// answer is what a write of the id is answered that was done.
+func (r idRecord) answer() Result {
+	return Result{Again: true, Sequence: r.sequence, Revision: r.revision}
 }
 
 // holds reports whether an id is there, and its bucket's window not over at a time of the log.
@@ -63,7 +70,7 @@ func (t *txn) duplicate(b *bucket, id string) (Result, bool, error) {
 	if err != nil || !known.holds(b, t.state.time) {
 		return Result{}, false, err
 	}
-	return Result{Again: true, Sequence: known.sequence, Revision: known.revision}, true, nil
+	return known.answer(), true, nil
 }
 
 func (t *txn) idRecord(b *bucket, id string) (idRecord, error) {

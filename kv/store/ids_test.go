@@ -163,15 +163,18 @@ func (s scansFrom) Scan(from, to []byte, visit func(key, value []byte) (bool, er
 func TestAnIDIsAnsweredWithinItsWindow(t *testing.T) { // C4
 	f := open(t, newMemory())
 	answered := func(id string) bool {
-		is, err := f.store.Answered("app", id)
+		then, err := f.store.Answered("app", id)
 		require.NoError(t, err)
-		return is
+		return then.Again
 	}
 	f.at(0, addBucket("app", command.Settings{DuplicateWindow: 16 * time.Second}))
 	f.at(time.Second, putID("k", "id"))
 	require.False(t, answered("another"))
 	f.at(17*time.Second-1, removeBucket("none")) // moves only the log's time
 	require.True(t, answered("id"))
+	then, err := f.store.Answered("app", "id")
+	require.NoError(t, err)
+	require.Equal(t, f.at(17*time.Second-1, putID("k", "id"))[0], then)
 	f.at(17*time.Second, removeBucket("none"))
 	require.False(t, answered("id"), "though its record is there")
 	f.close()
