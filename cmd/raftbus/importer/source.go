@@ -97,9 +97,14 @@ func same(into *Target, from *nats.Conn) bool {
 
 // info asks for configuration and state.
 func (s *source) info(ctx context.Context) (*streamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.patience)
-	defer cancel()
-	msg, err := s.asker.Request(ctx, &nats.Msg{Subject: s.apiPrefix() + "STREAM.INFO." + s.stream()})
+	var msg *nats.Msg
+	again := func(err error) bool {
+		return passing(err) && !errors.Is(err, nats.ErrNoResponders) && !s.conn.IsClosed()
+	}
+	err := askAgain(ctx, s.patience, again, func(ctx context.Context) (err error) {
+		msg, err = s.asker.Request(ctx, &nats.Msg{Subject: s.apiPrefix() + "STREAM.INFO." + s.stream()})
+		return err
+	})
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, fmt.Errorf("%w on %s>: %w: name its domain with --from-domain, its NATS with --from-nats", ErrNoJetStream, s.apiPrefix(), err)
 	}

@@ -83,14 +83,28 @@ func (t *Target) subject(op string) string { return t.Prefix + ".bucket." + op +
 
 // ask asks until it is answered, or for too long. What is asked twice must be done once.
 func (t *Target) ask(ctx context.Context, op string, body []byte, into any) error {
-	end := time.Now().Add(t.Patience)
-	for {
-		err := t.askOnce(ctx, op, body, into)
-		if err == nil || !passing(err) || ctx.Err() != nil || t.Conn.IsClosed() { // it comes back no more
+	again := func(err error) bool { return passing(err) && !t.Conn.IsClosed() } // it comes back no more
+	err := askAgain(ctx, t.Patience, again, func(ctx context.Context) error { return t.askOnce(ctx, op, body, into) })
+	if err != nil && again(err) && ctx.Err() == nil {
+		return fmt.Errorf("raftbus (prefix %s) does not answer for %v: %w: give the same command again, and the import goes on", t.Prefix, t.Patience, err)
+	}
+	return err
+}
+
+// answerTime bounds how long one answer is waited for; half the patience does too, since an answer may be lost.
+const answerTime = 10 * time.Second
+
+// askAgain asks until patience is over, as long as an error is one after which to ask again. ask has a deadline each time.
+func askAgain(ctx context.Context, patience time.Duration, again func(error) bool, ask func(context.Context) error) error {
+	once := func() error {
+		ctx, cancel := context.WithTimeout(ctx, min(answerTime, patience/2))
+		defer cancel()
+		return ask(ctx)
+	}
+	for end := time.Now().Add(patience); ; {
+		err := once()
+		if err == nil || !again(err) || time.Now().After(end) {
 			return err
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("raftbus (prefix %s) does not answer for %v: %w: give the same command again, and the import goes on", t.Prefix, t.Patience, err)
 		}
 		select {
 		case <-time.After(native.AskAgain):
@@ -100,12 +114,7 @@ func (t *Target) ask(ctx context.Context, op string, body []byte, into any) erro
 	}
 }
 
-// answerTime bounds how long one answer is waited for.
-const answerTime = 10 * time.Second
-
 func (t *Target) askOnce(ctx context.Context, op string, body []byte, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, min(answerTime, t.Patience))
-	defer cancel()
 	msg, err := t.Asker.Request(ctx, &nats.Msg{Subject: t.subject(op), Data: body})
 	if err != nil {
 		return err

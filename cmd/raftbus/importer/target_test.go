@@ -74,6 +74,37 @@ func TestNATSIsWaitedFor(t *testing.T) {
 	}
 }
 
+// An answer that is lost is asked for again within the patience, however little that is, on both sides.
+func TestALostAnswerIsAskedForAgain(t *testing.T) {
+	into, conn := targetOn(t, embedded.Options{})
+	into.Patience = 2 * time.Second
+	from := source{conn: conn, asker: into.Asker, bucket: "app", patience: into.Patience}
+	loses := func(subject, answer string) {
+		lost := false
+		_, err := conn.Subscribe(subject, func(m *nats.Msg) {
+			if lost {
+				_ = m.Respond([]byte(answer))
+			}
+			lost = true
+		})
+		require.NoError(t, err)
+	}
+	loses("raftbus.bucket.info.app", `{"bucket":"app","revision":7}`)
+	loses("$JS.API.STREAM.INFO.KV_app", `{"config":{},"state":{"last_seq":7}}`)
+	info, err := into.Info(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 7, info.Revision)
+	stream, err := from.info(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 7, stream.State.LastSeq)
+
+	from.bucket = "none" // nobody is there to be waited for
+	began := time.Now()
+	_, err = from.info(t.Context())
+	require.ErrorIs(t, err, ErrNoJetStream)
+	require.Less(t, time.Since(began), into.Patience)
+}
+
 // A connection that NATS has closed for good is not waited for (F12).
 func TestAClosedConnectionIsNotWaitedFor(t *testing.T) {
 	into, conn := targetOn(t, embedded.Options{})
