@@ -30,15 +30,15 @@ func goroutines() int { return runtime.NumGoroutine() }
 
 // raise opens the cluster to the newest version of commands that a member knows, for an administrator, and returns what it is open to then:
 // what needs it can be done from then on, and no member can go back to a release that does not know it. It is refused, by an error that is
-// admin.ErrNotKnown, unless all members know it and answer. To open what is open is no error. Any other error leaves open what was done.
+// admin.ErrNotKnown, unless all members know it and answer. To open what is open is no error, whoever answers. Any other error leaves open what was done.
 func (r *Replica) raise(ctx context.Context) (open uint64, err error) {
 	s := r.node.Status()
 	version, lacks := newest(r.o.ID, r.store.CommandVersion(), s.Configuration.Members(), s.Links)
-	if lacks != "" {
-		return 0, fmt.Errorf("%w: %s", admin.ErrNotKnown, lacks)
-	}
-	if open = r.store.Open(); open >= version {
+	switch open = r.store.Open(); {
+	case open >= version: // who is silent runs no release that does not know it
 		return open, nil
+	case lacks != "":
+		return 0, fmt.Errorf("%w: %s", admin.ErrNotKnown, lacks)
 	}
 	r.logger.Info("an administrator raises the feature level: from now on no member can go back to a release that does not know it", "feature_level", version)
 	return version, r.open(ctx, version)

@@ -1,7 +1,9 @@
 package replica
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -37,4 +39,20 @@ func TestTheClusterIsOpenedToWhatAllMembersKnow(t *testing.T) {
 		require.Equal(t, c.lacks == "", lacks == "", "%s: %s", name, lacks)
 		require.Contains(t, lacks, c.lacks, name)
 	}
+}
+
+// What is open is told to who asks for it again, though a member is silent: it has not come this far by an older release (F28).
+func TestWhatIsOpenIsToldWhoeverIsSilent(t *testing.T) {
+	t.Parallel() // it mostly waits
+	nodes, leads, _ := three(t)
+	leader := nodes[leads]
+	require.Eventually(t, func() bool { return leader.versions().Open == command.Version }, patience, 5*time.Millisecond)
+	stop(t, nodes[(leads+1)%3])
+	silent := func() bool {
+		return slices.ContainsFunc(leader.node.Status().Links, func(l busclient.LinkStatus) bool { return l.State != "connected" })
+	}
+	require.Eventually(t, silent, patience, 5*time.Millisecond)
+	open, err := leader.raise(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, command.Version, open)
 }
