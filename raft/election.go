@@ -186,6 +186,7 @@ func (c *Core) requestVote(m rpc.Message, cmd *rpc.RequestVoteCommand) {
 		})
 		return
 	}
+	c.setRole(Follower, "it votes for another")
 	c.setTerm(m.Term, m.From)
 	c.pledge()
 	c.restartTimer()

@@ -94,6 +94,18 @@ func (s *solo) awaitLateVotes(late int) {
 	}
 }
 
+// Who gives its vote stands no more for the term after: it would end the one that it has just helped to elect (F5).
+func TestWhoVotesForAnotherStandsNoMore(t *testing.T) {
+	s := newSolo(t, start(rpc.HardState{Term: 1}))
+	s.tickFor(s.Core.ticks.ElectionMin)
+	require.Equal(t, PreCandidate, s.role)
+	s.hear("n2", 1, &rpc.RequestVoteCommand{Last: s.log.lastID()})
+	require.Equal(t, rpc.HardState{Term: 1, Vote: "n2"}, s.hard)
+	s.hear("n3", 2, preGranted())
+	require.Equal(t, Follower, s.role)
+	require.Equal(t, rpc.Term(1), s.hard.Term)
+}
+
 func TestLateRefusalDoesNotHideAGrant(t *testing.T) {
 	s := newSolo(t, start(rpc.HardState{Term: 1}))
 	s.tickFor(s.Core.ticks.ElectionMin)
