@@ -387,6 +387,31 @@ func TestSuccessionBrokenOffAnywhere(t *testing.T) {
 	}
 }
 
+// Nor does a change of the disk that fails by itself, while those after it do not, make a folder look whole.
+func TestSuccessionWhereOneChangeFails(t *testing.T) {
+	t.Parallel() // it shares nothing
+	for at, failed := 0, true; failed; at++ {
+		fs, h := waltest.New(), &heir{}
+		survivor(t, fs)
+		left := at
+		fs.Hook(func(op waltest.Op) error {
+			if op.Kind.Changes() {
+				if left--; left == -1 {
+					return syscall.EIO
+				}
+			}
+			return nil
+		})
+		err := succeedOn(fs, h)
+		fs.Hook(nil)
+		if failed = left < 0; err != nil {
+			require.ErrorIs(t, err, syscall.EIO)
+			require.NoError(t, succeedOn(fs, h), "step %d", at)
+		}
+		checkSucceeded(t, fs, h)
+	}
+}
+
 // An entry that only a later build understands is not left out of what goes on: it would be another state than the cluster's (I5, F28).
 func TestReplaySkipsNoUnknownKind(t *testing.T) {
 	fs, h := waltest.New(), &heir{}

@@ -24,6 +24,7 @@ func TestInboxBounds(t *testing.T) {
 	b.message(rpc.Message{Body: &rpc.HeartbeatCommand{}})
 	got = b.take(got)
 	require.Len(t, got.events, 1, "a bound is on what waits, not on what ever came")
+	dropped := b.dropped
 	for range 2 {
 		for range noticesMax - 2 {
 			b.notice(raft.LinkChanged{})
@@ -37,6 +38,7 @@ func TestInboxBounds(t *testing.T) {
 		require.Len(t, got.pings, 1)
 		require.Len(t, got.learned, 1)
 	}
+	require.Equal(t, dropped+2*18, b.dropped)
 }
 
 // Entries are bounded by their size; one that exceeds the bound alone still passes.

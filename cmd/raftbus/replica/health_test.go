@@ -145,3 +145,20 @@ func TestWhatIsSaidOfANodeThatTakesNoWrites(t *testing.T) {
 	s.Disk.Files = true
 	require.Contains(t, s.Health().Warnings[0], "too many files are open")
 }
+
+// Of a further account it is said what of it is not served, and nothing of one that is.
+func TestWhatIsSaidOfAnAccount(t *testing.T) {
+	served := AccountStatus{Name: "a", Connected: true}
+	served.Watches.Leaf = true
+	require.Empty(t, served.warnings())
+	for text, change := range map[string]func(*AccountStatus){
+		"account a is not served: no":                                    func(a *AccountStatus) { a.Refused = "no" },
+		"account a: the connection to its clients is away":               func(a *AccountStatus) { a.Connected = false },
+		"account a: no leaf connection: this node serves it no watches;": func(a *AccountStatus) { a.Watches.Leaf = false },
+	} {
+		a := served
+		change(&a)
+		require.Len(t, a.warnings(), 1)
+		require.Contains(t, a.warnings()[0], text)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
@@ -105,6 +106,21 @@ authorization { users: [ { user: n, password: n, permissions: { publish: { deny:
 	require.Eventually(t, func() bool { return s.reconnects() == 1 && s.connected() }, patience, time.Millisecond)
 	require.NoError(t, s.conn.NATS().Publish("_INBOX.late", nil))
 	require.Eventually(t, func() bool { return total(nodes[0].figures()).Unanswered == 1 }, patience, time.Millisecond)
+}
+
+// However many ask for the text of the figures, it is made ten times a second (Q12), and anew for who asks why the node is over.
+func TestTheTextOfTheFiguresIsGivenAgain(t *testing.T) {
+	r := ready(t, alone(t, vfs.NewMem()))
+	text := func() *byte {
+		text, err := r.exposition()
+		require.NoError(t, err)
+		return &text[0]
+	}
+	require.Eventually(t, func() bool { once, again := text(), text(); return once == again }, patience, time.Millisecond)
+	before := text()
+	require.Eventually(t, func() bool { return text() != before }, patience, time.Millisecond)
+	stop(t, r)
+	require.NotSame(t, text(), text())
 }
 
 // What nodes say of themselves is what happened to them.
