@@ -74,6 +74,21 @@ func TestF23StartsHeardWhileOthersAreWritten(t *testing.T) {
 	require.Equal(t, want, m.hub.nodes["n1"].KnownStarts())
 }
 
+// Who was started before this node heard that it is a member is kept once that is heard, though nothing else happens (F23).
+func TestF23StartsOfWhoIsLearnedToBeAMember(t *testing.T) {
+	m := newManual(t, 1, "n1", "n2", "n3")
+	m.leader()
+	n, who := m.hub.nodes["n1"], busclient.Identity{ID: "n4", Instance: rpc.InstanceID{4}, Boot: 1 << 32}
+	n.Booted(who)
+	m.run(20)
+	cluster := n.Status().Cluster
+	n.Learned(cluster, rpc.Configuration{Cluster: cluster, Index: 800, Voters: []rpc.Member{m.member("n1"), m.member("n2"), m.member("n3"), {ID: who.ID, Instance: who.Instance}}})
+	m.run(20)
+	m.crash("n1")
+	m.back("n1", 50)
+	require.Equal(t, []busclient.Identity{who}, m.hub.nodes["n1"].KnownStarts())
+}
+
 // However many instances come, and be they strangers before there is a table, what is known of them is bounded; of those it knows the newest start counts.
 func TestF23StartsAreBounded(t *testing.T) {
 	s, who := starts{}, func(i int, boot rpc.BootEpoch) busclient.Identity {
