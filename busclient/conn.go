@@ -228,26 +228,19 @@ func (c *Conn) options() []nats.Option {
 	}
 }
 
-// withRemedy is an error that goes on until somebody does something about it.
-func withRemedy(err error) error {
-	switch {
-	case errors.Is(err, nats.ErrNkeysNotSupported):
-		return fmt.Errorf("%w: this NATS server has no nkey users: start it with auth/nats/server.conf of 'raftbus auth init', or check --nats", err)
-	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
-		return fmt.Errorf("%w: raise max_subscriptions of the NATS server, or of its account or user: a leader needs one for each bucket and some dozens more", err)
-	}
-	return err
-}
-
 // delay is how long NATS's client waits when no server has let it in. Why one that it reached did not, as for TLS, it tells nobody: it is looked up here.
-func (c *Conn) delay(int) time.Duration {
+func (c *Conn) delay(tries int) time.Duration {
 	c.mu.Lock()
 	nc := c.nc
 	c.mu.Unlock()
-	if nc != nil && nc.LastError() != nil {
-		c.note(connectionError, nc.LastError())
+	var err error
+	if nc != nil {
+		err = nc.LastError()
 	}
-	return reconnectWait + rand.N(reconnectJitter)
+	if err != nil {
+		c.note(connectionError, err)
+	}
+	return waitAfter(tries, err) + rand.N(reconnectJitter)
 }
 
 // NATS returns the connection beneath, for what is not consensus traffic.

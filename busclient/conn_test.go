@@ -1,6 +1,7 @@
 package busclient
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -74,4 +76,21 @@ func TestNothingIsHandedOutOfAConnectionThatIsClosed(t *testing.T) {
 	eventually(t, "the first", func() bool { return came.Load() > 0 })
 	require.True(t, on.handing.await(soon))
 	require.EqualValues(t, 1, came.Load())
+}
+
+func TestWhoIsNotLetInIsKnownByWhatTheServerSays(t *testing.T) {
+	for _, text := range []string{"Authorization Violation", "User Authentication Expired", "User Authentication Revoked", "Account Authentication Expired"} {
+		require.True(t, NotLetIn(errors.New("nats: "+text)), text)
+	}
+	require.False(t, NotLetIn(errors.New("nats: maximum account active connections exceeded")))
+}
+
+// Whom no server lets in asks ever more seldom, and whoever meets none, or is refused for what passes, goes on as quickly as before (F5).
+func TestWhoIsNotLetInAsksMoreSeldom(t *testing.T) {
+	denied := errors.New("nats: Authorization Violation")
+	for tries, want := range map[int]time.Duration{-1: 100, 0: 100, 1: 200, 2: 400, 3: 800, 4: 1000, 1 << 40: 1000} {
+		require.Equal(t, want*time.Millisecond, waitAfter(tries, denied))
+		require.Equal(t, reconnectWait, waitAfter(tries, nil))
+		require.Equal(t, reconnectWait, waitAfter(tries, nats.ErrMaxConnectionsExceeded))
+	}
 }

@@ -26,8 +26,8 @@ var ErrOpenBus = errors.New("the bus is open")
 const (
 	// openBusRetry is how often the check is tried again while NATS is away.
 	openBusRetry = 100 * time.Millisecond
-	// besideRetry is how often that of a further account is which lets nobody in.
-	besideRetry = time.Second
+	// deniedRetry is how often it is where NATS does not let this node in, or a further account nobody.
+	deniedRetry = time.Second
 	// openBusWait bounds how long NATS may take for one step.
 	openBusWait = 2 * time.Second
 	// sameServerTries is how often an address is dialled until it leads to the same server once more.
@@ -49,7 +49,9 @@ func (r *Replica) checkBus(ctx context.Context, who []somebody, excused func(err
 			return nil
 		case excused(err):
 			on()
-			wait = besideRetry
+			wait = deniedRetry
+		case busclient.NotLetIn(err):
+			wait = deniedRetry
 		}
 		if up, _ := r.conns[busclient.RoleControl].Up(); up && !told { // else it is said already that NATS is away
 			r.logger.Warn("whether the bus is closed cannot be looked at, trying again", "err", err)
@@ -65,21 +67,11 @@ func (r *Replica) checkBus(ctx context.Context, who []somebody, excused func(err
 
 // isFull reports whether NATS lets nobody else in: the node's own connections may use all that are left.
 func isFull(err error) bool {
-	return says(err, nats.MAX_CONNECTIONS_ERR, nats.MAX_ACCOUNT_CONNECTIONS_ERR)
+	return busclient.Says(err, nats.MAX_CONNECTIONS_ERR, nats.MAX_ACCOUNT_CONNECTIONS_ERR)
 }
 
 func openBus(finding string) error {
 	return fmt.Errorf("%w: NATS lets %s: give NATS accounts and permissions ('raftbus auth init' makes them), or start the node with --insecure", ErrOpenBus, finding)
-}
-
-// notLetIn reports whether NATS refuses a connection for whose it is. nats.go has errors for it, which are not always like what a server says.
-func notLetIn(err error) bool {
-	return says(err, nats.AUTHORIZATION_ERR, nats.AUTHENTICATION_EXPIRED_ERR, nats.AUTHENTICATION_REVOKED_ERR, nats.ACCOUNT_AUTHENTICATION_EXPIRED_ERR)
-}
-
-// says reports whether an error has one of these texts of a server.
-func says(err error, texts ...string) bool {
-	return err != nil && slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(err.Error()), text) })
 }
 
 // tryBus tells what somebody may do who may not; empty: nothing.
@@ -94,7 +86,7 @@ func (r *Replica) tryBus(all []somebody) (finding string, err error) {
 		other := node
 		if len(who.options) > 0 {
 			other, err = r.connectBeside(node, slices.Concat(r.o.NATS.Options, who.options))
-			if notLetIn(err) {
+			if busclient.NotLetIn(err) {
 				continue
 			}
 			if err != nil {

@@ -242,13 +242,6 @@ func TestAFurtherAccountIsServedOnceItIsLookedAt(t *testing.T) {
 	require.Eventually(t, served, 10*time.Second, 5*time.Millisecond)
 }
 
-func TestWhoIsNotLetInIsKnownByWhatTheServerSays(t *testing.T) {
-	for _, text := range []string{"Authorization Violation", "User Authentication Expired", "User Authentication Revoked", "Account Authentication Expired"} {
-		require.True(t, notLetIn(errors.New("nats: "+text)), text)
-	}
-	require.False(t, notLetIn(errors.New("nats: maximum account active connections exceeded")))
-}
-
 // onConfig are the options of n1 on a server with that configuration.
 func onConfig(t *testing.T, config string) Options {
 	file := filepath.Join(t.TempDir(), "nats.conf")
