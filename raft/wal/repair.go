@@ -91,16 +91,27 @@ func (l *Log) Repair(id GroupID, e rpc.Entry) error {
 		return err
 	}
 	start, end := at+headerBytes, at+headerBytes+int64(len(e.Data))
+	from, to := sectorsDown(start), sectorsUp(end)
+	was := slices.Clone(b[from-offset : to-offset])
 	copy(b[start-offset:end-offset], e.Data)
 	if err := s.checkMended(b, offset); err != nil {
 		return err
 	}
-	from, to := sectorsDown(start), sectorsUp(end)
-	if err := rewrite(s, b[from-offset:to-offset], from); err != nil {
+	if err := s.replace(was, b[from-offset:to-offset], from); err != nil {
 		return l.fail(err)
 	}
 	l.mended(id, e.Index)
 	return nil
+}
+
+// replace writes b in the place of what was there, or if that fails writes the latter again: the next start must not find whole, in the page cache,
+// what may never have reached the disk (K53).
+func (s *segment) replace(was, b []byte, offset int64) error {
+	err := rewrite(s, b, offset)
+	if err != nil {
+		_ = s.writeAt(was, offset) // the log ends in any case
+	}
+	return err
 }
 
 // findDamaged finds where the entry is, if it is damaged; the segment stays open until release.

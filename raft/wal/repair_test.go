@@ -352,7 +352,7 @@ func TestCrashWhileRepairing(t *testing.T) {
 }
 
 // TestFaultWhileRepairing: a write or sync of a repair that fails ends the log, and is never tried again; a restart finds the
-// entry damaged or whole (F20, K53).
+// entry damaged or whole (F20, K53). What it finds whole is so after a power loss too: by that it votes and acknowledges (D3).
 func TestFaultWhileRepairing(t *testing.T) {
 	t.Parallel() // a sweep: it works, and shares nothing
 	for _, f := range faults {
@@ -373,9 +373,14 @@ func TestFaultWhileRepairing(t *testing.T) {
 			for _, fs := range []*waltest.FS{fs, fs.Crash(waltest.KeepNothing, nil)} {
 				l, err = openReporting(fs)
 				require.NoError(t, err)
+				shown, after := l.State(0).Damaged, fs.Crash(waltest.KeepNothing, nil)
 				m.checkReads(t, l, f.name)
 				m.repairAll(t, l, f.name)
 				m.check(t, l)
+				require.NoError(t, l.Close())
+				l, err = openReporting(after)
+				require.NoError(t, err)
+				require.Equal(t, shown, l.State(0).Damaged, "%s at operation %d: what a start shows as whole is", f.name, n)
 				require.NoError(t, l.Close())
 			}
 		}

@@ -197,10 +197,16 @@ func (s *survey) checkHeader(seg *segment, first bool) error {
 // mend makes sure that what was read is what a power loss would leave. The process before this one may have died between
 // write and sync, or have stopped because a sync failed, which leaves pages that look clean and never reached the disk
 // (K53): so the last batch, the only one in doubt, is written again. What is torn is overwritten with the pattern, so that
-// the next crash is told from this one. A crash in here leaves a log that reads the same.
+// the next crash is told from this one. A crash in here leaves a log that reads the same. A repair may have been written
+// into any segment, so the sealed ones are synced too.
 func (s *survey) mend() error {
 	l := s.log
 	l.active = s.active
+	for _, seg := range l.segments[:len(l.segments)-1] {
+		if err := seg.file.SyncData(); err != nil {
+			return err
+		}
+	}
 	if last := s.lastBatch; last.segment != nil {
 		if err := last.rewrite(); err != nil {
 			return err
