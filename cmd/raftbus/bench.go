@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -87,6 +88,7 @@ type benchFlags struct {
 	defaultAPI, reuse, keep     bool
 	json, bars                  bool
 	svg, killCommand            string
+	size                        byteSize
 }
 
 func (f *benchFlags) register(flags *pflag.FlagSet, workload string) {
@@ -96,7 +98,8 @@ func (f *benchFlags) register(flags *pflag.FlagSet, workload string) {
 	flags.IntVar(&o.Clients, "clients", o.Clients, "`NUMBER` of clients with one operation under way each; of watch: of watchers")
 	flags.IntVar(&o.Conns, "conns", 0, "`NUMBER` of connections that clients share; 0: one for each ten clients")
 	flags.IntVar(&o.Keys, "keys", o.Keys, "`NUMBER` of keys")
-	flags.IntVar(&o.Size, "size", o.Size, "`BYTES` of a value")
+	f.size = byteSize(o.Size)
+	flags.Var(&f.size, "size", "`BYTES` of a value, such as 64KiB")
 	flags.DurationVar(&o.Timeout, "op-timeout", o.Timeout, "`DURATION` that one operation may take before it counts as failed")
 	if workload != "bulk" {
 		flags.Float64Var(&o.Rate, "rate", o.Rate, "`NUMBER` of operations due in a second; 0: a closed loop")
@@ -124,6 +127,7 @@ func (f *benchFlags) register(flags *pflag.FlagSet, workload string) {
 }
 
 func (f *benchFlags) check() error {
+	f.Size = int(min(f.size, math.MaxInt32))
 	switch {
 	case f.domain != "" && !config.ValidToken(f.domain):
 		return usagef("--js-domain %q: use one subject token", f.domain)

@@ -65,6 +65,10 @@ func newRoot(lookup lookupEnv) *cobra.Command {
 	})
 	root.AddCommand(newDev(), newNode(lookup), newConfig(lookup), newStatus(lookup), newTop(lookup), newDoctor(lookup), newHealth(lookup), newKV(lookup), newBucket(lookup), newMember(lookup), newLeader(lookup), newUpgrade(lookup),
 		newAuth(), newBackup(lookup), newRestore(), newRecover(), newLog(), newImport(lookup), newBench(lookup), newVersion())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args, completion.RunE = noSuchCommand, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
 	root.SetUsageFunc(usage)
 	return root
 }

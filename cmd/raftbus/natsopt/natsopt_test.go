@@ -143,6 +143,18 @@ func TestOneMethodOfAuthenticationDecides(t *testing.T) {
 	}
 }
 
+// What NATS's client finds only when it connects, or never, is said before.
+func TestAPrefixOfInboxesIsASubject(t *testing.T) {
+	for prefix, is := range map[string]bool{"_INBOX": true, "a.b-c": true, "a b": false, "a.": false, ".a": false, "a..b": false, "a.*": false, ">": false, "a\n": false} {
+		_, _, err := resolveWith(t, env{}, "--inbox-prefix", prefix)
+		if is {
+			require.NoError(t, err, prefix)
+		} else {
+			require.ErrorContains(t, err, "NATS setting inbox-prefix: ", prefix)
+		}
+	}
+}
+
 func TestContextsAreNamedSelectedOrFiles(t *testing.T) {
 	e := inContext(t, `{"url":"nats://selected:1","description":"x","jetstream_domain":"hub"}`)
 	write(t, filepath.Join(e["XDG_CONFIG_HOME"], "nats", "context", "other.json"), `{"url":"nats://other:1"}`)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,7 +47,7 @@ func (s settings) options(r references) ([]nats.Option, error) {
 	var out []nats.Option
 	auth, authErr := s.auth(r)
 	secure, tlsErr := s.tls(r)
-	if err := errors.Join(authErr, tlsErr); err != nil {
+	if err := errors.Join(authErr, tlsErr, s.inboxes()); err != nil {
 		return nil, err
 	}
 	out = append(append(out, auth...), secure...)
@@ -54,6 +55,15 @@ func (s settings) options(r references) ([]nats.Option, error) {
 		out = append(out, nats.CustomInboxPrefix(prefix))
 	}
 	return out, nil
+}
+
+// inboxes looks at the prefix of reply inboxes, which NATS's client does in part, and only when it connects.
+func (s settings) inboxes() error {
+	prefix := s[keyInboxPrefix]
+	if prefix != "" && (strings.ContainsAny(prefix, " \t\r\n*>") || slices.Contains(strings.Split(prefix, "."), "")) {
+		return fmt.Errorf("NATS setting %s: %q: use tokens without spaces and wildcards, joined by single dots, such as _INBOX_me", keyInboxPrefix, prefix)
+	}
+	return nil
 }
 
 func (s settings) auth(r references) ([]nats.Option, error) {
