@@ -62,7 +62,7 @@ func (s *Steps) Turn(ticks int) (worked bool, err error) {
 }
 
 // Append makes durable all that waits for it, with one sync, and lets the messages go that attest it. On a full disk it does
-// nothing: all waits again.
+// what there is a place for, and reports no work: the rest waits, and the messages.
 func (s *Steps) Append() (worked bool, err error) {
 	full := false
 	worked, err = s.step(s.node.appender.waits(), func() error {

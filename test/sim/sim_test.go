@@ -152,3 +152,37 @@ func TestALeadersClockThatIsSetMovesNoTime(t *testing.T) {
 		require.Equal(t, leader, leader.node.process, "seed %d: it ran to the end", seed)
 	}
 }
+
+// Of a write that a full disk has no place for, a follower's term may be durable all the same (F21): the watcher has seen that before anything is said in it.
+func TestAFullDiskTakesTheHeadOfAWrite(t *testing.T) {
+	for seed := range uint64(5) {
+		o := options{variant: variant{faults: []int{}}}
+		p := drawPlan(seed)
+		o.apply(p)
+		p.nodes, p.spares, p.segmentBytes, p.clients, p.small = 3, 0, 8<<10, 6, false
+		w := newWorld(seed, p)
+		w.faults.only = o.set()
+		for _, n := range w.list {
+			w.at(0, n.restart)
+		}
+		w.trade.begin()
+		require.True(t, w.run(time.Minute, func() bool { return w.watch.last() > 20 && len(w.leaders()) == 1 }))
+		leader := w.leaders()[0].node
+		follower := w.list[0]
+		if follower == leader {
+			follower = w.list[1]
+		}
+		follower.disk.full = true
+		follower.disconnect()
+		leader.crash(loseNone, 0)
+		leader.restart()
+		from := w.watch.last()
+		require.True(t, w.run(w.now+time.Minute, func() bool { return w.watch.last() > from+300 }))
+		follower.connect()
+		term := follower.mirror.HardState.Term
+		require.True(t, w.run(w.now+time.Minute, func() bool { return follower.process.status.Term > term }))
+		w.run(w.now+5*time.Second, nil)
+		require.Greater(t, follower.mirror.HardState.Term, term)
+		require.Less(t, follower.mirror.Last.Index, from+300, "seed %d: what followed had no place", seed)
+	}
+}

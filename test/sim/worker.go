@@ -76,8 +76,8 @@ func (p *process) append() (bool, error) {
 	p.spy.writes, p.spy.synced = true, false
 	defer func() { p.spy.writes = false }()
 	worked, err := p.steps.Append()
-	if err == nil && worked {
-		p.world.watch.wrote(p.node)
+	if err == nil {
+		p.world.watch.wrote(p.node) // a full disk may have taken a part
 	}
 	return worked, err
 }
