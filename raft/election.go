@@ -128,7 +128,7 @@ func (c *Core) startRound(early bool) {
 	}
 }
 
-// quickPatience is for how long a round that another is soon to follow waits for answers. It doubles with every second campaign: a vote takes what a disk
+// quickPatience is for how long a round that another is soon to follow waits for answers. It doubles with every fourth round: a vote takes what a disk
 // takes that may be slow, or a long way, and one that comes when its round is over elects nobody (L8).
 func (c *Core) quickPatience() uint64 {
 	quick := c.ticks.QuickMax
