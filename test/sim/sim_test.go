@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -184,5 +185,30 @@ func TestAFullDiskTakesTheHeadOfAWrite(t *testing.T) {
 		w.run(w.now+5*time.Second, nil)
 		require.Greater(t, follower.mirror.HardState.Term, term)
 		require.Less(t, follower.mirror.Last.Index, from+300, "seed %d: what followed had no place", seed)
+	}
+}
+
+// What a start believes of its log is on the disk, also where an earlier life failed while an entry was repaired (F18, F20, D3).
+func TestARepairThatFailsIsNotBelieved(t *testing.T) {
+	for fails := 1; fails < 40; fails++ {
+		o := options{variant: variant{faults: []int{}}}
+		p := drawPlan(1)
+		o.apply(p)
+		p.nodes, p.spares, p.segmentBytes, p.keepLog, p.valueMax, p.small = 3, 0, 8<<10, []int64{1 << 30}, 1000, false
+		w := newWorld(1, p)
+		w.faults.only = o.set()
+		for _, n := range w.list {
+			w.at(0, n.restart)
+		}
+		w.trade.begin()
+		require.True(t, w.run(time.Minute, func() bool { return w.watch.last() > 60 && len(w.leaders()) == 1 }))
+		n := w.list[0]
+		n.loseEntry(rand.New(rand.NewPCG(0, 0)))
+		n.crash(loseNone, 0)
+		n.restart()
+		require.NotEmpty(t, n.mirror.Damaged)
+		n.disk.failIn = fails
+		whole := func() bool { return n.process != nil && n.disk.failIn == 0 && len(n.mirror.Damaged) == 0 }
+		require.True(t, w.run(w.now+time.Minute, whole), "operation %d", fails)
 	}
 }

@@ -34,12 +34,17 @@ func (w *watcher) wrote(n *node) {
 	}
 	n.mended()
 	if p.spy.writes {
-		lost := n.disk.unsynced(p.folder.Path("wal"), ".wal")
-		w.world.must(lost == "", "I10", "%v: the log says that all is durable, but of %s the disk says that it is not", p, lost)
+		w.synced(p)
 	}
 	if st := &p.status; st.Role == raft.Leader && now.Last.Term == st.Term {
 		w.complete(n, st.Term)
 	}
+}
+
+// synced: what a log says is durable is (I10).
+func (w *watcher) synced(p *process) {
+	lost := p.node.disk.unsynced(p.folder.Path("wal"), ".wal")
+	w.world.must(lost == "", "I10", "%v: the log says that all is durable, but of %s the disk says that it is not", p, lost)
 }
 
 // disk: term and vote on it (I7, I8).
@@ -110,6 +115,7 @@ func (w *watcher) complete(n *node, term rpc.Term) {
 func (w *watcher) started(n *node) {
 	p := n.process
 	now := p.log.State(group)
+	w.synced(p) // also what an earlier life had only written
 	if b := now.Base.ID; b.Index > n.mirror.Base.ID.Index && n.mirror.instance == p.folder.Instance {
 		w.begins(n, b, p.store.Durable()) // an installation was finished, or what was lost is forgotten
 	}
