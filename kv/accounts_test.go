@@ -39,7 +39,7 @@ func (r *rig) account(name string) *rig {
 	client, err := nats.Connect(bus.ClientURL())
 	require.NoError(r, err)
 	service, err := New(Options{
-		Conn: conn, Prefix: "raftbus", NodeID: "n1", Node: r.node, Store: r.store, RoundTrip: near, Account: name, Beside: []*nats.Conn{r.service.conn}, RequestsMax: 8, ClientPercent: 100, waits: waits{lookEvery: time.Hour, probeWait: time.Minute},
+		Conn: conn, Prefix: "raftbus", NodeID: "n1", Node: r.node, Store: r.store, RoundTrip: near, Account: name, OtherAccounts: []*nats.Conn{r.service.conn}, RequestsMax: 8, ClientPercent: 100, waits: waits{lookEvery: time.Hour, probeWait: time.Minute},
 	})
 	require.NoError(r, err)
 	r.Cleanup(func() {

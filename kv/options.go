@@ -49,8 +49,8 @@ type Options struct {
 	// Account is the account of NATS that Conn is of, if it is another than the first that the node serves. The Service of the first does what
 	// is to be done once: it proposes what is over, and publishes again what buckets say.
 	Account string
-	// Beside are connections to the other accounts that the node serves, where a bucket's own subject is listened to as well.
-	Beside []*nats.Conn
+	// OtherAccounts are connections to the other accounts that the node serves, where a bucket's own subject is listened to as well.
+	OtherAccounts []*nats.Conn
 
 	// Void is a subject that nobody listens to and Conn may publish to; empty: the second token is _.
 	Void string

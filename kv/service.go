@@ -88,7 +88,7 @@ func New(o Options) (*Service, error) {
 		probes:   make(chan todo, probesMax),
 		protocol: &jetstream.Protocol{Prefix: o.Prefix, Domain: o.Domain, Node: o.NodeID, Account: o.Account}, defaultAPI: o.DefaultAPI, hosts: o.Hosts, choose: o.Hosts.Choose,
 		void:   o.Void,
-		probed: append([]*nats.Conn{o.Conn}, o.Beside...),
+		probed: append([]*nats.Conn{o.Conn}, o.OtherAccounts...),
 		hush:   hush{lasts: hushTime, roundTrip: o.RoundTrip},
 		nodeID: o.NodeID, listens: o.Listens, peers: o.Peers,
 		session:      session{number: rand.IntN(sessionsMax)}, // a process before this one most likely had others

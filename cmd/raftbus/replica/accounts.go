@@ -141,7 +141,7 @@ func (r *Replica) serveAccount(s *served) (err error) {
 	r.closers = append(r.closers, func() error { s.watches.Close(); return nil })
 	s.kv, err = kv.New(kv.Options{
 		Conn: s.conn.NATS(), Lane: s.conn, Prefix: r.config.Prefix(), NodeID: r.o.ID, Node: r.node, Store: r.store, Logger: logger,
-		Domain: r.o.Domain, DefaultAPI: r.o.DefaultAPI, Account: s.name, Beside: r.connsBeside(s), Void: busclient.VoidSubject(r.config.Prefix()),
+		Domain: r.o.Domain, DefaultAPI: r.o.DefaultAPI, Account: s.name, OtherAccounts: r.connsOfOthers(s), Void: busclient.VoidSubject(r.config.Prefix()),
 		Listens: func(node string, session int) string {
 			return busclient.ListensSubject(r.config.Prefix(), busclient.NodeIn(s.name, node), session)
 		},
@@ -160,7 +160,7 @@ func (r *Replica) serveAccount(s *served) (err error) {
 	return nil
 }
 
-func (r *Replica) connsBeside(s *served) (conns []*nats.Conn) {
+func (r *Replica) connsOfOthers(s *served) (conns []*nats.Conn) {
 	for _, other := range r.served {
 		if other != s {
 			conns = append(conns, other.conn.NATS())
