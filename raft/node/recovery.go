@@ -68,6 +68,9 @@ func (n *Node) doWithout(state *wal.State, cause error) error {
 func (n *Node) reinstall(state wal.State, base raft.Base) error {
 	id := base.ID
 	if n.o.Machine.Applied().Index < id.Index {
+		if err := wal.SyncDir(n.snaps.FS, n.snaps.Root); err != nil { // the name may be one that a killed process did not get to sync, and it is needed until the log has the base (K54)
+			return err
+		}
 		r, file, err := n.snaps.Open()
 		if err != nil {
 			return err

@@ -224,6 +224,27 @@ func TestAReceivedSnapshotStaysUntilTheLogHasIt(t *testing.T) {
 	m.agree()
 }
 
+// A process that was killed as it gave a received snapshot its name may not have made that durable: the next start does, before it replaces the state. Else a
+// power loss could leave the new state and neither the snapshot nor a log that goes on from it (K54, F29).
+func TestAReceivedSnapshotHasItsNameBeforeItIsInstalled(t *testing.T) {
+	m, away := received(t, 2)
+	snaps, restored := m.snapshots(away), false
+	require.NoError(t, snaps.Move(snapfile.Complete, snapfile.Incoming))
+	require.NoError(t, m.disks[away].Rename(snaps.Path(snapfile.Incoming), snaps.Path(snapfile.Complete)))
+	m.disks[away].Hook(func(op waltest.Op) error {
+		restored = restored || op.Kind == waltest.Rename && op.Name == "vault.tmp"
+		if restored && op.Kind == waltest.Write && strings.HasPrefix(op.Name, m.folders[away].Path("wal")) {
+			return errors.New("the power is gone")
+		}
+		return nil
+	})
+	require.ErrorContains(t, m.tryStart(away, 60), "the power is gone")
+	m.disks[away] = m.disks[away].Crash(waltest.KeepNothing, m.dice)
+	require.True(t, m.snapshots(away).Exists(snapfile.Complete))
+	m.back(away, 70)
+	m.agree()
+}
+
 // The term of a snapshot that is installed at a start is the node's: in none before it does it vote again (I7).
 func TestAReceivedSnapshotBringsItsTerm(t *testing.T) {
 	m, away := received(t, 2)
