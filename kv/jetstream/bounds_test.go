@@ -350,7 +350,21 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 		`"idle_heartbeat":-100`:                                          errNoHost,
 		`"flow_control":true,"idle_heartbeat":-1`:                        errFlowWithoutHeartbeat,
 		`"deliver_policy":"by_start_time"`:                               errStartPolicy.says("consumer delivery policy is deliver by start time, but optional start time is not set"),
-		`"pause_until":"2030-01-01T00:00:00Z"`:                           notOffered("pause_until"),
+		`"pause_until":"2030-01-01T00:00:00Z"`:                           notOffered("pause_until in the future"),
+		`"pause_until":"1970-01-12T13:46:41.000000001Z"`:                 notOffered("pause_until in the future"),
+		`"pause_until":"1970-01-12T13:46:41Z"`:                           errNoHost, // that is now
+		`"ack_wait":-1`:                                                  errNegativeAckWait,
+		`"max_waiting":1`:                                                errWaitingOfPush,
+		`"max_ack_pending":1`:                                            errPendingWithoutAcks,
+		`"max_ack_pending":1,"ack_policy":"all","max_deliver":-9`:        notOffered("a max_ack_pending that nobody waits for"),
+		`"max_ack_pending":1000,"ack_policy":"all"`:                      errNoHost,
+		`"description":"` + strings.Repeat("d", 4096) + `"`:              errNoHost,
+		`"description":"` + strings.Repeat("d", 4097) + `"`:              errConsumerDescription.says("consumer description is too long, maximum allowed is 4096"),
+		`"sample_freq":"100%"`:                                           errNoHost,
+		`"sample_freq":"x"`:                                              errSampling.says(`failed to parse consumer sampling configuration: strconv.Atoi: parsing "x": invalid syntax`),
+		`"sample_freq":"-1"`:                                             errSampling.says("failed to parse consumer sampling configuration: <nil>"),
+		`"filter_subject":"a..b"`:                                        invalid(`invalid subject: bad subject pattern: use tokens joined by single dots, * for any one token, > as the last for all the rest: "a..b"`),
+		`"deliver_policy":"last_per_subject","opt_start_seq":1`:          errStartPolicy.says("consumer delivery policy is deliver last per subject, but optional start sequence is also set"),
 		`"pause_until":"0001-01-01T00:00:00Z"`:                           errNoHost, // jsm.go, and so the nats CLI, cannot leave it out
 		`"deliver_policy":"new","opt_start_time":"2030-01-01T00:00:00Z"`: errStartPolicy.says("consumer delivery policy is deliver new, but optional start time is also set"),
 	} {
@@ -359,9 +373,10 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 	for _, order := range []string{"$SYS.x", "$SRV.PING", "raftbus.kv.put.a.k", "raftbus.node.n1"} { // the host would give it in its own name (Q2)
 		w.refused(&apiError{400, 10081, "consumer deliver subject forms a cycle: raftbus delivers to no subject that begins with $ or with raftbus."}, create, `{"stream_name":"KV_a","config":{"ack_policy":"none","deliver_subject":"`+order+`"}}`)
 	}
-	for _, name := range []string{"a@b", "a b", "a/b", `a\\b`, strings.Repeat("n", consumerNameMax+1)} {
-		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"`+name+`"`))
-		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a."+strings.ReplaceAll(name, `\\`, `\`), consumerBody("KV_a", `"deliver_policy":"all"`))
+	for name, e := range map[string]*apiError{"a@b": errConsumerName, "a b": errConsumerName, "a/b": errConsumerPath, `a\\b`: errConsumerPath, strings.Repeat("n", consumerNameMax+1): errConsumerName} {
+		w.refused(e, "CONSUMER.CREATE.KV_a", consumerBody("KV_a", `"name":"`+name+`"`))
+		w.refused(e, "CONSUMER.CREATE.KV_a."+strings.ReplaceAll(name, `\\`, `\`), consumerBody("KV_a", `"deliver_policy":"all"`))
+		w.refused(errNoHost, create, consumerBody("KV_a", `"name":"`+name+`"`)) // that of the subject counts
 	}
 	for _, name := range []string{"a\x01", "a\x7f", "\xff"} { // no delivery could bear it, and in what nodes tell each other of it it would be another
 		w.refused(errConsumerName, "CONSUMER.CREATE.KV_a."+name, consumerBody("KV_a", `"deliver_policy":"all"`))
@@ -372,9 +387,8 @@ func Test71_EachFieldOfAConsumer(t *testing.T) {
 	w.refused(errNoHost, "CONSUMER.CREATE.KV_a.\u00e9", consumerBody("KV_a", `"deliver_policy":"all"`))
 	w.refused(errNoHost, "CONSUMER.CREATE.KV_a."+strings.Repeat("n", consumerNameMax), consumerBody("KV_a", `"deliver_policy":"all"`))
 	w = hosted(t)
-	c := w.made("c", create, consumerBody("KV_a", `"max_deliver":-5,"idle_heartbeat":-100`))
-	require.Contains(t, string(c.Config), `"max_deliver":-1,`)
-	require.NotContains(t, string(c.Config), `"idle_heartbeat"`)
+	c := w.made("c", create, consumerBody("KV_a", `"max_deliver":-5,"idle_heartbeat":-100,"max_ack_pending":-2,"max_waiting":-1,"max_batch":-1,"max_expires":-1,"max_bytes":-1,"inactive_threshold":-1,"priority_policy":"none","pause_until":"1970-01-12T14:46:40+01:00"`))
+	require.JSONEq(t, `{"name":"c","deliver_policy":"all","ack_policy":"none","max_deliver":-1,"replay_policy":"instant","max_ack_pending":-1,"deliver_subject":"_INBOX.x","inactive_threshold":5000000000,"num_replicas":0,"pause_until":"1970-01-12T14:46:40+01:00"}`, string(c.Config))
 	w.made("p", "CONSUMER.CREATE.KV_a.p", pullBody(""))
 	w.refused(errConsumerChange.says("ack policy can not be updated"), "CONSUMER.CREATE.KV_a.p", `{"stream_name":"KV_a","config":{"ack_policy":"all"}}`)
 }

@@ -7,10 +7,12 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/raftbus/raftbus/kv/command"
 	"github.com/raftbus/raftbus/kv/internal/names"
 	"github.com/raftbus/raftbus/kv/subject"
 	"github.com/raftbus/raftbus/kv/watch"
@@ -96,24 +98,58 @@ func validConsumerName(name string) bool {
 
 // complete checks a consumer and fills in what it leaves out.
 func (c *consumerConfig) complete(bucket string) *apiError {
-	for _, step := range []func(string) *apiError{c.checkKind, c.checkDelivery, c.checkFilters, c.checkStart} {
+	if e := c.checkKind(); e != nil {
+		return e
+	}
+	c.fillIn()
+	for _, step := range []func(string) *apiError{c.checkAny, c.checkDelivery, c.checkFilters, c.checkStart, c.checkSampling} {
 		if e := step(bucket); e != nil {
 			return e
 		}
 	}
-	c.MaxDeliver = max(c.MaxDeliver, -1)
-	if c.MaxDeliver == 0 {
-		c.MaxDeliver = -1
+	return nil
+}
+
+// fillIn fills in what a consumer leaves out. What is below the least says that there is none.
+func (c *consumerConfig) fillIn() {
+	c.MaxDeliver, c.MaxAckPending = cmp.Or(max(c.MaxDeliver, -1), -1), max(c.MaxAckPending, -1)
+	c.MaxWaiting, c.MaxBatch, c.MaxBytes = max(c.MaxWaiting, 0), max(c.MaxBatch, 0), max(c.MaxBytes, 0)
+	c.MaxExpires, c.Heartbeat = max(c.MaxExpires, 0), max(c.Heartbeat, 0)
+	if c.InactiveThreshold = max(c.InactiveThreshold, 0); c.Durable != "" {
+		c.InactiveThreshold = cmp.Or(c.InactiveThreshold, durableThreshold)
 	}
-	switch {
-	case c.InactiveThreshold > 0:
-	case c.Durable != "":
-		c.InactiveThreshold = durableThreshold
-	default:
-		c.InactiveThreshold = thresholdDefault
+	c.InactiveThreshold = cmp.Or(c.InactiveThreshold, thresholdDefault)
+	if c.isPull() {
+		c.MaxWaiting = cmp.Or(c.MaxWaiting, waitingDefault)
 	}
 	if c.acknowledges() { // only told
 		c.AckWait, c.MaxAckPending = cmp.Or(c.AckWait, ackWaitDefault), cmp.Or(c.MaxAckPending, ackPendingDefault)
+	}
+	if c.PriorityPolicy == "none" {
+		c.PriorityPolicy = ""
+	}
+}
+
+// checkAny checks what consumers of both kinds may say.
+func (c *consumerConfig) checkAny(string) *apiError {
+	switch {
+	case c.Replicas < 0:
+		return errNegativeReplicas
+	case c.AckWait < 0:
+		return errNegativeAckWait
+	case len(c.Description) > command.DescriptionBytesMax:
+		return errConsumerDescription.says(errConsumerDescription.Description, command.DescriptionBytesMax)
+	}
+	return nil
+}
+
+// checkSampling checks of how many acknowledgements others are to be told, in percent. They are told of none.
+func (c *consumerConfig) checkSampling(string) *apiError {
+	if c.SampleFrequency == "" {
+		return nil
+	}
+	if n, err := strconv.Atoi(strings.TrimSuffix(c.SampleFrequency, "%")); err != nil || n < 0 {
+		return errSampling.says(errSampling.Description, err)
 	}
 	return nil
 }
@@ -160,7 +196,7 @@ func (c *consumerConfig) lists() bool {
 
 // checkKind refuses what no KV client asks for, and what could not be kept. To the latter belongs a client that wants little sent ahead: we send all at once, and
 // it would drop what it does not hold (a channel of nats.go says how much that is).
-func (c *consumerConfig) checkKind(string) *apiError {
+func (c *consumerConfig) checkKind() *apiError {
 	for _, refused := range []struct {
 		what  string
 		given bool
@@ -174,7 +210,6 @@ func (c *consumerConfig) checkKind(string) *apiError {
 		{"a replay policy other than instant", c.ReplayPolicy != "instant"},
 		{"backoff", len(c.BackOff) > 0},
 		{"rate_limit_bps", c.RateLimit > 0},
-		{"pause_until", c.PauseUntil != nil && !c.PauseUntil.IsZero()},
 		{"a priority group", len(c.PriorityGroups) > 0 || c.PriorityPolicy != "" && c.PriorityPolicy != "none"},
 		{"direct", c.Direct},
 	} {
@@ -190,8 +225,6 @@ func (c *consumerConfig) checkDelivery(bucket string) *apiError {
 		return c.checkPull()
 	}
 	switch {
-	case c.Replicas < 0:
-		return errNegativeReplicas
 	case strings.Contains("."+c.DeliverSubject+".", ".*.") || strings.HasSuffix("."+c.DeliverSubject, ".>"):
 		return errDeliverWildcards
 	case !names.Literal(c.DeliverSubject):
@@ -202,12 +235,15 @@ func (c *consumerConfig) checkDelivery(bucket string) *apiError {
 		return errDeliverInvalid.says("invalid push consumer deliver subject: it may have %d tokens", DeliverTokensMax)
 	case subject.Overlap(c.DeliverSubject, subjectsOf(bucket)):
 		return errDeliverCycle
+	case c.MaxWaiting > 0:
+		return errWaitingOfPush
+	case c.MaxAckPending > 0 && c.AckPolicy == "none":
+		return errPendingWithoutAcks
 	case c.Heartbeat > 0 && c.Heartbeat < heartbeatMin:
 		return errSmallHeartbeat
-	case c.FlowControl && c.Heartbeat <= 0:
+	case c.FlowControl && c.Heartbeat == 0:
 		return errFlowWithoutHeartbeat
 	}
-	c.Heartbeat = max(c.Heartbeat, 0)
 	return nil
 }
 
@@ -225,7 +261,7 @@ func (c *consumerConfig) checkFilters(string) *apiError {
 	}
 	filter, err := subject.Parse(filters...)
 	if err != nil {
-		return invalid("%v", err)
+		return invalid("invalid subject: %v", err)
 	}
 	if wild := filter.Wild(); wild > consumerWildMax {
 		return errBadRequest.says("bad request: %d filters with wildcards, and there may be %d", wild, consumerWildMax)
@@ -260,9 +296,9 @@ func (c *consumerConfig) checkStart(string) *apiError {
 	}{
 		{bySequence && c.OptStartSeq == 0, "optional start sequence is not set"},
 		{byTime && c.OptStartTime == nil, "optional start time is not set"},
-		{c.DeliverPolicy == "last_per_subject" && len(c.filters()) == 0, "optional filter subject is not set"},
 		{!bySequence && c.OptStartSeq > 0, "optional start sequence is also set"},
 		{!byTime && c.OptStartTime != nil, "optional start time is also set"},
+		{c.DeliverPolicy == "last_per_subject" && len(c.filters()) == 0, "optional filter subject is not set"},
 	} {
 		if wrong.is {
 			return errStartPolicy.says("consumer delivery policy is deliver %s, but %s", strings.ReplaceAll(c.DeliverPolicy, "_", " "), wrong.text)

@@ -173,10 +173,15 @@ func (c call) consumerOf() (*createConsumerRequest, *apiError) {
 	if e := config.checkWords(); e != nil {
 		return nil, e
 	}
+	if c.consumer != "" { // else the body's name counts, if it has one
+		config.Name = c.consumer
+	}
 	switch {
 	case body.Stream != c.stream:
 		return nil, errStreamMismatch
-	case strings.ContainsAny(c.consumer, `\/`), !validConsumerName(c.consumer), !validConsumerName(config.Name):
+	case strings.ContainsAny(config.Name, `\/`):
+		return nil, errConsumerPath
+	case !validConsumerName(config.Name):
 		return nil, errConsumerName
 	case c.durable && config.Durable == "":
 		return nil, errDurableNotSet
@@ -188,9 +193,8 @@ func (c call) consumerOf() (*createConsumerRequest, *apiError) {
 		return nil, errFiltersInSubject
 	case c.rest != "" && config.FilterSubject != c.rest:
 		return nil, errFilterMismatch
-	}
-	if c.consumer != "" { // else the body's name counts, if it has one
-		config.Name = c.consumer
+	case config.PauseUntil != nil && config.PauseUntil.After(c.Now):
+		return nil, notOffered("pause_until in the future")
 	}
 	return &body, config.complete(c.bucket)
 }

@@ -57,7 +57,7 @@ func Test71_AConsumerIsARecordThatItsHostAnswersFor(t *testing.T) {
 	require.Len(t, names.Names, 5, "who asks again without a name has another, though its answers go to the same inbox")
 	f := w.made("f", "CONSUMER.CREATE.KV_a.f", consumerBody("KV_a", `"name":"g"`))
 	require.Contains(t, string(f.Config), `"name":"f"`, "the subject says which it is: what a client may ask for goes by that")
-	w.refused(errBadRequest.says("bad request: the consumer's configuration may have 65536 bytes"), "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"description":"`+strings.Repeat("x", consumerBytesMax)+`"`))
+	w.refused(errBadRequest.says("bad request: the consumer's configuration may have 65536 bytes"), "CONSUMER.CREATE.KV_a.c", consumerBody("KV_a", `"metadata":{"x":"`+strings.Repeat("x", consumerBytesMax)+`"}`))
 }
 
 // Q12: a client may ask for a consumer that outlives it for as long as it likes. It is told so, and nodes keep it for an hour.
@@ -168,12 +168,13 @@ func Test71_WhereAConsumerBeganIsNotChanged(t *testing.T) {
 		{"start time", "t", `"deliver_policy":"by_start_time","opt_start_time":"2020-01-01T00:00:01Z"`},
 		{"heart beats", "c", strings.Replace(was, "5000000000", "6000000000", 1)},
 		{"flow control", "c", strings.Replace(was, "true", "false", 1)},
-		{"max waiting", "c", was + `,"max_waiting":6`},
 	} {
 		for _, a := range []string{"", "update"} {
 			w.refused(errConsumerChange.says("%s can not be updated", c.what), "CONSUMER.CREATE.KV_a."+c.name, action(a, c.fields))
 		}
 	}
+	w.made("p", "CONSUMER.CREATE.KV_a.p", pullBody(""))
+	w.refused(errConsumerChange.says("max waiting can not be updated"), "CONSUMER.CREATE.KV_a.p", pullBody(`,"max_waiting":6`))
 	require.Equal(t, store.Done, w.apply((&command.Command{AddConsumer: &command.AddConsumer{Bucket: "a", Name: "native", Config: []byte("native {}")}}).Encode()).Code)
 	w.refused(errConsumerExists, "CONSUMER.CREATE.KV_a.native", consumerBody("KV_a", was))
 }

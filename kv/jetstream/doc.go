@@ -44,6 +44,7 @@
 //     that it acknowledges all, as that of nats.ex does, and an ephemeral push consumer that or that it acknowledges each message, as those who subscribe
 //     to a stream do unless they say otherwise: what it was sent counts as acknowledged, and what it says of it goes nowhere. So may an ephemeral pull
 //     consumer that has no name and says nothing of what is to become of a message that is not acknowledged, as that with which nats.php lists a bucket.
+//   - No consumer is paused, replays in the original time, or has a rate limit, a backoff, direct or sourcing. pedantic is passed over.
 //   - A durable consumer is a push consumer without acknowledgements. It goes once nobody has listened for an hour, if it names no inactive threshold, where
 //     nats-server keeps it for ever. None stays longer than that, whatever threshold it names: it is told as it was named. What it was sent is known to the node that serves it only: when that goes, or loses its leaf connection, everything is
 //     sent again from where the consumer began, since its client does not come back for what it missed.

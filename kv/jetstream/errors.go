@@ -57,6 +57,8 @@ var (
 // its watch ends for good.
 var (
 	errConsumerName         = &apiError{500, 10052, "consumer name can not contain '.', '*', '>', '\\', '/'"}
+	errConsumerPath         = &apiError{400, 10127, "Consumer name can not contain path separators"}
+	errConsumerDescription  = &apiError{400, 10107, "consumer description is too long, maximum allowed is %d"}
 	errConsumerNotKV        = &apiError{400, 10003, "bad request: %s is not offered for key-value buckets"}
 	errDurableMismatch      = &apiError{400, 10017, "consumer name in subject does not match durable name in request"}
 	errDurableNotSet        = &apiError{400, 10018, "consumer expected to be durable but a durable name was not set"}
@@ -65,6 +67,10 @@ var (
 	errDeliverWildcards     = &apiError{400, 10079, "consumer deliver subject has wildcards"}
 	errDeliverInvalid       = &apiError{400, 10112, "invalid push consumer deliver subject"}
 	errDeliverCycle         = &apiError{400, 10081, "consumer deliver subject forms a cycle"}
+	errWaitingOfPush        = &apiError{400, 10080, "consumer in push mode can not set max waiting"}
+	errPendingWithoutAcks   = &apiError{400, 10082, "consumer requires ack policy for max ack pending"}
+	errNegativeAckWait      = &apiError{400, 10183, "consumer ack wait needs to be positive"}
+	errSampling             = &apiError{400, 10095, "failed to parse consumer sampling configuration: %v"}
 	errHeartbeatOfPull      = &apiError{400, 10088, "consumer idle heartbeat requires a push based consumer"}
 	errFlowOfPull           = &apiError{400, 10089, "consumer flow control requires a push based consumer"}
 	errSmallExpires         = &apiError{400, 10115, "consumer max request expires needs to be >= 1ms"}

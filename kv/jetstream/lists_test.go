@@ -30,7 +30,7 @@ func TestPagesThatAreCutSaySo(t *testing.T) {
 	w.host = func(watch.Wanted) (rpc.NodeID, rpc.BootEpoch, error) { return "n2", 7, nil }
 	for i := range 100 {
 		name, large := fmt.Sprintf("c%03d", i), strings.Repeat("m", 32<<10)
-		w.send("CONSUMER.CREATE.KV_b000."+name, consumerBody("KV_b000", `"name":"`+name+`","description":"`+large+`"`))
+		w.send("CONSUMER.CREATE.KV_b000."+name, consumerBody("KV_b000", `"name":"`+name+`","metadata":{"m":"`+large+`"}`))
 		consumers = append(consumers, name)
 	}
 	list := func(subject string) (names []string, pages int) {

@@ -21,20 +21,13 @@ const waitingDefault = 512
 
 // checkPull checks what only a pull consumer has, and what it cannot have.
 func (c *consumerConfig) checkPull() *apiError {
-	c.MaxExpires = max(c.MaxExpires, 0)
 	switch {
-	case c.Replicas < 0:
-		return errNegativeReplicas
 	case c.Heartbeat > 0:
 		return errHeartbeatOfPull
 	case c.FlowControl:
 		return errFlowOfPull
 	case c.MaxExpires != 0 && c.MaxExpires < time.Millisecond:
 		return errSmallExpires
-	}
-	c.Heartbeat, c.MaxBatch, c.MaxBytes = 0, max(c.MaxBatch, 0), max(c.MaxBytes, 0)
-	if c.MaxWaiting <= 0 {
-		c.MaxWaiting = waitingDefault
 	}
 	return nil
 }

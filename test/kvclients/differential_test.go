@@ -150,8 +150,13 @@ func realJetStream(t testing.TB) *nats.Conn {
 
 func TestAnswersAreThoseOfJetStream(t *testing.T) {
 	t.Parallel() // it mostly waits
+	compare(t, steps())
+}
+
+// compare sends the same requests to both, one after the other.
+func compare(t *testing.T, list []step) {
 	theirs, ours := realJetStream(t), connected(t, 1)
-	for i, s := range steps() {
+	for i, s := range list {
 		want := s.send(t, theirs)
 		require.Equal(t, s.silent, want.Status == silence, "%s %s", s.subject, cut(s.body))
 		s.silent = false
