@@ -235,6 +235,69 @@ func TestCrashWhileInstalling(t *testing.T) {
 	t.Log(crashes, "crashes")
 }
 
+// diesAt has a node's process end at the k-th change of its disk from now on. What it wrote is there for the next one, synced or not.
+func (m *manual) diesAt(id rpc.NodeID, k int) {
+	m.disks[id].Hook(func(op waltest.Op) error {
+		if !op.Kind.Changes() {
+			return nil
+		}
+		if k--; k > 0 {
+			return nil
+		}
+		m.hub.down[id] = true
+		return errPower
+	})
+}
+
+// comeBack starts a node, and has so much time pass, or until it is down.
+func (m *manual) comeBack(id rpc.NodeID, seed uint64, ticks int) {
+	delete(m.hub.down, id)
+	if err := m.tryStart(id, seed); err != nil {
+		require.True(m.t, m.crashed(id), err)
+		return
+	}
+	m.greet()
+	for ; ticks > 0 && !m.crashed(id); ticks-- {
+		m.run(1)
+	}
+}
+
+// A process that is killed while a snapshot is received and installed, and a power loss at any operation of the next one: what that believes of the disk is
+// durable (K53, K54), so it starts all the same, and catches up.
+func TestKilledAndWithoutPowerWhileInstalling(t *testing.T) {
+	t.Parallel() // it shares nothing
+	both := 0
+	for k, killed := 1, true; killed; k++ {
+		for j, lost := 1+k%2, true; lost; j += 2 {
+			m, away := behind(t, uint64(k%3))
+			m.diesAt(away, k)
+			m.comeBack(away, 50, 300)
+			if killed = m.crashed(away); !killed {
+				break
+			}
+			m.steps[away].Abandon()
+			if folder := m.folders[away]; folder != nil {
+				require.NoError(t, folder.Close())
+			}
+			image := m.powerFails(away, j, waltest.KeepNothing)
+			m.comeBack(away, 60, 60)
+			if lost = m.crashed(away); !lost {
+				break
+			}
+			both++
+			m.steps[away].Abandon()
+			m.disks[away] = image()
+			require.NoError(t, m.tryStart(away, 70), "killed at %d, without power at %d", k, j)
+			delete(m.hub.down, away)
+			m.greet()
+			m.agree()
+			require.False(t, m.hub.nodes[away].snaps.Exists(snapfile.Suspect), "killed at %d, without power at %d: %s", k, j, &m.trail)
+		}
+	}
+	require.Greater(t, both, 100)
+	t.Log(both)
+}
+
 // A snapshot whose file rots after it was received whole, and before it is the state, ends the node, which keeps the state it has; started
 // again it sets the file aside and gets another (D1, D4, F18).
 func TestAReceivedSnapshotRots(t *testing.T) {
