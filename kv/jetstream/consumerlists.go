@@ -42,8 +42,8 @@ func toldConfig(record []byte) json.RawMessage {
 
 // consumers tells a page of a bucket's consumers.
 func (c call) consumers(limit int, tell teller) Plan {
-	body, e := c.listRequest()
-	if e != nil {
+	var body pageRequest
+	if e := c.optional(&body); e != nil {
 		return c.refuse(e)
 	}
 	if c.bucket == "" {

@@ -111,10 +111,10 @@ func (g *getRequest) nothing() bool {
 // directGet answers with the message itself.
 func (p *Protocol) directGet(c call) Plan {
 	get, refused := c.direct()
-	if refused != "" {
-		return answer(status(refused))
-	}
-	if c.bucket == "" {
+	switch {
+	case refused != "": // which nobody says where nobody listens
+		return c.look(func(*store.Store, store.BucketInfo) Plan { return answer(status(refused)) })
+	case c.bucket == "":
 		return c.refuse(errNoStream)
 	}
 	bucket := c.bucket // and no more of the call is kept: this is every get's path

@@ -136,11 +136,13 @@ func means(v any) bool {
 	return true
 }
 
-// hasBody reports whether a body is to be read where one is optional: whatever is neither an object nor a list is ignored, as
-// nats-server does.
-func hasBody(data []byte) bool {
-	data = bytes.TrimLeft(data, " \t\r\n")
-	return len(data) > 0 && (data[0] == '{' || data[0] == '[')
+// optional reads a body that may be left out: whatever is neither an object nor a list is ignored, as nats-server does.
+func (c call) optional(into any) *apiError {
+	data := bytes.TrimLeft(c.Data, " \t\r\n")
+	if len(data) == 0 || data[0] != '{' && data[0] != '[' {
+		return nil
+	}
+	return decode(c.Data, into)
 }
 
 // isEmpty reports whether a body says nothing.

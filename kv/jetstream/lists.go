@@ -15,8 +15,12 @@ const (
 	listMax  = 256
 )
 
-type listRequest struct {
-	Offset  int    `json:"offset"`
+type pageRequest struct {
+	Offset int `json:"offset"`
+}
+
+type streamsRequest struct {
+	pageRequest
 	Subject string `json:"subject"`
 }
 
@@ -42,18 +46,10 @@ func (p *Protocol) streamList(c call) Plan {
 	})
 }
 
-// listRequest reads which page of a list is asked for.
-func (c call) listRequest() (body listRequest, e *apiError) {
-	if hasBody(c.Data) {
-		e = decode(c.Data, &body)
-	}
-	return body, e
-}
-
 // streams tells a page of the buckets that a request asks for.
 func (c call) streams(limit int, tell teller) Plan {
-	body, e := c.listRequest()
-	if e != nil {
+	var body streamsRequest
+	if e := c.optional(&body); e != nil {
 		return c.refuse(e)
 	}
 	if len(body.Subject) > DeliverBytesMax { // it is compared with those of all buckets

@@ -177,6 +177,7 @@ func TestAListThatIsAskedForInAnotherWay(t *testing.T) {
 			require.Contains(t, string(w.ask(list, body).Data), `"err_code":10025`, "%s %s", list, body)
 		}
 	}
+	w.refused(errInvalidJSON.says(`invalid JSON: json: unknown field "subject"`), "CONSUMER.NAMES.KV_a", `{"subject":"$KV.a.>"}`)
 }
 
 // Q12: a subject of 250 KB took a reader five seconds, with 900 buckets.

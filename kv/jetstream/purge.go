@@ -22,10 +22,8 @@ type purgeReply struct {
 
 func (p *Protocol) streamPurge(c call) Plan {
 	var body purgeRequest
-	if hasBody(c.Data) {
-		if e := decode(c.Data, &body); e != nil {
-			return c.refuse(e)
-		}
+	if e := c.optional(&body); e != nil {
+		return c.refuse(e)
 	}
 	if body.Sequence > 0 && body.Keep > 0 {
 		return c.refuse(errBadRequest)
@@ -33,10 +31,7 @@ func (p *Protocol) streamPurge(c call) Plan {
 	if c.bucket == "" {
 		return c.refuse(errNoStream)
 	}
-	filter, e := c.filter(body.Filter)
-	if e != nil {
-		return c.refuse(e)
-	}
+	filter := c.filter(body.Filter)
 	purge := command.PurgeBucket{Name: c.bucket, Keep: body.Keep, Below: body.Sequence}
 	if patterns := filter.Strings(); len(patterns) > 0 {
 		purge.Filter = patterns[0]
@@ -49,16 +44,16 @@ func (p *Protocol) streamPurge(c call) Plan {
 	return c.purging(purge, progress{})
 }
 
-// filter is a subject pattern as one for the bucket's keys.
-func (c call) filter(pattern string) (subject.Filter, *apiError) {
+// filter is a subject pattern as one for the bucket's keys. What is no pattern matches nothing.
+func (c call) filter(pattern string) subject.Filter {
 	if pattern == "" {
-		return subject.Filter{}, nil
+		return subject.Filter{}
 	}
 	filter, err := subject.Under(subjectPrefix+c.bucket, pattern)
 	if err != nil {
-		return filter, errBadRequest.says("bad request: %v", err)
+		filter, _ = subject.Under(subjectPrefix+c.bucket, c.stream) // which is of no key
 	}
-	return filter, nil
+	return filter
 }
 
 // keeping purges what is older than the newest entries of many keys.

@@ -131,6 +131,17 @@ func TestARefusedPutHearsOfItsBucketFirst(t *testing.T) {
 	w.status(statusNone, "$KV.none.k", "v", "Nats-Incr", "1")
 }
 
+// Nor is a direct get that cannot be read.
+func Test51_ARefusedGetHearsOfItsBucketFirst(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	for _, body := range []string{"", "x", `{"seq":1,"last_by_subj":"$KV.a.x"}`} {
+		require.Equal(t, "408", w.ask("DIRECT.GET.KV_a", body).Status[:3])
+		w.status(statusNone, "DIRECT.GET.KV_none", body)
+		w.status(statusNone, "DIRECT.GET.none", body)
+	}
+}
+
 // Who may put one key may empty its bucket by one header, unless the bucket takes none (as nats-server).
 func Test41_ABucketMayTakeNoRollups(t *testing.T) {
 	w := newWorld(t)

@@ -203,10 +203,8 @@ type infoReply struct {
 
 func (p *Protocol) streamInfo(c call) Plan {
 	var body infoRequest
-	if hasBody(c.Data) {
-		if e := decode(c.Data, &body); e != nil {
-			return c.refuse(e)
-		}
+	if e := c.optional(&body); e != nil {
+		return c.refuse(e)
 	}
 	if c.bucket == "" {
 		return c.refuse(errNoStream)
@@ -223,19 +221,15 @@ func (p *Protocol) informed(s *store.Store, c call, body infoRequest, wanted fun
 		reply.Cluster = &clusterInfo{Name: p.Prefix, Leader: p.Node}
 		return reply
 	}
-	filter, bad := c.filter(body.SubjectsFilter)
-	if body.SubjectsFilter == "" || bad != nil {
+	if body.SubjectsFilter == "" {
 		b, err := s.State(c.bucket)
-		switch {
-		case err != nil:
+		if err != nil {
 			return c.refuse(readError(err))
-		case bad != nil:
-			return c.refuse(bad)
 		}
 		return answer(jsonReply(told(b)))
 	}
 	offset := max(body.Offset, 0)
-	b, list, all, err := s.Subjects(c.bucket, filter, offset, subjectsMax, c.PayloadMax, wanted)
+	b, list, all, err := s.Subjects(c.bucket, c.filter(body.SubjectsFilter), offset, subjectsMax, c.PayloadMax, wanted)
 	if err != nil {
 		return c.refuse(readError(err))
 	}

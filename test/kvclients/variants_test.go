@@ -50,3 +50,61 @@ func TestEachFieldOfAConsumerIsAnsweredAsByJetStream(t *testing.T) {
 	}
 	compare(t, list)
 }
+
+// TestWhatIsThereIsToldAsByJetStream asks for pages, messages, counts and purges of what is there, and of what is not, in odd ways.
+func TestWhatIsThereIsToldAsByJetStream(t *testing.T) {
+	t.Parallel() // it mostly waits
+	var list []step
+	ask := func(subject string, bodies ...string) {
+		for _, body := range bodies {
+			list = append(list, step{subject: subject, body: body})
+		}
+	}
+	for _, bucket := range []string{"e", "f"} {
+		ask("STREAM.CREATE.KV_"+bucket, bucketConfig(bucket, `"max_msgs_per_subject":3`))
+		for i := range 12 {
+			ask(fmt.Sprintf("$KV.%s.%c", bucket, 'a'+i%3), fmt.Sprint(i))
+		}
+		list = append(list, step{subject: "$KV." + bucket + ".x.y", body: "xy", headers: []string{"A", "b"}}, step{subject: "$KV." + bucket + ".b", headers: []string{operation, "PURGE", rollup, "sub"}})
+	}
+	for i := range 4 {
+		list = append(list, consumerRequest("e", fmt.Sprintf("c%d", i), "", `"inactive_threshold":60000000000`))
+	}
+	pages := []string{
+		"", "{}", "[]", "null", "x", `""`, "1", " {}", "{} x", "{}{}", `{"offset":1}`, `{"offset":4}`, `{"offset":5}`, `{"offset":-5}`, `{"offset":1.5}`, `{"offset":"1"}`, `{"offset":null}`,
+		`{"offset":9223372036854775807}`, `{"offset":9223372036854775808}`, `{"limit":1}`, `{"subject":"$KV.e.>"}`,
+	}
+	for _, op := range []string{"STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.KV_e", "CONSUMER.NAMES.KV_e", "CONSUMER.NAMES.KV_f", "CONSUMER.LIST.KV_f", "CONSUMER.NAMES.KV_none", "CONSUMER.INFO.KV_e.none", "INFO"} {
+		ask(op, pages...)
+	}
+	for _, op := range []string{"STREAM.NAMES", "STREAM.LIST"} {
+		ask(op, `{"subject":""}`, `{"subject":null}`, `{"subject":1}`, `{"subject":"$KV.e.*"}`, `{"subject":"$KV.*.a"}`, `{"subject":"$KV.e"}`, `{"subject":"*"}`, `{"subject":"a..b"}`, `{"subject":"$KV.e.>","offset":1}`)
+	}
+	ask("STREAM.INFO.KV_e", `{"subjects_filter":""}`, `{"subjects_filter":null}`, `{"subjects_filter":1}`, `{"subjects_filter":"a..b"}`, `{"subjects_filter":"$KV.e.>.b"}`, `{"subjects_filter":"$KV.e.*"}`,
+		`{"subjects_filter":"$KV.e.>","offset":4}`, `{"subjects_filter":"$KV.e.>","offset":5}`, `{"subjects_filter":"$KV.e.>","offset":-1}`, `{"subjects_filter":"$KV.f.>"}`)
+	gets := []string{
+		"", "{}", "[]", "null", "x", `""`, "1", "{", `{"seq":0}`, `{"seq":null}`, `{"seq":-1}`, `{"seq":1.5}`, `{"seq":"1"}`, `{"seq":18446744073709551615}`, `{"seq":18446744073709551616}`, `{"seq":1}`, `{"seq":7}`, `{"seq":13}`, `{"seq":14}`,
+		`{"seq":15}`, `{"seq":13,"no_hdr":true}`, `{"seq":7,"no_hdr":1}`, `{"no_hdr":true}`, `{"seq":7}x`, `{"seq":7}{"seq":8}`, ` {"seq":7} `, `{"SEQ":7}`, `{"seq":7,"max_bytes":1}`, `{"max_bytes":1}`, `{"seq":7,"up_to_seq":3}`, `{"up_to_seq":3}`,
+		`{"last_by_subj":""}`, `{"last_by_subj":null}`, `{"last_by_subj":1}`, `{"last_by_subj":"$KV.e.b","no_hdr":true}`, `{"last_by_subj":"$KV.e.none"}`, `{"last_by_subj":"a..b"}`, `{"last_by_subj":"$KV.e.>.b"}`, `{"last_by_subj":"*"}`, `{"last_by_subj":"$KV.e."}`,
+		`{"last_by_subj":"$KV.e.a","seq":1}`, `{"last_by_subj":"$KV.e.a","next_by_subj":"$KV.e.a"}`, `{"next_by_subj":""}`, `{"next_by_subj":"$KV.e.a","seq":9}`, `{"next_by_subj":"$KV.e.a","seq":14}`, `{"next_by_subj":"$KV.e.a","seq":100}`,
+		`{"next_by_subj":"$KV.e.a","seq":18446744073709551615}`, `{"next_by_subj":"$KV.e.*","seq":12}`, `{"next_by_subj":"a..b"}`, `{"next_by_subj":"$KV.e.>.b"}`, `{"next_by_subj":"$KV.e.x.y","seq":2,"no_hdr":true}`,
+		`{"start_time":null}`, `{"start_time":"x"}`, `{"start_time":"2099-01-01T00:00:00Z"}`, `{"start_time":"2001-01-01T00:00:00Z","seq":1}`, `{"start_time":"2001-01-01T00:00:00Z","next_by_subj":"$KV.e.x.*"}`, `{"start_time":"2001-01-01T00:00:00Z","last_by_subj":"$KV.e.a"}`,
+	}
+	for _, op := range []string{"DIRECT.GET.KV_e", "STREAM.MSG.GET.KV_e", "STREAM.MSG.GET.KV_none", "DIRECT.GET.KV_none"} {
+		ask(op, gets...)
+	}
+	for _, key := range []string{"$KV.e.a", "$KV.e.*", ">", "*", "$KV.e.none", "$KV.f.a", "$KV.e"} {
+		ask("DIRECT.GET.KV_e."+key, "", "{}", "x", "null", "[]", `{"seq":1}`, `{"no_hdr":true}`, `{"last_by_subj":"$KV.e.a"}`, `{"start_time":"2001-01-01T00:00:00Z"}`, `{"max_bytes":1}`, `{"unknown":1}`)
+	}
+	for _, op := range []string{"STREAM.MSG.DELETE.KV_e", "STREAM.MSG.DELETE.KV_none"} {
+		ask(op, "", "{}", " {} ", "null", "x", "[]", `{"seq":0}`, `{"seq":-1}`, `{"seq":"1"}`, `{"seq":1}`, `{"no_erase":true}`, `{"seq":1,"unknown":1}`)
+	}
+	for _, body := range []string{
+		"x", "[]", "null", `""`, `{"filter":1}`, `{"seq":-1}`, `{"keep":-1}`, `{"seq":1.5}`, `{"seq":1,"keep":1}`, `{"filter":"a..b"}`, `{"filter":"a..b","keep":1}`, `{"filter":"$KV.f.>.b"}`, `{"filter":"$KV.e.a"}`, `{"seq":1}`, `{"keep":100}`, `{"filter":"$KV.f.c","seq":7}`,
+		`{"filter":"$KV.f.*","keep":5}`, `{"filter":"$KV.f.c","keep":1}`, `{"filter":"$KV.f.none","keep":1}`, `{"filter":"$KV.f.>","seq":9}`, `{"seq":11}`, `{"keep":2}`, `{"filter":"$KV.f.x.>"}`, `{"filter":">","keep":1}`, `{"filter":"$KV.f.>"}`, `{"seq":15}`, `{"seq":0,"keep":0,"filter":""}`,
+	} {
+		ask("STREAM.PURGE.KV_f", body)
+		ask("STREAM.INFO.KV_f", "", `{"subjects_filter":">"}`)
+	}
+	compare(t, list)
+}
