@@ -16,6 +16,7 @@
 //     said, since every error would be taken for a refusal (C5); nor of what package kv drops.
 //   - Reads are linearizable, direct gets too.
 //   - A put under a message id that was used within the window hears what the first one did, whatever else it expects.
+//   - What a put's headers ask for that cannot be is refused before it is looked at what the put expects, where nats-server refuses some of it after.
 //   - A value leaves 8 KiB of a message free, so that what was put can be read in every form that has room for it: MSG.GET, which is base64, has room for
 //     three quarters of the largest, and says 10054 of more, where JetStream answers however large that is.
 //   - Streams that are no buckets, mirrors, sources, and whatever else would change what a bucket is, are refused by name. History is

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,6 +120,17 @@ func TestAPutThatLooksFirstMayBeLogged(t *testing.T) {
 	plan := newWorld(t).Plan(Request{Subject: "$KV.a.k", PayloadMax: payloadMax})
 	require.NotNil(t, plan.Look)
 	require.True(t, plan.Writes)
+}
+
+// A header that asks for nothing is one like any other.
+func Test41_WhatAsksForNothingIsStored(t *testing.T) {
+	w := newWorld(t)
+	w.bucket("a")
+	for i, refused := range refusedHeaders {
+		w.refused(refused.err, "$KV.a.k", "v", refused.name, "x", refused.name, "")
+		w.says(fmt.Sprintf(`{"stream":"KV_a","domain":"dom","seq":%d}`, i+1), "$KV.a.k", "v", refused.name, "")
+		require.Equal(t, []string{""}, w.ask("DIRECT.GET.KV_a.$KV.a.k", "").Header[refused.name])
+	}
 }
 
 // What a put asks for that cannot be is told by nobody for a bucket that is not there: others may have it (L9).

@@ -16,7 +16,7 @@ import (
 	"github.com/raftbus/raftbus/kv/store"
 )
 
-// refusedHeaders ask for what a bucket does not do.
+// refusedHeaders ask for what a bucket does not do, unless they are empty.
 var refusedHeaders = []struct {
 	name string
 	err  *apiError
@@ -178,7 +178,7 @@ func (r Request) checkHeaders(bucket, key string) *apiError {
 		}
 	}
 	for _, refused := range refusedHeaders {
-		if len(r.Header[refused.name]) > 0 {
+		if r.first(refused.name) != "" {
 			return refused.err
 		}
 	}

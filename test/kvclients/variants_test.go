@@ -1,6 +1,6 @@
 package kvclients
 
-// Each field of what a request may say, with values at and beyond what it takes, asked of a JetStream and of us: the answers are the same, down to the
+// Each field and header of a request, with values at and beyond what it takes, asked of a JetStream and of us: the answers are the same, down to the
 // configuration that is said back.
 
 import (
@@ -105,6 +105,81 @@ func TestWhatIsThereIsToldAsByJetStream(t *testing.T) {
 	} {
 		ask("STREAM.PURGE.KV_f", body)
 		ask("STREAM.INFO.KV_f", "", `{"subjects_filter":">"}`)
+	}
+	compare(t, list)
+}
+
+func TestEachHeaderOfAPutIsAnsweredAsByJetStream(t *testing.T) {
+	t.Parallel() // it mostly waits
+	const ofSubject, stream = "Nats-Expected-Last-Subject-Sequence-Subject", "Nats-Expected-Stream"
+	var list []step
+	put := func(key string, headers ...string) { list = append(list, step{subject: "$KV." + key, body: "v", headers: headers}) }
+	each := func(header string, values ...string) {
+		for i, v := range values {
+			put(fmt.Sprintf("p.%s%d", strings.ToLower(header), i), header, v)
+			put(fmt.Sprintf("m.%s%d", strings.ToLower(header), i), header, v)
+		}
+	}
+	for bucket, fields := range map[string]string{"p": `"max_msgs_per_subject":5`, "m": `"subject_delete_marker_ttl":5000000000`, "r": `"allow_rollup_hdrs":false`} {
+		list = append(list, step{subject: "STREAM.CREATE.KV_" + bucket, body: bucketConfig(bucket, fields)})
+	}
+	put("p.a")
+	numbers := []string{"", "0", "1", "2", "x", "-1", "+1", "01", "1.0", " 1", "1 ", "0x1", "18446744073709551615", "9223372036854775808", "1 2", "1_0"}
+	each(expectSubject, numbers...)
+	each(expectLast, numbers...)
+	for _, ofKey := range []string{"", "0", "1", "99", "x"} {
+		for _, ofBucket := range []string{"", "0", "1", "99", "x"} {
+			put("p.q", expectSubject, ofKey, expectLast, ofBucket)
+			put("p.q", expectSubject, ofKey, expectLast, ofBucket, ofSubject, "$KV.p.q")
+		}
+	}
+	put("p.q", ofSubject, "")
+	put("p.q", ofSubject, "$KV.p.a")
+	put("p.q", expectSubject, "1", expectSubject, "2")
+	each(stream, "", "KV_p", "KV_q", "kv_p", " KV_p")
+	each(ttl, "", "0", "1", "-1", "0s", "1.5s", "999ms", "1000ms", "1d", "never", "NEVER", "x", " 5", "+5", "-5s", "05", "1e3", "9223372036854775807", "9223372036854775808", "2562047h", "2562048h", "0.5")
+	for i := range 22 {
+		list = append(list, step{subject: fmt.Sprintf("DIRECT.GET.KV_m.$KV.m.nats-ttl%d", i)})
+	}
+	each(rollup, "", "sub", "SUB", "x", " sub", "sub,all", "all")
+	for _, v := range []string{"", "sub", "all"} {
+		put("r.k", rollup, v)
+	}
+	for _, id := range []string{"", "one", "one", "two", "ONE", " one", strings.Repeat("i", 1024)} {
+		put("p.id", msgID, id)
+	}
+	for _, last := range []string{"", "one", "two", "x"} {
+		put("p.id", expectMsgID, last)
+		put("p.id", expectMsgID, last, msgID, "then "+last)
+		put("p.id", expectMsgID, last, msgID, "two")
+	}
+	put("p.id", msgID, "two", stream, "KV_x")
+	put("p.id", msgID, "fresh", rollup, "x")
+	put("p.id", msgID, "fresh", ttl, "5s")
+	put("p.id", msgID, "fresh")
+	each("Nats-Incr", "", "1", "+1", "-1", "0")
+	for _, name := range []string{"Nats-Schedule", "Nats-Schedule-Next", "Nats-Scheduler", "Nats-Stream-Source", "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit", "Nats-Marker-Reason", "KV-Operation", "A"} {
+		put("p.empty", name, "")
+	}
+	each("Nats-Schedule", "x", "@at 2099-01-01T00:00:00Z")
+	each("Nats-Schedule-TTL", "5s")
+	each("Nats-Schedule-Target", "$KV.p.x")
+	each("Nats-Stream-Source", "x")
+	each(apiLevel, "1", "99", "x")
+	each("Nats-Batch-Id", "b", strings.Repeat("b", 65))
+	put("p.batch", "Nats-Batch-Id", "b", "Nats-Batch-Sequence", "1")
+	put("p.batch", "Nats-Batch-Id", "b", "Nats-Batch-Sequence", "1", "Nats-Batch-Commit", "1")
+	each("Nats-Batch-Sequence", "1")
+	each("Nats-Batch-Commit", "1", "eob")
+	each(operation, "del", "x", "DEL", "PURGE")
+	put("p.two", stream, "KV_x", ttl, "5s")
+	put("p.two", ttl, "5s", expectSubject, "99")
+	put("p.two", expectSubject, "99", expectLast, "98")
+	put("p.two", expectSubject, "99", expectMsgID, "x")
+	put("p.two", expectLast, "99", expectMsgID, "x")
+	put("p.two", ofSubject, "x", expectLast, "99")
+	for _, bucket := range []string{"p", "m", "r"} {
+		list = append(list, step{subject: "STREAM.INFO.KV_" + bucket, body: `{"subjects_filter":">"}`})
 	}
 	compare(t, list)
 }
