@@ -113,7 +113,9 @@ func TestEachHeaderOfAPutIsAnsweredAsByJetStream(t *testing.T) {
 	t.Parallel() // it mostly waits
 	const ofSubject, stream = "Nats-Expected-Last-Subject-Sequence-Subject", "Nats-Expected-Stream"
 	var list []step
-	put := func(key string, headers ...string) { list = append(list, step{subject: "$KV." + key, body: "v", headers: headers}) }
+	put := func(key string, headers ...string) {
+		list = append(list, step{subject: "$KV." + key, body: "v", headers: headers})
+	}
 	each := func(header string, values ...string) {
 		for i, v := range values {
 			put(fmt.Sprintf("p.%s%d", strings.ToLower(header), i), header, v)
