@@ -185,3 +185,24 @@ func TestEachHeaderOfAPutIsAnsweredAsByJetStream(t *testing.T) {
 	}
 	compare(t, list)
 }
+
+func TestEachFieldOfABucketIsAnsweredAsByJetStream(t *testing.T) {
+	t.Parallel() // it mostly waits
+	var list []step
+	for i, fields := range [][]string{
+		{`"description":null`}, {`"description":1`}, {`"description":"` + strings.Repeat("d", 4096) + `"`}, {`"subjects":"$KV.x.>"`}, {`"max_consumers":0`}, {`"max_consumers":-2`}, {`"max_msgs":0`}, {`"max_msgs":-2`},
+		{`"max_bytes":0`}, {`"max_bytes":-2`}, {`"max_bytes":1`}, {`"max_bytes":9223372036854775808`}, {`"max_age":1`}, {`"max_age":99999999`}, {`"max_age":-1`}, {`"max_age":100000000`}, {`"max_age":100000000`, `"duplicate_window":0`},
+		{`"max_age":9223372036854775807`}, {`"max_age":60000000000`, `"duplicate_window":60000000001`}, {`"max_msgs_per_subject":64`}, {`"max_msgs_per_subject":1.5`}, {`"max_msg_size":0`}, {`"max_msg_size":-2`}, {`"max_msg_size":2147483647`},
+		{`"max_msg_size":2147483648`}, {`"discard":"old"`}, {`"storage":"any"`}, {`"num_replicas":0`}, {`"num_replicas":6`}, {`"num_replicas":-1`}, {`"no_ack":false`}, {`"duplicate_window":1`}, {`"duplicate_window":99999999`}, {`"duplicate_window":100000000`},
+		{`"duplicate_window":-1`}, {`"duplicate_window":9223372036854775807`}, {`"placement":null`}, {`"placement":{}`}, {`"placement":{"preferred":"x"}`}, {`"mirror":null`}, {`"sources":null`}, {`"sources":[]`}, {`"compression":"s2"`}, {`"compression":"S3"`},
+		{`"first_seq":0`}, {`"first_seq":-1`}, {`"subject_transform":null`}, {`"republish":null`}, {`"republish":{"src":"$KV.*.*","dest":"rep.{{wildcard(2)}}"}`}, {`"republish":{"src":">","dest":">"}`}, {`"republish":{"src":"a..b","dest":"rep.a"}`},
+		{`"republish":{"src":"$KV.*.*","dest":"rep.$3"}`}, {`"allow_direct":false`}, {`"allow_direct":null`}, {`"sealed":false`}, {`"deny_delete":false`}, {`"deny_purge":false`}, {`"allow_rollup_hdrs":false`}, {`"consumer_limits":null`},
+		{`"consumer_limits":{"inactive_threshold":0}`}, {`"allow_msg_ttl":true`}, {`"subject_delete_marker_ttl":999999999`}, {`"subject_delete_marker_ttl":1500000000`}, {`"subject_delete_marker_ttl":-1`}, {`"subject_delete_marker_ttl":1000000000`, `"allow_rollup_hdrs":false`},
+		{`"persist_mode":"default"`}, {`"metadata":null`}, {`"metadata":{"a":"b"}`}, {`"metadata":{"_nats.level":"99"}`}, {`"metadata":{"a":null}`}, {`"metadata":{"a":1}`}, {`"unknown":1`}, {`"name":""`}, {`"name":"KV_other"`}, {`"name":1`},
+	} {
+		made, changed := fmt.Sprintf("made%d", i), fmt.Sprintf("changed%d", i) // a JetStream may be unable to make one again that was just deleted
+		list = append(list, step{subject: "STREAM.CREATE.KV_" + made, body: bucketConfig(made, fields...)}, step{subject: "STREAM.CREATE.KV_" + changed, body: bucketConfig(changed)},
+			step{subject: "STREAM.UPDATE.KV_" + changed, body: bucketConfig(changed, fields...)}, step{subject: "STREAM.INFO.KV_" + changed})
+	}
+	compare(t, list)
+}
