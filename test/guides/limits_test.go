@@ -20,7 +20,7 @@ func TestThePageOfNATSKVNamesTheLimits(t *testing.T) {
 		fmt.Sprintf("| key | %d bytes |", kv.KeyMax),
 		fmt.Sprintf("| name of a bucket | %d of ", kv.BucketMax),
 		fmt.Sprintf("| history of a key | %d entries |", command.HistoryMax),
-		fmt.Sprintf("| description of a bucket | %d KiB |", command.DescriptionBytesMax>>10),
+		fmt.Sprintf("| description of a bucket, or of a consumer | %d KiB |", command.DescriptionBytesMax>>10),
 		fmt.Sprintf("| metadata of a bucket | %d KiB,", command.MetadataBytesMax>>10),
 		fmt.Sprintf("| subject that a watch delivers to | %d KiB, %d tokens |", jetstream.DeliverBytesMax>>10, jetstream.DeliverTokensMax),
 		"(`inactive_threshold`) | 1 hour |",
