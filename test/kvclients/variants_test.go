@@ -65,7 +65,7 @@ func TestWhatIsThereIsToldAsByJetStream(t *testing.T) {
 		for i := range 12 {
 			ask(fmt.Sprintf("$KV.%s.%c", bucket, 'a'+i%3), fmt.Sprint(i))
 		}
-		list = append(list, step{subject: "$KV." + bucket + ".x.y", body: "xy", headers: []string{"A", "b"}}, step{subject: "$KV." + bucket + ".b", headers: []string{operation, "PURGE", rollup, "sub"}})
+		list = append(list, step{subject: "$KV." + bucket + ".x.y", body: "xy", headers: []string{"A", "b"}}, step{subject: "$KV." + bucket + ".b", headers: []string{rollup, "sub"}}) // one header each: nats.go sends more in any order
 	}
 	for i := range 4 {
 		list = append(list, consumerRequest("e", fmt.Sprintf("c%d", i), "", `"inactive_threshold":60000000000`))
