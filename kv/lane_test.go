@@ -159,7 +159,7 @@ func TestAReadOfWhatIsInMemoryIsDoneAtOnce(t *testing.T) {
 	require.Zero(t, readers(get, `{"last_by_subj":"$KV.app.k"}`))
 	require.EqualValues(t, 1, readers(direct+"other", ""), "it is not known to be in memory")
 	require.EqualValues(t, 1, readers(get, `{"seq":1}`))
-	require.Zero(t, lane.corks.Load())
+	require.Eventually(t, func() bool { return lane.corks.Load() == 0 }, 5*time.Second, time.Millisecond) // an answer is here before who sent it is done
 
 	r.node.set(func(n *solo) { n.confirmed = func() {} })
 	for range readsTogether {
